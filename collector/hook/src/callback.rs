@@ -1,0 +1,65 @@
+//! The hooks of a callback: C called Go, Go goes back to C, Go panicked out of it.
+
+use crate::crossing::innermost;
+use crate::layout::Cell;
+use crate::now;
+use crate::params::Params;
+use crate::threads::{self, G_M, word};
+
+/// At `cgocallbackg`'s call of `exitsyscall`.
+///
+/// # Safety
+/// `g` must be the running goroutine.
+pub(crate) unsafe fn began(params: &Params, g: u64) {
+    // SAFETY: g is live, so its M is; the thread is this M's.
+    unsafe {
+        let thread = threads::find(params, word(g, G_M as u64));
+        if thread.is_null() {
+            return;
+        }
+        if (*thread).depth == 0 {
+            (*thread).foreign_callbacks += 1;
+            return;
+        }
+        let entry = innermost(thread);
+        (*((*entry).cell as *mut Cell)).callbacks += 1;
+        (*entry).callbacks += 1;
+        if (*entry).entered != 0 {
+            (*entry).callback_began = now();
+        }
+    }
+}
+
+/// At `cgocallbackg`'s call of `reentersyscall`.
+///
+/// # Safety
+/// `g` must be the running goroutine.
+pub(crate) unsafe fn ended(params: &Params, g: u64) {
+    // SAFETY: as above.
+    unsafe {
+        let thread = threads::find(params, word(g, G_M as u64));
+        if thread.is_null() || (*thread).depth == 0 {
+            return;
+        }
+        let entry = innermost(thread);
+        if (*entry).entered != 0 {
+            (*entry).callback_ticks += now().wrapping_sub((*entry).callback_began);
+        }
+    }
+}
+
+/// In `unwindm`, where a panic or Goexit leaves the crossing that called back.
+///
+/// # Safety
+/// `g` must be the running goroutine.
+pub(crate) unsafe fn unwound(params: &Params, g: u64) {
+    // SAFETY: as above.
+    unsafe {
+        let thread = threads::find(params, word(g, G_M as u64));
+        if thread.is_null() || (*thread).depth == 0 {
+            return;
+        }
+        (*((*innermost(thread)).cell as *mut Cell)).abandoned += 1;
+        (*thread).depth -= 1;
+    }
+}

@@ -1,0 +1,268 @@
+//! The hooks of a crossing: entered, returned from C, back in Go.
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use crate::cells::{self, Key, at_ref, reference};
+use crate::histogram::bucket;
+use crate::layout::{Cell, CellRef, IN_FLIGHT, InFlight, TICKS, Thread, flags};
+use crate::now;
+use crate::params::Params;
+use crate::stack::Stack;
+use crate::threads::{self, G_M, G_STACK_HI, header, word};
+
+/// What a crossing carries from its C hook to its exit hook in the two dead argument words of `cgocall`'s
+/// frame: they move with the goroutine, whichever thread resumes it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Slots {
+    /// The crossing's cell.
+    pub cell: CellRef,
+    /// How many crossings it stands for, at most 127; 0 when only its exit was timed.
+    pub gap: u32,
+    /// Every such exit is timed, so that it stands for itself alone.
+    pub census: bool,
+    /// Ticks of its enter phase, at most 2^23 - 1.
+    pub enter: u64,
+}
+
+/// Tops the packed word, so that it can't be taken for a pointer of Go's.
+const TAG: u64 = 0xc9 << 56;
+/// Longest enter phase that the word holds.
+const ENTER_MAX: u64 = (1 << 23) - 1;
+
+impl Slots {
+    /// As one word.
+    #[inline(always)]
+    pub fn pack(self) -> u64 {
+        let enter = if self.enter > ENTER_MAX { ENTER_MAX } else { self.enter };
+        TAG | enter << 33 | (self.census as u64) << 32 | (self.gap as u64 & 127) << 25 | (self.cell.0 as u64 & 0x1ff_ffff)
+    }
+
+    /// From a word found in the frame; none if it isn't ours: a crossing that was in C before we came
+    /// carries `cgocall`'s arguments there.
+    #[inline(always)]
+    pub fn unpack(word: u64) -> Option<Slots> {
+        if word >> 56 != TAG >> 56 {
+            return None;
+        }
+        Some(Slots {
+            cell: CellRef(word as u32 & 0x1ff_ffff),
+            gap: (word >> 25) as u32 & 127,
+            census: word >> 32 & 1 == 1,
+            enter: word >> 33 & ENTER_MAX,
+        })
+    }
+}
+
+/// At `cgocall`'s call of `entersyscall`: finds the crossing's cell and counts it.
+///
+/// # Safety
+/// `g` must be the running goroutine and `frame` the frame pointer of `cgocall`.
+#[inline(always)]
+pub(crate) unsafe fn entered(params: &Params, g: u64, frame: u64) {
+    // SAFETY: g is live; g.m and its fields, cgocall's frame and everything above it up to g.stack.hi are
+    // readable while the goroutine runs.
+    unsafe {
+        let m = word(g, G_M as u64);
+        let mut function = word(frame, params.spilled_fn);
+        if function == params.indirect_fn {
+            function = word(word(frame, params.spilled_arg), 0);
+        }
+        let thread = threads::find(params, m);
+        if thread.is_null() {
+            return threads::count_overflow(params, function);
+        }
+        let locked = ((m + params.m_locked_ext) as *const u32).read() != 0;
+        let key = Key {
+            function,
+            stack: Stack { frame, top: word(g, G_STACK_HI as u64) },
+            leaf: 0,
+            enclosing: enclosing(params, thread),
+            flags: if locked { flags::LOCKED } else { 0 },
+        };
+        let cell = cells::find(params, thread, &key);
+        let gap = begin(thread, cell);
+        (*thread).pending_cell = cell as u64;
+        (*thread).pending_frame = frame;
+        (*thread).pending_gap = gap;
+        (*thread).pending_entered = if gap == 0 { 0 } else { now() };
+    }
+}
+
+/// Counts a crossing of a cell. Returns how many crossings it stands for if it is to be timed, else 0.
+#[inline(always)]
+pub(crate) unsafe fn begin(thread: *mut Thread, cell: *mut Cell) -> u32 {
+    // SAFETY: both are this M's.
+    unsafe {
+        (*cell).calls += 1;
+        let left = (*cell).countdown.wrapping_sub(1);
+        (*cell).countdown = left;
+        if left != 0 {
+            return 0;
+        }
+        let gap = (*cell).gap;
+        let next = next_gap(thread, (*cell).interval.load(Relaxed));
+        (*cell).gap = next;
+        (*cell).countdown = next;
+        gap
+    }
+}
+
+/// A random number of crossings with this mean, so that a periodic program is not sampled in step.
+#[inline(always)]
+unsafe fn next_gap(thread: *mut Thread, interval: u32) -> u32 {
+    if interval <= 1 {
+        return interval;
+    }
+    // SAFETY: thread is this M's.
+    let random = unsafe {
+        let mut x = (*thread).random;
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        (*thread).random = x;
+        x >> 32
+    };
+    1 + ((random * (2 * interval as u64 - 1)) >> 32) as u32
+}
+
+/// The cell of the crossing in whose callback this M runs Go, if any.
+#[inline(always)]
+pub(crate) unsafe fn enclosing(params: &Params, thread: *mut Thread) -> CellRef {
+    // SAFETY: thread is this M's.
+    unsafe {
+        if (*thread).depth == 0 {
+            return CellRef::NONE;
+        }
+        reference(params, (*innermost(thread)).cell as *const Cell)
+    }
+}
+
+/// The innermost crossing in flight; there must be one.
+#[inline(always)]
+pub(crate) unsafe fn innermost(thread: *mut Thread) -> *mut InFlight {
+    // SAFETY: thread is this M's; the index is kept within the array.
+    unsafe {
+        let index = ((*thread).depth as usize).min(IN_FLIGHT) - 1;
+        (&raw mut (*thread).in_flight).cast::<InFlight>().add(index)
+    }
+}
+
+/// After the C function of a timed, long or P-less crossing: adds its times and fills the slots.
+///
+/// # Safety
+/// `thread` and `entry` must be the running M's, and `slots` the two dead words in `cgocall`'s frame.
+#[inline(always)]
+pub(crate) unsafe fn returned(params: &Params, thread: *mut Thread, entry: *mut InFlight, at: u64, slots: *mut u64, p_lost: bool) {
+    // SAFETY: the caller's promise; the entry names a finished cell of this M.
+    unsafe {
+        let cell = (*entry).cell as *mut Cell;
+        let coarse = &header(params).coarse;
+        let sequence = coarse.sequence.load(Relaxed);
+        let long = sequence - (*entry).coarse >= 2;
+        let timed = (*entry).entered != 0;
+        let gap = (*entry).gap as u64;
+        let c = if timed {
+            at.wrapping_sub((*entry).called)
+        } else if long {
+            at.wrapping_sub(began_about(params, (*entry).coarse))
+        } else {
+            0
+        };
+        let mut enter = 0;
+        if timed {
+            enter = (*entry).called.wrapping_sub((*entry).entered);
+            (*cell).timed += 1;
+            (*cell).weight += gap;
+            (*cell).skipped += gap * (gap - 1);
+            (*cell).enter.sample(enter, gap);
+        }
+        if long {
+            (*cell).c.whole(c);
+            (*cell).callback.whole((*entry).callback_ticks);
+            (*cell).c_histogram.counts[bucket(c)] += 1;
+        } else if timed {
+            (*cell).c.sample(c, gap);
+            (*cell).callback.sample((*entry).callback_ticks, gap);
+            (*cell).c_histogram.counts[bucket(c)] += gap;
+        }
+        if timed || long {
+            (*cell).c_min = (*cell).c_min.min(c);
+            (*cell).c_max = (*cell).c_max.max(c);
+        }
+        // One crossing's exit is in the census exactly when this holds, timed or not.
+        let census = long || p_lost;
+        if thread.is_null() || !(timed || census) || params.first_interval == 0 {
+            slots.add(1).write(0);
+            return;
+        }
+        let packed = Slots { cell: reference(params, cell), gap: if timed { gap as u32 } else { 0 }, census, enter };
+        slots.write(packed.pack());
+        slots.add(1).write(now());
+    }
+}
+
+/// When an untimed crossing was begun: the middle of its coarse tick.
+unsafe fn began_about(params: &Params, sequence: u64) -> u64 {
+    // SAFETY: the header is mapped.
+    let coarse = unsafe { &header(params).coarse };
+    let newest = coarse.sequence.load(Relaxed);
+    let at = |n: u64| coarse.at[n as usize % TICKS].load(Relaxed);
+    if newest - sequence + 1 < TICKS as u64 {
+        let (from, to) = (at(sequence), at(sequence + 1));
+        return from + to.wrapping_sub(from) / 2;
+    }
+    let oldest = newest + 2 - TICKS as u64;
+    let step = at(newest).wrapping_sub(at(oldest)) / (newest - oldest);
+    at(newest).wrapping_sub(step * (newest - sequence)) + step / 2
+}
+
+/// At `cgocall`'s epilogue, on whichever M the goroutine resumed: adds the exit phase.
+///
+/// # Safety
+/// `g` must be the running goroutine and `packed` the word its frame carried.
+#[inline(always)]
+pub(crate) unsafe fn exited(params: &Params, g: u64, packed: u64, from: u64, to: u64) {
+    let Some(slots) = Slots::unpack(packed) else { return };
+    if slots.cell.offset() + size_of::<Cell>() as u64 > params.arena_end {
+        return;
+    }
+    // SAFETY: g is live; a packed word names a finished cell of the mapping.
+    unsafe {
+        let thread = threads::find(params, word(g, G_M as u64));
+        if thread.is_null() {
+            return;
+        }
+        let origin = at_ref(params, slots.cell);
+        let cell = if (*origin).home == thread as u64 { origin } else { cells::visitor(params, thread, origin) };
+        if cell.is_null() {
+            return;
+        }
+        let exit = to.wrapping_sub(from);
+        let overhead = exit + slots.enter;
+        (*cell).exits += slots.gap as u64;
+        if slots.census {
+            (*cell).exit.whole(exit);
+            (*cell).overhead_histogram.counts[bucket(overhead)] += 1;
+        } else {
+            (*cell).exit.sample(exit, slots.gap as u64);
+            (*cell).overhead_histogram.counts[bucket(overhead)] += slots.gap as u64;
+        }
+        (*cell).overhead_min = (*cell).overhead_min.min(overhead);
+        (*cell).overhead_max = (*cell).overhead_max.max(overhead);
+    }
+}
+
+impl crate::layout::Phase {
+    #[inline(always)]
+    fn sample(&mut self, ticks: u64, gap: u64) {
+        self.sum += ticks * gap;
+        let ticks = ticks as f64;
+        self.squares += ticks * ticks * gap as f64;
+    }
+
+    #[inline(always)]
+    fn whole(&mut self, ticks: u64) {
+        self.census += 1;
+        self.census_sum += ticks;
+    }
+}

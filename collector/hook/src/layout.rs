@@ -1,0 +1,273 @@
+//! The memory that the hooks write and the recorder reads: one definition for both sides.
+//!
+//! Everything lives in one shared mapping. Its start is a [`Header`], then one [`Thread`] for every M that
+//! has crossed, then the arena of [`Cell`]s, each followed by the stack it stands for. A reference within
+//! the mapping is a [`CellRef`]: an offset in units of 64 bytes, so that both sides may map it anywhere.
+//!
+//! Every word has one writer. What the target's thread writes, the recorder only reads; the few words the
+//! recorder writes (`coarse`, `interval`, `owner` of a dead thread) are marked. There are no locks.
+
+use core::sync::atomic::{AtomicU32, AtomicU64};
+
+use crate::histogram::Histogram;
+
+/// First word of the mapping: "cgoprof" and the version of this layout.
+pub const MAGIC: u64 = u64::from_le_bytes(*b"cgoprof\x01");
+/// Ms that can have a table of their own at the same time. Their slots are reused when they end.
+pub const THREADS: usize = 1024;
+/// Slots tried for an M from its home slot on.
+pub const THREAD_PROBES: usize = 16;
+/// Entries of one M's index of cells; three quarters may be used.
+pub const INDEX: usize = 16384;
+/// Crossings nested in each other on one M that are kept apart. Deeper ones share the last entry.
+pub const IN_FLIGHT: usize = 512;
+/// C functions that the overflow table counts when no [`Thread`] is free.
+pub const OVERFLOW: usize = 1024;
+/// Arena bytes an M takes at once.
+pub const CHUNK: u64 = 128 << 10;
+/// Coarse clock ticks remembered, to bound the start of a long crossing that was not timed.
+pub const TICKS: usize = 1024;
+/// Most frames of a stack.
+pub const MAX_FRAMES: usize = 256;
+
+/// A place in the mapping: offset from its start in units of 64 bytes. 0 is none.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct CellRef(pub u32);
+
+impl CellRef {
+    /// No cell.
+    pub const NONE: CellRef = CellRef(0);
+
+    /// Bytes from the start of the mapping.
+    #[inline(always)]
+    pub const fn offset(self) -> u64 {
+        self.0 as u64 * 64
+    }
+}
+
+/// The start of the mapping.
+#[repr(C, align(64))]
+pub struct Header {
+    /// [`MAGIC`].
+    pub magic: u64,
+    /// Bytes of the whole mapping.
+    pub size: u64,
+    /// Next free byte of the arena; grows past the end when the arena is full.
+    pub arena_next: AtomicU64,
+    /// Cells whose C function lies outside the program's own file: a hint to read the library list now.
+    pub foreign_cells: AtomicU64,
+    /// Direct crossings seen without a g or on the signal stack: counted, nothing else.
+    pub unattributed_direct: AtomicU64,
+    /// Crossings that found neither a [`Thread`] nor room in `overflow`.
+    pub unattributed: AtomicU64,
+    /// Callbacks that came from a thread with no crossing in flight.
+    pub foreign_callbacks: AtomicU64,
+    _pad: u64,
+    /// Written by the recorder about every millisecond.
+    pub coarse: Coarse,
+    /// Counts of the Ms for which no [`Thread`] was free.
+    pub overflow: [Overflow; OVERFLOW],
+}
+
+/// The recorder's clock in shared memory, so that a long crossing shows even when it was not timed.
+#[repr(C, align(64))]
+pub struct Coarse {
+    /// Ticks so far. Written last.
+    pub sequence: AtomicU64,
+    /// Time stamp counter at tick `n`, at `n % TICKS`.
+    pub at: [AtomicU64; TICKS],
+}
+
+/// Crossings of one C function made by Ms without a [`Thread`].
+#[repr(C)]
+pub struct Overflow {
+    /// Address of the C function, 0 for a free entry.
+    pub function: AtomicU64,
+    /// Crossings.
+    pub calls: AtomicU64,
+}
+
+/// What one M owns.
+#[repr(C, align(4096))]
+pub struct Thread {
+    /// `m.id + 1`, 0 when free. Set by the M, cleared by the recorder when the M's thread has ended.
+    pub owner: AtomicU64,
+    /// Goroutine frame of the crossing between its enter hook and its C hook, else 0.
+    pub pending_frame: u64,
+    /// Its cell, as an address in the target.
+    pub pending_cell: u64,
+    /// When it was entered, in ticks; 0 when it is not timed.
+    pub pending_entered: u64,
+    /// How many crossings it stands for.
+    pub pending_gap: u32,
+    /// Crossings in flight.
+    pub depth: u32,
+    /// State of the generator of intervals.
+    pub random: u64,
+    /// Kernel thread id, from `m.procid`.
+    pub tid: u64,
+    /// First of this slot's cells.
+    pub cells: AtomicU32,
+    /// Cells made.
+    pub cell_count: u32,
+    /// Next free byte of the arena chunk.
+    pub chunk_next: u64,
+    /// End of the arena chunk.
+    pub chunk_end: u64,
+    /// Crossings whose stack found no room and were counted in a stackless cell.
+    pub folded: u64,
+    /// Index entries in use.
+    pub index_used: u32,
+    _pad: u32,
+    /// Callbacks that came from a thread with no crossing in flight.
+    pub foreign_callbacks: u64,
+    /// Crossings in flight, the outermost first.
+    pub in_flight: [InFlight; IN_FLIGHT],
+    /// Open-addressed index: hash to cell.
+    pub index: [IndexEntry; INDEX],
+    /// Scratch of the stack walk.
+    pub walk: [Frame; MAX_FRAMES],
+    /// Counts what has no other place left.
+    pub spare: Cell,
+}
+
+/// One entry of an M's index.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct IndexEntry {
+    /// High bits of the hash.
+    pub tag: u32,
+    /// The cell, or none: the entry is free.
+    pub cell: CellRef,
+}
+
+/// A crossing whose C function has not returned.
+#[repr(C, align(64))]
+pub struct InFlight {
+    /// Its cell, as an address in the target.
+    pub cell: u64,
+    /// When it was entered, in ticks; 0 when it is not timed.
+    pub entered: u64,
+    /// When C was called, in ticks; only when it is timed.
+    pub called: u64,
+    /// Coarse tick when C was called.
+    pub coarse: u64,
+    /// Ticks spent in callbacks so far; only when it is timed.
+    pub callback_ticks: u64,
+    /// When the callback now running began.
+    pub callback_began: u64,
+    /// How many crossings it stands for.
+    pub gap: u32,
+    /// Callbacks made so far.
+    pub callbacks: u32,
+}
+
+/// What every crossing with one C function, Go stack, enclosing crossing and lock state adds up to.
+#[repr(C, align(64))]
+pub struct Cell {
+    /// Crossings begun.
+    pub calls: u64,
+    /// Crossings until the next timed one.
+    pub countdown: u32,
+    /// How many crossings the next timed one will stand for.
+    pub gap: u32,
+    /// Address of the C function.
+    pub function: u64,
+    /// Bytes from the innermost frame to the top of its stack.
+    pub stack_depth: u32,
+    /// The crossing in whose callback this one is made.
+    pub enclosing: CellRef,
+    /// Frames that follow the cell.
+    pub frames: u32,
+    /// [`flags`].
+    pub flags: u32,
+    /// Return address that is not in the frame pointer chain, or 0.
+    pub leaf: u64,
+    /// Next cell of the same slot.
+    pub next: CellRef,
+    /// Mean crossings between two timed ones. Written by the recorder.
+    pub interval: AtomicU32,
+
+    /// Crossings left by panic or Goexit.
+    pub abandoned: u64,
+    /// Callbacks made.
+    pub callbacks: u64,
+    /// Address of the [`Thread`] it belongs to; for a [`flags::VISITOR`], of the cell whose exits it holds.
+    pub home: u64,
+    /// Crossings whose exit was timed, and how many they stand for.
+    pub exits: u64,
+    /// Timed crossings that returned.
+    pub timed: u64,
+    /// How many crossings the timed ones stand for.
+    pub weight: u64,
+    /// Sum over the timed ones of gap x (gap - 1): the size of what was not seen.
+    pub skipped: u64,
+    /// Smallest and largest C time seen, in ticks.
+    pub c_min: u64,
+    /// See `c_min`.
+    pub c_max: u64,
+    /// Smallest and largest overhead seen, in ticks.
+    pub overhead_min: u64,
+    /// See `overhead_min`.
+    pub overhead_max: u64,
+    /// Enter phase.
+    pub enter: Phase,
+    /// C phase; the census holds the crossings longer than two coarse ticks.
+    pub c: Phase,
+    /// Exit phase; the census holds those whose P was found taken and those after a long C phase.
+    pub exit: Phase,
+    /// Time inside callbacks.
+    pub callback: Phase,
+    /// C times in ticks.
+    pub c_histogram: Histogram,
+    /// Enter plus exit times in ticks.
+    pub overhead_histogram: Histogram,
+}
+
+/// Sums of one phase, in ticks.
+#[repr(C)]
+#[derive(Clone, Copy, Default, Debug, PartialEq)]
+pub struct Phase {
+    /// Sum over the sampled crossings of gap x time.
+    pub sum: u64,
+    /// Sum over the sampled crossings of gap x time squared.
+    pub squares: f64,
+    /// Crossings that were all timed, whatever the interval.
+    pub census: u64,
+    /// Sum of their times.
+    pub census_sum: u64,
+}
+
+/// Bits of [`Cell::flags`].
+pub mod flags {
+    /// The goroutine was locked to its thread by the user.
+    pub const LOCKED: u32 = 1;
+    /// Reached `asmcgocall` without `cgocall`.
+    pub const DIRECT: u32 = 2;
+    /// The stack goes on beyond the frames kept.
+    pub const TRUNCATED: u32 = 4;
+    /// Stands for all stacks that found no room.
+    pub const FOLDED: u32 = 8;
+    /// Holds the exits, on this M, of crossings begun on another.
+    pub const VISITOR: u32 = 16;
+}
+
+/// One step of a frame pointer chain, as it lies in memory, with the address made relative.
+#[repr(C, align(16))]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Frame {
+    /// Offset of the next frame from the innermost one; 0 for the last frame kept.
+    pub next: u64,
+    /// Return address.
+    pub pc: u64,
+}
+
+/// Start of the array of [`Thread`]s.
+pub const THREADS_OFFSET: u64 = (size_of::<Header>() as u64).next_multiple_of(4096);
+/// Start of the arena.
+pub const ARENA_OFFSET: u64 = THREADS_OFFSET + (THREADS * size_of::<Thread>()) as u64;
+
+const _: () = assert!(size_of::<InFlight>() == 64);
+const _: () = assert!(size_of::<Frame>() == 16);
+const _: () = assert!(size_of::<Cell>() % 64 == 0);

@@ -1,0 +1,63 @@
+//! What the recorder tells the hooks: addresses and offsets of this target, at the start of the code page.
+
+/// Read by the hooks, written once by the recorder before the target runs.
+///
+/// Offsets of `g`, `m` and `p` are Go's (`runtime/runtime2.go`), found by the plan for the target's version.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Params {
+    /// Address of the shared mapping in the target.
+    pub tables: u64,
+    /// Address of the [`crate::layout::Thread`] array in the target.
+    pub threads: u64,
+    /// `runtime.entersyscall`.
+    pub entersyscall: u64,
+    /// `runtime.exitsyscall`.
+    pub exitsyscall: u64,
+    /// `runtime.reentersyscall`.
+    pub reentersyscall: u64,
+    /// Return address of `call asmcgocall` in `runtime.cgocall`.
+    pub after_asmcgocall: u64,
+    /// Offset of `m.id`.
+    pub m_id: u64,
+    /// Offset of `m.lockedExt`.
+    pub m_locked_ext: u64,
+    /// Offset of `m.procid`.
+    pub m_procid: u64,
+    /// Offset of `m.p`.
+    pub m_p: u64,
+    /// Offset of `m.oldp`.
+    pub m_oldp: u64,
+    /// Offset of `m.syscalltick`.
+    pub m_syscalltick: u64,
+    /// 1 where the P stays wired to its M in a system call (Go 1.26 on), else 0.
+    pub p_stays_wired: u64,
+    /// From the stack pointer at the C hook to the word in which `asmcgocall` keeps the user's g.
+    pub saved_g: u64,
+    /// The same for the depth of the goroutine's stack pointer below `g.stack.hi`.
+    pub saved_depth: u64,
+    /// From the goroutine's stack pointer in `asmcgocall` to `cgocall`'s frame pointer.
+    pub to_frame: u64,
+    /// From the goroutine's stack pointer in `asmcgocall` to its return address: 0 or 8.
+    pub to_return: u64,
+    /// From the goroutine's stack pointer in `asmcgocall` to its first argument, dead after it returns.
+    pub to_slots: u64,
+    /// From `cgocall`'s frame pointer to where it keeps `fn`.
+    pub spilled_fn: u64,
+    /// From `cgocall`'s frame pointer to where it keeps `arg`.
+    pub spilled_arg: u64,
+    /// A trampoline whose argument begins with the C function meant (purego), or 0.
+    pub indirect_fn: u64,
+    /// Offset in the mapping at which stacks find no more room.
+    pub stack_arena_end: u64,
+    /// Offset of the end of the mapping.
+    pub arena_end: u64,
+    /// Start of the program's own file in memory.
+    pub own_start: u64,
+    /// End of the program's own file in memory.
+    pub own_end: u64,
+    /// Frames kept of a stack.
+    pub max_frames: u64,
+    /// Crossings between timed ones at first: 1, or 0 for never.
+    pub first_interval: u64,
+}

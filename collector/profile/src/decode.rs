@@ -1,0 +1,244 @@
+//! From the bytes of a file to the model. The bytes may be anything.
+
+use std::collections::HashMap;
+use std::io::Read as _;
+
+use flate2::read::MultiGzDecoder;
+use prost::Message as _;
+
+use crate::model::{
+    Cell, Distribution, Estimate, Function, FunctionId, Kind, Line, Location, LocationId, Profile, Recording, Stats,
+    Target, Via,
+};
+use crate::pprof;
+
+/// Largest message accepted, uncompressed.
+const LARGEST: u64 = 2 << 30;
+
+/// Why a file can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// Not gzip, or damaged before its first member ends.
+    #[error("is not a profile: {0}")]
+    Gzip(std::io::Error),
+    /// Not protobuf.
+    #[error("is damaged: {0}")]
+    Protobuf(#[from] prost::DecodeError),
+    /// Another program's.
+    #[error("is a pprof profile but was not recorded by cgoprof")]
+    NotOurs,
+    /// A newer cgoprof's.
+    #[error("was recorded by a newer cgoprof (format {0}); update cgoprof to read it")]
+    TooNew(u32),
+    /// An index leads nowhere.
+    #[error("is damaged: {0} {1} does not exist")]
+    Dangling(&'static str, u64),
+    /// It would fill the memory.
+    #[error("is larger than {LARGEST} bytes uncompressed")]
+    TooLarge,
+}
+
+/// Reads a file. One cut short is read up to its last complete member, and says so in its notes.
+///
+/// # Errors
+/// See [`DecodeError`].
+pub fn decode(file: &[u8]) -> Result<Profile, DecodeError> {
+    let (bytes, whole) = inflate(file)?;
+    let message = pprof::Profile::decode(bytes.as_slice())?;
+    if message.cgoprof.is_empty() {
+        return Err(DecodeError::NotOurs);
+    }
+    let mut profile = Profile::default();
+    read_functions(&message, &mut profile)?;
+    read_locations(&message, &mut profile)?;
+    let mut by_id = HashMap::new();
+    for extension in message.cgoprof {
+        if extension.version > 1 {
+            return Err(DecodeError::TooNew(extension.version));
+        }
+        if let Some(found) = extension.target {
+            profile.target = target(found);
+        }
+        if let Some(found) = extension.recording {
+            profile.recording = recording(found);
+        }
+        for found in extension.cell {
+            read_cell(found, &mut profile, &mut by_id)?;
+        }
+    }
+    if !whole {
+        profile.recording.notes.push("the file was cut short: this is what had been written by then".into());
+    }
+    Ok(profile)
+}
+
+/// The bytes of all complete members, and whether nothing else followed.
+fn inflate(file: &[u8]) -> Result<(Vec<u8>, bool), DecodeError> {
+    let mut all = Vec::new();
+    match MultiGzDecoder::new(file).take(LARGEST).read_to_end(&mut all) {
+        Ok(_) if all.len() as u64 == LARGEST => return Err(DecodeError::TooLarge),
+        Ok(_) => return Ok((all, true)),
+        Err(_) => all.clear(),
+    }
+    // Member by member, as far as they are whole.
+    let mut rest = file;
+    let mut first_error = None;
+    while !rest.is_empty() {
+        let mut member = Vec::new();
+        let mut decoder = flate2::bufread::GzDecoder::new(rest);
+        match (&mut decoder).take(LARGEST).read_to_end(&mut member) {
+            Ok(_) => {
+                all.append(&mut member);
+                rest = decoder.into_inner();
+            }
+            Err(error) => {
+                first_error = Some(error);
+                break;
+            }
+        }
+        if all.len() as u64 >= LARGEST {
+            return Err(DecodeError::TooLarge);
+        }
+    }
+    match first_error {
+        Some(error) if all.is_empty() => Err(DecodeError::Gzip(error)),
+        _ => Ok((all, false)),
+    }
+}
+
+fn read_functions(message: &pprof::Profile, profile: &mut Profile) -> Result<(), DecodeError> {
+    let string = |index: i64| -> Result<String, DecodeError> {
+        let found = usize::try_from(index).ok().and_then(|index| message.string_table.get(index));
+        found.cloned().ok_or(DecodeError::Dangling("string", index as u64))
+    };
+    for (index, function) in message.function.iter().enumerate() {
+        if function.id != index as u64 + 1 {
+            return Err(DecodeError::Dangling("function", function.id));
+        }
+        let kind = match function.kind {
+            1 => Kind::Border,
+            2 => Kind::C,
+            _ => Kind::Go,
+        };
+        let (name, symbol) = (string(function.name)?, string(function.system_name)?);
+        profile.functions.push(Function {
+            symbol: if symbol == name { String::new() } else { symbol },
+            name,
+            kind,
+            file: string(function.filename)?,
+            c_name: function.c_name.clone(),
+            package: function.package.clone(),
+            library: function.library.clone(),
+        });
+    }
+    Ok(())
+}
+
+fn read_locations(message: &pprof::Profile, profile: &mut Profile) -> Result<(), DecodeError> {
+    for (index, location) in message.location.iter().enumerate() {
+        if location.id != index as u64 + 1 {
+            return Err(DecodeError::Dangling("location", location.id));
+        }
+        let mut lines = Vec::new();
+        for line in &location.line {
+            let function = function_id(line.function_id, profile)?;
+            lines.push(Line { function, line: u32::try_from(line.line).unwrap_or(0) });
+        }
+        if lines.is_empty() {
+            return Err(DecodeError::Dangling("line of location", location.id));
+        }
+        profile.locations.push(Location { address: location.address, lines });
+    }
+    Ok(())
+}
+
+fn function_id(id: u64, profile: &Profile) -> Result<FunctionId, DecodeError> {
+    let index = usize::try_from(id).ok().and_then(|id| id.checked_sub(1));
+    let found = index.filter(|&index| index < profile.functions.len());
+    found.map(FunctionId).ok_or(DecodeError::Dangling("function", id))
+}
+
+fn location_id(id: u64, profile: &Profile) -> Result<LocationId, DecodeError> {
+    let index = usize::try_from(id).ok().and_then(|id| id.checked_sub(1));
+    let found = index.filter(|&index| index < profile.locations.len());
+    found.map(LocationId).ok_or(DecodeError::Dangling("location", id))
+}
+
+fn read_cell(cell: pprof::Cell, profile: &mut Profile, by_id: &mut HashMap<u64, usize>) -> Result<(), DecodeError> {
+    let index = match by_id.get(&cell.id) {
+        Some(&index) => index,
+        None => {
+            let stack: Result<Vec<_>, _> = cell.location_id.iter().map(|&id| location_id(id, profile)).collect();
+            let new = Cell {
+                id: cell.id,
+                function: function_id(cell.function_id, profile)?,
+                stack: stack?,
+                via: match cell.via {
+                    1 => Via::Runtime,
+                    2 => Via::Direct,
+                    _ => Via::Cgocall,
+                },
+                locked: cell.locked,
+                truncated: cell.truncated,
+                stats: Stats::default(),
+            };
+            profile.cells.push(new);
+            by_id.insert(cell.id, profile.cells.len() - 1);
+            profile.cells.len() - 1
+        }
+    };
+    let stats = &mut profile.cells[index].stats;
+    stats.calls = stats.calls.saturating_add(cell.calls);
+    stats.timed = stats.timed.saturating_add(cell.timed);
+    stats.abandoned = stats.abandoned.saturating_add(cell.abandoned);
+    stats.in_flight = stats.in_flight.saturating_add_signed(cell.in_flight);
+    stats.callbacks = stats.callbacks.saturating_add(cell.callbacks);
+    let estimate = |found: Option<pprof::Estimate>| {
+        let found = found.unwrap_or_default();
+        let finite = |value: f64| if value.is_finite() { value } else { 0.0 };
+        Estimate { sum: finite(found.sum), variance: finite(found.variance) }
+    };
+    stats.enter += estimate(cell.enter);
+    stats.c += estimate(cell.c);
+    stats.callback += estimate(cell.callback);
+    stats.exit += estimate(cell.exit);
+    stats.c_times.merge(&distribution(cell.c_times.unwrap_or_default()));
+    stats.overhead_times.merge(&distribution(cell.overhead_times.unwrap_or_default()));
+    Ok(())
+}
+
+fn distribution(found: pprof::Distribution) -> Distribution {
+    let mut buckets: Vec<_> = found.middle.into_iter().zip(found.count).collect();
+    buckets.retain(|&(middle, count)| middle.is_finite() && count < 1 << 62);
+    buckets.sort_by(|one, other| one.0.total_cmp(&other.0));
+    let known = found.present && found.min.is_finite() && found.max.is_finite() && found.min <= found.max;
+    Distribution { extremes: known.then_some((found.min, found.max)), buckets }
+}
+
+fn target(found: pprof::Target) -> Target {
+    Target {
+        path: found.path,
+        args: found.args,
+        pid: found.pid,
+        go_version: found.go_version,
+        build_id: found.build_id,
+        pie: found.pie,
+        stripped: found.stripped,
+        race: found.race,
+        cgo: found.cgo,
+    }
+}
+
+fn recording(found: pprof::Recording) -> Recording {
+    Recording {
+        engine: found.engine,
+        timing: found.timing,
+        start_unix_ns: found.start_unix_ns,
+        duration_ns: found.duration_ns,
+        hook_ns_per_crossing: found.hook_ns_per_crossing,
+        clock_read_ns: found.clock_read_ns,
+        folded_stacks: found.folded_stacks,
+        foreign_callbacks: found.foreign_callbacks,
+        notes: found.notes,
+    }
+}

@@ -1,0 +1,243 @@
+//! From the model to the members of a file.
+
+use std::collections::HashMap;
+use std::io::Write as _;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use prost::Message as _;
+
+use crate::model::{Cell, Distribution, Estimate, Kind, Profile, Stats, Via};
+use crate::pprof;
+
+/// The sample types, in the order of every sample's values.
+pub const SAMPLE_TYPES: [(&str, &str); 5] = [
+    ("crossings", "count"),
+    ("total", "nanoseconds"),
+    ("c", "nanoseconds"),
+    ("overhead", "nanoseconds"),
+    ("exit_wait", "nanoseconds"),
+];
+
+/// Writes a recording as one member, or as it grows as a member for each piece of it.
+///
+/// Each call of [`Encoder::member`] writes what has changed since the one before.
+#[derive(Default)]
+pub struct Encoder {
+    strings: HashMap<String, i64>,
+    functions: usize,
+    locations: usize,
+    written: HashMap<u64, Stats>,
+    begun: bool,
+}
+
+impl Encoder {
+    /// The next member: gzipped, complete in itself.
+    pub fn member(&mut self, profile: &Profile) -> Vec<u8> {
+        let message = self.message(profile);
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+        let written = gzip.write_all(&message.encode_to_vec());
+        written.and_then(|()| gzip.finish()).unwrap_or_default()
+    }
+
+    fn message(&mut self, profile: &Profile) -> pprof::Profile {
+        let mut message = pprof::Profile::default();
+        if !self.begun {
+            self.begun = true;
+            self.begin(profile, &mut message);
+        }
+        message.duration_nanos = profile.recording.duration_ns as i64;
+        self.add_functions(profile, &mut message);
+        self.add_locations(profile, &mut message);
+        let mut cells = Vec::new();
+        for cell in &profile.cells {
+            self.add_cell(cell, &mut message, &mut cells);
+        }
+        message.cgoprof.push(pprof::Extension {
+            version: 1,
+            target: Some(target(profile)),
+            recording: Some(recording(profile)),
+            cell: cells,
+        });
+        message
+    }
+
+    fn begin(&mut self, profile: &Profile, message: &mut pprof::Profile) {
+        self.string("", message);
+        for (name, unit) in SAMPLE_TYPES {
+            let value = pprof::ValueType { r#type: self.string(name, message), unit: self.string(unit, message) };
+            message.sample_type.push(value);
+        }
+        message.default_sample_type = self.string("total", message);
+        message.period_type = message.sample_type.first().cloned();
+        message.period = 1;
+        message.time_nanos = profile.recording.start_unix_ns as i64;
+        let mapping = pprof::Mapping {
+            id: 1,
+            memory_start: 0,
+            memory_limit: u64::MAX,
+            filename: self.string(&profile.target.path, message),
+            build_id: self.string(&profile.target.build_id, message),
+            has_functions: true,
+            has_filenames: true,
+            has_line_numbers: true,
+            has_inline_frames: true,
+            ..Default::default()
+        };
+        message.mapping.push(mapping);
+    }
+
+    fn string(&mut self, text: &str, message: &mut pprof::Profile) -> i64 {
+        if let Some(&index) = self.strings.get(text) {
+            return index;
+        }
+        let index = self.strings.len() as i64;
+        self.strings.insert(text.to_owned(), index);
+        message.string_table.push(text.to_owned());
+        index
+    }
+
+    fn add_functions(&mut self, profile: &Profile, message: &mut pprof::Profile) {
+        for (index, function) in profile.functions.iter().enumerate().skip(self.functions) {
+            let system_name = if function.symbol.is_empty() { &function.name } else { &function.symbol };
+            let encoded = pprof::Function {
+                id: index as u64 + 1,
+                name: self.string(&function.name, message),
+                system_name: self.string(system_name, message),
+                filename: self.string(&function.file, message),
+                start_line: 0,
+                kind: match function.kind {
+                    Kind::Go => 0,
+                    Kind::Border => 1,
+                    Kind::C => 2,
+                },
+                c_name: function.c_name.clone(),
+                package: function.package.clone(),
+                library: function.library.clone(),
+            };
+            message.function.push(encoded);
+        }
+        self.functions = profile.functions.len();
+    }
+
+    fn add_locations(&mut self, profile: &Profile, message: &mut pprof::Profile) {
+        for (index, location) in profile.locations.iter().enumerate().skip(self.locations) {
+            let line = location.lines.iter().map(|line| pprof::Line {
+                function_id: line.function.0 as u64 + 1,
+                line: i64::from(line.line),
+            });
+            message.location.push(pprof::Location {
+                id: index as u64 + 1,
+                mapping_id: 1,
+                address: location.address,
+                line: line.collect(),
+            });
+        }
+        self.locations = profile.locations.len();
+    }
+
+    fn add_cell(&mut self, cell: &Cell, message: &mut pprof::Profile, cells: &mut Vec<pprof::Cell>) {
+        let before = self.written.get(&cell.id).cloned().unwrap_or_default();
+        if before == cell.stats {
+            return;
+        }
+        let location_id: Vec<u64> = cell.stack.iter().map(|location| location.0 as u64 + 1).collect();
+        let label = if cell.locked {
+            vec![pprof::Label { key: self.string("locked", message), str: self.string("true", message), num: 0 }]
+        } else {
+            Vec::new()
+        };
+        let now = values(&cell.stats);
+        let value = now.iter().zip(values(&before)).map(|(now, before)| now - before).collect();
+        message.sample.push(pprof::Sample { location_id: location_id.clone(), value, label });
+        cells.push(added(cell, &before, location_id));
+        self.written.insert(cell.id, cell.stats.clone());
+    }
+}
+
+/// The values of a sample, in the order of [`SAMPLE_TYPES`].
+fn values(stats: &Stats) -> [i64; SAMPLE_TYPES.len()] {
+    let round = |nanos: f64| nanos.round() as i64;
+    [
+        stats.calls as i64,
+        round(stats.total().sum),
+        round(stats.c.sum),
+        round(stats.overhead().sum),
+        round(stats.exit.sum),
+    ]
+}
+
+fn added(cell: &Cell, before: &Stats, location_id: Vec<u64>) -> pprof::Cell {
+    let now = &cell.stats;
+    let estimate = |now: Estimate, before: Estimate| {
+        Some(pprof::Estimate { sum: now.sum - before.sum, variance: now.variance - before.variance })
+    };
+    pprof::Cell {
+        id: cell.id,
+        function_id: cell.function.0 as u64 + 1,
+        location_id,
+        via: match cell.via {
+            Via::Cgocall => 0,
+            Via::Runtime => 1,
+            Via::Direct => 2,
+        },
+        locked: cell.locked,
+        truncated: cell.truncated,
+        calls: now.calls - before.calls,
+        timed: now.timed - before.timed,
+        abandoned: now.abandoned - before.abandoned,
+        in_flight: now.in_flight as i64 - before.in_flight as i64,
+        callbacks: now.callbacks - before.callbacks,
+        enter: estimate(now.enter, before.enter),
+        c: estimate(now.c, before.c),
+        callback: estimate(now.callback, before.callback),
+        exit: estimate(now.exit, before.exit),
+        c_times: Some(distribution(&now.c_times, &before.c_times)),
+        overhead_times: Some(distribution(&now.overhead_times, &before.overhead_times)),
+    }
+}
+
+fn distribution(now: &Distribution, before: &Distribution) -> pprof::Distribution {
+    let (min, max) = now.extremes.unwrap_or_default();
+    let mut earlier = before.buckets.iter().peekable();
+    let mut encoded = pprof::Distribution { present: now.extremes.is_some(), min, max, ..Default::default() };
+    for &(middle, count) in &now.buckets {
+        while earlier.next_if(|(other, _)| *other < middle).is_some() {}
+        let had = earlier.next_if(|(other, _)| *other == middle).map_or(0, |&(_, count)| count);
+        if count > had {
+            encoded.middle.push(middle);
+            encoded.count.push(count - had);
+        }
+    }
+    encoded
+}
+
+fn target(profile: &Profile) -> pprof::Target {
+    let target = profile.target.clone();
+    pprof::Target {
+        path: target.path,
+        args: target.args,
+        pid: target.pid,
+        go_version: target.go_version,
+        build_id: target.build_id,
+        pie: target.pie,
+        stripped: target.stripped,
+        race: target.race,
+        cgo: target.cgo,
+    }
+}
+
+fn recording(profile: &Profile) -> pprof::Recording {
+    let recording = profile.recording.clone();
+    pprof::Recording {
+        engine: recording.engine,
+        timing: recording.timing,
+        start_unix_ns: recording.start_unix_ns,
+        duration_ns: recording.duration_ns,
+        hook_ns_per_crossing: recording.hook_ns_per_crossing,
+        clock_read_ns: recording.clock_read_ns,
+        folded_stacks: recording.folded_stacks,
+        foreign_callbacks: recording.foreign_callbacks,
+        notes: recording.notes,
+    }
+}

@@ -1,0 +1,14 @@
+//! The model of a recording and its file. No operating system here: bytes in, bytes out.
+//!
+//! The file is a pprof profile (github.com/google/pprof, proto/profile.proto) with one extension field that
+//! other readers skip. It is a sequence of gzip members, each a complete protobuf message; concatenated
+//! messages merge, so a file cut short at any member is a valid profile of what had happened by then.
+
+pub mod decode;
+pub mod encode;
+pub mod model;
+mod pprof;
+
+pub use decode::{DecodeError, decode};
+pub use encode::Encoder;
+pub use model::*;

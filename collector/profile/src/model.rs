@@ -1,0 +1,315 @@
+//! What a recording knows.
+
+/// A whole recording.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Profile {
+    /// The program.
+    pub target: Target,
+    /// How it was recorded.
+    pub recording: Recording,
+    /// Functions, Go and C; a [`FunctionId`] is an index.
+    pub functions: Vec<Function>,
+    /// Code addresses with what they mean; a [`LocationId`] is an index.
+    pub locations: Vec<Location>,
+    /// What was counted.
+    pub cells: Vec<Cell>,
+}
+
+/// Index of a [`Function`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct FunctionId(pub usize);
+
+/// Index of a [`Location`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct LocationId(pub usize);
+
+/// The recorded program.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Target {
+    /// Path of the executable.
+    pub path: String,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Process id.
+    pub pid: u32,
+    /// As the linker wrote it.
+    pub go_version: String,
+    /// GNU build id in hexadecimal, empty if there is none.
+    pub build_id: String,
+    /// Position-independent.
+    pub pie: bool,
+    /// Without symbol table.
+    pub stripped: bool,
+    /// Built with the race detector.
+    pub race: bool,
+    /// Built with `CGO_ENABLED=1`.
+    pub cgo: bool,
+}
+
+/// The facts of a recording.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Recording {
+    /// `trampoline`.
+    pub engine: String,
+    /// `every`, `auto` or `none`.
+    pub timing: String,
+    /// When it began, since 1970.
+    pub start_unix_ns: u64,
+    /// How long it took.
+    pub duration_ns: u64,
+    /// What counting one crossing cost the program, in nanoseconds.
+    pub hook_ns_per_crossing: f64,
+    /// What one reading of the clock costs.
+    pub clock_read_ns: f64,
+    /// Crossings counted without their stack because a table was full.
+    pub folded_stacks: u64,
+    /// Callbacks from threads that had not come from Go.
+    pub foreign_callbacks: u64,
+    /// What a reader must know.
+    pub notes: Vec<String>,
+}
+
+/// On which side of the border a function is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Kind {
+    /// Go.
+    #[default]
+    Go,
+    /// `runtime.cgocall` or what stands in its place.
+    Border,
+    /// C.
+    C,
+}
+
+/// A function.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Function {
+    /// Unique among the functions of its kind: a C function's own name, with its package where two share it.
+    pub name: String,
+    /// Which side it is on.
+    pub kind: Kind,
+    /// Source file, empty when unknown.
+    pub file: String,
+    /// For a C function: its own name.
+    pub c_name: String,
+    /// For a C function: import path of the Go package that calls it.
+    pub package: String,
+    /// For a C function: name of the symbol that Go calls, empty when stripped.
+    pub symbol: String,
+    /// For a C function of a shared library: the library's path, else empty.
+    pub library: String,
+}
+
+/// A code address.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Location {
+    /// As in the file.
+    pub address: u64,
+    /// What it stands for, inlined calls first.
+    pub lines: Vec<Line>,
+}
+
+/// A line of code.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Line {
+    /// Its function.
+    pub function: FunctionId,
+    /// Line in the function's file, 0 when unknown.
+    pub line: u32,
+}
+
+/// How C was reached.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Via {
+    /// By `runtime.cgocall`: counted by `runtime.NumCgoCall`.
+    #[default]
+    Cgocall,
+    /// By `asmcgocall`, called by the runtime itself.
+    Runtime,
+    /// By `asmcgocall`, called by a library that skips the scheduler.
+    Direct,
+}
+
+/// Everything about the crossings that share a C function, Go stack, enclosing crossing and lock state.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Cell {
+    /// Same in every member of a file.
+    pub id: u64,
+    /// The C function.
+    pub function: FunctionId,
+    /// C function, border, Go frames; then the enclosing crossing's, if this one is made in a callback.
+    pub stack: Vec<LocationId>,
+    /// How C was reached.
+    pub via: Via,
+    /// The goroutine was locked to its thread by the user.
+    pub locked: bool,
+    /// The stack goes on beyond the frames kept.
+    pub truncated: bool,
+    /// Numbers.
+    pub stats: Stats,
+}
+
+/// The numbers of one or many cells. Times in nanoseconds, the hooks' own time taken off.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Stats {
+    /// Crossings begun.
+    pub calls: u64,
+    /// Crossings whose C time was measured.
+    pub timed: u64,
+    /// Left by panic or Goexit.
+    pub abandoned: u64,
+    /// Still in C at the end.
+    pub in_flight: u64,
+    /// Callbacks made.
+    pub callbacks: u64,
+    /// Enter phase.
+    pub enter: Estimate,
+    /// C phase.
+    pub c: Estimate,
+    /// Callbacks within the C phase.
+    pub callback: Estimate,
+    /// Exit phase.
+    pub exit: Estimate,
+    /// C times.
+    pub c_times: Distribution,
+    /// Enter plus exit times.
+    pub overhead_times: Distribution,
+}
+
+/// A sum over all crossings, estimated from the timed ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Estimate {
+    /// Nanoseconds.
+    pub sum: f64,
+    /// Square of the standard error of the sum.
+    pub variance: f64,
+}
+
+/// How a time is spread.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Distribution {
+    /// Smallest and largest seen, if any was.
+    pub extremes: Option<(f64, f64)>,
+    /// Middle of a bucket in nanoseconds, and how many crossings fall into it; ascending.
+    pub buckets: Vec<(f64, u64)>,
+}
+
+impl Estimate {
+    /// Standard error of the sum.
+    pub fn standard_error(&self) -> f64 {
+        self.variance.max(0.0).sqrt()
+    }
+}
+
+impl std::ops::AddAssign for Estimate {
+    fn add_assign(&mut self, other: Estimate) {
+        self.sum += other.sum;
+        self.variance += other.variance;
+    }
+}
+
+impl Distribution {
+    /// Adds another.
+    pub fn merge(&mut self, other: &Distribution) {
+        self.extremes = match (self.extremes, other.extremes) {
+            (Some((low, high)), Some((a, b))) => Some((low.min(a), high.max(b))),
+            (one, None) => one,
+            (None, other) => other,
+        };
+        let mut merged = Vec::with_capacity(self.buckets.len().max(other.buckets.len()));
+        let (mut ours, mut theirs) = (self.buckets.iter().copied().peekable(), other.buckets.iter().copied().peekable());
+        loop {
+            match (ours.peek(), theirs.peek()) {
+                (Some(&(a, count)), Some(&(b, more))) if a == b => {
+                    merged.push((a, count.saturating_add(more)));
+                    ours.next();
+                    theirs.next();
+                }
+                (Some(&(a, _)), Some(&(b, _))) => merged.extend(if a < b { ours.next() } else { theirs.next() }),
+                (Some(_), None) => merged.extend(ours.next()),
+                (None, Some(_)) => merged.extend(theirs.next()),
+                (None, None) => break,
+            }
+        }
+        self.buckets = merged;
+    }
+
+    /// The time that a share of the crossings does not exceed, within the width of a bucket (12.5 %).
+    pub fn quantile(&self, share: f64) -> Option<f64> {
+        let (low, high) = self.extremes?;
+        let total = self.buckets.iter().fold(0u64, |sum, &(_, count)| sum.saturating_add(count));
+        let wanted = (share * total as f64).ceil().max(1.0) as u64;
+        let mut seen = 0;
+        for &(middle, count) in &self.buckets {
+            seen = u64::saturating_add(seen, count);
+            if seen >= wanted {
+                return Some(middle.clamp(low, high));
+            }
+        }
+        None
+    }
+}
+
+impl Stats {
+    /// Adds another's.
+    pub fn add(&mut self, other: &Stats) {
+        self.calls += other.calls;
+        self.timed += other.timed;
+        self.abandoned += other.abandoned;
+        self.in_flight += other.in_flight;
+        self.callbacks += other.callbacks;
+        self.enter += other.enter;
+        self.c += other.c;
+        self.callback += other.callback;
+        self.exit += other.exit;
+        self.c_times.merge(&other.c_times);
+        self.overhead_times.merge(&other.overhead_times);
+    }
+
+    /// Enter and exit together.
+    pub fn overhead(&self) -> Estimate {
+        Estimate { sum: self.enter.sum + self.exit.sum, variance: self.enter.variance + self.exit.variance }
+    }
+
+    /// Everything from the Go caller's side.
+    pub fn total(&self) -> Estimate {
+        let overhead = self.overhead();
+        Estimate { sum: overhead.sum + self.c.sum, variance: overhead.variance + self.c.variance }
+    }
+
+    /// C time without callbacks.
+    pub fn c_self(&self) -> f64 {
+        (self.c.sum - self.callback.sum).max(0.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn distribution(buckets: &[(f64, u64)]) -> Distribution {
+        let extremes = buckets.first().zip(buckets.last()).map(|(first, last)| (first.0, last.0));
+        Distribution { extremes, buckets: buckets.to_vec() }
+    }
+
+    #[test]
+    fn distributions_merge_by_bucket() {
+        let mut one = distribution(&[(1.0, 2), (3.0, 1)]);
+        one.merge(&distribution(&[(2.0, 5), (3.0, 4)]));
+        assert_eq!(one, distribution(&[(1.0, 2), (2.0, 5), (3.0, 5)]));
+        one.merge(&Distribution::default());
+        assert_eq!(one.buckets.len(), 3);
+    }
+
+    #[test]
+    fn quantiles_of_a_distribution() {
+        let times = distribution(&[(10.0, 90), (20.0, 9), (1000.0, 1)]);
+        let check = |share, expected| assert_eq!(times.quantile(share), Some(expected), "{share}");
+        check(0.5, 10.0);
+        check(0.9, 10.0);
+        check(0.91, 20.0);
+        check(0.99, 20.0);
+        check(1.0, 1000.0);
+        assert_eq!(Distribution::default().quantile(0.5), None);
+    }
+}

@@ -1,0 +1,249 @@
+//! The protobuf messages: pprof's, and ours in a field that others skip.
+
+use prost::Message;
+
+/// `perftools.profiles.Profile`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Profile {
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) sample_type: Vec<ValueType>,
+    #[prost(message, repeated, tag = "2")]
+    pub(crate) sample: Vec<Sample>,
+    #[prost(message, repeated, tag = "3")]
+    pub(crate) mapping: Vec<Mapping>,
+    #[prost(message, repeated, tag = "4")]
+    pub(crate) location: Vec<Location>,
+    #[prost(message, repeated, tag = "5")]
+    pub(crate) function: Vec<Function>,
+    #[prost(string, repeated, tag = "6")]
+    pub(crate) string_table: Vec<String>,
+    #[prost(int64, tag = "9")]
+    pub(crate) time_nanos: i64,
+    #[prost(int64, tag = "10")]
+    pub(crate) duration_nanos: i64,
+    #[prost(message, optional, tag = "11")]
+    pub(crate) period_type: Option<ValueType>,
+    #[prost(int64, tag = "12")]
+    pub(crate) period: i64,
+    #[prost(int64, repeated, tag = "13")]
+    pub(crate) comment: Vec<i64>,
+    #[prost(int64, tag = "14")]
+    pub(crate) default_sample_type: i64,
+    /// One for each member of the file.
+    #[prost(message, repeated, tag = "2026")]
+    pub(crate) cgoprof: Vec<Extension>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ValueType {
+    #[prost(int64, tag = "1")]
+    pub(crate) r#type: i64,
+    #[prost(int64, tag = "2")]
+    pub(crate) unit: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Sample {
+    #[prost(uint64, repeated, tag = "1")]
+    pub(crate) location_id: Vec<u64>,
+    #[prost(int64, repeated, tag = "2")]
+    pub(crate) value: Vec<i64>,
+    #[prost(message, repeated, tag = "3")]
+    pub(crate) label: Vec<Label>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Label {
+    #[prost(int64, tag = "1")]
+    pub(crate) key: i64,
+    #[prost(int64, tag = "2")]
+    pub(crate) str: i64,
+    #[prost(int64, tag = "3")]
+    pub(crate) num: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Mapping {
+    #[prost(uint64, tag = "1")]
+    pub(crate) id: u64,
+    #[prost(uint64, tag = "2")]
+    pub(crate) memory_start: u64,
+    #[prost(uint64, tag = "3")]
+    pub(crate) memory_limit: u64,
+    #[prost(uint64, tag = "4")]
+    pub(crate) file_offset: u64,
+    #[prost(int64, tag = "5")]
+    pub(crate) filename: i64,
+    #[prost(int64, tag = "6")]
+    pub(crate) build_id: i64,
+    #[prost(bool, tag = "7")]
+    pub(crate) has_functions: bool,
+    #[prost(bool, tag = "8")]
+    pub(crate) has_filenames: bool,
+    #[prost(bool, tag = "9")]
+    pub(crate) has_line_numbers: bool,
+    #[prost(bool, tag = "10")]
+    pub(crate) has_inline_frames: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Location {
+    #[prost(uint64, tag = "1")]
+    pub(crate) id: u64,
+    #[prost(uint64, tag = "2")]
+    pub(crate) mapping_id: u64,
+    #[prost(uint64, tag = "3")]
+    pub(crate) address: u64,
+    #[prost(message, repeated, tag = "4")]
+    pub(crate) line: Vec<Line>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Line {
+    #[prost(uint64, tag = "1")]
+    pub(crate) function_id: u64,
+    #[prost(int64, tag = "2")]
+    pub(crate) line: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Function {
+    #[prost(uint64, tag = "1")]
+    pub(crate) id: u64,
+    #[prost(int64, tag = "2")]
+    pub(crate) name: i64,
+    #[prost(int64, tag = "3")]
+    pub(crate) system_name: i64,
+    #[prost(int64, tag = "4")]
+    pub(crate) filename: i64,
+    #[prost(int64, tag = "5")]
+    pub(crate) start_line: i64,
+    /// 0 Go, 1 border, 2 C: ours.
+    #[prost(uint32, tag = "2026")]
+    pub(crate) kind: u32,
+    #[prost(string, tag = "2027")]
+    pub(crate) c_name: String,
+    #[prost(string, tag = "2028")]
+    pub(crate) package: String,
+    #[prost(string, tag = "2029")]
+    pub(crate) library: String,
+}
+
+/// What pprof has no place for.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Extension {
+    #[prost(uint32, tag = "1")]
+    pub(crate) version: u32,
+    #[prost(message, optional, tag = "2")]
+    pub(crate) target: Option<Target>,
+    #[prost(message, optional, tag = "3")]
+    pub(crate) recording: Option<Recording>,
+    #[prost(message, repeated, tag = "4")]
+    pub(crate) cell: Vec<Cell>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Target {
+    #[prost(string, tag = "1")]
+    pub(crate) path: String,
+    #[prost(string, repeated, tag = "2")]
+    pub(crate) args: Vec<String>,
+    #[prost(uint32, tag = "3")]
+    pub(crate) pid: u32,
+    #[prost(string, tag = "4")]
+    pub(crate) go_version: String,
+    #[prost(string, tag = "5")]
+    pub(crate) build_id: String,
+    #[prost(bool, tag = "6")]
+    pub(crate) pie: bool,
+    #[prost(bool, tag = "7")]
+    pub(crate) stripped: bool,
+    #[prost(bool, tag = "8")]
+    pub(crate) race: bool,
+    #[prost(bool, tag = "9")]
+    pub(crate) cgo: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Recording {
+    #[prost(string, tag = "1")]
+    pub(crate) engine: String,
+    #[prost(string, tag = "2")]
+    pub(crate) timing: String,
+    #[prost(uint64, tag = "3")]
+    pub(crate) start_unix_ns: u64,
+    #[prost(uint64, tag = "4")]
+    pub(crate) duration_ns: u64,
+    #[prost(double, tag = "5")]
+    pub(crate) hook_ns_per_crossing: f64,
+    #[prost(double, tag = "6")]
+    pub(crate) clock_read_ns: f64,
+    #[prost(uint64, tag = "7")]
+    pub(crate) folded_stacks: u64,
+    #[prost(uint64, tag = "8")]
+    pub(crate) foreign_callbacks: u64,
+    #[prost(string, repeated, tag = "9")]
+    pub(crate) notes: Vec<String>,
+}
+
+/// What has been added to a cell since the previous member.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Cell {
+    #[prost(uint64, tag = "1")]
+    pub(crate) id: u64,
+    #[prost(uint64, tag = "2")]
+    pub(crate) function_id: u64,
+    #[prost(uint64, repeated, tag = "3")]
+    pub(crate) location_id: Vec<u64>,
+    /// 0 cgocall, 1 runtime, 2 direct.
+    #[prost(uint32, tag = "4")]
+    pub(crate) via: u32,
+    #[prost(bool, tag = "5")]
+    pub(crate) locked: bool,
+    #[prost(bool, tag = "6")]
+    pub(crate) truncated: bool,
+    #[prost(uint64, tag = "7")]
+    pub(crate) calls: u64,
+    #[prost(uint64, tag = "8")]
+    pub(crate) timed: u64,
+    #[prost(uint64, tag = "9")]
+    pub(crate) abandoned: u64,
+    #[prost(sint64, tag = "10")]
+    pub(crate) in_flight: i64,
+    #[prost(uint64, tag = "11")]
+    pub(crate) callbacks: u64,
+    #[prost(message, optional, tag = "12")]
+    pub(crate) enter: Option<Estimate>,
+    #[prost(message, optional, tag = "13")]
+    pub(crate) c: Option<Estimate>,
+    #[prost(message, optional, tag = "14")]
+    pub(crate) callback: Option<Estimate>,
+    #[prost(message, optional, tag = "15")]
+    pub(crate) exit: Option<Estimate>,
+    #[prost(message, optional, tag = "16")]
+    pub(crate) c_times: Option<Distribution>,
+    #[prost(message, optional, tag = "17")]
+    pub(crate) overhead_times: Option<Distribution>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Estimate {
+    #[prost(double, tag = "1")]
+    pub(crate) sum: f64,
+    #[prost(double, tag = "2")]
+    pub(crate) variance: f64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Distribution {
+    #[prost(bool, tag = "1")]
+    pub(crate) present: bool,
+    #[prost(double, tag = "2")]
+    pub(crate) min: f64,
+    #[prost(double, tag = "3")]
+    pub(crate) max: f64,
+    #[prost(double, repeated, tag = "4")]
+    pub(crate) middle: Vec<f64>,
+    #[prost(uint64, repeated, tag = "5")]
+    pub(crate) count: Vec<u64>,
+}

@@ -1,0 +1,217 @@
+//! From the tables' raw numbers to the profile's cells: ticks to nanoseconds, the hooks' share taken off.
+
+use std::collections::HashMap;
+
+use cgoprof_hook::histogram::{BUCKETS, lower_bound};
+use cgoprof_hook::layout::{CellRef, Phase, flags};
+use cgoprof_profile::{Cell, Distribution, Estimate, LocationId, Profile, Stats, Via};
+
+use crate::symbolize::Symbolizer;
+use crate::trampoline::Calibration;
+use crate::trampoline::tables::{CellCopy, Snapshot};
+
+/// How raw times become nanoseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    /// Ticks of the time stamp counter in a nanosecond.
+    pub(crate) ticks_per_ns: f64,
+    /// The hooks' own share of each phase.
+    pub(crate) calibration: Calibration,
+    /// Ticks when the snapshot was taken, for what is still in C.
+    pub(crate) end: u64,
+}
+
+/// Puts a snapshot's cells into the profile, in place of those it holds.
+pub(crate) fn assemble(profile: &mut Profile, snapshot: &Snapshot, symbolizer: &mut Symbolizer<'_, '_>, clock: Clock) {
+    profile.cells.clear();
+    let by_ref: HashMap<CellRef, &CellCopy> = snapshot.cells.iter().map(|cell| (cell.at, cell)).collect();
+    let mut in_flight: HashMap<CellRef, Vec<(u64, u64)>> = HashMap::new();
+    for entry in &snapshot.in_flight {
+        let elapsed = clock.end.saturating_sub(entry.called);
+        in_flight.entry(entry.cell).or_default().push((elapsed, entry.callback_ticks.min(elapsed)));
+    }
+    for raw in &snapshot.cells {
+        if raw.shown.calls == 0 {
+            continue;
+        }
+        let mut stack = Vec::new();
+        let (function, truncated) = push_stack(profile, symbolizer, raw, &by_ref, &mut stack);
+        let unfinished = in_flight.get(&raw.at).map_or(&[][..], Vec::as_slice);
+        profile.cells.push(Cell {
+            id: u64::from(raw.at.0),
+            function,
+            via: via(profile, raw, &stack),
+            stack,
+            locked: raw.flags & flags::LOCKED != 0,
+            truncated,
+            stats: clock.stats(raw, unfinished),
+        });
+    }
+    for &(address, calls) in &snapshot.overflow {
+        let (function, leaf) = symbolizer.c(profile, address, None);
+        let stack = vec![leaf, symbolizer.border(profile, "runtime.cgocall")];
+        let stats = Stats { calls, ..Stats::default() };
+        profile.cells.push(Cell { id: address.0 | 1 << 63, function, stack, truncated: true, stats, ..Cell::default() });
+    }
+}
+
+/// Appends a cell's stack, C function first, and that of the crossing around it.
+fn push_stack(
+    profile: &mut Profile,
+    symbolizer: &mut Symbolizer<'_, '_>,
+    cell: &CellCopy,
+    by_ref: &HashMap<CellRef, &CellCopy>,
+    stack: &mut Vec<LocationId>,
+) -> (cgoprof_profile::FunctionId, bool) {
+    const DEEPEST: usize = 10_000;
+    let (innermost, leaf) = symbolizer.c(profile, cell.function, cell.stack.first().copied());
+    stack.push(leaf);
+    let mut truncated = false;
+    let mut current = Some(cell);
+    while let Some(cell) = current {
+        let direct = cell.flags & flags::DIRECT != 0;
+        stack.push(symbolizer.border(profile, if direct { "runtime.asmcgocall" } else { "runtime.cgocall" }));
+        for &address in cell.stack.iter().filter(|address| address.0 != 0) {
+            stack.push(symbolizer.go(profile, address));
+        }
+        truncated |= cell.flags & (flags::TRUNCATED | flags::FOLDED) != 0;
+        current = by_ref.get(&cell.enclosing).copied().filter(|_| stack.len() < DEEPEST);
+        if let Some(enclosing) = current {
+            stack.push(symbolizer.c(profile, enclosing.function, enclosing.stack.first().copied()).1);
+        }
+    }
+    (innermost, truncated)
+}
+
+fn via(profile: &Profile, raw: &CellCopy, stack: &[LocationId]) -> Via {
+    if raw.flags & flags::DIRECT == 0 {
+        return Via::Cgocall;
+    }
+    let caller = stack.get(2).and_then(|location| profile.locations[location.0].lines.first());
+    let in_runtime = caller.is_none_or(|line| {
+        let name = &profile.functions[line.function.0].name;
+        name.starts_with("runtime.") || name.starts_with("runtime/")
+    });
+    if in_runtime { Via::Runtime } else { Via::Direct }
+}
+
+impl Clock {
+    fn nanos(&self, ticks: f64) -> f64 {
+        ticks / self.ticks_per_ns
+    }
+
+    /// Nanoseconds of one measured time without the hooks' share.
+    fn net(&self, ticks: f64, share: f64) -> f64 {
+        self.nanos((ticks - share).max(0.0))
+    }
+
+    fn stats(&self, raw: &CellCopy, unfinished: &[(u64, u64)]) -> Stats {
+        let shown = &raw.shown;
+        let in_flight = unfinished.len() as u64;
+        let returned = shown.calls.saturating_sub(raw.abandoned + in_flight);
+        let own = &self.calibration;
+        let sampled = Sampled { returned, weight: shown.weight, timed: shown.timed, skipped: shown.skipped };
+        let mut c = self.estimate(&shown.c, sampled, own.c);
+        let mut callback = self.estimate(&raw.callback, sampled, 0.0);
+        for &(elapsed, callbacks) in unfinished {
+            c.sum += self.nanos(elapsed as f64);
+            callback.sum += self.nanos(callbacks as f64);
+        }
+        let exits = Sampled { weight: shown.exits, ..sampled };
+        Stats {
+            calls: shown.calls,
+            timed: shown.timed + in_flight,
+            abandoned: raw.abandoned,
+            in_flight,
+            callbacks: shown.callbacks,
+            enter: self.estimate(&raw.enter, sampled, own.enter),
+            c,
+            callback,
+            exit: self.estimate(&shown.exit, exits, own.exit),
+            c_times: self.distribution(&raw.c_times, raw.c_extremes, own.c),
+            overhead_times: self.distribution(&raw.overhead_times, raw.overhead_extremes, own.enter + own.exit),
+        }
+    }
+
+    /// The sum over all crossings that returned.
+    ///
+    /// The timed ones stand for `weight` crossings, those after the last timed one for none yet: the mean
+    /// stands for them. The error is that of a sum of independent times of which all but the timed ones are
+    /// unseen; what was timed without exception (the census) has none.
+    fn estimate(&self, phase: &Phase, sampled: Sampled, share: f64) -> Estimate {
+        let census = self.nanos(phase.census_sum as f64 - share * phase.census as f64).max(0.0);
+        if sampled.weight == 0 {
+            return Estimate { sum: census, variance: 0.0 };
+        }
+        let (weight, returned) = (sampled.weight as f64, sampled.returned as f64);
+        let mean = phase.sum as f64 / weight;
+        let variance = (phase.squares / weight - mean * mean).max(0.0);
+        let others = (returned - phase.census as f64).max(0.0);
+        let sum = (mean * returned - share * others).max(0.0);
+        let unseen = (returned - weight).max(0.0);
+        let size = sampled.skipped as f64 + unseen + unseen * unseen / (sampled.timed as f64).max(1.0);
+        Estimate { sum: self.nanos(sum) + census, variance: variance * size / self.ticks_per_ns.powi(2) }
+    }
+
+    fn distribution(&self, counts: &[(usize, u64)], extremes: (u64, u64), share: f64) -> Distribution {
+        if counts.is_empty() || extremes.0 > extremes.1 {
+            return Distribution::default();
+        }
+        let mut buckets: Vec<(f64, u64)> = Vec::new();
+        for &(bucket, count) in counts {
+            let next = if bucket + 1 < BUCKETS { lower_bound(bucket + 1) } else { lower_bound(bucket) };
+            let middle = (lower_bound(bucket) as f64 + next.saturating_sub(1).max(lower_bound(bucket)) as f64) / 2.0;
+            let middle = self.net(middle, share);
+            match buckets.last_mut() {
+                Some(last) if last.0 == middle => last.1 += count,
+                _ => buckets.push((middle, count)),
+            }
+        }
+        let extremes = (self.net(extremes.0 as f64, share), self.net(extremes.1 as f64, share));
+        Distribution { extremes: Some(extremes), buckets }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Sampled {
+    returned: u64,
+    weight: u64,
+    timed: u64,
+    skipped: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clock() -> Clock {
+        let calibration = Calibration { enter: 10.0, c: 20.0, exit: 10.0, ..Calibration::default() };
+        Clock { ticks_per_ns: 2.0, calibration, end: 0 }
+    }
+
+    #[test]
+    fn every_crossing_timed_has_no_error() {
+        let phase = Phase { sum: 1000, squares: 20_000.0, ..Phase::default() };
+        let all = Sampled { returned: 10, weight: 10, timed: 10, skipped: 0 };
+        let found = clock().estimate(&phase, all, 20.0);
+        assert_eq!(found.sum, (1000.0 - 200.0) / 2.0);
+        assert_eq!(found.variance, 0.0);
+    }
+
+    #[test]
+    fn crossings_after_the_last_timed_one_get_the_mean() {
+        let phase = Phase { sum: 1000, squares: 110_000.0, ..Phase::default() };
+        let half = Sampled { returned: 20, weight: 10, timed: 10, skipped: 0 };
+        let found = clock().estimate(&phase, half, 0.0);
+        assert_eq!(found.sum, 1000.0);
+        assert!(found.variance > 0.0);
+    }
+
+    #[test]
+    fn the_census_counts_once_whatever_the_weight() {
+        let phase = Phase { sum: 0, squares: 0.0, census: 2, census_sum: 4040 };
+        let sampled = Sampled { returned: 64, weight: 64, timed: 1, skipped: 64 * 63 };
+        let found = clock().estimate(&phase, sampled, 20.0);
+        assert_eq!(found.sum, 2000.0);
+    }
+}

@@ -1,0 +1,104 @@
+//! What is mapped into a process: `/proc/PID/maps`.
+
+use std::ops::Range;
+use std::path::PathBuf;
+
+use cgoprof_symbols::{Avma, FileOffset};
+use nix::unistd::Pid;
+
+/// One mapping.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mapping {
+    /// Where it is.
+    pub range: Range<Avma>,
+    /// Whether it may be executed.
+    pub executable: bool,
+    /// Where it begins in its file.
+    pub offset: FileOffset,
+    /// Its file, or a name in brackets, or nothing.
+    pub path: PathBuf,
+}
+
+/// Reads the mappings of a process, by address.
+///
+/// # Errors
+/// If the process is gone or not ours.
+pub fn read(pid: Pid) -> std::io::Result<Vec<Mapping>> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/maps"))?;
+    Ok(text.lines().filter_map(parse).collect())
+}
+
+fn parse(line: &str) -> Option<Mapping> {
+    let mut fields = line.splitn(6, ' ');
+    let (start, end) = fields.next()?.split_once('-')?;
+    let hex = |text: &str| u64::from_str_radix(text, 16).ok();
+    let executable = fields.next()?.contains('x');
+    let offset = FileOffset(hex(fields.next()?)?);
+    let path = PathBuf::from(fields.nth(2).unwrap_or("").trim_start());
+    Some(Mapping { range: Avma(hex(start)?)..Avma(hex(end)?), executable, offset, path })
+}
+
+/// A free place for some bytes, as near as possible below the given address, else above the given end.
+///
+/// Below the program there is nothing that grows; above it comes the heap.
+pub fn free_place(mappings: &[Mapping], below: Avma, above: Avma, size: u64) -> Option<Avma> {
+    const LOWEST: u64 = 0x10000;
+    const REACH: u64 = (1 << 31) - (64 << 20);
+    let size = size.next_multiple_of(4096);
+    let mut top = below.0;
+    for mapping in mappings.iter().rev().filter(|mapping| mapping.range.start < below) {
+        if mapping.range.end.0 + size <= top {
+            break;
+        }
+        top = mapping.range.start.0.min(top);
+    }
+    let place = top.checked_sub(size).filter(|&place| place >= LOWEST && above.0 - place < REACH);
+    if let Some(place) = place {
+        let taken = mappings.iter().any(|mapping| mapping.range.start.0 < place + size && place < mapping.range.end.0);
+        if !taken {
+            return Some(Avma(place));
+        }
+    }
+    // Far above, clear of the heap's first gigabyte, yet within reach of a rel32.
+    let mut place = (below.0 + (1 << 30) + (512 << 20)).next_multiple_of(4096);
+    for mapping in mappings {
+        if place + size <= mapping.range.start.0 {
+            break;
+        }
+        place = place.max(mapping.range.end.0);
+    }
+    (place + size - below.0 < REACH).then_some(Avma(place))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mapping(start: u64, end: u64) -> Mapping {
+        Mapping { range: Avma(start)..Avma(end), executable: false, offset: FileOffset(0), path: PathBuf::new() }
+    }
+
+    #[test]
+    fn lines_with_and_without_a_file() {
+        let line = "00402000-0048a000 r-xp 00002000 fe:01 1837                             /tmp/a b";
+        let found = parse(line).unwrap();
+        assert_eq!(found.range, Avma(0x402000)..Avma(0x48a000));
+        assert_eq!(found.offset, FileOffset(0x2000));
+        assert_eq!(found.path, PathBuf::from("/tmp/a b"));
+        assert!(found.executable);
+        assert_eq!(parse("7ffd1000-7ffd2000 rw-p 00000000 00:00 0 ").unwrap().path, PathBuf::new());
+        assert_eq!(parse("nonsense"), None);
+    }
+
+    #[test]
+    fn places_below_above_and_nowhere() {
+        let check = |mappings: &[Mapping], expected| {
+            assert_eq!(free_place(mappings, Avma(0x400000), Avma(0x500000), 0x5000), expected);
+        };
+        check(&[mapping(0x400000, 0x500000)], Some(Avma(0x3fb000)));
+        check(&[mapping(0x3fe000, 0x400000), mapping(0x400000, 0x500000)], Some(Avma(0x3f9000)));
+        check(&[mapping(0x10000, 0x500000)], Some(Avma(0x60400000)));
+        check(&[mapping(0x10000, 0x500000), mapping(0x60000000, 0x61000000)], Some(Avma(0x61000000)));
+        check(&[mapping(0x10000, 0x90000000)], None);
+    }
+}

@@ -1,0 +1,5 @@
+//! Processes: starting one stopped at its first instruction, acting in it, and what is mapped into it.
+
+pub mod launch;
+pub mod maps;
+pub(crate) mod remote;

@@ -1,0 +1,433 @@
+//! A recording from the program's start to the finished file.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use cgoprof_profile::{Profile, Recording};
+use memmap2::Mmap;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use crate::assemble::{Clock, assemble};
+use crate::output::Output;
+use crate::process::launch::{LaunchError, find_program, launch};
+use crate::process::maps::{self, Mapping};
+use crate::symbolize::{Symbolizer, tell_apart};
+use crate::target::{Plan, Target, TargetError};
+use crate::trampoline::calibrate::ticks;
+use crate::trampoline::{Calibration, Tables, Timing, calibrate, inject};
+
+/// What to record and how.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Program and arguments.
+    pub command: Vec<OsString>,
+    /// The profile's file.
+    pub output: PathBuf,
+    /// How often crossings are timed.
+    pub timing: Timing,
+    /// Frames kept of a stack.
+    pub stack_depth: usize,
+    /// When to finish the profile, if not at the program's end.
+    pub duration: Option<Duration>,
+}
+
+/// How a recording went.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The program's exit status, 128 + n for a signal.
+    pub status: u8,
+    /// The profile, if one was recorded.
+    pub profile: Option<Profile>,
+    /// Why none was recorded, or could not be written.
+    pub problem: Option<Problem>,
+}
+
+/// What kept a recording from being made; the program ran all the same.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// ptrace is not allowed.
+    #[error("ptrace is not permitted here ({0}); allow it (container: --cap-add=SYS_PTRACE; seccomp: allow ptrace), or run as root")]
+    Untraced(Errno),
+    /// The code is not as known.
+    #[error("its Go runtime is not known to cgoprof: {0}; please report it with the output of `cgoprof inspect`")]
+    Plan(#[from] crate::target::PlanError),
+    /// The hooks could not be put in.
+    #[error("the hooks could not be put in: {0}")]
+    Inject(#[from] crate::trampoline::InjectError),
+    /// The file could not be written.
+    #[error("cannot write {0}: {1}")]
+    Write(PathBuf, std::io::Error),
+}
+
+/// Why the program was not even started.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// It can't be.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    /// It makes no crossings.
+    #[error("cannot record {0}: {1}")]
+    Target(String, TargetError),
+    /// It can't be read.
+    #[error("cannot read {0}: {1}")]
+    Unreadable(String, std::io::Error),
+    /// The profile could not be written.
+    #[error("cannot write {0}: {1}; choose another file with -o")]
+    Output(PathBuf, std::io::Error),
+    /// The system refused something.
+    #[error("cannot watch the program: {0}")]
+    System(#[from] Errno),
+}
+
+/// What a recording tells while it goes on.
+pub trait Progress {
+    /// Symbols of so many crossings' stacks are looked up.
+    fn symbolizing(&self, stacks: usize);
+    /// Done with that.
+    fn symbolized(&self);
+}
+
+/// Starts a program, records it and writes the profile.
+///
+/// # Errors
+/// If the program is not started. Once it runs, it runs to its end, recorded or not.
+pub fn record(options: &Options, progress: &dyn Progress) -> Result<Outcome, RecordError> {
+    let program = find_program(&options.command[0])?;
+    let shown = program.display().to_string();
+    let file = File::open(&program).map_err(|error| RecordError::Unreadable(shown.clone(), error))?;
+    // SAFETY: the kernel refuses writes to a program that runs; one that is cut off before that is not a target.
+    let data = unsafe { Mmap::map(&file) }.map_err(|error| RecordError::Unreadable(shown.clone(), error))?;
+    let target = Target::parse(&data).map_err(|error| RecordError::Target(shown, error))?;
+    let plan = Plan::new(&target);
+    let output = Output::open(&options.output).map_err(|error| RecordError::Output(options.output.clone(), error))?;
+
+    let signals = Signals::block()?;
+    let launched = match launch(&program, &options.command) {
+        Ok(launched) => launched,
+        Err(error) => {
+            output.discard();
+            return Err(error.into());
+        }
+    };
+    let pid = launched.pid;
+    let hooked = match (launched.untraced, plan) {
+        (Some(error), _) => Err(Problem::Untraced(error)),
+        (None, Err(error)) => {
+            let _ = nix::sys::ptrace::detach(pid, None);
+            Err(error.into())
+        }
+        (None, Ok(plan)) => inject(pid, &target, &plan, options.stack_depth, options.timing).map_err(Problem::from),
+    };
+    let tables = match hooked {
+        Ok(tables) => tables,
+        Err(problem) => {
+            output.discard();
+            let status = signals.wait_for_end(pid)?;
+            return Ok(Outcome { status, profile: None, problem: Some(problem) });
+        }
+    };
+    let session = Session::new(options, &program, &target, pid, tables, output);
+    session.run(&signals, progress)
+}
+
+/// The signals that a launcher must handle, as a file.
+struct Signals(SignalFd);
+
+impl Signals {
+    fn block() -> nix::Result<Signals> {
+        let mut set = SigSet::empty();
+        for signal in [Signal::SIGCHLD, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGHUP] {
+            set.add(signal);
+        }
+        set.thread_block()?;
+        Ok(Signals(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?))
+    }
+
+    /// Waits, then hands on what was meant for the program. Returns whether we are asked to finish.
+    ///
+    /// The terminal sends its signals to the program itself; another process sends them only to us.
+    fn wait_and_forward(&self, pid: Pid, timeout: Duration) -> bool {
+        use std::os::fd::AsFd as _;
+        let mut ready = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+        let _ = poll(&mut ready, PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX));
+        let mut finish = false;
+        while let Ok(Some(info)) = self.0.read_signal() {
+            let Ok(signal) = Signal::try_from(info.ssi_signo as i32) else { continue };
+            if signal == Signal::SIGCHLD {
+                continue;
+            }
+            if info.ssi_code <= 0 {
+                let _ = kill(pid, signal);
+            }
+            finish |= matches!(signal, Signal::SIGTERM | Signal::SIGHUP);
+        }
+        finish
+    }
+
+    fn wait_for_end(&self, pid: Pid) -> nix::Result<u8> {
+        loop {
+            if let Some(status) = ended(pid)? {
+                return Ok(status);
+            }
+            self.wait_and_forward(pid, Duration::from_secs(1));
+        }
+    }
+}
+
+/// The exit status of a program that has ended.
+fn ended(pid: Pid) -> nix::Result<Option<u8>> {
+    match waitpid(pid, Some(WaitPidFlag::WNOHANG)) {
+        Ok(WaitStatus::Exited(_, code)) => Ok(Some(code as u8)),
+        Ok(WaitStatus::Signaled(_, signal, _)) => Ok(Some(128 + signal as i32 as u8)),
+        Ok(_) => Ok(None),
+        Err(Errno::EINTR) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// How long after SIGTERM the program may take to end before the profile is finished without it.
+const GRACE: Duration = Duration::from_secs(2);
+/// How often the growing file gets a member.
+const MEMBER: Duration = Duration::from_secs(2);
+
+/// A program that runs with hooks.
+struct Session<'a, 'data> {
+    options: &'a Options,
+    pid: Pid,
+    tables: Arc<Tables>,
+    ticker: Ticker,
+    symbolizer: Symbolizer<'a, 'data>,
+    profile: Profile,
+    calibration: Calibration,
+    started: Instant,
+    started_ticks: u64,
+    output: Option<Output>,
+    write_error: Option<std::io::Error>,
+}
+
+impl<'a, 'data> Session<'a, 'data> {
+    fn new(options: &'a Options, program: &Path, target: &'a Target<'data>, pid: Pid, tables: Tables, output: Output) -> Self {
+        let (started, started_ticks) = (Instant::now(), ticks());
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let tables = Arc::new(tables);
+        let bias = tables.bias();
+        let ticker = Ticker::start(Arc::clone(&tables), pid);
+        let calibration = calibrate().unwrap_or_default();
+        let profile = Profile {
+            target: target_facts(options, program, target, pid),
+            recording: Recording {
+                engine: "trampoline".into(),
+                timing: options.timing.name().into(),
+                start_unix_ns: since_epoch.as_nanos() as u64,
+                ..Recording::default()
+            },
+            ..Profile::default()
+        };
+        Session {
+            options,
+            pid,
+            symbolizer: Symbolizer::new(target, bias),
+            tables,
+            ticker,
+            profile,
+            calibration,
+            started,
+            started_ticks,
+            output: Some(output),
+            write_error: None,
+        }
+    }
+
+    fn run(mut self, signals: &Signals, progress: &dyn Progress) -> Result<Outcome, RecordError> {
+        let mut status = None;
+        let mut asked_to_finish: Option<Instant> = None;
+        let mut last_member = Instant::now();
+        loop {
+            let elapsed = self.started.elapsed();
+            // Quickly at first: a new cell is timed at every crossing until the policy has seen it.
+            let pause = Duration::from_millis(if elapsed < Duration::from_secs(1) { 10 } else { 100 });
+            if signals.wait_and_forward(self.pid, pause) && asked_to_finish.is_none() {
+                asked_to_finish = Some(Instant::now());
+            }
+            status = status.or(ended(self.pid)?);
+            let over = self.options.duration.is_some_and(|duration| self.started.elapsed() >= duration)
+                || asked_to_finish.is_some_and(|since| since.elapsed() >= GRACE);
+            if status.is_some() || over {
+                break;
+            }
+            if self.options.timing == Timing::Auto {
+                self.tables.apply_policy(self.ticks_per_ns() * 1000.0);
+            }
+            let pid = self.pid;
+            self.tables.release_ended(|tid| Path::new(&format!("/proc/{pid}/task/{tid}")).exists());
+            if last_member.elapsed() >= MEMBER {
+                self.append();
+                last_member = Instant::now();
+            }
+        }
+        self.finish(progress);
+        let problem = self.write_error.take().map(|error| Problem::Write(self.options.output.clone(), error));
+        let status = match status {
+            Some(status) => status,
+            None if asked_to_finish.is_some() => 128 + Signal::SIGTERM as i32 as u8,
+            None => signals.wait_for_end(self.pid)?,
+        };
+        let Session { profile, .. } = self;
+        Ok(Outcome { status, profile: Some(profile), problem })
+    }
+
+    fn ticks_per_ns(&self) -> f64 {
+        let nanos = self.started.elapsed().as_nanos().max(1) as f64;
+        (ticks() - self.started_ticks) as f64 / nanos
+    }
+
+    fn append(&mut self) {
+        self.update();
+        if let Some(output) = &mut self.output
+            && let Err(error) = output.append(&self.profile)
+        {
+            self.write_error = Some(error);
+            self.output = None;
+        }
+    }
+
+    /// Brings the profile up to what the tables hold now.
+    fn update(&mut self) -> usize {
+        let end = ticks();
+        let snapshot = self.tables.snapshot();
+        for mappings in self.ticker.take_mappings() {
+            self.symbolizer.set_mappings(&mappings);
+        }
+        let clock = Clock { ticks_per_ns: self.ticks_per_ns(), calibration: self.calibration, end };
+        let recording = &mut self.profile.recording;
+        recording.duration_ns = self.started.elapsed().as_nanos() as u64;
+        let per_crossing = match self.options.timing {
+            Timing::Every => self.calibration.timed_crossing,
+            Timing::Auto | Timing::None => {
+                let calls: u64 = snapshot.cells.iter().map(|cell| cell.shown.calls).sum();
+                let timed: u64 = snapshot.cells.iter().map(|cell| cell.shown.timed).sum();
+                let share = timed as f64 / calls.max(1) as f64;
+                self.calibration.untimed_crossing * (1.0 - share) + self.calibration.timed_crossing * share
+            }
+        };
+        recording.hook_ns_per_crossing = per_crossing / clock.ticks_per_ns;
+        recording.clock_read_ns = self.calibration.clock_read / clock.ticks_per_ns;
+        recording.folded_stacks = snapshot.folded;
+        recording.foreign_callbacks = snapshot.foreign_callbacks;
+        recording.notes = notes(&snapshot, self.options);
+        assemble(&mut self.profile, &snapshot, &mut self.symbolizer, clock);
+        snapshot.cells.len()
+    }
+
+    fn finish(&mut self, progress: &dyn Progress) {
+        self.ticker.stop();
+        self.tables.relax();
+        progress.symbolizing(self.tables.snapshot().cells.len());
+        self.update();
+        tell_apart(&mut self.profile);
+        progress.symbolized();
+        if let Some(output) = self.output.take()
+            && let Err(error) = output.finish(&self.profile)
+        {
+            self.write_error = Some(error);
+        }
+    }
+}
+
+fn target_facts(options: &Options, program: &Path, target: &Target<'_>, pid: Pid) -> cgoprof_profile::Target {
+    let absolute = program.canonicalize().unwrap_or_else(|_| program.to_owned());
+    cgoprof_profile::Target {
+        path: absolute.to_string_lossy().into_owned(),
+        args: options.command[1..].iter().map(|arg| arg.to_string_lossy().into_owned()).collect(),
+        pid: pid.as_raw() as u32,
+        go_version: target.build.version_text.clone(),
+        build_id: target.binary.build_id().unwrap_or_default(),
+        pie: target.binary.is_position_independent(),
+        stripped: !target.binary.has_symbol_table(),
+        race: target.build.setting("-race") == Some("true"),
+        cgo: target.build.setting("CGO_ENABLED") != Some("0"),
+    }
+}
+
+fn notes(snapshot: &crate::trampoline::tables::Snapshot, options: &Options) -> Vec<String> {
+    let mut notes = Vec::new();
+    let mut note = |count: u64, text: String| {
+        if count > 0 {
+            notes.push(text);
+        }
+    };
+    let in_flight = snapshot.in_flight.len() as u64;
+    note(in_flight, format!("{in_flight} crossings were still in C at the end: their time so far is included"));
+    note(snapshot.folded, format!("{} crossings are counted without their stack: the table was full", snapshot.folded));
+    let overflow: u64 = snapshot.overflow.iter().map(|(_, calls)| calls).sum();
+    note(overflow, format!("{overflow} crossings of threads beyond the table's size are counted without stack or time"));
+    let lost = snapshot.unattributed;
+    note(lost, format!("{lost} crossings could be attributed to no C function"));
+    let direct = snapshot.unattributed_direct;
+    note(direct, format!("{direct} direct crossings were made without a goroutine: not in the tables"));
+    note(u64::from(options.timing == Timing::None), "times were not measured (--timing none)".into());
+    notes
+}
+
+/// The thread that tells the hooks the time and sees libraries come.
+struct Ticker {
+    stop: Arc<AtomicBool>,
+    mappings: Arc<Mutex<Vec<Vec<Mapping>>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ticker {
+    /// Between two ticks: with the kernel's slack just under a millisecond.
+    const PAUSE: Duration = Duration::from_micros(900);
+
+    fn start(tables: Arc<Tables>, pid: Pid) -> Ticker {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mappings = Arc::new(Mutex::new(Vec::new()));
+        let (stopped, found) = (Arc::clone(&stop), Arc::clone(&mappings));
+        let thread = std::thread::spawn(move || {
+            let (mut ticks_so_far, mut foreign) = (0u64, 0);
+            while !stopped.load(Ordering::Relaxed) {
+                tables.tick(ticks());
+                let (now, due) = (tables.foreign_cells(), ticks_so_far.is_power_of_two() && ticks_so_far < 1 << 16);
+                if (now != foreign || due)
+                    && let (Ok(read), Ok(mut found)) = (maps::read(pid), found.lock())
+                {
+                    foreign = now;
+                    if !read.is_empty() {
+                        found.push(read);
+                    }
+                }
+                ticks_so_far += 1;
+                std::thread::sleep(Self::PAUSE);
+            }
+        });
+        Ticker { stop, mappings, thread: Some(thread) }
+    }
+
+    fn take_mappings(&self) -> Vec<Vec<Mapping>> {
+        self.mappings.lock().map(|mut mappings| std::mem::take(&mut *mappings)).unwrap_or_default()
+    }
+
+    fn stop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

@@ -1,0 +1,179 @@
+//! From addresses to the profile's functions and locations.
+
+mod libraries;
+
+use std::collections::HashMap;
+
+use cgoprof_profile::{Function, FunctionId, Kind, Line, Location, LocationId, Profile};
+use cgoprof_symbols::binary::Symbol;
+use cgoprof_symbols::c_function::{self, CFunction};
+use cgoprof_symbols::{Avma, Svma};
+
+use crate::process::maps::Mapping;
+use crate::target::Target;
+use libraries::Libraries;
+
+/// Names the addresses of one recording, each once.
+pub(crate) struct Symbolizer<'target, 'data> {
+    target: &'target Target<'data>,
+    bias: u64,
+    symbols: Vec<Symbol<'data>>,
+    imports: Vec<&'data str>,
+    libraries: Libraries,
+    functions: HashMap<FunctionKey, FunctionId>,
+    go_locations: HashMap<Avma, LocationId>,
+    c_locations: HashMap<(Avma, FunctionId), LocationId>,
+    borders: HashMap<&'static str, LocationId>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum FunctionKey {
+    Go(String, String),
+    C(CFunction),
+}
+
+impl<'target, 'data> Symbolizer<'target, 'data> {
+    /// For a program loaded with this bias.
+    pub(crate) fn new(target: &'target Target<'data>, bias: u64) -> Self {
+        Symbolizer {
+            target,
+            bias,
+            symbols: target.binary.functions(),
+            imports: target.binary.imports(),
+            libraries: Libraries::default(),
+            functions: HashMap::new(),
+            go_locations: HashMap::new(),
+            c_locations: HashMap::new(),
+            borders: HashMap::new(),
+        }
+    }
+
+    /// Tells which libraries are mapped where.
+    pub(crate) fn set_mappings(&mut self, mappings: &[Mapping]) {
+        self.libraries.set_mappings(mappings);
+    }
+
+    /// The location of a Go return address.
+    pub(crate) fn go(&mut self, profile: &mut Profile, return_address: Avma) -> LocationId {
+        if let Some(&known) = self.go_locations.get(&return_address) {
+            return known;
+        }
+        let stated = return_address.stated(self.bias);
+        let mut lines = Vec::new();
+        for frame in self.target.pclntab.frames_at(Svma(stated.0.wrapping_sub(1))) {
+            let key = FunctionKey::Go(frame.function.clone(), frame.file.clone());
+            let wrapper = c_function::from_wrapper(&frame.function).is_some();
+            let kind = if wrapper { Kind::Border } else { Kind::Go };
+            let new = Function { name: frame.function, file: frame.file, kind, ..Function::default() };
+            let function = self.function(profile, key, new);
+            lines.push(Line { function, line: frame.line });
+        }
+        if lines.is_empty() {
+            let name = self.own_symbol(stated).map_or_else(|| format!("[{stated}]"), str::to_owned);
+            let key = FunctionKey::Go(name.clone(), String::new());
+            lines.push(Line { function: self.function(profile, key, Function { name, ..Function::default() }), line: 0 });
+        }
+        let location = add_location(profile, Location { address: stated.0, lines });
+        self.go_locations.insert(return_address, location);
+        location
+    }
+
+    /// The border's location: the runtime function that calls C.
+    pub(crate) fn border(&mut self, profile: &mut Profile, name: &'static str) -> LocationId {
+        if let Some(&known) = self.borders.get(name) {
+            return known;
+        }
+        let new = Function { name: name.to_owned(), kind: Kind::Border, ..Function::default() };
+        let function = self.function(profile, FunctionKey::Go(name.to_owned(), "border".to_owned()), new);
+        let start = self.target.pclntab.functions().find(|function| function.name == name);
+        let address = start.map_or(0, |function| function.start.0);
+        let location = add_location(profile, Location { address, lines: vec![Line { function, line: 0 }] });
+        self.borders.insert(name, location);
+        location
+    }
+
+    /// The function and location of a C function called from a Go return address.
+    pub(crate) fn c(&mut self, profile: &mut Profile, address: Avma, caller: Option<Avma>) -> (FunctionId, LocationId) {
+        let go = caller.and_then(|caller| {
+            let stated = caller.stated(self.bias);
+            self.target.pclntab.function_at(Svma(stated.0.wrapping_sub(1)))
+        });
+        let wrapped = go.and_then(|function| c_function::from_wrapper(function.name));
+        let stated = address.stated(self.bias);
+        let own = self.own_symbol(stated).map(str::to_owned);
+        let in_library = if own.is_none() { self.libraries.find(address) } else { None };
+        let package = go.map(|function| c_function::split_package(function.name).0.to_owned()).unwrap_or_default();
+        let named = wrapped.unwrap_or_else(|| {
+            let symbol = own.as_deref().or(in_library.as_ref().map(|found| found.symbol.as_str()));
+            let name = symbol.map_or_else(|| format!("[{stated}]"), c_function::from_symbol);
+            CFunction { name, package }
+        });
+        let library = match &in_library {
+            Some(found) => found.path.clone(),
+            None if self.imports.contains(&named.name.as_str()) => self.libraries.exporter(&named.name).unwrap_or_default(),
+            None => String::new(),
+        };
+        let symbol = own.or(in_library.map(|found| found.symbol)).unwrap_or_default();
+        let new = Function {
+            name: named.name.clone(),
+            kind: Kind::C,
+            file: String::new(),
+            c_name: named.name.clone(),
+            package: named.package.clone(),
+            symbol,
+            library,
+        };
+        let function = self.function(profile, FunctionKey::C(named), new);
+        let key = (address, function);
+        if let Some(&known) = self.c_locations.get(&key) {
+            return (function, known);
+        }
+        let location = add_location(profile, Location { address: stated.0, lines: vec![Line { function, line: 0 }] });
+        self.c_locations.insert(key, location);
+        (function, location)
+    }
+
+    fn function(&mut self, profile: &mut Profile, key: FunctionKey, mut new: Function) -> FunctionId {
+        if let Some(&known) = self.functions.get(&key) {
+            return known;
+        }
+        let taken = |function: &Function| function.kind == Kind::C && function.name == new.name;
+        if new.kind == Kind::C && profile.functions.iter().any(taken) {
+            new.name = format!("{} ({})", new.c_name, new.package);
+        }
+        let id = FunctionId(profile.functions.len());
+        profile.functions.push(new);
+        self.functions.insert(key, id);
+        id
+    }
+
+    fn own_symbol(&self, address: Svma) -> Option<&'data str> {
+        covering(&self.symbols, address)
+    }
+}
+
+/// The symbol that covers an address.
+fn covering<'data>(symbols: &[Symbol<'data>], address: Svma) -> Option<&'data str> {
+    let after = symbols.partition_point(|symbol| symbol.address <= address);
+    let candidates = symbols[..after].iter().rev().take(8);
+    let exact = candidates.clone().find(|symbol| address.0 - symbol.address.0 < symbol.size);
+    exact.or_else(|| candidates.clone().find(|symbol| symbol.address == address)).map(|symbol| symbol.name)
+}
+
+fn add_location(profile: &mut Profile, location: Location) -> LocationId {
+    profile.locations.push(location);
+    LocationId(profile.locations.len() - 1)
+}
+
+/// Gives C functions of one name their packages too, all of them.
+pub(crate) fn tell_apart(profile: &mut Profile) {
+    let mut count: HashMap<String, usize> = HashMap::new();
+    for function in profile.functions.iter().filter(|function| function.kind == Kind::C) {
+        *count.entry(function.c_name.clone()).or_default() += 1;
+    }
+    for function in profile.functions.iter_mut().filter(|function| function.kind == Kind::C) {
+        if count[&function.c_name] > 1 && !function.package.is_empty() {
+            function.name = format!("{} ({})", function.c_name, function.package);
+        }
+    }
+}

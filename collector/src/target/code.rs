@@ -1,0 +1,77 @@
+//! The instructions of one function.
+
+use std::ops::Range;
+
+use cgoprof_symbols::pclntab::Function;
+use cgoprof_symbols::{Binary, Svma};
+use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, OpKind};
+
+use super::plan::PlanError;
+
+/// A decoded function.
+pub(super) struct Code<'data> {
+    pub(super) name: String,
+    pub(super) start: Svma,
+    pub(super) bytes: &'data [u8],
+    pub(super) instructions: Vec<Instruction>,
+}
+
+impl<'data> Code<'data> {
+    /// Decodes a function up to its padding.
+    pub(super) fn decode(binary: &Binary<'data>, function: &Function<'_>) -> Result<Self, PlanError> {
+        const LONGEST: u64 = 4096;
+        let name = function.name.to_owned();
+        let unreadable = || PlanError::Unreadable(name.clone());
+        let length = function.end.0.checked_sub(function.start.0).filter(|&length| length <= LONGEST).ok_or_else(unreadable)?;
+        let bytes = binary.bytes_at(function.start, length as usize).ok_or_else(unreadable)?;
+        let decoder = Decoder::with_ip(64, bytes, function.start.0, DecoderOptions::NONE);
+        let mut instructions = Vec::new();
+        for instruction in decoder {
+            if instruction.is_invalid() {
+                return Err(unreadable());
+            }
+            instructions.push(instruction);
+        }
+        Ok(Code { name, start: function.start, bytes, instructions })
+    }
+
+    /// The only direct call of a function: its index.
+    pub(super) fn only_call(&self, target: Svma, target_name: &'static str) -> Result<usize, PlanError> {
+        let mut calls = self.instructions.iter().enumerate().filter(|(_, instruction)| {
+            instruction.flow_control() == FlowControl::Call
+                && instruction.op0_kind() == OpKind::NearBranch64
+                && instruction.near_branch_target() == target.0
+        });
+        match (calls.next(), calls.next()) {
+            (Some((index, call)), None) if call.len() == 5 => Ok(index),
+            (found, _) => Err(PlanError::Shape {
+                function: self.name.clone(),
+                expected: format!("one direct call of {target_name}, found {}", if found.is_some() { "several" } else { "none" }),
+            }),
+        }
+    }
+
+    /// Bytes of an instruction.
+    pub(super) fn bytes_of(&self, instruction: &Instruction) -> &'data [u8] {
+        let start = (instruction.ip() - self.start.0) as usize;
+        &self.bytes[start..start + instruction.len()]
+    }
+
+    /// Refuses if a branch of this function leads into the middle of a range.
+    pub(super) fn check_no_branch_into(&self, range: Range<u64>) -> Result<(), PlanError> {
+        let into = self.instructions.iter().find(|instruction| {
+            matches!(instruction.op0_kind(), OpKind::NearBranch64)
+                && range.start < instruction.near_branch_target()
+                && instruction.near_branch_target() < range.end
+        });
+        match into {
+            None => Ok(()),
+            Some(branch) => Err(PlanError::BranchInto { function: self.name.clone(), from: Svma(branch.ip()) }),
+        }
+    }
+
+    /// An error about this function's shape.
+    pub(super) fn unexpected(&self, expected: impl Into<String>) -> PlanError {
+        PlanError::Shape { function: self.name.clone(), expected: expected.into() }
+    }
+}

@@ -1,0 +1,55 @@
+//! The runtime functions that a crossing passes through, found by name in the pclntab.
+
+use cgoprof_symbols::Svma;
+use cgoprof_symbols::pclntab::{Function, Pclntab};
+
+use super::plan::PlanError;
+
+/// Addresses of the runtime's functions.
+pub(super) struct RuntimeFunctions<'table> {
+    pub(super) cgocall: Function<'table>,
+    pub(super) asmcgocall: Function<'table>,
+    pub(super) landing_pad: Option<Function<'table>>,
+    pub(super) unwindm: Function<'table>,
+    pub(super) cgocallbackg: Vec<Function<'table>>,
+    pub(super) entersyscall: Svma,
+    pub(super) exitsyscall: Svma,
+    pub(super) reentersyscall: Svma,
+    /// purego's trampoline, whose argument names the C function.
+    pub(super) purego: Option<Svma>,
+}
+
+impl<'table> RuntimeFunctions<'table> {
+    pub(super) fn find(table: &'table Pclntab<'_>) -> Result<Self, PlanError> {
+        let (mut cgocall, mut landing_pad, mut unwindm, mut purego) = (None, None, None, None);
+        let (mut entersyscall, mut exitsyscall, mut reentersyscall) = (None, None, None);
+        let mut cgocallbackg = Vec::new();
+        for function in table.functions() {
+            match function.name {
+                "runtime.cgocall" => cgocall = Some(function),
+                "runtime.asmcgocall_landingpad" => landing_pad = Some(function),
+                "runtime.unwindm" => unwindm = Some(function),
+                "runtime.cgocallbackg" => cgocallbackg.push(function),
+                "runtime.entersyscall" => entersyscall = Some(function.start),
+                "runtime.exitsyscall" => exitsyscall = Some(function.start),
+                "runtime.reentersyscall" => reentersyscall = Some(function.start),
+                "github.com/ebitengine/purego.syscall15X" | "github.com/ebitengine/purego.syscall9X" => {
+                    purego = Some(function.start);
+                }
+                _ => {}
+            }
+        }
+        let missing = PlanError::MissingFunction;
+        Ok(RuntimeFunctions {
+            cgocall: cgocall.ok_or(missing("runtime.cgocall"))?,
+            asmcgocall: table.asmcgocall().ok_or(missing("runtime.asmcgocall"))?,
+            landing_pad,
+            unwindm: unwindm.ok_or(missing("runtime.unwindm"))?,
+            cgocallbackg,
+            entersyscall: entersyscall.ok_or(missing("runtime.entersyscall"))?,
+            exitsyscall: exitsyscall.ok_or(missing("runtime.exitsyscall"))?,
+            reentersyscall: reentersyscall.ok_or(missing("runtime.reentersyscall"))?,
+            purego,
+        })
+    }
+}

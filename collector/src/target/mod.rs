@@ -1,0 +1,91 @@
+//! What is in a Go binary and what is to be patched. Pure functions over the bytes of the file.
+
+mod code;
+mod functions;
+pub mod inspection;
+pub mod plan;
+
+use cgoprof_symbols::binary::{Binary, BinaryError};
+use cgoprof_symbols::buildinfo::{BuildInfo, GoVersion};
+use cgoprof_symbols::pclntab::{Pclntab, PclntabError};
+
+pub use plan::{Patch, Plan, PlanError};
+
+/// The oldest Go release whose runtime is known.
+pub const OLDEST: u32 = 19;
+
+/// A Go binary that makes crossings.
+pub struct Target<'data> {
+    /// The file.
+    pub binary: Binary<'data>,
+    /// What the linker wrote about it.
+    pub build: BuildInfo,
+    /// Its release.
+    pub version: GoVersion,
+    /// Its functions.
+    pub pclntab: Pclntab<'data>,
+}
+
+/// Why a file is not a target.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// The file itself.
+    #[error("it {0}")]
+    Binary(#[from] BinaryError),
+    /// Not linked by Go's linker.
+    #[error("it is not a Go program")]
+    NotGo,
+    /// Go's other compiler, whose runtime is another.
+    #[error("it was built by gccgo, whose runtime has no runtime.cgocall; build it with the gc toolchain (`go build`)")]
+    Gccgo,
+    /// An old release.
+    #[error("it was built by {0}; Go 1.{OLDEST} or newer is needed")]
+    TooOld(String),
+    /// A version that names no release.
+    #[error("its Go version {0:?} is not known")]
+    UnknownVersion(String),
+    /// No cgo, no crossings.
+    #[error("it was built {}: it has no crossings", without_cgo(.cgo_enabled))]
+    NoCgo {
+        /// The build setting, if recorded.
+        cgo_enabled: Option<String>,
+    },
+    /// The function table.
+    #[error("{0}")]
+    Pclntab(#[from] PclntabError),
+}
+
+fn without_cgo(cgo_enabled: &Option<String>) -> &'static str {
+    match cgo_enabled.as_deref() {
+        Some("0") => "with CGO_ENABLED=0",
+        _ => "without any package that uses cgo",
+    }
+}
+
+impl<'data> Target<'data> {
+    /// Reads a binary as a target.
+    ///
+    /// # Errors
+    /// See [`TargetError`].
+    pub fn parse(data: &'data [u8]) -> Result<Self, TargetError> {
+        let binary = Binary::parse(data)?;
+        let Some(build) = BuildInfo::read(&binary) else {
+            let gccgo = binary.section(".go_export").is_some() || binary.imports().contains(&"__go_go");
+            return Err(if gccgo { TargetError::Gccgo } else { TargetError::NotGo });
+        };
+        if build.version_text.contains("gccgo") {
+            return Err(TargetError::Gccgo);
+        }
+        let version = build.version.ok_or_else(|| TargetError::UnknownVersion(build.version_text.clone()))?;
+        if version.minor < OLDEST {
+            return Err(TargetError::TooOld(build.version_text.clone()));
+        }
+        let pclntab = Pclntab::parse(&binary, version.minor)?;
+        // runtime/cgo, and what stands in for it in programs built without cgo (purego's fakecgo), both have it.
+        if !pclntab.functions().any(|function| function.name == "crosscall2") {
+            let cgo_enabled = build.setting("CGO_ENABLED").map(str::to_owned);
+            return Err(TargetError::NoCgo { cgo_enabled });
+        }
+        Ok(Target { binary, build, version, pclntab })
+    }
+}

@@ -1,0 +1,433 @@
+//! The trampoline engine's plan: which bytes are replaced, and what the hooks must know.
+//!
+//! Every site is checked against what it must be, byte for byte; anything else refuses the engine. Nothing
+//! is assumed from the Go version that the code itself can tell.
+
+use cgoprof_symbols::pclntab::Function;
+use cgoprof_symbols::runtime_offsets::RuntimeOffsets;
+use cgoprof_symbols::{Svma, dwarf_offsets};
+use iced_x86::{FlowControl, Instruction, MemorySize, Mnemonic, OpKind, Register};
+
+use super::code::Code;
+use super::functions::RuntimeFunctions;
+use super::Target;
+
+/// Why the trampoline engine can't be used.
+#[derive(Debug, thiserror::Error, PartialEq, Eq, Clone)]
+pub enum PlanError {
+    /// A function is not in the pclntab.
+    #[error("the binary has no {0}")]
+    MissingFunction(&'static str),
+    /// A function's bytes are not there or not code.
+    #[error("the code of {0} can't be read")]
+    Unreadable(String),
+    /// The code is not as expected.
+    #[error("{function} has an unknown shape: expected {expected}")]
+    Shape {
+        /// Where.
+        function: String,
+        /// What was looked for.
+        expected: String,
+    },
+    /// A branch leads into bytes that would be replaced.
+    #[error("{function} branches into the bytes to be patched, from {from}")]
+    BranchInto {
+        /// Where.
+        function: String,
+        /// The branch.
+        from: Svma,
+    },
+    /// The struct offsets are neither known nor in DWARF.
+    #[error("the struct offsets of Go 1.{0} are not known and the binary has no DWARF that states them")]
+    Offsets(u32),
+}
+
+/// Which hook a patch leads to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hook {
+    /// `cgocall` calls `entersyscall`.
+    Enter,
+    /// `asmcgocall` calls the C function.
+    C,
+    /// `cgocall` returns.
+    Exit,
+    /// `cgocallbackg` calls `exitsyscall`.
+    CallbackBegin,
+    /// `cgocallbackg` calls `reentersyscall`.
+    CallbackEnd,
+    /// `unwindm` leaves a crossing.
+    Unwind,
+}
+
+/// How the hook is reached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Transfer {
+    /// `call rel32`.
+    Call,
+    /// `jmp rel32`, followed by padding that is never executed.
+    Jump,
+}
+
+/// One replaced piece of code.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Patch {
+    /// Where the hook leads.
+    pub hook: Hook,
+    /// Function that is patched, for people.
+    pub function: String,
+    /// First byte.
+    pub at: Svma,
+    /// What must be there.
+    pub original: Vec<u8>,
+    /// What replaces it.
+    pub transfer: Transfer,
+}
+
+impl Patch {
+    /// The bytes that reach a hook from this patch, both at their place in memory; none if it is too far.
+    pub fn bytes(&self, at: u64, hook: u64) -> Option<Vec<u8>> {
+        let distance = i32::try_from((hook as i64).wrapping_sub(at as i64 + 5)).ok()?;
+        let opcode = match self.transfer {
+            Transfer::Call => 0xe8,
+            Transfer::Jump => 0xe9,
+        };
+        let mut bytes = vec![opcode];
+        bytes.extend(distance.to_le_bytes());
+        bytes.resize(self.original.len(), 0xcc);
+        Some(bytes)
+    }
+}
+
+/// Everything that injection needs to know about a binary.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Plan {
+    /// What is replaced.
+    pub patches: Vec<Patch>,
+    /// `cgocall`'s epilogue, which the exit hook repeats: position independent.
+    pub epilogue: Vec<u8>,
+    /// The instruction that the unwind hook repeats, and where it goes on.
+    pub displaced: (Vec<u8>, Svma),
+    /// `runtime.entersyscall`.
+    pub entersyscall: Svma,
+    /// `runtime.exitsyscall`.
+    pub exitsyscall: Svma,
+    /// `runtime.reentersyscall`.
+    pub reentersyscall: Svma,
+    /// Return address of `cgocall`'s call of `asmcgocall`.
+    pub after_asmcgocall: Svma,
+    /// Struct offsets.
+    pub offsets: RuntimeOffsets,
+    /// Go 1.26 on: the P stays wired to its M in a system call.
+    pub p_stays_wired: bool,
+    /// Layout of `asmcgocall`'s and `cgocall`'s frames.
+    pub frames: FrameLayout,
+    /// purego's trampoline.
+    pub purego: Option<Svma>,
+}
+
+/// Distances in bytes between what the hooks need in the frames of `cgocall` and `asmcgocall`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FrameLayout {
+    /// From the stack pointer at the C hook to the saved g.
+    pub saved_g: u32,
+    /// From the stack pointer at the C hook to the saved depth.
+    pub saved_depth: u32,
+    /// From the goroutine's stack pointer in `asmcgocall` to its return address.
+    pub to_return: u32,
+    /// From the goroutine's stack pointer in `asmcgocall` to `cgocall`'s frame pointer.
+    pub to_frame: u32,
+    /// From `cgocall`'s frame pointer to its spilled `fn`.
+    pub spilled_fn: u32,
+    /// From `cgocall`'s frame pointer to its spilled `arg`.
+    pub spilled_arg: u32,
+}
+
+/// `mov rcx, rbx; call rax`: how `asmcgocall` calls C up to Go 1.21.
+const CALL_C: [u8; 5] = [0x48, 0x89, 0xd9, 0xff, 0xd0];
+/// `mov rdi, rbx; jmp rax`: the landing pad, from Go 1.22 on.
+const LANDING_PAD: [u8; 5] = [0x48, 0x89, 0xdf, 0xff, 0xe0];
+
+impl Plan {
+    /// Works out the plan.
+    ///
+    /// # Errors
+    /// See [`PlanError`]: then the engine can't be used.
+    pub fn new(target: &Target<'_>) -> Result<Plan, PlanError> {
+        let functions = RuntimeFunctions::find(&target.pclntab)?;
+        let cgocall = Code::decode(&target.binary, &functions.cgocall)?;
+        let asmcgocall = Code::decode(&target.binary, &functions.asmcgocall)?;
+        let unwindm = Code::decode(&target.binary, &functions.unwindm)?;
+
+        let enter = cgocall.only_call(functions.entersyscall, "runtime.entersyscall")?;
+        let asm = cgocall.only_call(functions.asmcgocall.start, "runtime.asmcgocall")?;
+        let exit = cgocall.only_call(functions.exitsyscall, "runtime.exitsyscall")?;
+        if !(enter < asm && asm < exit) {
+            return Err(cgocall.unexpected("entersyscall, asmcgocall and exitsyscall in this order"));
+        }
+        let offsets = offsets(target, &cgocall.instructions[..exit])?;
+        let (epilogue_at, epilogue) = epilogue(&cgocall, exit)?;
+        check_slots_stay_dead(&cgocall, asm, epilogue_at)?;
+        check_goroutine_register(&asmcgocall)?;
+        let frames = frame_layout(&cgocall, &asmcgocall, enter, asm)?;
+
+        let mut patches = vec![call_patch(Hook::Enter, &cgocall, enter)];
+        patches.extend(c_patches(target, &functions, &asmcgocall)?);
+        patches.push(Patch {
+            hook: Hook::Exit,
+            function: cgocall.name.clone(),
+            at: epilogue_at,
+            original: epilogue.clone(),
+            transfer: Transfer::Jump,
+        });
+        patches.extend(callback_patches(target, &functions)?);
+        let (unwind, displaced) = unwind_patch(&unwindm, offsets)?;
+        patches.push(unwind);
+
+        Ok(Plan {
+            patches,
+            epilogue,
+            displaced,
+            entersyscall: functions.entersyscall,
+            exitsyscall: functions.exitsyscall,
+            reentersyscall: functions.reentersyscall,
+            after_asmcgocall: Svma(cgocall.instructions[asm].next_ip()),
+            offsets,
+            p_stays_wired: target.version.minor >= 26,
+            frames,
+            purego: functions.purego,
+        })
+    }
+}
+
+fn call_patch(hook: Hook, code: &Code<'_>, index: usize) -> Patch {
+    let call = &code.instructions[index];
+    let original = code.bytes_of(call).to_vec();
+    Patch { hook, function: code.name.clone(), at: Svma(call.ip()), original, transfer: Transfer::Call }
+}
+
+fn c_patches(target: &Target<'_>, functions: &RuntimeFunctions<'_>, asmcgocall: &Code<'_>) -> Result<Vec<Patch>, PlanError> {
+    if let Some(pad) = &functions.landing_pad {
+        let pad = Function { end: Svma(pad.start.0 + LANDING_PAD.len() as u64), ..*pad };
+        let code = Code::decode(&target.binary, &pad)?;
+        if code.bytes != LANDING_PAD {
+            return Err(code.unexpected("mov rdi, rbx; jmp rax"));
+        }
+        let original = LANDING_PAD.to_vec();
+        return Ok(vec![Patch { hook: Hook::C, function: code.name, at: pad.start, original, transfer: Transfer::Jump }]);
+    }
+    let mut patches = Vec::new();
+    for pair in asmcgocall.instructions.windows(2) {
+        let start = (pair[0].ip() - asmcgocall.start.0) as usize;
+        if asmcgocall.bytes[start..].starts_with(&CALL_C) && pair[1].flow_control() == FlowControl::IndirectCall {
+            asmcgocall.check_no_branch_into(pair[0].ip()..pair[1].next_ip())?;
+            let (at, original) = (Svma(pair[0].ip()), CALL_C.to_vec());
+            patches.push(Patch { hook: Hook::C, function: asmcgocall.name.clone(), at, original, transfer: Transfer::Call });
+        }
+    }
+    if patches.len() != 2 {
+        return Err(asmcgocall.unexpected(format!("two of mov rcx, rbx; call rax, found {}", patches.len())));
+    }
+    Ok(patches)
+}
+
+fn callback_patches(target: &Target<'_>, functions: &RuntimeFunctions<'_>) -> Result<Vec<Patch>, PlanError> {
+    // Up to Go 1.26 there is an ABI wrapper of the same name, which calls neither.
+    for function in &functions.cgocallbackg {
+        let code = Code::decode(&target.binary, function)?;
+        let begin = code.only_call(functions.exitsyscall, "runtime.exitsyscall");
+        let end = code.only_call(functions.reentersyscall, "runtime.reentersyscall");
+        if let (Ok(begin), Ok(end)) = (begin, end) {
+            let patches = [call_patch(Hook::CallbackBegin, &code, begin), call_patch(Hook::CallbackEnd, &code, end)];
+            return Ok(patches.into());
+        }
+    }
+    let function = "runtime.cgocallbackg".to_owned();
+    Err(PlanError::Shape { function, expected: "one call each of exitsyscall and reentersyscall".into() })
+}
+
+/// `mp.incgo = false`, which only runs when a crossing is left.
+fn unwind_patch(unwindm: &Code<'_>, offsets: RuntimeOffsets) -> Result<(Patch, (Vec<u8>, Svma)), PlanError> {
+    let mut stores = unwindm.instructions.iter().filter(|instruction| {
+        stores_byte(instruction, 0) && instruction.memory_displacement64() == u64::from(offsets.m_incgo)
+    });
+    let (Some(store), None) = (stores.next(), stores.next()) else {
+        return Err(unwindm.unexpected("one mp.incgo = false"));
+    };
+    let original = unwindm.bytes_of(store).to_vec();
+    if original.len() < 5 || original.len() > 11 {
+        return Err(unwindm.unexpected("mp.incgo = false in 5 to 11 bytes"));
+    }
+    unwindm.check_no_branch_into(store.ip()..store.next_ip())?;
+    let displaced = (original.clone(), Svma(store.next_ip()));
+    let (function, at) = (unwindm.name.clone(), Svma(store.ip()));
+    Ok((Patch { hook: Hook::Unwind, function, at, original, transfer: Transfer::Jump }, displaced))
+}
+
+/// The bytes from the end of `cgocall`'s work to its only return.
+fn epilogue(cgocall: &Code<'_>, exit: usize) -> Result<(Svma, Vec<u8>), PlanError> {
+    let returns: Vec<_> = (0..cgocall.instructions.len())
+        .filter(|&index| cgocall.instructions[index].flow_control() == FlowControl::Return)
+        .collect();
+    let &[ret] = returns.as_slice() else {
+        return Err(cgocall.unexpected(format!("one return, found {}", returns.len())));
+    };
+    if ret < exit + 2 {
+        return Err(cgocall.unexpected("an epilogue after exitsyscall"));
+    }
+    // `add rsp, F; pop rbp; ret`, or `mov rbp, [rsp+F]; add rsp, F; ret` up to Go 1.20.
+    let [first, second] = [&cgocall.instructions[ret - 2], &cgocall.instructions[ret - 1]];
+    let frees = |instruction: &Instruction| {
+        instruction.mnemonic() == Mnemonic::Add && instruction.op0_register() == Register::RSP
+    };
+    let pops = second.mnemonic() == Mnemonic::Pop && second.op0_register() == Register::RBP;
+    let loads = first.mnemonic() == Mnemonic::Mov
+        && first.op0_register() == Register::RBP
+        && first.memory_base() == Register::RSP;
+    if !(frees(first) && pops || loads && frees(second)) {
+        return Err(cgocall.unexpected("an epilogue that frees the frame and restores RBP"));
+    }
+    let (start, end) = (first.ip(), cgocall.instructions[ret].next_ip());
+    cgocall.check_no_branch_into(start..end)?;
+    let from = (start - cgocall.start.0) as usize;
+    let bytes = cgocall.bytes[from..from + (end - start) as usize].to_vec();
+    if !(5..=16).contains(&bytes.len()) {
+        return Err(cgocall.unexpected("an epilogue of 5 to 16 bytes"));
+    }
+    Ok((Svma(start), bytes))
+}
+
+/// `asmcgocall`'s arguments must not be written again before the epilogue reads them.
+fn check_slots_stay_dead(cgocall: &Code<'_>, asm: usize, epilogue: Svma) -> Result<(), PlanError> {
+    let between = cgocall.instructions[asm + 1..].iter().take_while(|instruction| instruction.ip() < epilogue.0);
+    for instruction in between {
+        let touches = instruction.memory_base() == Register::RSP
+            && (0..2).any(|operand| instruction.op_kind(operand) == OpKind::Memory)
+            && instruction.memory_displacement64() < 16;
+        if touches {
+            return Err(cgocall.unexpected("asmcgocall's argument words left alone after it"));
+        }
+    }
+    Ok(())
+}
+
+/// The thread's g must be where the hooks look for it: at fs:-8.
+fn check_goroutine_register(asmcgocall: &Code<'_>) -> Result<(), PlanError> {
+    let mut minus_eight = Vec::new();
+    for instruction in &asmcgocall.instructions {
+        let immediate = instruction.mnemonic() == Mnemonic::Mov && instruction.op1_kind() == OpKind::Immediate32to64;
+        if immediate && instruction.immediate32to64() == -8 {
+            minus_eight.push(instruction.op0_register());
+        }
+        if instruction.segment_prefix() == Register::FS {
+            let absolute = instruction.memory_base() == Register::None
+                && instruction.memory_displacement64() as i64 == -8;
+            let based = instruction.memory_displacement64() == 0 && minus_eight.contains(&instruction.memory_base());
+            if absolute || based {
+                return Ok(());
+            }
+            break;
+        }
+    }
+    Err(asmcgocall.unexpected("the goroutine at fs:-8"))
+}
+
+fn frame_layout(cgocall: &Code<'_>, asmcgocall: &Code<'_>, enter: usize, asm: usize) -> Result<FrameLayout, PlanError> {
+    let frame = frame_size(cgocall)?;
+    let asm_has_frame = asmcgocall.bytes.starts_with(&[0x55, 0x48, 0x89, 0xe5]);
+    let to_return = if asm_has_frame { 8 } else { 0 };
+    let (fn_from, arg_from) = argument_sources(cgocall, enter, asm)?;
+    let spilled = |from: u32| from.checked_sub(frame).ok_or_else(|| cgocall.unexpected("fn and arg spilled above the frame"));
+
+    // After aligning the system stack, asmcgocall stores RDI twice: the g, then the depth.
+    let aligned = asmcgocall.instructions.iter().position(|instruction| {
+        instruction.mnemonic() == Mnemonic::And && instruction.op0_register() == Register::RSP
+    });
+    let aligned = aligned.ok_or_else(|| asmcgocall.unexpected("an aligned system stack"))?;
+    let mut stores = asmcgocall.instructions[aligned..].iter().filter(|instruction| {
+        instruction.mnemonic() == Mnemonic::Mov
+            && instruction.op0_kind() == OpKind::Memory
+            && instruction.memory_base() == Register::RSP
+            && instruction.op1_register() == Register::RDI
+    });
+    let (Some(g), Some(depth)) = (stores.next(), stores.next()) else {
+        return Err(asmcgocall.unexpected("the g and the depth saved on the system stack"));
+    };
+    // The call of C, or of the landing pad, has pushed its return address.
+    let above_return = |store: &Instruction| store.memory_displacement64() as u32 + 8;
+    Ok(FrameLayout {
+        saved_g: above_return(g),
+        saved_depth: above_return(depth),
+        to_return,
+        to_frame: to_return + 8 + frame,
+        spilled_fn: spilled(fn_from)?,
+        spilled_arg: spilled(arg_from)?,
+    })
+}
+
+/// Bytes from `cgocall`'s stack pointer to its frame pointer.
+fn frame_size(cgocall: &Code<'_>) -> Result<u32, PlanError> {
+    let unexpected = || cgocall.unexpected("a frame pointer prologue");
+    let [first, second, third] = cgocall.instructions.first_chunk().ok_or_else(unexpected)?;
+    if first.mnemonic() == Mnemonic::Push && first.op0_register() == Register::RBP {
+        // push rbp; mov rbp, rsp; sub rsp, F
+        let sets = second.mnemonic() == Mnemonic::Mov && second.op0_register() == Register::RBP && second.op1_register() == Register::RSP;
+        let takes = third.mnemonic() == Mnemonic::Sub && third.op0_register() == Register::RSP;
+        if sets && takes {
+            return Ok(third.immediate32to64() as u32);
+        }
+    }
+    // sub rsp, F+8; mov [rsp+F], rbp; lea rbp, [rsp+F]
+    let lea = third.mnemonic() == Mnemonic::Lea && third.op0_register() == Register::RBP && third.memory_base() == Register::RSP;
+    let takes = first.mnemonic() == Mnemonic::Sub && first.op0_register() == Register::RSP;
+    if takes && lea && u64::from(first.immediate32()) == third.memory_displacement64() + 8 {
+        return Ok(third.memory_displacement64() as u32);
+    }
+    Err(unexpected())
+}
+
+/// Where `cgocall` keeps fn and arg while it enters the system call, from its stack pointer.
+fn argument_sources(cgocall: &Code<'_>, enter: usize, asm: usize) -> Result<(u32, u32), PlanError> {
+    let (mut held, mut fn_from, mut arg_from) = (Vec::new(), None, None);
+    for instruction in &cgocall.instructions[enter + 1..asm] {
+        if instruction.mnemonic() != Mnemonic::Mov || instruction.memory_base() != Register::RSP {
+            continue;
+        }
+        let displacement = instruction.memory_displacement64() as u32;
+        if instruction.op1_kind() == OpKind::Memory {
+            held.retain(|&(register, _)| register != instruction.op0_register());
+            held.push((instruction.op0_register(), displacement));
+        } else if let Some(&(_, from)) = held.iter().find(|&&(register, _)| register == instruction.op1_register()) {
+            match displacement {
+                0 => fn_from = Some(from),
+                8 => arg_from = Some(from),
+                _ => {}
+            }
+        }
+    }
+    fn_from.zip(arg_from).ok_or_else(|| cgocall.unexpected("fn and arg loaded from the stack for asmcgocall"))
+}
+
+/// The offsets of this release, checked against the displacements in the code; else DWARF's.
+fn offsets(target: &Target<'_>, cgocall: &[Instruction]) -> Result<RuntimeOffsets, PlanError> {
+    let agrees = |offsets: &RuntimeOffsets| {
+        let has = |displacement: u32, test: fn(&Instruction) -> bool| {
+            let displacement = u64::from(displacement);
+            cgocall.iter().any(|instruction| instruction.memory_displacement64() == displacement && test(instruction))
+        };
+        has(offsets.m_ncgocall, |i| i.mnemonic() == Mnemonic::Inc && i.memory_size() == MemorySize::UInt64)
+            && has(offsets.m_ncgo, |i| i.mnemonic() == Mnemonic::Inc && i.memory_size() == MemorySize::UInt32)
+            && has(offsets.m_incgo, |i| stores_byte(i, 1))
+    };
+    let minor = target.version.minor;
+    RuntimeOffsets::of_release(minor)
+        .filter(agrees)
+        .or_else(|| dwarf_offsets::read(&target.binary).filter(agrees))
+        .ok_or(PlanError::Offsets(minor))
+}
+
+fn stores_byte(instruction: &Instruction, value: u8) -> bool {
+    instruction.mnemonic() == Mnemonic::Mov
+        && instruction.memory_size() == MemorySize::UInt8
+        && instruction.op1_kind() == OpKind::Immediate8
+        && instruction.immediate8() == value
+}

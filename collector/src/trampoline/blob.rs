@@ -1,0 +1,55 @@
+//! The hooks' code, as built by `build.rs`, made ready for one target.
+
+use cgoprof_hook::params::Params;
+
+use crate::target::plan::Hook;
+
+/// Parameters, code and constants, with nothing filled in.
+static BLOB: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hook.bin"));
+
+mod symbols {
+    include!(concat!(env!("OUT_DIR"), "/hook_symbols.rs"));
+}
+
+/// Room for the repeated instructions at the end of the exit and unwind thunks.
+const ROOM: usize = 16;
+
+/// Bytes of the code.
+pub(super) fn len() -> u64 {
+    BLOB.len() as u64
+}
+
+/// Offset of a hook's first instruction.
+pub(super) fn entry(hook: Hook) -> u64 {
+    match hook {
+        Hook::Enter => symbols::THUNK_ENTER,
+        Hook::C => symbols::THUNK_C,
+        Hook::Exit => symbols::THUNK_EXIT,
+        Hook::CallbackBegin => symbols::THUNK_CALLBACK_BEGIN,
+        Hook::CallbackEnd => symbols::THUNK_CALLBACK_END,
+        Hook::Unwind => symbols::THUNK_UNWIND,
+    }
+}
+
+/// The code for one target, to be placed at `place`. `displaced` goes on at its second part.
+///
+/// None if the pieces don't fit: the plan keeps them shorter than the room there is.
+pub(super) fn assemble(params: &Params, place: u64, epilogue: &[u8], displaced: (&[u8], u64)) -> Option<Vec<u8>> {
+    let mut code = BLOB.to_vec();
+    // SAFETY: Params is a repr(C) struct of u64 without padding.
+    let bytes = unsafe { std::slice::from_raw_parts((&raw const *params).cast::<u8>(), size_of::<Params>()) };
+    code[..bytes.len()].copy_from_slice(bytes);
+
+    let mut fill = |at: u64, bytes: &[u8]| {
+        let room = code.get_mut(at as usize..at as usize + ROOM)?;
+        room.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        Some(())
+    };
+    fill(symbols::THUNK_EXIT_EPILOGUE, epilogue)?;
+    let (instruction, back) = displaced;
+    let jump = symbols::THUNK_UNWIND_DISPLACED + instruction.len() as u64;
+    let distance = i32::try_from(back as i64 - (place + jump + 5) as i64).ok()?;
+    let tail = [instruction, &[0xe9], &distance.to_le_bytes()].concat();
+    fill(symbols::THUNK_UNWIND_DISPLACED, &tail)?;
+    Some(code)
+}

@@ -1,0 +1,344 @@
+//! What the hooks cost on this machine, measured by running them in our own process on a crossing to nowhere.
+//!
+//! The loop below builds the frames of `cgocall` and `asmcgocall` as Go 1.21 to 1.27 do, around a C function
+//! and system call hooks that return at once. What the hooks then measure in each phase is their own share.
+
+use std::arch::global_asm;
+use std::mem::offset_of;
+use std::num::NonZeroUsize;
+
+use cgoprof_hook::layout::{ARENA_OFFSET, Cell, CellRef, Header, Phase, THREADS_OFFSET, Thread};
+use cgoprof_hook::params::Params;
+use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
+
+use super::{blob, inject::hook_address};
+use crate::target::plan::Hook;
+
+/// Costs on this machine, in ticks of the time stamp counter.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Calibration {
+    /// The hooks' share of an enter phase.
+    pub enter: f64,
+    /// Their share of a C phase.
+    pub c: f64,
+    /// Their share of an exit phase.
+    pub exit: f64,
+    /// What an untimed crossing costs the program.
+    pub untimed_crossing: f64,
+    /// What a timed crossing costs the program.
+    pub timed_crossing: f64,
+    /// One reading of the clock.
+    pub clock_read: f64,
+}
+
+/// Measures the hooks. Takes about two milliseconds.
+pub fn calibrate() -> Option<Calibration> {
+    let stage = Stage::new()?;
+    let bare = stage.ticks_per_crossing(Hooks::None)?;
+    let timed = stage.ticks_per_crossing(Hooks::Timed)?;
+    let phases = stage.least_phases()?;
+    let untimed = stage.ticks_per_crossing(Hooks::Untimed)?;
+    Some(Calibration {
+        enter: phases.0,
+        c: phases.1,
+        exit: phases.2,
+        untimed_crossing: (untimed - bare).max(0.0),
+        timed_crossing: (timed - bare).max(0.0),
+        clock_read: clock_read(),
+    })
+}
+
+/// The time stamp counter.
+pub fn ticks() -> u64 {
+    // SAFETY: RDTSC is available to user code on Linux unless the process forbids it itself.
+    unsafe { std::arch::x86_64::_rdtsc() }
+}
+
+fn clock_read() -> f64 {
+    const READS: u32 = 1000;
+    let run = || {
+        let start = ticks();
+        for _ in 0..READS {
+            std::hint::black_box(ticks());
+        }
+        (ticks() - start) as f64 / f64::from(READS)
+    };
+    (0..5).map(|_| run()).fold(f64::INFINITY, f64::min)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hooks {
+    None,
+    Untimed,
+    Timed,
+}
+
+/// What the loop works with; it stands in for a goroutine, so that R14 leads to all of it.
+#[repr(C)]
+struct Goroutine {
+    stack_low: u64,
+    stack_high: u64,
+    _unused: [u64; 4],
+    m: u64,
+    enter: u64,
+    c: u64,
+    exit: u64,
+    c_function: u64,
+    crossings: u64,
+}
+
+/// Code, tables, a goroutine and its M, all made up.
+struct Stage {
+    memory: std::ptr::NonNull<u8>,
+    size: usize,
+}
+
+const CODE: usize = 0;
+const M: usize = 64 << 10;
+const TABLES: usize = 128 << 10;
+const M_ID: u64 = 232;
+const CROSSINGS: u64 = 2000;
+
+impl Stage {
+    fn new() -> Option<Stage> {
+        let size = TABLES + ARENA_OFFSET as usize + (1 << 20);
+        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE;
+        // SAFETY: a new mapping at a place the kernel chooses.
+        let memory = unsafe { mmap_anonymous(None, NonZeroUsize::new(size)?, protection, flags) }.ok()?.cast();
+        let stage = Stage { memory, size };
+        let tables = stage.address(TABLES);
+        let params = Params {
+            tables,
+            threads: tables + THREADS_OFFSET,
+            entersyscall: stub_return as *const () as u64,
+            exitsyscall: stub_return as *const () as u64,
+            reentersyscall: stub_return as *const () as u64,
+            after_asmcgocall: u64::MAX,
+            m_id: M_ID,
+            m_locked_ext: 648,
+            m_procid: 64,
+            m_p: 208,
+            p_stays_wired: 1,
+            saved_g: 16,
+            saved_depth: 8,
+            to_return: 8,
+            to_frame: 16 + 0x28,
+            to_slots: 16,
+            spilled_fn: 16,
+            spilled_arg: 24,
+            stack_arena_end: ARENA_OFFSET + (1 << 20),
+            arena_end: ARENA_OFFSET + (1 << 20),
+            max_frames: 64,
+            first_interval: 1,
+            ..Params::default()
+        };
+        let epilogue = [0x48, 0x83, 0xc4, 0x28, 0x5d, 0xc3];
+        let place = stage.address(CODE);
+        let code = blob::assemble(&params, place, &epilogue, (&[0x90], place))?;
+        // SAFETY: the places lie within the mapping, apart from each other.
+        unsafe {
+            std::ptr::copy_nonoverlapping(code.as_ptr(), stage.at(CODE), code.len());
+            stage.at(M + 208).cast::<u64>().write(1);
+            let header = stage.at(TABLES).cast::<Header>();
+            (*header).arena_next.store(ARENA_OFFSET, std::sync::atomic::Ordering::Relaxed);
+            mprotect(memory.cast(), M, ProtFlags::PROT_READ | ProtFlags::PROT_EXEC).ok()?;
+        }
+        Some(stage)
+    }
+
+    fn at(&self, offset: usize) -> *mut u8 {
+        // SAFETY: all offsets used are within the mapping.
+        unsafe { self.memory.as_ptr().add(offset) }
+    }
+
+    fn address(&self, offset: usize) -> u64 {
+        self.at(offset) as u64
+    }
+
+    /// Least time of a crossing over some runs.
+    fn ticks_per_crossing(&self, hooks: Hooks) -> Option<f64> {
+        (0..8).map(|_| self.run(hooks)).reduce(f64::min)
+    }
+
+    fn run(&self, hooks: Hooks) -> f64 {
+        let place = self.address(CODE);
+        let (enter, c, exit) = if hooks == Hooks::None {
+            (stub_return as *const () as u64, stub_landing_pad as *const () as u64, stub_epilogue as *const () as u64)
+        } else {
+            (hook_address(place, Hook::Enter), hook_address(place, Hook::C), hook_address(place, Hook::Exit))
+        };
+        let mut g = Goroutine {
+            stack_low: 0,
+            stack_high: 0,
+            _unused: [0; 4],
+            m: self.address(M),
+            enter,
+            c,
+            exit,
+            c_function: stub_return as *const () as u64,
+            crossings: CROSSINGS,
+        };
+        if let Some(cell) = self.only_cell() {
+            // SAFETY: the cell is in our own mapping and no other thread knows it.
+            unsafe {
+                let interval = if hooks == Hooks::Timed { 1 } else { u32::MAX >> 1 };
+                (*cell).interval = interval.into();
+                (*cell).countdown = interval;
+                (*cell).gap = interval;
+                ((*cell).timed, (*cell).exits) = (0, 0);
+                ((*cell).enter, (*cell).c, (*cell).exit) = Default::default();
+            }
+        }
+        let start = ticks();
+        // SAFETY: the loop keeps the C calling convention and works on its own stack and g.
+        unsafe { cgoprof_calibration_loop(&raw mut g) };
+        (ticks() - start) as f64 / CROSSINGS as f64
+    }
+
+    /// Mean phases of the quickest of some timed runs.
+    fn least_phases(&self) -> Option<(f64, f64, f64)> {
+        let mut least = (f64::INFINITY, f64::INFINITY, f64::INFINITY);
+        for _ in 0..8 {
+            self.run(Hooks::Timed);
+            // SAFETY: as above.
+            let (timed, enter, c, exit) = unsafe {
+                let cell = &*self.only_cell()?;
+                (cell.timed as f64, cell.enter, cell.c, cell.exit)
+            };
+            let mean = |phase: Phase| phase.sum as f64 / timed;
+            least = (least.0.min(mean(enter)), least.1.min(mean(c)), least.2.min(mean(exit)));
+        }
+        Some(least)
+    }
+
+    fn only_cell(&self) -> Option<*mut Cell> {
+        let thread = self.at(TABLES + THREADS_OFFSET as usize).cast::<Thread>();
+        // SAFETY: m.id is 0, so the first thread is this M's.
+        let cell = CellRef(unsafe { (*thread).cells.load(std::sync::atomic::Ordering::Relaxed) });
+        (cell != CellRef::NONE).then(|| self.at(TABLES + cell.offset() as usize).cast())
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours and nothing borrows from it.
+        let _ = unsafe { munmap(self.memory.cast(), self.size) };
+    }
+}
+
+unsafe extern "C" {
+    #[link_name = "cgoprof_calibration_loop"]
+    fn cgoprof_calibration_loop(g: *mut Goroutine);
+    #[link_name = "cgoprof_stub_return"]
+    fn stub_return();
+    #[link_name = "cgoprof_stub_landing_pad"]
+    fn stub_landing_pad();
+    #[link_name = "cgoprof_stub_epilogue"]
+    fn stub_epilogue();
+}
+
+global_asm!(
+    ".balign 64",
+    "cgoprof_calibration_loop:",
+    "push rbp",
+    "push rbx",
+    "push r12",
+    "push r13",
+    "push r14",
+    "push r15",
+    "sub rsp, 40",
+    "mov r14, rdi",
+    "mov qword ptr [rsp], 0",          // the outermost frame: no frame pointer above it
+    "mov qword ptr [rsp + 8], 0",
+    "lea rax, [rsp + 40]",
+    "mov [r14 + {stack_high}], rax",
+    "mov [r14 + {stack_low}], rsp",
+    "sub qword ptr [r14 + {stack_low}], 4096",
+    "mov rbp, rsp",
+    "20:",
+    "call 30f",
+    "dec qword ptr [r14 + {crossings}]",
+    "jnz 20b",
+    "add rsp, 40",
+    "pop r15",
+    "pop r14",
+    "pop r13",
+    "pop r12",
+    "pop rbx",
+    "pop rbp",
+    "ret",
+    // The wrapper, with fn and arg where cgocall spills them.
+    "30:",
+    "push rbp",
+    "mov rbp, rsp",
+    "sub rsp, 16",
+    "mov rax, [r14 + {c_function}]",
+    "mov [rsp], rax",
+    "call 40f",
+    "add rsp, 16",
+    "pop rbp",
+    "ret",
+    // cgocall.
+    "40:",
+    "push rbp",
+    "mov rbp, rsp",
+    "sub rsp, 0x28",
+    "call [r14 + {enter}]",
+    "mov rax, [r14 + {c_function}]",
+    // asmcgocall.
+    "sub rsp, 16",
+    "mov [rsp], rbp",
+    "mov rdx, [r14 + {stack_high}]",
+    "sub rdx, rsp",
+    "sub rsp, 16",
+    "and rsp, -16",
+    "mov [rsp + 8], r14",
+    "mov [rsp], rdx",
+    "call [r14 + {c}]",
+    "mov r14, [rsp + 8]",
+    "mov rsi, [r14 + {stack_high}]",
+    "sub rsi, [rsp]",
+    "lea rsp, [rsi + 16]",
+    "jmp [r14 + {exit}]",
+    "cgoprof_stub_landing_pad:",
+    "mov rdi, rbx",
+    "jmp rax",
+    "cgoprof_stub_epilogue:",
+    "add rsp, 0x28",
+    "pop rbp",
+    "cgoprof_stub_return:",
+    "ret",
+    stack_low = const offset_of!(Goroutine, stack_low),
+    stack_high = const offset_of!(Goroutine, stack_high),
+    enter = const offset_of!(Goroutine, enter),
+    c = const offset_of!(Goroutine, c),
+    exit = const offset_of!(Goroutine, exit),
+    c_function = const offset_of!(Goroutine, c_function),
+    crossings = const offset_of!(Goroutine, crossings),
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hooks_count_every_crossing_of_the_loop() {
+        let stage = Stage::new().unwrap();
+        stage.run(Hooks::Timed);
+        stage.run(Hooks::Untimed);
+        // SAFETY: the cell is in the stage's own mapping.
+        let cell = unsafe { &*stage.only_cell().unwrap() };
+        assert_eq!(cell.calls, 2 * CROSSINGS);
+        assert_eq!(cell.frames, 3, "wrapper, loop, caller of the loop");
+    }
+
+    #[test]
+    fn calibration_gives_costs_of_the_right_size() {
+        let found = calibrate().unwrap();
+        assert!(found.clock_read > 0.0 && found.clock_read < 1000.0, "{found:?}");
+        assert!(found.timed_crossing > found.untimed_crossing, "{found:?}");
+        assert!(found.enter > 0.0 && found.c > 0.0 && found.exit > 0.0, "{found:?}");
+        assert!(found.enter + found.c + found.exit < 2000.0, "{found:?}");
+    }
+}

@@ -1,0 +1,172 @@
+//! Putting the hooks into a program that stands at its first instruction.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+
+use cgoprof_hook::layout::{ARENA_OFFSET, THREADS_OFFSET};
+use cgoprof_hook::params::Params;
+use cgoprof_symbols::{Avma, Svma};
+use nix::unistd::Pid;
+
+use super::blob;
+use super::policy::Timing;
+use super::tables::Tables;
+use crate::process::maps;
+use crate::process::remote::{RemoteError, Stopped};
+use crate::target::plan::{Hook, Plan};
+use crate::target::Target;
+
+/// Bytes for cells. Only what is used takes memory.
+const ARENA: u64 = 1 << 30;
+/// Bytes at the arena's end kept for cells without a stack, so that a full table still knows its functions.
+const RESERVE: u64 = 128 << 20;
+
+/// Why the hooks could not be put in. The program is left as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum InjectError {
+    /// The program could not be worked on.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    /// Our side of the shared memory.
+    #[error("the shared tables can't be made: {0}")]
+    Tables(std::io::Error),
+    /// No memory within reach of a call.
+    #[error("there is no free memory within 2 GiB of the program's code")]
+    NoPlace,
+    /// The loaded code is not the file's.
+    #[error("the code of {0} in memory is not that of the file")]
+    Changed(String),
+    /// The process's start data can't be read.
+    #[error("its auxiliary vector can't be read")]
+    Auxv,
+}
+
+/// Maps the hooks and tables into the program, patches it and lets it go.
+///
+/// # Errors
+/// See [`InjectError`]: the program then runs without hooks.
+pub fn inject(pid: Pid, target: &Target<'_>, plan: &Plan, max_frames: usize, timing: Timing) -> Result<Tables, InjectError> {
+    let mut stopped = Stopped::new(pid)?;
+    let injected = inject_stopped(&mut stopped, target, plan, max_frames, timing);
+    stopped.release()?;
+    injected
+}
+
+fn inject_stopped(
+    stopped: &mut Stopped,
+    target: &Target<'_>,
+    plan: &Plan,
+    max_frames: usize,
+    timing: Timing,
+) -> Result<Tables, InjectError> {
+    let bias = load_bias(stopped.pid(), target)?;
+    for patch in &plan.patches {
+        if stopped.read(patch.at.loaded(bias), patch.original.len())? != patch.original {
+            return Err(InjectError::Changed(patch.function.clone()));
+        }
+    }
+    let place = map_code(stopped, target, bias)?;
+    let tables = map_tables(stopped, bias)?;
+
+    let extent = target.binary.extent();
+    let own = extent.start.loaded(bias)..extent.end.loaded(bias);
+    let params = params(plan, bias, &tables, own, max_frames, timing);
+    let displaced = (plan.displaced.0.as_slice(), plan.displaced.1.loaded(bias).0);
+    let code = blob::assemble(&params, place.0, &plan.epilogue, displaced).ok_or(InjectError::NoPlace)?;
+    stopped.write(place, &code)?;
+
+    let mut written = Vec::new();
+    for patch in &plan.patches {
+        let at = patch.at.loaded(bias);
+        let bytes = patch.bytes(at.0, place.0 + blob::entry(patch.hook)).ok_or(InjectError::NoPlace)?;
+        if let Err(error) = stopped.write(at, &bytes) {
+            for (at, original) in written {
+                stopped.write(at, original)?;
+            }
+            return Err(error.into());
+        }
+        written.push((at, &patch.original));
+    }
+    Ok(tables)
+}
+
+/// How far from its stated addresses the program was loaded.
+fn load_bias(pid: Pid, target: &Target<'_>) -> Result<u64, InjectError> {
+    const AT_ENTRY: u64 = 9;
+    let auxv = std::fs::read(format!("/proc/{pid}/auxv")).map_err(|_| InjectError::Auxv)?;
+    let words: Vec<u64> = auxv.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap_or_default())).collect();
+    let entry = words.chunks_exact(2).find(|pair| pair[0] == AT_ENTRY).ok_or(InjectError::Auxv)?[1];
+    Ok(entry.wrapping_sub(target.binary.entry().0))
+}
+
+fn map_code(stopped: &mut Stopped, target: &Target<'_>, bias: u64) -> Result<Avma, InjectError> {
+    let mappings = maps::read(stopped.pid()).map_err(RemoteError::from)?;
+    let extent = target.binary.extent();
+    let (start, end) = (extent.start.loaded(bias), extent.end.loaded(bias));
+    let place = maps::free_place(&mappings, Avma(start.0 & !4095), end, blob::len()).ok_or(InjectError::NoPlace)?;
+    let protection = (libc::PROT_READ | libc::PROT_EXEC) as u64;
+    let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE) as u64;
+    let size = blob::len().next_multiple_of(4096);
+    let got = stopped.call("mmap of the hooks", libc::SYS_mmap, [place.0, size, protection, flags, u64::MAX, 0])?;
+    if got == place.0 { Ok(place) } else { Err(InjectError::NoPlace) }
+}
+
+fn map_tables(stopped: &mut Stopped, bias: u64) -> Result<Tables, InjectError> {
+    // A name for the mapping, written where the program's stack is not in use.
+    let registers = nix::sys::ptrace::getregs(stopped.pid()).map_err(RemoteError::from)?;
+    let name = Avma(registers.rsp - 256 & !15);
+    stopped.write(name, b"cgoprof\0")?;
+    let fd = stopped.call("memfd_create", libc::SYS_memfd_create, [name.0, u64::from(libc::MFD_CLOEXEC), 0, 0, 0, 0])?;
+    let size = ARENA_OFFSET + ARENA;
+    let path = format!("/proc/{}/fd/{fd}", stopped.pid());
+    let opened = File::options().read(true).write(true).open(path).and_then(|file| {
+        file.set_len(size)?;
+        file.write_all_at(&[0], 0)?;
+        Ok(file)
+    });
+    let protection = (libc::PROT_READ | libc::PROT_WRITE) as u64;
+    let flags = (libc::MAP_SHARED | libc::MAP_NORESERVE) as u64;
+    let mapped = stopped.call("mmap of the tables", libc::SYS_mmap, [0, size, protection, flags, fd, 0]);
+    stopped.call("close", libc::SYS_close, [fd, 0, 0, 0, 0, 0])?;
+    let file = opened.map_err(InjectError::Tables)?;
+    Tables::map(&file, size, Avma(mapped?), bias).map_err(InjectError::Tables)
+}
+
+fn params(plan: &Plan, bias: u64, tables: &Tables, own: std::ops::Range<Avma>, max_frames: usize, timing: Timing) -> Params {
+    let loaded = |address: Svma| address.loaded(bias).0;
+    let frames = plan.frames;
+    Params {
+        tables: tables.address().0,
+        threads: tables.address().0 + THREADS_OFFSET,
+        entersyscall: loaded(plan.entersyscall),
+        exitsyscall: loaded(plan.exitsyscall),
+        reentersyscall: loaded(plan.reentersyscall),
+        after_asmcgocall: loaded(plan.after_asmcgocall),
+        m_id: plan.offsets.m_id.into(),
+        m_locked_ext: plan.offsets.m_locked_ext.into(),
+        m_procid: plan.offsets.m_procid.into(),
+        m_p: plan.offsets.m_p.into(),
+        m_oldp: plan.offsets.m_oldp.into(),
+        m_syscalltick: plan.offsets.m_syscalltick.into(),
+        p_stays_wired: plan.p_stays_wired.into(),
+        saved_g: frames.saved_g.into(),
+        saved_depth: frames.saved_depth.into(),
+        to_frame: frames.to_frame.into(),
+        to_return: frames.to_return.into(),
+        to_slots: u64::from(frames.to_return) + 8,
+        spilled_fn: frames.spilled_fn.into(),
+        spilled_arg: frames.spilled_arg.into(),
+        indirect_fn: plan.purego.map_or(0, loaded),
+        stack_arena_end: tables.size() - RESERVE,
+        arena_end: tables.size(),
+        own_start: own.start.0,
+        own_end: own.end.0,
+        max_frames: max_frames as u64,
+        first_interval: timing.first_interval().into(),
+    }
+}
+
+/// Addresses of the hooks, for calibration in our own process.
+pub(super) fn hook_address(place: u64, hook: Hook) -> u64 {
+    place + blob::entry(hook)
+}

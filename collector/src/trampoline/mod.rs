@@ -1,0 +1,12 @@
+//! The trampoline engine: hooks in the target's own memory, counting into tables that we share.
+
+mod blob;
+pub mod calibrate;
+pub mod inject;
+pub mod policy;
+pub mod tables;
+
+pub use calibrate::{Calibration, calibrate};
+pub use inject::{InjectError, inject};
+pub use policy::Timing;
+pub use tables::Tables;

@@ -1,0 +1,174 @@
+//! How often a cell's crossings are timed: a pure function of what the cell has shown.
+//!
+//! Counting costs almost nothing, reading the clock does. A crossing is timed as often as the truth needs:
+//! always, for a cell that is new, slow, calls back, or whose times vary so much that the sum's standard
+//! error could pass the limit; down to one in 64 for short, steady, frequent ones.
+
+use cgoprof_hook::layout::Phase;
+
+/// `--timing`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Timing {
+    /// Every crossing.
+    Every,
+    /// As often as the truth needs.
+    #[default]
+    Auto,
+    /// Counts only.
+    None,
+}
+
+impl Timing {
+    /// The interval a new cell starts with; 0 is never.
+    pub(super) fn first_interval(self) -> u32 {
+        match self {
+            Timing::Every | Timing::Auto => 1,
+            Timing::None => 0,
+        }
+    }
+
+    /// As on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Timing::Every => "every",
+            Timing::Auto => "auto",
+            Timing::None => "none",
+        }
+    }
+}
+
+/// What a cell has shown, in ticks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Shown {
+    /// Crossings so far.
+    pub calls: u64,
+    /// Callbacks so far.
+    pub callbacks: u64,
+    /// How many crossings were timed, and how many they stood for.
+    pub timed: u64,
+    /// See `timed`.
+    pub weight: u64,
+    /// Sum of gap x (gap - 1) over the timed ones.
+    pub skipped: u64,
+    /// C phase.
+    pub c: Phase,
+    /// Exit phase.
+    pub exit: Phase,
+    /// How many crossings the timed exits stood for.
+    pub exits: u64,
+}
+
+/// Most crossings between two timed ones, on average.
+pub const LONGEST: u32 = 64;
+/// Timed crossings before a cell is trusted at all.
+const ENOUGH: u64 = 2000;
+/// Share of the sum that its standard error may reach. Reports promise 1 %; half of it is kept in hand.
+const LIMIT: f64 = 0.005;
+
+/// Mean number of crossings between two timed ones. `microsecond` is in ticks.
+pub fn interval(shown: &Shown, microsecond: f64) -> u32 {
+    if shown.timed < ENOUGH || shown.callbacks > 0 {
+        return 1;
+    }
+    let weight = shown.weight as f64;
+    let (c_mean, c_variance) = moments(&shown.c, weight);
+    if c_mean > microsecond {
+        return 1;
+    }
+    let (exit_mean, exit_variance) = moments(&shown.exit, shown.exits as f64);
+    // Below 20 ns nothing can be said to a percent: the hooks' own compensation is as large.
+    let floor = microsecond / 50.0;
+    let c = longest_within(shown, c_mean.max(floor), c_variance);
+    let exit = longest_within(shown, exit_mean.max(floor), exit_variance);
+    c.min(exit)
+}
+
+/// Mean and variance of one crossing's time.
+fn moments(phase: &Phase, weight: f64) -> (f64, f64) {
+    if weight == 0.0 {
+        return (0.0, 0.0);
+    }
+    let mean = phase.sum as f64 / weight;
+    (mean, (phase.squares / weight - mean * mean).max(0.0))
+}
+
+/// The longest interval with which the sum's error stays within the limit if as many crossings follow as
+/// there have been.
+fn longest_within(shown: &Shown, mean: f64, variance: f64) -> u32 {
+    let calls = shown.calls as f64;
+    let allowed = (LIMIT * 2.0 * calls * mean).powi(2) - variance * shown.skipped as f64;
+    let mut interval = LONGEST;
+    while interval > 1 && variance * calls * unseen_per_crossing(interval) > allowed {
+        interval /= 2;
+    }
+    interval
+}
+
+/// Expected gap x (gap - 1) for each crossing, the gap being uniform from 1 to 2 x interval - 1.
+fn unseen_per_crossing(interval: u32) -> f64 {
+    let k = f64::from(interval);
+    let mean_square = (2.0 * k - 1.0) * (4.0 * k - 1.0) / 3.0;
+    (mean_square - k) / k
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MICROSECOND: f64 = 3000.0;
+
+    /// A cell whose timed crossings took these times, repeated.
+    fn shown(calls: u64, times: &[u64]) -> Shown {
+        let sum = |power: i32| times.iter().map(|&time| (time as f64).powi(power)).sum::<f64>() * calls as f64 / times.len() as f64;
+        let phase = Phase { sum: sum(1) as u64, squares: sum(2), ..Phase::default() };
+        Shown { calls, timed: calls, weight: calls, exits: calls, c: phase, exit: Phase { sum: 40 * calls, squares: 1600.0 * calls as f64, ..Phase::default() }, ..Shown::default() }
+    }
+
+    fn check(what: &str, shown: Shown, expected: u32) {
+        assert_eq!(interval(&shown, MICROSECOND), expected, "{what}");
+    }
+
+    #[test]
+    fn each_kind_of_cell_gets_its_interval() {
+        check("nothing known", Shown::default(), 1);
+        check("too few", shown(1000, &[30]), 1);
+        check("steady and frequent", shown(1_000_000, &[30, 31, 29]), 64);
+        check("steady, not yet frequent", shown(2000, &[30, 90, 30, 90]), 1);
+        check("slow", shown(1_000_000, &[4000]), 1);
+        check("varied by half, frequent", shown(1_000_000, &[30, 90, 60, 150]), 64);
+        let mut tail = vec![60; 1999];
+        tail.push(600_000);
+        check("heavy tail", shown(1_000_000, &tail), 1);
+        check("calls back", Shown { callbacks: 1, ..shown(1_000_000, &[30]) }, 1);
+    }
+
+    #[test]
+    fn the_interval_grows_with_the_evidence() {
+        let intervals: Vec<_> = [10_000, 100_000, 1_000_000, 10_000_000]
+            .map(|calls| interval(&shown(calls, &[100, 300, 100, 900]), MICROSECOND))
+            .into();
+        assert!(intervals.is_sorted(), "{intervals:?}");
+        assert!(intervals[0] < 64 && intervals[3] == 64, "{intervals:?}");
+    }
+
+    #[test]
+    fn the_predicted_error_holds_within_the_limit() {
+        for calls in [10_000u64, 1_000_000] {
+            let shown = shown(calls, &[100, 200, 50, 1200]);
+            let chosen = interval(&shown, MICROSECOND);
+            let (mean, variance) = moments(&shown.c, shown.weight as f64);
+            let error = (variance * calls as f64 * unseen_per_crossing(chosen)).sqrt() / (2.0 * calls as f64 * mean);
+            assert!(chosen == 1 || error <= LIMIT, "{calls}: {chosen} {error}");
+        }
+    }
+
+    #[test]
+    fn the_mean_square_of_a_uniform_gap() {
+        for interval in [1u32, 2, 7, 64] {
+            let gaps = 1..2 * u64::from(interval);
+            let mean = gaps.clone().map(|gap| gap * (gap - 1)).sum::<u64>() as f64 / (2.0 * f64::from(interval) - 1.0);
+            let expected = mean / f64::from(interval);
+            assert!((unseen_per_crossing(interval) - expected).abs() < 1e-9, "{interval}");
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! The recorder's side of the shared tables.
+//!
+//! The mapping belongs to the target, which may write anything into it: every reference is checked, and a
+//! number is only ever a number.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::num::NonZeroUsize;
+use std::ptr::NonNull;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+use cgoprof_hook::histogram::BUCKETS;
+use cgoprof_hook::layout::{
+    ARENA_OFFSET, Cell, CellRef, Frame, Header, IN_FLIGHT, InFlight, MAGIC, MAX_FRAMES, OVERFLOW, Phase, THREADS,
+    THREADS_OFFSET, TICKS, Thread, flags,
+};
+use cgoprof_symbols::Avma;
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+
+use super::policy::{Shown, interval};
+
+/// The shared tables, mapped into our memory.
+pub struct Tables {
+    base: NonNull<u8>,
+    size: u64,
+    address: Avma,
+    bias: u64,
+}
+
+// SAFETY: the mapping stays until drop; shared words are accessed as atomics or as copies of plain numbers.
+unsafe impl Send for Tables {}
+// SAFETY: as above.
+unsafe impl Sync for Tables {}
+
+/// A copy of one cell with its stack.
+#[derive(Clone, Debug)]
+pub struct CellCopy {
+    /// Where it is in the mapping: its identity.
+    pub at: CellRef,
+    /// Address of the C function.
+    pub function: Avma,
+    /// Return addresses, innermost first; the first may lie outside the frame pointer chain.
+    pub stack: Vec<Avma>,
+    /// The crossing in whose callback it is made.
+    pub enclosing: CellRef,
+    /// [`flags`].
+    pub flags: u32,
+    /// What it shows about its timing.
+    pub shown: Shown,
+    /// Left by panic or Goexit.
+    pub abandoned: u64,
+    /// Enter phase.
+    pub enter: Phase,
+    /// Time inside callbacks.
+    pub callback: Phase,
+    /// Smallest and largest C time in ticks.
+    pub c_extremes: (u64, u64),
+    /// Smallest and largest overhead in ticks.
+    pub overhead_extremes: (u64, u64),
+    /// C times by bucket, only those that are not empty.
+    pub c_times: Vec<(usize, u64)>,
+    /// Overheads by bucket, only those that are not empty.
+    pub overhead_times: Vec<(usize, u64)>,
+}
+
+/// A crossing whose C function had not returned.
+#[derive(Clone, Copy, Debug)]
+pub struct InFlightCopy {
+    /// Its cell.
+    pub cell: CellRef,
+    /// When C was called, in ticks.
+    pub called: u64,
+    /// Ticks of its callbacks so far.
+    pub callback_ticks: u64,
+}
+
+/// Everything the tables hold at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// All cells, exits on other threads already added to where they belong.
+    pub cells: Vec<CellCopy>,
+    /// Crossings in C.
+    pub in_flight: Vec<InFlightCopy>,
+    /// Crossings counted by C function alone, because no table was free for their thread.
+    pub overflow: Vec<(Avma, u64)>,
+    /// Crossings whose C function is not known either.
+    pub unattributed: u64,
+    /// Direct crossings without a goroutine.
+    pub unattributed_direct: u64,
+    /// Crossings whose stack found no room.
+    pub folded: u64,
+    /// Callbacks from threads with no crossing in flight.
+    pub foreign_callbacks: u64,
+}
+
+impl Tables {
+    /// Maps the tables and writes their header. `address` is where the target has them.
+    ///
+    /// # Errors
+    /// If the system refuses the mapping.
+    pub fn map(file: &File, size: u64, address: Avma, bias: u64) -> std::io::Result<Tables> {
+        let length = NonZeroUsize::new(size as usize).ok_or(std::io::ErrorKind::InvalidInput)?;
+        // SAFETY: a new mapping at a place the kernel chooses.
+        let base = unsafe { mmap(None, length, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED, file, 0) }?;
+        let tables = Tables { base: base.cast(), size, address, bias };
+        let header = tables.base.as_ptr().cast::<Header>();
+        // SAFETY: the mapping holds a header and the target does not run yet.
+        unsafe {
+            (*header).magic = MAGIC;
+            (*header).size = size;
+            (*header).arena_next.store(ARENA_OFFSET, Relaxed);
+        }
+        Ok(tables)
+    }
+
+    /// Where the target has them.
+    pub fn address(&self) -> Avma {
+        self.address
+    }
+
+    /// Bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// How far from its stated addresses the program was loaded.
+    pub fn bias(&self) -> u64 {
+        self.bias
+    }
+
+    /// Tells the hooks the time, coarsely.
+    pub fn tick(&self, now: u64) {
+        let coarse = &self.header().coarse;
+        let next = coarse.sequence.load(Relaxed) + 1;
+        coarse.at[next as usize % TICKS].store(now, Relaxed);
+        coarse.sequence.store(next, Release);
+    }
+
+    /// Cells so far whose C function is not in the program's own file.
+    pub fn foreign_cells(&self) -> u64 {
+        self.header().foreign_cells.load(Relaxed)
+    }
+
+    /// Sets every cell's interval. `microsecond` is in ticks.
+    pub fn apply_policy(&self, microsecond: f64) {
+        self.each_cell(|_, cell| {
+            // SAFETY: each_cell gives a cell within the mapping; its numbers may be torn, never invalid.
+            let (shown, current) = unsafe { (shown(cell), &(*cell).interval) };
+            let wanted = interval(&shown, microsecond);
+            if current.load(Relaxed) != wanted {
+                current.store(wanted, Relaxed);
+            }
+        });
+    }
+
+    /// Makes the hooks as cheap as they get, for a program that goes on when its recording is over.
+    pub fn relax(&self) {
+        // SAFETY: each_cell gives a cell within the mapping.
+        self.each_cell(|_, cell| unsafe { (*cell).interval.store(super::policy::LONGEST, Relaxed) });
+    }
+
+    /// Frees the tables of threads that have ended, for new ones. Their cells stay and count on.
+    pub fn release_ended(&self, alive: impl Fn(u64) -> bool) {
+        let used = (0..THREADS).filter(|&index| self.owner(index) != 0).count();
+        if used < THREADS / 4 {
+            return;
+        }
+        for index in 0..THREADS {
+            let thread = self.thread(index);
+            // SAFETY: thread() is within the mapping; tid is a plain number.
+            let (owner, tid) = unsafe { (&(*thread).owner, (&raw const (*thread).tid).read_volatile()) };
+            let taken = owner.load(Acquire);
+            if taken != 0 && tid != 0 && !alive(tid) {
+                let _ = owner.compare_exchange(taken, 0, Release, Relaxed);
+            }
+        }
+    }
+
+    /// Copies what the tables hold. Exact when the target has ended, within one crossing a thread before.
+    pub fn snapshot(&self) -> Snapshot {
+        let mut snapshot = Snapshot::default();
+        let mut visitors = Vec::new();
+        self.each_cell(|at, cell| {
+            // SAFETY: each_cell gives a cell within the mapping.
+            let home = unsafe { (*cell).home };
+            let copy = self.copy(at, cell);
+            if copy.flags & flags::VISITOR == 0 {
+                snapshot.cells.push(copy);
+            } else {
+                visitors.push((home, copy));
+            }
+        });
+        let index: HashMap<_, _> = snapshot.cells.iter().enumerate().map(|(index, cell)| (cell.at, index)).collect();
+        for (home, visitor) in visitors {
+            let at = CellRef((home.wrapping_sub(self.address.0) / 64) as u32);
+            if let Some(&index) = index.get(&at) {
+                snapshot.cells[index].add_exits(&visitor);
+            }
+        }
+        for index in 0..THREADS {
+            self.copy_thread(index, &mut snapshot);
+        }
+        let header = self.header();
+        for entry in header.overflow.iter().take(OVERFLOW) {
+            let function = entry.function.load(Relaxed);
+            if function != 0 {
+                snapshot.overflow.push((Avma(function), entry.calls.load(Relaxed)));
+            }
+        }
+        snapshot.unattributed = header.unattributed.load(Relaxed);
+        snapshot.unattributed_direct = header.unattributed_direct.load(Relaxed);
+        snapshot
+    }
+
+    fn header(&self) -> &Header {
+        // SAFETY: the mapping begins with a header, whose shared words are atomics.
+        unsafe { self.base.cast::<Header>().as_ref() }
+    }
+
+    fn thread(&self, index: usize) -> *mut Thread {
+        let offset = THREADS_OFFSET as usize + index * size_of::<Thread>();
+        // SAFETY: index < THREADS, so the offset lies within the mapping.
+        unsafe { self.base.as_ptr().add(offset).cast() }
+    }
+
+    fn owner(&self, index: usize) -> u64 {
+        // SAFETY: thread() is within the mapping.
+        unsafe { (*self.thread(index)).owner.load(Relaxed) }
+    }
+
+    fn cell(&self, at: CellRef) -> Option<*mut Cell> {
+        let within = at.offset() >= THREADS_OFFSET && at.offset() + size_of::<Cell>() as u64 <= self.size;
+        // SAFETY: the cell lies within the mapping.
+        within.then(|| unsafe { self.base.as_ptr().add(at.offset() as usize).cast() })
+    }
+
+    fn each_cell(&self, mut visit: impl FnMut(CellRef, *mut Cell)) {
+        let most = self.size as usize / size_of::<Cell>();
+        let mut seen = 0;
+        for index in 0..THREADS {
+            let thread = self.thread(index);
+            // SAFETY: thread() is within the mapping.
+            let mut at = CellRef(unsafe { (*thread).cells.load(Acquire) });
+            while let Some(cell) = (at != CellRef::NONE && seen < most).then(|| self.cell(at)).flatten() {
+                visit(at, cell);
+                seen += 1;
+                // SAFETY: cell() checked the place.
+                at = unsafe { (*cell).next };
+            }
+            // SAFETY: as above; a spare cell that counts is a cell like any other.
+            let spare = unsafe { &raw mut (*thread).spare };
+            // SAFETY: as above.
+            if unsafe { (*thread).owner.load(Relaxed) != 0 || (*thread).cell_count > 0 } && unsafe { (*spare).calls } > 0 {
+                visit(CellRef(((spare as u64 - self.base.as_ptr() as u64) / 64) as u32), spare);
+            }
+        }
+    }
+
+    fn copy(&self, at: CellRef, cell: *const Cell) -> CellCopy {
+        // SAFETY: the caller has checked the place of the cell; stack() checks that of its frames.
+        unsafe {
+            CellCopy {
+                at,
+                function: Avma((*cell).function),
+                stack: self.stack(at, &*cell),
+                enclosing: (*cell).enclosing,
+                flags: (*cell).flags,
+                shown: shown(cell),
+                abandoned: (*cell).abandoned,
+                enter: (*cell).enter,
+                callback: (*cell).callback,
+                c_extremes: ((*cell).c_min, (*cell).c_max),
+                overhead_extremes: ((*cell).overhead_min, (*cell).overhead_max),
+                c_times: buckets(&(*cell).c_histogram.counts, (*cell).timed > 0 || (*cell).c.census > 0),
+                overhead_times: buckets(&(*cell).overhead_histogram.counts, (*cell).exits > 0 || (*cell).exit.census > 0),
+            }
+        }
+    }
+
+    fn stack(&self, at: CellRef, cell: &Cell) -> Vec<Avma> {
+        let start = at.offset() + size_of::<Cell>() as u64;
+        let count = (cell.frames as usize).min(MAX_FRAMES);
+        if start + (count * size_of::<Frame>()) as u64 > self.size {
+            return Vec::new();
+        }
+        // SAFETY: the frames lie within the mapping, and any bytes are frames.
+        let frames = unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(start as usize).cast::<Frame>(), count) };
+        let leaf = (cell.leaf != 0).then_some(Avma(cell.leaf));
+        leaf.into_iter().chain(frames.iter().map(|frame| Avma(frame.pc))).collect()
+    }
+
+    fn copy_thread(&self, index: usize, snapshot: &mut Snapshot) {
+        let thread = self.thread(index);
+        // SAFETY: thread() is within the mapping; all fields are plain numbers.
+        let (depth, in_flight) = unsafe {
+            if (*thread).owner.load(Relaxed) == 0 && (*thread).cell_count == 0 {
+                return;
+            }
+            snapshot.folded += (*thread).folded;
+            snapshot.foreign_callbacks += (*thread).foreign_callbacks;
+            ((*thread).depth as usize, (&raw const (*thread).in_flight).cast::<InFlight>())
+        };
+        let coarse = &self.header().coarse;
+        for index in 0..depth.min(IN_FLIGHT) {
+            // SAFETY: index < IN_FLIGHT.
+            let entry = unsafe { &*in_flight.add(index) };
+            let timed = entry.entered != 0;
+            snapshot.in_flight.push(InFlightCopy {
+                cell: CellRef((entry.cell.wrapping_sub(self.address.0) / 64) as u32),
+                called: if timed { entry.called } else { coarse.at[entry.coarse as usize % TICKS].load(Relaxed) },
+                callback_ticks: if timed { entry.callback_ticks } else { 0 },
+            });
+        }
+    }
+}
+
+impl Drop for Tables {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours and nothing borrows from it any more.
+        let _ = unsafe { munmap(self.base.cast(), self.size as usize) };
+    }
+}
+
+impl CellCopy {
+    /// Adds the exits that ended on another thread.
+    fn add_exits(&mut self, visitor: &CellCopy) {
+        self.shown.exits += visitor.shown.exits;
+        let (exit, more) = (&mut self.shown.exit, &visitor.shown.exit);
+        exit.sum += more.sum;
+        exit.squares += more.squares;
+        exit.census += more.census;
+        exit.census_sum += more.census_sum;
+        self.overhead_extremes.0 = self.overhead_extremes.0.min(visitor.overhead_extremes.0);
+        self.overhead_extremes.1 = self.overhead_extremes.1.max(visitor.overhead_extremes.1);
+        let mut merged: std::collections::BTreeMap<usize, u64> = self.overhead_times.iter().copied().collect();
+        for &(bucket, count) in &visitor.overhead_times {
+            *merged.entry(bucket).or_default() += count;
+        }
+        self.overhead_times = merged.into_iter().collect();
+    }
+}
+
+/// # Safety
+/// `cell` must lie within the mapping.
+unsafe fn shown(cell: *const Cell) -> Shown {
+    // SAFETY: the caller's promise.
+    unsafe {
+        Shown {
+            calls: (*cell).calls,
+            callbacks: (*cell).callbacks,
+            timed: (*cell).timed,
+            weight: (*cell).weight,
+            skipped: (*cell).skipped,
+            c: (*cell).c,
+            exit: (*cell).exit,
+            exits: (*cell).exits,
+        }
+    }
+}
+
+fn buckets(counts: &[u64; BUCKETS], any: bool) -> Vec<(usize, u64)> {
+    if !any {
+        return Vec::new();
+    }
+    counts.iter().enumerate().filter(|&(_, &count)| count > 0).map(|(bucket, &count)| (bucket, count)).collect()
+}

@@ -1,0 +1,106 @@
+//! What the Go linker wrote about a build: `.go.buildinfo` (debug/buildinfo in Go's library).
+
+use std::fmt;
+
+use crate::binary::Binary;
+
+const MAGIC: &[u8] = b"\xff Go buildinf:";
+const HEADER: usize = 32;
+
+/// A Go release, such as go1.26.8.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct GoVersion {
+    /// 26 in go1.26.8.
+    pub minor: u32,
+    /// 8 in go1.26.8.
+    pub patch: u32,
+}
+
+/// The build information of a Go binary.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BuildInfo {
+    /// As written, for example `go1.26.8` or `devel go1.28-abcdef`.
+    pub version_text: String,
+    /// Parsed, if it is a release or a development version that names one.
+    pub version: Option<GoVersion>,
+    /// The `path`, `mod`, `dep` and `build` lines.
+    pub module: String,
+}
+
+impl BuildInfo {
+    /// Reads the build information; none if this isn't a binary of the Go linker.
+    pub fn read(binary: &Binary<'_>) -> Option<BuildInfo> {
+        let (_, section) = binary.section(".go.buildinfo")?;
+        let start = section.windows(MAGIC.len()).step_by(16).position(|window| window == MAGIC)? * 16;
+        let data = &section[start..];
+        let flags = *data.get(15)?;
+        if flags & 2 == 0 {
+            // Before Go 1.18 the header holds pointers: too old in any case.
+            let module = String::new();
+            return Some(BuildInfo { version_text: "go1.17 or older".into(), version: Some(GoVersion { minor: 17, patch: 0 }), module });
+        }
+        let (version_text, rest) = string(data.get(HEADER..)?)?;
+        let (module, _) = string(rest).unwrap_or_default();
+        // Sixteen bytes of sentinel on either side.
+        let module = match module.len() {
+            0..=32 => String::new(),
+            length => String::from_utf8_lossy(&module[16..length - 16]).into_owned(),
+        };
+        let version_text = String::from_utf8_lossy(version_text).into_owned();
+        Some(BuildInfo { version: GoVersion::parse(&version_text), version_text, module })
+    }
+
+    /// A build setting, for example `CGO_ENABLED`.
+    pub fn setting(&self, name: &str) -> Option<&str> {
+        self.module.lines().find_map(|line| line.strip_prefix("build\t")?.strip_prefix(name)?.strip_prefix('='))
+    }
+}
+
+fn string(data: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut length = 0u64;
+    for (index, byte) in data.iter().take(9).enumerate() {
+        length |= u64::from(byte & 0x7f) << (7 * index);
+        if byte & 0x80 == 0 {
+            let end = usize::try_from(length).ok()?.checked_add(index + 1)?;
+            return Some((data.get(index + 1..end)?, &data[end..]));
+        }
+    }
+    None
+}
+
+impl GoVersion {
+    /// From `go1.26.8`, `go1.27rc1`, `devel go1.28-...`, `go1.26.8 X:nocoverageredesign`.
+    pub fn parse(text: &str) -> Option<GoVersion> {
+        let rest = &text[text.find("go1.")? + 4..];
+        let number = |text: &str| -> Option<(u32, usize)> {
+            let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+            Some((text[..end].parse().ok()?, end))
+        };
+        let (minor, end) = number(rest)?;
+        let patch = rest[end..].strip_prefix('.').and_then(number).map_or(0, |(patch, _)| patch);
+        Some(GoVersion { minor, patch })
+    }
+}
+
+impl fmt::Display for GoVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "go1.{}.{}", self.minor, self.patch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_in_all_their_forms() {
+        let check = |text, minor, patch| assert_eq!(GoVersion::parse(text), Some(GoVersion { minor, patch }), "{text}");
+        check("go1.26.8", 26, 8);
+        check("go1.19", 19, 0);
+        check("go1.27rc1", 27, 0);
+        check("devel go1.28-0123456 Mon", 28, 0);
+        check("go1.26.8 X:nodwarf5", 26, 8);
+        assert_eq!(GoVersion::parse("unknown"), None);
+        assert_eq!(GoVersion::parse("go1."), None);
+    }
+}

@@ -1,0 +1,92 @@
+//! The user's name of a C function, from the Go wrapper that calls it or from its own symbol.
+
+use crate::demangle::demangle;
+
+/// A C function as its caller knows it.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct CFunction {
+    /// `sqlite3_step`.
+    pub name: String,
+    /// Import path of the Go package that calls it.
+    pub package: String,
+}
+
+/// From the Go function that called `cgocall`, if that is a wrapper written by cgo.
+///
+/// cmd/cgo writes `_Cfunc_f`, `_C2func_f` (the form that returns errno), `_Cmacro_f` and `_cgo_cmalloc`.
+pub fn from_wrapper(go_function: &str) -> Option<CFunction> {
+    let (package, function) = split_package(go_function);
+    let name = match function {
+        "_cgo_cmalloc" => "malloc",
+        _ => ["_Cfunc_", "_C2func_", "_Cmacro_"].iter().find_map(|prefix| function.strip_prefix(prefix))?,
+    };
+    let name = if name == "_CMalloc" || name == "_Cmalloc" { "malloc" } else { name };
+    Some(CFunction { name: name.to_owned(), package: package.to_owned() })
+}
+
+/// From the C function's symbol: cgo's wrapper for it, or its own.
+pub fn from_symbol(symbol: &str) -> String {
+    if let Some(name) = symbol.strip_prefix("_cgo_libc_") {
+        return name.to_owned();
+    }
+    if let Some(rest) = symbol.strip_prefix("_cgo_")
+        && let Some((hash, name)) = rest.split_once('_')
+        && hash.len() == 12
+        && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
+    {
+        for prefix in ["Cfunc_", "C2func_", "Cmacro_"] {
+            if let Some(name) = name.strip_prefix(prefix) {
+                return if name == "_Cmalloc" { "malloc".to_owned() } else { name.to_owned() };
+            }
+        }
+    }
+    demangle(symbol)
+}
+
+/// Splits `github.com/a/b.(*T).f` into package and function.
+pub fn split_package(go_function: &str) -> (&str, &str) {
+    let path = go_function.rfind('/').map_or(0, |slash| slash + 1);
+    match go_function[path..].find('.') {
+        Some(dot) => (&go_function[..path + dot], &go_function[path + dot + 1..]),
+        None => ("", go_function),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrappers_of_every_form() {
+        let check = |go: &str, package: &str, name: &str| {
+            let expected = CFunction { name: name.into(), package: package.into() };
+            assert_eq!(from_wrapper(go), Some(expected), "{go}");
+        };
+        check("main._Cfunc_spin", "main", "spin");
+        check("github.com/mattn/go-sqlite3._Cfunc_sqlite3_step", "github.com/mattn/go-sqlite3", "sqlite3_step");
+        check("gopkg.in/a.v1/b._C2func_open", "gopkg.in/a.v1/b", "open");
+        check("main._cgo_cmalloc", "main", "malloc");
+        check("main._Cfunc__CMalloc", "main", "malloc");
+        check("main._Cmacro_errno", "main", "errno");
+        assert_eq!(from_wrapper("main.main"), None);
+        assert_eq!(from_wrapper("runtime.main"), None);
+    }
+
+    #[test]
+    fn symbols_of_every_form() {
+        let check = |symbol: &str, name: &str| assert_eq!(from_symbol(symbol), name, "{symbol}");
+        check("_cgo_0123456789ab_Cfunc_spin", "spin");
+        check("_cgo_0123456789ab_C2func_open", "open");
+        check("_cgo_0123456789ab_Cfunc__Cmalloc", "malloc");
+        check("_cgo_libc_setuid", "setuid");
+        check("x_cgo_notify_runtime_init_done", "x_cgo_notify_runtime_init_done");
+        check("_ZN3foo3barEv", "foo::bar");
+    }
+
+    #[test]
+    fn packages_and_functions() {
+        assert_eq!(split_package("github.com/a/b.(*T).f"), ("github.com/a/b", "(*T).f"));
+        assert_eq!(split_package("main.main.func1"), ("main", "main.func1"));
+        assert_eq!(split_package("crosscall2"), ("", "crosscall2"));
+    }
+}

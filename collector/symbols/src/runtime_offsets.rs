@@ -1,0 +1,47 @@
+//! Offsets of the runtime's structs that the hooks read, by Go version.
+//!
+//! Measured from the DWARF of go1.19.8, 1.21.13, 1.22.10, 1.23.9, 1.24.11, 1.25.5, 1.26.6 and 1.27.3
+//! (runtime/runtime2.go); they are the same on amd64 and arm64. The plan checks them against the
+//! displacements that `runtime.cgocall` itself uses, and reads DWARF where the two disagree.
+
+/// Byte offsets within `runtime.m`; those within `g` and `p` have not changed since Go 1.19.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RuntimeOffsets {
+    /// `m.id`.
+    pub m_id: u32,
+    /// `m.procid`: the kernel's thread id.
+    pub m_procid: u32,
+    /// `m.p`.
+    pub m_p: u32,
+    /// `m.oldp`.
+    pub m_oldp: u32,
+    /// `m.incgo`.
+    pub m_incgo: u32,
+    /// `m.ncgocall`.
+    pub m_ncgocall: u32,
+    /// `m.ncgo`.
+    pub m_ncgo: u32,
+    /// `m.lockedExt`.
+    pub m_locked_ext: u32,
+    /// `m.syscalltick`.
+    pub m_syscalltick: u32,
+}
+
+impl RuntimeOffsets {
+    /// The offsets of a Go 1.x release; none if it was not measured.
+    pub fn of_release(minor: u32) -> Option<RuntimeOffsets> {
+        let row = |m_id, m_procid, m_p, m_oldp, m_incgo, m_ncgocall, m_ncgo, m_locked_ext, m_syscalltick| {
+            Some(RuntimeOffsets { m_id, m_procid, m_p, m_oldp, m_incgo, m_ncgocall, m_ncgo, m_locked_ext, m_syscalltick })
+        };
+        match minor {
+            19 => row(232, 72, 208, 224, 280, 304, 312, 616, 668),
+            21 => row(232, 72, 208, 224, 280, 304, 312, 616, 664),
+            22 => row(232, 72, 208, 224, 280, 296, 304, 608, 952),
+            23 => row(232, 72, 208, 224, 280, 296, 304, 608, 740),
+            24 => row(232, 72, 208, 224, 280, 320, 328, 632, 764),
+            25 => row(224, 64, 200, 216, 272, 312, 320, 624, 756),
+            26 | 27 => row(232, 64, 208, 224, 280, 320, 328, 648, 788),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! `cgoprof flamegraph`: a profile as an SVG.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use cgoprof_viewer::flamegraph::{self, Value};
+use clap::ValueEnum;
+
+use crate::profile_file;
+
+/// Draw a profile as a flame graph (SVG)
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Profile to draw
+    #[arg(default_value = profile_file::DEFAULT)]
+    file: PathBuf,
+    /// File to write
+    #[arg(short, long, default_value = "cgoprof.svg")]
+    output: PathBuf,
+    /// What the width of a frame stands for
+    #[arg(long, value_enum, default_value_t = ValueArg::Total)]
+    value: ValueArg,
+    /// C functions at the top, their callers below
+    #[arg(long)]
+    inverted: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ValueArg {
+    /// Number of crossings
+    Calls,
+    /// Time from the Go caller's side
+    Total,
+    /// Time in C
+    C,
+    /// Time getting there and back
+    Overhead,
+    /// Time from C back to Go
+    ExitWait,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let profile = profile_file::read(&args.file)?;
+    let value = match args.value {
+        ValueArg::Calls => Value::Calls,
+        ValueArg::Total => Value::Total,
+        ValueArg::C => Value::C,
+        ValueArg::Overhead => Value::Overhead,
+        ValueArg::ExitWait => Value::ExitWait,
+    };
+    let svg = flamegraph::draw(&profile, value, args.inverted).with_context(|| args.file.display().to_string())?;
+    std::fs::write(&args.output, svg).with_context(|| format!("cannot write {}", args.output.display()))?;
+    eprintln!("cgoprof: written {}; open it in a browser", args.output.display());
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,131 @@
+//! `cgoprof record`: run a program and write its profile.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use cgoprof_collector::process::launch::LaunchError;
+use cgoprof_collector::record::{Options, Progress, RecordError};
+use cgoprof_collector::trampoline::Timing;
+use cgoprof_profile::Profile;
+use cgoprof_viewer::analysis;
+use cgoprof_viewer::units::{count, percent, printable, time};
+use clap::ValueEnum;
+
+use crate::{TOOL_ERROR, profile_file};
+
+/// Run a program and record its Go/C crossings
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// File to write the profile to
+    #[arg(short, long, default_value = profile_file::DEFAULT)]
+    output: PathBuf,
+    /// How often crossings are timed; all are counted
+    #[arg(long, value_enum, default_value_t = TimingArg::Auto)]
+    timing: TimingArg,
+    /// Most Go frames kept of a stack
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=256))]
+    stack_depth: u16,
+    /// Finish the profile after this time (10s, 500ms); the program runs on
+    #[arg(long, value_parser = humantime::parse_duration)]
+    duration: Option<Duration>,
+    /// Print no summary
+    #[arg(short, long)]
+    quiet: bool,
+    /// Program and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<OsString>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum TimingArg {
+    /// Every crossing
+    Every,
+    /// As often as a standard error below 1 % needs
+    Auto,
+    /// Counts only
+    None,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let options = Options {
+        command: args.command.clone(),
+        output: args.output.clone(),
+        timing: match args.timing {
+            TimingArg::Every => Timing::Every,
+            TimingArg::Auto => Timing::Auto,
+            TimingArg::None => Timing::None,
+        },
+        stack_depth: usize::from(args.stack_depth),
+        duration: args.duration,
+    };
+    record(&options, args.quiet)
+}
+
+/// Records, prints the summary, gives the program's own exit status.
+pub(crate) fn record(options: &Options, quiet: bool) -> anyhow::Result<ExitCode> {
+    let outcome = cgoprof_collector::record(options, &Spinner::default())?;
+    let program = options.command[0].to_string_lossy();
+    if let Some(problem) = &outcome.problem {
+        if outcome.profile.is_some() {
+            eprintln!("cgoprof: {problem}");
+            return Ok(ExitCode::from(if outcome.status == 0 { TOOL_ERROR } else { outcome.status }));
+        }
+        eprintln!("cgoprof: {program} ran without being recorded: {problem}");
+    }
+    if let (Some(profile), false) = (&outcome.profile, quiet) {
+        summary(profile, options);
+    }
+    Ok(ExitCode::from(outcome.status))
+}
+
+/// The exit status that an error of this subcommand asks for, if it is one.
+pub(crate) fn exit_code(error: &anyhow::Error) -> Option<u8> {
+    match error.downcast_ref::<RecordError>()? {
+        RecordError::Launch(LaunchError::NotFound(_)) => Some(127),
+        RecordError::Launch(LaunchError::NotExecutable(..)) => Some(126),
+        _ => None,
+    }
+}
+
+fn summary(profile: &Profile, options: &Options) {
+    let (crossings, _) = analysis::totals(profile);
+    let run = profile.recording.duration_ns as f64;
+    eprint!("cgoprof: {} crossings in {}", count(crossings.calls), time(run));
+    if crossings.timed > 0 {
+        eprint!(", {} of them in C, {} getting there and back", time(crossings.c.sum), time(crossings.overhead().sum));
+    }
+    eprintln!();
+    for row in analysis::by_function(profile).iter().take(3).filter(|row| row.stats.timed > 0) {
+        let total = row.stats.total().sum;
+        let (calls, name) = (count(row.stats.calls), printable(&row.function.name));
+        eprintln!("cgoprof:   {:>9}  {:>7} of the run  {calls} calls  {name}", time(total), percent(total / run));
+    }
+    for note in &profile.recording.notes {
+        eprintln!("cgoprof: {note}");
+    }
+    let file = options.output.display();
+    eprintln!("cgoprof: written {file}; see it with: cgoprof report {file}");
+}
+
+/// Shows that symbols are looked up, when that takes long enough to be noticed.
+#[derive(Default)]
+struct Spinner(std::cell::OnceCell<indicatif::ProgressBar>);
+
+impl Progress for Spinner {
+    fn symbolizing(&self, stacks: usize) {
+        if stacks < 1000 {
+            return;
+        }
+        let bar = self.0.get_or_init(indicatif::ProgressBar::new_spinner);
+        bar.enable_steady_tick(Duration::from_millis(200));
+        bar.set_message(format!("cgoprof: looking up symbols of {} stacks", count(stacks as u64)));
+    }
+
+    fn symbolized(&self) {
+        if let Some(bar) = self.0.get() {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Flame graphs: Go frames, the border, the C function.
+
+use cgoprof_profile::{Kind, Profile, Stats};
+use inferno::flamegraph::color::{MultiPalette, Palette};
+use inferno::flamegraph::{Direction, Options, from_lines};
+
+use crate::analysis;
+use crate::units::{printable, time};
+
+/// What the width of a frame stands for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Value {
+    /// Number of crossings.
+    Calls,
+    /// Enter, C and exit.
+    #[default]
+    Total,
+    /// C alone.
+    C,
+    /// Enter and exit.
+    Overhead,
+    /// Exit alone: the wait for a P.
+    ExitWait,
+}
+
+/// Why there is no flame graph.
+#[derive(Debug, thiserror::Error)]
+pub enum FlamegraphError {
+    /// Every width is zero.
+    #[error("the recording holds nothing of this value")]
+    Empty,
+    /// The drawing failed.
+    #[error("cannot draw: {0}")]
+    Draw(std::io::Error),
+}
+
+/// Draws the flame graph as an SVG that can be searched and zoomed.
+///
+/// # Errors
+/// See [`FlamegraphError`].
+pub fn draw(profile: &Profile, value: Value, inverted: bool) -> Result<Vec<u8>, FlamegraphError> {
+    let lines = folded(profile, value);
+    if lines.is_empty() {
+        return Err(FlamegraphError::Empty);
+    }
+    let mut options = Options::default();
+    options.title = format!("{}: {}", program(profile), title(value));
+    options.subtitle = Some("green: Go   orange: the border   red and yellow: C   (click to zoom, Ctrl-F to search)".into());
+    options.count_name = if value == Value::Calls { "crossings".into() } else { "ns".into() };
+    options.colors = Palette::Multi(MultiPalette::Java);
+    options.hash = true;
+    options.notes = format!("{} of run, timing {}", time(profile.recording.duration_ns as f64), profile.recording.timing);
+    if inverted {
+        options.direction = Direction::Inverted;
+        options.reverse_stack_order = true;
+    }
+    let mut svg = Vec::new();
+    from_lines(&mut options, lines.iter().map(String::as_str), &mut svg).map_err(|error| FlamegraphError::Draw(error.into()))?;
+    Ok(svg)
+}
+
+/// One line a stack, outermost frame first, with the annotations by which inferno colours frames.
+fn folded(profile: &Profile, value: Value) -> Vec<String> {
+    let mut lines = Vec::new();
+    for row in analysis::by_stack(profile) {
+        let width = width(&row.stats, value);
+        if width == 0 {
+            continue;
+        }
+        let mut frames: Vec<String> = row
+            .frames
+            .iter()
+            .rev()
+            .map(|frame| {
+                let name = printable(frame.position.function).replace(';', ":");
+                match frame.kind {
+                    Kind::Go => format!("{name}_[j]"),
+                    Kind::Border => format!("{name}_[k]"),
+                    Kind::C => name,
+                }
+            })
+            .collect();
+        if row.truncated {
+            frames.insert(0, "[truncated]_[j]".into());
+        }
+        lines.push(format!("{} {width}", frames.join(";")));
+    }
+    lines.sort();
+    lines
+}
+
+fn width(stats: &Stats, value: Value) -> u64 {
+    let nanos = match value {
+        Value::Calls => return stats.calls,
+        Value::Total => stats.total().sum,
+        Value::C => stats.c.sum,
+        Value::Overhead => stats.overhead().sum,
+        Value::ExitWait => stats.exit.sum,
+    };
+    nanos.max(0.0).round() as u64
+}
+
+fn title(value: Value) -> &'static str {
+    match value {
+        Value::Calls => "Go/C crossings",
+        Value::Total => "time of Go/C crossings",
+        Value::C => "time in C",
+        Value::Overhead => "time at the Go/C border",
+        Value::ExitWait => "time from C back to Go",
+    }
+}
+
+fn program(profile: &Profile) -> String {
+    printable(profile.target.path.rsplit('/').next().unwrap_or_default())
+}

@@ -1,0 +1,6 @@
+//! From a profile to eyes: analysis, reports and flame graphs. No operating system here.
+
+pub mod analysis;
+pub mod flamegraph;
+pub mod report;
+pub mod units;

@@ -1,0 +1,339 @@
+//! The report as JSON: the contract `cgoprof.report/1`, described in docs/report-json.md.
+//!
+//! What a recording did not measure is null, never a made-up zero.
+
+use cgoprof_profile::{Distribution, Kind, Profile, Stats, Via};
+use serde::Serialize;
+
+use crate::analysis;
+
+/// The report of a profile, indented.
+///
+/// # Errors
+/// None that a profile can cause.
+pub fn write(profile: &Profile) -> Result<String, serde_json::Error> {
+    serde_json::to_string_pretty(&Report::new(profile))
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    schema: &'static str,
+    target: Target<'a>,
+    recording: Recording<'a>,
+    totals: Totals,
+    functions: Vec<Function<'a>>,
+    sites: Vec<Site<'a>>,
+    stacks: Vec<Stack<'a>>,
+    callbacks: Option<Vec<()>>,
+    threads: Option<Vec<()>>,
+    goroutines: Option<Vec<()>>,
+    advice: Option<Vec<()>>,
+}
+
+#[derive(Serialize)]
+struct Target<'a> {
+    path: &'a str,
+    args: &'a [String],
+    pid: u32,
+    go_version: &'a str,
+    build_id: Option<&'a str>,
+    arch: &'static str,
+    pie: bool,
+    stripped: bool,
+    race: bool,
+    cgo: bool,
+}
+
+#[derive(Serialize)]
+struct Recording<'a> {
+    engine: &'a str,
+    timing: &'a str,
+    start_unix_ns: u64,
+    duration_ns: u64,
+    hook_ns_per_crossing: f64,
+    clock_read_ns: f64,
+    lost: Lost,
+    notes: &'a [String],
+}
+
+#[derive(Serialize)]
+struct Lost {
+    events: Option<u64>,
+    samples: Option<u64>,
+    folded_stacks: u64,
+}
+
+#[derive(Serialize)]
+struct Totals {
+    crossings: u64,
+    direct: u64,
+    timed: u64,
+    abandoned: u64,
+    callbacks: u64,
+    total_ns: Option<f64>,
+    enter_ns: Option<f64>,
+    c_ns: Option<f64>,
+    exit_ns: Option<f64>,
+    overhead_ns: Option<f64>,
+    threads: Option<u64>,
+    threads_created: Option<u64>,
+    max_threads_in_c: Option<u64>,
+    p_lost: Option<u64>,
+    migrations: Option<u64>,
+    locked_crossings: u64,
+}
+
+#[derive(Serialize)]
+struct Function<'a> {
+    name: &'a str,
+    package: &'a str,
+    symbol: Option<&'a str>,
+    library: Option<&'a str>,
+    via: &'static str,
+    calls: u64,
+    timed: u64,
+    abandoned: u64,
+    in_flight: u64,
+    callbacks: u64,
+    total_ns: Option<f64>,
+    total_se_ns: Option<f64>,
+    enter_ns: Option<f64>,
+    c_ns: Option<f64>,
+    c_se_ns: Option<f64>,
+    c_self_ns: Option<f64>,
+    exit_ns: Option<f64>,
+    overhead_ns: Option<f64>,
+    overhead_se_ns: Option<f64>,
+    cpu_ns: Option<f64>,
+    blocked_ns: Option<f64>,
+    c: Spread,
+    overhead: Spread,
+    threads: Option<u64>,
+    migrations: Option<u64>,
+    locked_calls: u64,
+    p_lost: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Spread {
+    min_ns: Option<f64>,
+    p50_ns: Option<f64>,
+    p90_ns: Option<f64>,
+    p99_ns: Option<f64>,
+    max_ns: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct Site<'a> {
+    function: &'a str,
+    caller: Option<&'a str>,
+    file: Option<&'a str>,
+    line: Option<u32>,
+    calls: u64,
+    total_ns: Option<f64>,
+    c_ns: Option<f64>,
+    overhead_ns: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct Stack<'a> {
+    frames: Vec<Frame<'a>>,
+    truncated: bool,
+    function: &'a str,
+    calls: u64,
+    total_ns: Option<f64>,
+    c_ns: Option<f64>,
+    overhead_ns: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct Frame<'a> {
+    kind: &'static str,
+    name: &'a str,
+    file: Option<&'a str>,
+    line: Option<u32>,
+    inlined: bool,
+}
+
+impl<'a> Report<'a> {
+    fn new(profile: &'a Profile) -> Self {
+        let functions = analysis::by_function(profile);
+        let locked = functions.iter().filter(|row| row.via == Via::Cgocall).map(|row| row.locked_calls).sum();
+        Report {
+            schema: "cgoprof.report/1",
+            target: Target::new(profile),
+            recording: Recording::new(profile),
+            totals: Totals::new(profile, locked),
+            functions: functions.into_iter().map(Function::new).collect(),
+            sites: analysis::by_site(profile).into_iter().map(Site::new).collect(),
+            stacks: analysis::by_stack(profile).into_iter().map(Stack::new).collect(),
+            callbacks: None,
+            threads: None,
+            goroutines: None,
+            advice: None,
+        }
+    }
+}
+
+impl<'a> Target<'a> {
+    fn new(profile: &'a Profile) -> Self {
+        let target = &profile.target;
+        Target {
+            path: &target.path,
+            args: &target.args,
+            pid: target.pid,
+            go_version: &target.go_version,
+            build_id: known(&target.build_id),
+            arch: "x86_64",
+            pie: target.pie,
+            stripped: target.stripped,
+            race: target.race,
+            cgo: target.cgo,
+        }
+    }
+}
+
+impl<'a> Recording<'a> {
+    fn new(profile: &'a Profile) -> Self {
+        let recording = &profile.recording;
+        Recording {
+            engine: &recording.engine,
+            timing: &recording.timing,
+            start_unix_ns: recording.start_unix_ns,
+            duration_ns: recording.duration_ns,
+            hook_ns_per_crossing: recording.hook_ns_per_crossing,
+            clock_read_ns: recording.clock_read_ns,
+            lost: Lost { events: None, samples: None, folded_stacks: recording.folded_stacks },
+            notes: &recording.notes,
+        }
+    }
+}
+
+impl Totals {
+    fn new(profile: &Profile, locked_crossings: u64) -> Self {
+        let (crossings, direct) = analysis::totals(profile);
+        let timed = |nanos: f64| measured(&crossings, nanos);
+        Totals {
+            crossings: crossings.calls,
+            direct: direct.calls,
+            timed: crossings.timed,
+            abandoned: crossings.abandoned,
+            callbacks: crossings.callbacks + direct.callbacks + profile.recording.foreign_callbacks,
+            total_ns: timed(crossings.total().sum),
+            enter_ns: timed(crossings.enter.sum),
+            c_ns: timed(crossings.c.sum),
+            exit_ns: timed(crossings.exit.sum),
+            overhead_ns: timed(crossings.overhead().sum),
+            threads: None,
+            threads_created: None,
+            max_threads_in_c: None,
+            p_lost: None,
+            migrations: None,
+            locked_crossings,
+        }
+    }
+}
+
+impl<'a> Function<'a> {
+    fn new(row: analysis::FunctionRow<'a>) -> Self {
+        let stats = &row.stats;
+        let timed = |nanos: f64| measured(stats, nanos);
+        // A direct crossing has a C phase only.
+        let phases = |nanos: f64| timed(nanos).filter(|_| row.via == Via::Cgocall);
+        Function {
+            name: &row.function.name,
+            package: &row.function.package,
+            symbol: known(&row.function.symbol),
+            library: known(&row.function.library),
+            via: match row.via {
+                Via::Cgocall => "cgocall",
+                Via::Runtime => "runtime",
+                Via::Direct => "direct",
+            },
+            calls: stats.calls,
+            timed: stats.timed,
+            abandoned: stats.abandoned,
+            in_flight: stats.in_flight,
+            callbacks: stats.callbacks,
+            total_ns: timed(stats.total().sum),
+            total_se_ns: timed(stats.total().standard_error()),
+            enter_ns: phases(stats.enter.sum),
+            c_ns: timed(stats.c.sum),
+            c_se_ns: timed(stats.c.standard_error()),
+            c_self_ns: timed(stats.c_self()),
+            exit_ns: phases(stats.exit.sum),
+            overhead_ns: phases(stats.overhead().sum),
+            overhead_se_ns: phases(stats.overhead().standard_error()),
+            cpu_ns: None,
+            blocked_ns: None,
+            c: Spread::new(&stats.c_times),
+            overhead: Spread::new(&stats.overhead_times),
+            threads: None,
+            migrations: None,
+            locked_calls: row.locked_calls,
+            p_lost: None,
+        }
+    }
+}
+
+impl Spread {
+    fn new(times: &Distribution) -> Self {
+        Spread {
+            min_ns: times.extremes.map(|(min, _)| min),
+            p50_ns: times.quantile(0.5),
+            p90_ns: times.quantile(0.9),
+            p99_ns: times.quantile(0.99),
+            max_ns: times.extremes.map(|(_, max)| max),
+        }
+    }
+}
+
+impl<'a> Site<'a> {
+    fn new(row: analysis::SiteRow<'a>) -> Self {
+        let stats = &row.stats;
+        Site {
+            function: &row.function.name,
+            caller: row.site.map(|site| site.function),
+            file: row.site.and_then(|site| known(site.file)),
+            line: row.site.map(|site| site.line).filter(|&line| line > 0),
+            calls: stats.calls,
+            total_ns: measured(stats, stats.total().sum),
+            c_ns: measured(stats, stats.c.sum),
+            overhead_ns: measured(stats, stats.overhead().sum),
+        }
+    }
+}
+
+impl<'a> Stack<'a> {
+    fn new(row: analysis::StackRow<'a>) -> Self {
+        let stats = &row.stats;
+        let frames = row.frames.iter().map(|frame| Frame {
+            kind: match frame.kind {
+                Kind::Go => "go",
+                Kind::Border => "border",
+                Kind::C => "c",
+            },
+            name: frame.position.function,
+            file: known(frame.position.file),
+            line: (frame.position.line > 0).then_some(frame.position.line),
+            inlined: frame.inlined,
+        });
+        Stack {
+            frames: frames.collect(),
+            truncated: row.truncated,
+            function: &row.function.name,
+            calls: stats.calls,
+            total_ns: measured(stats, stats.total().sum),
+            c_ns: measured(stats, stats.c.sum),
+            overhead_ns: measured(stats, stats.overhead().sum),
+        }
+    }
+}
+
+fn measured(stats: &Stats, nanos: f64) -> Option<f64> {
+    (stats.timed > 0).then_some(nanos)
+}
+
+fn known(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
+}

@@ -1,0 +1,188 @@
+//! The report as a table.
+
+use std::fmt::Write as _;
+
+use cgoprof_profile::{Kind, Profile, Stats, Via};
+
+use super::By;
+use crate::analysis::{self, StackRow};
+use crate::units::{count, percent, printable, time};
+
+/// Writes the report with at most so many rows.
+pub fn write(profile: &Profile, by: By, limit: usize) -> String {
+    let mut text = header(profile);
+    match by {
+        By::Function => {
+            let rows = analysis::by_function(profile);
+            let named = rows.iter().map(|row| {
+                let name = printable(&row.function.name);
+                let way = match row.via {
+                    Via::Cgocall => "",
+                    Via::Runtime => "  [runtime's own]",
+                    Via::Direct => "  [direct]",
+                };
+                let library = file_name(&row.function.library);
+                let library = if library.is_empty() { String::new() } else { format!("  [{}]", printable(library)) };
+                let package = printable(&row.function.package);
+                (&row.stats, vec![format!("{name}{way}{library}"), package])
+            });
+            table(&mut text, profile, &["C FUNCTION", "GO PACKAGE"], named.collect(), limit);
+        }
+        By::Site => {
+            let rows = analysis::by_site(profile);
+            let named = rows.iter().map(|row| {
+                let (caller, line) = row.site.map_or(("?".to_owned(), String::new()), |site| {
+                    (printable(site.function), printable(&format!("{}:{}", short_path(site.file), site.line)))
+                });
+                (&row.stats, vec![printable(&row.function.name), caller, line])
+            });
+            table(&mut text, profile, &["C FUNCTION", "CALLED BY", "LINE"], named.collect(), limit);
+        }
+        By::Stack => stacks(&mut text, profile, limit),
+    }
+    for note in &profile.recording.notes {
+        let _ = writeln!(text, "note: {}", printable(note));
+    }
+    text
+}
+
+fn header(profile: &Profile) -> String {
+    let (target, recording) = (&profile.target, &profile.recording);
+    let (crossings, direct) = analysis::totals(profile);
+    let run = recording.duration_ns as f64;
+    let mut text = String::new();
+    let program = [&[target.path.clone()], target.args.as_slice()].concat().join(" ");
+    let _ = writeln!(text, "{}  (pid {}, {})", printable(&program), target.pid, printable(&target.go_version));
+    let _ = write!(text, "{} crossings in {}", count(crossings.calls), time(run));
+    if crossings.timed > 0 {
+        let total = crossings.total();
+        let _ = write!(text, ": {} in all ({} of the run)", with_error(total.sum, total.standard_error()), percent(total.sum / run));
+        let _ = write!(text, ", {} in C, {} getting there and back", time(crossings.c.sum), time(crossings.overhead().sum));
+    }
+    text.push('\n');
+    let mut more = Vec::new();
+    if direct.calls > 0 {
+        more.push(format!("{} direct crossings", count(direct.calls)));
+    }
+    if crossings.callbacks > 0 {
+        more.push(format!("{} callbacks into Go", count(crossings.callbacks)));
+    }
+    if crossings.abandoned > 0 {
+        more.push(format!("{} abandoned by panic or Goexit", count(crossings.abandoned)));
+    }
+    if !more.is_empty() {
+        let _ = writeln!(text, "{}", more.join(", "));
+    }
+    let _ = writeln!(
+        text,
+        "engine {}, timing {}: {} of the crossings timed; counting cost {} a crossing, taken off the times below",
+        recording.engine,
+        recording.timing,
+        percent(crossings.timed as f64 / crossings.calls.max(1) as f64),
+        time(recording.hook_ns_per_crossing),
+    );
+    text.push('\n');
+    text
+}
+
+/// A sum with its standard error, where it has one worth showing.
+fn with_error(sum: f64, error: f64) -> String {
+    if error > sum * 0.0005 { format!("{} \u{b1}{}", time(sum), percent(error / sum)) } else { time(sum) }
+}
+
+const NUMBERS: [&str; 10] = ["TOTAL", "\u{b1}", "RUN", "CALLS", "EACH", "C", "ENTER", "EXIT", "C P50", "C P99"];
+
+fn numbers(stats: &Stats, run: f64) -> Vec<String> {
+    if stats.timed == 0 {
+        let mut cells = vec![String::new(); NUMBERS.len()];
+        cells[3] = count(stats.calls);
+        return cells;
+    }
+    let total = stats.total();
+    let relative = total.standard_error() / total.sum.max(1.0);
+    let calls = stats.calls.saturating_sub(stats.abandoned).max(1) as f64;
+    let quantile = |share| stats.c_times.quantile(share).map_or_else(String::new, time);
+    vec![
+        time(total.sum),
+        if relative >= 0.0005 { percent(relative) } else { String::new() },
+        percent(total.sum / run),
+        count(stats.calls),
+        time(total.sum / calls),
+        time(stats.c.sum),
+        time(stats.enter.sum),
+        time(stats.exit.sum),
+        quantile(0.5),
+        quantile(0.99),
+    ]
+}
+
+fn table(text: &mut String, profile: &Profile, names: &[&str], rows: Vec<(&Stats, Vec<String>)>, limit: usize) {
+    let run = profile.recording.duration_ns.max(1) as f64;
+    let hidden = rows.len().saturating_sub(limit);
+    let mut lines: Vec<Vec<String>> = vec![NUMBERS.iter().chain(names).map(|&name| name.to_owned()).collect()];
+    for (stats, named) in rows.iter().take(limit) {
+        lines.push(numbers(stats, run).into_iter().chain(named.iter().cloned()).collect());
+    }
+    let columns = NUMBERS.len() + names.len();
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    for line in &lines {
+        let mut row = String::new();
+        for (column, cell) in line.iter().enumerate().filter(|&(column, _)| widths[column] > 0) {
+            let pad = " ".repeat(widths[column] - cell.chars().count());
+            let (before, after) = if column < NUMBERS.len() { (pad, String::new()) } else { (String::new(), pad) };
+            let _ = write!(row, "{before}{cell}{after}  ");
+        }
+        let _ = writeln!(text, "{}", row.trim_end());
+    }
+    if hidden > 0 {
+        let _ = writeln!(text, "... {hidden} more (--limit)");
+    }
+    text.push('\n');
+}
+
+fn stacks(text: &mut String, profile: &Profile, limit: usize) {
+    let run = profile.recording.duration_ns.max(1) as f64;
+    let rows = analysis::by_stack(profile);
+    for row in rows.iter().take(limit) {
+        let total = row.stats.total();
+        if row.stats.timed > 0 {
+            let each = total.sum / row.stats.calls.max(1) as f64;
+            let _ = write!(text, "{} ({} of the run), {} each, ", with_error(total.sum, total.standard_error()), percent(total.sum / run), time(each));
+        }
+        let _ = writeln!(text, "{} calls", count(row.stats.calls));
+        write_frames(text, row);
+        text.push('\n');
+    }
+    if rows.len() > limit {
+        let _ = writeln!(text, "... {} more (--limit)\n", rows.len() - limit);
+    }
+}
+
+fn write_frames(text: &mut String, row: &StackRow<'_>) {
+    for frame in &row.frames {
+        let side = match frame.kind {
+            Kind::Go => "go",
+            Kind::Border => "--",
+            Kind::C => "c ",
+        };
+        let _ = write!(text, "  {side}  {}", printable(frame.position.function));
+        if !frame.position.file.is_empty() {
+            let _ = write!(text, "  {}:{}", printable(short_path(frame.position.file)), frame.position.line);
+        }
+        text.push_str(if frame.inlined { "  (inlined)\n" } else { "\n" });
+    }
+    if row.truncated {
+        text.push_str("  ... (more frames: --stack-depth)\n");
+    }
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// The last two parts of a path.
+fn short_path(path: &str) -> &str {
+    let mut slashes = path.rmatch_indices('/').map(|(index, _)| index);
+    slashes.nth(1).map_or(path, |index| &path[index + 1..])
+}

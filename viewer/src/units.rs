@@ -1,0 +1,88 @@
+//! Numbers as people read them.
+
+/// A time with three significant digits: `34.0 ns`, `1.24 us`, `980 ms`, `12.3 s`.
+pub fn time(nanos: f64) -> String {
+    let (value, unit) = match nanos.abs() {
+        n if n < 999.5 => (nanos, "ns"),
+        n if n < 999.5e3 => (nanos / 1e3, "us"),
+        n if n < 999.5e6 => (nanos / 1e6, "ms"),
+        _ => (nanos / 1e9, "s"),
+    };
+    format!("{} {unit}", digits(value))
+}
+
+fn digits(value: f64) -> String {
+    match value.abs() {
+        v if v < 9.995 => format!("{value:.2}"),
+        v if v < 99.95 => format!("{value:.1}"),
+        _ => format!("{value:.0}"),
+    }
+}
+
+/// A count with thousands apart: `1,234,567`.
+pub fn count(number: u64) -> String {
+    let plain = number.to_string();
+    let mut grouped = String::new();
+    for (index, digit) in plain.chars().enumerate() {
+        if index > 0 && (plain.len() - index) % 3 == 0 {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// A share of one: `12.3 %`.
+pub fn percent(share: f64) -> String {
+    match share * 100.0 {
+        small if small != 0.0 && small.abs() < 0.05 => "<0.1 %".to_owned(),
+        value if value.abs() >= 999.5 => format!("{value:.0} %"),
+        value => format!("{value:.1} %"),
+    }
+}
+
+/// A name from a binary, safe for a terminal: without control characters.
+pub fn printable(name: &str) -> String {
+    name.chars().map(|c| if c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c) { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_scale() {
+        let check = |nanos, expected: &str| assert_eq!(time(nanos), expected);
+        check(0.0, "0.00 ns");
+        check(3.456, "3.46 ns");
+        check(999.4, "999 ns");
+        check(999.6, "1.00 us");
+        check(1_240.0, "1.24 us");
+        check(98_000_000.0, "98.0 ms");
+        check(12_345_678_901.0, "12.3 s");
+        check(4e12, "4000 s");
+    }
+
+    #[test]
+    fn counts_are_grouped() {
+        let check = |number, expected: &str| assert_eq!(count(number), expected);
+        check(0, "0");
+        check(999, "999");
+        check(1000, "1,000");
+        check(1_234_567, "1,234,567");
+    }
+
+    #[test]
+    fn shares() {
+        let check = |share, expected: &str| assert_eq!(percent(share), expected);
+        check(0.0, "0.0 %");
+        check(0.0001, "<0.1 %");
+        check(0.1234, "12.3 %");
+        check(25.0, "2500 %");
+    }
+
+    #[test]
+    fn names_cannot_drive_a_terminal() {
+        assert_eq!(printable("a\x1b[31mb\n"), "a\u{fffd}[31mb\u{fffd}");
+    }
+}

@@ -1,0 +1,78 @@
+#include "clib.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <time.h>
+
+enum { SPIN, SPIN_SHORT, PAUSE, TAIL, CLOCKS };
+
+static long spent[CLOCKS];
+static volatile int sink;
+
+static long now(void) {
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000000L + t.tv_nsec;
+}
+
+static void took(int which, long since) { __atomic_add_fetch(&spent[which], now() - since, __ATOMIC_RELAXED); }
+
+long spent_ns(int which) { return __atomic_load_n(&spent[which], __ATOMIC_RELAXED); }
+
+void nop(void) {}
+
+int add(int a, int b) { return a + b; }
+
+static void spin_for(int which, long nanos) {
+	long start = now();
+	while (now() - start < nanos) sink++;
+	took(which, start);
+}
+
+void spin(long nanos) { spin_for(SPIN, nanos); }
+
+void spin_short(long nanos) { spin_for(SPIN_SHORT, nanos); }
+
+void pause_for(long nanos) {
+	long start = now();
+	struct timespec left = {nanos / 1000000000L, nanos % 1000000000L};
+	while (nanosleep(&left, &left) != 0) {}
+	took(PAUSE, start);
+}
+
+// One call in 2 000, on average and at random, takes 200 us.
+void tail(void) {
+	static __thread unsigned long state = 88172645463325252UL;
+	state ^= state << 13;
+	state ^= state >> 7;
+	state ^= state << 17;
+	if (state % 2000 == 0) spin_for(TAIL, 200000);
+}
+
+int fails(int code) {
+	errno = code;
+	return -1;
+}
+
+extern void goNested(int depth);
+extern void goOnce(void);
+extern void goPanic(int how);
+
+void call_back(int depth) { goNested(depth); }
+
+void call_back_once(void) { goOnce(); }
+
+void call_back_panic(int how) { goPanic(how); }
+
+void leaf(void) { sink++; }
+
+static void *foreign(void *calls) {
+	for (long i = 0; i < (long)calls; i++) goOnce();
+	return 0;
+}
+
+void run_foreign_threads(int threads, int calls) {
+	pthread_t ids[64];
+	for (int i = 0; i < threads; i++) pthread_create(&ids[i], 0, foreign, (void *)(long)calls);
+	for (int i = 0; i < threads; i++) pthread_join(ids[i], 0);
+}

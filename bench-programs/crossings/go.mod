@@ -1,0 +1,3 @@
+module cgoprof.bench/crossings
+
+go 1.19

@@ -1,0 +1,74 @@
+// Crossings makes Go/C crossings of every kind and prints, as JSON, what it knows about them.
+//
+// Usage: crossings SCENARIO [N]
+package main
+
+/*
+#cgo CFLAGS: -O2 -fomit-frame-pointer
+#cgo LDFLAGS: -lpthread
+#include "clib.h"
+*/
+import "C"
+
+import (
+	"fmt"
+	"os"
+	"sort"
+	"strconv"
+)
+
+var scenarios = map[string]func(t *Truth, n int){
+	"hot":       hot,
+	"sites":     sites,
+	"durations": durations,
+	"blocking":  blocking,
+	"tail":      tail,
+	"nested":    nested,
+	"panics":    panics,
+	"stacks":    stacks,
+	"torture":   torture,
+	"errno":     errnoForm,
+	"strings":   cStrings,
+	"locked":    locked,
+	"foreign":   foreign,
+	"depth":     depth,
+	"threads":   threads,
+}
+
+func main() {
+	if len(os.Args) < 2 || scenarios[os.Args[1]] == nil {
+		var names []string
+		for name := range scenarios {
+			names = append(names, name)
+		}
+		sort.Strings(names)
+		fmt.Fprintln(os.Stderr, "usage: crossings SCENARIO [N]; scenarios:", names)
+		os.Exit(2)
+	}
+	n := 0
+	if len(os.Args) > 2 {
+		parsed, err := strconv.Atoi(os.Args[2])
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(2)
+		}
+		n = parsed
+	}
+	truth := newTruth(os.Args[1])
+	scenarios[os.Args[1]](truth, n)
+	truth.print()
+}
+
+// or gives the scenario's own size unless the command line has one.
+func or(n, own int) int {
+	if n == 0 {
+		return own
+	}
+	return n
+}
+
+// spent asks C for its own clocks.
+func (t *Truth) spent(which int, function string) {
+	t.SpentNanos[function] = int64(C.spent_ns(C.int(which)))
+	t.count("spent_ns", 1)
+}

@@ -1,0 +1,116 @@
+package main
+
+/*
+#include <stdlib.h>
+#include "clib.h"
+*/
+import "C"
+
+import (
+	"runtime"
+	"sync"
+	"unsafe"
+)
+
+// hot calls one function from one line.
+func hot(t *Truth, n int) {
+	n = or(n, 1_000_000)
+	for i := 0; i < n; i++ {
+		C.nop()
+	}
+	t.count("nop", n)
+	t.Sites = 1
+}
+
+// sites alternates over ten lines on four goroutines.
+func sites(t *Truth, n int) {
+	n = or(n, 20_000)
+	var wait sync.WaitGroup
+	for worker := 0; worker < 4; worker++ {
+		wait.Add(1)
+		go func() {
+			defer wait.Done()
+			tenSites(n)
+		}()
+	}
+	wait.Wait()
+	t.count("add", 4*10*n)
+	t.Sites = 10
+}
+
+func tenSites(n int) {
+	for i := 0; i < n; i++ {
+		C.add(1, 1)
+		C.add(2, 1)
+		C.add(3, 1)
+		C.add(4, 1)
+		C.add(5, 1)
+		C.add(6, 1)
+		C.add(7, 1)
+		C.add(8, 1)
+		C.add(9, 1)
+		C.add(10, 1)
+		if i%100 == 0 {
+			runtime.Gosched()
+		}
+	}
+}
+
+// threads crosses on two threads at the same time.
+func threads(t *Truth, n int) {
+	n = or(n, 1_000_000)
+	var wait sync.WaitGroup
+	for worker := 0; worker < 2; worker++ {
+		wait.Add(1)
+		go func() {
+			defer wait.Done()
+			for i := 0; i < n; i++ {
+				C.nop()
+			}
+		}()
+	}
+	wait.Wait()
+	t.count("nop", 2*n)
+}
+
+// errnoForm uses the form with two results.
+func errnoForm(t *Truth, n int) {
+	n = or(n, 1000)
+	for i := 0; i < n; i++ {
+		if _, err := C.fails(2); err == nil {
+			panic("no errno")
+		}
+	}
+	t.count("fails", n)
+}
+
+// cStrings allocates in C and frees.
+func cStrings(t *Truth, n int) {
+	n = or(n, 1000)
+	for i := 0; i < n; i++ {
+		text := C.CString("boundary")
+		C.free(unsafe.Pointer(text))
+	}
+	t.count("malloc", n)
+	t.count("free", n)
+}
+
+// locked makes half of its crossings on a locked thread.
+func locked(t *Truth, n int) {
+	n = or(n, 1000)
+	done := make(chan bool)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		for i := 0; i < n; i++ {
+			C.nop()
+		}
+		done <- true
+	}()
+	<-done
+	for i := 0; i < n; i++ {
+		C.nop()
+	}
+	t.count("nop", 2*n)
+	t.Locked = uint64(n)
+}

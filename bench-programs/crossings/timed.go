@@ -1,0 +1,68 @@
+package main
+
+/*
+#include "clib.h"
+*/
+import "C"
+
+import (
+	"runtime"
+	"sync"
+)
+
+// The clocks of clib.c.
+const (
+	clockSpin = iota
+	clockSpinShort
+	clockPause
+	clockTail
+)
+
+// durations calls functions that know how long they took.
+func durations(t *Truth, n int) {
+	n = or(n, 2000)
+	for i := 0; i < n*10; i++ {
+		C.spin_short(1000)
+	}
+	for i := 0; i < n; i++ {
+		C.spin(100_000)
+	}
+	for i := 0; i < n/20; i++ {
+		C.pause_for(1_000_000)
+	}
+	t.count("spin_short", n*10)
+	t.count("spin", n)
+	t.count("pause_for", n/20)
+	t.spent(clockSpin, "spin")
+	t.spent(clockSpinShort, "spin_short")
+	t.spent(clockPause, "pause_for")
+}
+
+// blocking sleeps in C on more goroutines than there are Ps.
+func blocking(t *Truth, n int) {
+	n = or(n, 20)
+	runtime.GOMAXPROCS(2)
+	var wait sync.WaitGroup
+	for worker := 0; worker < 8; worker++ {
+		wait.Add(1)
+		go func() {
+			defer wait.Done()
+			for i := 0; i < n; i++ {
+				C.pause_for(5_000_000)
+			}
+		}()
+	}
+	wait.Wait()
+	t.count("pause_for", 8*n)
+	t.spent(clockPause, "pause_for")
+}
+
+// tail calls a function that takes nothing, but once in 2 000 calls 200 us.
+func tail(t *Truth, n int) {
+	n = or(n, 2_000_000)
+	for i := 0; i < n; i++ {
+		C.tail()
+	}
+	t.count("tail", n)
+	t.spent(clockTail, "tail")
+}

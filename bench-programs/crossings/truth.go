@@ -1,0 +1,49 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"runtime"
+	"sync"
+)
+
+// Truth is what a scenario knows about its own crossings.
+type Truth struct {
+	Scenario   string            `json:"scenario"`
+	Calls      map[string]uint64 `json:"calls"`     // by C function
+	Locked     uint64            `json:"locked"`    // crossings by goroutines that called LockOSThread
+	Abandoned  map[string]uint64 `json:"abandoned"` // by C function
+	Callbacks  uint64            `json:"callbacks"` // C to Go
+	SpentNanos map[string]int64  `json:"spent_ns"`  // by C function, on C's own clock
+	Sites      int               `json:"sites"`     // different lines that call the first C function, 0 if not counted
+	Stacks     map[string]int    `json:"stacks"`    // different Go stacks by C function, where counted
+	NumCgoCall int64             `json:"num_cgo_call"`
+
+	mutex sync.Mutex
+}
+
+func newTruth(scenario string) *Truth {
+	return &Truth{
+		Scenario:   scenario,
+		Calls:      map[string]uint64{},
+		Abandoned:  map[string]uint64{},
+		SpentNanos: map[string]int64{},
+		Stacks:     map[string]int{},
+	}
+}
+
+// count notes that a C function was called n times.
+func (t *Truth) count(function string, n int) {
+	t.mutex.Lock()
+	t.Calls[function] += uint64(n)
+	t.mutex.Unlock()
+}
+
+// print must come after the last crossing.
+func (t *Truth) print() {
+	t.NumCgoCall = runtime.NumCgoCall()
+	encoder := json.NewEncoder(os.Stdout)
+	if err := encoder.Encode(t); err != nil {
+		panic(err)
+	}
+}

@@ -9,6 +9,7 @@ import "C"
 import (
 	"runtime"
 	"sync"
+	"syscall"
 	"unsafe"
 )
 
@@ -25,21 +26,32 @@ func hot(t *Truth, n int) {
 // sites alternates over ten lines on four goroutines.
 func sites(t *Truth, n int) {
 	n = or(n, 20_000)
+	before := cpuTime()
 	var wait sync.WaitGroup
 	for worker := 0; worker < 4; worker++ {
 		wait.Add(1)
 		go func() {
 			defer wait.Done()
-			tenSites(n)
+			tenSites(10 * n)
 		}()
 	}
 	wait.Wait()
-	t.count("add", 4*10*n)
+	t.CallNanos = float64(cpuTime()-before) / float64(40*n)
+	t.count("add", 40*n)
 	t.Sites = 10
 }
 
-func tenSites(n int) {
-	for i := 0; i < n; i++ {
+// cpuTime is the process's own, so that four goroutines on two Ps can be compared.
+func cpuTime() int64 {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		panic(err)
+	}
+	return usage.Utime.Nano() + usage.Stime.Nano()
+}
+
+func tenSites(calls int) {
+	for i := 0; i < calls/10; i++ {
 		C.add(1, 1)
 		C.add(2, 1)
 		C.add(3, 1)
@@ -64,13 +76,15 @@ func threads(t *Truth, n int) {
 		wait.Add(1)
 		go func() {
 			defer wait.Done()
-			for i := 0; i < n; i++ {
-				C.nop()
-			}
+			t.measure(20, n/20, func(n int) {
+				for i := 0; i < n; i++ {
+					C.nop()
+				}
+			})
 		}()
 	}
 	wait.Wait()
-	t.count("nop", 2*n)
+	t.count("nop", 2*(n/20*20))
 }
 
 // errnoForm uses the form with two results.

@@ -5,6 +5,8 @@ package main
 */
 import "C"
 
+import "time"
+
 //go:noinline
 func recurse(depth int, do func()) {
 	if depth == 0 {
@@ -56,12 +58,36 @@ func stacks(t *Truth, n int) {
 // depth crosses at a stack of N frames in all: for the benchmark.
 func depth(t *Truth, n int) {
 	n = or(n, 16)
-	const calls = 5_000_000
-	// The wrapper, this literal, main.depth, main.main, runtime.main and runtime.goexit.
-	recurse(n-7, func() {
+	const rounds, calls = 20, 1_000_000
+	loop := func(calls int) {
 		for i := 0; i < calls; i++ {
 			C.nop()
 		}
-	})
-	t.count("nop", calls)
+	}
+	// The frames around the recursion: the wrapper, the loop, measure, two literals, depth, main, runtime.main
+	// and goexit.
+	const around = 8
+	if n > around {
+		recurse(n-around-1, func() { t.measure(rounds, calls, loop) })
+	} else {
+		done := make(chan bool)
+		go shallow(t, rounds, calls, done)
+		<-done
+	}
+	t.count("nop", rounds*calls)
+}
+
+// shallow makes a stack of four frames: the wrapper, this one, its start and goexit.
+func shallow(t *Truth, rounds, calls int, done chan bool) {
+	for round := 0; round < rounds; round++ {
+		start := time.Now()
+		for i := 0; i < calls; i++ {
+			C.nop()
+		}
+		nanos := float64(time.Since(start).Nanoseconds()) / float64(calls)
+		if t.CallNanos == 0 || nanos < t.CallNanos {
+			t.CallNanos = nanos
+		}
+	}
+	done <- true
 }

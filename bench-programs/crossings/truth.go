@@ -5,6 +5,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"time"
 )
 
 // Truth is what a scenario knows about its own crossings.
@@ -18,6 +19,7 @@ type Truth struct {
 	Sites      int               `json:"sites"`     // different lines that call the first C function, 0 if not counted
 	Stacks     map[string]int    `json:"stacks"`    // different Go stacks by C function, where counted
 	NumCgoCall int64             `json:"num_cgo_call"`
+	CallNanos  float64           `json:"call_ns"` // of one crossing on one thread: the best of some rounds, where measured
 
 	mutex sync.Mutex
 }
@@ -37,6 +39,20 @@ func (t *Truth) count(function string, n int) {
 	t.mutex.Lock()
 	t.Calls[function] += uint64(n)
 	t.mutex.Unlock()
+}
+
+// measure runs rounds of a loop of n crossings and keeps the time of the quickest.
+func (t *Truth) measure(rounds, n int, loop func(n int)) {
+	for round := 0; round < rounds; round++ {
+		start := time.Now()
+		loop(n)
+		nanos := float64(time.Since(start).Nanoseconds()) / float64(n)
+		t.mutex.Lock()
+		if t.CallNanos == 0 || nanos < t.CallNanos {
+			t.CallNanos = nanos
+		}
+		t.mutex.Unlock()
+	}
 }
 
 // print must come after the last crossing.

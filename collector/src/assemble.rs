@@ -124,7 +124,7 @@ impl Clock {
             abandoned: raw.abandoned,
             in_flight,
             callbacks: shown.callbacks,
-            enter: self.estimate(&raw.enter, sampled, own.enter),
+            enter: self.estimate(&shown.enter, sampled, own.enter),
             c,
             callback,
             exit: self.estimate(&shown.exit, exits, own.exit),

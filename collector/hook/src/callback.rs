@@ -1,7 +1,8 @@
 //! The hooks of a callback: C called Go, Go goes back to C, Go panicked out of it.
 
+use crate::cells::reference;
 use crate::crossing::innermost;
-use crate::layout::Cell;
+use crate::layout::{Cell, InFlight};
 use crate::now;
 use crate::params::Params;
 use crate::threads::{self, G_M, word};
@@ -17,13 +18,14 @@ pub(crate) unsafe fn began(params: &Params, g: u64) {
         if thread.is_null() {
             return;
         }
-        if (*thread).depth == 0 {
+        let entry = innermost(thread);
+        if entry.is_null() {
             (*thread).foreign_callbacks += 1;
             return;
         }
-        let entry = innermost(thread);
-        (*((*entry).cell as *mut Cell)).callbacks += 1;
-        (*entry).callbacks += 1;
+        let cell = (*entry).cell as *mut Cell;
+        (*cell).callbacks += 1;
+        (*thread).enclosing = reference(params, cell);
         if (*entry).entered != 0 {
             (*entry).callback_began = now();
         }
@@ -38,10 +40,14 @@ pub(crate) unsafe fn ended(params: &Params, g: u64) {
     // SAFETY: as above.
     unsafe {
         let thread = threads::find(params, word(g, G_M as u64));
-        if thread.is_null() || (*thread).depth == 0 {
+        if thread.is_null() {
             return;
         }
         let entry = innermost(thread);
+        if entry.is_null() {
+            return;
+        }
+        (*thread).enclosing = (*((*entry).cell as *const Cell)).enclosing;
         if (*entry).entered != 0 {
             (*entry).callback_ticks += now().wrapping_sub((*entry).callback_began);
         }
@@ -56,10 +62,16 @@ pub(crate) unsafe fn unwound(params: &Params, g: u64) {
     // SAFETY: as above.
     unsafe {
         let thread = threads::find(params, word(g, G_M as u64));
-        if thread.is_null() || (*thread).depth == 0 {
+        if thread.is_null() {
             return;
         }
-        (*((*innermost(thread)).cell as *mut Cell)).abandoned += 1;
-        (*thread).depth -= 1;
+        let entry = innermost(thread);
+        if entry.is_null() {
+            return;
+        }
+        let cell = (*entry).cell as *mut Cell;
+        (*cell).abandoned += 1;
+        (*thread).enclosing = (*cell).enclosing;
+        (*thread).top -= size_of::<InFlight>() as u64;
     }
 }

@@ -2,7 +2,7 @@
 
 use core::sync::atomic::Ordering::{Relaxed, Release};
 
-use crate::layout::{CHUNK, Cell, CellRef, Frame, INDEX, IndexEntry, Thread, flags};
+use crate::layout::{CHUNK, Cell, CellRef, FRAME_BLOCK, Frame, INDEX, IndexEntry, Thread, flags, memo_slot};
 use crate::params::Params;
 use crate::stack::Stack;
 use crate::threads::{header, spare};
@@ -43,9 +43,13 @@ pub(crate) unsafe fn find(params: &Params, thread: *mut Thread, key: &Key) -> *m
         }
         if entry.tag == hash as u32 {
             let cell = at_ref(params, entry.cell);
-            // SAFETY: an index entry names a finished cell of this thread.
-            if unsafe { matches(cell, key) } {
-                return cell;
+            // SAFETY: an index entry names a finished cell of this thread; a slot is below MEMO.
+            unsafe {
+                if matches(cell, key) {
+                    let slot = memo_slot(site, key.stack.depth());
+                    (&raw mut (*thread).memo).cast::<u64>().add(slot).write(cell as u64);
+                    return cell;
+                }
             }
         }
         at = (at + 1) % INDEX;
@@ -159,15 +163,17 @@ unsafe fn find_by_whole_stack(params: &Params, thread: *mut Thread, key: &Key, s
     // SAFETY: thread is ours.
     unsafe {
         if (*thread).index_used < INDEX_LIMIT {
-            let cell = allocate(params, thread, count, params.stack_arena_end);
+            let padded = count.next_multiple_of(FRAME_BLOCK);
+            let cell = allocate(params, thread, padded, params.stack_arena_end);
             if !cell.is_null() {
                 fill(params, cell, key);
                 (*cell).stack_depth = key.stack.depth();
-                (*cell).frames = count as u32;
+                (*cell).frames = count as u16;
+                (*cell).blocks = (padded / FRAME_BLOCK) as u16;
                 (*cell).flags |= if goes_on { flags::TRUNCATED } else { 0 };
                 let frames = cell.add(1).cast::<Frame>();
-                for index in 0..count {
-                    *frames.add(index) = *walk.add(index);
+                for index in 0..padded {
+                    *frames.add(index) = *walk.add(if index < count { index } else { count - 1 });
                 }
                 publish(params, thread, cell, thread as u64);
                 insert(thread, short, reference(params, cell), SHORT_PROBES);

@@ -4,7 +4,7 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use crate::cells::{self, Key, at_ref, reference};
 use crate::histogram::bucket;
-use crate::layout::{Cell, CellRef, IN_FLIGHT, InFlight, TICKS, Thread, flags};
+use crate::layout::{Cell, CellRef, InFlight, TICKS, Thread, flags};
 use crate::now;
 use crate::params::Params;
 use crate::stack::Stack;
@@ -53,12 +53,13 @@ impl Slots {
     }
 }
 
-/// At `cgocall`'s call of `entersyscall`: finds the crossing's cell and counts it.
+/// At `cgocall`'s call of `entersyscall`: finds the crossing's cell, counts it, and writes it above those in
+/// flight. Returns the M's table, null if there is none.
 ///
 /// # Safety
 /// `g` must be the running goroutine and `frame` the frame pointer of `cgocall`.
 #[inline(always)]
-pub(crate) unsafe fn entered(params: &Params, g: u64, frame: u64) {
+pub(crate) unsafe fn entered(params: &Params, g: u64, frame: u64) -> *mut Thread {
     // SAFETY: g is live; g.m and its fields, cgocall's frame and everything above it up to g.stack.hi are
     // readable while the goroutine runs.
     unsafe {
@@ -69,36 +70,52 @@ pub(crate) unsafe fn entered(params: &Params, g: u64, frame: u64) {
         }
         let thread = threads::find(params, m);
         if thread.is_null() {
-            return threads::count_overflow(params, function);
+            threads::count_overflow(params, function);
+            return thread;
         }
         let locked = ((m + params.m_locked_ext) as *const u32).read() != 0;
         let key = Key {
             function,
             stack: Stack { frame, top: word(g, G_STACK_HI as u64) },
             leaf: 0,
-            enclosing: enclosing(params, thread),
+            enclosing: (*thread).enclosing,
             flags: if locked { flags::LOCKED } else { 0 },
         };
         let cell = cells::find(params, thread, &key);
-        let gap = begin(thread, cell);
-        (*thread).pending_cell = cell as u64;
-        (*thread).pending_frame = frame;
-        (*thread).pending_gap = gap;
-        (*thread).pending_entered = if gap == 0 { 0 } else { now() };
+        (*cell).calls += 1;
+        (*cell).countdown = (*cell).countdown.wrapping_sub(1);
+        if (*cell).countdown == 0 {
+            timed(thread, cell);
+        } else {
+            let entry = (*thread).top as *mut InFlight;
+            (*entry).cell = cell as u64;
+            (*entry).entered = 0;
+        }
+        thread
     }
 }
 
-/// Counts a crossing of a cell. Returns how many crossings it stands for if it is to be timed, else 0.
+/// A crossing, already counted, that is to be timed: sets when the next one will be, and reads the clock last.
+///
+/// # Safety
+/// `thread` must be the running M's and `cell` one of its cells.
 #[inline(always)]
-pub(crate) unsafe fn begin(thread: *mut Thread, cell: *mut Cell) -> u32 {
+pub(crate) unsafe fn timed(thread: *mut Thread, cell: *mut Cell) {
+    // SAFETY: both are this M's; top stays within the array.
+    unsafe {
+        let entry = (*thread).top as *mut InFlight;
+        (*entry).cell = cell as u64;
+        (*entry).gap = reload(thread, cell);
+        (*entry).callback_ticks = 0;
+        (*entry).entered = now();
+    }
+}
+
+/// Sets when a cell's next crossing is timed. Returns how many crossings the present one stands for.
+#[inline(always)]
+pub(crate) unsafe fn reload(thread: *mut Thread, cell: *mut Cell) -> u32 {
     // SAFETY: both are this M's.
     unsafe {
-        (*cell).calls += 1;
-        let left = (*cell).countdown.wrapping_sub(1);
-        (*cell).countdown = left;
-        if left != 0 {
-            return 0;
-        }
         let gap = (*cell).gap;
         let next = next_gap(thread, (*cell).interval.load(Relaxed));
         (*cell).gap = next;
@@ -125,25 +142,16 @@ unsafe fn next_gap(thread: *mut Thread, interval: u32) -> u32 {
     1 + ((random * (2 * interval as u64 - 1)) >> 32) as u32
 }
 
-/// The cell of the crossing in whose callback this M runs Go, if any.
-#[inline(always)]
-pub(crate) unsafe fn enclosing(params: &Params, thread: *mut Thread) -> CellRef {
-    // SAFETY: thread is this M's.
-    unsafe {
-        if (*thread).depth == 0 {
-            return CellRef::NONE;
-        }
-        reference(params, (*innermost(thread)).cell as *const Cell)
-    }
-}
-
-/// The innermost crossing in flight; there must be one.
+/// The innermost crossing in flight, null if there is none.
 #[inline(always)]
 pub(crate) unsafe fn innermost(thread: *mut Thread) -> *mut InFlight {
-    // SAFETY: thread is this M's; the index is kept within the array.
+    // SAFETY: thread is this M's; top stays within the array.
     unsafe {
-        let index = ((*thread).depth as usize).min(IN_FLIGHT) - 1;
-        (&raw mut (*thread).in_flight).cast::<InFlight>().add(index)
+        let first = (&raw mut (*thread).in_flight) as u64;
+        if (*thread).top == first {
+            return core::ptr::null_mut();
+        }
+        ((*thread).top as *mut InFlight).sub(1)
     }
 }
 
@@ -197,7 +205,7 @@ pub(crate) unsafe fn returned(params: &Params, thread: *mut Thread, entry: *mut 
         }
         let packed = Slots { cell: reference(params, cell), gap: if timed { gap as u32 } else { 0 }, census, enter };
         slots.write(packed.pack());
-        slots.add(1).write(now());
+        slots.add(1).write(at);
     }
 }
 

@@ -3,8 +3,8 @@
 use core::sync::atomic::Ordering::Relaxed;
 
 use crate::cells::{self, Key};
-use crate::crossing::{begin, enclosing, innermost};
-use crate::layout::{IN_FLIGHT, InFlight, flags};
+use crate::crossing::reload;
+use crate::layout::{InFlight, flags};
 use crate::now;
 use crate::params::Params;
 use crate::stack::Stack;
@@ -52,18 +52,23 @@ pub(crate) unsafe fn entered(params: &Params, g: u64, function: u64, saved: u64,
             function,
             stack: Stack { frame, top },
             leaf: if has_frame { 0 } else { return_address },
-            enclosing: enclosing(params, thread),
+            enclosing: (*thread).enclosing,
             flags: flags::DIRECT,
         };
         let cell = cells::find(params, thread, &key);
-        let gap = begin(thread, cell);
-        (*thread).depth += 1;
-        let entry = innermost(thread);
+        (*cell).calls += 1;
+        (*cell).countdown = (*cell).countdown.wrapping_sub(1);
+        let gap = if (*cell).countdown == 0 { reload(thread, cell) } else { 0 };
+        // The entry at the top may hold a crossing that is about to call C.
+        if (*thread).top >= (*thread).last_entry - size_of::<InFlight>() as u64 {
+            return core::ptr::null_mut();
+        }
+        (*thread).top += 2 * size_of::<InFlight>() as u64;
+        let entry = ((*thread).top as *mut InFlight).sub(1);
         (*entry).cell = cell as u64;
         (*entry).gap = gap;
         (*entry).coarse = header(params).coarse.sequence.load(Relaxed);
         (*entry).callback_ticks = 0;
-        (*entry).callbacks = 0;
         (*entry).entered = if gap == 0 { 0 } else { now() };
         (*entry).called = (*entry).entered;
         entry
@@ -81,13 +86,7 @@ pub(crate) unsafe fn returned(params: &Params, g: u64, entry: *mut InFlight, at:
         let mut slots = [0u64; 2];
         crate::crossing::returned(params, core::ptr::null_mut(), entry, at, slots.as_mut_ptr(), false);
         if !thread.is_null() {
-            let first = (&raw const (*thread).in_flight) as u64;
-            let index = (entry as u64 - first) / size_of::<InFlight>() as u64;
-            if (index as usize) < IN_FLIGHT - 1 {
-                (*thread).depth = index as u32;
-            } else {
-                (*thread).depth -= 1;
-            }
+            (*thread).top = entry.sub(1) as u64;
         }
     }
 }

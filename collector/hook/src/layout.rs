@@ -7,6 +7,7 @@
 //! Every word has one writer. What the target's thread writes, the recorder only reads; the few words the
 //! recorder writes (`coarse`, `interval`, `owner` of a dead thread) are marked. There are no locks.
 
+use core::mem::offset_of;
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
 use crate::histogram::Histogram;
@@ -29,6 +30,12 @@ pub const CHUNK: u64 = 128 << 10;
 pub const TICKS: usize = 1024;
 /// Most frames of a stack.
 pub const MAX_FRAMES: usize = 256;
+/// Frames compared at once: a cell's frames are padded to a multiple of it by repeating the last.
+pub const FRAME_BLOCK: usize = 4;
+/// Cells that an M remembers by site and depth, so that the enter thunk finds them itself.
+pub const MEMO: usize = 256;
+/// Bytes from one [`Thread`] to the next.
+pub const THREAD_STRIDE: usize = 1 << 18;
 
 /// A place in the mapping: offset from its start in units of 64 bytes. 0 is none.
 #[repr(transparent)]
@@ -93,16 +100,14 @@ pub struct Overflow {
 pub struct Thread {
     /// `m.id + 1`, 0 when free. Set by the M, cleared by the recorder when the M's thread has ended.
     pub owner: AtomicU64,
-    /// Goroutine frame of the crossing between its enter hook and its C hook, else 0.
-    pub pending_frame: u64,
-    /// Its cell, as an address in the target.
-    pub pending_cell: u64,
-    /// When it was entered, in ticks; 0 when it is not timed.
-    pub pending_entered: u64,
-    /// How many crossings it stands for.
-    pub pending_gap: u32,
-    /// Crossings in flight.
-    pub depth: u32,
+    /// Address of the first free entry of `in_flight`. Between its enter hook and its C hook a crossing is
+    /// already written there, but not yet in flight.
+    pub top: u64,
+    /// Address of the last entry of `in_flight`, which all deeper crossings share.
+    pub last_entry: u64,
+    /// The crossing in whose callback this M runs Go.
+    pub enclosing: CellRef,
+    _pad: u32,
     /// State of the generator of intervals.
     pub random: u64,
     /// Kernel thread id, from `m.procid`.
@@ -119,9 +124,11 @@ pub struct Thread {
     pub folded: u64,
     /// Index entries in use.
     pub index_used: u32,
-    _pad: u32,
+    _pad2: u32,
     /// Callbacks that came from a thread with no crossing in flight.
     pub foreign_callbacks: u64,
+    /// Cells found lately, as addresses in the target, by [`memo_slot`].
+    pub memo: [u64; MEMO],
     /// Crossings in flight, the outermost first.
     pub in_flight: [InFlight; IN_FLIGHT],
     /// Open-addressed index: hash to cell.
@@ -157,10 +164,8 @@ pub struct InFlight {
     pub callback_ticks: u64,
     /// When the callback now running began.
     pub callback_began: u64,
-    /// How many crossings it stands for.
+    /// How many crossings it stands for; only when it is timed.
     pub gap: u32,
-    /// Callbacks made so far.
-    pub callbacks: u32,
 }
 
 /// What every crossing with one C function, Go stack, enclosing crossing and lock state adds up to.
@@ -178,10 +183,12 @@ pub struct Cell {
     pub stack_depth: u32,
     /// The crossing in whose callback this one is made.
     pub enclosing: CellRef,
-    /// Frames that follow the cell.
-    pub frames: u32,
-    /// [`flags`].
+    /// [`flags`]; those that tell cells apart in the low byte.
     pub flags: u32,
+    /// Frames that follow the cell.
+    pub frames: u16,
+    /// Blocks of [`FRAME_BLOCK`] frames that follow the cell.
+    pub blocks: u16,
     /// Return address that is not in the frame pointer chain, or 0.
     pub leaf: u64,
     /// Next cell of the same slot.
@@ -245,29 +252,38 @@ pub mod flags {
     pub const LOCKED: u32 = 1;
     /// Reached `asmcgocall` without `cgocall`.
     pub const DIRECT: u32 = 2;
-    /// The stack goes on beyond the frames kept.
-    pub const TRUNCATED: u32 = 4;
     /// Stands for all stacks that found no room.
-    pub const FOLDED: u32 = 8;
+    pub const FOLDED: u32 = 4;
     /// Holds the exits, on this M, of crossings begun on another.
-    pub const VISITOR: u32 = 16;
+    pub const VISITOR: u32 = 8;
+    /// The stack goes on beyond the frames kept.
+    pub const TRUNCATED: u32 = 1 << 8;
 }
 
-/// One step of a frame pointer chain, as it lies in memory, with the address made relative.
+/// One step of a frame pointer chain.
 #[repr(C, align(16))]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Frame {
-    /// Offset of the next frame from the innermost one; 0 for the last frame kept.
-    pub next: u64,
-    /// Return address.
+    /// Bytes from the innermost frame to this one.
+    pub offset: u64,
+    /// Return address, which lies eight bytes above.
     pub pc: u64,
 }
 
+/// Where an M remembers the cell of a site at a depth. The enter thunk computes the same.
+#[inline(always)]
+pub fn memo_slot(site: u64, stack_depth: u32) -> usize {
+    (site as u32).wrapping_add(stack_depth).wrapping_mul(0x9e37_79b1) as usize >> 24
+}
+
+/// Where the coarse clock's sequence is.
+pub const COARSE_SEQUENCE: u64 = (offset_of!(Header, coarse) + offset_of!(Coarse, sequence)) as u64;
 /// Start of the array of [`Thread`]s.
 pub const THREADS_OFFSET: u64 = (size_of::<Header>() as u64).next_multiple_of(4096);
 /// Start of the arena.
-pub const ARENA_OFFSET: u64 = THREADS_OFFSET + (THREADS * size_of::<Thread>()) as u64;
+pub const ARENA_OFFSET: u64 = THREADS_OFFSET + (THREADS * THREAD_STRIDE) as u64;
 
+const _: () = assert!(size_of::<Thread>() <= THREAD_STRIDE);
 const _: () = assert!(size_of::<InFlight>() == 64);
 const _: () = assert!(size_of::<Frame>() == 16);
 const _: () = assert!(size_of::<Cell>() % 64 == 0);

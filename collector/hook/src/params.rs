@@ -18,6 +18,8 @@ pub struct Params {
     pub reentersyscall: u64,
     /// Return address of `call asmcgocall` in `runtime.cgocall`.
     pub after_asmcgocall: u64,
+    /// Address of [`crate::layout::Coarse::sequence`] in the target.
+    pub coarse: u64,
     /// Offset of `m.id`.
     pub m_id: u64,
     /// Offset of `m.lockedExt`.
@@ -60,4 +62,33 @@ pub struct Params {
     pub max_frames: u64,
     /// Crossings between timed ones at first: 1, or 0 for never.
     pub first_interval: u64,
+}
+
+/// Displacements that the thunks are assembled with, each replaced by this target's before they are mapped:
+/// a load from the parameters would cost every crossing a cycle.
+pub mod holes {
+    /// `m.id`.
+    pub const M_ID: u32 = 0x5eed_0001;
+    /// `m.p`.
+    pub const M_P: u32 = 0x5eed_0002;
+    /// `m.lockedExt`.
+    pub const M_LOCKED_EXT: u32 = 0x5eed_0003;
+    /// From `cgocall`'s frame pointer to its spilled `fn`.
+    pub const SPILLED_FN: u32 = 0x5eed_0004;
+    /// From `cgocall`'s frame pointer to the result word of its call of `asmcgocall`, dead until that returns.
+    pub const FRAME_RESULT: u32 = 0x5eed_0005;
+    /// From the goroutine's stack pointer in `asmcgocall` to the same word.
+    pub const RESULT: u32 = 0x5eed_0006;
+    /// From the goroutine's stack pointer in `asmcgocall` to its return address.
+    pub const RETURN: u32 = 0x5eed_0007;
+    /// From the goroutine's stack pointer in `asmcgocall` to its first argument.
+    pub const FIRST_SLOT: u32 = 0x5eed_000c;
+    /// From the goroutine's stack pointer in `asmcgocall` to its second argument.
+    pub const SECOND_SLOT: u32 = 0x5eed_0008;
+    /// From the stack pointer at the C hook to the saved g.
+    pub const SAVED_G: u32 = 0x5eed_0009;
+    /// From the stack pointer at the C hook to the saved depth.
+    pub const SAVED_DEPTH: u32 = 0x5eed_000a;
+    /// `SAVED_DEPTH` from below the C hook's own frame.
+    pub const SAVED_DEPTH_BELOW: u32 = 0x5eed_000b;
 }

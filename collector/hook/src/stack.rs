@@ -1,10 +1,5 @@
 //! Go stacks by frame pointers: walking them, and recognising one seen before.
 
-use core::arch::x86_64::{
-    __m128i, _mm_add_epi64, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8, _mm_or_si128, _mm_set_epi64x,
-    _mm_setzero_si128, _mm_xor_si128,
-};
-
 use crate::layout::Frame;
 use crate::threads::word;
 
@@ -58,44 +53,35 @@ impl Stack {
             // SAFETY: at is the innermost frame or passed holds().
             let (next, pc) = unsafe { (word(at, 0), word(at, 8)) };
             let goes_on = next > at && self.holds(next);
-            let kept = count + 1 < limit && goes_on;
-            let frame = Frame { next: if kept { next - self.frame } else { 0 }, pc };
+            let frame = Frame { offset: at - self.frame, pc };
             // SAFETY: count < limit, which the caller's array holds.
             unsafe { frames.add(count).write(frame) };
             count += 1;
-            if !kept {
+            if count == limit || !goes_on {
                 return (count, goes_on);
             }
             at = next;
         }
     }
 
-    /// Whether the frames in memory are exactly these.
+    /// Whether the return addresses in memory are exactly these.
     ///
-    /// Reads at the remembered offsets, so that no load waits for another. A stack of the same depth whose
-    /// chain differs anywhere differs in some frame.
+    /// Reads at the remembered offsets, so that no load waits for another. That is exact: the innermost
+    /// return address tells which function called, and a Go function's frame has one size at one address; so
+    /// the next return address can only be where it was before, and so on outwards.
     ///
     /// # Safety
     /// `frames` must come from [`Stack::walk`] on a stack of the same depth: then every offset is in bounds.
     #[inline(always)]
     pub(crate) unsafe fn equals(self, frames: *const Frame, count: usize) -> bool {
-        // SAFETY: SSE2 is part of x86-64. Offsets of a walk of a stack of this depth stay below the top, and
-        // count is at least 1.
-        unsafe {
-            let base = _mm_set_epi64x(0, self.frame as i64);
-            let mut differs = _mm_setzero_si128();
-            let mut at = self.frame;
-            let last = frames.add(count - 1);
-            let mut frame = frames;
-            while frame < last {
-                let expected = _mm_add_epi64(_mm_loadu_si128(frame.cast::<__m128i>()), base);
-                let found = _mm_loadu_si128(at as *const __m128i);
-                differs = _mm_or_si128(differs, _mm_xor_si128(expected, found));
-                at = self.frame + (*frame).next;
-                frame = frame.add(1);
+        let mut differs = 0;
+        for index in 0..count {
+            // SAFETY: index < count; offsets of a walk of a stack of this depth stay below the top.
+            unsafe {
+                let frame = *frames.add(index);
+                differs |= word(self.frame + frame.offset, 8) ^ frame.pc;
             }
-            let same = _mm_movemask_epi8(_mm_cmpeq_epi8(differs, _mm_setzero_si128())) == 0xffff;
-            same & (word(at, 8) == (*last).pc)
         }
+        differs == 0
     }
 }

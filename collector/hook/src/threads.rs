@@ -2,7 +2,7 @@
 
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
 
-use crate::layout::{Cell, Header, OVERFLOW, THREAD_PROBES, THREADS, Thread};
+use crate::layout::{Cell, CellRef, Header, IN_FLIGHT, InFlight, MEMO, OVERFLOW, THREAD_PROBES, THREAD_STRIDE, THREADS, Thread};
 use crate::params::Params;
 
 /// Offset of `g.m` in every Go version measured (1.19 to 1.27).
@@ -38,7 +38,7 @@ pub(crate) unsafe fn header<'a>(params: &Params) -> &'a Header {
 pub(crate) unsafe fn find(params: &Params, m: u64) -> *mut Thread {
     // SAFETY: m.id lies within the M.
     let id = unsafe { word(m, params.m_id) };
-    let home = (params.threads as *mut Thread).wrapping_add(id as usize % THREADS);
+    let home = at(params, id as usize);
     // SAFETY: home is one of the mapping's threads.
     if unsafe { (*home).owner.load(Relaxed) } == id + 1 {
         return home;
@@ -47,11 +47,16 @@ pub(crate) unsafe fn find(params: &Params, m: u64) -> *mut Thread {
     unsafe { find_or_claim(params, m, id) }
 }
 
+#[inline(always)]
+fn at(params: &Params, index: usize) -> *mut Thread {
+    (params.threads as usize + index % THREADS * THREAD_STRIDE) as *mut Thread
+}
+
 /// The slow way to a [`Thread`]: one claimed before next to a taken home, or a free one.
 #[cold]
 #[inline(never)]
 unsafe fn find_or_claim(params: &Params, m: u64, id: u64) -> *mut Thread {
-    let slot = |probe: usize| (params.threads as *mut Thread).wrapping_add((id as usize + probe) % THREADS);
+    let slot = |probe: usize| at(params, id as usize + probe);
     for probe in 0..THREAD_PROBES {
         // SAFETY: slot() stays within the mapping's threads.
         if unsafe { (*slot(probe)).owner.load(Relaxed) } == id + 1 {
@@ -64,19 +69,33 @@ unsafe fn find_or_claim(params: &Params, m: u64, id: u64) -> *mut Thread {
         let won = unsafe { (*thread).owner.compare_exchange(0, id + 1, Acquire, Relaxed).is_ok() };
         if won {
             // SAFETY: the slot is ours now, and m is our M.
-            unsafe {
-                (*thread).tid = word(m, params.m_procid);
-                (*thread).pending_frame = 0;
-                (*thread).depth = 0;
-                (*thread).random |= id.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-                (*thread).spare.home = thread as u64;
-                (*thread).spare.c_min = u64::MAX;
-                (*thread).spare.overhead_min = u64::MAX;
-            }
+            unsafe { prepare(thread, word(m, params.m_procid), id) };
             return thread;
         }
     }
     core::ptr::null_mut()
+}
+
+/// Makes a slot ready for its new M. The cells of the M before stay: they count on.
+unsafe fn prepare(thread: *mut Thread, tid: u64, id: u64) {
+    // SAFETY: the caller owns the slot.
+    unsafe {
+        (*thread).tid = tid;
+        (*thread).top = (&raw mut (*thread).in_flight) as u64;
+        (*thread).last_entry = (*thread).top + ((IN_FLIGHT - 1) * size_of::<InFlight>()) as u64;
+        (*thread).enclosing = CellRef::NONE;
+        (*thread).random |= id.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let spare = &raw mut (*thread).spare;
+        if (*spare).home == 0 {
+            (*spare).home = thread as u64;
+            (*spare).c_min = u64::MAX;
+            (*spare).overhead_min = u64::MAX;
+            // No stack has depth 0, so that the spare cell stands for nothing remembered.
+            for slot in 0..MEMO {
+                (&raw mut (*thread).memo).cast::<u64>().add(slot).write(spare as u64);
+            }
+        }
+    }
 }
 
 /// Counts a crossing of an M that has no [`Thread`].

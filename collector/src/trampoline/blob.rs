@@ -1,6 +1,6 @@
 //! The hooks' code, as built by `build.rs`, made ready for one target.
 
-use cgoprof_hook::params::Params;
+use cgoprof_hook::params::{Params, holes};
 
 use crate::target::plan::Hook;
 
@@ -20,10 +20,11 @@ pub(super) fn len() -> u64 {
 }
 
 /// Offset of a hook's first instruction.
-pub(super) fn entry(hook: Hook) -> u64 {
+pub(super) fn entry(hook: Hook, p_stays_wired: bool) -> u64 {
     match hook {
         Hook::Enter => symbols::THUNK_ENTER,
-        Hook::C => symbols::THUNK_C,
+        Hook::C if p_stays_wired => symbols::THUNK_C_WIRED,
+        Hook::C => symbols::THUNK_C_RELEASED,
         Hook::Exit => symbols::THUNK_EXIT,
         Hook::CallbackBegin => symbols::THUNK_CALLBACK_BEGIN,
         Hook::CallbackEnd => symbols::THUNK_CALLBACK_END,
@@ -40,6 +41,7 @@ pub(super) fn assemble(params: &Params, place: u64, epilogue: &[u8], displaced: 
     let bytes = unsafe { std::slice::from_raw_parts((&raw const *params).cast::<u8>(), size_of::<Params>()) };
     code[..bytes.len()].copy_from_slice(bytes);
 
+    fill_holes(&mut code, params)?;
     let mut fill = |at: u64, bytes: &[u8]| {
         let room = code.get_mut(at as usize..at as usize + ROOM)?;
         room.get_mut(..bytes.len())?.copy_from_slice(bytes);
@@ -52,4 +54,37 @@ pub(super) fn assemble(params: &Params, place: u64, epilogue: &[u8], displaced: 
     let tail = [instruction, &[0xe9], &distance.to_le_bytes()].concat();
     fill(symbols::THUNK_UNWIND_DISPLACED, &tail)?;
     Some(code)
+}
+
+/// Replaces the displacements that the thunks were assembled with.
+fn fill_holes(code: &mut [u8], params: &Params) -> Option<()> {
+    let result = params.to_slots + 16;
+    let values = [
+        (holes::M_ID, params.m_id),
+        (holes::M_P, params.m_p),
+        (holes::M_LOCKED_EXT, params.m_locked_ext),
+        (holes::SPILLED_FN, params.spilled_fn),
+        (holes::FRAME_RESULT, result.wrapping_sub(params.to_frame)),
+        (holes::RESULT, result),
+        (holes::RETURN, params.to_return),
+        (holes::FIRST_SLOT, params.to_slots),
+        (holes::SECOND_SLOT, params.to_slots + 8),
+        (holes::SAVED_G, params.saved_g),
+        (holes::SAVED_DEPTH, params.saved_depth),
+        (holes::SAVED_DEPTH_BELOW, params.saved_depth + 8),
+    ];
+    for (hole, value) in values {
+        let (from, to) = (hole.to_le_bytes(), (value as u32).to_le_bytes());
+        let mut filled = 0;
+        for at in 0..code.len() - 3 {
+            if code[at..at + 4] == from {
+                code[at..at + 4].copy_from_slice(&to);
+                filled += 1;
+            }
+        }
+        if filled == 0 {
+            return None;
+        }
+    }
+    Some(())
 }

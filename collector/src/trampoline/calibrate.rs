@@ -7,7 +7,7 @@ use std::arch::global_asm;
 use std::mem::offset_of;
 use std::num::NonZeroUsize;
 
-use cgoprof_hook::layout::{ARENA_OFFSET, Cell, CellRef, Header, Phase, THREADS_OFFSET, Thread};
+use cgoprof_hook::layout::{ARENA_OFFSET, COARSE_SEQUENCE, Cell, CellRef, Header, Phase, THREADS_OFFSET, Thread};
 use cgoprof_hook::params::Params;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 
@@ -98,6 +98,8 @@ const M: usize = 64 << 10;
 const TABLES: usize = 128 << 10;
 const M_ID: u64 = 232;
 const CROSSINGS: u64 = 2000;
+/// Stands for the return address into `cgocall`.
+const AFTER_ASMCGOCALL: u64 = 0x1234;
 
 impl Stage {
     fn new() -> Option<Stage> {
@@ -114,7 +116,8 @@ impl Stage {
             entersyscall: stub_return as *const () as u64,
             exitsyscall: stub_return as *const () as u64,
             reentersyscall: stub_return as *const () as u64,
-            after_asmcgocall: u64::MAX,
+            after_asmcgocall: AFTER_ASMCGOCALL,
+            coarse: tables + COARSE_SEQUENCE,
             m_id: M_ID,
             m_locked_ext: 648,
             m_procid: 64,
@@ -289,6 +292,7 @@ global_asm!(
     // asmcgocall.
     "sub rsp, 16",
     "mov [rsp], rbp",
+    "mov qword ptr [rsp + 8], {after_asmcgocall}",
     "mov rdx, [r14 + {stack_high}]",
     "sub rdx, rsp",
     "sub rsp, 16",
@@ -309,6 +313,7 @@ global_asm!(
     "pop rbp",
     "cgoprof_stub_return:",
     "ret",
+    after_asmcgocall = const AFTER_ASMCGOCALL,
     stack_low = const offset_of!(Goroutine, stack_low),
     stack_high = const offset_of!(Goroutine, stack_high),
     enter = const offset_of!(Goroutine, enter),

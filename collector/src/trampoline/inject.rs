@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
-use cgoprof_hook::layout::{ARENA_OFFSET, THREADS_OFFSET};
+use cgoprof_hook::layout::{ARENA_OFFSET, COARSE_SEQUENCE, THREADS_OFFSET};
 use cgoprof_hook::params::Params;
 use cgoprof_symbols::{Avma, Svma};
 use nix::unistd::Pid;
@@ -78,7 +78,7 @@ fn inject_stopped(
     let mut written = Vec::new();
     for patch in &plan.patches {
         let at = patch.at.loaded(bias);
-        let bytes = patch.bytes(at.0, place.0 + blob::entry(patch.hook)).ok_or(InjectError::NoPlace)?;
+        let bytes = patch.bytes(at.0, place.0 + blob::entry(patch.hook, plan.p_stays_wired)).ok_or(InjectError::NoPlace)?;
         if let Err(error) = stopped.write(at, &bytes) {
             for (at, original) in written {
                 stopped.write(at, original)?;
@@ -142,6 +142,7 @@ fn params(plan: &Plan, bias: u64, tables: &Tables, own: std::ops::Range<Avma>, m
         exitsyscall: loaded(plan.exitsyscall),
         reentersyscall: loaded(plan.reentersyscall),
         after_asmcgocall: loaded(plan.after_asmcgocall),
+        coarse: tables.address().0 + COARSE_SEQUENCE,
         m_id: plan.offsets.m_id.into(),
         m_locked_ext: plan.offsets.m_locked_ext.into(),
         m_procid: plan.offsets.m_procid.into(),
@@ -168,5 +169,5 @@ fn params(plan: &Plan, bias: u64, tables: &Tables, own: std::ops::Range<Avma>, m
 
 /// Addresses of the hooks, for calibration in our own process.
 pub(super) fn hook_address(place: u64, hook: Hook) -> u64 {
-    place + blob::entry(hook)
+    place + blob::entry(hook, true)
 }

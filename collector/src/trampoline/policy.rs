@@ -50,6 +50,8 @@ pub struct Shown {
     pub weight: u64,
     /// Sum of gap x (gap - 1) over the timed ones.
     pub skipped: u64,
+    /// Enter phase.
+    pub enter: Phase,
     /// C phase.
     pub c: Phase,
     /// Exit phase.
@@ -62,10 +64,13 @@ pub struct Shown {
 pub const LONGEST: u32 = 64;
 /// Timed crossings before a cell is trusted at all.
 const ENOUGH: u64 = 2000;
-/// Share of the sum that its standard error may reach. Reports promise 1 %; half of it is kept in hand.
-const LIMIT: f64 = 0.005;
+/// Share of the sum that its standard error may reach.
+const LIMIT: f64 = 0.01;
 
 /// Mean number of crossings between two timed ones. `microsecond` is in ticks.
+///
+/// The longest interval with which the standard error of the sum of all phases stays within the limit, if as
+/// many crossings follow as there have been.
 pub fn interval(shown: &Shown, microsecond: f64) -> u32 {
     if shown.timed < ENOUGH || shown.callbacks > 0 {
         return 1;
@@ -75,12 +80,17 @@ pub fn interval(shown: &Shown, microsecond: f64) -> u32 {
     if c_mean > microsecond {
         return 1;
     }
+    let (enter_mean, enter_variance) = moments(&shown.enter, weight);
     let (exit_mean, exit_variance) = moments(&shown.exit, shown.exits as f64);
-    // Below 20 ns nothing can be said to a percent: the hooks' own compensation is as large.
-    let floor = microsecond / 50.0;
-    let c = longest_within(shown, c_mean.max(floor), c_variance);
-    let exit = longest_within(shown, exit_mean.max(floor), exit_variance);
-    c.min(exit)
+    let mean = enter_mean + c_mean + exit_mean;
+    let variance = enter_variance + c_variance + exit_variance;
+    let calls = shown.calls as f64;
+    let allowed = (LIMIT * 2.0 * calls * mean).powi(2) - variance * shown.skipped as f64;
+    let mut interval = LONGEST;
+    while interval > 1 && variance * calls * unseen_per_crossing(interval) > allowed {
+        interval /= 2;
+    }
+    interval
 }
 
 /// Mean and variance of one crossing's time.
@@ -90,18 +100,6 @@ fn moments(phase: &Phase, weight: f64) -> (f64, f64) {
     }
     let mean = phase.sum as f64 / weight;
     (mean, (phase.squares / weight - mean * mean).max(0.0))
-}
-
-/// The longest interval with which the sum's error stays within the limit if as many crossings follow as
-/// there have been.
-fn longest_within(shown: &Shown, mean: f64, variance: f64) -> u32 {
-    let calls = shown.calls as f64;
-    let allowed = (LIMIT * 2.0 * calls * mean).powi(2) - variance * shown.skipped as f64;
-    let mut interval = LONGEST;
-    while interval > 1 && variance * calls * unseen_per_crossing(interval) > allowed {
-        interval /= 2;
-    }
-    interval
 }
 
 /// Expected gap x (gap - 1) for each crossing, the gap being uniform from 1 to 2 x interval - 1.
@@ -133,7 +131,7 @@ mod tests {
         check("nothing known", Shown::default(), 1);
         check("too few", shown(1000, &[30]), 1);
         check("steady and frequent", shown(1_000_000, &[30, 31, 29]), 64);
-        check("steady, not yet frequent", shown(2000, &[30, 90, 30, 90]), 1);
+        check("varied, not yet frequent", shown(2000, &[30, 900, 30, 900]), 1);
         check("slow", shown(1_000_000, &[4000]), 1);
         check("varied by half, frequent", shown(1_000_000, &[30, 90, 60, 150]), 64);
         let mut tail = vec![60; 1999];
@@ -157,6 +155,7 @@ mod tests {
             let shown = shown(calls, &[100, 200, 50, 1200]);
             let chosen = interval(&shown, MICROSECOND);
             let (mean, variance) = moments(&shown.c, shown.weight as f64);
+            let mean = mean + 40.0;
             let error = (variance * calls as f64 * unseen_per_crossing(chosen)).sqrt() / (2.0 * calls as f64 * mean);
             assert!(chosen == 1 || error <= LIMIT, "{calls}: {chosen} {error}");
         }

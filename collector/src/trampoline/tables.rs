@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use cgoprof_hook::histogram::BUCKETS;
 use cgoprof_hook::layout::{
     ARENA_OFFSET, Cell, CellRef, Frame, Header, IN_FLIGHT, InFlight, MAGIC, MAX_FRAMES, OVERFLOW, Phase, THREADS,
-    THREADS_OFFSET, TICKS, Thread, flags,
+    THREADS_OFFSET, THREAD_STRIDE, TICKS, Thread, flags,
 };
 use cgoprof_symbols::Avma;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
@@ -49,8 +49,6 @@ pub struct CellCopy {
     pub shown: Shown,
     /// Left by panic or Goexit.
     pub abandoned: u64,
-    /// Enter phase.
-    pub enter: Phase,
     /// Time inside callbacks.
     pub callback: Phase,
     /// Smallest and largest C time in ticks.
@@ -218,7 +216,7 @@ impl Tables {
     }
 
     fn thread(&self, index: usize) -> *mut Thread {
-        let offset = THREADS_OFFSET as usize + index * size_of::<Thread>();
+        let offset = THREADS_OFFSET as usize + index * THREAD_STRIDE;
         // SAFETY: index < THREADS, so the offset lies within the mapping.
         unsafe { self.base.as_ptr().add(offset).cast() }
     }
@@ -267,7 +265,6 @@ impl Tables {
                 flags: (*cell).flags,
                 shown: shown(cell),
                 abandoned: (*cell).abandoned,
-                enter: (*cell).enter,
                 callback: (*cell).callback,
                 c_extremes: ((*cell).c_min, (*cell).c_max),
                 overhead_extremes: ((*cell).overhead_min, (*cell).overhead_max),
@@ -279,7 +276,7 @@ impl Tables {
 
     fn stack(&self, at: CellRef, cell: &Cell) -> Vec<Avma> {
         let start = at.offset() + size_of::<Cell>() as u64;
-        let count = (cell.frames as usize).min(MAX_FRAMES);
+        let count = usize::from(cell.frames).min(MAX_FRAMES);
         if start + (count * size_of::<Frame>()) as u64 > self.size {
             return Vec::new();
         }
@@ -298,15 +295,30 @@ impl Tables {
             }
             snapshot.folded += (*thread).folded;
             snapshot.foreign_callbacks += (*thread).foreign_callbacks;
-            ((*thread).depth as usize, (&raw const (*thread).in_flight).cast::<InFlight>())
+            let in_flight = (&raw const (*thread).in_flight).cast::<InFlight>();
+            let first = self.address.0 + (in_flight as u64 - self.base.as_ptr() as u64);
+            ((*thread).top.wrapping_sub(first) / size_of::<InFlight>() as u64, in_flight)
         };
+        if depth as usize >= IN_FLIGHT {
+            return;
+        }
         let coarse = &self.header().coarse;
-        for index in 0..depth.min(IN_FLIGHT) {
+        let cell_of = |entry: &InFlight| CellRef((entry.cell.wrapping_sub(self.address.0) / 64) as u32);
+        for index in 0..depth as usize {
             // SAFETY: index < IN_FLIGHT.
             let entry = unsafe { &*in_flight.add(index) };
+            // Below a direct crossing lies an entry that is not in flight itself.
+            let direct = |at: CellRef| {
+                // SAFETY: cell() checks the place.
+                self.cell(at).is_some_and(|cell| unsafe { (*cell).flags & flags::DIRECT != 0 })
+            };
+            // SAFETY: index + 1 < IN_FLIGHT.
+            if index + 1 < depth as usize && direct(cell_of(unsafe { &*in_flight.add(index + 1) })) {
+                continue;
+            }
             let timed = entry.entered != 0;
             snapshot.in_flight.push(InFlightCopy {
-                cell: CellRef((entry.cell.wrapping_sub(self.address.0) / 64) as u32),
+                cell: cell_of(entry),
                 called: if timed { entry.called } else { coarse.at[entry.coarse as usize % TICKS].load(Relaxed) },
                 callback_ticks: if timed { entry.callback_ticks } else { 0 },
             });
@@ -351,6 +363,7 @@ unsafe fn shown(cell: *const Cell) -> Shown {
             timed: (*cell).timed,
             weight: (*cell).weight,
             skipped: (*cell).skipped,
+            enter: (*cell).enter,
             c: (*cell).c,
             exit: (*cell).exit,
             exits: (*cell).exits,

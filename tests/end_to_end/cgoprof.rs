@@ -1,0 +1,126 @@
+//! Running cgoprof, and comparing what it reports with what a bench program knows.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::Value;
+
+use crate::go::shared_dir;
+
+/// Who runs cgoprof.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum User {
+    Root,
+    Nobody,
+}
+
+/// The binary under test, where every user can execute it.
+pub(crate) fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let copy = shared_dir().join("cgoprof");
+        std::fs::copy(env!("CARGO_BIN_EXE_cgoprof"), &copy).expect("a copy of cgoprof");
+        copy
+    })
+}
+
+/// A command line of cgoprof.
+pub(crate) fn command(user: User) -> Command {
+    match user {
+        User::Root => Command::new(binary()),
+        User::Nobody => {
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(binary());
+            command
+        }
+    }
+}
+
+/// A new path for a profile that this user can write.
+pub(crate) fn profile_path(user: User) -> PathBuf {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let dir = shared_dir().join(format!("{user:?}"));
+    std::fs::create_dir_all(&dir).expect("a folder");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    std::fs::set_permissions(&dir, mode).expect("its mode");
+    dir.join(format!("{}.pb.gz", NEXT.fetch_add(1, Ordering::Relaxed)))
+}
+
+/// What a recorded program printed, and its report.
+pub(crate) struct Recorded {
+    pub(crate) truth: Value,
+    pub(crate) report: Value,
+    pub(crate) profile: PathBuf,
+}
+
+/// Records a bench program and reads its truth and its report.
+pub(crate) fn record(user: User, options: &[&str], program: &Path, args: &[&str]) -> Recorded {
+    let profile = profile_path(user);
+    let output =
+        command(user).args(["record", "-q", "-o"]).arg(&profile).args(options).arg("--").arg(program).args(args).output();
+    let output = output.expect("cgoprof runs");
+    let what = format!("{} {args:?} {options:?} as {user:?}", program.display());
+    assert!(output.status.success(), "{what}: {:?} {}", output.status, String::from_utf8_lossy(&output.stderr));
+    let truth = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{what}: truth: {error}"));
+    Recorded { truth, report: report(&profile), profile }
+}
+
+/// The JSON report of a profile.
+pub(crate) fn report(profile: &Path) -> Value {
+    let output = succeeds(command(User::Root).args(["report", "--format", "json"]).arg(profile));
+    serde_json::from_slice(&output.stdout).expect("the report is JSON")
+}
+
+/// Runs a command that must succeed.
+pub(crate) fn succeeds(command: &mut Command) -> Output {
+    let output = command.output().expect("it runs");
+    assert!(output.status.success(), "{command:?}: {:?} {}", output.status, String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+/// Crossings by C function, by the given way.
+pub(crate) fn calls(report: &Value, via: &str) -> BTreeMap<String, u64> {
+    by_function(report, via, "calls")
+}
+
+fn by_function(report: &Value, via: &str, field: &str) -> BTreeMap<String, u64> {
+    let mut sums = BTreeMap::new();
+    for function in report["functions"].as_array().expect("functions") {
+        if function["via"] == via {
+            *sums.entry(function["name"].as_str().expect("name").to_owned()).or_default() +=
+                function[field].as_u64().expect("a count");
+        }
+    }
+    sums
+}
+
+/// Every count of the report must equal the program's own.
+pub(crate) fn check_counts(what: &str, recorded: &Recorded) {
+    let Recorded { truth, report, .. } = recorded;
+    let found = calls(report, "cgocall");
+    for (name, calls) in truth["calls"].as_object().expect("calls") {
+        assert_eq!(found.get(name).copied(), calls.as_u64(), "{what}: calls of {name}");
+    }
+    let sum: u64 = found.values().sum();
+    assert_eq!(Some(sum), truth["num_cgo_call"].as_u64(), "{what}: NumCgoCall; {found:?}");
+    assert_eq!(Some(sum), report["totals"]["crossings"].as_u64(), "{what}: total of crossings");
+    assert_eq!(report["totals"]["callbacks"], truth["callbacks"], "{what}: callbacks");
+    assert_eq!(report["totals"]["locked_crossings"], truth["locked"], "{what}: locked crossings");
+    let abandoned: BTreeMap<String, u64> =
+        by_function(report, "cgocall", "abandoned").into_iter().filter(|&(_, count)| count > 0).collect();
+    assert_eq!(serde_json::json!(abandoned), truth["abandoned"], "{what}: abandoned");
+    assert_eq!(report["recording"]["lost"]["folded_stacks"], 0, "{what}: folded stacks");
+    for (name, stacks) in truth["stacks"].as_object().expect("stacks") {
+        let rows = report["stacks"].as_array().expect("stacks");
+        let found = rows.iter().filter(|row| row["function"] == name.as_str()).count() as u64;
+        assert_eq!(Some(found), stacks.as_u64(), "{what}: stacks of {name}");
+    }
+    if let Some(sites @ 1..) = truth["sites"].as_u64() {
+        let rows = report["sites"].as_array().expect("sites");
+        let first = rows.iter().filter(|row| truth["calls"].get(row["function"].as_str().unwrap_or("")).is_some());
+        assert_eq!(first.count() as u64, sites, "{what}: sites");
+    }
+}

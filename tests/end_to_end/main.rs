@@ -1,0 +1,10 @@
+//! The cgoprof binary on real Go programs.
+
+mod bad_input;
+mod cgoprof;
+mod formats;
+mod go;
+mod launcher;
+mod libraries;
+mod matrix;
+mod torture;

@@ -1,0 +1,129 @@
+//! Every bench program's counts, for every Go release and way of building.
+
+use crate::cgoprof::{User, check_counts, record};
+use crate::go::{self, Build};
+
+const SCENARIOS: [(&str, &str); 13] = [
+    ("hot", "50000"),
+    ("sites", "2000"),
+    ("durations", "40"),
+    ("blocking", "2"),
+    ("tail", "20000"),
+    ("nested", "200"),
+    ("panics", "200"),
+    ("stacks", "20"),
+    ("errno", "500"),
+    ("strings", "500"),
+    ("locked", "500"),
+    ("foreign", "50"),
+    ("threads", "50000"),
+];
+
+const WAYS: [&[&str]; 4] = [
+    &[],
+    &["-ldflags=-s -w"],
+    &["-buildmode=pie"],
+    &["-buildmode=pie", "-ldflags=-s -w"],
+];
+
+fn check(build: Build, user: User) {
+    let program = go::build("crossings", build);
+    for (scenario, size) in SCENARIOS {
+        let recorded = record(user, &[], &program, &[scenario, size]);
+        check_counts(&format!("{scenario} of {build:?} as {user:?}"), &recorded);
+    }
+}
+
+fn check_release(release: &'static str) {
+    if !go::is_covered(release) {
+        return;
+    }
+    for args in WAYS {
+        for user in [User::Root, User::Nobody] {
+            check(Build { release, args }, user);
+        }
+    }
+}
+
+#[test]
+fn go_1_19() {
+    check_release("1.19");
+}
+
+#[test]
+fn go_1_21() {
+    check_release("1.21.13");
+}
+
+#[test]
+fn go_1_22() {
+    check_release("1.22.10");
+}
+
+#[test]
+fn go_1_23() {
+    check_release("1.23.9");
+}
+
+#[test]
+fn go_1_24() {
+    check_release("1.24.11");
+}
+
+#[test]
+fn go_1_25() {
+    check_release("1.25.5");
+}
+
+#[test]
+fn go_1_26() {
+    check_release("1.26.6");
+}
+
+#[test]
+fn go_1_27() {
+    check_release("1.27.3");
+}
+
+#[test]
+fn race_trimpath_static_and_internal_linking() {
+    for release in ["1.19", "1.21.13", "1.26.6", "1.27.3"].into_iter().filter(|release| go::is_covered(release)) {
+        for args in [&["-race"][..], &["-trimpath"], &["-ldflags=-extldflags=-static"]] {
+            check(Build { release, args }, User::Nobody);
+        }
+    }
+}
+
+#[test]
+fn every_timing_counts_the_same() {
+    let program = go::build("crossings", Build::newest());
+    for timing in ["every", "auto", "none"] {
+        for (scenario, size) in SCENARIOS {
+            let recorded = record(User::Nobody, &["--timing", timing], &program, &[scenario, size]);
+            check_counts(&format!("{scenario} with --timing {timing}"), &recorded);
+            let timed = recorded.report["totals"]["timed"].as_u64();
+            let total = &recorded.report["totals"]["total_ns"];
+            match timing {
+                "every" => assert!(total.as_f64() > Some(0.0), "{scenario}: {total}"),
+                "none" => assert!(timed == Some(0) && total.is_null(), "{scenario}: {timed:?} {total}"),
+                _ => assert!(timed > Some(0), "{scenario}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_small_stack_depth_truncates_and_says_so() {
+    let program = go::build("crossings", Build::newest());
+    let recorded = record(User::Root, &["--stack-depth", "5"], &program, &["hot", "1000"]);
+    let deep = record(User::Root, &["--stack-depth", "256"], &program, &["stacks", "3"]);
+    let stack = |report: &serde_json::Value, name: &str| {
+        let rows = report["stacks"].as_array().expect("stacks").clone();
+        rows.into_iter().find(|row| row["function"] == name).expect("the function's stack")
+    };
+    assert_eq!(stack(&recorded.report, "nop")["truncated"], false);
+    let nop = stack(&deep.report, "nop");
+    assert_eq!(nop["truncated"], true);
+    // C, the border and 256 frames; nothing here is inlined.
+    assert_eq!(nop["frames"].as_array().expect("frames").len(), 258);
+}

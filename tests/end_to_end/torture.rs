@@ -1,0 +1,16 @@
+//! Everything at once: GC, stack growth, callbacks, panics, profiling signals, `runtime.Stack(all)`, dying threads.
+
+use crate::cgoprof::{User, check_counts, record};
+use crate::go::{self, Build};
+
+#[test]
+fn counts_stay_exact_under_torture() {
+    let seconds = std::env::var("CGOPROF_TORTURE_SECONDS").unwrap_or_else(|_| "3".into());
+    for release in go::RELEASES.into_iter().filter(|release| go::is_covered(release)) {
+        let program = go::build("crossings", Build::of(release));
+        for timing in ["auto", "every"] {
+            let recorded = record(User::Nobody, &["--timing", timing], &program, &["torture", &seconds]);
+            check_counts(&format!("torture of Go {release}, timing {timing}"), &recorded);
+        }
+    }
+}

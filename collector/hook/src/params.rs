@@ -34,6 +34,8 @@ pub struct Params {
     pub m_syscalltick: u64,
     /// 1 where the P stays wired to its M in a system call (Go 1.26 on), else 0.
     pub p_stays_wired: u64,
+    /// From FS to the thread's g.
+    pub goroutine: u64,
     /// From the stack pointer at the C hook to the word in which `asmcgocall` keeps the user's g.
     pub saved_g: u64,
     /// The same for the depth of the goroutine's stack pointer below `g.stack.hi`.
@@ -91,4 +93,6 @@ pub mod holes {
     pub const SAVED_DEPTH: u32 = 0x5eed_000a;
     /// `SAVED_DEPTH` from below the C hook's own frame.
     pub const SAVED_DEPTH_BELOW: u32 = 0x5eed_000b;
+    /// From FS to the thread's g.
+    pub const GOROUTINE: u32 = 0x5eed_000d;
 }

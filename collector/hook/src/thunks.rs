@@ -293,7 +293,7 @@ global_asm!(
     // No goroutine was switched from: the g of the thread, if any; the saved word is the stack pointer.
     "30:",
     "mov r15, [rsp + {SAVED_DEPTH}]",
-    "mov r14, qword ptr fs:[-8]",
+    "mov r14, qword ptr fs:[{GOROUTINE}]",
     // Not a crossing: direct.
     "31:",
     "mov r12, rax",
@@ -407,6 +407,7 @@ global_asm!(
     SECOND_SLOT = const holes::SECOND_SLOT,
     SAVED_G = const holes::SAVED_G,
     SAVED_DEPTH = const holes::SAVED_DEPTH,
+    GOROUTINE = const holes::GOROUTINE,
     SAVED_DEPTH_BELOW = const holes::SAVED_DEPTH_BELOW,
     p_entersyscall = const offset_of!(Params, entersyscall),
     p_exitsyscall = const offset_of!(Params, exitsyscall),

@@ -121,6 +121,8 @@ pub struct Plan {
     pub p_stays_wired: bool,
     /// Layout of `asmcgocall`'s and `cgocall`'s frames.
     pub frames: FrameLayout,
+    /// Where a thread keeps its g, from FS.
+    pub goroutine: i32,
     /// purego's trampoline.
     pub purego: Option<Svma>,
 }
@@ -167,7 +169,7 @@ impl Plan {
         let offsets = offsets(target, &cgocall.instructions[..exit])?;
         let (epilogue_at, epilogue) = epilogue(&cgocall, exit)?;
         check_slots_stay_dead(&cgocall, asm, epilogue_at)?;
-        check_goroutine_register(&asmcgocall)?;
+        let goroutine = goroutine_offset(&asmcgocall)?;
         let frames = frame_layout(&cgocall, &asmcgocall, enter, asm)?;
 
         let mut patches = vec![call_patch(Hook::Enter, &cgocall, enter)];
@@ -194,6 +196,7 @@ impl Plan {
             offsets,
             p_stays_wired: target.version.minor >= 26,
             frames,
+            goroutine,
             purego: functions.purego,
         })
     }
@@ -310,25 +313,29 @@ fn check_slots_stay_dead(cgocall: &Code<'_>, asm: usize, epilogue: Svma) -> Resu
     Ok(())
 }
 
-/// The thread's g must be where the hooks look for it: at fs:-8.
-fn check_goroutine_register(asmcgocall: &Code<'_>) -> Result<(), PlanError> {
-    let mut minus_eight = Vec::new();
+/// Where the thread keeps its g, from FS: -8 in most programs, further off where libc's own thread-local
+/// variables are linked in too. Given in place, or in a register before.
+fn goroutine_offset(asmcgocall: &Code<'_>) -> Result<i32, PlanError> {
+    let mut immediates = Vec::new();
     for instruction in &asmcgocall.instructions {
-        let immediate = instruction.mnemonic() == Mnemonic::Mov && instruction.op1_kind() == OpKind::Immediate32to64;
-        if immediate && instruction.immediate32to64() == -8 {
-            minus_eight.push(instruction.op0_register());
+        let moves = instruction.mnemonic() == Mnemonic::Mov;
+        if moves && instruction.op1_kind() == OpKind::Immediate32to64 {
+            immediates.push((instruction.op0_register(), instruction.immediate32to64()));
         }
-        if instruction.segment_prefix() == Register::FS {
-            let absolute = instruction.memory_base() == Register::None
-                && instruction.memory_displacement64() as i64 == -8;
-            let based = instruction.memory_displacement64() == 0 && minus_eight.contains(&instruction.memory_base());
-            if absolute || based {
-                return Ok(());
-            }
-            break;
+        if instruction.segment_prefix() == Register::FS && moves {
+            let base = immediates.iter().find(|&&(register, _)| register == instruction.memory_base());
+            let displacement = instruction.memory_displacement64() as i64;
+            let offset = match (instruction.memory_base(), base) {
+                (Register::None, _) => displacement,
+                (_, Some(&(_, immediate))) => immediate.wrapping_add(displacement),
+                _ => break,
+            };
+            return i32::try_from(offset).ok().filter(|offset| (-4096..0).contains(offset)).ok_or_else(|| {
+                asmcgocall.unexpected(format!("the goroutine just below FS, found {offset:#x}"))
+            });
         }
     }
-    Err(asmcgocall.unexpected("the goroutine at fs:-8"))
+    Err(asmcgocall.unexpected("the goroutine loaded from FS"))
 }
 
 fn frame_layout(cgocall: &Code<'_>, asmcgocall: &Code<'_>, enter: usize, asm: usize) -> Result<FrameLayout, PlanError> {

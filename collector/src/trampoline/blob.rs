@@ -71,6 +71,7 @@ fn fill_holes(code: &mut [u8], params: &Params) -> Option<()> {
         (holes::SECOND_SLOT, params.to_slots + 8),
         (holes::SAVED_G, params.saved_g),
         (holes::SAVED_DEPTH, params.saved_depth),
+        (holes::GOROUTINE, params.goroutine),
         (holes::SAVED_DEPTH_BELOW, params.saved_depth + 8),
     ];
     for (hole, value) in values {

@@ -150,6 +150,7 @@ fn params(plan: &Plan, bias: u64, tables: &Tables, own: std::ops::Range<Avma>, m
         m_oldp: plan.offsets.m_oldp.into(),
         m_syscalltick: plan.offsets.m_syscalltick.into(),
         p_stays_wired: plan.p_stays_wired.into(),
+        goroutine: plan.goroutine as u64,
         saved_g: frames.saved_g.into(),
         saved_depth: frames.saved_depth.into(),
         to_frame: frames.to_frame.into(),

@@ -25,7 +25,14 @@ fn main() {
         .arg(&object));
     let linked = out.join("hook.so");
     run(Command::new("cc")
-        .args(["-shared", "-nostdlib", "-Wl,-Bsymbolic", "-Wl,--build-id=none", "-Wl,--no-undefined", "-Wl,-z,noexecstack"])
+        .args([
+            "-shared",
+            "-nostdlib",
+            "-Wl,-Bsymbolic",
+            "-Wl,--build-id=none",
+            "-Wl,--no-undefined",
+            "-Wl,-z,noexecstack",
+        ])
         .arg("-Wl,-z,norelro")
         .arg(format!("-Wl,-T,{}", hook.join("hook.ld").display()))
         .arg(&object)

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use cgoprof_collector::target::Target;
 use cgoprof_collector::target::inspection::Inspection;
 use cgoprof_collector::target::plan::Plan;
-use cgoprof_collector::target::Target;
 use cgoprof_viewer::units::printable;
 use memmap2::Mmap;
 
@@ -28,7 +28,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
     println!("{shown}");
     println!("  Go version    {}", printable(&found.go_version));
-    println!("  build         {}{}", if found.pie { "PIE" } else { "fixed address" }, if found.stripped { ", stripped" } else { "" });
+    println!(
+        "  build         {}{}",
+        if found.pie { "PIE" } else { "fixed address" },
+        if found.stripped { ", stripped" } else { "" }
+    );
     println!("  CGO_ENABLED   {}", found.cgo_enabled.as_deref().map_or("not recorded".into(), printable));
     println!("  build id      {}", found.build_id.as_deref().unwrap_or("none"));
     println!("  Go functions  {}", found.functions);
@@ -51,10 +55,16 @@ fn print_plan(plan: &Plan) {
         println!("  {:<13}  {}  {:<20}  in {}", format!("{:?}", patch.hook), patch.at, bytes, patch.function);
     }
     let frames = plan.frames;
-    println!("  frames         saved g +{:#x}, depth +{:#x}, frame +{:#x}", frames.saved_g, frames.saved_depth, frames.to_frame);
+    println!(
+        "  frames         saved g +{:#x}, depth +{:#x}, frame +{:#x}",
+        frames.saved_g, frames.saved_depth, frames.to_frame
+    );
     println!("  arguments      fn +{:#x}, arg +{:#x}", frames.spilled_fn, frames.spilled_arg);
     let offsets = plan.offsets;
-    println!("  runtime.m      id {}, procid {}, p {}, lockedExt {}", offsets.m_id, offsets.m_procid, offsets.m_p, offsets.m_locked_ext);
+    println!(
+        "  runtime.m      id {}, procid {}, p {}, lockedExt {}",
+        offsets.m_id, offsets.m_procid, offsets.m_p, offsets.m_locked_ext
+    );
     if let Some(purego) = plan.purego {
         println!("  purego         trampoline at {purego}: the C function is its argument's first word");
     }

@@ -48,10 +48,17 @@ pub(crate) fn assemble(profile: &mut Profile, snapshot: &Snapshot, symbolizer: &
         });
     }
     for &(address, calls) in &snapshot.overflow {
-        let (function, leaf) = symbolizer.c(profile, address, None);
+        let (function, leaf) = symbolizer.c(profile, address, &[]);
         let stack = vec![leaf, symbolizer.border(profile, "runtime.cgocall")];
         let stats = Stats { calls, ..Stats::default() };
-        profile.cells.push(Cell { id: address.0 | 1 << 63, function, stack, truncated: true, stats, ..Cell::default() });
+        profile.cells.push(Cell {
+            id: address.0 | 1 << 63,
+            function,
+            stack,
+            truncated: true,
+            stats,
+            ..Cell::default()
+        });
     }
 }
 
@@ -64,7 +71,7 @@ fn push_stack(
     stack: &mut Vec<LocationId>,
 ) -> (cgoprof_profile::FunctionId, bool) {
     const DEEPEST: usize = 10_000;
-    let (innermost, leaf) = symbolizer.c(profile, cell.function, cell.stack.first().copied());
+    let (innermost, leaf) = symbolizer.c(profile, cell.function, &cell.stack);
     stack.push(leaf);
     let mut truncated = false;
     let mut current = Some(cell);
@@ -74,10 +81,11 @@ fn push_stack(
         for &address in cell.stack.iter().filter(|address| address.0 != 0) {
             stack.push(symbolizer.go(profile, address));
         }
-        truncated |= cell.flags & (flags::TRUNCATED | flags::FOLDED) != 0;
+        truncated |=
+            cell.flags & (flags::TRUNCATED | flags::FOLDED) != 0 || symbolizer.ends_on_system_stack(&cell.stack);
         current = by_ref.get(&cell.enclosing).copied().filter(|_| stack.len() < DEEPEST);
         if let Some(enclosing) = current {
-            stack.push(symbolizer.c(profile, enclosing.function, enclosing.stack.first().copied()).1);
+            stack.push(symbolizer.c(profile, enclosing.function, &enclosing.stack).1);
         }
     }
     (innermost, truncated)
@@ -87,11 +95,13 @@ fn via(profile: &Profile, raw: &CellCopy, stack: &[LocationId]) -> Via {
     if raw.flags & flags::DIRECT == 0 {
         return Via::Cgocall;
     }
-    let caller = stack.get(2).and_then(|location| profile.locations[location.0].lines.first());
-    let in_runtime = caller.is_none_or(|line| {
-        let name = &profile.functions[line.function.0].name;
-        name.starts_with("runtime.") || name.starts_with("runtime/")
+    let names = stack.iter().skip(2).map(|location| {
+        let line = profile.locations[location.0].lines.first();
+        line.map_or("", |line| profile.functions[line.function.0].name.as_str())
     });
+    // Go code reaches the assembly function through a wrapper of the same name.
+    let caller = names.skip_while(|&name| name == "runtime.asmcgocall").next().unwrap_or("runtime.");
+    let in_runtime = caller.starts_with("runtime.") || caller.starts_with("runtime/");
     if in_runtime { Via::Runtime } else { Via::Direct }
 }
 

@@ -57,11 +57,13 @@ impl Output {
         let mut name = self.path.file_name().unwrap_or_default().to_owned();
         name.push(".partial");
         let partial = self.path.with_file_name(name);
-        let written = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial).and_then(|mut file| {
-            file.set_permissions(Permissions::from_mode(0o600))?;
-            file.write_all(&member)?;
-            fs::rename(&partial, &self.path)
-        });
+        let written = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial).and_then(
+            |mut file| {
+                file.set_permissions(Permissions::from_mode(0o600))?;
+                file.write_all(&member)?;
+                fs::rename(&partial, &self.path)
+            },
+        );
         if written.is_err() {
             let _ = fs::remove_file(&partial);
         }

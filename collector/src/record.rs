@@ -56,7 +56,9 @@ pub struct Outcome {
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
     /// ptrace is not allowed.
-    #[error("ptrace is not permitted here ({0}); allow it (container: --cap-add=SYS_PTRACE; seccomp: allow ptrace), or run as root")]
+    #[error(
+        "ptrace is not permitted here ({0}); allow it (container: --cap-add=SYS_PTRACE; seccomp: allow ptrace), or run as root"
+    )]
     Untraced(Errno),
     /// The code is not as known.
     #[error("its Go runtime is not known to cgoprof: {0}; please report it with the output of `cgoprof inspect`")]
@@ -216,7 +218,14 @@ struct Session<'a, 'data> {
 }
 
 impl<'a, 'data> Session<'a, 'data> {
-    fn new(options: &'a Options, program: &Path, target: &'a Target<'data>, pid: Pid, tables: Tables, output: Output) -> Self {
+    fn new(
+        options: &'a Options,
+        program: &Path,
+        target: &'a Target<'data>,
+        pid: Pid,
+        tables: Tables,
+        output: Output,
+    ) -> Self {
         let (started, started_ticks) = (Instant::now(), ticks());
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let tables = Arc::new(tables);
@@ -370,7 +379,10 @@ fn notes(snapshot: &crate::trampoline::tables::Snapshot, options: &Options) -> V
     note(in_flight, format!("{in_flight} crossings were still in C at the end: their time so far is included"));
     note(snapshot.folded, format!("{} crossings are counted without their stack: the table was full", snapshot.folded));
     let overflow: u64 = snapshot.overflow.iter().map(|(_, calls)| calls).sum();
-    note(overflow, format!("{overflow} crossings of threads beyond the table's size are counted without stack or time"));
+    note(
+        overflow,
+        format!("{overflow} crossings of threads beyond the table's size are counted without stack or time"),
+    );
     let lost = snapshot.unattributed;
     note(lost, format!("{lost} crossings could be attributed to no C function"));
     let direct = snapshot.unattributed_direct;

@@ -74,7 +74,8 @@ fn draw(profile: &cgoprof_profile::Profile, dir: &Path) -> anyhow::Result<PathBu
 
 /// The C compiler that Go would use.
 fn compiler(go: &Path) -> anyhow::Result<String> {
-    let output = Command::new(go).args(["env", "CC"]).output().with_context(|| format!("cannot run {}", go.display()))?;
+    let output =
+        Command::new(go).args(["env", "CC"]).output().with_context(|| format!("cannot run {}", go.display()))?;
     let text = String::from_utf8_lossy(&output.stdout);
     Ok(text.split_whitespace().next().unwrap_or("gcc").to_owned())
 }

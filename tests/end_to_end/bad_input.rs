@@ -1,0 +1,224 @@
+//! What can't be recorded or read: one clear line, the documented exit status, no panic.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::cgoprof::{User, binary, command, profile_path, record, succeeds};
+use crate::go::{self, Build, shared_dir};
+
+/// Runs cgoprof; it must print exactly one line with these words and end with this status.
+fn check(what: &str, command: &mut Command, status: i32, words: &[&str]) {
+    let output = command.stdin(Stdio::null()).output().expect("cgoprof runs");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(status), "{what}: {text}");
+    let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("cgoprof: ")).collect();
+    assert_eq!(lines.len(), 1, "{what}: {text}");
+    for word in words {
+        assert!(lines[0].contains(word), "{what}: {word:?} in {text}");
+    }
+    assert!(!text.contains("panicked"), "{what}: {text}");
+}
+
+fn record_of(program: &Path) -> Command {
+    let mut command = command(User::Root);
+    command.args(["record", "-o"]).arg(profile_path(User::Root)).arg("--").arg(program);
+    command
+}
+
+fn file(name: &str, bytes: &[u8]) -> PathBuf {
+    let path = shared_dir().join(name);
+    std::fs::write(&path, bytes).expect("a file");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("its mode");
+    path
+}
+
+fn crossings() -> PathBuf {
+    go::build("crossings", Build::newest())
+}
+
+#[test]
+fn programs_that_are_none() {
+    let no_such = Path::new("/no/such/program");
+    check("no such file", &mut record_of(no_such), 127, &["/no/such/program", "no such file"]);
+    check("no such command", &mut record_of(Path::new("no-such-command-of-ours")), 127, &["no such"]);
+    let plain = file("not-executable", b"text");
+    std::fs::set_permissions(&plain, std::fs::Permissions::from_mode(0o644)).expect("its mode");
+    check("not executable", &mut record_of(&plain), 126, &["permission denied"]);
+    check("a folder", &mut record_of(Path::new("/tmp/")), 126, &["directory"]);
+    check("a script", &mut record_of(&file("script", b"#!/bin/sh\necho ran\n")), 125, &["script", "interpreter"]);
+    check("text", &mut record_of(&file("text", b"hello")), 125, &["not an ELF file"]);
+    check("empty", &mut record_of(&file("empty", b"")), 125, &["not an ELF file"]);
+    check("not Go", &mut record_of(Path::new("/bin/true")), 125, &["not a Go program"]);
+}
+
+#[test]
+fn programs_of_other_kinds() {
+    let elf = std::fs::read(crossings()).expect("the program");
+    let changed = |name: &str, at: usize, bytes: &[u8]| {
+        let mut copy = elf.clone();
+        copy[at..at + bytes.len()].copy_from_slice(bytes);
+        file(name, &copy)
+    };
+    check("32 bits", &mut record_of(&changed("elf32", 4, &[1])), 125, &["32-bit"]);
+    check("arm64", &mut record_of(&changed("arm64", 18, &[183, 0])), 125, &["arm64", "x86-64"]);
+    check("big endian", &mut record_of(&changed("big-endian", 5, &[2])), 125, &["big-endian"]);
+    check("an object file", &mut record_of(&changed("object", 16, &[1, 0])), 125, &["not an executable"]);
+
+    let without_cgo = shared_dir().join("without-cgo");
+    let source = shared_dir().join("without-cgo-source");
+    std::fs::create_dir_all(&source).expect("a folder");
+    std::fs::write(source.join("main.go"), "package main\n\nfunc main() {}\n").expect("a source");
+    std::fs::write(source.join("go.mod"), "module x\n\ngo 1.19\n").expect("a module");
+    for (cgo, words) in
+        [("0", "built with CGO_ENABLED=0: it has no crossings"), ("1", "without any package that uses cgo")]
+    {
+        let mut build = Command::new(go::command("1.27.3"));
+        build.args(["build", "-o"]).arg(&without_cgo).arg(".").current_dir(&source);
+        succeeds(build.envs([("CGO_ENABLED", cgo), ("GOTOOLCHAIN", "local")]));
+        check("no cgo", &mut record_of(&without_cgo), 125, &[words]);
+    }
+
+    // After the header of .go.buildinfo, and the length.
+    let version = find(&elf, b"\xff Go buildinf:\x08") + 33;
+    check("old Go", &mut record_of(&changed("old", version, b"go1.18.3")), 125, &["go1.18.3", "1.19 or newer"]);
+    check("gccgo", &mut record_of(&changed("gccgo", version, b"gccgo1.2")), 125, &["gccgo"]);
+}
+
+#[test]
+fn an_unknown_runtime_runs_unpatched_and_says_so() {
+    let elf = std::fs::read(crossings()).expect("the program");
+    // The landing pad's `mov rdi, rbx; jmp rax` with its padding: another, equivalent instruction in its place.
+    let pad = find(&elf, &[0x48, 0x89, 0xdf, 0xff, 0xe0, 0xcc, 0xcc]);
+    let mut copy = elf;
+    copy[pad..pad + 3].copy_from_slice(&[0x48, 0x8b, 0xfb]);
+    let changed = file("unknown-shape", &copy);
+    check(
+        "unknown shape",
+        record_of(&changed).args(["hot", "10"]),
+        0,
+        &["without being recorded", "landingpad", "inspect"],
+    );
+    let output = succeeds(command(User::Root).arg("inspect").arg(&changed));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("can't be used"), "inspect says why");
+}
+
+#[test]
+fn damaged_binaries_are_refused_or_recorded_and_never_crash_us() {
+    let elf = std::fs::read(crossings()).expect("the program");
+    for part in 1..40 {
+        let cut = file("cut", &elf[..elf.len() * part / 40]);
+        let output = command(User::Root).arg("inspect").arg(&cut).output().expect("it runs");
+        assert!(output.status.code().is_some_and(|code| code == 0 || code == 125), "cut at {part}/40: {output:?}");
+    }
+    // Bytes changed in places spread over the tables that we read.
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    for round in 0..60 {
+        let mut copy = elf.clone();
+        for _ in 0..200 {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            let at = (state % copy.len() as u64) as usize;
+            copy[at] ^= (state >> 40) as u8;
+        }
+        let output = command(User::Root).arg("inspect").arg(file("garbled", &copy)).output().expect("it runs");
+        assert!(output.status.code().is_some_and(|code| code == 0 || code == 125), "round {round}: {output:?}");
+    }
+}
+
+#[test]
+fn profiles_that_are_none() {
+    let report = |path: &Path| {
+        let mut command = command(User::Root);
+        command.arg("report").arg(path);
+        command
+    };
+    check("no such file", &mut report(Path::new("/no/such.pb.gz")), 125, &["/no/such.pb.gz", "No such file"]);
+    check("text", &mut report(&file("text.pb.gz", b"hello")), 125, &["not a profile"]);
+    check("empty", &mut report(&file("empty.pb.gz", b"")), 125, &["was not recorded by cgoprof"]);
+    let recorded = record(User::Root, &[], &crossings(), &["nested", "10"]);
+    let bytes = std::fs::read(&recorded.profile).expect("the profile");
+    check(
+        "cut in its only member",
+        &mut report(&file("cut.pb.gz", &bytes[..bytes.len() / 2])),
+        125,
+        &["not a profile"],
+    );
+    let mut flame = command(User::Root);
+    let none = record(User::Root, &["--timing", "none"], &crossings(), &["nested", "10"]).profile;
+    flame.arg("flamegraph").arg(none).arg("-o").arg(profile_path(User::Root));
+    check("nothing to draw", &mut flame, 125, &["nothing of this value"]);
+}
+
+#[test]
+fn outputs_that_cannot_be_written() {
+    let program = crossings();
+    let mut unwritable = command(User::Nobody);
+    unwritable.args(["record", "-o", "/root/cgoprof.pb.gz", "--"]).arg(&program).args(["hot", "10"]);
+    check("unwritable", &mut unwritable, 125, &["/root/cgoprof.pb.gz", "-o"]);
+    let mut full = command(User::Root);
+    full.args(["record", "-q", "-o", "/dev/full", "--"]).arg(&program).args(["hot", "10"]);
+    check("full disk", &mut full, 125, &["/dev/full", "No space left"]);
+}
+
+#[test]
+fn where_ptrace_is_forbidden_the_program_runs_all_the_same() {
+    // A seccomp filter that refuses ptrace, as some container runtimes have.
+    let filter = shared_dir().join("without-ptrace");
+    let source = r#"
+        #include <errno.h>
+        #include <linux/filter.h>
+        #include <linux/seccomp.h>
+        #include <stddef.h>
+        #include <sys/prctl.h>
+        #include <sys/syscall.h>
+        #include <unistd.h>
+        int main(int argc, char **argv) {
+            struct sock_filter code[] = {
+                BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ptrace, 0, 1),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+            };
+            struct sock_fprog program = {4, code};
+            if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, 2, &program)) return 99;
+            execv(argv[1], argv + 1);
+            return 98;
+        }"#;
+    let text = file("without-ptrace.c", source.as_bytes());
+    succeeds(Command::new("gcc").arg(text).arg("-o").arg(&filter));
+    let mut command = Command::new(&filter);
+    command
+        .arg(binary())
+        .args(["record", "-o"])
+        .arg(profile_path(User::Root))
+        .arg("--")
+        .arg(crossings())
+        .args(["hot", "10"]);
+    check("no ptrace", &mut command, 0, &["without being recorded", "ptrace is not permitted", "SYS_PTRACE"]);
+}
+
+#[test]
+fn wrong_usage_is_status_2() {
+    for args in
+        [&["record"][..], &["report", "--by", "colour"], &["nonsense"], &["record", "--timing", "often", "--", "x"]]
+    {
+        let output = command(User::Root).args(args).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+    }
+}
+
+#[test]
+fn the_demo_says_what_it_needs() {
+    let mut no_go = command(User::Root);
+    check("no Go", no_go.arg("demo").env("PATH", "/nowhere"), 125, &["needs Go", "go.dev"]);
+    let mut no_compiler = command(User::Root);
+    let go = go::command("1.27.3");
+    no_compiler.arg("demo").env("PATH", go.parent().expect("bin"));
+    check("no C compiler", &mut no_compiler, 125, &["needs a C compiler", "gcc"]);
+}
+
+fn find(bytes: &[u8], wanted: &[u8]) -> usize {
+    bytes.windows(wanted.len()).position(|window| window == wanted).expect("the bytes are there")
+}

@@ -59,8 +59,14 @@ pub(crate) struct Recorded {
 /// Records a bench program and reads its truth and its report.
 pub(crate) fn record(user: User, options: &[&str], program: &Path, args: &[&str]) -> Recorded {
     let profile = profile_path(user);
-    let output =
-        command(user).args(["record", "-q", "-o"]).arg(&profile).args(options).arg("--").arg(program).args(args).output();
+    let output = command(user)
+        .args(["record", "-q", "-o"])
+        .arg(&profile)
+        .args(options)
+        .arg("--")
+        .arg(program)
+        .args(args)
+        .output();
     let output = output.expect("cgoprof runs");
     let what = format!("{} {args:?} {options:?} as {user:?}", program.display());
     assert!(output.status.success(), "{what}: {:?} {}", output.status, String::from_utf8_lossy(&output.stderr));

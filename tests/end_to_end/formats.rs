@@ -1,0 +1,176 @@
+//! What other programs make of what we write, and what we make of a file cut short.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::path::Path;
+use std::process::Command;
+
+use crate::cgoprof::{Recorded, User, command, profile_path, record, report, succeeds};
+use crate::go::{self, Build};
+
+fn sqlite() -> Recorded {
+    record(User::Root, &[], &go::build("sqlite", Build::newest()), &[])
+}
+
+/// Flat values by function, as `go tool pprof -top` prints them.
+fn pprof_top(profile: &Path, index: &str) -> BTreeMap<String, f64> {
+    let mut pprof = Command::new(go::command("1.27.3"));
+    pprof.args(["tool", "pprof", "-top", "-nodecount=1000", "-nodefraction=0", "-edgefraction=0"]);
+    let unit = if index == "crossings" { "-unit=count" } else { "-unit=ns" };
+    pprof.arg(unit).arg(format!("-sample_index={index}")).arg(profile).env("GOTOOLCHAIN", "local");
+    let text = String::from_utf8(succeeds(&mut pprof).stdout).expect("text");
+    let rows = text.lines().skip_while(|line| !line.trim_start().starts_with("flat")).skip(1);
+    let mut flat = BTreeMap::new();
+    for row in rows {
+        let columns: Vec<&str> = row.split_whitespace().collect();
+        let value: f64 = columns[0].trim_end_matches("ns").parse().unwrap_or_else(|_| panic!("a number: {row}"));
+        if value != 0.0 {
+            flat.insert(columns[5..].join(" "), value);
+        }
+    }
+    flat
+}
+
+#[test]
+fn go_tool_pprof_shows_the_functions_and_totals_of_the_report() {
+    let recorded = sqlite();
+    for (index, field) in [
+        ("crossings", "calls"),
+        ("total", "total_ns"),
+        ("c", "c_ns"),
+        ("overhead", "overhead_ns"),
+        ("exit_wait", "exit_ns"),
+    ] {
+        let found = pprof_top(&recorded.profile, index);
+        let mut expected: BTreeMap<String, f64> = BTreeMap::new();
+        for function in recorded.report["functions"].as_array().expect("functions") {
+            let value = function[field].as_f64().unwrap_or(0.0);
+            *expected.entry(function["name"].as_str().expect("name").to_owned()).or_default() += value;
+        }
+        expected.retain(|_, value| *value >= 1.0);
+        for (name, value) in &expected {
+            let shown = found.get(name).copied().unwrap_or(0.0);
+            // pprof adds whole nanoseconds, stack by stack.
+            assert!((shown - value).abs() <= 20.0 + value * 1e-6, "{index} of {name}: pprof {shown}, report {value}");
+        }
+        let shown = found.values().filter(|&&value| value >= 20.0).count();
+        assert!(shown <= expected.len(), "{index}: {found:?}");
+    }
+}
+
+#[test]
+fn a_finished_profile_is_one_member() {
+    let recorded = sqlite();
+    let bytes = std::fs::read(&recorded.profile).expect("the profile");
+    let mut first = flate2::bufread::GzDecoder::new(bytes.as_slice());
+    first.read_to_end(&mut Vec::new()).expect("a gzip member");
+    assert!(first.into_inner().is_empty(), "bytes follow the first member");
+    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&recorded.profile).expect("metadata"));
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn a_recording_killed_on_the_way_leaves_a_valid_profile() {
+    let program = go::build("crossings", Build::newest());
+    let profile = profile_path(User::Root);
+    let mut recorder = command(User::Root)
+        .args(["record", "-q", "-o"])
+        .arg(&profile)
+        .arg("--")
+        .arg(&program)
+        .args(["torture", "7"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("cgoprof runs");
+    std::thread::sleep(std::time::Duration::from_millis(5500));
+    recorder.kill().expect("kill -9");
+    recorder.wait().expect("it ends");
+
+    let whole = report(&profile);
+    assert!(whole["totals"]["crossings"].as_u64() > Some(1000), "{}", whole["totals"]);
+    let pprof = pprof_top(&profile, "crossings");
+    assert_eq!(pprof.get("nop").map(|&calls| calls as u64), function_calls(&whole, "nop"));
+
+    // Cut at the end of the first member, then within the second.
+    let bytes = std::fs::read(&profile).expect("the profile");
+    let mut first = flate2::bufread::GzDecoder::new(bytes.as_slice());
+    first.read_to_end(&mut Vec::new()).expect("a member");
+    let end = bytes.len() - first.into_inner().len();
+    assert!(end < bytes.len(), "there are several members");
+    let cut = profile_path(User::Root);
+    let mut at_member = None;
+    for length in [end, end + (bytes.len() - end) / 2] {
+        std::fs::write(&cut, &bytes[..length]).expect("a cut copy");
+        let found = function_calls(&report(&cut), "nop");
+        assert!(found > Some(0) && found < function_calls(&whole, "nop"), "{found:?}");
+        assert_eq!(*at_member.get_or_insert(found), found);
+    }
+    std::fs::write(&cut, &bytes[..end]).expect("a cut copy");
+    assert_eq!(pprof_top(&cut, "crossings").get("nop").map(|&calls| calls as u64), at_member.flatten());
+}
+
+fn function_calls(report: &serde_json::Value, name: &str) -> Option<u64> {
+    let functions = report["functions"].as_array().expect("functions");
+    functions.iter().find(|function| function["name"] == name)?["calls"].as_u64()
+}
+
+#[test]
+fn the_program_lives_on_when_its_recorder_is_killed() {
+    let program = go::build("crossings", Build::newest());
+    let profile = profile_path(User::Root);
+    let output = profile.with_extension("truth");
+    let mut recorder = command(User::Root)
+        .args(["record", "-q", "-o"])
+        .arg(&profile)
+        .arg("--")
+        .arg(&program)
+        .args(["torture", "3"])
+        .stdout(std::fs::File::create(&output).expect("a file"))
+        .spawn()
+        .expect("cgoprof runs");
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    recorder.kill().expect("kill -9");
+    recorder.wait().expect("it ends");
+    for _ in 0..100 {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        if std::fs::read_to_string(&output).is_ok_and(|text| text.contains("num_cgo_call")) {
+            return;
+        }
+    }
+    panic!("the program did not finish");
+}
+
+#[test]
+fn the_flame_graph_renders_in_a_browser_and_its_search_works() {
+    let recorded = sqlite();
+    let svg = recorded.profile.with_extension("svg");
+    succeeds(command(User::Root).arg("flamegraph").arg(&recorded.profile).arg("-o").arg(&svg));
+    let text = std::fs::read_to_string(&svg).expect("the SVG");
+    for part in ["_sqlite3_step_row_internal", "main.scan", "runtime.cgocall", "green: Go", "Search", "Reset Zoom"] {
+        assert!(text.contains(part), "{part}");
+    }
+    // The page opens with a search, as a link to it would, and must have found something.
+    let mut chromium = Command::new("chromium");
+    chromium.args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]);
+    chromium.arg("--virtual-time-budget=3000").arg("--dump-dom");
+    chromium.arg(format!("--user-data-dir={}", recorded.profile.with_extension("chromium").display()));
+    let dom = succeeds(chromium.arg(format!("file://{}?s=sqlite3_step", svg.display())));
+    let dom = String::from_utf8_lossy(&dom.stdout).into_owned();
+    assert!(dom.contains("Matched:"), "{}", &dom[..dom.len().min(2000)]);
+    assert!(dom.contains("rgb(230,0,230)"), "found frames are painted");
+    for value in ["calls", "c", "overhead", "exit-wait"] {
+        succeeds(command(User::Root).arg("flamegraph").arg(&recorded.profile).args(["--value", value, "-o"]).arg(&svg));
+    }
+    succeeds(command(User::Root).arg("flamegraph").arg(&recorded.profile).arg("--inverted").arg("-o").arg(&svg));
+}
+
+#[test]
+fn text_reports_of_every_kind() {
+    let recorded = sqlite();
+    for by in ["function", "site", "stack"] {
+        let output = succeeds(command(User::Root).args(["report", "--by", by, "--limit", "3"]).arg(&recorded.profile));
+        let text = String::from_utf8(output.stdout).expect("text");
+        assert!(text.contains("crossings in") && text.contains("more (--limit)"), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() < 260), "{text}");
+    }
+}

@@ -6,7 +6,8 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, OnceLock};
 
 /// The Go releases tested; the patch release is what could be had.
-pub(crate) const RELEASES: [&str; 8] = ["1.19", "1.21.13", "1.22.10", "1.23.9", "1.24.11", "1.25.5", "1.26.6", "1.27.3"];
+pub(crate) const RELEASES: [&str; 8] =
+    ["1.19", "1.21.13", "1.22.10", "1.23.9", "1.24.11", "1.25.5", "1.26.6", "1.27.3"];
 
 /// How a program is built.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -33,9 +34,9 @@ pub(crate) fn command(release: &str) -> PathBuf {
     let path = if release == "1.19" {
         PathBuf::from("/usr/lib/go-1.19/bin/go")
     } else {
-        let dir = std::env::var_os("CGOPROF_GO_DIR").map(PathBuf::from).unwrap_or_else(|| {
-            PathBuf::from(std::env::var_os("HOME").expect("HOME")).join(".cache/cgoprof-go")
-        });
+        let dir = std::env::var_os("CGOPROF_GO_DIR")
+            .map(PathBuf::from)
+            .unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").expect("HOME")).join(".cache/cgoprof-go"));
         dir.join(release).join("go/bin/go")
     };
     assert!(path.exists(), "Go {release} is not at {}: run tests/install-toolchains", path.display());
@@ -83,7 +84,11 @@ fn compile(program: &str, build: Build) -> PathBuf {
         .env("GONOSUMCHECK", "1")
         .output()
         .expect("go runs");
-    assert!(result.status.success(), "go build of {program} with {build:?}: {}", String::from_utf8_lossy(&result.stderr));
+    assert!(
+        result.status.success(),
+        "go build of {program} with {build:?}: {}",
+        String::from_utf8_lossy(&result.stderr)
+    );
     output
 }
 

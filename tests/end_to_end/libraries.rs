@@ -1,0 +1,161 @@
+//! Real C libraries through real Go modules, shared objects, purego, and libraries that skip the scheduler.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::cgoprof::{User, calls, check_counts, command, profile_path, record, report, succeeds};
+use crate::go::{self, Build, shared_dir};
+
+const NO_LINKNAME_CHECK: Build = Build { release: "1.27.3", args: &["-ldflags=-checklinkname=0"] };
+
+fn function<'a>(report: &'a Value, name: &str) -> &'a Value {
+    let functions = report["functions"].as_array().expect("functions");
+    functions.iter().find(|function| function["name"] == name).unwrap_or_else(|| panic!("no function {name}"))
+}
+
+#[test]
+fn sqlite_inserts_and_scans() {
+    let program = go::build("sqlite", Build::newest());
+    let recorded = record(User::Nobody, &[], &program, &[]);
+    check_counts("sqlite", &recorded);
+    let steps: u64 = calls(&recorded.report, "cgocall")
+        .iter()
+        .filter(|(name, _)| name.contains("step"))
+        .map(|(_, calls)| calls)
+        .sum();
+    assert!(steps >= recorded.truth["least_steps"].as_u64().expect("least_steps"), "{steps} steps");
+    let step = function(&recorded.report, "_sqlite3_step_internal");
+    assert_eq!(step["package"], "github.com/mattn/go-sqlite3");
+    let sites = recorded.report["sites"].as_array().expect("sites");
+    let caller = sites.iter().find(|site| site["function"] == "_sqlite3_step_internal").expect("a site");
+    assert!(caller["file"].as_str().is_some_and(|file| file.ends_with("sqlite3.go")), "{caller}");
+    assert!(caller["line"].as_u64() > Some(0), "{caller}");
+}
+
+#[test]
+fn sqlite_own_test_suite_passes_as_without_us() {
+    let release = "1.26.6";
+    let module = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("bench-programs/sqlite");
+    let go = go::command(release);
+    let environment = [("GOTOOLCHAIN", "local"), ("GOFLAGS", "-mod=mod"), ("GOWORK", "off")];
+    let suite = shared_dir().join("sqlite.test");
+    let mut build = Command::new(&go);
+    build
+        .args(["test", "-c", "-o"])
+        .arg(&suite)
+        .arg("github.com/mattn/go-sqlite3")
+        .envs(environment)
+        .current_dir(&module);
+    succeeds(&mut build);
+    // The tests read files beside their sources.
+    let mut list = Command::new(&go);
+    list.args(["list", "-f", "{{.Dir}}", "github.com/mattn/go-sqlite3"]).envs(environment).current_dir(&module);
+    let sources = String::from_utf8(succeeds(&mut list).stdout).expect("a path");
+
+    let outcome = |mut command: Command| {
+        let output = command.current_dir(sources.trim()).output().expect("the suite runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let verdict = |line: &&str| line.trim_start().starts_with("--- ") || *line == "PASS" || *line == "FAIL";
+        let without_times = |line: &str| line.split(" (").next().unwrap_or_default().to_owned();
+        let verdicts: Vec<String> = text.lines().filter(verdict).map(without_times).collect();
+        (output.status.code(), verdicts)
+    };
+    let mut bare = Command::new(&suite);
+    bare.arg("-test.v");
+    let profile = profile_path(User::Root);
+    let mut recorded = command(User::Root);
+    recorded.args(["record", "-q", "-o"]).arg(&profile).arg("--").arg(&suite).arg("-test.v");
+    let (bare, recorded) = (outcome(bare), outcome(recorded));
+    assert_eq!(bare.0, Some(0), "the suite passes by itself");
+    assert!(bare.1.len() > 50, "the suite has tests: {}", bare.1.len());
+    assert_eq!(bare, recorded);
+    let crossings = report(&profile)["totals"]["crossings"].as_u64();
+    assert!(crossings > Some(10_000), "{crossings:?}");
+}
+
+#[test]
+fn zstd_compresses() {
+    let program = go::build("zstd", Build::newest());
+    let recorded = record(User::Nobody, &[], &program, &[]);
+    let blocks = &recorded.truth["blocks"];
+    assert_eq!(&function(&recorded.report, "ZSTD_compress")["calls"], blocks);
+    assert_eq!(&function(&recorded.report, "ZSTD_decompress")["calls"], blocks);
+    let sum: u64 = calls(&recorded.report, "cgocall").values().sum();
+    assert_eq!(Some(sum), recorded.truth["num_cgo_call"].as_u64());
+}
+
+#[test]
+fn a_function_of_a_shared_object_names_its_library() {
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("bench-programs/sharedlib");
+    let libraries = shared_dir();
+    succeeds(Command::new("make").arg("-s").arg(format!("LIBDIR={}", libraries.display())).current_dir(&source));
+    let program = shared_dir().join("sharedlib");
+    for (release, more) in [("1.19", ""), ("1.27.3", "-s -w")] {
+        let mut build = Command::new(go::command(release));
+        build.arg("build").arg(format!("-ldflags={more}")).arg("-o").arg(&program).arg(".").current_dir(&source);
+        let flags = format!("-L{0} -Wl,-rpath,{0}", libraries.display());
+        succeeds(build.envs([("GOTOOLCHAIN", "local"), ("CGO_LDFLAGS_ALLOW", ".*"), ("CGO_LDFLAGS", &flags)]));
+        let recorded = record(User::Nobody, &[], &program, &[]);
+        check_counts("sharedlib", &recorded);
+        let library = function(&recorded.report, "border_cross")["library"].clone();
+        assert!(library.as_str().is_some_and(|path| path.ends_with("/libborder.so")), "Go {release}: {library}");
+    }
+}
+
+#[test]
+fn purego_is_seen_through() {
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("bench-programs/purego");
+    for (cgo, flags) in [("0", ""), ("0", "-s -w"), ("1", "")] {
+        let program = shared_dir().join(format!("purego{cgo}{}", flags.len()));
+        let mut build = Command::new(go::command("1.27.3"));
+        build.arg("build").arg(format!("-ldflags={flags}")).arg("-o").arg(&program).arg(".").current_dir(&source);
+        succeeds(build.envs([("GOTOOLCHAIN", "local"), ("GOFLAGS", "-mod=mod"), ("CGO_ENABLED", cgo)]));
+        let recorded = record(User::Nobody, &[], &program, &[]);
+        check_counts(&format!("purego with CGO_ENABLED={cgo} {flags}"), &recorded);
+        let library = function(&recorded.report, "labs")["library"].clone();
+        assert!(library.as_str().is_some_and(|path| path.contains("libc.so")), "{library}");
+        let sites = recorded.report["sites"].as_array().expect("sites");
+        let caller = sites.iter().find(|site| site["function"] == "labs").expect("a site");
+        assert_eq!(caller["caller"], "main.main", "{caller}");
+    }
+}
+
+#[test]
+fn direct_crossings_are_counted_apart() {
+    for build in [Build::of("1.19"), Build::of("1.21.13"), NO_LINKNAME_CHECK]
+        .into_iter()
+        .filter(|build| go::is_covered(build.release))
+    {
+        let program = go::build("direct", build);
+        let recorded = record(User::Nobody, &[], &program, &[]);
+        check_counts(&format!("direct of {build:?}"), &recorded);
+        let direct = calls(&recorded.report, "direct");
+        let expected = recorded.truth["direct"].as_object().expect("direct");
+        assert_eq!(direct.len(), expected.len(), "{direct:?}");
+        for (name, calls) in expected {
+            assert_eq!(direct.get(name).copied(), calls.as_u64(), "{build:?}: {direct:?}");
+        }
+        let nop = function(&recorded.report, "direct_nop");
+        assert_eq!(nop["package"], "main");
+        assert!(nop["enter_ns"].is_null() && nop["c_ns"].as_f64().is_some(), "{nop}");
+        let own: u64 = calls(&recorded.report, "runtime").values().sum();
+        assert_eq!(recorded.report["totals"]["direct"].as_u64(), Some(own + direct.values().sum::<u64>()));
+        assert!(own > 0, "the runtime starts its threads by direct crossings");
+    }
+}
+
+#[test]
+fn names_come_from_the_go_side_when_symbols_are_stripped() {
+    let program = go::build("crossings", Build { release: "1.27.3", args: &["-ldflags=-s -w"] });
+    let recorded = record(User::Root, &[], &program, &["strings", "100"]);
+    let free = function(&recorded.report, "free");
+    assert_eq!(free["package"], "main");
+    assert!(free["symbol"].is_null(), "{free}");
+    assert!(free["library"].as_str().is_some_and(|library| library.contains("libc")), "{free}");
+    let site =
+        &recorded.report["sites"].as_array().expect("sites").iter().find(|site| site["function"] == "malloc").cloned();
+    let site = site.as_ref().expect("malloc's site");
+    assert_eq!(site["caller"], "main.cStrings");
+    assert!(site["line"].as_u64() > Some(0));
+}

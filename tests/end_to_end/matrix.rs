@@ -19,12 +19,7 @@ const SCENARIOS: [(&str, &str); 13] = [
     ("threads", "50000"),
 ];
 
-const WAYS: [&[&str]; 4] = [
-    &[],
-    &["-ldflags=-s -w"],
-    &["-buildmode=pie"],
-    &["-buildmode=pie", "-ldflags=-s -w"],
-];
+const WAYS: [&[&str]; 4] = [&[], &["-ldflags=-s -w"], &["-buildmode=pie"], &["-buildmode=pie", "-ldflags=-s -w"]];
 
 fn check(build: Build, user: User) {
     let program = go::build("crossings", build);

@@ -45,17 +45,20 @@ pub fn draw(profile: &Profile, value: Value, inverted: bool) -> Result<Vec<u8>, 
     }
     let mut options = Options::default();
     options.title = format!("{}: {}", program(profile), title(value));
-    options.subtitle = Some("green: Go   orange: the border   red and yellow: C   (click to zoom, Ctrl-F to search)".into());
+    options.subtitle =
+        Some("green: Go   orange: the border   red and yellow: C   (click to zoom, Ctrl-F to search)".into());
     options.count_name = if value == Value::Calls { "crossings".into() } else { "ns".into() };
     options.colors = Palette::Multi(MultiPalette::Java);
     options.hash = true;
-    options.notes = format!("{} of run, timing {}", time(profile.recording.duration_ns as f64), profile.recording.timing);
+    options.notes =
+        format!("{} of run, timing {}", time(profile.recording.duration_ns as f64), profile.recording.timing);
     if inverted {
         options.direction = Direction::Inverted;
         options.reverse_stack_order = true;
     }
     let mut svg = Vec::new();
-    from_lines(&mut options, lines.iter().map(String::as_str), &mut svg).map_err(|error| FlamegraphError::Draw(error.into()))?;
+    from_lines(&mut options, lines.iter().map(String::as_str), &mut svg)
+        .map_err(|error| FlamegraphError::Draw(error.into()))?;
     Ok(svg)
 }
 

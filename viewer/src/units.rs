@@ -43,7 +43,9 @@ pub fn percent(share: f64) -> String {
 
 /// A name from a binary, safe for a terminal: without control characters.
 pub fn printable(name: &str) -> String {
-    name.chars().map(|c| if c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c) { '\u{fffd}' } else { c }).collect()
+    name.chars()
+        .map(|c| if c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c) { '\u{fffd}' } else { c })
+        .collect()
 }
 
 #[cfg(test)]

@@ -91,6 +91,10 @@ pub mod holes {
     pub const SAVED_G: u32 = 0x5eed_0009;
     /// From the stack pointer at the C hook to the saved depth.
     pub const SAVED_DEPTH: u32 = 0x5eed_000a;
+    /// Bytes of the C hook's own frame.
+    pub const FRAME: u64 = 24;
+    /// `SAVED_G` from below the C hook's own frame.
+    pub const SAVED_G_BELOW: u32 = 0x5eed_000e;
     /// `SAVED_DEPTH` from below the C hook's own frame.
     pub const SAVED_DEPTH_BELOW: u32 = 0x5eed_000b;
     /// From FS to the thread's g.

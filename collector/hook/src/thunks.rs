@@ -185,7 +185,8 @@ global_asm!(
     "jmp [rip + cgoprof_params + {p_entersyscall}]",
 
     // In place of the landing pad, or of `mov rcx, rbx; call rax`: RAX is the C function, RBX its argument.
-    // R12 to R15, RBX and RBP keep their values over the C call; asmcgocall needs none but RBP afterwards.
+    // asmcgocall needs no register afterwards but RSP and RBP. Neither may we: assembly that is called like C
+    // (purego's) keeps only those, so that everything else waits on the stack.
     // `p_lost LABEL` goes there if the P was taken meanwhile; RCX is m. From Go 1.26 on that shows in m.p;
     // before, oldp.status is no longer _Psyscall, or its tick has moved on.
     ".macro p_lost_wired label",
@@ -226,14 +227,18 @@ global_asm!(
     "mov r8, [rip + cgoprof_params + {p_coarse}]",
     "mov r8, [r8]",
     "mov [r12 + {f_coarse}], r8",
-    // What the unwinder of a sample finds at the frame of this call.
-    "sub rsp, 8",
+    // What the unwinder of a sample finds at the frame of this call: the entry and the M's table.
+    "sub rsp, 24",
     "mov [rsp], r12",
+    "mov [rsp + 8], r13",
     "cmp qword ptr [r12 + {f_entered}], 0",
     "jne 12f",
     "11:",
     "mov rdi, rbx",
     "call rax",
+    "mov r12, [rsp]",
+    "mov r13, [rsp + 8]",
+    "mov r14, [rsp + {SAVED_G_BELOW}]",
     "cmp qword ptr [r12 + {f_entered}], 0",
     "jne 13f",
     "mov r8, [rip + cgoprof_params + {p_coarse}]",
@@ -247,7 +252,7 @@ global_asm!(
     "mov rdx, [r14 + 8]",
     "sub rdx, [rsp + {SAVED_DEPTH_BELOW}]",
     "mov qword ptr [rdx + {SECOND_SLOT}], 0",
-    "add rsp, 8",
+    "add rsp, 24",
     "ret",
 
     // Timed: notes when C is called.
@@ -287,7 +292,7 @@ global_asm!(
     "mov rsi, r12",
     "call cgoprof_returned",
     "mov eax, ebx",
-    "add rsp, 8",
+    "add rsp, 24",
     "ret",
 
     // No goroutine was switched from: the g of the thread, if any; the saved word is the stack pointer.
@@ -296,39 +301,42 @@ global_asm!(
     "mov r14, qword ptr fs:[{GOROUTINE}]",
     // Not a crossing: direct.
     "31:",
-    "mov r12, rax",
+    "sub rsp, 24",
+    "mov [rsp], rax",
+    "mov [rsp + 8], r14",
     "mov rdi, r14",
     "mov rsi, rax",
     "mov rdx, r15",
     "mov rcx, rbp",
-    "sub rsp, 8",
     "call cgoprof_direct_entered",
-    "mov r13, rax",
+    "mov rcx, [rsp]",
+    "mov [rsp], rax",
     "mov rdi, rbx",
-    "call r12",
-    "test r13, r13",
+    "call rcx",
+    "mov rsi, [rsp]",
+    "test rsi, rsi",
     "jz 32f",
-    "mov ebx, eax",
+    "mov [rsp], rax",
     "rdtsc",
     "shl rdx, 32",
     "or rdx, rax",
-    "mov rdi, r14",
-    "mov rsi, r13",
+    "mov rdi, [rsp + 8]",
     "call cgoprof_direct_returned",
-    "mov eax, ebx",
+    "mov eax, [rsp]",
     "32:",
-    "add rsp, 8",
+    "add rsp, 24",
     "ret",
 
     // A crossing of an M without a table, already counted: its exit must not take what the frame holds for ours.
     "34:",
-    "sub rsp, 8",
+    "sub rsp, 24",
     "mov rdi, rbx",
     "call rax",
+    "mov r14, [rsp + {SAVED_G_BELOW}]",
     "mov rdx, [r14 + 8]",
     "sub rdx, [rsp + {SAVED_DEPTH_BELOW}]",
     "mov qword ptr [rdx + {SECOND_SLOT}], 0",
-    "add rsp, 8",
+    "add rsp, 24",
     "ret",
     ".endm",
 
@@ -407,6 +415,7 @@ global_asm!(
     SECOND_SLOT = const holes::SECOND_SLOT,
     SAVED_G = const holes::SAVED_G,
     SAVED_DEPTH = const holes::SAVED_DEPTH,
+    SAVED_G_BELOW = const holes::SAVED_G_BELOW,
     GOROUTINE = const holes::GOROUTINE,
     SAVED_DEPTH_BELOW = const holes::SAVED_DEPTH_BELOW,
     p_entersyscall = const offset_of!(Params, entersyscall),

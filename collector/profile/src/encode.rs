@@ -122,10 +122,10 @@ impl Encoder {
 
     fn add_locations(&mut self, profile: &Profile, message: &mut pprof::Profile) {
         for (index, location) in profile.locations.iter().enumerate().skip(self.locations) {
-            let line = location.lines.iter().map(|line| pprof::Line {
-                function_id: line.function.0 as u64 + 1,
-                line: i64::from(line.line),
-            });
+            let line = location
+                .lines
+                .iter()
+                .map(|line| pprof::Line { function_id: line.function.0 as u64 + 1, line: i64::from(line.line) });
             message.location.push(pprof::Location {
                 id: index as u64 + 1,
                 mapping_id: 1,

@@ -217,7 +217,8 @@ impl Distribution {
             (None, other) => other,
         };
         let mut merged = Vec::with_capacity(self.buckets.len().max(other.buckets.len()));
-        let (mut ours, mut theirs) = (self.buckets.iter().copied().peekable(), other.buckets.iter().copied().peekable());
+        let (mut ours, mut theirs) =
+            (self.buckets.iter().copied().peekable(), other.buckets.iter().copied().peekable());
         loop {
             match (ours.peek(), theirs.peek()) {
                 (Some(&(a, count)), Some(&(b, more))) if a == b => {

@@ -56,7 +56,8 @@ pub fn find_program(name: &OsString) -> Result<PathBuf, LaunchError> {
         };
     }
     let search = std::env::var_os("PATH").unwrap_or_default();
-    let executable = |path: &Path| path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0);
+    let executable =
+        |path: &Path| path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0);
     std::env::split_paths(&search)
         .map(|folder| folder.join(name))
         .find(|path| executable(path))
@@ -111,9 +112,8 @@ unsafe fn become_program(path: &CString, args: &[CString], report: &OwnedFd) -> 
 fn wait_for_program(pid: Pid, reader: OwnedFd, program: &Path) -> Result<Launched, LaunchError> {
     let mut report = Vec::new();
     let _ = File::from(reader).read_to_end(&mut report);
-    let failure = |kind: u8| {
-        report.chunks_exact(2).find(|pair| pair[0] == kind).map(|pair| Errno::from_raw(i32::from(pair[1])))
-    };
+    let failure =
+        |kind: u8| report.chunks_exact(2).find(|pair| pair[0] == kind).map(|pair| Errno::from_raw(i32::from(pair[1])));
     if let Some(error) = failure(b'E') {
         let _ = waitpid(pid, None);
         return Err(LaunchError::NotExecutable(program.display().to_string(), error.desc().to_lowercase()));

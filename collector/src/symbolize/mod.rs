@@ -71,7 +71,10 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
         if lines.is_empty() {
             let name = self.own_symbol(stated).map_or_else(|| format!("[{stated}]"), str::to_owned);
             let key = FunctionKey::Go(name.clone(), String::new());
-            lines.push(Line { function: self.function(profile, key, Function { name, ..Function::default() }), line: 0 });
+            lines.push(Line {
+                function: self.function(profile, key, Function { name, ..Function::default() }),
+                line: 0,
+            });
         }
         let location = add_location(profile, Location { address: stated.0, lines });
         self.go_locations.insert(return_address, location);
@@ -92,16 +95,26 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
         location
     }
 
-    /// The function and location of a C function called from a Go return address.
-    pub(crate) fn c(&mut self, profile: &mut Profile, address: Avma, caller: Option<Avma>) -> (FunctionId, LocationId) {
-        let go = caller.and_then(|caller| {
-            let stated = caller.stated(self.bias);
-            self.target.pclntab.function_at(Svma(stated.0.wrapping_sub(1)))
-        });
+    /// Whether a stack ends where the system stack does: the goroutine's own frames are not in it.
+    pub(crate) fn ends_on_system_stack(&self, stack: &[Avma]) -> bool {
+        stack
+            .last()
+            .and_then(|&address| self.caller(address))
+            .is_some_and(|function| function.name == "runtime.systemstack")
+    }
+
+    /// The function and location of a C function called from a Go stack.
+    pub(crate) fn c(&mut self, profile: &mut Profile, address: Avma, stack: &[Avma]) -> (FunctionId, LocationId) {
+        // Go code reaches the assembly function asmcgocall through a wrapper of the same name.
+        let go = stack
+            .iter()
+            .filter_map(|&address| self.caller(address))
+            .find(|function| function.name != "runtime.asmcgocall");
         let wrapped = go.and_then(|function| c_function::from_wrapper(function.name));
         let stated = address.stated(self.bias);
         let own = self.own_symbol(stated).map(str::to_owned);
-        let in_library = if own.is_none() { self.libraries.find(address) } else { None };
+        let extent = self.target.binary.extent();
+        let in_library = if extent.contains(&stated) { None } else { self.libraries.find(address) };
         let package = go.map(|function| c_function::split_package(function.name).0.to_owned()).unwrap_or_default();
         let named = wrapped.unwrap_or_else(|| {
             let symbol = own.as_deref().or(in_library.as_ref().map(|found| found.symbol.as_str()));
@@ -110,7 +123,9 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
         });
         let library = match &in_library {
             Some(found) => found.path.clone(),
-            None if self.imports.contains(&named.name.as_str()) => self.libraries.exporter(&named.name).unwrap_or_default(),
+            None if self.imports.contains(&named.name.as_str()) => {
+                self.libraries.exporter(&named.name).unwrap_or_default()
+            }
             None => String::new(),
         };
         let symbol = own.or(in_library.map(|found| found.symbol)).unwrap_or_default();
@@ -145,6 +160,12 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
         profile.functions.push(new);
         self.functions.insert(key, id);
         id
+    }
+
+    /// The Go function that holds a return address.
+    fn caller(&self, return_address: Avma) -> Option<cgoprof_symbols::pclntab::Function<'target>> {
+        let stated = return_address.stated(self.bias);
+        self.target.pclntab.function_at(Svma(stated.0.wrapping_sub(1)))
     }
 
     fn own_symbol(&self, address: Svma) -> Option<&'data str> {

@@ -22,7 +22,8 @@ impl<'data> Code<'data> {
         const LONGEST: u64 = 4096;
         let name = function.name.to_owned();
         let unreadable = || PlanError::Unreadable(name.clone());
-        let length = function.end.0.checked_sub(function.start.0).filter(|&length| length <= LONGEST).ok_or_else(unreadable)?;
+        let length =
+            function.end.0.checked_sub(function.start.0).filter(|&length| length <= LONGEST).ok_or_else(unreadable)?;
         let bytes = binary.bytes_at(function.start, length as usize).ok_or_else(unreadable)?;
         let decoder = Decoder::with_ip(64, bytes, function.start.0, DecoderOptions::NONE);
         let mut instructions = Vec::new();
@@ -46,7 +47,10 @@ impl<'data> Code<'data> {
             (Some((index, call)), None) if call.len() == 5 => Ok(index),
             (found, _) => Err(PlanError::Shape {
                 function: self.name.clone(),
-                expected: format!("one direct call of {target_name}, found {}", if found.is_some() { "several" } else { "none" }),
+                expected: format!(
+                    "one direct call of {target_name}, found {}",
+                    if found.is_some() { "several" } else { "none" }
+                ),
             }),
         }
     }

@@ -33,9 +33,8 @@ impl<'table> RuntimeFunctions<'table> {
                 "runtime.entersyscall" => entersyscall = Some(function.start),
                 "runtime.exitsyscall" => exitsyscall = Some(function.start),
                 "runtime.reentersyscall" => reentersyscall = Some(function.start),
-                "github.com/ebitengine/purego.syscall15X" | "github.com/ebitengine/purego.syscall9X" => {
-                    purego = Some(function.start);
-                }
+                // Assembly that purego hands to cgocall, its name through the years (purego/sys_amd64.s).
+                "syscallX" | "syscall15X" | "syscall9X" => purego = Some(function.start),
                 _ => {}
             }
         }

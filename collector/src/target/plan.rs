@@ -8,9 +8,9 @@ use cgoprof_symbols::runtime_offsets::RuntimeOffsets;
 use cgoprof_symbols::{Svma, dwarf_offsets};
 use iced_x86::{FlowControl, Instruction, MemorySize, Mnemonic, OpKind, Register};
 
+use super::Target;
 use super::code::Code;
 use super::functions::RuntimeFunctions;
-use super::Target;
 
 /// Why the trampoline engine can't be used.
 #[derive(Debug, thiserror::Error, PartialEq, Eq, Clone)]
@@ -208,7 +208,11 @@ fn call_patch(hook: Hook, code: &Code<'_>, index: usize) -> Patch {
     Patch { hook, function: code.name.clone(), at: Svma(call.ip()), original, transfer: Transfer::Call }
 }
 
-fn c_patches(target: &Target<'_>, functions: &RuntimeFunctions<'_>, asmcgocall: &Code<'_>) -> Result<Vec<Patch>, PlanError> {
+fn c_patches(
+    target: &Target<'_>,
+    functions: &RuntimeFunctions<'_>,
+    asmcgocall: &Code<'_>,
+) -> Result<Vec<Patch>, PlanError> {
     if let Some(pad) = &functions.landing_pad {
         let pad = Function { end: Svma(pad.start.0 + LANDING_PAD.len() as u64), ..*pad };
         let code = Code::decode(&target.binary, &pad)?;
@@ -216,7 +220,13 @@ fn c_patches(target: &Target<'_>, functions: &RuntimeFunctions<'_>, asmcgocall: 
             return Err(code.unexpected("mov rdi, rbx; jmp rax"));
         }
         let original = LANDING_PAD.to_vec();
-        return Ok(vec![Patch { hook: Hook::C, function: code.name, at: pad.start, original, transfer: Transfer::Jump }]);
+        return Ok(vec![Patch {
+            hook: Hook::C,
+            function: code.name,
+            at: pad.start,
+            original,
+            transfer: Transfer::Jump,
+        }]);
     }
     let mut patches = Vec::new();
     for pair in asmcgocall.instructions.windows(2) {
@@ -224,7 +234,13 @@ fn c_patches(target: &Target<'_>, functions: &RuntimeFunctions<'_>, asmcgocall: 
         if asmcgocall.bytes[start..].starts_with(&CALL_C) && pair[1].flow_control() == FlowControl::IndirectCall {
             asmcgocall.check_no_branch_into(pair[0].ip()..pair[1].next_ip())?;
             let (at, original) = (Svma(pair[0].ip()), CALL_C.to_vec());
-            patches.push(Patch { hook: Hook::C, function: asmcgocall.name.clone(), at, original, transfer: Transfer::Call });
+            patches.push(Patch {
+                hook: Hook::C,
+                function: asmcgocall.name.clone(),
+                at,
+                original,
+                transfer: Transfer::Call,
+            });
         }
     }
     if patches.len() != 2 {
@@ -330,9 +346,10 @@ fn goroutine_offset(asmcgocall: &Code<'_>) -> Result<i32, PlanError> {
                 (_, Some(&(_, immediate))) => immediate.wrapping_add(displacement),
                 _ => break,
             };
-            return i32::try_from(offset).ok().filter(|offset| (-4096..0).contains(offset)).ok_or_else(|| {
-                asmcgocall.unexpected(format!("the goroutine just below FS, found {offset:#x}"))
-            });
+            return i32::try_from(offset)
+                .ok()
+                .filter(|offset| (-4096..0).contains(offset))
+                .ok_or_else(|| asmcgocall.unexpected(format!("the goroutine just below FS, found {offset:#x}")));
         }
     }
     Err(asmcgocall.unexpected("the goroutine loaded from FS"))
@@ -343,12 +360,14 @@ fn frame_layout(cgocall: &Code<'_>, asmcgocall: &Code<'_>, enter: usize, asm: us
     let asm_has_frame = asmcgocall.bytes.starts_with(&[0x55, 0x48, 0x89, 0xe5]);
     let to_return = if asm_has_frame { 8 } else { 0 };
     let (fn_from, arg_from) = argument_sources(cgocall, enter, asm)?;
-    let spilled = |from: u32| from.checked_sub(frame).ok_or_else(|| cgocall.unexpected("fn and arg spilled above the frame"));
+    let spilled =
+        |from: u32| from.checked_sub(frame).ok_or_else(|| cgocall.unexpected("fn and arg spilled above the frame"));
 
     // After aligning the system stack, asmcgocall stores RDI twice: the g, then the depth.
-    let aligned = asmcgocall.instructions.iter().position(|instruction| {
-        instruction.mnemonic() == Mnemonic::And && instruction.op0_register() == Register::RSP
-    });
+    let aligned = asmcgocall
+        .instructions
+        .iter()
+        .position(|instruction| instruction.mnemonic() == Mnemonic::And && instruction.op0_register() == Register::RSP);
     let aligned = aligned.ok_or_else(|| asmcgocall.unexpected("an aligned system stack"))?;
     let mut stores = asmcgocall.instructions[aligned..].iter().filter(|instruction| {
         instruction.mnemonic() == Mnemonic::Mov
@@ -377,14 +396,18 @@ fn frame_size(cgocall: &Code<'_>) -> Result<u32, PlanError> {
     let [first, second, third] = cgocall.instructions.first_chunk().ok_or_else(unexpected)?;
     if first.mnemonic() == Mnemonic::Push && first.op0_register() == Register::RBP {
         // push rbp; mov rbp, rsp; sub rsp, F
-        let sets = second.mnemonic() == Mnemonic::Mov && second.op0_register() == Register::RBP && second.op1_register() == Register::RSP;
+        let sets = second.mnemonic() == Mnemonic::Mov
+            && second.op0_register() == Register::RBP
+            && second.op1_register() == Register::RSP;
         let takes = third.mnemonic() == Mnemonic::Sub && third.op0_register() == Register::RSP;
         if sets && takes {
             return Ok(third.immediate32to64() as u32);
         }
     }
     // sub rsp, F+8; mov [rsp+F], rbp; lea rbp, [rsp+F]
-    let lea = third.mnemonic() == Mnemonic::Lea && third.op0_register() == Register::RBP && third.memory_base() == Register::RSP;
+    let lea = third.mnemonic() == Mnemonic::Lea
+        && third.op0_register() == Register::RBP
+        && third.memory_base() == Register::RSP;
     let takes = first.mnemonic() == Mnemonic::Sub && first.op0_register() == Register::RSP;
     if takes && lea && u64::from(first.immediate32()) == third.memory_displacement64() + 8 {
         return Ok(third.memory_displacement64() as u32);

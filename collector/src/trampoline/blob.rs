@@ -72,7 +72,8 @@ fn fill_holes(code: &mut [u8], params: &Params) -> Option<()> {
         (holes::SAVED_G, params.saved_g),
         (holes::SAVED_DEPTH, params.saved_depth),
         (holes::GOROUTINE, params.goroutine),
-        (holes::SAVED_DEPTH_BELOW, params.saved_depth + 8),
+        (holes::SAVED_DEPTH_BELOW, params.saved_depth + holes::FRAME),
+        (holes::SAVED_G_BELOW, params.saved_g + holes::FRAME),
     ];
     for (hole, value) in values {
         let (from, to) = (hole.to_le_bytes(), (value as u32).to_le_bytes());

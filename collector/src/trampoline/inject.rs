@@ -13,8 +13,8 @@ use super::policy::Timing;
 use super::tables::Tables;
 use crate::process::maps;
 use crate::process::remote::{RemoteError, Stopped};
-use crate::target::plan::{Hook, Plan};
 use crate::target::Target;
+use crate::target::plan::{Hook, Plan};
 
 /// Bytes for cells. Only what is used takes memory.
 const ARENA: u64 = 1 << 30;
@@ -45,7 +45,13 @@ pub enum InjectError {
 ///
 /// # Errors
 /// See [`InjectError`]: the program then runs without hooks.
-pub fn inject(pid: Pid, target: &Target<'_>, plan: &Plan, max_frames: usize, timing: Timing) -> Result<Tables, InjectError> {
+pub fn inject(
+    pid: Pid,
+    target: &Target<'_>,
+    plan: &Plan,
+    max_frames: usize,
+    timing: Timing,
+) -> Result<Tables, InjectError> {
     let mut stopped = Stopped::new(pid)?;
     let injected = inject_stopped(&mut stopped, target, plan, max_frames, timing);
     stopped.release()?;
@@ -78,7 +84,8 @@ fn inject_stopped(
     let mut written = Vec::new();
     for patch in &plan.patches {
         let at = patch.at.loaded(bias);
-        let bytes = patch.bytes(at.0, place.0 + blob::entry(patch.hook, plan.p_stays_wired)).ok_or(InjectError::NoPlace)?;
+        let bytes =
+            patch.bytes(at.0, place.0 + blob::entry(patch.hook, plan.p_stays_wired)).ok_or(InjectError::NoPlace)?;
         if let Err(error) = stopped.write(at, &bytes) {
             for (at, original) in written {
                 stopped.write(at, original)?;
@@ -94,7 +101,8 @@ fn inject_stopped(
 fn load_bias(pid: Pid, target: &Target<'_>) -> Result<u64, InjectError> {
     const AT_ENTRY: u64 = 9;
     let auxv = std::fs::read(format!("/proc/{pid}/auxv")).map_err(|_| InjectError::Auxv)?;
-    let words: Vec<u64> = auxv.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap_or_default())).collect();
+    let words: Vec<u64> =
+        auxv.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap_or_default())).collect();
     let entry = words.chunks_exact(2).find(|pair| pair[0] == AT_ENTRY).ok_or(InjectError::Auxv)?[1];
     Ok(entry.wrapping_sub(target.binary.entry().0))
 }
@@ -116,7 +124,8 @@ fn map_tables(stopped: &mut Stopped, bias: u64) -> Result<Tables, InjectError> {
     let registers = nix::sys::ptrace::getregs(stopped.pid()).map_err(RemoteError::from)?;
     let name = Avma(registers.rsp - 256 & !15);
     stopped.write(name, b"cgoprof\0")?;
-    let fd = stopped.call("memfd_create", libc::SYS_memfd_create, [name.0, u64::from(libc::MFD_CLOEXEC), 0, 0, 0, 0])?;
+    let fd =
+        stopped.call("memfd_create", libc::SYS_memfd_create, [name.0, u64::from(libc::MFD_CLOEXEC), 0, 0, 0, 0])?;
     let size = ARENA_OFFSET + ARENA;
     let path = format!("/proc/{}/fd/{fd}", stopped.pid());
     let opened = File::options().read(true).write(true).open(path).and_then(|file| {
@@ -132,7 +141,14 @@ fn map_tables(stopped: &mut Stopped, bias: u64) -> Result<Tables, InjectError> {
     Tables::map(&file, size, Avma(mapped?), bias).map_err(InjectError::Tables)
 }
 
-fn params(plan: &Plan, bias: u64, tables: &Tables, own: std::ops::Range<Avma>, max_frames: usize, timing: Timing) -> Params {
+fn params(
+    plan: &Plan,
+    bias: u64,
+    tables: &Tables,
+    own: std::ops::Range<Avma>,
+    max_frames: usize,
+    timing: Timing,
+) -> Params {
     let loaded = |address: Svma| address.loaded(bias).0;
     let frames = plan.frames;
     Params {

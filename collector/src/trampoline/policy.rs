@@ -117,9 +117,19 @@ mod tests {
 
     /// A cell whose timed crossings took these times, repeated.
     fn shown(calls: u64, times: &[u64]) -> Shown {
-        let sum = |power: i32| times.iter().map(|&time| (time as f64).powi(power)).sum::<f64>() * calls as f64 / times.len() as f64;
+        let sum = |power: i32| {
+            times.iter().map(|&time| (time as f64).powi(power)).sum::<f64>() * calls as f64 / times.len() as f64
+        };
         let phase = Phase { sum: sum(1) as u64, squares: sum(2), ..Phase::default() };
-        Shown { calls, timed: calls, weight: calls, exits: calls, c: phase, exit: Phase { sum: 40 * calls, squares: 1600.0 * calls as f64, ..Phase::default() }, ..Shown::default() }
+        Shown {
+            calls,
+            timed: calls,
+            weight: calls,
+            exits: calls,
+            c: phase,
+            exit: Phase { sum: 40 * calls, squares: 1600.0 * calls as f64, ..Phase::default() },
+            ..Shown::default()
+        }
     }
 
     fn check(what: &str, shown: Shown, expected: u32) {

@@ -11,8 +11,8 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use cgoprof_hook::histogram::BUCKETS;
 use cgoprof_hook::layout::{
-    ARENA_OFFSET, Cell, CellRef, Frame, Header, IN_FLIGHT, InFlight, MAGIC, MAX_FRAMES, OVERFLOW, Phase, THREADS,
-    THREADS_OFFSET, THREAD_STRIDE, TICKS, Thread, flags,
+    ARENA_OFFSET, Cell, CellRef, Frame, Header, IN_FLIGHT, InFlight, MAGIC, MAX_FRAMES, OVERFLOW, Phase, THREAD_STRIDE,
+    THREADS, THREADS_OFFSET, TICKS, Thread, flags,
 };
 use cgoprof_symbols::Avma;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
@@ -99,7 +99,8 @@ impl Tables {
     pub fn map(file: &File, size: u64, address: Avma, bias: u64) -> std::io::Result<Tables> {
         let length = NonZeroUsize::new(size as usize).ok_or(std::io::ErrorKind::InvalidInput)?;
         // SAFETY: a new mapping at a place the kernel chooses.
-        let base = unsafe { mmap(None, length, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED, file, 0) }?;
+        let base =
+            unsafe { mmap(None, length, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED, file, 0) }?;
         let tables = Tables { base: base.cast(), size, address, bias };
         let header = tables.base.as_ptr().cast::<Header>();
         // SAFETY: the mapping holds a header and the target does not run yet.
@@ -248,7 +249,9 @@ impl Tables {
             // SAFETY: as above; a spare cell that counts is a cell like any other.
             let spare = unsafe { &raw mut (*thread).spare };
             // SAFETY: as above.
-            if unsafe { (*thread).owner.load(Relaxed) != 0 || (*thread).cell_count > 0 } && unsafe { (*spare).calls } > 0 {
+            if unsafe { (*thread).owner.load(Relaxed) != 0 || (*thread).cell_count > 0 }
+                && unsafe { (*spare).calls } > 0
+            {
                 visit(CellRef(((spare as u64 - self.base.as_ptr() as u64) / 64) as u32), spare);
             }
         }
@@ -269,7 +272,10 @@ impl Tables {
                 c_extremes: ((*cell).c_min, (*cell).c_max),
                 overhead_extremes: ((*cell).overhead_min, (*cell).overhead_max),
                 c_times: buckets(&(*cell).c_histogram.counts, (*cell).timed > 0 || (*cell).c.census > 0),
-                overhead_times: buckets(&(*cell).overhead_histogram.counts, (*cell).exits > 0 || (*cell).exit.census > 0),
+                overhead_times: buckets(
+                    &(*cell).overhead_histogram.counts,
+                    (*cell).exits > 0 || (*cell).exit.census > 0,
+                ),
             }
         }
     }
@@ -281,7 +287,8 @@ impl Tables {
             return Vec::new();
         }
         // SAFETY: the frames lie within the mapping, and any bytes are frames.
-        let frames = unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(start as usize).cast::<Frame>(), count) };
+        let frames =
+            unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(start as usize).cast::<Frame>(), count) };
         let leaf = (cell.leaf != 0).then_some(Avma(cell.leaf));
         leaf.into_iter().chain(frames.iter().map(|frame| Avma(frame.pc))).collect()
     }

@@ -174,9 +174,7 @@ impl<'data> Binary<'data> {
     /// Names that this file gives to others, with their addresses.
     pub fn exports(&self) -> HashMap<&'data str, Svma> {
         let defined = self.file.dynamic_symbols().filter(|symbol| symbol.is_definition());
-        defined
-            .filter_map(|symbol| Some((without_version(symbol.name().ok()?), Svma(symbol.address()))))
-            .collect()
+        defined.filter_map(|symbol| Some((without_version(symbol.name().ok()?), Svma(symbol.address())))).collect()
     }
 
     /// Whether it has a symbol table.

@@ -37,7 +37,11 @@ impl BuildInfo {
         if flags & 2 == 0 {
             // Before Go 1.18 the header holds pointers: too old in any case.
             let module = String::new();
-            return Some(BuildInfo { version_text: "go1.17 or older".into(), version: Some(GoVersion { minor: 17, patch: 0 }), module });
+            return Some(BuildInfo {
+                version_text: "go1.17 or older".into(),
+                version: Some(GoVersion { minor: 17, patch: 0 }),
+                module,
+            });
         }
         let (version_text, rest) = string(data.get(HEADER..)?)?;
         let (module, _) = string(rest).unwrap_or_default();

@@ -100,9 +100,13 @@ impl<'data> Pclntab<'data> {
         };
         let functions = field(0)?;
         let first = if version == Version::Go116 { 2 } else { 3 };
-        let offset = |index: usize| field(first + index).and_then(|offset| {
-            if offset < data.len() { Ok(offset) } else { Err(PclntabError::Damaged) }
-        });
+        let offset = |index: usize| {
+            field(first + index).and_then(
+                |offset| {
+                    if offset < data.len() { Ok(offset) } else { Err(PclntabError::Damaged) }
+                },
+            )
+        };
         let (names, units, files, pc_values, records) = (offset(0)?, offset(1)?, offset(2)?, offset(3)?, offset(4)?);
         if functions.checked_mul(8).is_none_or(|bytes| bytes > data.len() - records) {
             return Err(PclntabError::Damaged);
@@ -293,7 +297,9 @@ impl ModuleData {
                     continue;
                 }
                 let start = skip + index * 8;
-                let (Some(text), Some(end)) = (u64_at(data, start + TEXT), u64_at(data, start + TEXT + 8)) else { continue };
+                let (Some(text), Some(end)) = (u64_at(data, start + TEXT), u64_at(data, start + TEXT + 8)) else {
+                    continue;
+                };
                 if text < end && binary.is_code(Svma(text)) {
                     return Some(ModuleData { text, function_data: u64_at(data, start + function_data).unwrap_or(0) });
                 }

@@ -31,7 +31,17 @@ impl RuntimeOffsets {
     /// The offsets of a Go 1.x release; none if it was not measured.
     pub fn of_release(minor: u32) -> Option<RuntimeOffsets> {
         let row = |m_id, m_procid, m_p, m_oldp, m_incgo, m_ncgocall, m_ncgo, m_locked_ext, m_syscalltick| {
-            Some(RuntimeOffsets { m_id, m_procid, m_p, m_oldp, m_incgo, m_ncgocall, m_ncgo, m_locked_ext, m_syscalltick })
+            Some(RuntimeOffsets {
+                m_id,
+                m_procid,
+                m_p,
+                m_oldp,
+                m_incgo,
+                m_ncgocall,
+                m_ncgo,
+                m_locked_ext,
+                m_syscalltick,
+            })
         };
         match minor {
             19 => row(232, 72, 208, 224, 280, 304, 312, 616, 668),

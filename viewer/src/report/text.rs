@@ -56,8 +56,14 @@ fn header(profile: &Profile) -> String {
     let _ = write!(text, "{} crossings in {}", count(crossings.calls), time(run));
     if crossings.timed > 0 {
         let total = crossings.total();
-        let _ = write!(text, ": {} in all ({} of the run)", with_error(total.sum, total.standard_error()), percent(total.sum / run));
-        let _ = write!(text, ", {} in C, {} getting there and back", time(crossings.c.sum), time(crossings.overhead().sum));
+        let _ = write!(
+            text,
+            ": {} in all ({} of the run)",
+            with_error(total.sum, total.standard_error()),
+            percent(total.sum / run)
+        );
+        let _ =
+            write!(text, ", {} in C, {} getting there and back", time(crossings.c.sum), time(crossings.overhead().sum));
     }
     text.push('\n');
     let mut more = Vec::new();
@@ -148,7 +154,13 @@ fn stacks(text: &mut String, profile: &Profile, limit: usize) {
         let total = row.stats.total();
         if row.stats.timed > 0 {
             let each = total.sum / row.stats.calls.max(1) as f64;
-            let _ = write!(text, "{} ({} of the run), {} each, ", with_error(total.sum, total.standard_error()), percent(total.sum / run), time(each));
+            let _ = write!(
+                text,
+                "{} ({} of the run), {} each, ",
+                with_error(total.sum, total.standard_error()),
+                percent(total.sum / run),
+                time(each)
+            );
         }
         let _ = writeln!(text, "{} calls", count(row.stats.calls));
         write_frames(text, row);

@@ -1,0 +1,3 @@
+module cgoprof.bench/actor
+
+go 1.19

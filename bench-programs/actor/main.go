@@ -1,0 +1,67 @@
+// Actor makes a thousand crossings, then does what its argument says: for the tests of `record` as a launcher.
+package main
+
+/*
+#include <signal.h>
+#include <stdlib.h>
+
+static int twice(int n) { return 2 * n; }
+static void segv(void) { *(volatile int *)8 = 1; }
+static void do_abort(void) { signal(SIGABRT, SIG_DFL); abort(); }
+*/
+import "C"
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+func cross() (sum int) {
+	for i := 0; i < 1000; i++ {
+		sum += int(C.twice(C.int(i)))
+	}
+	return sum
+}
+
+func main() {
+	cross()
+	number := 0
+	if len(os.Args) > 2 {
+		number, _ = strconv.Atoi(os.Args[2])
+	}
+	switch os.Args[1] {
+	case "echo":
+		io.Copy(os.Stdout, os.Stdin)
+		fmt.Fprintln(os.Stderr, "to stderr")
+		os.Exit(number)
+	case "abort":
+		C.do_abort()
+	case "kill":
+		syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		select {}
+	case "segv":
+		C.segv()
+	case "wait":
+		wait(map[os.Signal]int{os.Interrupt: 3, syscall.SIGTERM: 4})
+	case "stubborn":
+		signal.Ignore(syscall.SIGTERM)
+		wait(nil)
+	case "sleep":
+		time.Sleep(time.Duration(number) * time.Millisecond)
+	}
+}
+
+// wait ends with the status that belongs to a signal.
+func wait(status map[os.Signal]int) {
+	signals := make(chan os.Signal, 1)
+	for s := range status {
+		signal.Notify(signals, s)
+	}
+	fmt.Println("ready")
+	os.Exit(status[<-signals])
+}

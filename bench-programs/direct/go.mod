@@ -1,0 +1,3 @@
+module cgoprof.bench/direct
+
+go 1.19

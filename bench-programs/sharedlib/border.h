@@ -1,0 +1,1 @@
+int border_cross(int value);

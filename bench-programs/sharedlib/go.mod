@@ -1,0 +1,3 @@
+module cgoprof.bench/sharedlib
+
+go 1.19

@@ -95,12 +95,12 @@ fn via(profile: &Profile, raw: &CellCopy, stack: &[LocationId]) -> Via {
     if raw.flags & flags::DIRECT == 0 {
         return Via::Cgocall;
     }
-    let names = stack.iter().skip(2).map(|location| {
+    let mut names = stack.iter().skip(2).map(|location| {
         let line = profile.locations[location.0].lines.first();
         line.map_or("", |line| profile.functions[line.function.0].name.as_str())
     });
     // Go code reaches the assembly function through a wrapper of the same name.
-    let caller = names.skip_while(|&name| name == "runtime.asmcgocall").next().unwrap_or("runtime.");
+    let caller = names.find(|&name| name != "runtime.asmcgocall").unwrap_or("runtime.");
     let in_runtime = caller.starts_with("runtime.") || caller.starts_with("runtime/");
     if in_runtime { Via::Runtime } else { Via::Direct }
 }

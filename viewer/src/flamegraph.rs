@@ -57,8 +57,7 @@ pub fn draw(profile: &Profile, value: Value, inverted: bool) -> Result<Vec<u8>, 
         options.reverse_stack_order = true;
     }
     let mut svg = Vec::new();
-    from_lines(&mut options, lines.iter().map(String::as_str), &mut svg)
-        .map_err(|error| FlamegraphError::Draw(error.into()))?;
+    from_lines(&mut options, lines.iter().map(String::as_str), &mut svg).map_err(FlamegraphError::Draw)?;
     Ok(svg)
 }
 

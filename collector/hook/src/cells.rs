@@ -94,7 +94,7 @@ pub(crate) unsafe fn visitor(params: &Params, thread: *mut Thread, visited: *mut
     // SAFETY: the cell is new and ours.
     unsafe {
         (*cell).flags = flags::VISITOR;
-                publish(params, thread, cell, visited as u64);
+        publish(params, thread, cell, visited as u64);
         insert(thread, hash, reference(params, cell), LONG_PROBES);
     }
     cell

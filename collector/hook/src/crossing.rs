@@ -34,7 +34,10 @@ impl Slots {
     #[inline(always)]
     pub fn pack(self) -> u64 {
         let enter = if self.enter > ENTER_MAX { ENTER_MAX } else { self.enter };
-        TAG | enter << 33 | (self.census as u64) << 32 | (self.gap as u64 & 127) << 25 | (self.cell.0 as u64 & 0x1ff_ffff)
+        TAG | enter << 33
+            | (self.census as u64) << 32
+            | (self.gap as u64 & 127) << 25
+            | (self.cell.0 as u64 & 0x1ff_ffff)
     }
 
     /// From a word found in the frame; none if it isn't ours: a crossing that was in C before we came
@@ -160,7 +163,14 @@ pub(crate) unsafe fn innermost(thread: *mut Thread) -> *mut InFlight {
 /// # Safety
 /// `thread` and `entry` must be the running M's, and `slots` the two dead words in `cgocall`'s frame.
 #[inline(always)]
-pub(crate) unsafe fn returned(params: &Params, thread: *mut Thread, entry: *mut InFlight, at: u64, slots: *mut u64, p_lost: bool) {
+pub(crate) unsafe fn returned(
+    params: &Params,
+    thread: *mut Thread,
+    entry: *mut InFlight,
+    at: u64,
+    slots: *mut u64,
+    p_lost: bool,
+) {
     // SAFETY: the caller's promise; the entry names a finished cell of this M.
     unsafe {
         let cell = (*entry).cell as *mut Cell;

@@ -286,4 +286,4 @@ pub const ARENA_OFFSET: u64 = THREADS_OFFSET + (THREADS * THREAD_STRIDE) as u64;
 const _: () = assert!(size_of::<Thread>() <= THREAD_STRIDE);
 const _: () = assert!(size_of::<InFlight>() == 64);
 const _: () = assert!(size_of::<Frame>() == 16);
-const _: () = assert!(size_of::<Cell>() % 64 == 0);
+const _: () = assert!(size_of::<Cell>().is_multiple_of(64));

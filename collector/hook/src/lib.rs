@@ -26,10 +26,10 @@ mod threads;
 
 pub use crossing::Slots;
 
-#[cfg(blob)]
-mod thunks;
 #[cfg(test)]
 mod tests;
+#[cfg(blob)]
+mod thunks;
 
 /// The processor's time stamp counter.
 #[cfg(not(miri))]

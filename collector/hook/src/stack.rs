@@ -39,7 +39,7 @@ impl Stack {
     /// from C, it holds anything.
     #[inline(always)]
     fn holds(self, next: u64) -> bool {
-        next > self.frame && next <= self.top - 16 && next % 8 == 0
+        next > self.frame && next <= self.top - 16 && next.is_multiple_of(8)
     }
 
     /// Writes the stack's frames, innermost first; returns how many, and whether it goes on.

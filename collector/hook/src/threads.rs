@@ -2,7 +2,9 @@
 
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
 
-use crate::layout::{Cell, CellRef, Header, IN_FLIGHT, InFlight, MEMO, OVERFLOW, THREAD_PROBES, THREAD_STRIDE, THREADS, Thread};
+use crate::layout::{
+    Cell, CellRef, Header, IN_FLIGHT, InFlight, MEMO, OVERFLOW, THREAD_PROBES, THREAD_STRIDE, THREADS, Thread,
+};
 use crate::params::Params;
 
 /// Offset of `g.m` in every Go version measured (1.19 to 1.27).

@@ -36,7 +36,13 @@ unsafe extern "sysv64" fn cgoprof_timed(thread: *mut Thread, cell: *mut Cell) {
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "sysv64" fn cgoprof_returned(thread: *mut Thread, entry: *mut InFlight, at: u64, slots: *mut u64, p_lost: bool) {
+unsafe extern "sysv64" fn cgoprof_returned(
+    thread: *mut Thread,
+    entry: *mut InFlight,
+    at: u64,
+    slots: *mut u64,
+    p_lost: bool,
+) {
     // SAFETY: the C thunk passes what it was entered with.
     unsafe { crossing::returned(params(), thread, entry, at, slots, p_lost) }
 }

@@ -122,7 +122,7 @@ fn map_code(stopped: &mut Stopped, target: &Target<'_>, bias: u64) -> Result<Avm
 fn map_tables(stopped: &mut Stopped, bias: u64) -> Result<Tables, InjectError> {
     // A name for the mapping, written where the program's stack is not in use.
     let registers = nix::sys::ptrace::getregs(stopped.pid()).map_err(RemoteError::from)?;
-    let name = Avma(registers.rsp - 256 & !15);
+    let name = Avma((registers.rsp - 256) & !15);
     stopped.write(name, b"cgoprof\0")?;
     let fd =
         stopped.call("memfd_create", libc::SYS_memfd_create, [name.0, u64::from(libc::MFD_CLOEXEC), 0, 0, 0, 0])?;

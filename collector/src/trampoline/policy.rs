@@ -104,9 +104,7 @@ fn moments(phase: &Phase, weight: f64) -> (f64, f64) {
 
 /// Expected gap x (gap - 1) for each crossing, the gap being uniform from 1 to 2 x interval - 1.
 fn unseen_per_crossing(interval: u32) -> f64 {
-    let k = f64::from(interval);
-    let mean_square = (2.0 * k - 1.0) * (4.0 * k - 1.0) / 3.0;
-    (mean_square - k) / k
+    4.0 / 3.0 * (f64::from(interval) - 1.0)
 }
 
 #[cfg(test)]

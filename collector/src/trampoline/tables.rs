@@ -247,11 +247,11 @@ impl Tables {
                 at = unsafe { (*cell).next };
             }
             // SAFETY: as above; a spare cell that counts is a cell like any other.
-            let spare = unsafe { &raw mut (*thread).spare };
-            // SAFETY: as above.
-            if unsafe { (*thread).owner.load(Relaxed) != 0 || (*thread).cell_count > 0 }
-                && unsafe { (*spare).calls } > 0
-            {
+            let (spare, used) = unsafe {
+                let used = (*thread).owner.load(Relaxed) != 0 || (*thread).cell_count > 0;
+                (&raw mut (*thread).spare, used && (*thread).spare.calls > 0)
+            };
+            if used {
                 visit(CellRef(((spare as u64 - self.base.as_ptr() as u64) / 64) as u32), spare);
             }
         }

@@ -51,7 +51,7 @@ fn header(profile: &Profile) -> String {
     let (crossings, direct) = analysis::totals(profile);
     let run = recording.duration_ns as f64;
     let mut text = String::new();
-    let program = [&[target.path.clone()], target.args.as_slice()].concat().join(" ");
+    let program = [std::slice::from_ref(&target.path), target.args.as_slice()].concat().join(" ");
     let _ = writeln!(text, "{}  (pid {}, {})", printable(&program), target.pid, printable(&target.go_version));
     let _ = write!(text, "{} crossings in {}", count(crossings.calls), time(run));
     if crossings.timed > 0 {

@@ -1,0 +1,414 @@
+//! The hooks' logic on made-up goroutines: what is counted where, and that nothing is lost.
+
+use core::sync::atomic::Ordering::Relaxed;
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::collections::BTreeMap;
+use std::vec::Vec;
+
+use proptest::prelude::*;
+
+use crate::crossing::{self, Slots};
+use crate::layout::{ARENA_OFFSET, CHUNK, Cell, CellRef, Frame, Header, InFlight, flags};
+use crate::params::Params;
+use crate::{callback, cells, direct, threads};
+
+const M_ID: u64 = 8;
+const M_LOCKED_EXT: u64 = 16;
+const M_PROCID: u64 = 24;
+/// Words of a made-up stack.
+const STACK: usize = 4096;
+
+/// Tables of their own.
+struct World {
+    allocated: *mut u8,
+    layout: Layout,
+    memory: *mut u8,
+    params: Params,
+}
+
+impl World {
+    fn new(chunks: u64, reserved_chunks: u64) -> World {
+        let size = ARENA_OFFSET + chunks * CHUNK;
+        // Aligned by hand: only memory of small alignment comes zeroed without being touched.
+        let layout = Layout::from_size_align(size as usize + 4096, 16).unwrap();
+        // SAFETY: the size is not zero.
+        let allocated = unsafe { alloc_zeroed(layout) };
+        let memory = allocated.wrapping_add(allocated.align_offset(4096));
+        let tables = memory as u64;
+        let params = Params {
+            tables,
+            threads: tables + crate::layout::THREADS_OFFSET,
+            m_id: M_ID,
+            m_locked_ext: M_LOCKED_EXT,
+            m_procid: M_PROCID,
+            spilled_fn: 16,
+            spilled_arg: 24,
+            stack_arena_end: size - reserved_chunks * CHUNK,
+            arena_end: size,
+            max_frames: 64,
+            first_interval: 1,
+            own_end: u64::MAX,
+            ..Params::default()
+        };
+        // SAFETY: the memory begins with a header.
+        unsafe { (*memory.cast::<Header>()).arena_next.store(ARENA_OFFSET, Relaxed) };
+        World { allocated, layout, memory, params }
+    }
+
+    fn cells(&self, id: u64) -> Vec<&Cell> {
+        let m = Machine::new(id, false);
+        let mut found = Vec::new();
+        // SAFETY: the thread and its cells lie in the world's memory.
+        unsafe {
+            let thread = threads::find(&self.params, m.address());
+            let mut at = CellRef((*thread).cells.load(Relaxed));
+            while at != CellRef::NONE {
+                let cell = &*cells::at_ref(&self.params, at);
+                found.push(cell);
+                at = cell.next;
+            }
+            if (*thread).spare.calls > 0 {
+                found.push(&(*thread).spare);
+            }
+        }
+        found
+    }
+
+    fn calls(&self, id: u64) -> u64 {
+        self.cells(id).iter().map(|cell| cell.calls).sum()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        // SAFETY: allocated with this layout.
+        unsafe { dealloc(self.allocated, self.layout) };
+    }
+}
+
+/// A made-up M.
+struct Machine([u64; 8]);
+
+impl Machine {
+    fn new(id: u64, locked: bool) -> Machine {
+        let mut words = [0; 8];
+        words[M_ID as usize / 8] = id;
+        words[M_LOCKED_EXT as usize / 8] = locked.into();
+        words[M_PROCID as usize / 8] = 1000 + id;
+        Machine(words)
+    }
+
+    fn address(&self) -> u64 {
+        self.0.as_ptr() as u64
+    }
+}
+
+/// A made-up goroutine: its g, and a stack of frames of two words each plus locals.
+struct Goroutine {
+    g: [u64; 8],
+    stack: Vec<u64>,
+    frame: usize,
+}
+
+impl Goroutine {
+    /// A goroutine in C function `function`, called through these return addresses, innermost first.
+    fn new(m: &Machine, function: u64, pcs: &[u64]) -> Goroutine {
+        let mut stack = std::vec![0xdead_beef; STACK];
+        let frames: Vec<usize> = (0..pcs.len()).map(|index| STACK - 16 - 8 * (pcs.len() - index)).collect();
+        for (index, &at) in frames.iter().enumerate() {
+            stack[at + 1] = pcs[index];
+        }
+        let base = stack.as_ptr() as u64;
+        for (index, &at) in frames.iter().enumerate() {
+            stack[at] = frames.get(index + 1).map_or(0, |&next| base + next as u64 * 8);
+        }
+        stack[frames[0] + 2] = function;
+        let g = [base, base + (STACK * 8) as u64, 0, 0, 0, 0, m.address(), 0];
+        Goroutine { g, stack, frame: frames[0] }
+    }
+
+    fn frame(&self) -> u64 {
+        self.stack.as_ptr() as u64 + self.frame as u64 * 8
+    }
+
+    /// Enters C; the crossing is in flight afterwards.
+    fn enter(&self, world: &World) -> *mut InFlight {
+        // SAFETY: the made-up goroutine has all that the hook reads.
+        unsafe {
+            let thread = crossing::entered(&world.params, self.g(), self.frame());
+            assert!(!thread.is_null());
+            let entry = (*thread).top as *mut InFlight;
+            (*thread).top += size_of::<InFlight>() as u64;
+            (*entry).called = crate::now();
+            entry
+        }
+    }
+
+    /// Returns from C and to Go, on another M if given.
+    fn leave(&self, world: &World, entry: *mut InFlight, on: Option<&Machine>) {
+        let mut slots = [0u64; 2];
+        // SAFETY: as above.
+        unsafe {
+            let thread = threads::find(&world.params, self.g[6]);
+            (*thread).top = entry as u64;
+            crossing::returned(&world.params, thread, entry, crate::now(), slots.as_mut_ptr(), false);
+            if slots[1] != 0 {
+                let mut g = self.g;
+                g[6] = on.map_or(g[6], Machine::address);
+                crossing::exited(&world.params, g.as_ptr() as u64, slots[0], slots[1], crate::now());
+            }
+        }
+    }
+
+    fn cross(&self, world: &World) {
+        let entry = self.enter(world);
+        self.leave(world, entry, None);
+    }
+
+    fn g(&self) -> u64 {
+        self.g.as_ptr() as u64
+    }
+}
+
+#[test]
+fn each_stack_has_its_cell_and_keeps_its_frames() {
+    let world = World::new(64, 8);
+    let m = Machine::new(1, false);
+    let stacks: [&[u64]; 5] = [&[1, 2, 3], &[1, 2, 4], &[1, 5, 3], &[1, 2, 3, 3], &[9, 2, 3]];
+    for (round, pcs) in (0..3).flat_map(|round| stacks.iter().map(move |pcs| (round, pcs))) {
+        Goroutine::new(&m, 0x1000, pcs).cross(&world);
+        assert!(round < 3);
+    }
+    let cells = world.cells(1);
+    assert_eq!(cells.len(), stacks.len());
+    for cell in cells {
+        assert_eq!(cell.calls, 3);
+        // SAFETY: the frames follow their cell.
+        let frames =
+            unsafe { std::slice::from_raw_parts((&raw const *cell).add(1).cast::<Frame>(), cell.frames.into()) };
+        let pcs: Vec<u64> = frames.iter().map(|frame| frame.pc).collect();
+        assert!(stacks.contains(&pcs.as_slice()), "{pcs:?}");
+    }
+}
+
+#[test]
+fn function_and_lock_tell_cells_apart() {
+    let world = World::new(64, 8);
+    for (function, locked) in [(0x1000, false), (0x2000, false), (0x1000, true), (0x1000, false)] {
+        let m = Machine::new(7, locked);
+        Goroutine::new(&m, function, &[1, 2, 3]).cross(&world);
+    }
+    let mut found: Vec<_> = world.cells(7).iter().map(|cell| (cell.function, cell.flags, cell.calls)).collect();
+    found.sort();
+    assert_eq!(found, [(0x1000, 0, 2), (0x1000, flags::LOCKED, 1), (0x2000, 0, 1)]);
+}
+
+#[test]
+fn a_crossing_in_a_callback_belongs_to_the_one_around_it() {
+    let world = World::new(64, 8);
+    let m = Machine::new(3, false);
+    let outer = Goroutine::new(&m, 0x1000, &[1, 2]);
+    let inner = Goroutine::new(&m, 0x2000, &[5, 6]);
+    for _ in 0..4 {
+        let entry = outer.enter(&world);
+        // SAFETY: the goroutine is in a crossing.
+        unsafe { callback::began(&world.params, outer.g()) };
+        inner.cross(&world);
+        // SAFETY: as above.
+        unsafe { callback::ended(&world.params, outer.g()) };
+        outer.leave(&world, entry, None);
+    }
+    inner.cross(&world);
+    let cells = world.cells(3);
+    let of = |function: u64, nested: bool| {
+        let mut all =
+            cells.iter().filter(|cell| cell.function == function && (cell.enclosing != CellRef::NONE) == nested);
+        all.next().map(|cell| (cell.calls, cell.callbacks))
+    };
+    assert_eq!(of(0x1000, false), Some((4, 4)));
+    assert_eq!(of(0x2000, true), Some((4, 0)));
+    assert_eq!(of(0x2000, false), Some((1, 0)));
+    let outer_cell = cells.iter().find(|cell| cell.function == 0x1000).unwrap();
+    assert!(outer_cell.callback.sum > 0 && outer_cell.callback.sum < outer_cell.c.sum);
+}
+
+#[test]
+fn a_panic_leaves_the_crossing_that_called_back() {
+    let world = World::new(64, 8);
+    let m = Machine::new(4, false);
+    let goroutine = Goroutine::new(&m, 0x1000, &[1, 2]);
+    for _ in 0..5 {
+        goroutine.enter(&world);
+        // SAFETY: the goroutine is in a crossing.
+        unsafe {
+            callback::began(&world.params, goroutine.g());
+            callback::unwound(&world.params, goroutine.g());
+        }
+    }
+    goroutine.cross(&world);
+    let cells = world.cells(4);
+    assert_eq!((cells[0].calls, cells[0].abandoned, cells[0].timed), (6, 5, 1));
+    assert_eq!(cells[0].enclosing, CellRef::NONE);
+}
+
+#[test]
+fn an_exit_on_another_thread_is_added_to_a_visitor() {
+    let world = World::new(64, 8);
+    let (home, away) = (Machine::new(1, false), Machine::new(2, false));
+    let goroutine = Goroutine::new(&home, 0x1000, &[1, 2]);
+    for _ in 0..3 {
+        let entry = goroutine.enter(&world);
+        goroutine.leave(&world, entry, Some(&away));
+    }
+    let (origin, visitors) = (world.cells(1), world.cells(2));
+    assert_eq!((origin[0].timed, origin[0].exits), (3, 0));
+    assert_eq!((visitors.len(), visitors[0].flags, visitors[0].exits), (1, flags::VISITOR, 3));
+    assert_eq!(visitors[0].home, &raw const *origin[0] as u64);
+}
+
+#[test]
+fn a_direct_crossing_leaves_one_about_to_call_c_alone() {
+    let world = World::new(64, 8);
+    let m = Machine::new(1, false);
+    let goroutine = Goroutine::new(&m, 0x1000, &[1, 2]);
+    let frame = goroutine.frame();
+    // SAFETY: the made-up goroutine has all that the hooks read; its stack stands for the system stack too.
+    unsafe {
+        let params = Params { to_return: 8, ..world.params };
+        let thread = crossing::entered(&params, goroutine.g(), frame);
+        let entry = (*thread).top as *mut InFlight;
+        let direct = direct::entered(&params, goroutine.g(), 0x2000, frame, frame);
+        direct::returned(&params, goroutine.g(), direct, crate::now());
+        assert_eq!((*thread).top, entry as u64);
+        assert_eq!((*((*entry).cell as *const Cell)).function, 0x1000);
+        let unknown = direct::entered(&params, 0, 0x2000, frame, frame);
+        assert!(unknown.is_null());
+    }
+    let mut found: Vec<_> = world.cells(1).iter().map(|cell| (cell.function, cell.flags, cell.calls)).collect();
+    found.sort();
+    assert_eq!(found, [(0x1000, 0, 1), (0x2000, flags::DIRECT, 1)]);
+    // SAFETY: the world begins with a header.
+    let header = unsafe { &*world.memory.cast::<Header>() };
+    assert_eq!(header.unattributed_direct.load(Relaxed), 1);
+}
+
+#[test]
+fn a_full_arena_folds_and_counts_on() {
+    let world = World::new(4, 2);
+    let m = Machine::new(1, false);
+    let calls = 3000;
+    for index in 0..calls {
+        Goroutine::new(&m, 0x1000 + index % 2 * 16, &[1, 2, 100 + index]).cross(&world);
+    }
+    assert_eq!(world.calls(1), calls);
+    let cells = world.cells(1);
+    let folded: Vec<_> =
+        cells.iter().filter(|cell| cell.flags & flags::FOLDED != 0).map(|cell| cell.function).collect();
+    assert_eq!(folded.len(), 2, "one stackless cell for each C function");
+    let in_folded: u64 = cells.iter().filter(|cell| cell.frames == 0).map(|cell| cell.calls).sum();
+    // SAFETY: the thread lies in the world's memory.
+    assert_eq!(unsafe { (*threads::find(&world.params, m.address())).folded }, in_folded);
+}
+
+#[test]
+fn an_exhausted_arena_still_counts() {
+    let world = World::new(0, 0);
+    let m = Machine::new(1, false);
+    for index in 0..10 {
+        Goroutine::new(&m, 0x1000, &[1, 2, index]).cross(&world);
+    }
+    assert_eq!(world.calls(1), 10);
+}
+
+#[test]
+fn threads_beyond_the_table_are_counted_by_function() {
+    let world = World::new(64, 8);
+    let beyond = 100;
+    for id in 0..crate::layout::THREADS as u64 + beyond {
+        let m = Machine::new(id, false);
+        let goroutine = Goroutine::new(&m, 0x1000, &[1, 2]);
+        // SAFETY: the made-up goroutine has all that the hook reads.
+        unsafe { crossing::entered(&world.params, goroutine.g(), goroutine.frame()) };
+    }
+    // SAFETY: the world begins with a header.
+    let header = unsafe { &*world.memory.cast::<Header>() };
+    let counted: u64 = header.overflow.iter().map(|entry| entry.calls.load(Relaxed)).sum();
+    assert_eq!(counted, beyond);
+}
+
+#[test]
+fn a_released_slot_goes_to_a_new_thread_with_its_cells() {
+    let world = World::new(64, 8);
+    Goroutine::new(&Machine::new(1, false), 0x1000, &[1, 2]).cross(&world);
+    // SAFETY: the thread lies in the world's memory.
+    unsafe { (*threads::find(&world.params, Machine::new(1, false).address())).owner.store(0, Relaxed) };
+    let later = Machine::new(1 + crate::layout::THREADS as u64, false);
+    Goroutine::new(&later, 0x1000, &[1, 2]).cross(&world);
+    let cells = world.cells(1 + crate::layout::THREADS as u64);
+    assert_eq!((cells.len(), cells[0].calls), (1, 2));
+}
+
+#[test]
+fn intervals_time_a_share_of_the_crossings_that_stands_for_all() {
+    let world = World::new(64, 8);
+    let m = Machine::new(1, false);
+    let goroutine = Goroutine::new(&m, 0x1000, &[1, 2]);
+    goroutine.cross(&world);
+    let calls = 20_000u32;
+    for interval in [1u32, 8, 64] {
+        let before = {
+            let cell = world.cells(1)[0];
+            cell.interval.store(interval, Relaxed);
+            (cell.timed, cell.weight)
+        };
+        for _ in 0..calls {
+            goroutine.cross(&world);
+        }
+        let cell = world.cells(1)[0];
+        let (timed, weight) = (cell.timed - before.0, cell.weight - before.1);
+        let expected = f64::from(calls) / f64::from(interval);
+        assert!((timed as f64 - expected).abs() <= expected * 0.15 + 1.0, "{interval}: {timed} timed");
+        assert!(weight.abs_diff(calls.into()) <= 2 * u64::from(interval), "{interval}: they stand for {weight}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn slots_survive_packing(cell in 1u32..1 << 25, gap in 0u32..128, census: bool, enter in 0u64..1 << 23) {
+        let slots = Slots { cell: CellRef(cell), gap, census, enter };
+        prop_assert_eq!(Slots::unpack(slots.pack()), Some(slots));
+    }
+
+    #[test]
+    fn an_enter_phase_too_long_for_its_bits_is_the_longest(enter in 1u64 << 23..) {
+        let slots = Slots { cell: CellRef(1), gap: 1, census: false, enter };
+        prop_assert_eq!(Slots::unpack(slots.pack()).map(|slots| slots.enter), Some((1 << 23) - 1));
+    }
+
+    #[test]
+    fn what_go_leaves_in_its_frames_is_not_taken_for_ours(word in 0u64..1 << 56) {
+        prop_assert_eq!(Slots::unpack(word), None);
+    }
+
+    #[test]
+    fn any_mix_of_stacks_is_counted_exactly(
+        stacks in prop::collection::vec(prop::collection::vec(1u64..6, 1..12), 1..60),
+    ) {
+        let world = World::new(64, 8);
+        let m = Machine::new(1, false);
+        let mut expected: BTreeMap<Vec<u64>, u64> = BTreeMap::new();
+        for pcs in &stacks {
+            Goroutine::new(&m, 0x1000, pcs).cross(&world);
+            *expected.entry(pcs.clone()).or_default() += 1;
+        }
+        let mut found = BTreeMap::new();
+        for cell in world.cells(1) {
+            // SAFETY: the frames follow their cell.
+            let frames = unsafe {
+                std::slice::from_raw_parts((&raw const *cell).add(1).cast::<Frame>(), cell.frames.into())
+            };
+            found.insert(frames.iter().map(|frame| frame.pc).collect::<Vec<_>>(), cell.calls);
+        }
+        prop_assert_eq!(found, expected);
+    }
+}

@@ -4,7 +4,7 @@
 #include <pthread.h>
 #include <time.h>
 
-enum { SPIN, SPIN_SHORT, PAUSE, TAIL, CLOCKS };
+enum { SPIN, SPIN_SHORT, PAUSE, TAIL, MIXED, CLOCKS };
 
 static long spent[CLOCKS];
 static volatile int sink;
@@ -47,6 +47,15 @@ void tail(void) {
 	state ^= state >> 7;
 	state ^= state << 17;
 	if (state % 2000 == 0) spin_for(TAIL, 200000);
+}
+
+// Takes 100 ns to 1 us at random.
+void mixed(void) {
+	static __thread unsigned long state = 88172645463325252UL;
+	state ^= state << 13;
+	state ^= state >> 7;
+	state ^= state << 17;
+	spin_for(MIXED, 100 + state % 900);
 }
 
 int fails(int code) {

@@ -8,6 +8,7 @@ void spin(long nanos);
 void spin_short(long nanos);
 void pause_for(long nanos);
 void tail(void);
+void mixed(void);
 int fails(int code);
 void call_back(int depth);
 void call_back_once(void);

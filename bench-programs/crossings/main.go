@@ -23,6 +23,7 @@ var scenarios = map[string]func(t *Truth, n int){
 	"durations": durations,
 	"blocking":  blocking,
 	"tail":      tail,
+	"mixed":     mixed,
 	"nested":    nested,
 	"panics":    panics,
 	"stacks":    stacks,

@@ -16,6 +16,7 @@ const (
 	clockSpinShort
 	clockPause
 	clockTail
+	clockMixed
 )
 
 // durations calls functions that know how long they took.
@@ -65,4 +66,14 @@ func tail(t *Truth, n int) {
 	}
 	t.count("tail", n)
 	t.spent(clockTail, "tail")
+}
+
+// mixed calls a function that takes 100 ns to 1 us.
+func mixed(t *Truth, n int) {
+	n = or(n, 400_000)
+	for i := 0; i < n; i++ {
+		C.mixed()
+	}
+	t.count("mixed", n)
+	t.spent(clockMixed, "mixed")
 }

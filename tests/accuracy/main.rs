@@ -1,0 +1,103 @@
+//! Times against the C side's own clock. One test after another: a busy machine measures itself.
+
+#[path = "../end_to_end/cgoprof.rs"]
+#[allow(dead_code, reason = "the end-to-end tests use the rest")]
+mod cgoprof;
+#[path = "../end_to_end/go.rs"]
+#[allow(dead_code, reason = "the end-to-end tests use the rest")]
+mod go;
+
+use std::sync::Mutex;
+
+use serde_json::Value;
+
+use cgoprof::{Recorded, User, record};
+use go::Build;
+
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+fn crossings(options: &[&str], args: &[&str]) -> Recorded {
+    record(User::Nobody, options, &go::build("crossings", Build::of("1.26.6")), args)
+}
+
+fn function<'a>(recorded: &'a Recorded, name: &str) -> &'a Value {
+    let functions = recorded.report["functions"].as_array().expect("functions");
+    functions.iter().find(|function| function["name"] == name).expect("the function")
+}
+
+/// The C time of a function over its own clock's.
+fn ratio(recorded: &Recorded, name: &str) -> f64 {
+    let found = function(recorded, name)["c_ns"].as_f64().expect("C time");
+    found / recorded.truth["spent_ns"][name].as_f64().expect("its own clock")
+}
+
+#[test]
+fn one_and_a_hundred_microseconds_are_right_within_3_percent() {
+    let _alone = ONE_AT_A_TIME.lock();
+    for timing in ["auto", "every"] {
+        let recorded = crossings(&["--timing", timing], &["durations", "1000"]);
+        // The function's own clock does not see its two readings of it, the call and the return.
+        let own = 2.0 * clock_gettime_nanos();
+        let calls = function(&recorded, "spin_short")["calls"].as_f64().expect("calls");
+        let spent = recorded.truth["spent_ns"]["spin_short"].as_f64().expect("its clock") + calls * own / 2.0;
+        let short = function(&recorded, "spin_short")["c_ns"].as_f64().expect("C time") / spent;
+        assert!((0.97..1.03).contains(&short), "1 us, timing {timing}: {short}");
+        for name in ["spin", "pause_for"] {
+            let found = ratio(&recorded, name);
+            assert!((0.97..1.03).contains(&found), "{name}, timing {timing}: {found}");
+        }
+    }
+}
+
+#[test]
+fn an_empty_function_takes_less_than_5_nanoseconds() {
+    let _alone = ONE_AT_A_TIME.lock();
+    for timing in ["auto", "every"] {
+        let recorded = crossings(&["--timing", timing], &["hot", "3000000"]);
+        let median = function(&recorded, "nop")["c"]["p50_ns"].as_f64().expect("a median");
+        assert!(median < 5.0, "timing {timing}: median {median} ns");
+    }
+}
+
+#[test]
+fn a_heavy_tail_is_right_within_5_percent() {
+    let _alone = ONE_AT_A_TIME.lock();
+    let recorded = crossings(&[], &["tail", "2000000"]);
+    let found = ratio(&recorded, "tail");
+    let share = function(&recorded, "tail")["timed"].as_f64().expect("timed") / 2e6;
+    assert!((0.95..1.05).contains(&found), "{found}, {share} timed");
+}
+
+/// The stated standard error against the real one: how far the estimates of many runs lie from what the
+/// function's own clock says, beside a constant that the clock can't see (its own reading, call and return).
+#[test]
+fn stated_standard_errors_hold() {
+    let _alone = ONE_AT_A_TIME.lock();
+    const RUNS: usize = 50;
+    let runs: Vec<(f64, f64)> = (0..RUNS)
+        .map(|_| {
+            let recorded = crossings(&[], &["mixed", "400000"]);
+            let mixed = function(&recorded, "mixed");
+            let number = |field: &str| mixed[field].as_f64().expect("a number");
+            let spent = recorded.truth["spent_ns"]["mixed"].as_f64().expect("its clock");
+            ((number("c_ns") - spent) / number("calls"), number("c_se_ns") / number("calls"))
+        })
+        .collect();
+    let mut differences: Vec<f64> = runs.iter().map(|&(difference, _)| difference).collect();
+    differences.sort_by(f64::total_cmp);
+    let unseen = differences[RUNS / 2];
+    assert!((0.0..2.0 * clock_gettime_nanos() + 10.0).contains(&unseen), "{unseen} ns beside the function's clock");
+    let errors: Vec<f64> = runs.iter().map(|&(_, error)| error).collect();
+    assert!(errors.iter().filter(|&&error| error > 0.0).count() > RUNS / 2, "sums were estimated: {errors:?}");
+    let within =
+        runs.iter().filter(|&&(difference, error)| (difference - unseen).abs() <= 2.0 * error.max(0.5)).count();
+    assert!(within * 100 >= RUNS * 88, "{within} of {RUNS} runs within two standard errors: {runs:?}");
+}
+
+fn clock_gettime_nanos() -> f64 {
+    let start = std::time::Instant::now();
+    for _ in 0..10_000 {
+        std::hint::black_box(std::time::Instant::now());
+    }
+    start.elapsed().as_nanos() as f64 / 10_000.0
+}

@@ -12,7 +12,9 @@ import "C"
 
 import (
 	"fmt"
+	"io"
 	"os"
+	"runtime/trace"
 	"sort"
 	"strconv"
 )
@@ -56,6 +58,13 @@ func main() {
 		n = parsed
 	}
 	truth := newTruth(os.Args[1])
+	if os.Getenv("BENCH_TRACE") != "" {
+		// Go's own execution tracer, for comparison.
+		if err := trace.Start(io.Discard); err != nil {
+			panic(err)
+		}
+		defer trace.Stop()
+	}
 	scenarios[os.Args[1]](truth, n)
 	truth.print()
 }

@@ -7,4 +7,5 @@ mod go;
 mod launcher;
 mod libraries;
 mod matrix;
+mod symbols;
 mod torture;

@@ -1,0 +1,208 @@
+//! What a recording costs a program: `cargo bench --bench overhead`.
+//!
+//! Every figure is a ratio of runs that alternate, bare and recorded, in this one process tree; the best round
+//! of each run counts, and the median over the runs is printed. Nothing here passes or fails.
+
+#[path = "../tests/end_to_end/cgoprof.rs"]
+#[allow(dead_code, reason = "the end-to-end tests use the rest")]
+mod cgoprof;
+#[path = "../tests/end_to_end/go.rs"]
+#[allow(dead_code, reason = "the end-to-end tests use the rest")]
+mod go;
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::cgoprof::{User, command, profile_path, report};
+use crate::go::Build;
+
+const RUNS: usize = 5;
+
+fn main() {
+    // `cargo test --benches` and the like only want to know that it builds.
+    if !std::env::args().any(|arg| arg == "--bench") {
+        return;
+    }
+    println!("machine: {}, clock read in place: {:.1} ns\n", processor(), clock_read());
+    crossing_table("1.26.6");
+    crossing_table("1.24.11");
+    rivals("1.26.6");
+    start_up();
+    recorder("1.26.6");
+}
+
+/// Nanoseconds of one crossing, by the program's own measurement.
+fn call_nanos(mut command: Command) -> f64 {
+    let output = command.stderr(Stdio::inherit()).output().expect("it runs");
+    let truth: Value = output
+        .stdout
+        .split(|&byte| byte == b'\n')
+        .find_map(|line| serde_json::from_slice(line).ok())
+        .expect("the program's truth");
+    truth["call_ns"].as_f64().expect("call_ns")
+}
+
+fn bare(program: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(args);
+    command
+}
+
+fn recorded(timing: &str, program: &Path, args: &[&str]) -> Command {
+    let mut recorded = command(User::Root);
+    recorded.args(["record", "-q", "--timing", timing, "-o"]).arg(profile_path(User::Root)).arg("--").arg(program);
+    recorded.args(args);
+    recorded
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn crossing_table(release: &'static str) {
+    let program = go::build("crossings", Build::of(release));
+    println!("Go {release}, per crossing of an empty C function, as a share of the bare call:\n");
+    println!("| program | bare | auto | none | every | auto adds | none adds | every adds |");
+    println!("|---|---|---|---|---|---|---|---|");
+    let programs: [(&str, &[&str]); 6] = [
+        ("stack of 4 frames", &["depth", "4"]),
+        ("stack of 16 frames", &["depth", "16"]),
+        ("stack of 32 frames", &["depth", "32"]),
+        ("stack of 60 frames", &["depth", "60"]),
+        ("two threads", &["threads", "20000000"]),
+        ("ten sites, four goroutines", &["sites", "500000"]),
+    ];
+    for (name, args) in programs {
+        let mut nanos: [Vec<f64>; 4] = Default::default();
+        for _ in 0..RUNS {
+            nanos[0].push(call_nanos(bare(&program, args)));
+            for (index, timing) in ["auto", "none", "every"].into_iter().enumerate() {
+                nanos[index + 1].push(call_nanos(recorded(timing, &program, args)));
+            }
+        }
+        let [bare, auto, none, every] = nanos.map(median);
+        let share = |value: f64| format!("{:.2}", (value - bare) / bare);
+        println!(
+            "| {name} | {bare:.1} ns | {auto:.1} ns | {none:.1} ns | {every:.1} ns | {} | {} | {} |",
+            share(auto),
+            share(none),
+            share(every)
+        );
+    }
+    println!();
+}
+
+fn rivals(release: &'static str) {
+    let program = go::build("crossings", Build::of(release));
+    println!("Beside it, Go {release}, stack of 4 frames:\n");
+    println!("| tool | per crossing | as a share of the bare call |");
+    println!("|---|---|---|");
+    let args = ["depth", "4"];
+    let (mut plain, mut traced) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        plain.push(call_nanos(bare(&program, &args)));
+        let mut command = bare(&program, &args);
+        command.env("BENCH_TRACE", "1");
+        traced.push(call_nanos(command));
+    }
+    let (plain, traced) = (median(plain), median(traced));
+    println!("| none | {plain:.1} ns | |");
+    println!("| Go's execution tracer | {traced:.1} ns | {:.2} |", (traced - plain) / plain);
+    if Command::new("bpftrace").arg("--version").output().is_ok() {
+        let shown = program.display();
+        let script = format!(
+            "uprobe:{shown}:runtime.cgocall {{ @start[tid] = nsecs; }} \
+             uprobe:{shown}:runtime.exitsyscall /@start[tid]/ {{ @ns = hist(nsecs - @start[tid]); delete(@start[tid]); }}"
+        );
+        let mut command = Command::new("bpftrace");
+        command.arg("-q").arg("-e").arg(script).arg("-c").arg(format!("{shown} threads 200000"));
+        let nanos = call_nanos(command);
+        println!("| bpftrace, entry and exit with histogram | {nanos:.0} ns | {:.0} |", (nanos - plain) / plain);
+    } else {
+        println!("| bpftrace | not installed | |");
+    }
+    println!();
+}
+
+fn start_up() {
+    println!("Start-up, whole process of one crossing more or less:\n");
+    println!("| program | bare | recorded | difference |");
+    println!("|---|---|---|---|");
+    let small = go::build("crossings", Build::of("1.26.6"));
+    let size = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len()) / (1 << 20);
+    let large = padded(&small);
+    for program in [small, large] {
+        let time = |mut command: Command| {
+            let start = Instant::now();
+            assert!(command.stdout(Stdio::null()).status().expect("it runs").success());
+            start.elapsed().as_secs_f64() * 1e3
+        };
+        let (mut plain, mut with) = (Vec::new(), Vec::new());
+        for _ in 0..9 {
+            plain.push(time(bare(&program, &["hot", "1"])));
+            with.push(time(recorded("auto", &program, &["hot", "1"])));
+        }
+        let (plain, with) = (median(plain), median(with));
+        println!("| {} MB | {plain:.1} ms | {with:.1} ms | {:.1} ms |", size(&program), with - plain);
+    }
+    println!();
+}
+
+/// The program with 100 MB of debug information more.
+fn padded(program: &Path) -> std::path::PathBuf {
+    let padding = go::shared_dir().join("padding");
+    std::fs::write(&padding, vec![0x5a; 100 << 20]).expect("padding");
+    let large = go::shared_dir().join("large");
+    let mut objcopy = Command::new("objcopy");
+    objcopy.arg("--add-section").arg(format!(".debug_padding={}", padding.display())).arg(program).arg(&large);
+    cgoprof::succeeds(&mut objcopy);
+    large
+}
+
+/// CPU time and memory of the recorder beside a busy program.
+fn recorder(release: &'static str) {
+    let program = go::build("crossings", Build::of(release));
+    let profile = profile_path(User::Root);
+    let mut recorder = command(User::Root);
+    recorder.args(["record", "-q", "-o"]).arg(&profile).arg("--").arg(&program).args(["threads", "400000000"]);
+    let mut child = recorder.stdout(Stdio::null()).spawn().expect("it runs");
+    let (start, mut last) = (Instant::now(), (0.0, 0, 0.0));
+    while child.try_wait().expect("a child").is_none() {
+        if let Some((cpu, resident)) = usage(child.id()) {
+            last = (cpu, resident.max(last.1), start.elapsed().as_secs_f64());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let report = report(&profile);
+    let seconds = report["recording"]["duration_ns"].as_f64().unwrap_or(1.0) / 1e9;
+    let rate = report["totals"]["crossings"].as_f64().unwrap_or(0.0) / seconds;
+    println!("Recorder, while the program makes {:.1} million crossings a second:", rate / 1e6);
+    println!("{:.2} % of a core, at most {:.1} MB resident", last.0 / last.2 * 100.0, last.1 as f64 / 1e6);
+}
+
+/// CPU seconds and resident bytes of a process.
+fn usage(pid: u32) -> Option<(f64, u64)> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
+    let ticks: f64 = fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?;
+    let pages: u64 = fields.get(21)?.parse().ok()?;
+    Some((ticks / 100.0, pages * 4096))
+}
+
+fn processor() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = info.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
+    name.unwrap_or("unknown").to_owned()
+}
+
+fn clock_read() -> f64 {
+    let found = cgoprof_collector::trampoline::calibrate().unwrap_or_default();
+    let (start, ticks) = (Instant::now(), cgoprof_collector::trampoline::calibrate::ticks());
+    std::thread::sleep(Duration::from_millis(50));
+    let rate = (cgoprof_collector::trampoline::calibrate::ticks() - ticks) as f64 / start.elapsed().as_nanos() as f64;
+    found.clock_read / rate
+}

@@ -2,7 +2,7 @@
 
 use core::sync::atomic::Ordering::{Relaxed, Release};
 
-use crate::layout::{CHUNK, Cell, CellRef, FRAME_BLOCK, Frame, INDEX, IndexEntry, Thread, flags, memo_slot};
+use crate::layout::{Block, CHUNK, Cell, CellRef, FRAME_BLOCK, Frame, INDEX, IndexEntry, Thread, flags, memo_slot};
 use crate::params::Params;
 use crate::stack::Stack;
 use crate::threads::{header, spare};
@@ -115,7 +115,7 @@ unsafe fn matches(cell: *const Cell, key: &Key) -> bool {
             && (*cell).flags & !flags::TRUNCATED == key.flags
             && (*cell).enclosing == key.enclosing
             && (*cell).leaf == key.leaf
-            && key.stack.equals(cell.add(1).cast(), (*cell).frames as usize)
+            && key.stack.equals(frames_of(cell), (*cell).frames as usize)
     }
 }
 
@@ -163,18 +163,16 @@ unsafe fn find_by_whole_stack(params: &Params, thread: *mut Thread, key: &Key, s
     // SAFETY: thread is ours.
     unsafe {
         if (*thread).index_used < INDEX_LIMIT {
-            let padded = count.next_multiple_of(FRAME_BLOCK);
-            let cell = allocate(params, thread, padded, params.stack_arena_end);
+            let blocks = count.div_ceil(FRAME_BLOCK);
+            let size = blocks * size_of::<Block>() + count * size_of::<Frame>();
+            let cell = allocate(params, thread, size, params.stack_arena_end);
             if !cell.is_null() {
                 fill(params, cell, key);
                 (*cell).stack_depth = key.stack.depth();
                 (*cell).frames = count as u16;
-                (*cell).blocks = (padded / FRAME_BLOCK) as u16;
+                (*cell).blocks = blocks as u16;
                 (*cell).flags |= if goes_on { flags::TRUNCATED } else { 0 };
-                let frames = cell.add(1).cast::<Frame>();
-                for index in 0..padded {
-                    *frames.add(index) = *walk.add(if index < count { index } else { count - 1 });
-                }
+                write_frames(cell, walk, count);
                 publish(params, thread, cell, thread as u64);
                 insert(thread, short, reference(params, cell), SHORT_PROBES);
                 insert(thread, hash, reference(params, cell), LONG_PROBES);
@@ -210,6 +208,30 @@ unsafe fn folded(params: &Params, thread: *mut Thread, key: &Key) -> *mut Cell {
     }
 }
 
+/// Where a cell's frames are.
+#[inline(always)]
+unsafe fn frames_of(cell: *const Cell) -> *mut Frame {
+    // SAFETY: the caller has a finished cell, or one with its count of blocks set.
+    unsafe { cell.add(1).cast::<Block>().add((*cell).blocks as usize).cast_mut().cast() }
+}
+
+/// Writes a walked stack behind its cell, in both forms.
+unsafe fn write_frames(cell: *mut Cell, walk: *const Frame, count: usize) {
+    // SAFETY: the cell is new and was allocated with room for both forms.
+    unsafe {
+        let (blocks, frames) = (cell.add(1).cast::<Block>(), frames_of(cell));
+        for index in 0..(*cell).blocks as usize * FRAME_BLOCK {
+            let frame = *walk.add(if index < count { index } else { count - 1 });
+            let block = blocks.add(index / FRAME_BLOCK);
+            (&raw mut (*block).offsets).cast::<u32>().add(index % FRAME_BLOCK).write(frame.offset as u32 + 8);
+            (&raw mut (*block).pcs).cast::<u32>().add(index % FRAME_BLOCK).write(frame.pc as u32);
+            if index < count {
+                frames.add(index).write(frame);
+            }
+        }
+    }
+}
+
 unsafe fn fill(params: &Params, cell: *mut Cell, key: &Key) {
     // SAFETY: the cell is new and not yet published; the header is mapped.
     unsafe {
@@ -226,9 +248,9 @@ unsafe fn fill(params: &Params, cell: *mut Cell, key: &Key) {
     }
 }
 
-/// Room for a cell and its frames, zeroed; null when the arena is used up to `limit`.
-unsafe fn allocate(params: &Params, thread: *mut Thread, frames: usize, limit: u64) -> *mut Cell {
-    let size = (size_of::<Cell>() + frames * size_of::<Frame>()).next_multiple_of(64) as u64;
+/// Room for a cell and so many bytes behind it, zeroed; null when the arena is used up to `limit`.
+unsafe fn allocate(params: &Params, thread: *mut Thread, behind: usize, limit: u64) -> *mut Cell {
+    let size = (size_of::<Cell>() + behind).next_multiple_of(64) as u64;
     // SAFETY: thread is ours and the header is mapped.
     unsafe {
         if (*thread).chunk_next + size > (*thread).chunk_end {

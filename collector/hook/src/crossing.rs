@@ -174,9 +174,7 @@ pub(crate) unsafe fn returned(
     // SAFETY: the caller's promise; the entry names a finished cell of this M.
     unsafe {
         let cell = (*entry).cell as *mut Cell;
-        let coarse = &header(params).coarse;
-        let sequence = coarse.sequence.load(Relaxed);
-        let long = sequence - (*entry).coarse >= 2;
+        let long = (*thread).coarse.load(Relaxed) - (*entry).coarse >= 2;
         let timed = (*entry).entered != 0;
         let gap = (*entry).gap as u64;
         let c = if timed {
@@ -209,7 +207,7 @@ pub(crate) unsafe fn returned(
         }
         // One crossing's exit is in the census exactly when this holds, timed or not.
         let census = long || p_lost;
-        if thread.is_null() || !(timed || census) || params.first_interval == 0 {
+        if (*cell).flags & flags::DIRECT != 0 || !(timed || census) || params.first_interval == 0 {
             slots.add(1).write(0);
             return;
         }

@@ -67,7 +67,7 @@ pub(crate) unsafe fn entered(params: &Params, g: u64, function: u64, saved: u64,
         let entry = ((*thread).top as *mut InFlight).sub(1);
         (*entry).cell = cell as u64;
         (*entry).gap = gap;
-        (*entry).coarse = header(params).coarse.sequence.load(Relaxed);
+        (*entry).coarse = (*thread).coarse.load(Relaxed);
         (*entry).callback_ticks = 0;
         (*entry).entered = if gap == 0 { 0 } else { now() };
         (*entry).called = (*entry).entered;
@@ -83,10 +83,11 @@ pub(crate) unsafe fn returned(params: &Params, g: u64, entry: *mut InFlight, at:
     // SAFETY: g had a thread when the crossing began, and both are this M's still.
     unsafe {
         let thread = threads::find(params, word(g, G_M as u64));
-        let mut slots = [0u64; 2];
-        crate::crossing::returned(params, core::ptr::null_mut(), entry, at, slots.as_mut_ptr(), false);
-        if !thread.is_null() {
-            (*thread).top = entry.sub(1) as u64;
+        if thread.is_null() {
+            return;
         }
+        let mut slots = [0u64; 2];
+        crate::crossing::returned(params, thread, entry, at, slots.as_mut_ptr(), false);
+        (*thread).top = entry.sub(1) as u64;
     }
 }

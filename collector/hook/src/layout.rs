@@ -7,7 +7,6 @@
 //! Every word has one writer. What the target's thread writes, the recorder only reads; the few words the
 //! recorder writes (`coarse`, `interval`, `owner` of a dead thread) are marked. There are no locks.
 
-use core::mem::offset_of;
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
 use crate::histogram::Histogram;
@@ -30,7 +29,7 @@ pub const CHUNK: u64 = 128 << 10;
 pub const TICKS: usize = 1024;
 /// Most frames of a stack.
 pub const MAX_FRAMES: usize = 256;
-/// Frames compared at once: a cell's frames are padded to a multiple of it by repeating the last.
+/// Frames in a [`Block`]: a cell's frames are padded to a multiple of it by repeating the last.
 pub const FRAME_BLOCK: usize = 4;
 /// Cells that an M remembers by site and depth, so that the enter thunk finds them itself.
 pub const MEMO: usize = 256;
@@ -70,7 +69,10 @@ pub struct Header {
     pub unattributed: AtomicU64,
     /// Callbacks that came from a thread with no crossing in flight.
     pub foreign_callbacks: AtomicU64,
-    _pad: u64,
+    /// How many of `used` are set.
+    pub used_count: AtomicU64,
+    /// Indices of the [`Thread`]s that have ever been claimed, plus one, in that order; 0 until it is written.
+    pub used: [AtomicU32; THREADS],
     /// Written by the recorder about every millisecond.
     pub coarse: Coarse,
     /// Counts of the Ms for which no [`Thread`] was free.
@@ -108,6 +110,8 @@ pub struct Thread {
     /// The crossing in whose callback this M runs Go.
     pub enclosing: CellRef,
     _pad: u32,
+    /// The recorder's coarse clock ticks so far, a copy of [`Coarse::sequence`]. Written by the recorder.
+    pub coarse: AtomicU64,
     /// State of the generator of intervals.
     pub random: u64,
     /// Kernel thread id, from `m.procid`.
@@ -185,9 +189,9 @@ pub struct Cell {
     pub enclosing: CellRef,
     /// [`flags`]; those that tell cells apart in the low byte.
     pub flags: u32,
-    /// Frames that follow the cell.
+    /// Frames, which follow the blocks.
     pub frames: u16,
-    /// Blocks of [`FRAME_BLOCK`] frames that follow the cell.
+    /// [`Block`]s, which follow the cell.
     pub blocks: u16,
     /// Return address that is not in the frame pointer chain, or 0.
     pub leaf: u64,
@@ -270,14 +274,22 @@ pub struct Frame {
     pub pc: u64,
 }
 
+/// Four frames as the enter thunk compares them: two loads a frame instead of three.
+#[repr(C, align(16))]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Block {
+    /// Bytes from the innermost frame to each return address.
+    pub offsets: [u32; FRAME_BLOCK],
+    /// Low halves of the return addresses: Go code lies within 4 GiB, so that they tell them apart.
+    pub pcs: [u32; FRAME_BLOCK],
+}
+
 /// Where an M remembers the cell of a site at a depth. The enter thunk computes the same.
 #[inline(always)]
 pub fn memo_slot(site: u64, stack_depth: u32) -> usize {
     (site as u32).wrapping_add(stack_depth).wrapping_mul(0x9e37_79b1) as usize >> 24
 }
 
-/// Where the coarse clock's sequence is.
-pub const COARSE_SEQUENCE: u64 = (offset_of!(Header, coarse) + offset_of!(Coarse, sequence)) as u64;
 /// Start of the array of [`Thread`]s.
 pub const THREADS_OFFSET: u64 = (size_of::<Header>() as u64).next_multiple_of(4096);
 /// Start of the arena.

@@ -18,8 +18,6 @@ pub struct Params {
     pub reentersyscall: u64,
     /// Return address of `call asmcgocall` in `runtime.cgocall`.
     pub after_asmcgocall: u64,
-    /// Address of [`crate::layout::Coarse::sequence`] in the target.
-    pub coarse: u64,
     /// Offset of `m.id`.
     pub m_id: u64,
     /// Offset of `m.lockedExt`.

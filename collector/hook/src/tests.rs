@@ -8,7 +8,7 @@ use std::vec::Vec;
 use proptest::prelude::*;
 
 use crate::crossing::{self, Slots};
-use crate::layout::{ARENA_OFFSET, CHUNK, Cell, CellRef, Frame, Header, InFlight, flags};
+use crate::layout::{ARENA_OFFSET, Block, CHUNK, Cell, CellRef, Frame, Header, InFlight, flags};
 use crate::params::Params;
 use crate::{callback, cells, direct, threads};
 
@@ -170,6 +170,18 @@ impl Goroutine {
     }
 }
 
+/// The frames of a cell.
+///
+/// # Safety
+/// The cell must lie in a world's memory.
+unsafe fn frames_of(cell: &Cell) -> &[Frame] {
+    // SAFETY: the blocks and then the frames follow their cell.
+    unsafe {
+        let blocks = (&raw const *cell).add(1).cast::<Block>();
+        std::slice::from_raw_parts(blocks.add(cell.blocks.into()).cast::<Frame>(), cell.frames.into())
+    }
+}
+
 #[test]
 fn each_stack_has_its_cell_and_keeps_its_frames() {
     let world = World::new(64, 8);
@@ -184,8 +196,7 @@ fn each_stack_has_its_cell_and_keeps_its_frames() {
     for cell in cells {
         assert_eq!(cell.calls, 3);
         // SAFETY: the frames follow their cell.
-        let frames =
-            unsafe { std::slice::from_raw_parts((&raw const *cell).add(1).cast::<Frame>(), cell.frames.into()) };
+        let frames = unsafe { frames_of(cell) };
         let pcs: Vec<u64> = frames.iter().map(|frame| frame.pc).collect();
         assert!(stacks.contains(&pcs.as_slice()), "{pcs:?}");
     }
@@ -404,9 +415,7 @@ proptest! {
         let mut found = BTreeMap::new();
         for cell in world.cells(1) {
             // SAFETY: the frames follow their cell.
-            let frames = unsafe {
-                std::slice::from_raw_parts((&raw const *cell).add(1).cast::<Frame>(), cell.frames.into())
-            };
+            let frames = unsafe { frames_of(cell) };
             found.insert(frames.iter().map(|frame| frame.pc).collect::<Vec<_>>(), cell.calls);
         }
         prop_assert_eq!(found, expected);

@@ -1,6 +1,7 @@
 //! Finding the [`Thread`] of an M.
 
-use core::sync::atomic::Ordering::{Acquire, Relaxed};
+use core::sync::atomic::AtomicU32;
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::layout::{
     Cell, CellRef, Header, IN_FLIGHT, InFlight, MEMO, OVERFLOW, THREAD_PROBES, THREAD_STRIDE, THREADS, Thread,
@@ -71,7 +72,10 @@ unsafe fn find_or_claim(params: &Params, m: u64, id: u64) -> *mut Thread {
         let won = unsafe { (*thread).owner.compare_exchange(0, id + 1, Acquire, Relaxed).is_ok() };
         if won {
             // SAFETY: the slot is ours now, and m is our M.
-            unsafe { prepare(thread, word(m, params.m_procid), id) };
+            unsafe {
+                prepare(params, thread, word(m, params.m_procid), id);
+                (*thread).coarse.store(header(params).coarse.sequence.load(Relaxed), Relaxed);
+            }
             return thread;
         }
     }
@@ -79,7 +83,7 @@ unsafe fn find_or_claim(params: &Params, m: u64, id: u64) -> *mut Thread {
 }
 
 /// Makes a slot ready for its new M. The cells of the M before stay: they count on.
-unsafe fn prepare(thread: *mut Thread, tid: u64, id: u64) {
+unsafe fn prepare(params: &Params, thread: *mut Thread, tid: u64, id: u64) {
     // SAFETY: the caller owns the slot.
     unsafe {
         (*thread).tid = tid;
@@ -90,6 +94,12 @@ unsafe fn prepare(thread: *mut Thread, tid: u64, id: u64) {
         let spare = &raw mut (*thread).spare;
         if (*spare).home == 0 {
             (*spare).home = thread as u64;
+            let index = (thread as u64 - params.threads) / THREAD_STRIDE as u64;
+            let place = header(params).used_count.fetch_add(1, Relaxed) as usize;
+            if place < THREADS {
+                (*(&raw const (*(params.tables as *const Header)).used).cast::<AtomicU32>().add(place))
+                    .store(index as u32 + 1, Release);
+            }
             (*spare).c_min = u64::MAX;
             (*spare).overhead_min = u64::MAX;
             // No stack has depth 0, so that the spare cell stands for nothing remembered.

@@ -7,7 +7,7 @@ use std::arch::global_asm;
 use std::mem::offset_of;
 use std::num::NonZeroUsize;
 
-use cgoprof_hook::layout::{ARENA_OFFSET, COARSE_SEQUENCE, Cell, CellRef, Header, Phase, THREADS_OFFSET, Thread};
+use cgoprof_hook::layout::{ARENA_OFFSET, Cell, CellRef, Header, Phase, THREADS_OFFSET, Thread};
 use cgoprof_hook::params::Params;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 
@@ -117,7 +117,6 @@ impl Stage {
             exitsyscall: stub_return as *const () as u64,
             reentersyscall: stub_return as *const () as u64,
             after_asmcgocall: AFTER_ASMCGOCALL,
-            coarse: tables + COARSE_SEQUENCE,
             m_id: M_ID,
             m_locked_ext: 648,
             m_procid: 64,

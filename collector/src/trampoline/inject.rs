@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
-use cgoprof_hook::layout::{ARENA_OFFSET, COARSE_SEQUENCE, THREADS_OFFSET};
+use cgoprof_hook::layout::{ARENA_OFFSET, THREADS_OFFSET};
 use cgoprof_hook::params::Params;
 use cgoprof_symbols::{Avma, Svma};
 use nix::unistd::Pid;
@@ -158,7 +158,6 @@ fn params(
         exitsyscall: loaded(plan.exitsyscall),
         reentersyscall: loaded(plan.reentersyscall),
         after_asmcgocall: loaded(plan.after_asmcgocall),
-        coarse: tables.address().0 + COARSE_SEQUENCE,
         m_id: plan.offsets.m_id.into(),
         m_locked_ext: plan.offsets.m_locked_ext.into(),
         m_procid: plan.offsets.m_procid.into(),

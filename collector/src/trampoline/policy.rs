@@ -67,30 +67,50 @@ const ENOUGH: u64 = 2000;
 /// Share of the sum that its standard error may reach.
 const LIMIT: f64 = 0.01;
 
-/// Mean number of crossings between two timed ones. `microsecond` is in ticks.
+/// The crossings of a C function on all threads and from all stacks: its sum is what must be right.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Pool {
+    /// Crossings so far.
+    pub calls: u64,
+    /// Their time in ticks, as far as it is known.
+    pub ticks: f64,
+}
+
+impl Pool {
+    /// Adds a cell.
+    pub fn add(&mut self, shown: &Shown) {
+        self.calls += shown.calls;
+        self.ticks += shown.calls as f64 * mean_and_variance(shown).0;
+    }
+}
+
+/// Mean number of crossings between two timed ones of a cell. `microsecond` is in ticks.
 ///
-/// The longest interval with which the standard error of the sum of all phases stays within the limit, if as
-/// many crossings follow as there have been.
-pub fn interval(shown: &Shown, microsecond: f64) -> u32 {
+/// The longest interval with which the standard error of the function's sum stays within the limit, if as many
+/// crossings follow as there have been; each cell may use its share, by its crossings, of the variance allowed.
+pub fn interval(shown: &Shown, pool: Pool, microsecond: f64) -> u32 {
     if shown.timed < ENOUGH || shown.callbacks > 0 {
         return 1;
     }
-    let weight = shown.weight as f64;
-    let (c_mean, c_variance) = moments(&shown.c, weight);
-    if c_mean > microsecond {
+    if moments(&shown.c, shown.weight as f64).0 > microsecond {
         return 1;
     }
-    let (enter_mean, enter_variance) = moments(&shown.enter, weight);
-    let (exit_mean, exit_variance) = moments(&shown.exit, shown.exits as f64);
-    let mean = enter_mean + c_mean + exit_mean;
-    let variance = enter_variance + c_variance + exit_variance;
+    let (_, variance) = mean_and_variance(shown);
     let calls = shown.calls as f64;
-    let allowed = (LIMIT * 2.0 * calls * mean).powi(2) - variance * shown.skipped as f64;
+    let share = calls / (pool.calls as f64).max(calls);
+    let allowed = (LIMIT * 2.0 * pool.ticks).powi(2) * share - variance * shown.skipped as f64;
     let mut interval = LONGEST;
     while interval > 1 && variance * calls * unseen_per_crossing(interval) > allowed {
         interval /= 2;
     }
     interval
+}
+
+/// Of a whole crossing, all phases together.
+fn mean_and_variance(shown: &Shown) -> (f64, f64) {
+    let weight = shown.weight as f64;
+    let phases = [moments(&shown.enter, weight), moments(&shown.c, weight), moments(&shown.exit, shown.exits as f64)];
+    phases.iter().fold((0.0, 0.0), |sum, phase| (sum.0 + phase.0, sum.1 + phase.1))
 }
 
 /// Mean and variance of one crossing's time.
@@ -130,8 +150,15 @@ mod tests {
         }
     }
 
+    /// The interval of a cell that is all of its function.
+    fn alone(shown: &Shown) -> u32 {
+        let mut pool = Pool::default();
+        pool.add(shown);
+        interval(shown, pool, MICROSECOND)
+    }
+
     fn check(what: &str, shown: Shown, expected: u32) {
-        assert_eq!(interval(&shown, MICROSECOND), expected, "{what}");
+        assert_eq!(alone(&shown), expected, "{what}");
     }
 
     #[test]
@@ -150,18 +177,28 @@ mod tests {
 
     #[test]
     fn the_interval_grows_with_the_evidence() {
-        let intervals: Vec<_> = [10_000, 100_000, 1_000_000, 10_000_000]
-            .map(|calls| interval(&shown(calls, &[100, 300, 100, 900]), MICROSECOND))
-            .into();
+        let intervals: Vec<_> =
+            [10_000, 100_000, 1_000_000, 10_000_000].map(|calls| alone(&shown(calls, &[100, 300, 100, 900]))).into();
         assert!(intervals.is_sorted(), "{intervals:?}");
         assert!(intervals[0] < 64 && intervals[3] == 64, "{intervals:?}");
+    }
+
+    #[test]
+    fn many_cells_of_one_function_share_its_error() {
+        let one = shown(20_000, &[100, 300, 100, 900]);
+        let mut pool = Pool::default();
+        (0..16).for_each(|_| pool.add(&one));
+        assert!(interval(&one, pool, MICROSECOND) > alone(&one));
+        // Sixteen cells at this interval together have the error of one function with all their crossings.
+        let whole = shown(320_000, &[100, 300, 100, 900]);
+        assert_eq!(interval(&one, pool, MICROSECOND), alone(&whole));
     }
 
     #[test]
     fn the_predicted_error_holds_within_the_limit() {
         for calls in [10_000u64, 1_000_000] {
             let shown = shown(calls, &[100, 200, 50, 1200]);
-            let chosen = interval(&shown, MICROSECOND);
+            let chosen = alone(&shown);
             let (mean, variance) = moments(&shown.c, shown.weight as f64);
             let mean = mean + 40.0;
             let error = (variance * calls as f64 * unseen_per_crossing(chosen)).sqrt() / (2.0 * calls as f64 * mean);

@@ -7,17 +7,18 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::num::NonZeroUsize;
 use std::ptr::NonNull;
+use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use cgoprof_hook::histogram::BUCKETS;
 use cgoprof_hook::layout::{
-    ARENA_OFFSET, Cell, CellRef, Frame, Header, IN_FLIGHT, InFlight, MAGIC, MAX_FRAMES, OVERFLOW, Phase, THREAD_STRIDE,
-    THREADS, THREADS_OFFSET, TICKS, Thread, flags,
+    ARENA_OFFSET, Block, Cell, CellRef, Frame, Header, IN_FLIGHT, InFlight, MAGIC, MAX_FRAMES, OVERFLOW, Phase,
+    THREAD_STRIDE, THREADS, THREADS_OFFSET, TICKS, Thread, flags,
 };
 use cgoprof_symbols::Avma;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
-use super::policy::{Shown, interval};
+use super::policy::{Pool, Shown, interval};
 
 /// The shared tables, mapped into our memory.
 pub struct Tables {
@@ -133,6 +134,10 @@ impl Tables {
         let next = coarse.sequence.load(Relaxed) + 1;
         coarse.at[next as usize % TICKS].store(now, Relaxed);
         coarse.sequence.store(next, Release);
+        for index in self.used() {
+            // SAFETY: thread() is within the mapping; the word is the recorder's.
+            unsafe { (*self.thread(index)).coarse.store(next, Release) };
+        }
     }
 
     /// Cells so far whose C function is not in the program's own file.
@@ -142,10 +147,17 @@ impl Tables {
 
     /// Sets every cell's interval. `microsecond` is in ticks.
     pub fn apply_policy(&self, microsecond: f64) {
+        let mut pools: HashMap<u64, Pool> = HashMap::new();
         self.each_cell(|_, cell| {
             // SAFETY: each_cell gives a cell within the mapping; its numbers may be torn, never invalid.
-            let (shown, current) = unsafe { (shown(cell), &(*cell).interval) };
-            let wanted = interval(&shown, microsecond);
+            let (function, shown) = unsafe { ((*cell).function, shown(cell)) };
+            pools.entry(function).or_default().add(&shown);
+        });
+        self.each_cell(|_, cell| {
+            // SAFETY: as above.
+            let (function, shown, current) = unsafe { ((*cell).function, shown(cell), &(*cell).interval) };
+            let pool = pools.get(&function).copied().unwrap_or_default();
+            let wanted = interval(&shown, pool, microsecond);
             if current.load(Relaxed) != wanted {
                 current.store(wanted, Relaxed);
             }
@@ -160,11 +172,10 @@ impl Tables {
 
     /// Frees the tables of threads that have ended, for new ones. Their cells stay and count on.
     pub fn release_ended(&self, alive: impl Fn(u64) -> bool) {
-        let used = (0..THREADS).filter(|&index| self.owner(index) != 0).count();
-        if used < THREADS / 4 {
+        if self.used().filter(|&index| self.owner(index) != 0).count() < THREADS / 4 {
             return;
         }
-        for index in 0..THREADS {
+        for index in self.used() {
             let thread = self.thread(index);
             // SAFETY: thread() is within the mapping; tid is a plain number.
             let (owner, tid) = unsafe { (&(*thread).owner, (&raw const (*thread).tid).read_volatile()) };
@@ -196,7 +207,7 @@ impl Tables {
                 snapshot.cells[index].add_exits(&visitor);
             }
         }
-        for index in 0..THREADS {
+        for index in self.used() {
             self.copy_thread(index, &mut snapshot);
         }
         let header = self.header();
@@ -214,6 +225,14 @@ impl Tables {
     fn header(&self) -> &Header {
         // SAFETY: the mapping begins with a header, whose shared words are atomics.
         unsafe { self.base.cast::<Header>().as_ref() }
+    }
+
+    /// Indices of the threads that have ever been claimed: the others' memory is never touched.
+    fn used(&self) -> impl Iterator<Item = usize> + '_ {
+        let header = self.header();
+        let count = (header.used_count.load(Acquire) as usize).min(THREADS);
+        let index = |entry: &AtomicU32| (entry.load(Acquire) as usize).checked_sub(1).filter(|&index| index < THREADS);
+        header.used[..count].iter().filter_map(index)
     }
 
     fn thread(&self, index: usize) -> *mut Thread {
@@ -236,7 +255,7 @@ impl Tables {
     fn each_cell(&self, mut visit: impl FnMut(CellRef, *mut Cell)) {
         let most = self.size as usize / size_of::<Cell>();
         let mut seen = 0;
-        for index in 0..THREADS {
+        for index in self.used() {
             let thread = self.thread(index);
             // SAFETY: thread() is within the mapping.
             let mut at = CellRef(unsafe { (*thread).cells.load(Acquire) });
@@ -281,7 +300,8 @@ impl Tables {
     }
 
     fn stack(&self, at: CellRef, cell: &Cell) -> Vec<Avma> {
-        let start = at.offset() + size_of::<Cell>() as u64;
+        let blocks = usize::from(cell.blocks) * size_of::<Block>();
+        let start = at.offset() + (size_of::<Cell>() + blocks) as u64;
         let count = usize::from(cell.frames).min(MAX_FRAMES);
         if start + (count * size_of::<Frame>()) as u64 > self.size {
             return Vec::new();

@@ -1,6 +1,8 @@
 //! From the tables' raw numbers to the profile's cells: ticks to nanoseconds, the hooks' share taken off.
 
 use std::collections::HashMap;
+use std::collections::hash_map::{DefaultHasher, Entry};
+use std::hash::{Hash, Hasher as _};
 
 use cgoprof_hook::histogram::{BUCKETS, lower_bound};
 use cgoprof_hook::layout::{CellRef, Phase, flags};
@@ -30,6 +32,7 @@ pub(crate) fn assemble(profile: &mut Profile, snapshot: &Snapshot, symbolizer: &
         let elapsed = clock.end.saturating_sub(entry.called);
         in_flight.entry(entry.cell).or_default().push((elapsed, entry.callback_ticks.min(elapsed)));
     }
+    let mut by_id = HashMap::new();
     for raw in &snapshot.cells {
         if raw.shown.calls == 0 {
             continue;
@@ -37,29 +40,36 @@ pub(crate) fn assemble(profile: &mut Profile, snapshot: &Snapshot, symbolizer: &
         let mut stack = Vec::new();
         let (function, truncated) = push_stack(profile, symbolizer, raw, &by_ref, &mut stack);
         let unfinished = in_flight.get(&raw.at).map_or(&[][..], Vec::as_slice);
-        profile.cells.push(Cell {
-            id: u64::from(raw.at.0),
-            function,
-            via: via(profile, raw, &stack),
-            stack,
-            locked: raw.flags & flags::LOCKED != 0,
-            truncated,
-            stats: clock.stats(raw, unfinished),
-        });
+        let via = via(profile, raw, &stack);
+        let locked = raw.flags & flags::LOCKED != 0;
+        let id = identity(&(function, &stack, via, locked));
+        let stats = clock.stats(raw, unfinished);
+        match by_id.entry(id) {
+            Entry::Occupied(known) => {
+                let cell: &mut Cell = &mut profile.cells[*known.get()];
+                cell.truncated |= truncated;
+                cell.stats.add(&stats);
+            }
+            Entry::Vacant(new) => {
+                new.insert(profile.cells.len());
+                profile.cells.push(Cell { id, function, via, stack, locked, truncated, stats });
+            }
+        }
     }
     for &(address, calls) in &snapshot.overflow {
         let (function, leaf) = symbolizer.c(profile, address, &[]);
         let stack = vec![leaf, symbolizer.border(profile, "runtime.cgocall")];
         let stats = Stats { calls, ..Stats::default() };
-        profile.cells.push(Cell {
-            id: address.0 | 1 << 63,
-            function,
-            stack,
-            truncated: true,
-            stats,
-            ..Cell::default()
-        });
+        profile.cells.push(Cell { id: identity(&address), function, stack, truncated: true, stats, ..Cell::default() });
     }
+}
+
+/// A number that is the same for the same cell in every member of a file: each M has its own cells, the profile
+/// has one for all of them.
+fn identity(key: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Appends a cell's stack, C function first, and that of the crossing around it.

@@ -78,13 +78,32 @@ fn a_recording_killed_on_the_way_leaves_a_valid_profile() {
         .arg(&profile)
         .arg("--")
         .arg(&program)
-        .args(["torture", "7"])
+        .args(["torture", "30"])
         .stdout(std::process::Stdio::piped())
         .spawn()
         .expect("cgoprof runs");
-    std::thread::sleep(std::time::Duration::from_millis(5500));
+    let members = || {
+        let file = std::fs::read(&profile).unwrap_or_default();
+        let mut rest = file.as_slice();
+        let mut members = 0;
+        while !rest.is_empty() {
+            let mut member = flate2::bufread::GzDecoder::new(rest);
+            if member.read_to_end(&mut Vec::new()).is_err() {
+                break;
+            }
+            members += 1;
+            rest = member.into_inner();
+        }
+        members
+    };
+    while members() < 2 {
+        assert!(recorder.try_wait().expect("a child").is_none(), "the program ended before two members were written");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
     recorder.kill().expect("kill -9");
     recorder.wait().expect("it ends");
+    let pid = report(&profile)["target"]["pid"].as_i64().expect("pid") as i32;
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGKILL).expect("the program lives on");
 
     let whole = report(&profile);
     assert!(whole["totals"]["crossings"].as_u64() > Some(1000), "{}", whole["totals"]);

@@ -172,7 +172,7 @@ impl Tables {
 
     /// Frees the tables of threads that have ended, for new ones. Their cells stay and count on.
     pub fn release_ended(&self, alive: impl Fn(u64) -> bool) {
-        if self.used().filter(|&index| self.owner(index) != 0).count() < THREADS / 4 {
+        if self.used().filter(|&index| self.owner(index) != 0).count() < THREADS / 16 {
             return;
         }
         for index in self.used() {

@@ -210,7 +210,8 @@ struct Session<'a, 'data> {
     ticker: Ticker,
     symbolizer: Symbolizer<'a, 'data>,
     profile: Profile,
-    calibration: Calibration,
+    /// None if the hooks could not be measured: then nothing is taken off.
+    calibration: Option<Calibration>,
     started: Instant,
     started_ticks: u64,
     output: Option<Output>,
@@ -231,7 +232,7 @@ impl<'a, 'data> Session<'a, 'data> {
         let tables = Arc::new(tables);
         let bias = tables.bias();
         let ticker = Ticker::start(Arc::clone(&tables), pid);
-        let calibration = calibrate().unwrap_or_default();
+        let calibration = calibrate();
         let profile = Profile {
             target: target_facts(options, program, target, pid),
             recording: Recording {
@@ -317,23 +318,27 @@ impl<'a, 'data> Session<'a, 'data> {
         for mappings in self.ticker.take_mappings() {
             self.symbolizer.set_mappings(&mappings);
         }
-        let clock = Clock { ticks_per_ns: self.ticks_per_ns(), calibration: self.calibration, end };
+        let calibration = self.calibration.unwrap_or_default();
+        let clock = Clock { ticks_per_ns: self.ticks_per_ns(), calibration, end };
         let recording = &mut self.profile.recording;
         recording.duration_ns = self.started.elapsed().as_nanos() as u64;
         let per_crossing = match self.options.timing {
-            Timing::Every => self.calibration.timed_crossing,
+            Timing::Every => calibration.timed_crossing,
             Timing::Auto | Timing::None => {
                 let calls: u64 = snapshot.cells.iter().map(|cell| cell.shown.calls).sum();
                 let timed: u64 = snapshot.cells.iter().map(|cell| cell.shown.timed).sum();
                 let share = timed as f64 / calls.max(1) as f64;
-                self.calibration.untimed_crossing * (1.0 - share) + self.calibration.timed_crossing * share
+                calibration.untimed_crossing * (1.0 - share) + calibration.timed_crossing * share
             }
         };
         recording.hook_ns_per_crossing = per_crossing / clock.ticks_per_ns;
-        recording.clock_read_ns = self.calibration.clock_read / clock.ticks_per_ns;
+        recording.clock_read_ns = calibration.clock_read / clock.ticks_per_ns;
         recording.folded_stacks = snapshot.folded;
         recording.foreign_callbacks = snapshot.foreign_callbacks;
         recording.notes = notes(&snapshot, self.options);
+        if self.calibration.is_none() {
+            recording.notes.push("the hooks' own time could not be measured: it is in the times".into());
+        }
         assemble(&mut self.profile, &snapshot, &mut self.symbolizer, clock);
         snapshot.cells.len()
     }

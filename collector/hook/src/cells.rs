@@ -16,6 +16,8 @@ pub(crate) struct Key {
     pub(crate) leaf: u64,
     pub(crate) enclosing: CellRef,
     pub(crate) flags: u32,
+    /// `m.lockedExt`.
+    pub(crate) locks: u32,
 }
 
 /// Index entries looked at for the short hash (site and depth).
@@ -239,6 +241,7 @@ unsafe fn fill(params: &Params, cell: *mut Cell, key: &Key) {
         (*cell).enclosing = key.enclosing;
         (*cell).flags = key.flags;
         (*cell).leaf = key.leaf;
+        (*cell).locks = key.locks;
         (*cell).countdown = params.first_interval as u32;
         (*cell).gap = params.first_interval as u32;
         (*cell).interval.store(params.first_interval as u32, Relaxed);

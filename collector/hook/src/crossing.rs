@@ -76,13 +76,14 @@ pub(crate) unsafe fn entered(params: &Params, g: u64, frame: u64) -> *mut Thread
             threads::count_overflow(params, function);
             return thread;
         }
-        let locked = ((m + params.m_locked_ext) as *const u32).read() != 0;
+        let locks = ((m + params.m_locked_ext) as *const u32).read();
         let key = Key {
             function,
             stack: Stack { frame, top: word(g, G_STACK_HI as u64) },
             leaf: 0,
             enclosing: (*thread).enclosing,
-            flags: if locked { flags::LOCKED } else { 0 },
+            flags: if locks != 0 { flags::LOCKED } else { 0 },
+            locks,
         };
         let cell = cells::find(params, thread, &key);
         (*cell).calls += 1;

@@ -54,6 +54,7 @@ pub(crate) unsafe fn entered(params: &Params, g: u64, function: u64, saved: u64,
             leaf: if has_frame { 0 } else { return_address },
             enclosing: (*thread).enclosing,
             flags: flags::DIRECT,
+            locks: 0,
         };
         let cell = cells::find(params, thread, &key);
         (*cell).calls += 1;

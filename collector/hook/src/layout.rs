@@ -187,7 +187,7 @@ pub struct Cell {
     pub stack_depth: u32,
     /// The crossing in whose callback this one is made.
     pub enclosing: CellRef,
-    /// [`flags`]; those that tell cells apart in the low byte.
+    /// [`flags`].
     pub flags: u32,
     /// Frames, which follow the blocks.
     pub frames: u16,
@@ -195,6 +195,8 @@ pub struct Cell {
     pub blocks: u16,
     /// Return address that is not in the frame pointer chain, or 0.
     pub leaf: u64,
+    /// `m.lockedExt` of the crossing that made the cell; any value but 0 is locked.
+    pub locks: u32,
     /// Next cell of the same slot.
     pub next: CellRef,
     /// Mean crossings between two timed ones. Written by the recorder.

@@ -95,6 +95,10 @@ pub mod holes {
     pub const SAVED_G_BELOW: u32 = 0x5eed_000e;
     /// `SAVED_DEPTH` from below the C hook's own frame.
     pub const SAVED_DEPTH_BELOW: u32 = 0x5eed_000b;
+    /// Low half of the return address of `call asmcgocall` in `cgocall`.
+    pub const AFTER_ASMCGOCALL: u32 = 0x5eed_000f;
+    /// Distance from the next instruction to `entersyscall`.
+    pub const ENTERSYSCALL: u32 = 0x5eed_0010;
     /// From FS to the thread's g.
     pub const GOROUTINE: u32 = 0x5eed_000d;
 }

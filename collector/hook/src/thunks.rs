@@ -99,6 +99,12 @@ global_asm!(
     "xorps xmm15, xmm15",
     ".endm",
 
+    // A tail jump; the distance is filled in.
+    ".macro to_entersyscall",
+    ".byte 0xe9",
+    ".long {ENTERSYSCALL}",
+    ".endm",
+
     // Keeps every register that the surrounding code may hold something in.
     ".macro save",
     "push rax", "push rbx", "push rcx", "push rdx", "push rsi", "push rdi",
@@ -139,10 +145,8 @@ global_asm!(
     "mov eax, [rsi + {t_enclosing}]",
     "cmp eax, [rdi + {c_enclosing}]",
     "jne 9f",
-    "xor eax, eax",
-    "cmp dword ptr [rcx + {M_LOCKED_EXT}], 0",
-    "setne al",
-    "cmp al, [rdi + {c_flags}]",
+    "mov eax, [rcx + {M_LOCKED_EXT}]",
+    "cmp eax, [rdi + {c_locks}]",
     "jne 9f",
     "lea r9, [rdi + {cell_size}]",
     "movzx r10d, word ptr [rdi + {c_blocks}]",
@@ -176,19 +180,19 @@ global_asm!(
     "mov [rdx + {f_cell}], rdi",
     "mov qword ptr [rdx + {f_entered}], 0",
     "mov [rbp + {FRAME_RESULT}], rsi",
-    "jmp [rip + cgoprof_params + {p_entersyscall}]",
+    "to_entersyscall",
     "8:",
     "inc qword ptr [rdi + {c_calls}]",
     "mov [rbp + {FRAME_RESULT}], rsi",
     "xchg rdi, rsi",
     "hook cgoprof_timed",
-    "jmp [rip + cgoprof_params + {p_entersyscall}]",
+    "to_entersyscall",
     "9:",
     "mov rdi, r14",
     "mov rsi, rbp",
     "hook cgoprof_entered",
     "mov [rbp + {FRAME_RESULT}], rax",
-    "jmp [rip + cgoprof_params + {p_entersyscall}]",
+    "to_entersyscall",
 
     // In place of the landing pad, or of `mov rcx, rbx; call rax`: RAX is the C function, RBX its argument.
     // asmcgocall needs no register afterwards but RSP and RBP. Neither may we: assembly that is called like C
@@ -218,8 +222,7 @@ global_asm!(
     "jz 30f",
     "mov r15, [r14 + 8]",
     "sub r15, [rsp + {SAVED_DEPTH}]",                        // goroutine's stack pointer in asmcgocall
-    "mov rdx, [rip + cgoprof_params + {p_after_asmcgocall}]",
-    "cmp rdx, [r15 + {RETURN}]",
+    "cmp dword ptr [r15 + {RETURN}], {AFTER_ASMCGOCALL}",
     "jne 31f",
     "mov r13, [r15 + {RESULT}]",                             // thread, from the enter hook
     "test r13, r13",
@@ -421,14 +424,14 @@ global_asm!(
     SAVED_DEPTH = const holes::SAVED_DEPTH,
     SAVED_G_BELOW = const holes::SAVED_G_BELOW,
     GOROUTINE = const holes::GOROUTINE,
+    AFTER_ASMCGOCALL = const holes::AFTER_ASMCGOCALL,
+    ENTERSYSCALL = const holes::ENTERSYSCALL,
     SAVED_DEPTH_BELOW = const holes::SAVED_DEPTH_BELOW,
-    p_entersyscall = const offset_of!(Params, entersyscall),
     p_exitsyscall = const offset_of!(Params, exitsyscall),
     p_reentersyscall = const offset_of!(Params, reentersyscall),
     p_m_oldp = const offset_of!(Params, m_oldp),
     p_m_syscalltick = const offset_of!(Params, m_syscalltick),
     p_threads = const offset_of!(Params, threads),
-    p_after_asmcgocall = const offset_of!(Params, after_asmcgocall),
     threads_mask = const THREADS - 1,
     thread_shift = const THREAD_STRIDE.trailing_zeros(),
     memo_factor = const 0x9e37_79b1_u32 as i32,
@@ -450,6 +453,6 @@ global_asm!(
     c_function = const offset_of!(Cell, function),
     c_stack_depth = const offset_of!(Cell, stack_depth),
     c_enclosing = const offset_of!(Cell, enclosing),
-    c_flags = const offset_of!(Cell, flags),
+    c_locks = const offset_of!(Cell, locks),
     c_blocks = const offset_of!(Cell, blocks),
 );

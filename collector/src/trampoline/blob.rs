@@ -42,17 +42,18 @@ pub(super) fn assemble(params: &Params, place: u64, epilogue: &[u8], displaced: 
     code[..bytes.len()].copy_from_slice(bytes);
 
     fill_holes(&mut code, params)?;
-    let mut fill = |at: u64, bytes: &[u8]| {
+    fill_jumps(&mut code, place, params.entersyscall)?;
+    let mut place_at = |at: u64, bytes: &[u8]| {
         let room = code.get_mut(at as usize..at as usize + ROOM)?;
         room.get_mut(..bytes.len())?.copy_from_slice(bytes);
         Some(())
     };
-    fill(symbols::THUNK_EXIT_EPILOGUE, epilogue)?;
+    place_at(symbols::THUNK_EXIT_EPILOGUE, epilogue)?;
     let (instruction, back) = displaced;
     let jump = symbols::THUNK_UNWIND_DISPLACED + instruction.len() as u64;
     let distance = i32::try_from(back as i64 - (place + jump + 5) as i64).ok()?;
     let tail = [instruction, &[0xe9], &distance.to_le_bytes()].concat();
-    fill(symbols::THUNK_UNWIND_DISPLACED, &tail)?;
+    place_at(symbols::THUNK_UNWIND_DISPLACED, &tail)?;
     Some(code)
 }
 
@@ -72,21 +73,29 @@ fn fill_holes(code: &mut [u8], params: &Params) -> Option<()> {
         (holes::SAVED_G, params.saved_g),
         (holes::SAVED_DEPTH, params.saved_depth),
         (holes::GOROUTINE, params.goroutine),
+        (holes::AFTER_ASMCGOCALL, params.after_asmcgocall),
         (holes::SAVED_DEPTH_BELOW, params.saved_depth + holes::FRAME),
         (holes::SAVED_G_BELOW, params.saved_g + holes::FRAME),
     ];
-    for (hole, value) in values {
-        let (from, to) = (hole.to_le_bytes(), (value as u32).to_le_bytes());
-        let mut filled = 0;
-        for at in 0..code.len() - 3 {
-            if code[at..at + 4] == from {
-                code[at..at + 4].copy_from_slice(&to);
-                filled += 1;
-            }
-        }
-        if filled == 0 {
-            return None;
+    values.into_iter().try_for_each(|(hole, value)| fill(code, hole, |_| Some(value as u32)))
+}
+
+/// Fills in the distances of the jumps to `entersyscall`.
+fn fill_jumps(code: &mut [u8], place: u64, entersyscall: u64) -> Option<()> {
+    fill(code, holes::ENTERSYSCALL, |at| {
+        let next = place + at as u64 + 4;
+        i32::try_from(entersyscall as i64 - next as i64).ok().map(|distance| distance as u32)
+    })
+}
+
+/// Replaces a hole wherever it is; none if it is nowhere, or its value doesn't fit.
+fn fill(code: &mut [u8], hole: u32, value: impl Fn(usize) -> Option<u32>) -> Option<()> {
+    let mut filled = None;
+    for at in 0..code.len() - 3 {
+        if code[at..at + 4] == hole.to_le_bytes() {
+            code[at..at + 4].copy_from_slice(&value(at)?.to_le_bytes());
+            filled = Some(());
         }
     }
-    Some(())
+    filled
 }

@@ -94,6 +94,8 @@ struct Stage {
 }
 
 const CODE: usize = 0;
+/// A `ret`, behind the code.
+const RETURN: usize = M - 64;
 const M: usize = 64 << 10;
 const TABLES: usize = 128 << 10;
 const M_ID: u64 = 232;
@@ -113,9 +115,10 @@ impl Stage {
         let params = Params {
             tables,
             threads: tables + THREADS_OFFSET,
-            entersyscall: stub_return as *const () as u64,
-            exitsyscall: stub_return as *const () as u64,
-            reentersyscall: stub_return as *const () as u64,
+            // Within reach of the hooks' jumps.
+            entersyscall: stage.address(RETURN),
+            exitsyscall: stage.address(RETURN),
+            reentersyscall: stage.address(RETURN),
             after_asmcgocall: AFTER_ASMCGOCALL,
             m_id: M_ID,
             m_locked_ext: 648,
@@ -141,6 +144,7 @@ impl Stage {
         // SAFETY: the places lie within the mapping, apart from each other.
         unsafe {
             std::ptr::copy_nonoverlapping(code.as_ptr(), stage.at(CODE), code.len());
+            stage.at(RETURN).write(0xc3);
             stage.at(M + 208).cast::<u64>().write(1);
             let header = stage.at(TABLES).cast::<Header>();
             (*header).arena_next.store(ARENA_OFFSET, std::sync::atomic::Ordering::Relaxed);

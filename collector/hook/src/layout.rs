@@ -32,7 +32,7 @@ pub const MAX_FRAMES: usize = 256;
 /// Frames in a [`Block`]: a cell's frames are padded to a multiple of it by repeating the last.
 pub const FRAME_BLOCK: usize = 4;
 /// Cells that an M remembers by site and depth, so that the enter thunk finds them itself.
-pub const MEMO: usize = 256;
+pub const MEMO: usize = 1024;
 /// Bytes from one [`Thread`] to the next.
 pub const THREAD_STRIDE: usize = 1 << 18;
 
@@ -286,10 +286,11 @@ pub struct Block {
     pub pcs: [u32; FRAME_BLOCK],
 }
 
-/// Where an M remembers the cell of a site at a depth. The enter thunk computes the same.
+/// Where an M remembers the cell of a site at a depth. The enter thunk computes the same; a better mixture would
+/// make every crossing wait for it.
 #[inline(always)]
 pub fn memo_slot(site: u64, stack_depth: u32) -> usize {
-    (site as u32).wrapping_add(stack_depth).wrapping_mul(0x9e37_79b1) as usize >> 24
+    (site as u32).wrapping_add(stack_depth) as usize % MEMO
 }
 
 /// Start of the array of [`Thread`]s.

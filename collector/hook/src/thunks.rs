@@ -127,8 +127,7 @@ global_asm!(
     "sub r10, rbp",                                          // depth of the stack
     "mov eax, [r8 + 8]",                                     // site
     "add eax, r10d",
-    "imul eax, eax, {memo_factor}",
-    "shr eax, {memo_shift}",
+    "and eax, {memo_mask}",
     "mov esi, edx",
     "and esi, {threads_mask}",
     "shl rsi, {thread_shift}",
@@ -434,8 +433,7 @@ global_asm!(
     p_threads = const offset_of!(Params, threads),
     threads_mask = const THREADS - 1,
     thread_shift = const THREAD_STRIDE.trailing_zeros(),
-    memo_factor = const 0x9e37_79b1_u32 as i32,
-    memo_shift = const 32 - MEMO.trailing_zeros(),
+    memo_mask = const MEMO - 1,
     t_coarse = const offset_of!(Thread, coarse),
     t_owner = const offset_of!(Thread, owner),
     t_memo = const offset_of!(Thread, memo),

@@ -94,7 +94,11 @@ fn summary(profile: &Profile, options: &Options) {
     let run = profile.recording.duration_ns as f64;
     eprint!("cgoprof: {} crossings in {}", count(crossings.calls), time(run));
     if crossings.timed > 0 {
-        eprint!(", {} of them in C, {} getting there and back", time(crossings.c.sum), time(crossings.overhead().sum));
+        eprint!(
+            ", {} of them in C, {} getting there and back",
+            time(crossings.c_self()),
+            time(crossings.overhead().sum)
+        );
     }
     eprintln!();
     for row in analysis::by_function(profile).iter().take(3).filter(|row| row.stats.timed > 0) {

@@ -234,4 +234,83 @@ mod tests {
         let found = clock().estimate(&phase, sampled, 20.0);
         assert_eq!(found.sum, 2000.0);
     }
+
+    /// A generator of made-up times.
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, limit: u64) -> u64 {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            (self.0 >> 11) % limit
+        }
+    }
+
+    /// Records so many crossings as the hooks do, the interval set by the policy now and then; returns the
+    /// estimate, and the true sum.
+    fn simulate(random: &mut Random, calls: u64, time: impl Fn(&mut Random) -> u64) -> (Estimate, f64) {
+        const POLICY_EVERY: u64 = 20_000;
+        let (mut shown, mut truth) = (crate::trampoline::policy::Shown::default(), 0.0);
+        let (mut interval, mut countdown, mut gap) = (1, 1, 1);
+        for call in 1..=calls {
+            let ticks = time(random);
+            truth += ticks as f64;
+            shown.calls += 1;
+            countdown -= 1;
+            if countdown == 0 {
+                shown.timed += 1;
+                shown.weight += gap;
+                shown.exits += gap;
+                shown.skipped += gap * (gap - 1);
+                shown.c.sum += gap * ticks;
+                shown.c.squares += gap as f64 * (ticks as f64).powi(2);
+                gap = if interval == 1 { 1 } else { 1 + random.below(2 * interval - 1) };
+                countdown = gap;
+            }
+            if call % POLICY_EVERY == 0 {
+                let mut pool = crate::trampoline::policy::Pool::default();
+                pool.add(&shown);
+                interval = u64::from(crate::trampoline::policy::interval(&shown, pool, 3000.0));
+            }
+        }
+        let sampled =
+            Sampled { returned: shown.calls, weight: shown.weight, timed: shown.timed, skipped: shown.skipped };
+        let clock = Clock { ticks_per_ns: 1.0, calibration: Calibration::default(), end: 0 };
+        (clock.estimate(&shown.c, sampled, 0.0), truth)
+    }
+
+    fn check_errors(what: &str, time: impl Fn(&mut Random) -> u64) {
+        const RUNS: usize = 50;
+        let mut random = Random(0x9e37_79b9_7f4a_7c15);
+        let (mut within_two, mut bias) = (0, 0.0);
+        for _ in 0..RUNS {
+            let (found, truth) = simulate(&mut random, 300_000, &time);
+            let error = found.standard_error();
+            within_two += usize::from((found.sum - truth).abs() <= 2.0 * error.max(truth * 1e-9));
+            bias += (found.sum - truth) / truth / RUNS as f64;
+            assert!(error <= truth * 0.02, "{what}: stated error {error} of {truth}");
+        }
+        assert!(within_two * 100 >= RUNS * 88, "{what}: {within_two} of {RUNS} within two standard errors");
+        assert!(bias.abs() < 0.004, "{what}: bias {bias}");
+    }
+
+    #[test]
+    fn standard_errors_hold_for_times_of_every_kind() {
+        check_errors("steady", |_| 60);
+        check_errors("uniform", |random| 50 + random.below(1000));
+        check_errors("two kinds", |random| if random.below(10) == 0 { 2000 } else { 60 });
+        check_errors("heavy tail", |random| if random.below(2000) == 0 { 600_000 } else { 60 });
+    }
+
+    #[test]
+    fn a_periodic_program_is_not_sampled_in_step() {
+        for period in [2, 16, 64] {
+            let calls = std::cell::Cell::new(0u64);
+            check_errors("periodic", |_| {
+                calls.set(calls.get() + 1);
+                if calls.get().is_multiple_of(period) { 1000 } else { 60 }
+            });
+        }
+    }
 }

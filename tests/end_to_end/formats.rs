@@ -160,7 +160,7 @@ fn the_program_lives_on_when_its_recorder_is_killed() {
 }
 
 #[test]
-fn the_flame_graph_renders_in_a_browser_and_its_search_works() {
+fn the_flame_graph_renders_in_a_browser_and_search_and_zoom_work() {
     let recorded = sqlite();
     let svg = recorded.profile.with_extension("svg");
     succeeds(command(User::Root).arg("flamegraph").arg(&recorded.profile).arg("-o").arg(&svg));
@@ -168,19 +168,37 @@ fn the_flame_graph_renders_in_a_browser_and_its_search_works() {
     for part in ["_sqlite3_step_row_internal", "main.scan", "runtime.cgocall", "green: Go", "Search", "Reset Zoom"] {
         assert!(text.contains(part), "{part}");
     }
-    // The page opens with a search, as a link to it would, and must have found something.
-    let mut chromium = Command::new("chromium");
-    chromium.args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]);
-    chromium.arg("--virtual-time-budget=3000").arg("--dump-dom");
-    chromium.arg(format!("--user-data-dir={}", recorded.profile.with_extension("chromium").display()));
-    let dom = succeeds(chromium.arg(format!("file://{}?s=sqlite3_step", svg.display())));
-    let dom = String::from_utf8_lossy(&dom.stdout).into_owned();
-    assert!(dom.contains("Matched:"), "{}", &dom[..dom.len().min(2000)]);
-    assert!(dom.contains("rgb(230,0,230)"), "found frames are painted");
+    // The page opens with a search or a zoom, as a link to it would.
+    let found = in_browser(&svg, "s=sqlite3_step");
+    assert!(found.contains("Matched:"), "{}", &found[..found.len().min(2000)]);
+    assert!(found.contains("rgb(230,0,230)"), "found frames are painted");
+    let scan = &text[text.find("<title>main.scan (").expect("main.scan is drawn")..];
+    let attribute = |name: &str| {
+        let value = &scan[scan.find(name).expect("an attribute") + name.len()..];
+        value[..value.find('"').expect("its end")].to_owned()
+    };
+    let zoomed = in_browser(&svg, &format!("x={}&y={}", attribute("fg:x=\""), attribute(" y=\"")));
+    let group = |dom: &str, frame: &str| {
+        let title = dom.find(&format!("<title>{frame} (")).expect("the frame is drawn");
+        dom[..title].rfind("<g").map(|start| dom[start..title].to_owned()).expect("its group")
+    };
+    assert!(!group(&text, "main.insert").contains("hide"));
+    assert!(group(&zoomed, "main.insert").contains("hide"), "what is beside the zoomed frame is hidden");
+    assert!(!group(&zoomed, "main.scan").contains("hide"));
     for value in ["calls", "c", "overhead", "exit-wait"] {
         succeeds(command(User::Root).arg("flamegraph").arg(&recorded.profile).args(["--value", value, "-o"]).arg(&svg));
     }
     succeeds(command(User::Root).arg("flamegraph").arg(&recorded.profile).arg("--inverted").arg("-o").arg(&svg));
+}
+
+/// The page as headless Chromium has it after its scripts have run.
+fn in_browser(svg: &Path, query: &str) -> String {
+    let mut chromium = Command::new("chromium");
+    chromium.args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]);
+    chromium.arg("--virtual-time-budget=3000").arg("--dump-dom");
+    chromium.arg(format!("--user-data-dir={}", svg.with_extension("chromium").display()));
+    let output = succeeds(chromium.arg(format!("file://{}?{query}", svg.display())));
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 #[test]

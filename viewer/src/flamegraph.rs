@@ -91,11 +91,12 @@ fn folded(profile: &Profile, value: Value) -> Vec<String> {
     lines
 }
 
+/// Without callbacks: the crossings in them are drawn above.
 fn width(stats: &Stats, value: Value) -> u64 {
     let nanos = match value {
         Value::Calls => return stats.calls,
-        Value::Total => stats.total().sum,
-        Value::C => stats.c.sum,
+        Value::Total => stats.total_self(),
+        Value::C => stats.c_self(),
         Value::Overhead => stats.overhead().sum,
         Value::ExitWait => stats.exit.sum,
     };

@@ -30,8 +30,6 @@ pub struct Params {
     pub m_oldp: u64,
     /// Offset of `m.syscalltick`.
     pub m_syscalltick: u64,
-    /// 1 where the P stays wired to its M in a system call (Go 1.26 on), else 0.
-    pub p_stays_wired: u64,
     /// From FS to the thread's g.
     pub goroutine: u64,
     /// From the stack pointer at the C hook to the word in which `asmcgocall` keeps the user's g.

@@ -155,13 +155,14 @@ impl Encoder {
     }
 }
 
-/// The values of a sample, in the order of [`SAMPLE_TYPES`].
+/// The values of a sample, in the order of [`SAMPLE_TYPES`]. Times leave callbacks out: the crossings in them have
+/// samples of their own, and readers add up along the stack.
 fn values(stats: &Stats) -> [i64; SAMPLE_TYPES.len()] {
     let round = |nanos: f64| nanos.round() as i64;
     [
         stats.calls as i64,
-        round(stats.total().sum),
-        round(stats.c.sum),
+        round(stats.total_self()),
+        round(stats.c_self()),
         round(stats.overhead().sum),
         round(stats.exit.sum),
     ]

@@ -282,6 +282,11 @@ impl Stats {
     pub fn c_self(&self) -> f64 {
         (self.c.sum - self.callback.sum).max(0.0)
     }
+
+    /// Total without callbacks: what can be added up over crossings nested in each other.
+    pub fn total_self(&self) -> f64 {
+        self.overhead().sum + self.c_self()
+    }
 }
 
 #[cfg(test)]

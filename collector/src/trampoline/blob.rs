@@ -99,3 +99,76 @@ fn fill(code: &mut [u8], hole: u32, value: impl Fn(usize) -> Option<u32>) -> Opt
     }
     filled
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use iced_x86::{Decoder, DecoderOptions, FlowControl, Mnemonic, OpKind, Register};
+
+    use super::*;
+
+    /// At most so many bytes of stack are used from an address on: every push and every frame counts once,
+    /// whether or not one path has them all, and each call with the deepest it can reach.
+    fn stack_from(entry: u64) -> u64 {
+        let (mut own, mut deepest_call) = (0, 0);
+        let (mut seen, mut open) = (BTreeSet::new(), vec![entry]);
+        while let Some(at) = open.pop() {
+            if at as usize >= BLOB.len() || !seen.insert(at) {
+                continue;
+            }
+            let instruction = Decoder::with_ip(64, &BLOB[at as usize..], at, DecoderOptions::NONE).decode();
+            assert!(!instruction.is_invalid(), "{at:#x} is not code");
+            let on_rsp = instruction.op0_kind() == OpKind::Register && instruction.op0_register() == Register::RSP;
+            match instruction.mnemonic() {
+                Mnemonic::Push => own += 8,
+                Mnemonic::Sub if on_rsp => own += instruction.immediate(1),
+                Mnemonic::And if on_rsp => own += 16,
+                _ => {}
+            }
+            let target = instruction.near_branch_target();
+            match instruction.flow_control() {
+                FlowControl::Call => deepest_call = deepest_call.max(8 + stack_from(target)),
+                FlowControl::ConditionalBranch | FlowControl::UnconditionalBranch => open.push(target),
+                FlowControl::IndirectCall => panic!("{at:#x}: an indirect call on a goroutine's stack"),
+                _ => {}
+            }
+            let goes_on = matches!(
+                instruction.flow_control(),
+                FlowControl::Next | FlowControl::Call | FlowControl::ConditionalBranch
+            );
+            if goes_on {
+                open.push(instruction.next_ip());
+            }
+        }
+        own + deepest_call
+    }
+
+    #[test]
+    fn hooks_need_little_of_a_goroutines_stack() {
+        for hook in [Hook::Enter, Hook::Exit, Hook::CallbackBegin, Hook::CallbackEnd, Hook::Unwind] {
+            let bytes = stack_from(entry(hook, true));
+            assert!(bytes < 300, "{hook:?}: {bytes} bytes");
+            assert!(bytes > 16, "{hook:?}: the walk found next to nothing");
+        }
+    }
+
+    #[test]
+    fn every_hole_is_filled() {
+        let place = 0x40_0000;
+        let params = Params { entersyscall: place, ..Params::default() };
+        let code = assemble(&params, place, &[0xc3], (&[0x90], place)).unwrap();
+        let left = code.windows(4).filter(|bytes| bytes[1..] == [0, 0xed, 0x5e]).count();
+        assert_eq!(left, 0);
+        assert!(BLOB.windows(4).any(|bytes| bytes[1..] == [0, 0xed, 0x5e]));
+    }
+
+    #[test]
+    fn what_is_out_of_reach_is_refused() {
+        let params = Params { entersyscall: 1 << 40, ..Params::default() };
+        assert_eq!(assemble(&params, 0, &[0xc3], (&[0x90], 0)), None);
+        let params = Params::default();
+        assert_eq!(assemble(&params, 0, &[0xc3], (&[0x90], 1 << 40)), None);
+        assert_eq!(assemble(&params, 0, &[0xc3; 17], (&[0x90], 0)), None);
+    }
+}

@@ -124,7 +124,6 @@ impl Stage {
             m_locked_ext: 648,
             m_procid: 64,
             m_p: 208,
-            p_stays_wired: 1,
             saved_g: 16,
             saved_depth: 8,
             to_return: 8,

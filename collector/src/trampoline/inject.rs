@@ -164,7 +164,6 @@ fn params(
         m_p: plan.offsets.m_p.into(),
         m_oldp: plan.offsets.m_oldp.into(),
         m_syscalltick: plan.offsets.m_syscalltick.into(),
-        p_stays_wired: plan.p_stays_wired.into(),
         goroutine: plan.goroutine as u64,
         saved_g: frames.saved_g.into(),
         saved_depth: frames.saved_depth.into(),

@@ -55,15 +55,11 @@ fn header(profile: &Profile) -> String {
     let _ = writeln!(text, "{}  (pid {}, {})", printable(&program), target.pid, printable(&target.go_version));
     let _ = write!(text, "{} crossings in {}", count(crossings.calls), time(run));
     if crossings.timed > 0 {
-        let total = crossings.total();
-        let _ = write!(
-            text,
-            ": {} in all ({} of the run)",
-            with_error(total.sum, total.standard_error()),
-            percent(total.sum / run)
-        );
-        let _ =
-            write!(text, ", {} in C, {} getting there and back", time(crossings.c.sum), time(crossings.overhead().sum));
+        // Without callbacks, so that a crossing made in one is not counted twice.
+        let (total, error) = (crossings.total_self(), crossings.total().standard_error());
+        let _ = write!(text, ": {} in all ({} of the run)", with_error(total, error), percent(total / run));
+        let (c, overhead) = (time(crossings.c_self()), time(crossings.overhead().sum));
+        let _ = write!(text, ", {c} in C, {overhead} getting there and back");
     }
     text.push('\n');
     let mut more = Vec::new();
@@ -71,7 +67,10 @@ fn header(profile: &Profile) -> String {
         more.push(format!("{} direct crossings", count(direct.calls)));
     }
     if crossings.callbacks > 0 {
-        more.push(format!("{} callbacks into Go", count(crossings.callbacks)));
+        let callbacks = count(crossings.callbacks);
+        more.push(format!(
+            "{callbacks} callbacks into Go (their time is not in the line above, but in TOTAL and C below)"
+        ));
     }
     if crossings.abandoned > 0 {
         more.push(format!("{} abandoned by panic or Goexit", count(crossings.abandoned)));

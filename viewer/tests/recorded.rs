@@ -1,0 +1,85 @@
+//! Every view of every recorded profile, against what it was when it was last looked at.
+
+use std::path::{Path, PathBuf};
+
+use cgoprof_profile::{Profile, decode};
+use cgoprof_viewer::flamegraph::{self, Value};
+use cgoprof_viewer::report::{By, json, text};
+
+/// The recorded profiles by name.
+fn profiles() -> Vec<(String, Profile)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/profiles");
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let recorded = paths.into_iter().filter(|path| path.to_string_lossy().ends_with(".pb.gz"));
+    recorded
+        .map(|path| {
+            let name = path.file_name().unwrap().to_string_lossy().trim_end_matches(".pb.gz").to_owned();
+            (name, decode(&std::fs::read(path).unwrap()).unwrap())
+        })
+        .collect()
+}
+
+#[test]
+fn text_reports() {
+    for (name, profile) in profiles() {
+        for (by, limit) in [(By::Function, 20), (By::Site, 8), (By::Stack, 3)] {
+            insta::assert_snapshot!(format!("{name}-{by:?}"), text::write(&profile, by, limit));
+        }
+    }
+}
+
+#[test]
+fn json_reports() {
+    for (name, profile) in profiles() {
+        let report: serde_json::Value = serde_json::from_str(&json::write(&profile).unwrap()).unwrap();
+        insta::assert_snapshot!(format!("{name}-json-shape"), shape(&report, 0));
+    }
+}
+
+/// The names and types of a JSON value: of arrays, the first element.
+fn shape(value: &serde_json::Value, depth: usize) -> String {
+    match value {
+        serde_json::Value::Object(fields) => {
+            let pad = "  ".repeat(depth);
+            fields.iter().map(|(name, value)| format!("\n{pad}{name}: {}", shape(value, depth + 1))).collect()
+        }
+        serde_json::Value::Array(items) => {
+            items.first().map_or("[]".into(), |item| format!("[] {}", shape(item, depth)))
+        }
+        serde_json::Value::Null => "null".into(),
+        serde_json::Value::Bool(_) => "bool".into(),
+        serde_json::Value::Number(_) => "number".into(),
+        serde_json::Value::String(_) => "string".into(),
+    }
+}
+
+#[test]
+fn flame_graphs() {
+    for (name, profile) in profiles() {
+        for value in [Value::Calls, Value::Total, Value::C, Value::Overhead, Value::ExitWait] {
+            for inverted in [false, true] {
+                match flamegraph::draw(&profile, value, inverted) {
+                    Ok(svg) => {
+                        let svg = String::from_utf8(svg).unwrap();
+                        assert!(svg.contains("runtime.cgocall") && svg.contains("</svg>"), "{name} {value:?}");
+                    }
+                    Err(error) => {
+                        let untimed = profile.recording.timing == "none" && value != Value::Calls;
+                        assert!(untimed, "{name} {value:?}: {error}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn names_are_escaped_in_the_flame_graph() {
+    let (_, mut profile) = profiles().remove(0);
+    profile.functions[0].name = "<script>alert(1)</script>\u{1b}[31m;x".into();
+    let svg = String::from_utf8(flamegraph::draw(&profile, Value::Calls, false).unwrap()).unwrap();
+    assert!(!svg.contains("<script>alert") && !svg.contains('\u{1b}'));
+    let report = text::write(&profile, By::Stack, 100);
+    assert!(!report.contains('\u{1b}'));
+}

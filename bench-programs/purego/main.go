@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"runtime"
+	"time"
 
 	"github.com/ebitengine/purego"
 )
@@ -16,8 +17,12 @@ func main() {
 	}
 	var labs func(int64) int64
 	purego.RegisterLibFunc(&labs, library, "labs")
-	const calls = 5_000
+	const calls = 50_000
 	for i := 0; i < calls; i++ {
+		if i%1000 == 0 {
+			// Long enough for a library loaded at run time to be noticed.
+			time.Sleep(2 * time.Millisecond)
+		}
 		if labs(-3) != 3 {
 			panic("labs")
 		}

@@ -15,6 +15,8 @@ use crate::trampoline::tables::{CellCopy, Snapshot};
 /// How raw times become nanoseconds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
+    /// Whether times were measured at all.
+    pub(crate) measured: bool,
     /// Ticks of the time stamp counter in a nanosecond.
     pub(crate) ticks_per_ns: f64,
     /// The hooks' own share of each phase.
@@ -128,7 +130,11 @@ impl Clock {
     fn stats(&self, raw: &CellCopy, unfinished: &[(u64, u64)]) -> Stats {
         let shown = &raw.shown;
         let in_flight = unfinished.len() as u64;
-        let returned = shown.calls.saturating_sub(raw.abandoned + in_flight);
+        let (calls, abandoned, callbacks) = (shown.calls, raw.abandoned, shown.callbacks);
+        if !self.measured {
+            return Stats { calls, abandoned, in_flight, callbacks, ..Stats::default() };
+        }
+        let returned = calls.saturating_sub(abandoned + in_flight);
         let own = &self.calibration;
         let sampled = Sampled { returned, weight: shown.weight, timed: shown.timed, skipped: shown.skipped };
         let mut c = self.estimate(&shown.c, sampled, own.c);
@@ -139,11 +145,11 @@ impl Clock {
         }
         let exits = Sampled { weight: shown.exits, ..sampled };
         Stats {
-            calls: shown.calls,
+            calls,
             timed: shown.timed + in_flight,
-            abandoned: raw.abandoned,
+            abandoned,
             in_flight,
-            callbacks: shown.callbacks,
+            callbacks,
             enter: self.estimate(&shown.enter, sampled, own.enter),
             c,
             callback,
@@ -206,7 +212,7 @@ mod tests {
 
     fn clock() -> Clock {
         let calibration = Calibration { enter: 10.0, c: 20.0, exit: 10.0, ..Calibration::default() };
-        Clock { ticks_per_ns: 2.0, calibration, end: 0 }
+        Clock { measured: true, ticks_per_ns: 2.0, calibration, end: 0 }
     }
 
     #[test]
@@ -276,7 +282,7 @@ mod tests {
         }
         let sampled =
             Sampled { returned: shown.calls, weight: shown.weight, timed: shown.timed, skipped: shown.skipped };
-        let clock = Clock { ticks_per_ns: 1.0, calibration: Calibration::default(), end: 0 };
+        let clock = Clock { measured: true, ticks_per_ns: 1.0, calibration: Calibration::default(), end: 0 };
         (clock.estimate(&shown.c, sampled, 0.0), truth)
     }
 

@@ -12,7 +12,7 @@ use cgoprof_profile::{Profile, Recording};
 use memmap2::Mmap;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -114,7 +114,7 @@ pub fn record(options: &Options, progress: &dyn Progress) -> Result<Outcome, Rec
     let output = Output::open(&options.output).map_err(|error| RecordError::Output(options.output.clone(), error))?;
 
     let signals = Signals::block()?;
-    let launched = match launch(&program, &options.command) {
+    let launched = match launch(&program, &options.command, &signals.mask_before) {
         Ok(launched) => launched,
         Err(error) => {
             output.discard();
@@ -130,20 +130,25 @@ pub fn record(options: &Options, progress: &dyn Progress) -> Result<Outcome, Rec
         }
         (None, Ok(plan)) => inject(pid, &target, &plan, options.stack_depth, options.timing).map_err(Problem::from),
     };
-    let tables = match hooked {
-        Ok(tables) => tables,
+    let (tables, mappings) = match hooked {
+        Ok(hooked) => hooked,
         Err(problem) => {
             output.discard();
             let status = signals.wait_for_end(pid)?;
             return Ok(Outcome { status, profile: None, problem: Some(problem) });
         }
     };
-    let session = Session::new(options, &program, &target, pid, tables, output);
+    let mut session = Session::new(options, &program, &target, pid, tables, output);
+    session.symbolizer.set_mappings(&mappings);
     session.run(&signals, progress)
 }
 
 /// The signals that a launcher must handle, as a file.
-struct Signals(SignalFd);
+struct Signals {
+    file: SignalFd,
+    /// What was blocked before.
+    mask_before: SigSet,
+}
 
 impl Signals {
     fn block() -> nix::Result<Signals> {
@@ -151,8 +156,9 @@ impl Signals {
         for signal in [Signal::SIGCHLD, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGHUP] {
             set.add(signal);
         }
-        set.thread_block()?;
-        Ok(Signals(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?))
+        let mask_before = set.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+        let file = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+        Ok(Signals { file, mask_before })
     }
 
     /// Waits, then hands on what was meant for the program. Returns whether we are asked to finish.
@@ -160,10 +166,10 @@ impl Signals {
     /// The terminal sends its signals to the program itself; another process sends them only to us.
     fn wait_and_forward(&self, pid: Pid, timeout: Duration) -> bool {
         use std::os::fd::AsFd as _;
-        let mut ready = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+        let mut ready = [PollFd::new(self.file.as_fd(), PollFlags::POLLIN)];
         let _ = poll(&mut ready, PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX));
         let mut finish = false;
-        while let Ok(Some(info)) = self.0.read_signal() {
+        while let Ok(Some(info)) = self.file.read_signal() {
             let Ok(signal) = Signal::try_from(info.ssi_signo as i32) else { continue };
             if signal == Signal::SIGCHLD {
                 continue;
@@ -278,8 +284,7 @@ impl<'a, 'data> Session<'a, 'data> {
             if self.options.timing == Timing::Auto {
                 self.tables.apply_policy(self.ticks_per_ns() * 1000.0);
             }
-            let pid = self.pid;
-            self.tables.release_ended(|tid| Path::new(&format!("/proc/{pid}/task/{tid}")).exists());
+            self.tables.release_ended(self.pid);
             if last_member.elapsed() >= MEMBER {
                 self.append();
                 last_member = Instant::now();
@@ -319,7 +324,8 @@ impl<'a, 'data> Session<'a, 'data> {
             self.symbolizer.set_mappings(&mappings);
         }
         let calibration = self.calibration.unwrap_or_default();
-        let clock = Clock { ticks_per_ns: self.ticks_per_ns(), calibration, end };
+        let measured = self.options.timing != Timing::None;
+        let clock = Clock { measured, ticks_per_ns: self.ticks_per_ns(), calibration, end };
         let recording = &mut self.profile.recording;
         recording.duration_ns = self.started.elapsed().as_nanos() as u64;
         let per_crossing = match self.options.timing {

@@ -174,6 +174,9 @@ pub(crate) unsafe fn returned(
 ) {
     // SAFETY: the caller's promise; the entry names a finished cell of this M.
     unsafe {
+        if params.first_interval == 0 {
+            return slots.add(1).write(0);
+        }
         let cell = (*entry).cell as *mut Cell;
         let long = (*thread).coarse.load(Relaxed) - (*entry).coarse >= 2;
         let timed = (*entry).entered != 0;
@@ -208,7 +211,7 @@ pub(crate) unsafe fn returned(
         }
         // One crossing's exit is in the census exactly when this holds, timed or not.
         let census = long || p_lost;
-        if (*cell).flags & flags::DIRECT != 0 || !(timed || census) || params.first_interval == 0 {
+        if (*cell).flags & flags::DIRECT != 0 || !(timed || census) {
             slots.add(1).write(0);
             return;
         }

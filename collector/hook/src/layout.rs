@@ -114,8 +114,10 @@ pub struct Thread {
     pub coarse: AtomicU64,
     /// State of the generator of intervals.
     pub random: u64,
-    /// Kernel thread id, from `m.procid`.
+    /// Kernel thread id when the slot was claimed, from `m.procid`.
     pub tid: u64,
+    /// Where `m.procid` is: an extra M is lent to one foreign thread after the other.
+    pub procid: u64,
     /// First of this slot's cells.
     pub cells: AtomicU32,
     /// Cells made.

@@ -73,7 +73,7 @@ unsafe fn find_or_claim(params: &Params, m: u64, id: u64) -> *mut Thread {
         if won {
             // SAFETY: the slot is ours now, and m is our M.
             unsafe {
-                prepare(params, thread, word(m, params.m_procid), id);
+                prepare(params, thread, m + params.m_procid, id);
                 (*thread).coarse.store(header(params).coarse.sequence.load(Relaxed), Relaxed);
             }
             return thread;
@@ -83,10 +83,11 @@ unsafe fn find_or_claim(params: &Params, m: u64, id: u64) -> *mut Thread {
 }
 
 /// Makes a slot ready for its new M. The cells of the M before stay: they count on.
-unsafe fn prepare(params: &Params, thread: *mut Thread, tid: u64, id: u64) {
-    // SAFETY: the caller owns the slot.
+unsafe fn prepare(params: &Params, thread: *mut Thread, procid: u64, id: u64) {
+    // SAFETY: the caller owns the slot, and the M is its own.
     unsafe {
-        (*thread).tid = tid;
+        (*thread).tid = word(procid, 0);
+        (*thread).procid = procid;
         (*thread).top = (&raw mut (*thread).in_flight) as u64;
         (*thread).last_entry = (*thread).top + ((IN_FLIGHT - 1) * size_of::<InFlight>()) as u64;
         (*thread).enclosing = CellRef::NONE;

@@ -66,12 +66,13 @@ pub fn find_program(name: &OsString) -> Result<PathBuf, LaunchError> {
 
 /// Starts a program under ptrace and waits until it stands at its first instruction.
 ///
-/// Its standard streams, process group and signal dispositions are ours, as with any launcher. Where ptrace
+/// Its standard streams, process group and signal dispositions are ours, as with any launcher; its signal mask is
+/// `mask`, what ours was before we blocked what we wait for. Where ptrace
 /// is forbidden, it runs at once, and [`Launched::untraced`] says why.
 ///
 /// # Errors
 /// See [`LaunchError`].
-pub fn launch(program: &Path, command: &[OsString]) -> Result<Launched, LaunchError> {
+pub fn launch(program: &Path, command: &[OsString], mask: &SigSet) -> Result<Launched, LaunchError> {
     let no_nul = |text: &[u8]| CString::new(text).map_err(|_| LaunchError::System(Errno::EINVAL));
     let path = no_nul(program.as_os_str().as_bytes())?;
     let args: Vec<CString> = command.iter().map(|arg| no_nul(arg.as_bytes())).collect::<Result<_, _>>()?;
@@ -81,7 +82,7 @@ pub fn launch(program: &Path, command: &[OsString]) -> Result<Launched, LaunchEr
     match unsafe { fork() }? {
         ForkResult::Child => {
             // SAFETY: as above.
-            unsafe { become_program(&path, &args, &writer) }
+            unsafe { become_program(&path, &args, mask, &writer) }
         }
         ForkResult::Parent { child } => {
             drop(writer);
@@ -91,15 +92,14 @@ pub fn launch(program: &Path, command: &[OsString]) -> Result<Launched, LaunchEr
 }
 
 /// In the child: asks to be traced and executes the program. Reports a failure through the pipe.
-unsafe fn become_program(path: &CString, args: &[CString], report: &OwnedFd) -> ! {
+unsafe fn become_program(path: &CString, args: &[CString], mask: &SigSet, report: &OwnedFd) -> ! {
     let send = |kind: u8, error: Errno| {
         let _ = write(report, &[kind, error as i32 as u8]);
     };
-    for number in [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGPIPE, Signal::SIGCHLD] {
-        // SAFETY: the default disposition has no handler.
-        let _ = unsafe { signal(number, SigHandler::SigDfl) };
-    }
-    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
+    // Rust ignores it at start; all other dispositions are as we got them.
+    // SAFETY: the default disposition has no handler.
+    let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
+    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(mask), None);
     if let Err(error) = ptrace::traceme() {
         send(b'T', error);
     }

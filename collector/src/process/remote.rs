@@ -77,6 +77,28 @@ impl Stopped {
         }
     }
 
+    /// Lets it run until it reaches an address, which must be code that it has not executed yet.
+    pub(crate) fn run_to(&mut self, at: Avma) -> Result<(), RemoteError> {
+        const BREAKPOINT: [u8; 1] = [0xcc];
+        if ptrace::getregs(self.pid)?.rip == at.0 {
+            return Ok(());
+        }
+        let original = self.read(at, BREAKPOINT.len())?;
+        self.write(at, &BREAKPOINT)?;
+        loop {
+            ptrace::cont(self.pid, None)?;
+            match waitpid(self.pid, None)? {
+                WaitStatus::Stopped(_, Signal::SIGTRAP) => break,
+                WaitStatus::Stopped(_, signal) => self.pending.push(signal),
+                _ => return Err(RemoteError::Ended),
+            }
+        }
+        self.write(at, &original)?;
+        let mut registers = ptrace::getregs(self.pid)?;
+        registers.rip = at.0;
+        Ok(ptrace::setregs(self.pid, registers)?)
+    }
+
     /// One instruction; signals that come meanwhile are kept.
     fn step(&mut self) -> Result<(), RemoteError> {
         loop {

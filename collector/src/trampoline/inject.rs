@@ -1,4 +1,4 @@
-//! Putting the hooks into a program that stands at its first instruction.
+//! Putting the hooks into a program before its first instruction.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use super::blob;
 use super::policy::Timing;
 use super::tables::Tables;
-use crate::process::maps;
+use crate::process::maps::{self, Mapping};
 use crate::process::remote::{RemoteError, Stopped};
 use crate::target::Target;
 use crate::target::plan::{Hook, Plan};
@@ -41,7 +41,8 @@ pub enum InjectError {
     Auxv,
 }
 
-/// Maps the hooks and tables into the program, patches it and lets it go.
+/// Lets the dynamic linker do its work, maps the hooks and tables into the program, patches it and lets it go.
+/// Returns the tables, and what is mapped into the program.
 ///
 /// # Errors
 /// See [`InjectError`]: the program then runs without hooks.
@@ -51,11 +52,12 @@ pub fn inject(
     plan: &Plan,
     max_frames: usize,
     timing: Timing,
-) -> Result<Tables, InjectError> {
+) -> Result<(Tables, Vec<Mapping>), InjectError> {
     let mut stopped = Stopped::new(pid)?;
     let injected = inject_stopped(&mut stopped, target, plan, max_frames, timing);
+    let mappings = maps::read(pid).unwrap_or_default();
     stopped.release()?;
-    injected
+    Ok((injected?, mappings))
 }
 
 fn inject_stopped(
@@ -66,6 +68,8 @@ fn inject_stopped(
     timing: Timing,
 ) -> Result<Tables, InjectError> {
     let bias = load_bias(stopped.pid(), target)?;
+    // From here on all libraries that the program is linked with are mapped.
+    stopped.run_to(target.binary.entry().loaded(bias))?;
     for patch in &plan.patches {
         if stopped.read(patch.at.loaded(bias), patch.original.len())? != patch.original {
             return Err(InjectError::Changed(patch.function.clone()));

@@ -5,7 +5,9 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::io::IoSliceMut;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -17,6 +19,8 @@ use cgoprof_hook::layout::{
 };
 use cgoprof_symbols::Avma;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+use nix::sys::uio::{RemoteIoVec, process_vm_readv};
+use nix::unistd::Pid;
 
 use super::policy::{Pool, Shown, interval};
 
@@ -171,16 +175,20 @@ impl Tables {
     }
 
     /// Frees the tables of threads that have ended, for new ones. Their cells stay and count on.
-    pub fn release_ended(&self, alive: impl Fn(u64) -> bool) {
+    pub fn release_ended(&self, pid: Pid) {
         if self.used().filter(|&index| self.owner(index) != 0).count() < THREADS / 16 {
             return;
         }
+        let alive = |tid: u64| Path::new(&format!("/proc/{pid}/task/{tid}")).exists();
         for index in self.used() {
             let thread = self.thread(index);
-            // SAFETY: thread() is within the mapping; tid is a plain number.
-            let (owner, tid) = unsafe { (&(*thread).owner, (&raw const (*thread).tid).read_volatile()) };
+            // SAFETY: thread() is within the mapping; tid and procid are plain numbers.
+            let (owner, tid, procid) = unsafe {
+                let (tid, procid) = (&raw const (*thread).tid, &raw const (*thread).procid);
+                (&(*thread).owner, tid.read_volatile(), procid.read_volatile())
+            };
             let taken = owner.load(Acquire);
-            if taken != 0 && tid != 0 && !alive(tid) {
+            if taken != 0 && tid != 0 && !alive(tid) && !read_word(pid, Avma(procid)).is_some_and(alive) {
                 let _ = owner.compare_exchange(taken, 0, Release, Relaxed);
             }
         }
@@ -377,6 +385,14 @@ impl CellCopy {
         }
         self.overhead_times = merged.into_iter().collect();
     }
+}
+
+/// A word of the target's memory.
+fn read_word(pid: Pid, at: Avma) -> Option<u64> {
+    let mut word = [0; 8];
+    let remote = RemoteIoVec { base: at.0 as usize, len: word.len() };
+    let read = process_vm_readv(pid, &mut [IoSliceMut::new(&mut word)], &[remote]).ok()?;
+    (read == 8).then(|| u64::from_le_bytes(word))
 }
 
 /// # Safety

@@ -159,3 +159,20 @@ fn names_come_from_the_go_side_when_symbols_are_stripped() {
     assert_eq!(site["caller"], "main.cStrings");
     assert!(site["line"].as_u64() > Some(0));
 }
+
+#[test]
+fn programs_linked_by_gos_own_linker() {
+    const WAYS: [&[&str]; 3] = [
+        &["-tags=netcgo", "-ldflags=-linkmode=internal"],
+        &["-tags=netcgo", "-ldflags=-linkmode=internal -s -w"],
+        &["-tags=netcgo", "-buildmode=pie", "-ldflags=-linkmode=internal"],
+    ];
+    for release in ["1.21.13", "1.25.5", "1.26.6", "1.27.3"] {
+        for args in WAYS {
+            let program = go::build("resolver", Build { release, args });
+            let recorded = record(User::Nobody, &[], &program, &[]);
+            check_counts(&format!("resolver of Go {release} {args:?}"), &recorded);
+            assert_eq!(function(&recorded.report, "getaddrinfo")["package"], "net");
+        }
+    }
+}

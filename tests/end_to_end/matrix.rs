@@ -81,7 +81,7 @@ fn go_1_27() {
 }
 
 #[test]
-fn race_trimpath_static_and_internal_linking() {
+fn race_trimpath_and_static() {
     for release in ["1.19", "1.21.13", "1.26.6", "1.27.3"].into_iter().filter(|release| go::is_covered(release)) {
         for args in [&["-race"][..], &["-trimpath"], &["-ldflags=-extldflags=-static"]] {
             check(Build { release, args }, User::Nobody);

@@ -1,0 +1,3 @@
+module cgoprof.bench/resolver
+
+go 1.19

@@ -24,7 +24,7 @@ use crate::process::maps::{self, Mapping};
 use crate::symbolize::{Symbolizer, tell_apart};
 use crate::target::{Plan, Target, TargetError};
 use crate::trampoline::calibrate::ticks;
-use crate::trampoline::{Calibration, Tables, Timing, calibrate, inject};
+use crate::trampoline::{Calibration, InjectError, RemoteError, Tables, Timing, calibrate, inject};
 
 /// What to record and how.
 #[derive(Clone, Debug)]
@@ -134,7 +134,10 @@ pub fn record(options: &Options, progress: &dyn Progress) -> Result<Outcome, Rec
         Ok(hooked) => hooked,
         Err(problem) => {
             output.discard();
-            let status = signals.wait_for_end(pid)?;
+            let status = match problem {
+                Problem::Inject(InjectError::Remote(RemoteError::Ended(status))) => status,
+                _ => signals.wait_for_end(pid)?,
+            };
             return Ok(Outcome { status, profile: None, problem: Some(problem) });
         }
     };

@@ -188,6 +188,7 @@ pub(crate) unsafe fn returned(
         } else {
             0
         };
+        let callback = if timed { (*entry).callback_ticks } else { 0 };
         let mut enter = 0;
         if timed {
             enter = (*entry).called.wrapping_sub((*entry).entered);
@@ -198,11 +199,11 @@ pub(crate) unsafe fn returned(
         }
         if long {
             (*cell).c.whole(c);
-            (*cell).callback.whole((*entry).callback_ticks);
+            (*cell).callback.whole(callback);
             (*cell).c_histogram.counts[bucket(c)] += 1;
         } else if timed {
             (*cell).c.sample(c, gap);
-            (*cell).callback.sample((*entry).callback_ticks, gap);
+            (*cell).callback.sample(callback, gap);
             (*cell).c_histogram.counts[bucket(c)] += gap;
         }
         if timed || long {

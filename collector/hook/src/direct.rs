@@ -29,7 +29,8 @@ pub(crate) unsafe fn entered(params: &Params, g: u64, function: u64, saved: u64,
         }
         let (low, top) = (word(g, 0), word(g, G_STACK_HI as u64));
         let m = word(g, G_M as u64);
-        let on_signal_stack = g != word(m, 0) && saved < low;
+        // m.gsignal follows m.procid in every release measured. A signal may have come amid our own work.
+        let on_signal_stack = g == word(m, params.m_procid + 8);
         if saved < low || saved > top - 32 || on_signal_stack {
             return count_alone();
         }

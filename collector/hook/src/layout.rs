@@ -149,7 +149,7 @@ pub struct Thread {
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct IndexEntry {
-    /// High bits of the hash.
+    /// Low half of the hash; the high half gives the place.
     pub tag: u32,
     /// The cell, or none: the entry is free.
     pub cell: CellRef,

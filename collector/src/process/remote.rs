@@ -30,9 +30,9 @@ pub enum RemoteError {
     /// A system call on its side.
     #[error("{0} failed in the program: {1}")]
     Call(&'static str, Errno),
-    /// It ended under our hands.
-    #[error("it ended")]
-    Ended,
+    /// It ended under our hands, with this exit status (128 + n for a signal).
+    #[error("it ended before it began, with status {0}")]
+    Ended(u8),
 }
 
 impl Stopped {
@@ -85,12 +85,13 @@ impl Stopped {
         }
         let original = self.read(at, BREAKPOINT.len())?;
         self.write(at, &BREAKPOINT)?;
+        let mut signal = None;
         loop {
-            ptrace::cont(self.pid, None)?;
+            ptrace::cont(self.pid, signal)?;
             match waitpid(self.pid, None)? {
                 WaitStatus::Stopped(_, Signal::SIGTRAP) => break,
-                WaitStatus::Stopped(_, signal) => self.pending.push(signal),
-                _ => return Err(RemoteError::Ended),
+                WaitStatus::Stopped(_, other) => signal = Some(other),
+                status => return Err(RemoteError::Ended(exit_status(status))),
             }
         }
         self.write(at, &original)?;
@@ -106,7 +107,7 @@ impl Stopped {
             match waitpid(self.pid, None)? {
                 WaitStatus::Stopped(_, Signal::SIGTRAP) => return Ok(()),
                 WaitStatus::Stopped(_, signal) => self.pending.push(signal),
-                _ => return Err(RemoteError::Ended),
+                status => return Err(RemoteError::Ended(exit_status(status))),
             }
         }
     }
@@ -121,5 +122,13 @@ impl Stopped {
             nix::sys::signal::kill(self.pid, signal)?;
         }
         Ok(ptrace::detach(self.pid, first)?)
+    }
+}
+
+fn exit_status(status: WaitStatus) -> u8 {
+    match status {
+        WaitStatus::Exited(_, code) => code as u8,
+        WaitStatus::Signaled(_, signal, _) => 128 + signal as i32 as u8,
+        _ => 0,
     }
 }

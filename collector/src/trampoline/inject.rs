@@ -55,6 +55,9 @@ pub fn inject(
 ) -> Result<(Tables, Vec<Mapping>), InjectError> {
     let mut stopped = Stopped::new(pid)?;
     let injected = inject_stopped(&mut stopped, target, plan, max_frames, timing);
+    if let Err(error @ InjectError::Remote(RemoteError::Ended(_))) = injected {
+        return Err(error);
+    }
     let mappings = maps::read(pid).unwrap_or_default();
     stopped.release()?;
     Ok((injected?, mappings))

@@ -10,3 +10,5 @@ pub use calibrate::{Calibration, calibrate};
 pub use inject::{InjectError, inject};
 pub use policy::Timing;
 pub use tables::Tables;
+
+pub use crate::process::remote::RemoteError;

@@ -321,6 +321,20 @@ impl Tables {
         leaf.into_iter().chain(frames.iter().map(|frame| Avma(frame.pc))).collect()
     }
 
+    /// When a coarse tick was; worked out from the others when it is no longer remembered.
+    fn tick_time(&self, tick: u64) -> u64 {
+        let coarse = &self.header().coarse;
+        let newest = coarse.sequence.load(Acquire);
+        let at = |tick: u64| coarse.at[tick as usize % TICKS].load(Relaxed);
+        let age = newest.saturating_sub(tick);
+        if age + 2 < TICKS as u64 {
+            return at(tick);
+        }
+        let span = TICKS as u64 - 2;
+        let step = at(newest).wrapping_sub(at(newest - span)) / span;
+        at(newest).saturating_sub(step.saturating_mul(age))
+    }
+
     fn copy_thread(&self, index: usize, snapshot: &mut Snapshot) {
         let thread = self.thread(index);
         // SAFETY: thread() is within the mapping; all fields are plain numbers.
@@ -337,7 +351,6 @@ impl Tables {
         if depth as usize >= IN_FLIGHT {
             return;
         }
-        let coarse = &self.header().coarse;
         let cell_of = |entry: &InFlight| CellRef((entry.cell.wrapping_sub(self.address.0) / 64) as u32);
         for index in 0..depth as usize {
             // SAFETY: index < IN_FLIGHT.
@@ -354,7 +367,7 @@ impl Tables {
             let timed = entry.entered != 0;
             snapshot.in_flight.push(InFlightCopy {
                 cell: cell_of(entry),
-                called: if timed { entry.called } else { coarse.at[entry.coarse as usize % TICKS].load(Relaxed) },
+                called: if timed { entry.called.max(entry.entered) } else { self.tick_time(entry.coarse) },
                 callback_ticks: if timed { entry.callback_ticks } else { 0 },
             });
         }

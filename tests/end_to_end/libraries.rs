@@ -176,3 +176,22 @@ fn programs_linked_by_gos_own_linker() {
         }
     }
 }
+
+#[test]
+fn a_program_that_the_dynamic_linker_refuses_keeps_its_status() {
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("bench-programs/sharedlib");
+    let libraries = shared_dir().join("not-on-the-path");
+    std::fs::create_dir_all(&libraries).expect("a folder");
+    succeeds(Command::new("make").arg("-s").arg(format!("LIBDIR={}", libraries.display())).current_dir(&source));
+    let program = shared_dir().join("unlinked");
+    let mut build = Command::new(go::command("1.27.3"));
+    build.args(["build", "-o"]).arg(&program).arg(".").current_dir(&source);
+    let flags = format!("-L{}", libraries.display());
+    succeeds(build.envs([("GOTOOLCHAIN", "local"), ("CGO_LDFLAGS_ALLOW", ".*"), ("CGO_LDFLAGS", &flags)]));
+    let output =
+        command(User::Root).args(["record", "-o"]).arg(profile_path(User::Root)).arg("--").arg(&program).output();
+    let output = output.expect("cgoprof runs");
+    let messages = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(127), "{messages}");
+    assert!(messages.contains("libborder.so") && messages.contains("without being recorded"), "{messages}");
+}

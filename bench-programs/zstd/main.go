@@ -25,7 +25,7 @@ func main() {
 	}
 	json.NewEncoder(os.Stdout).Encode(map[string]any{
 		"scenario":     "zstd",
-		"calls":        map[string]int{"ZSTD_compressCCtx": 0, "ZSTD_decompress": 0},
+		"calls":        map[string]int{"ZSTD_compress": blocks, "ZSTD_decompress": blocks},
 		"blocks":       blocks,
 		"locked":       0,
 		"abandoned":    map[string]int{},

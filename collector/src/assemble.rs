@@ -95,7 +95,9 @@ fn push_stack(
         }
         truncated |=
             cell.flags & (flags::TRUNCATED | flags::FOLDED) != 0 || symbolizer.ends_on_system_stack(&cell.stack);
-        current = by_ref.get(&cell.enclosing).copied().filter(|_| stack.len() < DEEPEST);
+        let enclosing = by_ref.get(&cell.enclosing).copied();
+        truncated |= enclosing.is_some() && stack.len() >= DEEPEST;
+        current = enclosing.filter(|_| stack.len() < DEEPEST);
         if let Some(enclosing) = current {
             stack.push(symbolizer.c(profile, enclosing.function, &enclosing.stack).1);
         }

@@ -66,7 +66,7 @@ pub fn find_program(name: &OsString) -> Result<PathBuf, LaunchError> {
 
 /// Starts a program under ptrace and waits until it stands at its first instruction.
 ///
-/// Its standard streams, process group and signal dispositions are ours, as with any launcher; its signal mask is
+/// Its standard streams, process group and signal dispositions are ours, as with any launcher, but for SIGPIPE, which is the default one; its signal mask is
 /// `mask`, what ours was before we blocked what we wait for. Where ptrace
 /// is forbidden, it runs at once, and [`Launched::untraced`] says why.
 ///

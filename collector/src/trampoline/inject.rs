@@ -21,7 +21,7 @@ const ARENA: u64 = 1 << 30;
 /// Bytes at the arena's end kept for cells without a stack, so that a full table still knows its functions.
 const RESERVE: u64 = 128 << 20;
 
-/// Why the hooks could not be put in. The program is left as it was.
+/// Why the hooks could not be put in. The program's code is left as it was; pages mapped by then stay, unused.
 #[derive(Debug, thiserror::Error)]
 pub enum InjectError {
     /// The program could not be worked on.

@@ -1,7 +1,7 @@
 //! What a recording costs a program: `cargo bench --bench overhead`.
 //!
 //! Every figure is a ratio of runs that alternate, bare and recorded, in this one process tree; the best round
-//! of each run counts, and the median over the runs is printed. Nothing here passes or fails.
+//! of each run counts (for the ten sites the CPU time of the whole run), and the median over the runs is printed. Nothing here passes or fails.
 
 #[path = "../tests/end_to_end/cgoprof.rs"]
 #[allow(dead_code, reason = "the end-to-end tests use the rest")]

@@ -78,6 +78,7 @@ fn sqlite_own_test_suite_passes_as_without_us() {
 fn zstd_compresses() {
     let program = go::build("zstd", Build::newest());
     let recorded = record(User::Nobody, &[], &program, &[]);
+    check_counts("zstd", &recorded);
     let blocks = &recorded.truth["blocks"];
     assert_eq!(&function(&recorded.report, "ZSTD_compress")["calls"], blocks);
     assert_eq!(&function(&recorded.report, "ZSTD_decompress")["calls"], blocks);

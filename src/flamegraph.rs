@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use cgoprof_viewer::flamegraph::{self, Value};
 use clap::ValueEnum;
 
+use crate::notice::say;
 use crate::profile_file;
 
 /// Draw a profile as a flame graph (SVG)
@@ -51,6 +52,6 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let svg = flamegraph::draw(&profile, value, args.inverted).with_context(|| args.file.display().to_string())?;
     std::fs::write(&args.output, svg).with_context(|| format!("cannot write {}", args.output.display()))?;
-    eprintln!("cgoprof: written {}; open it in a browser", args.output.display());
+    say(format_args!("written {}; open it in a browser", args.output.display()));
     Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,7 @@
 //! `cgoprof inspect`: what is in a binary and what cgoprof would do to it.
 
 use std::fs::File;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -25,47 +26,52 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let data = unsafe { Mmap::map(&file) }.with_context(|| format!("cannot read {shown}"))?;
     let target = Target::parse(&data).map_err(|error| anyhow::anyhow!("{shown}: {error}"))?;
     let found = Inspection::new(&target);
+    let mut out = std::io::stdout().lock();
 
-    println!("{shown}");
-    println!("  Go version    {}", printable(&found.go_version));
-    println!(
+    writeln!(out, "{shown}")?;
+    writeln!(out, "  Go version    {}", printable(&found.go_version))?;
+    writeln!(
+        out,
         "  build         {}{}",
         if found.pie { "PIE" } else { "fixed address" },
         if found.stripped { ", stripped" } else { "" }
-    );
-    println!("  CGO_ENABLED   {}", found.cgo_enabled.as_deref().map_or("not recorded".into(), printable));
-    println!("  build id      {}", found.build_id.as_deref().unwrap_or("none"));
-    println!("  Go functions  {}", found.functions);
-    println!("\nC functions with a Go wrapper: {}", found.c_functions.len());
+    )?;
+    writeln!(out, "  CGO_ENABLED   {}", found.cgo_enabled.as_deref().map_or("not recorded".into(), printable))?;
+    writeln!(out, "  build id      {}", found.build_id.as_deref().unwrap_or("none"))?;
+    writeln!(out, "  Go functions  {}", found.functions)?;
+    writeln!(out, "\nC functions with a Go wrapper: {}", found.c_functions.len())?;
     for function in &found.c_functions {
-        println!("  {}  ({})", printable(&function.name), printable(&function.package));
+        writeln!(out, "  {}  ({})", printable(&function.name), printable(&function.package))?;
     }
-    println!();
+    writeln!(out)?;
     match &found.plan {
-        Ok(plan) => print_plan(plan),
-        Err(error) => println!("engine trampoline: can't be used: {error}"),
+        Ok(plan) => print_plan(&mut out, plan)?,
+        Err(error) => writeln!(out, "engine trampoline: can't be used: {error}")?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn print_plan(plan: &Plan) {
-    println!("engine trampoline: {} patches", plan.patches.len());
+fn print_plan(out: &mut dyn Write, plan: &Plan) -> std::io::Result<()> {
+    writeln!(out, "engine trampoline: {} patches", plan.patches.len())?;
     for patch in &plan.patches {
         let bytes: String = patch.original.iter().map(|byte| format!("{byte:02x}")).collect();
-        println!("  {:<13}  {}  {:<20}  in {}", format!("{:?}", patch.hook), patch.at, bytes, patch.function);
+        writeln!(out, "  {:<13}  {}  {:<20}  in {}", format!("{:?}", patch.hook), patch.at, bytes, patch.function)?;
     }
     let frames = plan.frames;
-    println!(
+    writeln!(
+        out,
         "  frames         saved g +{:#x}, depth +{:#x}, frame +{:#x}",
         frames.saved_g, frames.saved_depth, frames.to_frame
-    );
-    println!("  arguments      fn +{:#x}, arg +{:#x}", frames.spilled_fn, frames.spilled_arg);
+    )?;
+    writeln!(out, "  arguments      fn +{:#x}, arg +{:#x}", frames.spilled_fn, frames.spilled_arg)?;
     let offsets = plan.offsets;
-    println!(
+    writeln!(
+        out,
         "  runtime.m      id {}, procid {}, p {}, lockedExt {}",
         offsets.m_id, offsets.m_procid, offsets.m_p, offsets.m_locked_ext
-    );
+    )?;
     if let Some(purego) = plan.purego {
-        println!("  purego         trampoline at {purego}: the C function is its argument's first word");
+        writeln!(out, "  purego         trampoline at {purego}: the C function is its argument's first word")?;
     }
+    Ok(())
 }

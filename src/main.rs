@@ -3,6 +3,7 @@
 mod demo;
 mod flamegraph;
 mod inspect;
+mod notice;
 mod profile_file;
 mod record;
 mod report;
@@ -45,7 +46,7 @@ fn main() -> ExitCode {
         if is_broken_pipe(&error) {
             return ExitCode::SUCCESS;
         }
-        eprintln!("cgoprof: {error:#}");
+        notice::say(format_args!("{error:#}"));
         ExitCode::from(record::exit_code(&error).unwrap_or(TOOL_ERROR))
     })
 }

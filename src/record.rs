@@ -13,6 +13,7 @@ use cgoprof_viewer::analysis;
 use cgoprof_viewer::units::{count, percent, printable, time};
 use clap::ValueEnum;
 
+use crate::notice::say;
 use crate::{TOOL_ERROR, profile_file};
 
 /// Run a program and record its Go/C crossings
@@ -69,10 +70,10 @@ pub(crate) fn record(options: &Options, quiet: bool) -> anyhow::Result<ExitCode>
     let program = options.command[0].to_string_lossy();
     if let Some(problem) = &outcome.problem {
         if outcome.profile.is_some() {
-            eprintln!("cgoprof: {problem}");
+            say(problem);
             return Ok(ExitCode::from(if outcome.status == 0 { TOOL_ERROR } else { outcome.status }));
         }
-        eprintln!("cgoprof: {program} ran without being recorded: {problem}");
+        say(format_args!("{program} ran without being recorded: {problem}"));
     }
     if let (Some(profile), false) = (&outcome.profile, quiet) {
         summary(profile, options);
@@ -92,25 +93,23 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> Option<u8> {
 fn summary(profile: &Profile, options: &Options) {
     let (crossings, _) = analysis::totals(profile);
     let run = profile.recording.duration_ns as f64;
-    eprint!("cgoprof: {} crossings in {}", count(crossings.calls), time(run));
+    let counted = format!("{} crossings in {}", count(crossings.calls), time(run));
     if crossings.timed > 0 {
-        eprint!(
-            ", {} of them in C, {} getting there and back",
-            time(crossings.c_self()),
-            time(crossings.overhead().sum)
-        );
+        let (c, overhead) = (time(crossings.c_self()), time(crossings.overhead().sum));
+        say(format_args!("{counted}, {c} of them in C, {overhead} getting there and back"));
+    } else {
+        say(counted);
     }
-    eprintln!();
     for row in analysis::by_function(profile).iter().take(3).filter(|row| row.stats.timed > 0) {
         let total = row.stats.total().sum;
         let (calls, name) = (count(row.stats.calls), printable(&row.function.name));
-        eprintln!("cgoprof:   {:>9}  {:>7} of the run  {calls} calls  {name}", time(total), percent(total / run));
+        say(format_args!("  {:>9}  {:>7} of the run  {calls} calls  {name}", time(total), percent(total / run)));
     }
     for note in &profile.recording.notes {
-        eprintln!("cgoprof: {note}");
+        say(note);
     }
     let file = options.output.display();
-    eprintln!("cgoprof: written {file}; see it with: cgoprof report {file}");
+    say(format_args!("written {file}; see it with: cgoprof report {file}"));
 }
 
 /// Shows that symbols are looked up, when that takes long enough to be noticed.

@@ -5,6 +5,14 @@ package main
 #include <signal.h>
 #include <stdlib.h>
 
+static int pipe_ignored;
+__attribute__((constructor)) static void note(void) {
+	struct sigaction present;
+	sigaction(SIGPIPE, 0, &present);
+	pipe_ignored = present.sa_handler == SIG_IGN;
+}
+static int sigpipe_ignored(void) { return pipe_ignored; }
+
 static int twice(int n) { return 2 * n; }
 static void segv(void) { *(volatile int *)8 = 1; }
 static void do_abort(void) { signal(SIGABRT, SIG_DFL); abort(); }
@@ -39,6 +47,8 @@ func main() {
 		io.Copy(os.Stdout, os.Stdin)
 		fmt.Fprintln(os.Stderr, "to stderr")
 		os.Exit(number)
+	case "sigpipe":
+		fmt.Println("ignored at start:", C.sigpipe_ignored())
 	case "abort":
 		C.do_abort()
 	case "kill":
@@ -49,7 +59,7 @@ func main() {
 	case "wait":
 		wait(map[os.Signal]int{os.Interrupt: 3, syscall.SIGTERM: 4})
 	case "stubborn":
-		signal.Ignore(syscall.SIGTERM)
+		signal.Ignore(syscall.SIGTERM, syscall.SIGHUP)
 		wait(nil)
 	case "sleep":
 		time.Sleep(time.Duration(number) * time.Millisecond)

@@ -164,14 +164,14 @@ impl Signals {
         Ok(Signals { file, mask_before })
     }
 
-    /// Waits, then hands on what was meant for the program. Returns whether we are asked to finish.
+    /// Waits, then hands on what was meant for the program. Returns the signal that asks us to finish, if one does.
     ///
     /// The terminal sends its signals to the program itself; another process sends them only to us.
-    fn wait_and_forward(&self, pid: Pid, timeout: Duration) -> bool {
+    fn wait_and_forward(&self, pid: Pid, timeout: Duration) -> Option<Signal> {
         use std::os::fd::AsFd as _;
         let mut ready = [PollFd::new(self.file.as_fd(), PollFlags::POLLIN)];
         let _ = poll(&mut ready, PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX));
-        let mut finish = false;
+        let mut finish = None;
         while let Ok(Some(info)) = self.file.read_signal() {
             let Ok(signal) = Signal::try_from(info.ssi_signo as i32) else { continue };
             if signal == Signal::SIGCHLD {
@@ -180,7 +180,9 @@ impl Signals {
             if info.ssi_code <= 0 {
                 let _ = kill(pid, signal);
             }
-            finish |= matches!(signal, Signal::SIGTERM | Signal::SIGHUP);
+            if matches!(signal, Signal::SIGTERM | Signal::SIGHUP) {
+                finish = Some(signal);
+            }
         }
         finish
     }
@@ -269,18 +271,18 @@ impl<'a, 'data> Session<'a, 'data> {
 
     fn run(mut self, signals: &Signals, progress: &dyn Progress) -> Result<Outcome, RecordError> {
         let mut status = None;
-        let mut asked_to_finish: Option<Instant> = None;
+        let mut asked_to_finish: Option<(Signal, Instant)> = None;
         let mut last_member = Instant::now();
         loop {
             let elapsed = self.started.elapsed();
             // Quickly at first: a new cell is timed at every crossing until the policy has seen it.
             let pause = Duration::from_millis(if elapsed < Duration::from_secs(1) { 10 } else { 100 });
-            if signals.wait_and_forward(self.pid, pause) && asked_to_finish.is_none() {
-                asked_to_finish = Some(Instant::now());
+            if let (Some(signal), None) = (signals.wait_and_forward(self.pid, pause), asked_to_finish) {
+                asked_to_finish = Some((signal, Instant::now()));
             }
             status = status.or(ended(self.pid)?);
             let over = self.options.duration.is_some_and(|duration| self.started.elapsed() >= duration)
-                || asked_to_finish.is_some_and(|since| since.elapsed() >= GRACE);
+                || asked_to_finish.is_some_and(|(_, since)| since.elapsed() >= GRACE);
             if status.is_some() || over {
                 break;
             }
@@ -295,10 +297,10 @@ impl<'a, 'data> Session<'a, 'data> {
         }
         self.finish(progress);
         let problem = self.write_error.take().map(|error| Problem::Write(self.options.output.clone(), error));
-        let status = match status {
-            Some(status) => status,
-            None if asked_to_finish.is_some() => 128 + Signal::SIGTERM as i32 as u8,
-            None => signals.wait_for_end(self.pid)?,
+        let status = match (status, asked_to_finish) {
+            (Some(status), _) => status,
+            (None, Some((signal, _))) => 128 + signal as i32 as u8,
+            (None, None) => signals.wait_for_end(self.pid)?,
         };
         let Session { profile, .. } = self;
         Ok(Outcome { status, profile: Some(profile), problem })

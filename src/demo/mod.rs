@@ -1,6 +1,7 @@
 //! `cgoprof demo`: a small cgo program, built, recorded and shown.
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -11,6 +12,7 @@ use cgoprof_collector::trampoline::Timing;
 use cgoprof_viewer::flamegraph::{self, Value};
 use cgoprof_viewer::report::{By, text};
 
+use crate::notice::say;
 use crate::{profile_file, record};
 
 /// Build a small cgo program with the installed Go, record it and show the result
@@ -34,7 +36,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let folder = tempfile::Builder::new().prefix("cgoprof-demo").tempdir().context("cannot make a temporary folder")?;
     std::fs::write(folder.path().join("main.go"), MAIN_GO)?;
     std::fs::write(folder.path().join("go.mod"), GO_MOD)?;
-    eprintln!("cgoprof: building the demo with {}", go.display());
+    say(format_args!("building the demo with {}", go.display()));
     let program = folder.path().join("cgoprof-demo");
     let built = Command::new(&go)
         .args(["build", "-o"])
@@ -57,11 +59,17 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let status = record::record(&options, true)?;
     let profile = profile_file::read(&output)?;
-    print!("\n{}", text::write(&profile, By::Function, 20));
-    print!("{}", text::write(&profile, By::Site, 20).split_once("\n\n").map_or("", |(_, table)| table));
+    let mut out = std::io::stdout().lock();
+    write!(out, "\n{}", text::write(&profile, By::Function, 20))?;
+    write!(out, "{}", text::write(&profile, By::Site, 20).split_once("\n\n").map_or("", |(_, table)| table))?;
     let svg = draw(&profile, &args.dir)?;
-    println!("written {} and {}", output.display(), svg.display());
-    println!("next: cgoprof report --by stack {}, or go tool pprof -http=: {}", output.display(), output.display());
+    writeln!(out, "written {} and {}", output.display(), svg.display())?;
+    writeln!(
+        out,
+        "next: cgoprof report --by stack {}, or go tool pprof -http=: {}",
+        output.display(),
+        output.display()
+    )?;
     Ok(status)
 }
 

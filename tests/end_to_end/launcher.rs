@@ -1,7 +1,8 @@
 //! `record` as a launcher: streams, signals, exit status, job control.
 
 use std::io::{Read as _, Write as _};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -52,16 +53,7 @@ fn a_program_that_dies_by_a_signal_leaves_its_profile() {
 #[test]
 fn an_interrupt_from_the_terminal_ends_the_program_and_not_the_recording() {
     let profile = profile_path(User::Root);
-    let mut recorder = Command::new("setsid");
-    recorder
-        .arg(crate::cgoprof::binary())
-        .args(["record", "-q", "-o"])
-        .arg(&profile)
-        .arg("--")
-        .arg(actor())
-        .arg("wait");
-    let mut child = recorder.stdout(Stdio::piped()).spawn().expect("cgoprof runs");
-    wait_for_ready(&mut child);
+    let mut child = ready(&mut Command::new("setsid"), &profile, "wait");
     // As the terminal does: to the whole foreground process group.
     kill(Pid::from_raw(-(child.id() as i32)), Signal::SIGINT).expect("a signal");
     assert_eq!(child.wait().expect("it ends").code(), Some(3), "the program handles SIGINT by exiting with 3");
@@ -69,23 +61,20 @@ fn an_interrupt_from_the_terminal_ends_the_program_and_not_the_recording() {
 }
 
 #[test]
-fn sigterm_is_handed_on_and_finishes_the_file() {
-    for (how, status) in [("wait", Some(4)), ("stubborn", Some(143))] {
+fn a_signal_to_end_is_handed_on_and_finishes_the_file() {
+    let ways = [
+        ("wait", Signal::SIGTERM, 4),
+        ("stubborn", Signal::SIGTERM, 143),
+        // Once this said 143 too.
+        ("stubborn", Signal::SIGHUP, 129),
+    ];
+    for (how, signal, status) in ways {
         let profile = profile_path(User::Root);
-        let mut child = command(User::Root)
-            .args(["record", "-q", "-o"])
-            .arg(&profile)
-            .arg("--")
-            .arg(actor())
-            .arg(how)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("cgoprof runs");
-        wait_for_ready(&mut child);
-        kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).expect("a signal");
-        assert_eq!(child.wait().expect("it ends").code(), status, "{how}");
+        let mut child = ready(&mut Command::new("env"), &profile, how);
+        kill(Pid::from_raw(child.id() as i32), signal).expect("a signal");
+        assert_eq!(child.wait().expect("it ends").code(), Some(status), "{how} {signal}");
         let found = report(&profile);
-        assert!(found["totals"]["crossings"].as_u64() >= Some(1000), "{how}");
+        assert!(found["totals"]["crossings"].as_u64() >= Some(1000), "{how} {signal}");
         if how == "stubborn" {
             let pid = found["target"]["pid"].as_i64().expect("pid") as i32;
             kill(Pid::from_raw(pid), Signal::SIGKILL).expect("the program lives on");
@@ -94,18 +83,42 @@ fn sigterm_is_handed_on_and_finishes_the_file() {
 }
 
 #[test]
+fn what_a_broken_pipe_does_is_inherited() {
+    for (ignored, trap) in [(true, "trap '' PIPE; "), (false, "")] {
+        let script = format!("{trap}exec \"$0\" \"$@\"");
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(script).arg(crate::cgoprof::binary()).args(["record", "-q", "-o"]);
+        shell.arg(profile_path(User::Root)).arg("--").arg(actor()).arg("sigpipe");
+        let output = succeeds(&mut shell);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(said, format!("ignored at start: {}\n", i32::from(ignored)));
+    }
+}
+
+#[test]
+fn a_reader_that_has_had_enough_is_no_error_of_ours() {
+    let profile = profile_path(User::Root);
+    succeeds(command(User::Root).args(["record", "-q", "-o"]).arg(&profile).arg("--").arg(actor()).arg("sleep"));
+    let program = actor();
+    let nobody_reads = || {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        writer
+    };
+    for (subcommand, file) in [("report", &profile), ("inspect", &program)] {
+        let output = command(User::Root).arg(subcommand).arg(file).stdout(nobody_reads()).output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), said.as_str()), (Some(0), ""), "{subcommand}");
+    }
+    let mut deaf = command(User::Root);
+    deaf.args(["record", "-o"]).arg(&profile).arg("--").arg(&program).args(["sleep", "0"]);
+    assert_eq!(deaf.stderr(nobody_reads()).status().expect("it runs").code(), Some(0), "the summary has no reader");
+}
+
+#[test]
 fn stop_and_continue_work_as_without_us() {
     let profile = profile_path(User::Root);
-    let mut recorder = Command::new("setsid");
-    recorder
-        .arg(crate::cgoprof::binary())
-        .args(["record", "-q", "-o"])
-        .arg(&profile)
-        .arg("--")
-        .arg(actor())
-        .arg("wait");
-    let mut child = recorder.stdout(Stdio::piped()).spawn().expect("cgoprof runs");
-    wait_for_ready(&mut child);
+    let mut child = ready(&mut Command::new("setsid"), &profile, "wait");
     let group = Pid::from_raw(-(child.id() as i32));
     kill(group, Signal::SIGSTOP).expect("stop");
     std::thread::sleep(Duration::from_millis(300));
@@ -163,7 +176,15 @@ fn the_demo_runs_from_nothing() {
     assert!(dir.join("cgoprof.svg").exists() && dir.join("cgoprof.pb.gz").exists());
 }
 
-fn wait_for_ready(child: &mut std::process::Child) {
+/// Records the actor by way of a launcher, until it says that it is ready.
+fn ready(launcher: &mut Command, profile: &Path, how: &str) -> Child {
+    launcher.arg(crate::cgoprof::binary()).args(["record", "-q", "-o"]).arg(profile).arg("--").arg(actor()).arg(how);
+    let mut child = launcher.stdout(Stdio::piped()).spawn().expect("cgoprof runs");
+    wait_for_ready(&mut child);
+    child
+}
+
+fn wait_for_ready(child: &mut Child) {
     let mut ready = [0; 6];
     child.stdout.as_mut().expect("stdout").read_exact(&mut ready).expect("the program says ready");
     assert_eq!(&ready, b"ready\n");

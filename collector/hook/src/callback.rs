@@ -1,8 +1,8 @@
 //! The hooks of a callback: C called Go, Go goes back to C, Go panicked out of it.
 
 use crate::cells::reference;
-use crate::crossing::innermost;
-use crate::layout::{Cell, InFlight};
+use crate::crossing::{end, innermost};
+use crate::layout::InFlight;
 use crate::now;
 use crate::params::Params;
 use crate::threads::{self, G_M, word};
@@ -23,10 +23,14 @@ pub(crate) unsafe fn began(params: &Params, g: u64) {
             (*thread).foreign_callbacks += 1;
             return;
         }
-        let cell = (*entry).cell as *mut Cell;
+        if (*thread).top >= end(thread) {
+            // Whatever is nested this deep shares the last entry.
+            (*thread).top = entry as u64;
+        }
+        let cell = (*entry).cell();
         (*cell).callbacks += 1;
         (*thread).enclosing = reference(params, cell);
-        if (*entry).entered != 0 {
+        if (*entry).timed() {
             (*entry).callback_began = now();
         }
     }
@@ -47,8 +51,8 @@ pub(crate) unsafe fn ended(params: &Params, g: u64) {
         if entry.is_null() {
             return;
         }
-        (*thread).enclosing = (*((*entry).cell as *const Cell)).enclosing;
-        if (*entry).entered != 0 {
+        (*thread).enclosing = (*(*entry).cell()).enclosing;
+        if (*entry).timed() {
             (*entry).callback_ticks += now().wrapping_sub((*entry).callback_began);
         }
     }
@@ -69,7 +73,7 @@ pub(crate) unsafe fn unwound(params: &Params, g: u64) {
         if entry.is_null() {
             return;
         }
-        let cell = (*entry).cell as *mut Cell;
+        let cell = (*entry).cell();
         (*cell).abandoned += 1;
         (*thread).enclosing = (*cell).enclosing;
         (*thread).top -= size_of::<InFlight>() as u64;

@@ -242,7 +242,7 @@ unsafe fn fill(params: &Params, cell: *mut Cell, key: &Key) {
         (*cell).flags = key.flags;
         (*cell).leaf = key.leaf;
         (*cell).locks = key.locks;
-        (*cell).countdown = params.first_interval as u32;
+        (*cell).timed_at = if params.first_interval == 0 { u64::MAX } else { params.first_interval };
         (*cell).gap = params.first_interval as u32;
         (*cell).interval.store(params.first_interval as u32, Relaxed);
         if key.function < params.own_start || key.function >= params.own_end {

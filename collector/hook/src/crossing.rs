@@ -16,7 +16,7 @@ use crate::threads::{self, G_M, G_STACK_HI, header, word};
 pub struct Slots {
     /// The crossing's cell.
     pub cell: CellRef,
-    /// How many crossings it stands for, at most 127; 0 when only its exit was timed.
+    /// How many crossings it stands for, at most 255; 0 when only its exit was timed.
     pub gap: u32,
     /// Every such exit is timed, so that it stands for itself alone.
     pub census: bool,
@@ -24,8 +24,10 @@ pub struct Slots {
     pub enter: u64,
 }
 
-/// Tops the packed word, so that it can't be taken for a pointer of Go's.
-const TAG: u64 = 0xc9 << 56;
+/// Tops the packed word. What lies there otherwise, the address of a C function, has a highest byte of 0.
+const TAG: u64 = 0x65;
+/// Where the tag begins.
+const TAG_BIT: u32 = 57;
 /// Longest enter phase that the word holds.
 const ENTER_MAX: u64 = (1 << 23) - 1;
 
@@ -34,9 +36,10 @@ impl Slots {
     #[inline(always)]
     pub fn pack(self) -> u64 {
         let enter = if self.enter > ENTER_MAX { ENTER_MAX } else { self.enter };
-        TAG | enter << 33
-            | (self.census as u64) << 32
-            | (self.gap as u64 & 127) << 25
+        TAG << TAG_BIT
+            | enter << 34
+            | (self.census as u64) << 33
+            | (self.gap as u64 & 255) << 25
             | (self.cell.0 as u64 & 0x1ff_ffff)
     }
 
@@ -44,25 +47,25 @@ impl Slots {
     /// carries `cgocall`'s arguments there.
     #[inline(always)]
     pub fn unpack(word: u64) -> Option<Slots> {
-        if word >> 56 != TAG >> 56 {
+        if word >> TAG_BIT != TAG {
             return None;
         }
         Some(Slots {
             cell: CellRef(word as u32 & 0x1ff_ffff),
-            gap: (word >> 25) as u32 & 127,
-            census: word >> 32 & 1 == 1,
-            enter: word >> 33 & ENTER_MAX,
+            gap: (word >> 25) as u32 & 255,
+            census: word >> 33 & 1 == 1,
+            enter: word >> 34 & ENTER_MAX,
         })
     }
 }
 
-/// At `cgocall`'s call of `entersyscall`: finds the crossing's cell, counts it, and writes it above those in
-/// flight. Returns the M's table, null if there is none.
+/// At `cgocall`'s call of `entersyscall`: finds the crossing's cell, counts it, and puts it in flight. Returns its
+/// entry's address, one more if it is timed, or 0 if the M has no table.
 ///
 /// # Safety
 /// `g` must be the running goroutine and `frame` the frame pointer of `cgocall`.
 #[inline(always)]
-pub(crate) unsafe fn entered(params: &Params, g: u64, frame: u64) -> *mut Thread {
+pub(crate) unsafe fn entered(params: &Params, g: u64, frame: u64) -> u64 {
     // SAFETY: g is live; g.m and its fields, cgocall's frame and everything above it up to g.stack.hi are
     // readable while the goroutine runs.
     unsafe {
@@ -74,7 +77,7 @@ pub(crate) unsafe fn entered(params: &Params, g: u64, frame: u64) -> *mut Thread
         let thread = threads::find(params, m);
         if thread.is_null() {
             threads::count_overflow(params, function);
-            return thread;
+            return 0;
         }
         let locks = ((m + params.m_locked_ext) as *const u32).read();
         let key = Key {
@@ -87,31 +90,42 @@ pub(crate) unsafe fn entered(params: &Params, g: u64, frame: u64) -> *mut Thread
         };
         let cell = cells::find(params, thread, &key);
         (*cell).calls += 1;
-        (*cell).countdown = (*cell).countdown.wrapping_sub(1);
-        if (*cell).countdown == 0 {
-            timed(thread, cell);
-        } else {
-            let entry = (*thread).top as *mut InFlight;
-            (*entry).cell = cell as u64;
-            (*entry).entered = 0;
+        if (*cell).calls == (*cell).timed_at {
+            return timed(thread, cell);
         }
-        thread
+        push(thread, cell, false) as u64
     }
 }
 
-/// A crossing, already counted, that is to be timed: sets when the next one will be, and reads the clock last.
+/// Puts a crossing that is already counted and is to be timed in flight: sets when the next one will be, and
+/// reads the clock last. Returns its entry's address plus one.
 ///
 /// # Safety
 /// `thread` must be the running M's and `cell` one of its cells.
 #[inline(always)]
-pub(crate) unsafe fn timed(thread: *mut Thread, cell: *mut Cell) {
-    // SAFETY: both are this M's; top stays within the array.
+pub(crate) unsafe fn timed(thread: *mut Thread, cell: *mut Cell) -> u64 {
+    // SAFETY: both are this M's.
     unsafe {
-        let entry = (*thread).top as *mut InFlight;
-        (*entry).cell = cell as u64;
+        let entry = push(thread, cell, true);
         (*entry).gap = reload(thread, cell);
         (*entry).callback_ticks = 0;
+        (*entry).called = 0;
         (*entry).entered = now();
+        entry as u64 + 1
+    }
+}
+
+/// A new entry for a crossing. There is always room for one: a callback sees to that.
+#[inline(always)]
+pub(crate) unsafe fn push(thread: *mut Thread, cell: *mut Cell, timed: bool) -> *mut InFlight {
+    // SAFETY: both are this M's; top is below the array's end.
+    unsafe {
+        let entry = (*thread).top as *mut InFlight;
+        (*entry).tagged_cell = cell as u64 + timed as u64;
+        (*entry).thread = thread as u64;
+        (*entry).coarse = (*thread).coarse.load(Relaxed);
+        (*thread).top = entry.add(1) as u64;
+        entry
     }
 }
 
@@ -123,7 +137,7 @@ pub(crate) unsafe fn reload(thread: *mut Thread, cell: *mut Cell) -> u32 {
         let gap = (*cell).gap;
         let next = next_gap(thread, (*cell).interval.load(Relaxed));
         (*cell).gap = next;
-        (*cell).countdown = next;
+        (*cell).timed_at = (*cell).calls + next as u64;
         gap
     }
 }
@@ -146,6 +160,13 @@ unsafe fn next_gap(thread: *mut Thread, interval: u32) -> u32 {
     1 + ((random * (2 * interval as u64 - 1)) >> 32) as u32
 }
 
+/// End of the array of crossings in flight.
+#[inline(always)]
+pub(crate) fn end(thread: *mut Thread) -> u64 {
+    // SAFETY: only the address is taken; thread points into the mapping.
+    unsafe { (&raw mut (*thread).in_flight).add(1) as u64 }
+}
+
 /// The innermost crossing in flight, null if there is none.
 #[inline(always)]
 pub(crate) unsafe fn innermost(thread: *mut Thread) -> *mut InFlight {
@@ -159,27 +180,23 @@ pub(crate) unsafe fn innermost(thread: *mut Thread) -> *mut InFlight {
     }
 }
 
-/// After the C function of a timed, long or P-less crossing: adds its times and fills the slots.
+/// After the C function of a timed, long or P-less crossing: takes it out of flight, adds its times, and fills the
+/// slots if its exit is to be timed.
 ///
 /// # Safety
-/// `thread` and `entry` must be the running M's, and `slots` the two dead words in `cgocall`'s frame.
+/// `entry` must be the running M's, and `slots` the two dead words in `cgocall`'s frame.
 #[inline(always)]
-pub(crate) unsafe fn returned(
-    params: &Params,
-    thread: *mut Thread,
-    entry: *mut InFlight,
-    at: u64,
-    slots: *mut u64,
-    p_lost: bool,
-) {
+pub(crate) unsafe fn returned(params: &Params, entry: *mut InFlight, at: u64, slots: *mut u64, p_lost: bool) {
     // SAFETY: the caller's promise; the entry names a finished cell of this M.
     unsafe {
+        let thread = (*entry).thread as *mut Thread;
+        (*thread).top = entry as u64;
         if params.first_interval == 0 {
-            return slots.add(1).write(0);
+            return;
         }
-        let cell = (*entry).cell as *mut Cell;
+        let cell = (*entry).cell();
         let long = (*thread).coarse.load(Relaxed) - (*entry).coarse >= 2;
-        let timed = (*entry).entered != 0;
+        let timed = (*entry).timed();
         let gap = (*entry).gap as u64;
         let c = if timed {
             at.wrapping_sub((*entry).called)
@@ -213,7 +230,6 @@ pub(crate) unsafe fn returned(
         // One crossing's exit is in the census exactly when this holds, timed or not.
         let census = long || p_lost;
         if (*cell).flags & flags::DIRECT != 0 || !(timed || census) {
-            slots.add(1).write(0);
             return;
         }
         let packed = Slots { cell: reference(params, cell), gap: if timed { gap as u32 } else { 0 }, census, enter };

@@ -3,7 +3,7 @@
 use core::sync::atomic::Ordering::Relaxed;
 
 use crate::cells::{self, Key};
-use crate::crossing::reload;
+use crate::crossing::{end, push, reload};
 use crate::layout::{InFlight, flags};
 use crate::now;
 use crate::params::Params;
@@ -59,19 +59,16 @@ pub(crate) unsafe fn entered(params: &Params, g: u64, function: u64, saved: u64,
         };
         let cell = cells::find(params, thread, &key);
         (*cell).calls += 1;
-        (*cell).countdown = (*cell).countdown.wrapping_sub(1);
-        let gap = if (*cell).countdown == 0 { reload(thread, cell) } else { 0 };
-        // The entry at the top may hold a crossing that is about to call C.
-        if (*thread).top >= (*thread).last_entry - size_of::<InFlight>() as u64 {
+        if (*thread).top >= end(thread) {
             return core::ptr::null_mut();
         }
-        (*thread).top += 2 * size_of::<InFlight>() as u64;
-        let entry = ((*thread).top as *mut InFlight).sub(1);
-        (*entry).cell = cell as u64;
-        (*entry).gap = gap;
-        (*entry).coarse = (*thread).coarse.load(Relaxed);
+        if (*cell).calls != (*cell).timed_at {
+            return push(thread, cell, false);
+        }
+        let entry = push(thread, cell, true);
+        (*entry).gap = reload(thread, cell);
         (*entry).callback_ticks = 0;
-        (*entry).entered = if gap == 0 { 0 } else { now() };
+        (*entry).entered = now();
         (*entry).called = (*entry).entered;
         entry
     }
@@ -81,15 +78,10 @@ pub(crate) unsafe fn entered(params: &Params, g: u64, function: u64, saved: u64,
 ///
 /// # Safety
 /// `entry` must come from [`entered`] on this thread.
-pub(crate) unsafe fn returned(params: &Params, g: u64, entry: *mut InFlight, at: u64) {
-    // SAFETY: g had a thread when the crossing began, and both are this M's still.
+pub(crate) unsafe fn returned(params: &Params, entry: *mut InFlight, at: u64) {
+    // SAFETY: the entry is this M's; a direct crossing has no slots, and these are as good.
     unsafe {
-        let thread = threads::find(params, word(g, G_M as u64));
-        if thread.is_null() {
-            return;
-        }
         let mut slots = [0u64; 2];
-        crate::crossing::returned(params, thread, entry, at, slots.as_mut_ptr(), false);
-        (*thread).top = entry.sub(1) as u64;
+        crate::crossing::returned(params, entry, at, slots.as_mut_ptr(), false);
     }
 }

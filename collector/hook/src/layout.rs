@@ -102,11 +102,8 @@ pub struct Overflow {
 pub struct Thread {
     /// `m.id + 1`, 0 when free. Set by the M, cleared by the recorder when the M's thread has ended.
     pub owner: AtomicU64,
-    /// Address of the first free entry of `in_flight`. Between its enter hook and its C hook a crossing is
-    /// already written there, but not yet in flight.
+    /// Address of the first free entry of `in_flight`.
     pub top: u64,
-    /// Address of the last entry of `in_flight`, which all deeper crossings share.
-    pub last_entry: u64,
     /// The crossing in whose callback this M runs Go.
     pub enclosing: CellRef,
     _pad: u32,
@@ -155,16 +152,16 @@ pub struct IndexEntry {
     pub cell: CellRef,
 }
 
-/// A crossing whose C function has not returned.
+/// A crossing whose C function has not returned, from its enter hook on.
 #[repr(C, align(64))]
 pub struct InFlight {
-    /// Its cell, as an address in the target.
-    pub cell: u64,
-    /// When it was entered, in ticks; 0 when it is not timed.
+    /// Its cell, as an address in the target; one more when it is timed.
+    pub tagged_cell: u64,
+    /// When it was entered, in ticks; only when it is timed.
     pub entered: u64,
-    /// When C was called, in ticks; only when it is timed.
+    /// When C was called, in ticks, 0 before; only when it is timed.
     pub called: u64,
-    /// Coarse tick when C was called.
+    /// Coarse tick when it was entered.
     pub coarse: u64,
     /// Ticks spent in callbacks so far; only when it is timed.
     pub callback_ticks: u64,
@@ -172,6 +169,23 @@ pub struct InFlight {
     pub callback_began: u64,
     /// How many crossings it stands for; only when it is timed.
     pub gap: u32,
+    _pad: u32,
+    /// Address of its [`Thread`].
+    pub thread: u64,
+}
+
+impl InFlight {
+    /// Its cell, as an address in the target.
+    #[inline(always)]
+    pub fn cell(&self) -> *mut Cell {
+        (self.tagged_cell & !1) as *mut Cell
+    }
+
+    /// Whether it is timed.
+    #[inline(always)]
+    pub fn timed(&self) -> bool {
+        self.tagged_cell & 1 == 1
+    }
 }
 
 /// What every crossing with one C function, Go stack, enclosing crossing and lock state adds up to.
@@ -179,10 +193,8 @@ pub struct InFlight {
 pub struct Cell {
     /// Crossings begun.
     pub calls: u64,
-    /// Crossings until the next timed one.
-    pub countdown: u32,
-    /// How many crossings the next timed one will stand for.
-    pub gap: u32,
+    /// What `calls` will be at the next timed crossing.
+    pub timed_at: u64,
     /// Address of the C function.
     pub function: u64,
     /// Bytes from the innermost frame to the top of its stack.
@@ -203,6 +215,8 @@ pub struct Cell {
     pub next: CellRef,
     /// Mean crossings between two timed ones. Written by the recorder.
     pub interval: AtomicU32,
+    /// How many crossings the next timed one will stand for.
+    pub gap: u32,
 
     /// Crossings left by panic or Goexit.
     pub abandoned: u64,

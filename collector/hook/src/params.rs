@@ -81,12 +81,8 @@ pub mod holes {
     pub const RETURN: u32 = 0x5eed_0007;
     /// From the goroutine's stack pointer in `asmcgocall` to its first argument.
     pub const FIRST_SLOT: u32 = 0x5eed_000c;
-    /// From the goroutine's stack pointer in `asmcgocall` to its second argument.
-    pub const SECOND_SLOT: u32 = 0x5eed_0008;
     /// From the stack pointer at the C hook to the saved g.
     pub const SAVED_G: u32 = 0x5eed_0009;
-    /// From the stack pointer at the C hook to the saved depth.
-    pub const SAVED_DEPTH: u32 = 0x5eed_000a;
     /// Bytes of the C hook's own frame.
     pub const FRAME: u64 = 24;
     /// `SAVED_G` from below the C hook's own frame.

@@ -8,7 +8,7 @@ use std::vec::Vec;
 use proptest::prelude::*;
 
 use crate::crossing::{self, Slots};
-use crate::layout::{ARENA_OFFSET, Block, CHUNK, Cell, CellRef, Frame, Header, InFlight, flags};
+use crate::layout::{ARENA_OFFSET, Block, CHUNK, Cell, CellRef, Frame, Header, IN_FLIGHT, InFlight, Thread, flags};
 use crate::params::Params;
 use crate::{callback, cells, direct, threads};
 
@@ -135,10 +135,10 @@ impl Goroutine {
     fn enter(&self, world: &World) -> *mut InFlight {
         // SAFETY: the made-up goroutine has all that the hook reads.
         unsafe {
-            let thread = crossing::entered(&world.params, self.g(), self.frame());
-            assert!(!thread.is_null());
-            let entry = (*thread).top as *mut InFlight;
-            (*thread).top += size_of::<InFlight>() as u64;
+            let word = crossing::entered(&world.params, self.g(), self.frame());
+            let entry = (word & !1) as *mut InFlight;
+            assert!(!entry.is_null());
+            assert_eq!(word & 1 == 1, (*entry).timed());
             (*entry).called = crate::now();
             entry
         }
@@ -149,10 +149,8 @@ impl Goroutine {
         let mut slots = [0u64; 2];
         // SAFETY: as above.
         unsafe {
-            let thread = threads::find(&world.params, self.g[6]);
-            (*thread).top = entry as u64;
-            crossing::returned(&world.params, thread, entry, crate::now(), slots.as_mut_ptr(), false);
-            if slots[1] != 0 {
+            crossing::returned(&world.params, entry, crate::now(), slots.as_mut_ptr(), false);
+            if slots[0] != 0 {
                 let mut g = self.g;
                 g[6] = on.map_or(g[6], Machine::address);
                 crossing::exited(&world.params, g.as_ptr() as u64, slots[0], slots[1], crate::now());
@@ -278,6 +276,32 @@ fn an_exit_on_another_thread_is_added_to_a_visitor() {
 }
 
 #[test]
+fn crossings_nested_deeper_than_the_table_share_its_last_entry() {
+    let world = World::new(64, 8);
+    let m = Machine::new(1, false);
+    let goroutine = Goroutine::new(&m, 0x1000, &[1, 2]);
+    let levels = IN_FLIGHT + 20;
+    let mut entries = Vec::new();
+    for _ in 0..levels {
+        entries.push(goroutine.enter(&world));
+        // SAFETY: the made-up goroutine has all that the hook reads.
+        unsafe { callback::began(&world.params, goroutine.g()) };
+    }
+    // SAFETY: an entry lies in the array of its thread.
+    let thread = unsafe { (*entries[0]).thread as *mut crate::layout::Thread };
+    let last = crossing::end(thread) - size_of::<InFlight>() as u64;
+    assert_eq!(entries.iter().filter(|&&entry| entry as u64 == last).count(), levels - IN_FLIGHT + 1);
+    for entry in entries.into_iter().rev() {
+        // SAFETY: as above.
+        unsafe { callback::ended(&world.params, goroutine.g()) };
+        goroutine.leave(&world, entry, None);
+    }
+    // SAFETY: as above.
+    unsafe { assert!(crossing::innermost(thread).is_null()) };
+    assert_eq!(world.cells(1).iter().map(|cell| cell.calls).sum::<u64>(), levels as u64);
+}
+
+#[test]
 fn a_direct_crossing_leaves_one_about_to_call_c_alone() {
     let world = World::new(64, 8);
     let m = Machine::new(1, false);
@@ -286,12 +310,12 @@ fn a_direct_crossing_leaves_one_about_to_call_c_alone() {
     // SAFETY: the made-up goroutine has all that the hooks read; its stack stands for the system stack too.
     unsafe {
         let params = Params { to_return: 8, ..world.params };
-        let thread = crossing::entered(&params, goroutine.g(), frame);
-        let entry = (*thread).top as *mut InFlight;
+        let entry = (crossing::entered(&params, goroutine.g(), frame) & !1) as *mut InFlight;
+        let thread = (*entry).thread as *mut Thread;
         let direct = direct::entered(&params, goroutine.g(), 0x2000, frame, frame);
-        direct::returned(&params, goroutine.g(), direct, crate::now());
-        assert_eq!((*thread).top, entry as u64);
-        assert_eq!((*((*entry).cell as *const Cell)).function, 0x1000);
+        direct::returned(&params, direct, crate::now());
+        assert_eq!((*thread).top, entry.add(1) as u64);
+        assert_eq!((*(*entry).cell()).function, 0x1000);
         let unknown = direct::entered(&params, 0, 0x2000, frame, frame);
         assert!(unknown.is_null());
     }
@@ -385,7 +409,7 @@ fn intervals_time_a_share_of_the_crossings_that_stands_for_all() {
 
 proptest! {
     #[test]
-    fn slots_survive_packing(cell in 1u32..1 << 25, gap in 0u32..128, census: bool, enter in 0u64..1 << 23) {
+    fn slots_survive_packing(cell in 1u32..1 << 25, gap in 0u32..256, census: bool, enter in 0u64..1 << 23) {
         let slots = Slots { cell: CellRef(cell), gap, census, enter };
         prop_assert_eq!(Slots::unpack(slots.pack()), Some(slots));
     }

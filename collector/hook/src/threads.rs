@@ -3,9 +3,7 @@
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-use crate::layout::{
-    Cell, CellRef, Header, IN_FLIGHT, InFlight, MEMO, OVERFLOW, THREAD_PROBES, THREAD_STRIDE, THREADS, Thread,
-};
+use crate::layout::{Cell, CellRef, Header, MEMO, OVERFLOW, THREAD_PROBES, THREAD_STRIDE, THREADS, Thread};
 use crate::params::Params;
 
 /// Offset of `g.m` in every Go version measured (1.19 to 1.27).
@@ -89,7 +87,6 @@ unsafe fn prepare(params: &Params, thread: *mut Thread, procid: u64, id: u64) {
         (*thread).tid = word(procid, 0);
         (*thread).procid = procid;
         (*thread).top = (&raw mut (*thread).in_flight) as u64;
-        (*thread).last_entry = (*thread).top + ((IN_FLIGHT - 1) * size_of::<InFlight>()) as u64;
         (*thread).enclosing = CellRef::NONE;
         (*thread).random |= id.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
         let spare = &raw mut (*thread).spare;

@@ -24,27 +24,21 @@ fn params() -> &'static Params {
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "sysv64" fn cgoprof_entered(g: u64, frame: u64) -> *mut Thread {
+unsafe extern "sysv64" fn cgoprof_entered(g: u64, frame: u64) -> u64 {
     // SAFETY: the enter thunk passes R14 and RBP as they are in cgocall.
     unsafe { crossing::entered(params(), g, frame) }
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "sysv64" fn cgoprof_timed(thread: *mut Thread, cell: *mut Cell) {
+unsafe extern "sysv64" fn cgoprof_timed(thread: *mut Thread, cell: *mut Cell) -> u64 {
     // SAFETY: the enter thunk found both for this M.
     unsafe { crossing::timed(thread, cell) }
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "sysv64" fn cgoprof_returned(
-    thread: *mut Thread,
-    entry: *mut InFlight,
-    at: u64,
-    slots: *mut u64,
-    p_lost: bool,
-) {
+unsafe extern "sysv64" fn cgoprof_returned(entry: *mut InFlight, slots: *mut u64, at: u64, p_lost: bool) {
     // SAFETY: the C thunk passes what it was entered with.
-    unsafe { crossing::returned(params(), thread, entry, at, slots, p_lost) }
+    unsafe { crossing::returned(params(), entry, at, slots, p_lost) }
 }
 
 #[unsafe(no_mangle)]
@@ -60,9 +54,9 @@ unsafe extern "sysv64" fn cgoprof_direct_entered(g: u64, function: u64, saved: u
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "sysv64" fn cgoprof_direct_returned(g: u64, entry: *mut InFlight, at: u64) {
+unsafe extern "sysv64" fn cgoprof_direct_returned(entry: *mut InFlight, at: u64) {
     // SAFETY: the entry is the one this thunk got.
-    unsafe { direct::returned(params(), g, entry, at) }
+    unsafe { direct::returned(params(), entry, at) }
 }
 
 #[unsafe(no_mangle)]
@@ -173,18 +167,24 @@ global_asm!(
     "cmp eax, 0xffff",
     "jne 9f",
     "mov rdx, [rsi + {t_top}]",
-    "dec dword ptr [rdi + {c_countdown}]",
-    "jz 8f",
-    "inc qword ptr [rdi + {c_calls}]",
+    "mov rax, [rsi + {t_coarse}]",
+    "mov rcx, [rdi + {c_calls}]",
+    "inc rcx",
+    "mov [rdi + {c_calls}], rcx",
+    "cmp rcx, [rdi + {c_timed_at}]",
+    "je 8f",
+    // Puts it in flight.
     "mov [rdx + {f_cell}], rdi",
-    "mov qword ptr [rdx + {f_entered}], 0",
-    "mov [rbp + {FRAME_RESULT}], rsi",
+    "mov [rdx + {f_thread}], rsi",
+    "mov [rdx + {f_coarse}], rax",
+    "mov [rbp + {FRAME_RESULT}], rdx",
+    "add rdx, {entry_size}",
+    "mov [rsi + {t_top}], rdx",
     "to_entersyscall",
     "8:",
-    "inc qword ptr [rdi + {c_calls}]",
-    "mov [rbp + {FRAME_RESULT}], rsi",
     "xchg rdi, rsi",
     "hook cgoprof_timed",
+    "mov [rbp + {FRAME_RESULT}], rax",
     "to_entersyscall",
     "9:",
     "mov rdi, r14",
@@ -215,137 +215,116 @@ global_asm!(
     "jne \\label",
     "7:",
     ".endm",
+    // RDX is the goroutine's stack pointer in asmcgocall. What the enter hook left in its frame tells a crossing;
+    // after C only RSP can be trusted, and the goroutine's stack may have moved in a callback.
     ".macro c_thunk p_lost",
-    "mov r14, [rsp + {SAVED_G}]",
-    "test r14, r14",
-    "jz 30f",
-    "mov r15, [r14 + 8]",
-    "sub r15, [rsp + {SAVED_DEPTH}]",                        // goroutine's stack pointer in asmcgocall
-    "cmp dword ptr [r15 + {RETURN}], {AFTER_ASMCGOCALL}",
+    "cmp dword ptr [rdx + {RETURN}], {AFTER_ASMCGOCALL}",
     "jne 31f",
-    "mov r13, [r15 + {RESULT}]",                             // thread, from the enter hook
-    "test r13, r13",
-    "jz 34f",
-    // A crossing: puts it in flight.
-    "mov r12, [r13 + {t_top}]",
-    "lea rcx, [r12 + {entry_size}]",
-    "cmp r12, [r13 + {t_last_entry}]",
-    "cmove rcx, r12",
-    "mov [r13 + {t_top}], rcx",
-    "mov r8, [r13 + {t_coarse}]",
-    "mov [r12 + {f_coarse}], r8",
-    // What the unwinder of a sample finds at the frame of this call: the entry and the M's table.
+    "mov r12, [rdx + {RESULT}]",                             // entry, odd if timed
+    // What the unwinder of a sample finds at the frame of this call.
     "sub rsp, 24",
     "mov [rsp], r12",
-    "mov [rsp + 8], r13",
-    "cmp qword ptr [r12 + {f_entered}], 0",
-    "jne 12f",
-    "11:",
+    "test r12b, 1",
+    "jnz 12f",
     "mov rdi, rbx",
     "call rax",
     "mov r12, [rsp]",
-    "mov r13, [rsp + 8]",
-    "mov r14, [rsp + {SAVED_G_BELOW}]",
-    "cmp qword ptr [r12 + {f_entered}], 0",
-    "jne 13f",
+    "mov rcx, [rsp + {SAVED_G_BELOW}]",
+    "test r12, r12",
+    "jz 14f",
+    "mov r13, [r12 + {f_thread}]",
+    "mov rcx, [rcx + 48]",                                   // m
     "mov r8, [r13 + {t_coarse}]",
     "sub r8, [r12 + {f_coarse}]",
     "cmp r8, 2",
     "jae 13f",
-    "mov rcx, [r14 + 48]",
     "\\p_lost 16f",
     "mov [r13 + {t_top}], r12",
-    "mov rdx, [r14 + 8]",
-    "sub rdx, [rsp + {SAVED_DEPTH_BELOW}]",
-    "mov qword ptr [rdx + {SECOND_SLOT}], 0",
+    // A crossing of an M without a table is already counted.
+    "14:",
     "add rsp, 24",
     "ret",
 
-    // Timed: notes when C is called.
+    // Timed: notes when C is called, and when it is back. EAX is C's errno.
     "12:",
     "mov r8, rax",
     "rdtsc",
     "shl rdx, 32",
     "or rdx, rax",
-    "mov [r12 + {f_called}], rdx",
-    "mov rax, r8",
-    "jmp 11b",
-
-    // Timed, long or without a P: the Rust hook adds its times and fills the slots. EAX is C's errno.
+    "mov [r12 - 1 + {f_called}], rdx",
+    "mov rdi, rbx",
+    "call r8",
+    "mov rbx, rax",
+    "rdtsc",
+    "shl rdx, 32",
+    "or rdx, rax",
+    "mov r12, [rsp]",
+    "dec r12",
+    "mov rcx, [rsp + {SAVED_G_BELOW}]",
+    "mov rcx, [rcx + 48]",
+    "xor r8d, r8d",
+    "\\p_lost 15f",
+    "jmp 17f",
+    // Untimed, but long or without its P.
     "13:",
     "mov rbx, rax",
     "rdtsc",
     "shl rdx, 32",
     "or rdx, rax",
-    "mov rcx, [r14 + 48]",
     "xor r8d, r8d",
     "\\p_lost 15f",
     "jmp 17f",
     "16:",
-    // Out of the untimed way, where the clock is still to be read.
     "mov rbx, rax",
     "rdtsc",
     "shl rdx, 32",
     "or rdx, rax",
     "15:",
     "mov r8d, 1",
+    // The Rust hook adds its times, takes it out of flight and fills the slots.
     "17:",
-    "mov [r13 + {t_top}], r12",
-    "mov rcx, [r14 + 8]",
+    "mov rcx, [rsp + {SAVED_G_BELOW}]",
+    "mov rcx, [rcx + 8]",
     "sub rcx, [rsp + {SAVED_DEPTH_BELOW}]",
-    "lea rcx, [rcx + {FIRST_SLOT}]",
-    "mov rdi, r13",
-    "mov rsi, r12",
+    "lea rsi, [rcx + {FIRST_SLOT}]",
+    "mov rdi, r12",
+    "mov ecx, r8d",
     "call cgoprof_returned",
     "mov eax, ebx",
     "add rsp, 24",
     "ret",
 
-    // No goroutine was switched from: the g of the thread, if any; the saved word is the stack pointer.
-    "30:",
-    "mov r15, [rsp + {SAVED_DEPTH}]",
-    "mov r14, qword ptr fs:[{GOROUTINE}]",
-    // Not a crossing: direct.
+    // Not a crossing: direct. The g of the thread where no goroutine was switched from.
     "31:",
+    "mov r14, [rsp + {SAVED_G}]",
+    "test r14, r14",
+    "jnz 32f",
+    "mov r14, qword ptr fs:[{GOROUTINE}]",
+    "32:",
     "sub rsp, 24",
     "mov [rsp], rax",
-    "mov [rsp + 8], r14",
     "mov rdi, r14",
     "mov rsi, rax",
-    "mov rdx, r15",
     "mov rcx, rbp",
     "call cgoprof_direct_entered",
     "mov rcx, [rsp]",
     "mov [rsp], rax",
     "mov rdi, rbx",
     "call rcx",
-    "mov rsi, [rsp]",
-    "test rsi, rsi",
-    "jz 32f",
+    "mov rdi, [rsp]",
+    "test rdi, rdi",
+    "jz 33f",
     "mov [rsp], rax",
     "rdtsc",
     "shl rdx, 32",
-    "or rdx, rax",
-    "mov rdi, [rsp + 8]",
+    "mov rsi, rdx",
+    "or rsi, rax",
     "call cgoprof_direct_returned",
     "mov eax, [rsp]",
-    "32:",
-    "add rsp, 24",
-    "ret",
-
-    // A crossing of an M without a table, already counted: its exit must not take what the frame holds for ours.
-    "34:",
-    "sub rsp, 24",
-    "mov rdi, rbx",
-    "call rax",
-    "mov r14, [rsp + {SAVED_G_BELOW}]",
-    "mov rdx, [r14 + 8]",
-    "sub rdx, [rsp + {SAVED_DEPTH_BELOW}]",
-    "mov qword ptr [rdx + {SECOND_SLOT}], 0",
+    "33:",
     "add rsp, 24",
     "ret",
     ".endm",
-
     ".balign 64",
     ".globl thunk_c_wired",
     "thunk_c_wired:",
@@ -359,7 +338,7 @@ global_asm!(
     ".balign 64",
     ".globl thunk_exit",
     "thunk_exit:",
-    "cmp qword ptr [rsp + 8], 0",
+    "cmp byte ptr [rsp + 7], 0",
     "jne 51f",
     ".globl thunk_exit_epilogue",
     "50:",
@@ -418,9 +397,7 @@ global_asm!(
     RESULT = const holes::RESULT,
     RETURN = const holes::RETURN,
     FIRST_SLOT = const holes::FIRST_SLOT,
-    SECOND_SLOT = const holes::SECOND_SLOT,
     SAVED_G = const holes::SAVED_G,
-    SAVED_DEPTH = const holes::SAVED_DEPTH,
     SAVED_G_BELOW = const holes::SAVED_G_BELOW,
     GOROUTINE = const holes::GOROUTINE,
     AFTER_ASMCGOCALL = const holes::AFTER_ASMCGOCALL,
@@ -438,16 +415,15 @@ global_asm!(
     t_owner = const offset_of!(Thread, owner),
     t_memo = const offset_of!(Thread, memo),
     t_top = const offset_of!(Thread, top),
-    t_last_entry = const offset_of!(Thread, last_entry),
     t_enclosing = const offset_of!(Thread, enclosing),
     entry_size = const size_of::<InFlight>(),
-    f_cell = const offset_of!(InFlight, cell),
-    f_entered = const offset_of!(InFlight, entered),
+    f_cell = const offset_of!(InFlight, tagged_cell),
     f_called = const offset_of!(InFlight, called),
     f_coarse = const offset_of!(InFlight, coarse),
+    f_thread = const offset_of!(InFlight, thread),
     cell_size = const size_of::<Cell>(),
     c_calls = const offset_of!(Cell, calls),
-    c_countdown = const offset_of!(Cell, countdown),
+    c_timed_at = const offset_of!(Cell, timed_at),
     c_function = const offset_of!(Cell, function),
     c_stack_depth = const offset_of!(Cell, stack_depth),
     c_enclosing = const offset_of!(Cell, enclosing),

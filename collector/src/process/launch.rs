@@ -10,9 +10,11 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::sys::ptrace;
-use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, signal, sigprocmask};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, execv, fork, pipe2, write};
+
+use super::broken_pipe;
 
 /// Why a program can't be started.
 #[derive(Debug, thiserror::Error)]
@@ -66,9 +68,9 @@ pub fn find_program(name: &OsString) -> Result<PathBuf, LaunchError> {
 
 /// Starts a program under ptrace and waits until it stands at its first instruction.
 ///
-/// Its standard streams, process group and signal dispositions are ours, as with any launcher, but for SIGPIPE, which is the default one; its signal mask is
-/// `mask`, what ours was before we blocked what we wait for. Where ptrace
-/// is forbidden, it runs at once, and [`Launched::untraced`] says why.
+/// Its standard streams, process group and signal dispositions are those we were started with, as with any launcher;
+/// its signal mask is `mask`, what ours was before we blocked what we wait for. Where ptrace is forbidden, it runs
+/// at once, and [`Launched::untraced`] says why.
 ///
 /// # Errors
 /// See [`LaunchError`].
@@ -96,9 +98,9 @@ unsafe fn become_program(path: &CString, args: &[CString], mask: &SigSet, report
     let send = |kind: u8, error: Errno| {
         let _ = write(report, &[kind, error as i32 as u8]);
     };
-    // Rust ignores it at start; all other dispositions are as we got them.
-    // SAFETY: the default disposition has no handler.
-    let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
+    // All other dispositions are as we got them.
+    // SAFETY: neither of the two dispositions has a handler.
+    let _ = unsafe { signal(Signal::SIGPIPE, broken_pipe::inherited()) };
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(mask), None);
     if let Err(error) = ptrace::traceme() {
         send(b'T', error);

@@ -171,6 +171,7 @@ impl Plan {
         check_slots_stay_dead(&cgocall, asm, epilogue_at)?;
         let goroutine = goroutine_offset(&asmcgocall)?;
         let frames = frame_layout(&cgocall, &asmcgocall, enter, asm)?;
+        check_stack_pointer_kept(&asmcgocall)?;
 
         let mut patches = vec![call_patch(Hook::Enter, &cgocall, enter)];
         patches.extend(c_patches(target, &functions, &asmcgocall)?);
@@ -390,6 +391,32 @@ fn frame_layout(cgocall: &Code<'_>, asmcgocall: &Code<'_>, enter: usize, asm: us
     })
 }
 
+/// At the C hook RDX must be the goroutine's stack pointer in `asmcgocall`: on both of its ways to C it is saved from
+/// there once the system stack is aligned, and must be left alone up to the call.
+fn check_stack_pointer_kept(asmcgocall: &Code<'_>) -> Result<(), PlanError> {
+    let aligns = |instruction: &Instruction| {
+        instruction.mnemonic() == Mnemonic::And && instruction.op0_register() == Register::RSP
+    };
+    let mut ways = 0;
+    for way in asmcgocall.instructions.split_inclusive(aligns).skip(1) {
+        let to_call = way.iter().take_while(|instruction| {
+            !matches!(instruction.flow_control(), FlowControl::Call | FlowControl::IndirectCall)
+        });
+        let (mut saved, mut changed) = (false, false);
+        for instruction in to_call {
+            saved |= instruction.op1_register() == Register::RDX
+                && (instruction.mnemonic() == Mnemonic::Sub || instruction.memory_base() == Register::RSP);
+            changed |= instruction.op0_kind() == OpKind::Register
+                && instruction.op0_register().full_register() == Register::RDX;
+        }
+        if !saved || changed {
+            return Err(asmcgocall.unexpected("the goroutine's stack pointer saved from RDX and left there"));
+        }
+        ways += 1;
+    }
+    if ways == 2 { Ok(()) } else { Err(asmcgocall.unexpected(format!("two ways to C, found {ways}"))) }
+}
+
 /// Bytes from `cgocall`'s stack pointer to its frame pointer.
 fn frame_size(cgocall: &Code<'_>) -> Result<u32, PlanError> {
     let unexpected = || cgocall.unexpected("a frame pointer prologue");
@@ -460,4 +487,35 @@ fn stores_byte(instruction: &Instruction, value: u8) -> bool {
         && instruction.memory_size() == MemorySize::UInt8
         && instruction.op1_kind() == OpKind::Immediate8
         && instruction.immediate8() == value
+}
+
+#[cfg(test)]
+mod tests {
+    use iced_x86::{Decoder, DecoderOptions};
+
+    use super::*;
+
+    /// `asmcgocall`'s end as this code, or why not.
+    fn check(what: &str, bytes: &[u8], accepted: bool) {
+        let instructions = Decoder::with_ip(64, bytes, 0x1000, DecoderOptions::NONE).iter().collect();
+        let code = Code { name: "runtime.asmcgocall".into(), start: Svma(0x1000), bytes, instructions };
+        assert_eq!(check_stack_pointer_kept(&code).is_ok(), accepted, "{what}");
+    }
+
+    #[test]
+    fn the_goroutines_stack_pointer_must_stay_in_rdx_up_to_c() {
+        let align = [0x48, 0x83, 0xe4, 0xf0];
+        let depth = [0x48, 0x29, 0xd7]; // sub rdi, rdx
+        let save = [0x48, 0x89, 0x14, 0x24]; // mov [rsp], rdx
+        let change = [0x48, 0x89, 0xc2]; // mov rdx, rax
+        let narrow_change = [0x31, 0xd2]; // xor edx, edx
+        let call = [0xff, 0xd0];
+        let code = |parts: &[&[u8]]| parts.concat();
+        check("both ways", &code(&[&align, &depth, &call, &change, &align, &save, &call]), true);
+        check("changed", &code(&[&align, &depth, &change, &call, &align, &save, &call]), false);
+        check("changed in part", &code(&[&align, &depth, &call, &align, &save, &narrow_change, &call]), false);
+        check("not saved", &code(&[&align, &call, &align, &save, &call]), false);
+        check("one way", &code(&[&align, &depth, &call]), false);
+        check("no code", &[], false);
+    }
 }

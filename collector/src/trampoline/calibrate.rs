@@ -189,7 +189,7 @@ impl Stage {
             unsafe {
                 let interval = if hooks == Hooks::Timed { 1 } else { u32::MAX >> 1 };
                 (*cell).interval = interval.into();
-                (*cell).countdown = interval;
+                (*cell).timed_at = (*cell).calls + u64::from(interval);
                 (*cell).gap = interval;
                 ((*cell).timed, (*cell).exits) = (0, 0);
                 ((*cell).enter, (*cell).c, (*cell).exit) = Default::default();
@@ -293,14 +293,16 @@ global_asm!(
     "mov rax, [r14 + {c_function}]",
     // asmcgocall.
     "sub rsp, 16",
+    "mov [rsp + 16], rax",
     "mov [rsp], rbp",
     "mov qword ptr [rsp + 8], {after_asmcgocall}",
-    "mov rdx, [r14 + {stack_high}]",
-    "sub rdx, rsp",
+    "mov rdx, rsp",
     "sub rsp, 16",
     "and rsp, -16",
     "mov [rsp + 8], r14",
-    "mov [rsp], rdx",
+    "mov rdi, [r14 + {stack_high}]",
+    "sub rdi, rdx",
+    "mov [rsp], rdi",
     "call [r14 + {c}]",
     "mov r14, [rsp + 8]",
     "mov rsi, [r14 + {stack_high}]",

@@ -2,7 +2,7 @@
 //!
 //! Counting costs almost nothing, reading the clock does. A crossing is timed as often as the truth needs:
 //! always, for a cell that is new, slow, calls back, or whose times vary so much that the sum's standard
-//! error could pass the limit; down to one in 64 for short, steady, frequent ones.
+//! error could pass the limit; down to one in 128 for short, steady, frequent ones.
 
 use cgoprof_hook::layout::Phase;
 
@@ -61,7 +61,7 @@ pub struct Shown {
 }
 
 /// Most crossings between two timed ones, on average.
-pub const LONGEST: u32 = 64;
+pub const LONGEST: u32 = 128;
 /// Timed crossings before a cell is trusted at all.
 const ENOUGH: u64 = 2000;
 /// Share of the sum that its standard error may reach.
@@ -165,10 +165,10 @@ mod tests {
     fn each_kind_of_cell_gets_its_interval() {
         check("nothing known", Shown::default(), 1);
         check("too few", shown(1000, &[30]), 1);
-        check("steady and frequent", shown(1_000_000, &[30, 31, 29]), 64);
+        check("steady and frequent", shown(1_000_000, &[30, 31, 29]), LONGEST);
         check("varied, not yet frequent", shown(2000, &[30, 900, 30, 900]), 1);
         check("slow", shown(1_000_000, &[4000]), 1);
-        check("varied by half, frequent", shown(1_000_000, &[30, 90, 60, 150]), 64);
+        check("varied by half, frequent", shown(1_000_000, &[30, 90, 60, 150]), LONGEST);
         let mut tail = vec![60; 1999];
         tail.push(600_000);
         check("heavy tail", shown(1_000_000, &tail), 1);
@@ -180,7 +180,7 @@ mod tests {
         let intervals: Vec<_> =
             [10_000, 100_000, 1_000_000, 10_000_000].map(|calls| alone(&shown(calls, &[100, 300, 100, 900]))).into();
         assert!(intervals.is_sorted(), "{intervals:?}");
-        assert!(intervals[0] < 64 && intervals[3] == 64, "{intervals:?}");
+        assert!(intervals[0] < LONGEST && intervals[3] == LONGEST, "{intervals:?}");
     }
 
     #[test]
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn the_mean_square_of_a_uniform_gap() {
-        for interval in [1u32, 2, 7, 64] {
+        for interval in [1u32, 2, 7, LONGEST] {
             let gaps = 1..2 * u64::from(interval);
             let mean = gaps.clone().map(|gap| gap * (gap - 1)).sum::<u64>() as f64 / (2.0 * f64::from(interval) - 1.0);
             let expected = mean / f64::from(interval);

@@ -348,23 +348,14 @@ impl Tables {
             let first = self.address.0 + (in_flight as u64 - self.base.as_ptr() as u64);
             ((*thread).top.wrapping_sub(first) / size_of::<InFlight>() as u64, in_flight)
         };
-        if depth as usize >= IN_FLIGHT {
+        if depth as usize > IN_FLIGHT {
             return;
         }
-        let cell_of = |entry: &InFlight| CellRef((entry.cell.wrapping_sub(self.address.0) / 64) as u32);
+        let cell_of = |entry: &InFlight| CellRef(((entry.cell() as u64).wrapping_sub(self.address.0) / 64) as u32);
         for index in 0..depth as usize {
             // SAFETY: index < IN_FLIGHT.
             let entry = unsafe { &*in_flight.add(index) };
-            // Below a direct crossing lies an entry that is not in flight itself.
-            let direct = |at: CellRef| {
-                // SAFETY: cell() checks the place.
-                self.cell(at).is_some_and(|cell| unsafe { (*cell).flags & flags::DIRECT != 0 })
-            };
-            // SAFETY: index + 1 < IN_FLIGHT.
-            if index + 1 < depth as usize && direct(cell_of(unsafe { &*in_flight.add(index + 1) })) {
-                continue;
-            }
-            let timed = entry.entered != 0;
+            let timed = entry.timed();
             snapshot.in_flight.push(InFlightCopy {
                 cell: cell_of(entry),
                 called: if timed { entry.called.max(entry.entered) } else { self.tick_time(entry.coarse) },

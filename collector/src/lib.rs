@@ -6,6 +6,7 @@ pub mod process;
 pub mod record;
 mod symbolize;
 pub mod target;
+mod ticker;
 pub mod trampoline;
 
 pub use record::{Options, Outcome, RecordError, record};

@@ -3,9 +3,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use cgoprof_profile::{Profile, Recording};
@@ -20,9 +18,9 @@ use nix::unistd::Pid;
 use crate::assemble::{Clock, assemble};
 use crate::output::Output;
 use crate::process::launch::{LaunchError, find_program, launch};
-use crate::process::maps::{self, Mapping};
 use crate::symbolize::{Symbolizer, tell_apart};
 use crate::target::{Plan, Target, TargetError};
+use crate::ticker::Ticker;
 use crate::trampoline::calibrate::ticks;
 use crate::trampoline::{Calibration, InjectError, RemoteError, Tables, Timing, calibrate, inject};
 
@@ -141,7 +139,7 @@ pub fn record(options: &Options, progress: &dyn Progress) -> Result<Outcome, Rec
             return Ok(Outcome { status, profile: None, problem: Some(problem) });
         }
     };
-    let mut session = Session::new(options, &program, &target, pid, tables, output);
+    let mut session = Session::new(options, &program, &target, pid, tables, output)?;
     session.symbolizer.set_mappings(&mappings);
     session.run(&signals, progress)
 }
@@ -210,6 +208,8 @@ fn ended(pid: Pid) -> nix::Result<Option<u8>> {
 
 /// How long after SIGTERM the program may take to end before the profile is finished without it.
 const GRACE: Duration = Duration::from_secs(2);
+/// How long the recorder waits for signals before it looks around again.
+const PAUSE: Duration = Duration::from_millis(100);
 /// How often the growing file gets a member.
 const MEMBER: Duration = Duration::from_secs(2);
 
@@ -237,12 +237,12 @@ impl<'a, 'data> Session<'a, 'data> {
         pid: Pid,
         tables: Tables,
         output: Output,
-    ) -> Self {
+    ) -> nix::Result<Self> {
         let (started, started_ticks) = (Instant::now(), ticks());
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let tables = Arc::new(tables);
         let bias = tables.bias();
-        let ticker = Ticker::start(Arc::clone(&tables), pid);
+        let ticker = Ticker::start(Arc::clone(&tables), pid, options.timing)?;
         let calibration = calibrate();
         let profile = Profile {
             target: target_facts(options, program, target, pid),
@@ -254,7 +254,7 @@ impl<'a, 'data> Session<'a, 'data> {
             },
             ..Profile::default()
         };
-        Session {
+        Ok(Session {
             options,
             pid,
             symbolizer: Symbolizer::new(target, bias),
@@ -266,7 +266,7 @@ impl<'a, 'data> Session<'a, 'data> {
             started_ticks,
             output: Some(output),
             write_error: None,
-        }
+        })
     }
 
     fn run(mut self, signals: &Signals, progress: &dyn Progress) -> Result<Outcome, RecordError> {
@@ -274,10 +274,7 @@ impl<'a, 'data> Session<'a, 'data> {
         let mut asked_to_finish: Option<(Signal, Instant)> = None;
         let mut last_member = Instant::now();
         loop {
-            let elapsed = self.started.elapsed();
-            // Quickly at first: a new cell is timed at every crossing until the policy has seen it.
-            let pause = Duration::from_millis(if elapsed < Duration::from_secs(1) { 10 } else { 100 });
-            if let (Some(signal), None) = (signals.wait_and_forward(self.pid, pause), asked_to_finish) {
+            if let (Some(signal), None) = (signals.wait_and_forward(self.pid, PAUSE), asked_to_finish) {
                 asked_to_finish = Some((signal, Instant::now()));
             }
             status = status.or(ended(self.pid)?);
@@ -285,9 +282,6 @@ impl<'a, 'data> Session<'a, 'data> {
                 || asked_to_finish.is_some_and(|(_, since)| since.elapsed() >= GRACE);
             if status.is_some() || over {
                 break;
-            }
-            if self.options.timing == Timing::Auto {
-                self.tables.apply_policy(self.ticks_per_ns() * 1000.0);
             }
             self.tables.release_ended(self.pid);
             if last_member.elapsed() >= MEMBER {
@@ -405,57 +399,4 @@ fn notes(snapshot: &crate::trampoline::tables::Snapshot, options: &Options) -> V
     note(direct, format!("{direct} direct crossings were made without a goroutine: not in the tables"));
     note(u64::from(options.timing == Timing::None), "times were not measured (--timing none)".into());
     notes
-}
-
-/// The thread that tells the hooks the time and sees libraries come.
-struct Ticker {
-    stop: Arc<AtomicBool>,
-    mappings: Arc<Mutex<Vec<Vec<Mapping>>>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Ticker {
-    /// Between two ticks: with the kernel's slack just under a millisecond.
-    const PAUSE: Duration = Duration::from_micros(900);
-
-    fn start(tables: Arc<Tables>, pid: Pid) -> Ticker {
-        let stop = Arc::new(AtomicBool::new(false));
-        let mappings = Arc::new(Mutex::new(Vec::new()));
-        let (stopped, found) = (Arc::clone(&stop), Arc::clone(&mappings));
-        let thread = std::thread::spawn(move || {
-            let (mut ticks_so_far, mut foreign) = (0u64, 0);
-            while !stopped.load(Ordering::Relaxed) {
-                tables.tick(ticks());
-                let (now, due) = (tables.foreign_cells(), ticks_so_far.is_power_of_two() && ticks_so_far < 1 << 16);
-                if (now != foreign || due)
-                    && let (Ok(read), Ok(mut found)) = (maps::read(pid), found.lock())
-                {
-                    foreign = now;
-                    if !read.is_empty() {
-                        found.push(read);
-                    }
-                }
-                ticks_so_far += 1;
-                std::thread::sleep(Self::PAUSE);
-            }
-        });
-        Ticker { stop, mappings, thread: Some(thread) }
-    }
-
-    fn take_mappings(&self) -> Vec<Vec<Mapping>> {
-        self.mappings.lock().map(|mut mappings| std::mem::take(&mut *mappings)).unwrap_or_default()
-    }
-
-    fn stop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-impl Drop for Ticker {
-    fn drop(&mut self) {
-        self.stop();
-    }
 }

@@ -1,0 +1,130 @@
+//! The thread that tells the hooks the time, coarsely, sets how often they read it themselves, and sees libraries come.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use nix::time::{ClockId as Clock, clock_gettime};
+use nix::unistd::Pid;
+
+use crate::process::maps::{self, Mapping};
+use crate::trampoline::calibrate::ticks;
+use crate::trampoline::{Tables, Timing};
+
+/// From one tick to the next where wake-ups are cheap: a crossing of two milliseconds sees two.
+const SHORTEST: Duration = Duration::from_millis(1);
+/// Where they are so dear that this would pass the budget, no further apart than this.
+const LONGEST: Duration = Duration::from_millis(4);
+/// Share of a core that ticking may take.
+const BUDGET: f64 = 0.008;
+/// Ticks between two looks at what they cost.
+const REVIEW: u64 = 256;
+
+/// How many times as long as it takes to set the intervals they are left alone.
+const REST: u64 = 400;
+
+/// The running thread; dropped, it stops.
+pub(crate) struct Ticker {
+    stop: Arc<AtomicBool>,
+    mappings: Arc<Mutex<Vec<Vec<Mapping>>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ticker {
+    /// Starts ticking.
+    ///
+    /// # Errors
+    /// If the system has no timer for us.
+    pub(crate) fn start(tables: Arc<Tables>, pid: Pid, timing: Timing) -> nix::Result<Ticker> {
+        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_CLOEXEC)?;
+        set(&timer, SHORTEST)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let mappings = Arc::new(Mutex::new(Vec::new()));
+        let (stopped, found) = (Arc::clone(&stop), Arc::clone(&mappings));
+        let thread = std::thread::spawn(move || {
+            let (mut ticks_so_far, mut foreign, mut used) = (0u64, 0, own_time());
+            let (started, started_ticks) = (Instant::now(), ticks());
+            let mut intervals_due = 0;
+            while !stopped.load(Ordering::Relaxed) {
+                let at = ticks();
+                tables.tick(at);
+                if timing == Timing::Auto && at > intervals_due {
+                    let micros = started.elapsed().as_nanos().max(1) as f64 / 1000.0;
+                    tables.apply_policy((at - started_ticks) as f64 / micros);
+                    let now = ticks();
+                    intervals_due = now + REST * (now - at);
+                }
+                let (now, due) = (tables.foreign_cells(), ticks_so_far.is_power_of_two() && ticks_so_far < 1 << 16);
+                if (now != foreign || due)
+                    && let (Ok(read), Ok(mut found)) = (maps::read(pid), found.lock())
+                {
+                    foreign = now;
+                    if !read.is_empty() {
+                        found.push(read);
+                    }
+                }
+                ticks_so_far += 1;
+                if ticks_so_far.is_multiple_of(REVIEW) {
+                    let now = own_time();
+                    let _ = set(&timer, period((now - used) / REVIEW as u32));
+                    used = now;
+                }
+                let _ = timer.wait();
+            }
+        });
+        Ok(Ticker { stop, mappings, thread: Some(thread) })
+    }
+
+    /// What was mapped into the program whenever that was looked at since the last call.
+    pub(crate) fn take_mappings(&self) -> Vec<Vec<Mapping>> {
+        self.mappings.lock().map(|mut mappings| std::mem::take(&mut *mappings)).unwrap_or_default()
+    }
+
+    /// Stops ticking.
+    pub(crate) fn stop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// How far apart ticks are to be, each costing this much of a core's time.
+fn period(cost: Duration) -> Duration {
+    cost.div_f64(BUDGET).clamp(SHORTEST, LONGEST)
+}
+
+fn set(timer: &TimerFd, period: Duration) -> nix::Result<()> {
+    timer.set(Expiration::Interval(TimeSpec::from_duration(period)), TimerSetTimeFlags::empty())
+}
+
+/// Processor time of the running thread.
+fn own_time() -> Duration {
+    clock_gettime(Clock::CLOCK_THREAD_CPUTIME_ID).map(Duration::from).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_stay_within_their_budget() {
+        let check = |cost: u64, expected: u64| {
+            assert_eq!(period(Duration::from_nanos(cost)), Duration::from_micros(expected), "{cost} ns");
+        };
+        check(0, 1000);
+        check(2_000, 1000);
+        check(8_000, 1000);
+        check(12_000, 1500);
+        check(1_000_000, 4000);
+    }
+}

@@ -67,8 +67,8 @@ fn print_plan(out: &mut dyn Write, plan: &Plan) -> std::io::Result<()> {
     let offsets = plan.offsets;
     writeln!(
         out,
-        "  runtime.m      id {}, procid {}, p {}, lockedExt {}",
-        offsets.m_id, offsets.m_procid, offsets.m_p, offsets.m_locked_ext
+        "  runtime.m      procid {}, p {}, lockedExt {}",
+        offsets.m_procid, offsets.m_p, offsets.m_locked_ext
     )?;
     if let Some(purego) = plan.purego {
         writeln!(out, "  purego         trampoline at {purego}: the C function is its argument's first word")?;

@@ -100,7 +100,7 @@ pub struct Overflow {
 /// What one M owns.
 #[repr(C, align(4096))]
 pub struct Thread {
-    /// `m.id + 1`, 0 when free. Set by the M, cleared by the recorder when the M's thread has ended.
+    /// Address of the M, 0 when free. Set by the M, cleared by the recorder when the M's thread has ended.
     pub owner: AtomicU64,
     /// Address of the first free entry of `in_flight`.
     pub top: u64,
@@ -309,12 +309,21 @@ pub fn memo_slot(site: u64, stack_depth: u32) -> usize {
     (site as u32).wrapping_add(stack_depth) as usize % MEMO
 }
 
+/// Low bits of an M's address that do not tell it from others: they are allocated 1792 bytes apart and more (size
+/// classes of `runtime.m`; from Go 1.24 on 2048, `mPadded` in runtime/runtime2.go).
+const M_BITS: u32 = 10;
+/// From an M's address to its home slot in bytes of the array of [`Thread`]s.
+pub const HOME_SHIFT: u32 = THREAD_STRIDE.trailing_zeros() - M_BITS;
+/// See `HOME_SHIFT`.
+pub const HOME_MASK: u32 = ((THREADS - 1) * THREAD_STRIDE) as u32;
+
 /// Start of the array of [`Thread`]s.
 pub const THREADS_OFFSET: u64 = (size_of::<Header>() as u64).next_multiple_of(4096);
 /// Start of the arena.
 pub const ARENA_OFFSET: u64 = THREADS_OFFSET + (THREADS * THREAD_STRIDE) as u64;
 
 const _: () = assert!(size_of::<Thread>() <= THREAD_STRIDE);
+const _: () = assert!(THREADS * THREAD_STRIDE <= 1 << 31);
 const _: () = assert!(size_of::<InFlight>() == 64);
 const _: () = assert!(size_of::<Frame>() == 16);
 const _: () = assert!(size_of::<Cell>().is_multiple_of(64));

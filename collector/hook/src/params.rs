@@ -18,8 +18,6 @@ pub struct Params {
     pub reentersyscall: u64,
     /// Return address of `call asmcgocall` in `runtime.cgocall`.
     pub after_asmcgocall: u64,
-    /// Offset of `m.id`.
-    pub m_id: u64,
     /// Offset of `m.lockedExt`.
     pub m_locked_ext: u64,
     /// Offset of `m.procid`.
@@ -65,8 +63,6 @@ pub struct Params {
 /// Displacements that the thunks are assembled with, each replaced by this target's before they are mapped:
 /// a load from the parameters would cost every crossing a cycle.
 pub mod holes {
-    /// `m.id`.
-    pub const M_ID: u32 = 0x5eed_0001;
     /// `m.p`.
     pub const M_P: u32 = 0x5eed_0002;
     /// `m.lockedExt`.

@@ -12,7 +12,6 @@ use crate::layout::{ARENA_OFFSET, Block, CHUNK, Cell, CellRef, Frame, Header, IN
 use crate::params::Params;
 use crate::{callback, cells, direct, threads};
 
-const M_ID: u64 = 8;
 const M_LOCKED_EXT: u64 = 16;
 const M_PROCID: u64 = 24;
 /// Words of a made-up stack.
@@ -38,7 +37,6 @@ impl World {
         let params = Params {
             tables,
             threads: tables + crate::layout::THREADS_OFFSET,
-            m_id: M_ID,
             m_locked_ext: M_LOCKED_EXT,
             m_procid: M_PROCID,
             spilled_fn: 16,
@@ -86,20 +84,33 @@ impl Drop for World {
     }
 }
 
-/// A made-up M.
-struct Machine([u64; 8]);
+/// A made-up M: its address.
+struct Machine(u64);
 
 impl Machine {
+    /// The M of this number, the same in the whole test. Its home slot is the number's.
     fn new(id: u64, locked: bool) -> Machine {
-        let mut words = [0; 8];
-        words[M_ID as usize / 8] = id;
-        words[M_LOCKED_EXT as usize / 8] = locked.into();
-        words[M_PROCID as usize / 8] = 1000 + id;
-        Machine(words)
+        const SIZE: usize = 1 << 10;
+        const COUNT: usize = 2 * crate::layout::THREADS;
+        std::thread_local! {
+            static MACHINES: u64 = {
+                let align = SIZE * crate::layout::THREADS;
+                // SAFETY: the size is not zero.
+                unsafe { alloc_zeroed(Layout::from_size_align(COUNT * SIZE, align).unwrap()) as u64 }
+            };
+        }
+        assert!(id < COUNT as u64);
+        let address = MACHINES.with(|&first| first) + id * SIZE as u64;
+        // SAFETY: the memory is this test's alone and stays.
+        unsafe {
+            ((address + M_LOCKED_EXT) as *mut u64).write(locked.into());
+            ((address + M_PROCID) as *mut u64).write(1000 + id);
+        }
+        Machine(address)
     }
 
     fn address(&self) -> u64 {
-        self.0.as_ptr() as u64
+        self.0
     }
 }
 

@@ -3,7 +3,9 @@
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-use crate::layout::{Cell, CellRef, Header, MEMO, OVERFLOW, THREAD_PROBES, THREAD_STRIDE, THREADS, Thread};
+use crate::layout::{
+    Cell, CellRef, HOME_MASK, HOME_SHIFT, Header, MEMO, OVERFLOW, THREAD_PROBES, THREAD_STRIDE, THREADS, Thread,
+};
 use crate::params::Params;
 
 /// Offset of `g.m` in every Go version measured (1.19 to 1.27).
@@ -31,47 +33,43 @@ pub(crate) unsafe fn header<'a>(params: &Params) -> &'a Header {
     unsafe { &*(params.tables as *const Header) }
 }
 
-/// The table of the M with this id, null if none is free.
+/// The table of an M, null if none is free.
 ///
 /// # Safety
 /// `m` must be the running thread's M and `params` describe a live mapping.
 #[inline(always)]
 pub(crate) unsafe fn find(params: &Params, m: u64) -> *mut Thread {
-    // SAFETY: m.id lies within the M.
-    let id = unsafe { word(m, params.m_id) };
-    let home = at(params, id as usize);
+    let home = (params.threads + ((m as u32) << HOME_SHIFT & HOME_MASK) as u64) as *mut Thread;
     // SAFETY: home is one of the mapping's threads.
-    if unsafe { (*home).owner.load(Relaxed) } == id + 1 {
+    if unsafe { (*home).owner.load(Relaxed) } == m {
         return home;
     }
     // SAFETY: as above.
-    unsafe { find_or_claim(params, m, id) }
-}
-
-#[inline(always)]
-fn at(params: &Params, index: usize) -> *mut Thread {
-    (params.threads as usize + index % THREADS * THREAD_STRIDE) as *mut Thread
+    unsafe { find_or_claim(params, m, home) }
 }
 
 /// The slow way to a [`Thread`]: one claimed before next to a taken home, or a free one.
 #[cold]
 #[inline(never)]
-unsafe fn find_or_claim(params: &Params, m: u64, id: u64) -> *mut Thread {
-    let slot = |probe: usize| at(params, id as usize + probe);
+unsafe fn find_or_claim(params: &Params, m: u64, home: *mut Thread) -> *mut Thread {
+    let slot = |probe: usize| {
+        let offset = home as u64 - params.threads + (probe * THREAD_STRIDE) as u64;
+        (params.threads + offset % (THREADS * THREAD_STRIDE) as u64) as *mut Thread
+    };
     for probe in 0..THREAD_PROBES {
         // SAFETY: slot() stays within the mapping's threads.
-        if unsafe { (*slot(probe)).owner.load(Relaxed) } == id + 1 {
+        if unsafe { (*slot(probe)).owner.load(Relaxed) } == m {
             return slot(probe);
         }
     }
     for probe in 0..THREAD_PROBES {
         let thread = slot(probe);
         // SAFETY: as above; only the thread that wins the exchange touches the rest.
-        let won = unsafe { (*thread).owner.compare_exchange(0, id + 1, Acquire, Relaxed).is_ok() };
+        let won = unsafe { (*thread).owner.compare_exchange(0, m, Acquire, Relaxed).is_ok() };
         if won {
             // SAFETY: the slot is ours now, and m is our M.
             unsafe {
-                prepare(params, thread, m + params.m_procid, id);
+                prepare(params, thread, m);
                 (*thread).coarse.store(header(params).coarse.sequence.load(Relaxed), Relaxed);
             }
             return thread;
@@ -81,14 +79,14 @@ unsafe fn find_or_claim(params: &Params, m: u64, id: u64) -> *mut Thread {
 }
 
 /// Makes a slot ready for its new M. The cells of the M before stay: they count on.
-unsafe fn prepare(params: &Params, thread: *mut Thread, procid: u64, id: u64) {
+unsafe fn prepare(params: &Params, thread: *mut Thread, m: u64) {
     // SAFETY: the caller owns the slot, and the M is its own.
     unsafe {
-        (*thread).tid = word(procid, 0);
-        (*thread).procid = procid;
+        (*thread).procid = m + params.m_procid;
+        (*thread).tid = word((*thread).procid, 0);
         (*thread).top = (&raw mut (*thread).in_flight) as u64;
         (*thread).enclosing = CellRef::NONE;
-        (*thread).random |= id.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        (*thread).random |= m.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
         let spare = &raw mut (*thread).spare;
         if (*spare).home == 0 {
             (*spare).home = thread as u64;

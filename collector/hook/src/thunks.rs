@@ -7,7 +7,7 @@
 use core::arch::global_asm;
 use core::mem::offset_of;
 
-use crate::layout::{Cell, InFlight, MEMO, THREAD_STRIDE, THREADS, Thread};
+use crate::layout::{Cell, HOME_MASK, HOME_SHIFT, InFlight, MEMO, Thread};
 use crate::params::{Params, holes};
 use crate::{callback, crossing, direct};
 
@@ -116,18 +116,16 @@ global_asm!(
     "thunk_enter:",
     "mov rcx, [r14 + 48]",                                   // m
     "mov r8, [rbp]",
-    "mov rdx, [rcx + {M_ID}]",
     "mov r10, [r14 + 8]",
     "sub r10, rbp",                                          // depth of the stack
     "mov eax, [r8 + 8]",                                     // site
     "add eax, r10d",
     "and eax, {memo_mask}",
-    "mov esi, edx",
-    "and esi, {threads_mask}",
-    "shl rsi, {thread_shift}",
+    "mov esi, ecx",
+    "shl esi, {home_shift}",
+    "and esi, {home_mask}",
     "add rsi, [rip + cgoprof_params + {p_threads}]",         // thread
-    "inc rdx",
-    "cmp [rsi + {t_owner}], rdx",
+    "cmp [rsi + {t_owner}], rcx",
     "jne 9f",
     "mov rdi, [rsi + rax*8 + {t_memo}]",                     // cell
     "cmp r10d, [rdi + {c_stack_depth}]",
@@ -389,7 +387,6 @@ global_asm!(
     ".fill 16, 1, 0xcc",
 
     params_size = const size_of::<Params>(),
-    M_ID = const holes::M_ID,
     M_P = const holes::M_P,
     M_LOCKED_EXT = const holes::M_LOCKED_EXT,
     SPILLED_FN = const holes::SPILLED_FN,
@@ -408,8 +405,8 @@ global_asm!(
     p_m_oldp = const offset_of!(Params, m_oldp),
     p_m_syscalltick = const offset_of!(Params, m_syscalltick),
     p_threads = const offset_of!(Params, threads),
-    threads_mask = const THREADS - 1,
-    thread_shift = const THREAD_STRIDE.trailing_zeros(),
+    home_shift = const HOME_SHIFT,
+    home_mask = const HOME_MASK,
     memo_mask = const MEMO - 1,
     t_coarse = const offset_of!(Thread, coarse),
     t_owner = const offset_of!(Thread, owner),

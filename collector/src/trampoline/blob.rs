@@ -61,7 +61,6 @@ pub(super) fn assemble(params: &Params, place: u64, epilogue: &[u8], displaced: 
 fn fill_holes(code: &mut [u8], params: &Params) -> Option<()> {
     let result = params.to_slots + 16;
     let values = [
-        (holes::M_ID, params.m_id),
         (holes::M_P, params.m_p),
         (holes::M_LOCKED_EXT, params.m_locked_ext),
         (holes::SPILLED_FN, params.spilled_fn),

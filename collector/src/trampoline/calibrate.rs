@@ -7,7 +7,7 @@ use std::arch::global_asm;
 use std::mem::offset_of;
 use std::num::NonZeroUsize;
 
-use cgoprof_hook::layout::{ARENA_OFFSET, Cell, CellRef, Header, Phase, THREADS_OFFSET, Thread};
+use cgoprof_hook::layout::{ARENA_OFFSET, Cell, CellRef, HOME_MASK, HOME_SHIFT, Header, Phase, THREADS_OFFSET, Thread};
 use cgoprof_hook::params::Params;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 
@@ -98,7 +98,6 @@ const CODE: usize = 0;
 const RETURN: usize = M - 64;
 const M: usize = 64 << 10;
 const TABLES: usize = 128 << 10;
-const M_ID: u64 = 232;
 const CROSSINGS: u64 = 2000;
 /// Stands for the return address into `cgocall`.
 const AFTER_ASMCGOCALL: u64 = 0x1234;
@@ -120,7 +119,6 @@ impl Stage {
             exitsyscall: stage.address(RETURN),
             reentersyscall: stage.address(RETURN),
             after_asmcgocall: AFTER_ASMCGOCALL,
-            m_id: M_ID,
             m_locked_ext: 648,
             m_procid: 64,
             m_p: 208,
@@ -218,8 +216,9 @@ impl Stage {
     }
 
     fn only_cell(&self) -> Option<*mut Cell> {
-        let thread = self.at(TABLES + THREADS_OFFSET as usize).cast::<Thread>();
-        // SAFETY: m.id is 0, so the first thread is this M's.
+        let home = (self.address(M) as u32) << HOME_SHIFT & HOME_MASK;
+        let thread = self.at(TABLES + THREADS_OFFSET as usize + home as usize).cast::<Thread>();
+        // SAFETY: no other M crosses here, so that this one has its home slot.
         let cell = CellRef(unsafe { (*thread).cells.load(std::sync::atomic::Ordering::Relaxed) });
         (cell != CellRef::NONE).then(|| self.at(TABLES + cell.offset() as usize).cast())
     }

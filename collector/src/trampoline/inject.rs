@@ -165,7 +165,6 @@ fn params(
         exitsyscall: loaded(plan.exitsyscall),
         reentersyscall: loaded(plan.reentersyscall),
         after_asmcgocall: loaded(plan.after_asmcgocall),
-        m_id: plan.offsets.m_id.into(),
         m_locked_ext: plan.offsets.m_locked_ext.into(),
         m_procid: plan.offsets.m_procid.into(),
         m_p: plan.offsets.m_p.into(),

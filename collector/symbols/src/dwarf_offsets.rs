@@ -26,7 +26,6 @@ pub fn read(binary: &Binary<'_>) -> Option<RuntimeOffsets> {
         if let Some(fields) = fields(&dwarf, &unit, b"runtime.m") {
             let of = |name: &str| fields.get(name).copied();
             return Some(RuntimeOffsets {
-                m_id: of("id")?,
                 m_procid: of("procid")?,
                 m_p: of("p")?,
                 m_oldp: of("oldp")?,

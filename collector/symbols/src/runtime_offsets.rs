@@ -7,8 +7,6 @@
 /// Byte offsets within `runtime.m`; those within `g` and `p` have not changed since Go 1.19.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RuntimeOffsets {
-    /// `m.id`.
-    pub m_id: u32,
     /// `m.procid`: the kernel's thread id.
     pub m_procid: u32,
     /// `m.p`.
@@ -30,27 +28,17 @@ pub struct RuntimeOffsets {
 impl RuntimeOffsets {
     /// The offsets of a Go 1.x release; none if it was not measured.
     pub fn of_release(minor: u32) -> Option<RuntimeOffsets> {
-        let row = |m_id, m_procid, m_p, m_oldp, m_incgo, m_ncgocall, m_ncgo, m_locked_ext, m_syscalltick| {
-            Some(RuntimeOffsets {
-                m_id,
-                m_procid,
-                m_p,
-                m_oldp,
-                m_incgo,
-                m_ncgocall,
-                m_ncgo,
-                m_locked_ext,
-                m_syscalltick,
-            })
+        let row = |m_procid, m_p, m_oldp, m_incgo, m_ncgocall, m_ncgo, m_locked_ext, m_syscalltick| {
+            Some(RuntimeOffsets { m_procid, m_p, m_oldp, m_incgo, m_ncgocall, m_ncgo, m_locked_ext, m_syscalltick })
         };
         match minor {
-            19 => row(232, 72, 208, 224, 280, 304, 312, 616, 668),
-            21 => row(232, 72, 208, 224, 280, 304, 312, 616, 664),
-            22 => row(232, 72, 208, 224, 280, 296, 304, 608, 952),
-            23 => row(232, 72, 208, 224, 280, 296, 304, 608, 740),
-            24 => row(232, 72, 208, 224, 280, 320, 328, 632, 764),
-            25 => row(224, 64, 200, 216, 272, 312, 320, 624, 756),
-            26 | 27 => row(232, 64, 208, 224, 280, 320, 328, 648, 788),
+            19 => row(72, 208, 224, 280, 304, 312, 616, 668),
+            21 => row(72, 208, 224, 280, 304, 312, 616, 664),
+            22 => row(72, 208, 224, 280, 296, 304, 608, 952),
+            23 => row(72, 208, 224, 280, 296, 304, 608, 740),
+            24 => row(72, 208, 224, 280, 320, 328, 632, 764),
+            25 => row(64, 200, 216, 272, 312, 320, 624, 756),
+            26 | 27 => row(64, 208, 224, 280, 320, 328, 648, 788),
             _ => None,
         }
     }

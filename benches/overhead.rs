@@ -1,7 +1,7 @@
 //! What a recording costs a program: `cargo bench --bench overhead`.
 //!
 //! Every figure is a ratio of runs that alternate, bare and recorded, in this one process tree; the best round
-//! of each run counts (for the ten sites the CPU time of the whole run), and the median over the runs is printed. Nothing here passes or fails.
+//! of each run counts, and the median over the runs is printed. Nothing here passes or fails.
 
 #[path = "../tests/end_to_end/cgoprof.rs"]
 #[allow(dead_code, reason = "the end-to-end tests use the rest")]
@@ -68,13 +68,14 @@ fn crossing_table(release: &'static str) {
     println!("Go {release}, per crossing of an empty C function, as a share of the bare call:\n");
     println!("| program | bare | auto | none | every | auto adds | none adds | every adds |");
     println!("|---|---|---|---|---|---|---|---|");
-    let programs: [(&str, &[&str]); 6] = [
+    let programs: [(&str, &[&str]); 7] = [
         ("stack of 4 frames", &["depth", "4"]),
         ("stack of 16 frames", &["depth", "16"]),
         ("stack of 32 frames", &["depth", "32"]),
         ("stack of 60 frames", &["depth", "60"]),
         ("two threads", &["threads", "20000000"]),
-        ("ten sites, four goroutines", &["sites", "500000"]),
+        ("one site, four goroutines", &["one-site", "1000000"]),
+        ("ten sites, four goroutines", &["sites", "1000000"]),
     ];
     for (name, args) in programs {
         let mut nanos: [Vec<f64>; 4] = Default::default();
@@ -184,13 +185,16 @@ fn recorder(release: &'static str) {
     println!("{:.2} % of a core, at most {:.1} MB resident", last.0 / last.2 * 100.0, last.1 as f64 / 1e6);
 }
 
-/// CPU seconds and resident bytes of a process.
+/// CPU seconds, as the scheduler counts them for each thread, and resident bytes of a process.
 fn usage(pid: u32) -> Option<(f64, u64)> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
-    let ticks: f64 = fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?;
-    let pages: u64 = fields.get(21)?.parse().ok()?;
-    Some((ticks / 100.0, pages * 4096))
+    let mut nanos = 0.0;
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task")).ok()? {
+        let times = std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+        nanos += times.split_whitespace().next()?.parse::<f64>().ok()?;
+    }
+    let memory = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let pages: u64 = memory.split_whitespace().nth(1)?.parse().ok()?;
+    Some((nanos / 1e9, pages * 4096))
 }
 
 fn processor() -> String {

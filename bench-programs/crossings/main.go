@@ -36,6 +36,7 @@ var scenarios = map[string]func(t *Truth, n int){
 	"foreign":   foreign,
 	"depth":     depth,
 	"threads":   threads,
+	"one-site":  oneSite,
 }
 
 func main() {

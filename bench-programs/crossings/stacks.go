@@ -58,7 +58,7 @@ func stacks(t *Truth, n int) {
 // depth crosses at a stack of N frames in all: for the benchmark.
 func depth(t *Truth, n int) {
 	n = or(n, 16)
-	const rounds, calls = 60, 1_000_000
+	const rounds, calls = 20, 1_000_000
 	loop := func(calls int) {
 		for i := 0; i < calls; i++ {
 			C.nop()

@@ -19,7 +19,7 @@ type Truth struct {
 	Sites      int               `json:"sites"`     // different lines that call the first C function, 0 if not counted
 	Stacks     map[string]int    `json:"stacks"`    // different Go stacks by C function, where counted
 	NumCgoCall int64             `json:"num_cgo_call"`
-	CallNanos  float64           `json:"call_ns"` // of one crossing: the best of some rounds; for sites, CPU time over the whole run
+	CallNanos  float64           `json:"call_ns"` // of one crossing: the best of some rounds
 
 	mutex sync.Mutex
 }

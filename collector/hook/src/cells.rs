@@ -22,10 +22,10 @@ pub(crate) struct Key {
 
 /// Index entries looked at for the short hash (site and depth).
 const SHORT_PROBES: usize = 6;
-/// Index entries looked at for the hash over the whole stack.
-const LONG_PROBES: usize = 32;
 /// Index entries that may be used before stacks are folded.
 const INDEX_LIMIT: u32 = (INDEX / 4 * 3) as u32;
+/// Index entries that may be used at all: there is always a free one, where a search ends.
+const INDEX_FULL: u32 = (INDEX / 8 * 7) as u32;
 
 /// The cell of a crossing.
 ///
@@ -88,7 +88,7 @@ pub(crate) unsafe fn visitor(params: &Params, thread: *mut Thread, visited: *mut
         return cell;
     }
     // SAFETY: thread is ours.
-    let cell = unsafe { allocate(params, thread, 0, params.arena_end) };
+    let cell = unsafe { allocate_stackless(params, thread) };
     if cell.is_null() {
         // An exit that finds no room is not timed: the spare cell only counts.
         return core::ptr::null_mut();
@@ -97,7 +97,7 @@ pub(crate) unsafe fn visitor(params: &Params, thread: *mut Thread, visited: *mut
     unsafe {
         (*cell).flags = flags::VISITOR;
         publish(params, thread, cell, visited as u64);
-        insert(thread, hash, reference(params, cell), LONG_PROBES);
+        insert(thread, hash, reference(params, cell), INDEX);
     }
     cell
 }
@@ -129,7 +129,7 @@ unsafe fn probe(
     wanted: impl Fn(*const Cell) -> bool,
 ) -> Option<*mut Cell> {
     let mut at = (hash >> 32) as usize % INDEX;
-    for _ in 0..LONG_PROBES {
+    loop {
         // SAFETY: at < INDEX.
         let entry = unsafe { (&raw const (*thread).index).cast::<IndexEntry>().add(at).read() };
         if entry.cell == CellRef::NONE {
@@ -141,7 +141,6 @@ unsafe fn probe(
         }
         at = (at + 1) % INDEX;
     }
-    None
 }
 
 #[cold]
@@ -177,7 +176,7 @@ unsafe fn find_by_whole_stack(params: &Params, thread: *mut Thread, key: &Key, s
                 write_frames(cell, walk, count);
                 publish(params, thread, cell, thread as u64);
                 insert(thread, short, reference(params, cell), SHORT_PROBES);
-                insert(thread, hash, reference(params, cell), LONG_PROBES);
+                insert(thread, hash, reference(params, cell), INDEX);
                 return cell;
             }
         }
@@ -196,7 +195,7 @@ unsafe fn folded(params: &Params, thread: *mut Thread, key: &Key) -> *mut Cell {
         if let Some(cell) = found {
             return cell;
         }
-        let cell = allocate(params, thread, 0, params.arena_end);
+        let cell = allocate_stackless(params, thread);
         if cell.is_null() {
             return spare(thread);
         }
@@ -205,7 +204,7 @@ unsafe fn folded(params: &Params, thread: *mut Thread, key: &Key) -> *mut Cell {
         (*cell).leaf = 0;
         (*cell).flags = wanted;
         publish(params, thread, cell, thread as u64);
-        insert(thread, hash, reference(params, cell), LONG_PROBES);
+        insert(thread, hash, reference(params, cell), INDEX);
         cell
     }
 }
@@ -270,6 +269,17 @@ unsafe fn allocate(params: &Params, thread: *mut Thread, behind: usize, limit: u
         let cell = (params.tables + (*thread).chunk_next) as *mut Cell;
         (*thread).chunk_next += size;
         cell
+    }
+}
+
+/// Room for a cell without a stack, zeroed; null when there is none, or no index entry for it.
+unsafe fn allocate_stackless(params: &Params, thread: *mut Thread) -> *mut Cell {
+    // SAFETY: thread is ours.
+    unsafe {
+        if (*thread).index_used >= INDEX_FULL {
+            return core::ptr::null_mut();
+        }
+        allocate(params, thread, 0, params.arena_end)
     }
 }
 

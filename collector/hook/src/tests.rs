@@ -339,6 +339,27 @@ fn a_direct_crossing_leaves_one_about_to_call_c_alone() {
 }
 
 #[test]
+fn a_full_index_folds_and_makes_no_stack_twice() {
+    let world = World::new(2000, 8);
+    let m = Machine::new(1, false);
+    let stacks = 20_000;
+    for _ in 0..2 {
+        for index in 0..stacks {
+            Goroutine::new(&m, 0x1000, &[1, 2, 100 + index]).cross(&world);
+        }
+    }
+    assert_eq!(world.calls(1), 2 * stacks);
+    let mut seen = std::collections::BTreeSet::new();
+    for cell in world.cells(1).into_iter().filter(|cell| cell.frames > 0) {
+        // SAFETY: the frames follow their cell.
+        let pcs: Vec<u64> = unsafe { frames_of(cell) }.iter().map(|frame| frame.pc).collect();
+        assert!(seen.insert(pcs.clone()), "{pcs:?} has two cells");
+        assert_eq!(cell.calls, 2);
+    }
+    assert!(seen.len() > 4000 && seen.len() < stacks as usize, "{} stacks kept", seen.len());
+}
+
+#[test]
 fn a_full_arena_folds_and_counts_on() {
     let world = World::new(4, 2);
     let m = Machine::new(1, false);

@@ -13,6 +13,9 @@ __attribute__((constructor)) static void note(void) {
 }
 static int sigpipe_ignored(void) { return pipe_ignored; }
 
+extern void goEnd(int);
+static void call_back(int millis) { goEnd(millis); }
+
 static int twice(int n) { return 2 * n; }
 static void segv(void) { *(volatile int *)8 = 1; }
 static void do_abort(void) { signal(SIGABRT, SIG_DFL); abort(); }
@@ -61,6 +64,8 @@ func main() {
 	case "stubborn":
 		signal.Ignore(syscall.SIGTERM, syscall.SIGHUP)
 		wait(nil)
+	case "callback":
+		C.call_back(C.int(number))
 	case "sleep":
 		time.Sleep(time.Duration(number) * time.Millisecond)
 	}

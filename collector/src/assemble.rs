@@ -32,7 +32,9 @@ pub(crate) fn assemble(profile: &mut Profile, snapshot: &Snapshot, symbolizer: &
     let mut in_flight: HashMap<CellRef, Vec<(u64, u64)>> = HashMap::new();
     for entry in &snapshot.in_flight {
         let elapsed = clock.end.saturating_sub(entry.called);
-        in_flight.entry(entry.cell).or_default().push((elapsed, entry.callback_ticks.min(elapsed)));
+        let running = entry.callback_began.map_or(0, |began| clock.end.saturating_sub(began));
+        let callbacks = entry.callback_ticks.saturating_add(running).min(elapsed);
+        in_flight.entry(entry.cell).or_default().push((elapsed, callbacks));
     }
     let mut by_id = HashMap::new();
     for raw in &snapshot.cells {

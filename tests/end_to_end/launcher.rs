@@ -152,6 +152,19 @@ fn duration_ends_the_recording_and_not_the_program() {
 }
 
 #[test]
+fn a_callback_that_runs_to_the_end_is_not_time_in_c() {
+    let profile = profile_path(User::Root);
+    let mut recorder = command(User::Root);
+    succeeds(recorder.args(["record", "-q", "-o"]).arg(&profile).arg("--").arg(actor()).args(["callback", "300"]));
+    let found = report(&profile);
+    let functions = found["functions"].as_array().expect("functions");
+    let function = functions.iter().find(|function| function["name"] == "call_back").expect("call_back");
+    let nanos = |field: &str| function[field].as_f64().expect("a number");
+    assert!(nanos("total_ns") > 295e6, "{function}");
+    assert!(nanos("c_self_ns") < 5e6, "{function}");
+}
+
+#[test]
 fn go_test_exec_works() {
     let go = go::command("1.27.3");
     let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("bench-programs/actor");

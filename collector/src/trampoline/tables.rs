@@ -73,8 +73,10 @@ pub struct InFlightCopy {
     pub cell: CellRef,
     /// When C was called, in ticks.
     pub called: u64,
-    /// Ticks of its callbacks so far.
+    /// Ticks of its callbacks that have ended.
     pub callback_ticks: u64,
+    /// When the callback that is running began, in ticks.
+    pub callback_began: Option<u64>,
 }
 
 /// Everything the tables hold at one moment.
@@ -356,10 +358,21 @@ impl Tables {
             // SAFETY: index < IN_FLIGHT.
             let entry = unsafe { &*in_flight.add(index) };
             let timed = entry.timed();
+            // What is made next above a crossing is made in its callback, but for a direct crossing on its way to C.
+            // SAFETY: index + 1 < depth; a word of the thread, which is within the mapping.
+            let next = unsafe {
+                if index + 1 < depth as usize {
+                    let above = self.cell(cell_of(&*in_flight.add(index + 1)));
+                    above.map(|cell| (*cell).enclosing)
+                } else {
+                    Some((*thread).enclosing)
+                }
+            };
             snapshot.in_flight.push(InFlightCopy {
                 cell: cell_of(entry),
                 called: if timed { entry.called.max(entry.entered) } else { self.tick_time(entry.coarse) },
                 callback_ticks: if timed { entry.callback_ticks } else { 0 },
+                callback_began: (timed && next == Some(cell_of(entry))).then_some(entry.callback_began),
             });
         }
     }

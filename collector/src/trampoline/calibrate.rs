@@ -1,7 +1,9 @@
 //! What the hooks cost on this machine, measured by running them in our own process on a crossing to nowhere.
 //!
-//! The loop below builds the frames of `cgocall` and `asmcgocall` as Go 1.21 to 1.27 do, around a C function
-//! and system call hooks that return at once. What the hooks then measure in each phase is their own share.
+//! The loop below builds the frames of `cgocall` and `asmcgocall` as Go 1.21 to 1.27 do, around a C function that
+//! returns at once. Where Go enters and leaves the system call it makes one locked exchange, as `casgstatus` does
+//! (runtime/proc.go): the processor does part of the hooks' work while it waits for that, and a measurement without
+//! would take that part off twice. What the hooks measure in each phase, less the exchange, is their own share.
 
 use std::arch::global_asm;
 use std::mem::offset_of;
@@ -34,14 +36,16 @@ pub struct Calibration {
 /// Measures the hooks. Takes about two milliseconds.
 pub fn calibrate() -> Option<Calibration> {
     let stage = Stage::new()?;
-    let bare = stage.ticks_per_crossing(Hooks::None)?;
-    let timed = stage.ticks_per_crossing(Hooks::Timed)?;
+    let empty = stage.ticks_per_crossing(Hooks::None, SystemCall::Empty)?;
+    let bare = stage.ticks_per_crossing(Hooks::None, SystemCall::Exchange)?;
+    let exchange = ((bare - empty) / 2.0).max(0.0);
+    let timed = stage.ticks_per_crossing(Hooks::Timed, SystemCall::Exchange)?;
     let phases = stage.least_phases()?;
-    let untimed = stage.ticks_per_crossing(Hooks::Untimed)?;
+    let untimed = stage.ticks_per_crossing(Hooks::Untimed, SystemCall::Exchange)?;
     Some(Calibration {
-        enter: phases.0,
+        enter: (phases.0 - exchange).max(0.0),
         c: phases.1,
-        exit: phases.2,
+        exit: (phases.2 - exchange).max(0.0),
         untimed_crossing: (untimed - bare).max(0.0),
         timed_crossing: (timed - bare).max(0.0),
         clock_read: clock_read(),
@@ -73,6 +77,13 @@ enum Hooks {
     Timed,
 }
 
+/// What stands for `entersyscall` and `exitsyscall`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SystemCall {
+    Empty,
+    Exchange,
+}
+
 /// What the loop works with; it stands in for a goroutine, so that R14 leads to all of it.
 #[repr(C)]
 struct Goroutine {
@@ -85,6 +96,8 @@ struct Goroutine {
     exit: u64,
     c_function: u64,
     crossings: u64,
+    exit_system_call: u64,
+    status: u64,
 }
 
 /// Code, tables, a goroutine and its M, all made up.
@@ -94,11 +107,13 @@ struct Stage {
 }
 
 const CODE: usize = 0;
-/// A `ret`, behind the code.
-const RETURN: usize = M - 64;
+/// The system call, behind the code.
+const SYSTEM_CALL: usize = M - 64;
 const M: usize = 64 << 10;
 const TABLES: usize = 128 << 10;
 const CROSSINGS: u64 = 2000;
+/// `xor eax, eax; lock cmpxchg [r14 + status], eax; ret`.
+const EXCHANGE: [u8; 9] = [0x31, 0xc0, 0xf0, 0x41, 0x0f, 0xb1, 0x46, offset_of!(Goroutine, status) as u8, 0xc3];
 /// Stands for the return address into `cgocall`.
 const AFTER_ASMCGOCALL: u64 = 0x1234;
 
@@ -115,9 +130,9 @@ impl Stage {
             tables,
             threads: tables + THREADS_OFFSET,
             // Within reach of the hooks' jumps.
-            entersyscall: stage.address(RETURN),
-            exitsyscall: stage.address(RETURN),
-            reentersyscall: stage.address(RETURN),
+            entersyscall: stage.address(SYSTEM_CALL),
+            exitsyscall: stage.address(SYSTEM_CALL),
+            reentersyscall: stage.address(SYSTEM_CALL),
             after_asmcgocall: AFTER_ASMCGOCALL,
             m_locked_ext: 648,
             m_procid: 64,
@@ -141,7 +156,7 @@ impl Stage {
         // SAFETY: the places lie within the mapping, apart from each other.
         unsafe {
             std::ptr::copy_nonoverlapping(code.as_ptr(), stage.at(CODE), code.len());
-            stage.at(RETURN).write(0xc3);
+            std::ptr::copy_nonoverlapping(EXCHANGE.as_ptr(), stage.at(SYSTEM_CALL), EXCHANGE.len());
             stage.at(M + 208).cast::<u64>().write(1);
             let header = stage.at(TABLES).cast::<Header>();
             (*header).arena_next.store(ARENA_OFFSET, std::sync::atomic::Ordering::Relaxed);
@@ -160,14 +175,18 @@ impl Stage {
     }
 
     /// Least time of a crossing over some runs.
-    fn ticks_per_crossing(&self, hooks: Hooks) -> Option<f64> {
-        (0..8).map(|_| self.run(hooks)).reduce(f64::min)
+    fn ticks_per_crossing(&self, hooks: Hooks, system_call: SystemCall) -> Option<f64> {
+        (0..8).map(|_| self.run(hooks, system_call)).reduce(f64::min)
     }
 
-    fn run(&self, hooks: Hooks) -> f64 {
+    fn run(&self, hooks: Hooks, system_call: SystemCall) -> f64 {
         let place = self.address(CODE);
+        let system_call = match system_call {
+            SystemCall::Empty => stub_return as *const () as u64,
+            SystemCall::Exchange => self.address(SYSTEM_CALL),
+        };
         let (enter, c, exit) = if hooks == Hooks::None {
-            (stub_return as *const () as u64, stub_landing_pad as *const () as u64, stub_epilogue as *const () as u64)
+            (system_call, stub_landing_pad as *const () as u64, stub_epilogue as *const () as u64)
         } else {
             (hook_address(place, Hook::Enter), hook_address(place, Hook::C), hook_address(place, Hook::Exit))
         };
@@ -181,6 +200,8 @@ impl Stage {
             exit,
             c_function: stub_return as *const () as u64,
             crossings: CROSSINGS,
+            exit_system_call: system_call,
+            status: 0,
         };
         if let Some(cell) = self.only_cell() {
             // SAFETY: the cell is in our own mapping and no other thread knows it.
@@ -203,7 +224,7 @@ impl Stage {
     fn least_phases(&self) -> Option<(f64, f64, f64)> {
         let mut least = (f64::INFINITY, f64::INFINITY, f64::INFINITY);
         for _ in 0..8 {
-            self.run(Hooks::Timed);
+            self.run(Hooks::Timed, SystemCall::Exchange);
             // SAFETY: as above.
             let (timed, enter, c, exit) = unsafe {
                 let cell = &*self.only_cell()?;
@@ -307,6 +328,7 @@ global_asm!(
     "mov rsi, [r14 + {stack_high}]",
     "sub rsi, [rsp]",
     "lea rsp, [rsi + 16]",
+    "call [r14 + {exit_system_call}]",
     "jmp [r14 + {exit}]",
     "cgoprof_stub_landing_pad:",
     "mov rdi, rbx",
@@ -324,6 +346,7 @@ global_asm!(
     exit = const offset_of!(Goroutine, exit),
     c_function = const offset_of!(Goroutine, c_function),
     crossings = const offset_of!(Goroutine, crossings),
+    exit_system_call = const offset_of!(Goroutine, exit_system_call),
 );
 
 #[cfg(test)]
@@ -333,8 +356,8 @@ mod tests {
     #[test]
     fn the_hooks_count_every_crossing_of_the_loop() {
         let stage = Stage::new().unwrap();
-        stage.run(Hooks::Timed);
-        stage.run(Hooks::Untimed);
+        stage.run(Hooks::Timed, SystemCall::Exchange);
+        stage.run(Hooks::Untimed, SystemCall::Exchange);
         // SAFETY: the cell is in the stage's own mapping.
         let cell = unsafe { &*stage.only_cell().unwrap() };
         assert_eq!(cell.calls, 2 * CROSSINGS);

@@ -19,6 +19,8 @@ pub const THREADS: usize = 1024;
 pub const THREAD_PROBES: usize = 16;
 /// Entries of one M's index of cells; three quarters may be used.
 pub const INDEX: usize = 16384;
+/// [`Thread::owner`] of a slot whose M's thread has ended: nobody's, but not yet anybody's.
+pub const LEAVING: u64 = 1;
 /// Crossings nested in each other on one M that are kept apart. Deeper ones share the last entry.
 pub const IN_FLIGHT: usize = 512;
 /// C functions that the overflow table counts when no [`Thread`] is free.

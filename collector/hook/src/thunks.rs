@@ -99,14 +99,16 @@ global_asm!(
     ".long {ENTERSYSCALL}",
     ".endm",
 
-    // Keeps every register that the surrounding code may hold something in.
+    // Keeps every general register and the flags.
     ".macro save",
+    "pushfq",
     "push rax", "push rbx", "push rcx", "push rdx", "push rsi", "push rdi",
     "push r8", "push r9", "push r10", "push r11",
     ".endm",
     ".macro restore",
     "pop r11", "pop r10", "pop r9", "pop r8",
     "pop rdi", "pop rsi", "pop rdx", "pop rcx", "pop rbx", "pop rax",
+    "popfq",
     ".endm",
 
     // In place of `call entersyscall` in cgocall. The whole way of a crossing whose stack this M remembers,

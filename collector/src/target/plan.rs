@@ -278,6 +278,15 @@ fn unwind_patch(unwindm: &Code<'_>, offsets: RuntimeOffsets) -> Result<(Patch, (
         return Err(unwindm.unexpected("mp.incgo = false in 5 to 11 bytes"));
     }
     unwindm.check_no_branch_into(store.ip()..store.next_ip())?;
+    // The hook keeps the general registers and the flags.
+    let uses_vectors = |instruction: &Instruction| {
+        (0..instruction.op_count()).any(|operand| {
+            instruction.op_kind(operand) == OpKind::Register && instruction.op_register(operand).is_vector_register()
+        })
+    };
+    if unwindm.instructions.iter().any(uses_vectors) {
+        return Err(unwindm.unexpected("no vector register in use"));
+    }
     let displaced = (original.clone(), Svma(store.next_ip()));
     let (function, at) = (unwindm.name.clone(), Svma(store.ip()));
     Ok((Patch { hook: Hook::Unwind, function, at, original, transfer: Transfer::Jump }, displaced))

@@ -14,8 +14,8 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use cgoprof_hook::histogram::BUCKETS;
 use cgoprof_hook::layout::{
-    ARENA_OFFSET, Block, Cell, CellRef, Frame, Header, IN_FLIGHT, InFlight, MAGIC, MAX_FRAMES, OVERFLOW, Phase,
-    THREAD_STRIDE, THREADS, THREADS_OFFSET, TICKS, Thread, flags,
+    ARENA_OFFSET, Block, Cell, CellRef, Frame, Header, IN_FLIGHT, InFlight, LEAVING, MAGIC, MAX_FRAMES, OVERFLOW,
+    Phase, THREAD_STRIDE, THREADS, THREADS_OFFSET, TICKS, Thread, flags,
 };
 use cgoprof_symbols::Avma;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
@@ -177,6 +177,10 @@ impl Tables {
     }
 
     /// Frees the tables of threads that have ended, for new ones. Their cells stay and count on.
+    ///
+    /// In two passes: an M may be taken by a new thread in the very moment that its old one is found ended (extra
+    /// Ms serve one foreign thread after the other). It then finishes what it has begun in a table that is nobody
+    /// else's yet, and takes another.
     pub fn release_ended(&self, pid: Pid) {
         if self.used().filter(|&index| self.owner(index) != 0).count() < THREADS / 16 {
             return;
@@ -190,8 +194,14 @@ impl Tables {
                 (&(*thread).owner, tid.read_volatile(), procid.read_volatile())
             };
             let taken = owner.load(Acquire);
+            if taken == LEAVING {
+                if self.in_flight(index).0 == 0 {
+                    owner.store(0, Release);
+                }
+                continue;
+            }
             if taken != 0 && tid != 0 && !alive(tid) && !read_word(pid, Avma(procid)).is_some_and(alive) {
-                let _ = owner.compare_exchange(taken, 0, Release, Relaxed);
+                let _ = owner.compare_exchange(taken, LEAVING, Release, Relaxed);
             }
         }
     }
@@ -340,28 +350,23 @@ impl Tables {
     fn copy_thread(&self, index: usize, snapshot: &mut Snapshot) {
         let thread = self.thread(index);
         // SAFETY: thread() is within the mapping; all fields are plain numbers.
-        let (depth, in_flight) = unsafe {
+        unsafe {
             if (*thread).owner.load(Relaxed) == 0 && (*thread).cell_count == 0 {
                 return;
             }
             snapshot.folded += (*thread).folded;
             snapshot.foreign_callbacks += (*thread).foreign_callbacks;
-            let in_flight = (&raw const (*thread).in_flight).cast::<InFlight>();
-            let first = self.address.0 + (in_flight as u64 - self.base.as_ptr() as u64);
-            ((*thread).top.wrapping_sub(first) / size_of::<InFlight>() as u64, in_flight)
-        };
-        if depth as usize > IN_FLIGHT {
-            return;
         }
+        let (depth, in_flight) = self.in_flight(index);
         let cell_of = |entry: &InFlight| CellRef(((entry.cell() as u64).wrapping_sub(self.address.0) / 64) as u32);
-        for index in 0..depth as usize {
+        for index in 0..depth {
             // SAFETY: index < IN_FLIGHT.
             let entry = unsafe { &*in_flight.add(index) };
             let timed = entry.timed();
             // What is made next above a crossing is made in its callback, but for a direct crossing on its way to C.
             // SAFETY: index + 1 < depth; a word of the thread, which is within the mapping.
             let next = unsafe {
-                if index + 1 < depth as usize {
+                if index + 1 < depth {
                     let above = self.cell(cell_of(&*in_flight.add(index + 1)));
                     above.map(|cell| (*cell).enclosing)
                 } else {
@@ -375,6 +380,16 @@ impl Tables {
                 callback_began: (timed && next == Some(cell_of(entry))).then_some(entry.callback_began),
             });
         }
+    }
+
+    /// How many crossings a thread has in flight, and the first of them.
+    fn in_flight(&self, index: usize) -> (usize, *const InFlight) {
+        let thread = self.thread(index);
+        // SAFETY: thread() is within the mapping; top is a plain number.
+        let (first, top) = unsafe { ((&raw const (*thread).in_flight).cast::<InFlight>(), (*thread).top) };
+        let first_there = self.address.0 + (first as u64 - self.base.as_ptr() as u64);
+        let depth = top.wrapping_sub(first_there) / size_of::<InFlight>() as u64;
+        (if depth <= IN_FLIGHT as u64 { depth as usize } else { 0 }, first)
     }
 }
 

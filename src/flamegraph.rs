@@ -39,6 +39,8 @@ enum ValueArg {
     Overhead,
     /// Time from C back to Go
     ExitWait,
+    /// Processor time, Go's too
+    Cpu,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -49,6 +51,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         ValueArg::C => Value::C,
         ValueArg::Overhead => Value::Overhead,
         ValueArg::ExitWait => Value::ExitWait,
+        ValueArg::Cpu => Value::Cpu,
     };
     let svg = flamegraph::draw(&profile, value, args.inverted).with_context(|| args.file.display().to_string())?;
     std::fs::write(&args.output, svg).with_context(|| format!("cannot write {}", args.output.display()))?;

@@ -28,6 +28,12 @@ pub(crate) struct Args {
     /// Most Go frames kept of a stack
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=256))]
     stack_depth: u16,
+    /// Samples a second of each thread's processor time
+    #[arg(long, default_value_t = 199, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    freq: u32,
+    /// Take no samples of what runs: no CPU times, nothing of what C does inside
+    #[arg(long, conflicts_with = "freq")]
+    no_samples: bool,
     /// Finish the profile after this time (10s, 500ms); the program runs on
     #[arg(long, value_parser = humantime::parse_duration)]
     duration: Option<Duration>,
@@ -59,6 +65,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             TimingArg::None => Timing::None,
         },
         stack_depth: usize::from(args.stack_depth),
+        frequency: if args.no_samples { 0 } else { args.freq },
         duration: args.duration,
     };
     record(&options, args.quiet)

@@ -24,6 +24,7 @@ var scenarios = map[string]func(t *Truth, n int){
 	"sites":     sites,
 	"durations": durations,
 	"blocking":  blocking,
+	"crowd":     crowd,
 	"tail":      tail,
 	"mixed":     mixed,
 	"nested":    nested,

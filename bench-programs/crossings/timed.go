@@ -58,6 +58,28 @@ func blocking(t *Truth, n int) {
 	t.spent(clockPause, "pause_for")
 }
 
+// crowd has n threads in C at the same time, then each crosses on.
+func crowd(t *Truth, n int) {
+	n = or(n, 600)
+	var wait sync.WaitGroup
+	for worker := 0; worker < n; worker++ {
+		wait.Add(1)
+		go func() {
+			defer wait.Done()
+			runtime.LockOSThread()
+			C.pause_for(400_000_000)
+			for i := 0; i < 100; i++ {
+				C.nop()
+			}
+		}()
+	}
+	wait.Wait()
+	t.count("pause_for", n)
+	t.count("nop", 100*n)
+	t.Locked = uint64(101 * n)
+	t.spent(clockPause, "pause_for")
+}
+
 // tail calls a function that takes nothing, but once in 2 000 calls 200 us.
 func tail(t *Truth, n int) {
 	n = or(n, 2_000_000)

@@ -7,6 +7,7 @@ use std::hash::{Hash, Hasher as _};
 use cgoprof_hook::histogram::{BUCKETS, lower_bound};
 use cgoprof_hook::layout::{CellRef, Phase, flags};
 use cgoprof_profile::{Cell, Distribution, Estimate, LocationId, Profile, Stats, Via};
+use cgoprof_symbols::Avma;
 
 use crate::symbolize::Symbolizer;
 use crate::trampoline::Calibration;
@@ -25,8 +26,25 @@ pub(crate) struct Clock {
     pub(crate) end: u64,
 }
 
-/// Puts a snapshot's cells into the profile, in place of those it holds.
-pub(crate) fn assemble(profile: &mut Profile, snapshot: &Snapshot, symbolizer: &mut Symbolizer<'_, '_>, clock: Clock) {
+/// What samples must know of a cell.
+pub(crate) struct Crossing {
+    /// [`Cell::id`].
+    pub(crate) id: u64,
+    /// The C function's address.
+    pub(crate) function: Avma,
+    /// [`Cell::stack`].
+    pub(crate) stack: Vec<LocationId>,
+    /// [`Cell::truncated`].
+    pub(crate) truncated: bool,
+}
+
+/// Puts a snapshot's cells into the profile, in place of those it holds. Returns them by their place.
+pub(crate) fn assemble(
+    profile: &mut Profile,
+    snapshot: &Snapshot,
+    symbolizer: &mut Symbolizer<'_, '_>,
+    clock: Clock,
+) -> HashMap<CellRef, Crossing> {
     profile.cells.clear();
     let by_ref: HashMap<CellRef, &CellCopy> = snapshot.cells.iter().map(|cell| (cell.at, cell)).collect();
     let mut in_flight: HashMap<CellRef, Vec<(u64, u64)>> = HashMap::new();
@@ -37,6 +55,7 @@ pub(crate) fn assemble(profile: &mut Profile, snapshot: &Snapshot, symbolizer: &
         in_flight.entry(entry.cell).or_default().push((elapsed, callbacks));
     }
     let mut by_id = HashMap::new();
+    let mut stacks = HashMap::new();
     for raw in &snapshot.cells {
         if raw.shown.calls == 0 {
             continue;
@@ -48,6 +67,7 @@ pub(crate) fn assemble(profile: &mut Profile, snapshot: &Snapshot, symbolizer: &
         let locked = raw.flags & flags::LOCKED != 0;
         let id = identity(&(function, &stack, via, locked));
         let stats = clock.stats(raw, unfinished);
+        stacks.insert(raw.at, Crossing { id, function: raw.function, stack: stack.clone(), truncated });
         match by_id.entry(id) {
             Entry::Occupied(known) => {
                 let cell: &mut Cell = &mut profile.cells[*known.get()];
@@ -66,6 +86,7 @@ pub(crate) fn assemble(profile: &mut Profile, snapshot: &Snapshot, symbolizer: &
         let stats = Stats { calls, ..Stats::default() };
         profile.cells.push(Cell { id: identity(&address), function, stack, truncated: true, stats, ..Cell::default() });
     }
+    stacks
 }
 
 /// A number that is the same for the same cell in every member of a file: each M has its own cells, the profile

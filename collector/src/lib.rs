@@ -1,12 +1,16 @@
 //! From a process to a profile: what is in the binary, how it is patched, and what the recorder does meanwhile.
 
 mod assemble;
+mod assemble_samples;
 pub mod output;
+mod perf;
 pub mod process;
 pub mod record;
+mod sampling;
 mod symbolize;
 pub mod target;
 mod ticker;
 pub mod trampoline;
+mod unwind;
 
 pub use record::{Options, Outcome, RecordError, record};

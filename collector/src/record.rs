@@ -16,13 +16,17 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use crate::assemble::{Clock, assemble};
+use crate::assemble_samples::assemble_samples;
 use crate::output::Output;
+use crate::perf::{Frequency, PerfError, Session};
 use crate::process::launch::{LaunchError, find_program, launch};
+use crate::sampling::Sampler;
 use crate::symbolize::{Symbolizer, tell_apart};
 use crate::target::{Plan, Target, TargetError};
 use crate::ticker::Ticker;
 use crate::trampoline::calibrate::ticks;
-use crate::trampoline::{Calibration, InjectError, RemoteError, Tables, Timing, calibrate, inject};
+use crate::trampoline::{Calibration, InjectError, Injected, RemoteError, Tables, Timing, calibrate, inject};
+use crate::unwind::Unwinder;
 
 /// What to record and how.
 #[derive(Clone, Debug)]
@@ -35,6 +39,8 @@ pub struct Options {
     pub timing: Timing,
     /// Frames kept of a stack.
     pub stack_depth: usize,
+    /// Samples a second of each thread's processor time; 0 for none.
+    pub frequency: u32,
     /// When to finish the profile, if not at the program's end.
     pub duration: Option<Duration>,
 }
@@ -120,6 +126,8 @@ pub fn record(options: &Options, progress: &dyn Progress) -> Result<Outcome, Rec
         }
     };
     let pid = launched.pid;
+    // Before it runs: its threads inherit it.
+    let perf = if options.frequency > 0 { Some(Session::open(pid, Frequency(options.frequency))) } else { None };
     let hooked = match (launched.untraced, plan) {
         (Some(error), _) => Err(Problem::Untraced(error)),
         (None, Err(error)) => {
@@ -128,8 +136,8 @@ pub fn record(options: &Options, progress: &dyn Progress) -> Result<Outcome, Rec
         }
         (None, Ok(plan)) => inject(pid, &target, &plan, options.stack_depth, options.timing).map_err(Problem::from),
     };
-    let (tables, mappings) = match hooked {
-        Ok(hooked) => hooked,
+    let injected = match hooked {
+        Ok(injected) => injected,
         Err(problem) => {
             output.discard();
             let status = match problem {
@@ -139,8 +147,7 @@ pub fn record(options: &Options, progress: &dyn Progress) -> Result<Outcome, Rec
             return Ok(Outcome { status, profile: None, problem: Some(problem) });
         }
     };
-    let mut session = Session::new(options, &program, &target, pid, tables, output)?;
-    session.symbolizer.set_mappings(&mappings);
+    let session = Recorder::new(options, &program, &target, pid, injected, perf, output)?;
     session.run(&signals, progress)
 }
 
@@ -214,13 +221,16 @@ const PAUSE: Duration = Duration::from_millis(100);
 const MEMBER: Duration = Duration::from_secs(2);
 
 /// A program that runs with hooks.
-struct Session<'a, 'data> {
+struct Recorder<'a, 'data> {
     options: &'a Options,
     pid: Pid,
     tables: Arc<Tables>,
     ticker: Ticker,
+    sampler: Option<Sampler>,
     symbolizer: Symbolizer<'a, 'data>,
     profile: Profile,
+    /// What is known from the start.
+    notes: Vec<String>,
     /// None if the hooks could not be measured: then nothing is taken off.
     calibration: Option<Calibration>,
     started: Instant,
@@ -229,22 +239,23 @@ struct Session<'a, 'data> {
     write_error: Option<std::io::Error>,
 }
 
-impl<'a, 'data> Session<'a, 'data> {
+impl<'a, 'data> Recorder<'a, 'data> {
     fn new(
         options: &'a Options,
         program: &Path,
         target: &'a Target<'data>,
         pid: Pid,
-        tables: Tables,
+        injected: Injected,
+        perf: Option<Result<Session, PerfError>>,
         output: Output,
     ) -> nix::Result<Self> {
         let (started, started_ticks) = (Instant::now(), ticks());
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let tables = Arc::new(tables);
+        let tables = Arc::new(injected.tables);
         let bias = tables.bias();
         let ticker = Ticker::start(Arc::clone(&tables), pid, options.timing)?;
         let calibration = calibrate();
-        let profile = Profile {
+        let mut profile = Profile {
             target: target_facts(options, program, target, pid),
             recording: Recording {
                 engine: "trampoline".into(),
@@ -254,10 +265,35 @@ impl<'a, 'data> Session<'a, 'data> {
             },
             ..Profile::default()
         };
-        Ok(Session {
+        let mut notes = Vec::new();
+        let sampler = match perf {
+            None => None,
+            Some(Err(error)) => {
+                notes.push(error.to_string());
+                None
+            }
+            Some(Ok(session)) => {
+                profile.recording.sample_period_ns = Frequency(options.frequency).period();
+                if !session.sees_kernel {
+                    notes.push(
+                        "CPU times leave out what C does in the kernel: seeing that takes root, or \
+                                `sysctl kernel.perf_event_paranoid=1`"
+                            .into(),
+                    );
+                }
+                let mut unwinder = Unwinder::new(target.go_text(bias), injected.hooks);
+                injected.mappings.iter().for_each(|mapping| unwinder.add_mapping(mapping));
+                Some(Sampler::start(session, unwinder))
+            }
+        };
+        let mut symbolizer = Symbolizer::new(target, bias);
+        symbolizer.set_mappings(&injected.mappings);
+        Ok(Recorder {
             options,
             pid,
-            symbolizer: Symbolizer::new(target, bias),
+            symbolizer,
+            sampler,
+            notes,
             tables,
             ticker,
             profile,
@@ -296,7 +332,7 @@ impl<'a, 'data> Session<'a, 'data> {
             (None, Some((signal, _))) => 128 + signal as i32 as u8,
             (None, None) => signals.wait_for_end(self.pid)?,
         };
-        let Session { profile, .. } = self;
+        let Recorder { profile, .. } = self;
         Ok(Outcome { status, profile: Some(profile), problem })
     }
 
@@ -341,15 +377,24 @@ impl<'a, 'data> Session<'a, 'data> {
         recording.folded_stacks = snapshot.folded;
         recording.foreign_callbacks = snapshot.foreign_callbacks;
         recording.notes = notes(&snapshot, self.options);
+        recording.notes.extend_from_slice(&self.notes);
         if self.calibration.is_none() {
             recording.notes.push("the hooks' own time could not be measured: it is in the times".into());
         }
-        assemble(&mut self.profile, &snapshot, &mut self.symbolizer, clock);
+        let crossings = assemble(&mut self.profile, &snapshot, &mut self.symbolizer, clock);
+        if let Some(sampler) = &self.sampler {
+            let tables = self.tables.address();
+            let samples = sampler.samples();
+            assemble_samples(&mut self.profile, &samples, &crossings, &mut self.symbolizer, tables);
+        }
         snapshot.cells.len()
     }
 
     fn finish(&mut self, progress: &dyn Progress) {
         self.ticker.stop();
+        if let Some(sampler) = &mut self.sampler {
+            sampler.stop();
+        }
         self.tables.relax();
         progress.symbolizing(self.tables.snapshot().cells.len());
         self.update();

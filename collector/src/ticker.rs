@@ -24,7 +24,7 @@ const BUDGET: f64 = 0.008;
 const REVIEW: u64 = 256;
 
 /// How many times as long as it takes to set the intervals they are left alone.
-const REST: u64 = 400;
+const REST: u32 = 400;
 
 /// The running thread; dropped, it stops.
 pub(crate) struct Ticker {
@@ -47,15 +47,15 @@ impl Ticker {
         let thread = std::thread::spawn(move || {
             let (mut ticks_so_far, mut foreign, mut used) = (0u64, 0, own_time());
             let (started, started_ticks) = (Instant::now(), ticks());
-            let mut intervals_due = 0;
+            let mut intervals_due = started;
             while !stopped.load(Ordering::Relaxed) {
                 let at = ticks();
                 tables.tick(at);
-                if timing == Timing::Auto && at > intervals_due {
+                if timing == Timing::Auto && Instant::now() > intervals_due {
+                    let before = own_time();
                     let micros = started.elapsed().as_nanos().max(1) as f64 / 1000.0;
                     tables.apply_policy((at - started_ticks) as f64 / micros);
-                    let now = ticks();
-                    intervals_due = now + REST * (now - at);
+                    intervals_due = Instant::now() + REST * (own_time() - before);
                 }
                 let (now, due) = (tables.foreign_cells(), ticks_so_far.is_power_of_two() && ticks_so_far < 1 << 16);
                 if (now != foreign || due)

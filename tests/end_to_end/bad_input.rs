@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::cgoprof::{User, binary, command, profile_path, record, succeeds};
+use crate::cgoprof::{User, binary, command, profile_path, record, report, succeeds};
 use crate::go::{self, Build, shared_dir};
 
 /// Runs cgoprof; it must print exactly one line with these words and end with this status.
@@ -162,10 +162,9 @@ fn outputs_that_cannot_be_written() {
     check("full disk", &mut full, 125, &["/dev/full", "No space left"]);
 }
 
-#[test]
-fn where_ptrace_is_forbidden_the_program_runs_all_the_same() {
-    // A seccomp filter that refuses ptrace, as some container runtimes have.
-    let filter = shared_dir().join("without-ptrace");
+/// Runs a command under a seccomp filter that refuses a system call, as some container runtimes have.
+fn without(system_call: &str) -> Command {
+    let filter = shared_dir().join(format!("without-{system_call}"));
     let source = r#"
         #include <errno.h>
         #include <linux/filter.h>
@@ -177,7 +176,7 @@ fn where_ptrace_is_forbidden_the_program_runs_all_the_same() {
         int main(int argc, char **argv) {
             struct sock_filter code[] = {
                 BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ptrace, 0, 1),
+                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, REFUSED, 0, 1),
                 BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
                 BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
             };
@@ -186,17 +185,31 @@ fn where_ptrace_is_forbidden_the_program_runs_all_the_same() {
             execv(argv[1], argv + 1);
             return 98;
         }"#;
-    let text = file("without-ptrace.c", source.as_bytes());
-    succeeds(Command::new("gcc").arg(text).arg("-o").arg(&filter));
-    let mut command = Command::new(&filter);
-    command
-        .arg(binary())
-        .args(["record", "-o"])
-        .arg(profile_path(User::Root))
-        .arg("--")
-        .arg(crossings())
-        .args(["hot", "10"]);
+    let text = file(&format!("without-{system_call}.c"), source.as_bytes());
+    succeeds(Command::new("gcc").arg(format!("-DREFUSED=SYS_{system_call}")).arg(text).arg("-o").arg(&filter));
+    Command::new(filter)
+}
+
+#[test]
+fn where_ptrace_is_forbidden_the_program_runs_all_the_same() {
+    let mut command = without("ptrace");
+    command.arg(binary()).args(["record", "-o"]).arg(profile_path(User::Root)).arg("--").arg(crossings());
+    command.args(["hot", "10"]);
     check("no ptrace", &mut command, 0, &["without being recorded", "ptrace is not permitted", "SYS_PTRACE"]);
+}
+
+#[test]
+fn where_perf_events_are_forbidden_the_recording_goes_on_without() {
+    let mut command = without("perf_event_open");
+    let profile = profile_path(User::Root);
+    command.arg(binary()).args(["record", "-o"]).arg(&profile).arg("--").arg(crossings()).args(["hot", "1000"]);
+    let output = succeeds(&mut command);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let about: Vec<_> = said.lines().filter(|line| line.contains("perf events are not permitted")).collect();
+    assert!(about.len() == 1 && about[0].contains("no CPU times") && about[0].contains("--cap-add=PERFMON"), "{said}");
+    let report = report(&profile);
+    assert!(report["totals"]["crossings"].as_u64() > Some(1000));
+    assert!(report["functions"][0]["cpu_ns"].is_null() && report["samples"].is_null());
 }
 
 #[test]

@@ -7,5 +7,6 @@ mod go;
 mod launcher;
 mod libraries;
 mod matrix;
+mod samples;
 mod symbols;
 mod torture;

@@ -1,8 +1,8 @@
 //! Sums over a profile's cells: by C function, by site, by stack. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use cgoprof_profile::{Cell, Function, FunctionId, Kind, LocationId, Profile, Stats, Via};
+use cgoprof_profile::{Cell, Function, FunctionId, Kind, LocationId, Profile, SampledStack, Stats, Via};
 
 /// All crossings of one C function by one way.
 #[derive(Clone, Debug)]
@@ -15,6 +15,8 @@ pub struct FunctionRow<'a> {
     pub stats: Stats,
     /// Crossings by goroutines locked to their thread.
     pub locked_calls: u64,
+    /// Processor time in C.
+    pub cpu: Option<Cpu>,
 }
 
 /// All crossings of one C function from one line of Go.
@@ -26,6 +28,8 @@ pub struct SiteRow<'a> {
     pub site: Option<Position<'a>>,
     /// Sums.
     pub stats: Stats,
+    /// Processor time in C.
+    pub cpu: Option<Cpu>,
 }
 
 /// All crossings with one stack.
@@ -39,6 +43,44 @@ pub struct StackRow<'a> {
     pub truncated: bool,
     /// Sums.
     pub stats: Stats,
+    /// What samples saw inside of C: frames called by the C function, innermost first, and how often.
+    pub inside: Vec<(Vec<Frame<'a>>, u64)>,
+    /// Processor time in C.
+    pub cpu: Option<Cpu>,
+}
+
+/// All samples with one stack.
+#[derive(Clone, Debug)]
+pub struct SampleRow<'a> {
+    /// The crossing's C function, if it was sampled in one.
+    pub function: Option<&'a Function>,
+    /// What C had called, the C function, border, Go frames.
+    pub frames: Vec<Frame<'a>>,
+    /// How many of the frames lie within the C function.
+    pub inside: usize,
+    /// The stack goes on beyond its frames.
+    pub truncated: bool,
+    /// Samples.
+    pub samples: u64,
+    /// The time they stand for.
+    pub cpu: Cpu,
+}
+
+/// Processor time, estimated from samples.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Cpu {
+    /// Nanoseconds.
+    pub nanos: f64,
+    /// Its standard error: that of a count of independent events.
+    pub standard_error: f64,
+}
+
+impl Cpu {
+    fn of(samples: u64, profile: &Profile) -> Option<Cpu> {
+        let period = profile.recording.sample_period_ns as f64;
+        let count = samples as f64;
+        (period > 0.0).then(|| Cpu { nanos: count * period, standard_error: count.sqrt() * period })
+    }
 }
 
 /// A line of a function.
@@ -53,7 +95,7 @@ pub struct Position<'a> {
 }
 
 /// One frame of a stack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Frame<'a> {
     /// Where.
     pub position: Position<'a>,
@@ -73,9 +115,14 @@ pub fn by_function(profile: &Profile) -> Vec<FunctionRow<'_>> {
             via: cell.via,
             stats: Stats::default(),
             locked_calls: 0,
+            cpu: None,
         });
         row.stats.add(&cell.stats);
         row.locked_calls += if cell.locked { cell.stats.calls } else { 0 };
+    }
+    let samples = samples_by(profile, |cell| (cell.function, cell.via as u8));
+    for (key, row) in &mut rows {
+        row.cpu = Cpu::of(samples.get(key).copied().unwrap_or(0), profile);
     }
     sorted(rows.into_values().collect(), |row| (&row.stats, &row.function.name))
 }
@@ -85,8 +132,12 @@ pub fn by_site(profile: &Profile) -> Vec<SiteRow<'_>> {
     let mut rows: BTreeMap<(FunctionId, Option<Position<'_>>), SiteRow<'_>> = BTreeMap::new();
     for cell in &profile.cells {
         let site = site(profile, cell);
-        let new = || SiteRow { function: function(profile, cell), site, stats: Stats::default() };
+        let new = || SiteRow { function: function(profile, cell), site, stats: Stats::default(), cpu: None };
         rows.entry((cell.function, site)).or_insert_with(new).stats.add(&cell.stats);
+    }
+    let samples = samples_by(profile, |cell| (cell.function, site(profile, cell)));
+    for (key, row) in &mut rows {
+        row.cpu = Cpu::of(samples.get(key).copied().unwrap_or(0), profile);
     }
     sorted(rows.into_values().collect(), |row| (&row.stats, &row.function.name))
 }
@@ -97,14 +148,61 @@ pub fn by_stack(profile: &Profile) -> Vec<StackRow<'_>> {
     for cell in &profile.cells {
         let row = rows.entry((cell.function, &cell.stack)).or_insert_with(|| StackRow {
             function: function(profile, cell),
-            frames: frames(profile, cell),
+            frames: frames(profile, &cell.stack),
             truncated: false,
             stats: Stats::default(),
+            inside: Vec::new(),
+            cpu: None,
         });
         row.truncated |= cell.truncated;
         row.stats.add(&cell.stats);
     }
+    let samples = samples_by(profile, |cell| (cell.function, cell.stack.as_slice()));
+    for (key, row) in &mut rows {
+        row.cpu = Cpu::of(samples.get(key).copied().unwrap_or(0), profile);
+    }
+    let cells: HashMap<u64, &Cell> = profile.cells.iter().map(|cell| (cell.id, cell)).collect();
+    for sampled in &profile.samples {
+        let cell = sampled.cell.and_then(|id| cells.get(&id));
+        if let Some(row) = cell.and_then(|cell| rows.get_mut(&(cell.function, cell.stack.as_slice()))) {
+            row.inside.push((frames(profile, &sampled.stack[..sampled.inside]), sampled.samples));
+        }
+    }
     sorted(rows.into_values().collect(), |row| (&row.stats, &row.function.name))
+}
+
+/// What threads were seen running, the most seen first.
+pub fn by_sample(profile: &Profile) -> Vec<SampleRow<'_>> {
+    let functions: HashMap<u64, &Function> =
+        profile.cells.iter().map(|cell| (cell.id, function(profile, cell))).collect();
+    let row = |sampled: &'_ SampledStack| SampleRow {
+        function: sampled.cell.and_then(|id| functions.get(&id).copied()),
+        frames: frames(profile, &sampled.stack),
+        inside: frames(profile, &sampled.stack[..sampled.inside]).len(),
+        truncated: sampled.truncated,
+        samples: sampled.samples,
+        cpu: Cpu::of(sampled.samples, profile).unwrap_or_default(),
+    };
+    let mut rows: Vec<_> = profile.samples.iter().map(row).collect();
+    rows.sort_by(|one, other| other.samples.cmp(&one.samples).then_with(|| one.frames.cmp(&other.frames)));
+    rows
+}
+
+/// Samples in C by something that cells share.
+fn samples_by<'a, K: Ord>(profile: &'a Profile, key: impl Fn(&'a Cell) -> K) -> BTreeMap<K, u64> {
+    let mut by_cell: HashMap<u64, u64> = HashMap::new();
+    for sampled in &profile.samples {
+        if let Some(id) = sampled.cell {
+            *by_cell.entry(id).or_default() += sampled.samples;
+        }
+    }
+    let mut sums = BTreeMap::new();
+    for cell in &profile.cells {
+        if let Some(samples) = by_cell.get(&cell.id) {
+            *sums.entry(key(cell)).or_default() += samples;
+        }
+    }
+    sums
 }
 
 /// Everything that `runtime.NumCgoCall` counts, then everything direct.
@@ -116,10 +214,10 @@ pub fn totals(profile: &Profile) -> (Stats, Stats) {
     (crossings, direct)
 }
 
-/// The frames of a cell, innermost first.
-pub fn frames<'a>(profile: &'a Profile, cell: &Cell) -> Vec<Frame<'a>> {
+/// The frames of a stack, innermost first.
+pub fn frames<'a>(profile: &'a Profile, stack: &[LocationId]) -> Vec<Frame<'a>> {
     let mut frames = Vec::new();
-    for location in &cell.stack {
+    for location in stack {
         let lines = &profile.locations[location.0].lines;
         for (index, line) in lines.iter().enumerate() {
             let function = &profile.functions[line.function.0];
@@ -137,7 +235,7 @@ fn function<'a>(profile: &'a Profile, cell: &Cell) -> &'a Function {
 /// The line of Go that calls C: the first frame beyond the border that is the program's own.
 fn site<'a>(profile: &'a Profile, cell: &Cell) -> Option<Position<'a>> {
     const LIBRARIES: [&str; 3] = ["github.com/ebitengine/purego.", "reflect.", "runtime."];
-    let frames = frames(profile, cell);
+    let frames = frames(profile, &cell.stack);
     let go = || frames.iter().skip(1).filter(|frame| frame.kind == Kind::Go);
     let own = go().find(|frame| !LIBRARIES.iter().any(|library| frame.position.function.starts_with(library)));
     own.or_else(|| go().next()).map(|frame| frame.position)

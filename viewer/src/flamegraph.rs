@@ -4,7 +4,7 @@ use cgoprof_profile::{Kind, Profile, Stats};
 use inferno::flamegraph::color::{MultiPalette, Palette};
 use inferno::flamegraph::{Direction, Options, from_lines};
 
-use crate::analysis;
+use crate::analysis::{self, Frame};
 use crate::units::{printable, time};
 
 /// What the width of a frame stands for.
@@ -21,6 +21,8 @@ pub enum Value {
     Overhead,
     /// Exit alone: the wait for a P.
     ExitWait,
+    /// Processor time, Go's too.
+    Cpu,
 }
 
 /// Why there is no flame graph.
@@ -64,43 +66,56 @@ pub fn draw(profile: &Profile, value: Value, inverted: bool) -> Result<Vec<u8>, 
 /// One line a stack, outermost frame first, with the annotations by which inferno colours frames.
 fn folded(profile: &Profile, value: Value) -> Vec<String> {
     let mut lines = Vec::new();
-    for row in analysis::by_stack(profile) {
-        let width = width(&row.stats, value);
+    let mut add = |outer: &[Frame<'_>], truncated: bool, inner: &[Frame<'_>], width: f64| {
+        let width = width.max(0.0).round() as u64;
         if width == 0 {
-            continue;
+            return;
         }
-        let mut frames: Vec<String> = row
-            .frames
-            .iter()
-            .rev()
-            .map(|frame| {
-                let name = printable(frame.position.function).replace(';', ":");
-                match frame.kind {
-                    Kind::Go => format!("{name}_[j]"),
-                    Kind::Border => format!("{name}_[k]"),
-                    Kind::C => name,
-                }
-            })
-            .collect();
-        if row.truncated {
+        let mut frames: Vec<String> = inner.iter().chain(outer).rev().map(annotated).collect();
+        if truncated {
             frames.insert(0, "[truncated]_[j]".into());
         }
         lines.push(format!("{} {width}", frames.join(";")));
+    };
+    if value == Value::Cpu {
+        for row in analysis::by_sample(profile) {
+            add(&row.frames, row.truncated, &[], row.cpu.nanos);
+        }
+    } else {
+        for row in analysis::by_stack(profile) {
+            let (c, other) = widths(&row.stats, value);
+            let samples: u64 = row.inside.iter().map(|(_, samples)| samples).sum();
+            for (inner, count) in &row.inside {
+                add(&row.frames, row.truncated, inner, c * *count as f64 / samples as f64);
+            }
+            add(&row.frames, row.truncated, &[], if samples == 0 { c + other } else { other });
+        }
     }
     lines.sort();
     lines
 }
 
-/// Without callbacks: the crossings in them are drawn above.
-fn width(stats: &Stats, value: Value) -> u64 {
-    let nanos = match value {
-        Value::Calls => return stats.calls,
-        Value::Total => stats.total_self(),
-        Value::C => stats.c_self(),
-        Value::Overhead => stats.overhead().sum,
-        Value::ExitWait => stats.exit.sum,
-    };
-    nanos.max(0.0).round() as u64
+/// A frame with the annotation by which inferno colours it.
+fn annotated(frame: &Frame<'_>) -> String {
+    let name = printable(frame.position.function).replace(';', ":");
+    match frame.kind {
+        Kind::Go => format!("{name}_[j]"),
+        Kind::Border => format!("{name}_[k]"),
+        Kind::C => name,
+    }
+}
+
+/// How much of a value was spent in C, where samples tell what C did, and how much not. Without callbacks: the
+/// crossings in them are drawn above.
+fn widths(stats: &Stats, value: Value) -> (f64, f64) {
+    match value {
+        Value::Calls => (0.0, stats.calls as f64),
+        Value::Total => (stats.c_self(), stats.overhead().sum),
+        Value::C => (stats.c_self(), 0.0),
+        Value::Overhead => (0.0, stats.overhead().sum),
+        Value::ExitWait => (0.0, stats.exit.sum),
+        Value::Cpu => (0.0, 0.0),
+    }
 }
 
 fn title(value: Value) -> &'static str {
@@ -110,6 +125,7 @@ fn title(value: Value) -> &'static str {
         Value::C => "time in C",
         Value::Overhead => "time at the Go/C border",
         Value::ExitWait => "time from C back to Go",
+        Value::Cpu => "processor time, Go and C",
     }
 }
 

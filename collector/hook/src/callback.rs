@@ -24,8 +24,11 @@ pub(crate) unsafe fn began(params: &Params, g: u64) {
             return;
         }
         if (*thread).top >= end(thread) {
-            // Whatever is nested this deep shares the last entry.
+            // Whatever is nested this deep shares the last entry; its callbacks are counted, not timed.
             (*thread).top = entry as u64;
+            (*thread).deeper += 1;
+            (*(*entry).cell()).callbacks += 1;
+            return;
         }
         let cell = (*entry).cell();
         (*cell).callbacks += 1;
@@ -47,6 +50,10 @@ pub(crate) unsafe fn ended(params: &Params, g: u64) {
         if thread.is_null() {
             return;
         }
+        if (*thread).deeper > 0 {
+            (*thread).deeper -= 1;
+            return;
+        }
         let entry = innermost(thread);
         if entry.is_null() {
             return;
@@ -54,6 +61,7 @@ pub(crate) unsafe fn ended(params: &Params, g: u64) {
         (*thread).enclosing = (*(*entry).cell()).enclosing;
         if (*entry).timed() {
             (*entry).callback_ticks += now().wrapping_sub((*entry).callback_began);
+            (*entry).callback_began = 0;
         }
     }
 }
@@ -67,6 +75,11 @@ pub(crate) unsafe fn unwound(params: &Params, g: u64) {
     unsafe {
         let thread = threads::find(params, word(g, G_M as u64));
         if thread.is_null() {
+            return;
+        }
+        if (*thread).deeper > 0 {
+            (*thread).deeper -= 1;
+            (*(*((*thread).top as *const InFlight)).cell()).abandoned += 1;
             return;
         }
         let entry = innermost(thread);

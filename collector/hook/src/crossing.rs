@@ -109,6 +109,7 @@ pub(crate) unsafe fn timed(thread: *mut Thread, cell: *mut Cell) -> u64 {
         let entry = push(thread, cell, true);
         (*entry).gap = reload(thread, cell);
         (*entry).callback_ticks = 0;
+        (*entry).callback_began = 0;
         (*entry).called = 0;
         (*entry).entered = now();
         entry as u64 + 1

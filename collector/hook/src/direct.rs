@@ -10,7 +10,7 @@ use crate::params::Params;
 use crate::stack::Stack;
 use crate::threads::{self, G_M, G_STACK_HI, header, word};
 
-/// Before the C function: counts the crossing and puts it in flight. Null when it is not to be timed.
+/// Before the C function: counts the crossing and puts it in flight. Null when it is not in flight.
 ///
 /// `g` is 0 where the thread has none, `saved` the stack pointer that `asmcgocall` came with, `rbp` the
 /// frame pointer at the call.
@@ -68,6 +68,7 @@ pub(crate) unsafe fn entered(params: &Params, g: u64, function: u64, saved: u64,
         let entry = push(thread, cell, true);
         (*entry).gap = reload(thread, cell);
         (*entry).callback_ticks = 0;
+        (*entry).callback_began = 0;
         (*entry).entered = now();
         (*entry).called = (*entry).entered;
         entry

@@ -15,9 +15,7 @@ use crate::histogram::Histogram;
 pub const MAGIC: u64 = u64::from_le_bytes(*b"cgoprof\x01");
 /// Ms that can have a table of their own at the same time. Their slots are reused when they end.
 pub const THREADS: usize = 1024;
-/// Slots tried for an M from its home slot on.
-pub const THREAD_PROBES: usize = 16;
-/// Entries of one M's index of cells; three quarters may be used.
+/// Entries of one M's index of cells; three quarters may be used for stacks, some more for cells without.
 pub const INDEX: usize = 16384;
 /// [`Thread::owner`] of a slot whose M's thread has ended: nobody's, but not yet anybody's.
 pub const LEAVING: u64 = 1;
@@ -102,10 +100,13 @@ pub struct Overflow {
 /// What one M owns.
 #[repr(C, align(4096))]
 pub struct Thread {
-    /// Address of the M, 0 when free. Set by the M, cleared by the recorder when the M's thread has ended.
+    /// Address of the M, 0 when free. Set by the M; when the M's thread has ended, by the recorder, to [`LEAVING`] and
+    /// then to 0.
     pub owner: AtomicU64,
     /// Address of the first free entry of `in_flight`.
     pub top: u64,
+    /// Callbacks running whose crossings share the last entry of `in_flight`.
+    pub deeper: u64,
     /// The crossing in whose callback this M runs Go.
     pub enclosing: CellRef,
     _pad: u32,
@@ -167,7 +168,7 @@ pub struct InFlight {
     pub coarse: u64,
     /// Ticks spent in callbacks so far; only when it is timed.
     pub callback_ticks: u64,
-    /// When the callback now running began.
+    /// When the callback now running began, 0 if none is; only when it is timed.
     pub callback_began: u64,
     /// How many crossings it stands for; only when it is timed.
     pub gap: u32,
@@ -311,13 +312,23 @@ pub fn memo_slot(site: u64, stack_depth: u32) -> usize {
     (site as u32).wrapping_add(stack_depth) as usize % MEMO
 }
 
-/// Low bits of an M's address that do not tell it from others: they are allocated 1792 bytes apart and more (size
-/// classes of `runtime.m`; from Go 1.24 on 2048, `mPadded` in runtime/runtime2.go).
-const M_BITS: u32 = 10;
-/// From an M's address to its home slot in bytes of the array of [`Thread`]s.
-pub const HOME_SHIFT: u32 = THREAD_STRIDE.trailing_zeros() - M_BITS;
+/// Multiplies the low half of an M's address, whose bits lie where the allocator put them, into a hash.
+pub const HOME_FACTOR: u32 = 0x9e37_79b1;
+/// From the hash's high bits to the home slot in bytes of the array of [`Thread`]s.
+pub const HOME_SHIFT: u32 = 32 - (THREADS * THREAD_STRIDE).trailing_zeros();
 /// See `HOME_SHIFT`.
 pub const HOME_MASK: u32 = ((THREADS - 1) * THREAD_STRIDE) as u32;
+
+/// Where in the array of [`Thread`]s an M's table is if the place is free: in bytes. Else it is next to that, the
+/// slots taken in pairs, which the enter thunk knows too; else further on.
+#[inline(always)]
+pub const fn home(m: u64) -> u64 {
+    ((m as u32).wrapping_mul(HOME_FACTOR) >> HOME_SHIFT & HOME_MASK) as u64
+}
+
+/// From the stack pointer at the C hook's call of C to the word that names the crossing for the unwinder of a sample:
+/// [`InFlight::tagged_cell`], or 0 if it has none.
+pub const MARKER_CELL: u64 = 8;
 
 /// Start of the array of [`Thread`]s.
 pub const THREADS_OFFSET: u64 = (size_of::<Header>() as u64).next_multiple_of(4096);
@@ -325,7 +336,7 @@ pub const THREADS_OFFSET: u64 = (size_of::<Header>() as u64).next_multiple_of(40
 pub const ARENA_OFFSET: u64 = THREADS_OFFSET + (THREADS * THREAD_STRIDE) as u64;
 
 const _: () = assert!(size_of::<Thread>() <= THREAD_STRIDE);
-const _: () = assert!(THREADS * THREAD_STRIDE <= 1 << 31);
+const _: () = assert!(THREADS * THREAD_STRIDE <= 1 << 31 && THREADS.is_power_of_two());
 const _: () = assert!(size_of::<InFlight>() == 64);
 const _: () = assert!(size_of::<Frame>() == 16);
 const _: () = assert!(size_of::<Cell>().is_multiple_of(64));

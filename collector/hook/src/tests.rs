@@ -88,7 +88,7 @@ impl Drop for World {
 struct Machine(u64);
 
 impl Machine {
-    /// The M of this number, the same in the whole test. Its home slot is the number's.
+    /// The M of this number, the same in the whole test.
     fn new(id: u64, locked: bool) -> Machine {
         const SIZE: usize = 1 << 10;
         const COUNT: usize = 2 * crate::layout::THREADS;
@@ -309,7 +309,33 @@ fn crossings_nested_deeper_than_the_table_share_its_last_entry() {
     }
     // SAFETY: as above.
     unsafe { assert!(crossing::innermost(thread).is_null()) };
-    assert_eq!(world.cells(1).iter().map(|cell| cell.calls).sum::<u64>(), levels as u64);
+    let sum = |value: fn(&Cell) -> u64| world.cells(1).into_iter().map(value).sum::<u64>();
+    assert_eq!((sum(|cell| cell.calls), sum(|cell| cell.callbacks)), (levels as u64, levels as u64));
+    assert!(world.cells(1).iter().all(|cell| cell.callback.sum <= cell.c.sum));
+}
+
+#[test]
+fn a_panic_through_crossings_deeper_than_the_table_leaves_the_others() {
+    let world = World::new(64, 8);
+    let m = Machine::new(1, false);
+    let goroutine = Goroutine::new(&m, 0x1000, &[1, 2]);
+    let (kept, left) = (IN_FLIGHT - 10, 30);
+    let mut entries = Vec::new();
+    for _ in 0..kept + left {
+        entries.push(goroutine.enter(&world));
+        // SAFETY: the made-up goroutine has all that the hook reads.
+        unsafe { callback::began(&world.params, goroutine.g()) };
+    }
+    for _ in 0..left {
+        // SAFETY: as above.
+        unsafe { callback::unwound(&world.params, goroutine.g()) };
+    }
+    // SAFETY: an entry lies in the array of its thread.
+    let thread = unsafe { (*entries[0]).thread as *mut Thread };
+    // SAFETY: as above.
+    unsafe { assert_eq!(crossing::innermost(thread), entries[kept - 1]) };
+    let cells = world.cells(1);
+    assert_eq!(cells.iter().map(|cell| cell.abandoned).sum::<u64>(), left as u64);
 }
 
 #[test]
@@ -409,9 +435,10 @@ fn a_released_slot_goes_to_a_new_thread_with_its_cells() {
     Goroutine::new(&Machine::new(1, false), 0x1000, &[1, 2]).cross(&world);
     // SAFETY: the thread lies in the world's memory.
     unsafe { (*threads::find(&world.params, Machine::new(1, false).address())).owner.store(0, Relaxed) };
-    let later = Machine::new(1 + crate::layout::THREADS as u64, false);
-    Goroutine::new(&later, 0x1000, &[1, 2]).cross(&world);
-    let cells = world.cells(1 + crate::layout::THREADS as u64);
+    let home = |id| crate::layout::home(Machine::new(id, false).address());
+    let later = (2..).find(|&id| home(id) == home(1)).unwrap();
+    Goroutine::new(&Machine::new(later, false), 0x1000, &[1, 2]).cross(&world);
+    let cells = world.cells(later);
     assert_eq!((cells.len(), cells[0].calls), (1, 2));
 }
 

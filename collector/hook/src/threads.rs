@@ -3,9 +3,7 @@
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-use crate::layout::{
-    Cell, CellRef, HOME_MASK, HOME_SHIFT, Header, MEMO, OVERFLOW, THREAD_PROBES, THREAD_STRIDE, THREADS, Thread,
-};
+use crate::layout::{Cell, CellRef, Header, MEMO, OVERFLOW, THREAD_STRIDE, THREADS, Thread, home};
 use crate::params::Params;
 
 /// Offset of `g.m` in every Go version measured (1.19 to 1.27).
@@ -39,7 +37,7 @@ pub(crate) unsafe fn header<'a>(params: &Params) -> &'a Header {
 /// `m` must be the running thread's M and `params` describe a live mapping.
 #[inline(always)]
 pub(crate) unsafe fn find(params: &Params, m: u64) -> *mut Thread {
-    let home = (params.threads + ((m as u32) << HOME_SHIFT & HOME_MASK) as u64) as *mut Thread;
+    let home = (params.threads + home(m)) as *mut Thread;
     // SAFETY: home is one of the mapping's threads.
     if unsafe { (*home).owner.load(Relaxed) } == m {
         return home;
@@ -52,17 +50,20 @@ pub(crate) unsafe fn find(params: &Params, m: u64) -> *mut Thread {
 #[cold]
 #[inline(never)]
 unsafe fn find_or_claim(params: &Params, m: u64, home: *mut Thread) -> *mut Thread {
+    // Its home, the other of the pair, then the pairs that follow.
+    let first = (home as u64 - params.threads) as usize / THREAD_STRIDE;
     let slot = |probe: usize| {
-        let offset = home as u64 - params.threads + (probe * THREAD_STRIDE) as u64;
-        (params.threads + offset % (THREADS * THREAD_STRIDE) as u64) as *mut Thread
+        let pair = first / 2 + probe / 2;
+        let index = pair * 2 % THREADS + (first + probe) % 2;
+        (params.threads + (index * THREAD_STRIDE) as u64) as *mut Thread
     };
-    for probe in 0..THREAD_PROBES {
+    for probe in 0..THREADS {
         // SAFETY: slot() stays within the mapping's threads.
         if unsafe { (*slot(probe)).owner.load(Relaxed) } == m {
             return slot(probe);
         }
     }
-    for probe in 0..THREAD_PROBES {
+    for probe in 0..THREADS {
         let thread = slot(probe);
         // SAFETY: as above; only the thread that wins the exchange touches the rest.
         let won = unsafe { (*thread).owner.compare_exchange(0, m, Acquire, Relaxed).is_ok() };
@@ -85,6 +86,7 @@ unsafe fn prepare(params: &Params, thread: *mut Thread, m: u64) {
         (*thread).procid = m + params.m_procid;
         (*thread).tid = word((*thread).procid, 0);
         (*thread).top = (&raw mut (*thread).in_flight) as u64;
+        (*thread).deeper = 0;
         (*thread).enclosing = CellRef::NONE;
         (*thread).random |= m.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
         let spare = &raw mut (*thread).spare;

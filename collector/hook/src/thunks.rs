@@ -7,7 +7,7 @@
 use core::arch::global_asm;
 use core::mem::offset_of;
 
-use crate::layout::{Cell, HOME_MASK, HOME_SHIFT, InFlight, MEMO, Thread};
+use crate::layout::{Cell, HOME_FACTOR, HOME_MASK, HOME_SHIFT, InFlight, MARKER_CELL, MEMO, THREAD_STRIDE, Thread};
 use crate::params::{Params, holes};
 use crate::{callback, crossing, direct};
 
@@ -123,12 +123,13 @@ global_asm!(
     "mov eax, [r8 + 8]",                                     // site
     "add eax, r10d",
     "and eax, {memo_mask}",
-    "mov esi, ecx",
-    "shl esi, {home_shift}",
+    "imul esi, ecx, {home_factor}",
+    "shr esi, {home_shift}",
     "and esi, {home_mask}",
     "add rsi, [rip + cgoprof_params + {p_threads}]",         // thread
     "cmp [rsi + {t_owner}], rcx",
-    "jne 9f",
+    "jne 7f",
+    "1:",
     "mov rdi, [rsi + rax*8 + {t_memo}]",                     // cell
     "cmp r10d, [rdi + {c_stack_depth}]",
     "jne 9f",
@@ -186,6 +187,13 @@ global_asm!(
     "hook cgoprof_timed",
     "mov [rbp + {FRAME_RESULT}], rax",
     "to_entersyscall",
+    // Not at home: perhaps next to it.
+    "7:",
+    "sub rsi, [rip + cgoprof_params + {p_threads}]",
+    "xor esi, {thread_stride}",
+    "add rsi, [rip + cgoprof_params + {p_threads}]",
+    "cmp [rsi + {t_owner}], rcx",
+    "je 1b",
     "9:",
     "mov rdi, r14",
     "mov rsi, rbp",
@@ -221,17 +229,19 @@ global_asm!(
     "cmp dword ptr [rdx + {RETURN}], {AFTER_ASMCGOCALL}",
     "jne 31f",
     "mov r12, [rdx + {RESULT}]",                             // entry, odd if timed
-    // What the unwinder of a sample finds at the frame of this call.
     "sub rsp, 24",
     "mov [rsp], r12",
     "test r12b, 1",
     "jnz 12f",
+    "test r12, r12",
+    "jz 14f",
+    // What the unwinder of a sample finds at the frame of this call.
+    "mov r8, [r12 + {f_cell}]",
+    "mov [rsp + {marker_cell}], r8",
     "mov rdi, rbx",
     "call rax",
     "mov r12, [rsp]",
     "mov rcx, [rsp + {SAVED_G_BELOW}]",
-    "test r12, r12",
-    "jz 14f",
     "mov r13, [r12 + {f_thread}]",
     "mov rcx, [rcx + 48]",                                   // m
     "mov r8, [r13 + {t_coarse}]",
@@ -240,13 +250,21 @@ global_asm!(
     "jae 13f",
     "\\p_lost 16f",
     "mov [r13 + {t_top}], r12",
-    // A crossing of an M without a table is already counted.
+    "add rsp, 24",
+    "ret",
+
+    // Of an M without a table: already counted.
     "14:",
+    "mov [rsp + {marker_cell}], r12",
+    "mov rdi, rbx",
+    "call rax",
     "add rsp, 24",
     "ret",
 
     // Timed: notes when C is called, and when it is back. EAX is C's errno.
     "12:",
+    "mov r8, [r12 - 1 + {f_cell}]",
+    "mov [rsp + {marker_cell}], r8",
     "mov r8, rax",
     "rdtsc",
     "shl rdx, 32",
@@ -309,6 +327,11 @@ global_asm!(
     "call cgoprof_direct_entered",
     "mov rcx, [rsp]",
     "mov [rsp], rax",
+    "test rax, rax",
+    "jz 34f",
+    "mov rax, [rax + {f_cell}]",
+    "34:",
+    "mov [rsp + {marker_cell}], rax",
     "mov rdi, rbx",
     "call rcx",
     "mov rdi, [rsp]",
@@ -407,7 +430,9 @@ global_asm!(
     p_m_oldp = const offset_of!(Params, m_oldp),
     p_m_syscalltick = const offset_of!(Params, m_syscalltick),
     p_threads = const offset_of!(Params, threads),
+    home_factor = const HOME_FACTOR as i32,
     home_shift = const HOME_SHIFT,
+    thread_stride = const THREAD_STRIDE,
     home_mask = const HOME_MASK,
     memo_mask = const MEMO - 1,
     t_coarse = const offset_of!(Thread, coarse),
@@ -415,6 +440,7 @@ global_asm!(
     t_memo = const offset_of!(Thread, memo),
     t_top = const offset_of!(Thread, top),
     t_enclosing = const offset_of!(Thread, enclosing),
+    marker_cell = const MARKER_CELL,
     entry_size = const size_of::<InFlight>(),
     f_cell = const offset_of!(InFlight, tagged_cell),
     f_called = const offset_of!(InFlight, called),

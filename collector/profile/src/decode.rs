@@ -7,8 +7,8 @@ use flate2::read::MultiGzDecoder;
 use prost::Message as _;
 
 use crate::model::{
-    Cell, Distribution, Estimate, Function, FunctionId, Kind, Line, Location, LocationId, Profile, Recording, Stats,
-    Target, Via,
+    Cell, Distribution, Estimate, Function, FunctionId, Kind, Line, Location, LocationId, Profile, Recording,
+    SampledStack, Stats, Target, Via,
 };
 use crate::pprof;
 
@@ -51,7 +51,7 @@ pub fn decode(file: &[u8]) -> Result<Profile, DecodeError> {
     let mut profile = Profile::default();
     read_functions(&message, &mut profile)?;
     read_locations(&message, &mut profile)?;
-    let mut by_id = HashMap::new();
+    let (mut by_id, mut by_stack) = (HashMap::new(), HashMap::new());
     for extension in message.cgoprof {
         if extension.version > 1 {
             return Err(DecodeError::TooNew(extension.version));
@@ -64,6 +64,9 @@ pub fn decode(file: &[u8]) -> Result<Profile, DecodeError> {
         }
         for found in extension.cell {
             read_cell(found, &mut profile, &mut by_id)?;
+        }
+        for found in extension.sampled {
+            read_samples(found, &mut profile, &mut by_stack)?;
         }
     }
     if !whole {
@@ -207,6 +210,26 @@ fn read_cell(cell: pprof::Cell, profile: &mut Profile, by_id: &mut HashMap<u64, 
     Ok(())
 }
 
+fn read_samples(
+    found: pprof::SampledStack,
+    profile: &mut Profile,
+    by_stack: &mut HashMap<(Option<u64>, Vec<u64>), usize>,
+) -> Result<(), DecodeError> {
+    let key = (found.cell_id, found.location_id);
+    if let Some(&index) = by_stack.get(&key) {
+        let known = &mut profile.samples[index];
+        known.samples = known.samples.saturating_add(found.samples);
+        return Ok(());
+    }
+    let stack: Result<Vec<_>, _> = key.1.iter().map(|&id| location_id(id, profile)).collect();
+    let stack = stack?;
+    let inside = (found.inside as usize).min(stack.len());
+    by_stack.insert(key, profile.samples.len());
+    let (cell, truncated, samples) = (found.cell_id, found.truncated, found.samples);
+    profile.samples.push(SampledStack { cell, stack, inside, truncated, samples });
+    Ok(())
+}
+
 fn distribution(found: pprof::Distribution) -> Distribution {
     let mut buckets: Vec<_> = found.middle.into_iter().zip(found.count).collect();
     buckets.retain(|&(middle, count)| middle.is_finite() && count < 1 << 62);
@@ -239,6 +262,8 @@ fn recording(found: pprof::Recording) -> Recording {
         clock_read_ns: found.clock_read_ns,
         folded_stacks: found.folded_stacks,
         foreign_callbacks: found.foreign_callbacks,
+        sample_period_ns: found.sample_period_ns,
+        lost_samples: found.lost_samples,
         notes: found.notes,
     }
 }

@@ -7,16 +7,17 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use prost::Message as _;
 
-use crate::model::{Cell, Distribution, Estimate, Kind, Profile, Stats, Via};
+use crate::model::{Cell, Distribution, Estimate, Kind, LocationId, Profile, SampledStack, Stats, Via};
 use crate::pprof;
 
 /// The sample types, in the order of every sample's values.
-pub const SAMPLE_TYPES: [(&str, &str); 5] = [
+pub const SAMPLE_TYPES: [(&str, &str); 6] = [
     ("crossings", "count"),
     ("total", "nanoseconds"),
     ("c", "nanoseconds"),
     ("overhead", "nanoseconds"),
     ("exit_wait", "nanoseconds"),
+    ("cpu", "nanoseconds"),
 ];
 
 /// Writes a recording as one member, or as it grows as a member for each piece of it.
@@ -28,6 +29,7 @@ pub struct Encoder {
     functions: usize,
     locations: usize,
     written: HashMap<u64, Stats>,
+    written_samples: HashMap<(Option<u64>, Vec<LocationId>), u64>,
     begun: bool,
 }
 
@@ -53,13 +55,41 @@ impl Encoder {
         for cell in &profile.cells {
             self.add_cell(cell, &mut message, &mut cells);
         }
+        let added = profile.samples.iter().filter_map(|stack| self.added_samples(profile, stack, &mut message));
+        let sampled = added.collect();
         message.cgoprof.push(pprof::Extension {
             version: 1,
             target: Some(target(profile)),
             recording: Some(recording(profile)),
             cell: cells,
+            sampled,
         });
         message
+    }
+
+    fn added_samples(
+        &mut self,
+        profile: &Profile,
+        stack: &SampledStack,
+        message: &mut pprof::Profile,
+    ) -> Option<pprof::SampledStack> {
+        let before = self.written_samples.entry((stack.cell, stack.stack.clone())).or_default();
+        let samples = stack.samples.saturating_sub(*before);
+        *before = stack.samples;
+        if samples == 0 {
+            return None;
+        }
+        let location_id: Vec<u64> = stack.stack.iter().map(|location| location.0 as u64 + 1).collect();
+        let mut value = vec![0; SAMPLE_TYPES.len()];
+        value[CPU] = samples.saturating_mul(profile.recording.sample_period_ns) as i64;
+        message.sample.push(pprof::Sample { location_id: location_id.clone(), value, label: Vec::new() });
+        Some(pprof::SampledStack {
+            cell_id: stack.cell,
+            location_id,
+            inside: stack.inside as u32,
+            truncated: stack.truncated,
+            samples,
+        })
     }
 
     fn begin(&mut self, profile: &Profile, message: &mut pprof::Profile) {
@@ -155,7 +185,10 @@ impl Encoder {
     }
 }
 
-/// The values of a sample, in the order of [`SAMPLE_TYPES`]. Times leave callbacks out: the crossings in them have
+/// Place of `cpu` in [`SAMPLE_TYPES`].
+const CPU: usize = 5;
+
+/// The values of a cell's sample, in the order of [`SAMPLE_TYPES`]; processor time has samples of its own. Times leave callbacks out: the crossings in them have
 /// samples of their own, and readers add up along the stack.
 fn values(stats: &Stats) -> [i64; SAMPLE_TYPES.len()] {
     let round = |nanos: f64| nanos.round() as i64;
@@ -165,6 +198,7 @@ fn values(stats: &Stats) -> [i64; SAMPLE_TYPES.len()] {
         round(stats.c_self()),
         round(stats.overhead().sum),
         round(stats.exit.sum),
+        0,
     ]
 }
 
@@ -239,6 +273,8 @@ fn recording(profile: &Profile) -> pprof::Recording {
         clock_read_ns: recording.clock_read_ns,
         folded_stacks: recording.folded_stacks,
         foreign_callbacks: recording.foreign_callbacks,
+        sample_period_ns: recording.sample_period_ns,
+        lost_samples: recording.lost_samples,
         notes: recording.notes,
     }
 }

@@ -13,6 +13,23 @@ pub struct Profile {
     pub locations: Vec<Location>,
     /// What was counted.
     pub cells: Vec<Cell>,
+    /// What threads were seen running.
+    pub samples: Vec<SampledStack>,
+}
+
+/// Samples of processor time with one stack.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SampledStack {
+    /// [`Cell::id`] of the crossing that was in C; none where C was not reached by a crossing, and in Go.
+    pub cell: Option<u64>,
+    /// The whole stack, innermost first: what C had called, then that of the cell.
+    pub stack: Vec<LocationId>,
+    /// How many of the locations lie within the cell's C function.
+    pub inside: usize,
+    /// The stack goes on beyond its frames.
+    pub truncated: bool,
+    /// How many; each stands for [`Recording::sample_period_ns`].
+    pub samples: u64,
 }
 
 /// Index of a [`Function`].
@@ -65,12 +82,16 @@ pub struct Recording {
     pub folded_stacks: u64,
     /// Callbacks from threads that had not come from Go.
     pub foreign_callbacks: u64,
+    /// Processor time that one sample stands for; 0 if none were taken.
+    pub sample_period_ns: u64,
+    /// Samples and other perf records that found no room.
+    pub lost_samples: u64,
     /// What a reader must know.
     pub notes: Vec<String>,
 }
 
 /// On which side of the border a function is.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub enum Kind {
     /// Go.
     #[default]

@@ -140,6 +140,24 @@ pub(crate) struct Extension {
     pub(crate) recording: Option<Recording>,
     #[prost(message, repeated, tag = "4")]
     pub(crate) cell: Vec<Cell>,
+    #[prost(message, repeated, tag = "5")]
+    pub(crate) sampled: Vec<SampledStack>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct SampledStack {
+    /// Absent where there is none.
+    #[prost(uint64, optional, tag = "1")]
+    pub(crate) cell_id: Option<u64>,
+    #[prost(uint64, repeated, tag = "2")]
+    pub(crate) location_id: Vec<u64>,
+    #[prost(uint32, tag = "3")]
+    pub(crate) inside: u32,
+    #[prost(bool, tag = "4")]
+    pub(crate) truncated: bool,
+    /// Since the member before.
+    #[prost(uint64, tag = "5")]
+    pub(crate) samples: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -184,6 +202,10 @@ pub(crate) struct Recording {
     pub(crate) foreign_callbacks: u64,
     #[prost(string, repeated, tag = "9")]
     pub(crate) notes: Vec<String>,
+    #[prost(uint64, tag = "10")]
+    pub(crate) sample_period_ns: u64,
+    #[prost(uint64, tag = "11")]
+    pub(crate) lost_samples: u64,
 }
 
 /// What has been added to a cell since the previous member.

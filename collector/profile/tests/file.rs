@@ -1,8 +1,8 @@
 //! The file: what is written is read, in any number of members, and any other bytes are an error.
 
 use cgoprof_profile::{
-    Cell, Distribution, Encoder, Estimate, Function, FunctionId, Kind, Line, Location, LocationId, Profile, Stats, Via,
-    decode,
+    Cell, Distribution, Encoder, Estimate, Function, FunctionId, Kind, Line, Location, LocationId, Profile,
+    SampledStack, Stats, Via, decode,
 };
 use proptest::prelude::*;
 
@@ -10,6 +10,7 @@ fn profile(calls: &[u64]) -> Profile {
     let mut profile = Profile::default();
     profile.target.path = "/app".into();
     profile.recording.engine = "trampoline".into();
+    (profile.recording.sample_period_ns, profile.recording.lost_samples) = (5_025_125, 3);
     for (index, &calls) in calls.iter().enumerate() {
         let name = format!("f{index}");
         let (kind, package) = (Kind::C, "main".to_owned());
@@ -24,6 +25,13 @@ fn profile(calls: &[u64]) -> Profile {
             ..Stats::default()
         };
         let stack = vec![LocationId(index)];
+        profile.samples.push(SampledStack {
+            cell: (index > 0).then_some(index as u64),
+            stack: vec![LocationId(index), LocationId(0)],
+            inside: 1,
+            truncated: index == 1,
+            samples: calls,
+        });
         profile.cells.push(Cell {
             id: index as u64,
             function: FunctionId(index),
@@ -57,6 +65,7 @@ fn members_add_up_to_the_whole_and_can_be_cut() {
         let read = decode(&file[..end]).unwrap();
         let calls = |profile: &Profile| profile.cells.iter().map(|cell| cell.stats.calls).collect::<Vec<_>>();
         assert_eq!(calls(&read), calls(stage));
+        assert_eq!(read.samples, stage.samples);
         assert_eq!(read.cells.last().unwrap().stats, stage.cells.last().unwrap().stats);
     }
     let cut = decode(&file[..ends[1] + 10]).unwrap();

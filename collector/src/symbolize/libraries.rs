@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use cgoprof_symbols::{Avma, Binary, FileOffset};
+use cgoprof_symbols::{Avma, Binary, FileOffset, Svma};
 use memmap2::Mmap;
 
 use super::covering;
@@ -14,13 +15,23 @@ use crate::process::maps::Mapping;
 #[derive(Default)]
 pub(super) struct Libraries {
     mappings: Vec<Mapping>,
-    files: HashMap<PathBuf, Option<Mmap>>,
+    files: HashMap<PathBuf, Option<Library>>,
+}
+
+/// A library that was read.
+struct Library {
+    data: Mmap,
+    /// Its functions by address; names as places in the data.
+    functions: Vec<(Svma, u64, Range<usize>)>,
 }
 
 /// A function of a library.
 pub(super) struct Found {
     pub(super) path: String,
-    pub(super) symbol: String,
+    /// The address as the library states it.
+    pub(super) stated: Svma,
+    /// None where no symbol covers it.
+    pub(super) symbol: Option<String>,
 }
 
 impl Libraries {
@@ -39,30 +50,40 @@ impl Libraries {
         let mapping = self.mappings.iter().rev().find(|mapping| mapping.range.contains(&address))?.clone();
         let offset = FileOffset(address.0 - mapping.range.start.0 + mapping.offset.0);
         let path = mapping.path.to_string_lossy().into_owned();
-        let data = self.data(&mapping.path)?;
-        let binary = Binary::parse(data).ok()?;
-        let stated = binary.stated_address(offset)?;
-        let symbol = covering(&binary.functions(), stated).map_or_else(|| format!("[{stated}]"), str::to_owned);
-        Some(Found { path, symbol })
+        let library = self.library(&mapping.path)?;
+        let stated = Binary::parse(&library.data).ok()?.stated_address(offset)?;
+        let named = covering(&library.functions, |function| (function.0, function.1), stated);
+        let name = named.map(|function| String::from_utf8_lossy(&library.data[function.2.clone()]).into_owned());
+        Some(Found { path, stated, symbol: name })
     }
 
     /// The library that gives a name to others.
     pub(super) fn exporter(&mut self, name: &str) -> Option<String> {
         let paths: Vec<_> = self.mappings.iter().map(|mapping| mapping.path.clone()).collect();
         paths.into_iter().find_map(|path| {
-            let data = self.data(&path)?;
-            let exports = Binary::parse(data).ok()?.exports().contains_key(name);
+            let exports = Binary::parse(&self.library(&path)?.data).ok()?.exports().contains_key(name);
             exports.then(|| path.to_string_lossy().into_owned())
         })
     }
 
-    fn data(&mut self, path: &Path) -> Option<&[u8]> {
-        let open = || {
-            let file = File::open(path).ok()?;
-            // SAFETY: the library is read while it may be replaced: a replaced file is another inode, and one
-            // truncated in place is not something a loaded library survives either.
-            unsafe { Mmap::map(&file) }.ok()
+    fn library(&mut self, path: &Path) -> Option<&Library> {
+        self.files.entry(path.to_owned()).or_insert_with(|| Library::read(path)).as_ref()
+    }
+}
+
+impl Library {
+    fn read(path: &Path) -> Option<Library> {
+        let file = File::open(path).ok()?;
+        // SAFETY: the library is read while it may be replaced: a replaced file is another inode, and one
+        // truncated in place is not something a loaded library survives either.
+        let data = unsafe { Mmap::map(&file) }.ok()?;
+        let start = data.as_ptr() as usize;
+        let functions = Binary::parse(&data).ok()?.functions();
+        let place = |name: &str| {
+            let at = name.as_ptr() as usize - start;
+            at..at + name.len()
         };
-        self.files.entry(path.to_owned()).or_insert_with(open).as_deref()
+        let functions = functions.iter().map(|symbol| (symbol.address, symbol.size, place(symbol.name))).collect();
+        Some(Library { data, functions })
     }
 }

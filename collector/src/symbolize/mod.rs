@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use cgoprof_profile::{Function, FunctionId, Kind, Line, Location, LocationId, Profile};
 use cgoprof_symbols::binary::Symbol;
 use cgoprof_symbols::c_function::{self, CFunction};
+use cgoprof_symbols::demangle::demangle;
 use cgoprof_symbols::{Avma, Svma};
 
 use crate::process::maps::Mapping;
@@ -23,6 +24,7 @@ pub(crate) struct Symbolizer<'target, 'data> {
     functions: HashMap<FunctionKey, FunctionId>,
     go_locations: HashMap<Avma, LocationId>,
     c_locations: HashMap<(Avma, FunctionId), LocationId>,
+    inside_locations: HashMap<Avma, LocationId>,
     borders: HashMap<&'static str, LocationId>,
 }
 
@@ -30,6 +32,8 @@ pub(crate) struct Symbolizer<'target, 'data> {
 enum FunctionKey {
     Go(String, String),
     C(CFunction),
+    /// Called by C: symbol and library.
+    Inside(String, String),
 }
 
 impl<'target, 'data> Symbolizer<'target, 'data> {
@@ -44,6 +48,7 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
             functions: HashMap::new(),
             go_locations: HashMap::new(),
             c_locations: HashMap::new(),
+            inside_locations: HashMap::new(),
             borders: HashMap::new(),
         }
     }
@@ -117,7 +122,7 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
         let in_library = if extent.contains(&stated) { None } else { self.libraries.find(address) };
         let package = go.map(|function| c_function::split_package(function.name).0.to_owned()).unwrap_or_default();
         let named = wrapped.unwrap_or_else(|| {
-            let symbol = own.as_deref().or(in_library.as_ref().map(|found| found.symbol.as_str()));
+            let symbol = own.as_deref().or(in_library.as_ref().and_then(|found| found.symbol.as_deref()));
             let name = symbol.map_or_else(|| format!("[{stated}]"), c_function::from_symbol);
             CFunction { name, package }
         });
@@ -128,7 +133,7 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
             }
             None => String::new(),
         };
-        let symbol = own.or(in_library.map(|found| found.symbol)).unwrap_or_default();
+        let symbol = own.or(in_library.and_then(|found| found.symbol)).unwrap_or_default();
         let new = Function {
             name: named.name.clone(),
             kind: Kind::C,
@@ -148,12 +153,61 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
         (function, location)
     }
 
+    /// The location of an instruction of C, or of a call made there.
+    pub(crate) fn inside(&mut self, profile: &mut Profile, address: Avma) -> LocationId {
+        if let Some(&known) = self.inside_locations.get(&address) {
+            return known;
+        }
+        let own = address.stated(self.bias);
+        let (stated, symbol, library, holder) = if self.target.binary.extent().contains(&own) {
+            (own, self.own_symbol(own).map(str::to_owned), String::new(), "the program".to_owned())
+        } else if let Some(found) = self.libraries.find(address) {
+            let file = found.path.rsplit('/').next().unwrap_or_default().to_owned();
+            (found.stated, found.symbol, found.path, file)
+        } else {
+            (Svma(address.0), None, String::new(), "unknown".to_owned())
+        };
+        let name = symbol.as_deref().map_or_else(|| format!("[{holder}]"), demangle);
+        let new = Function {
+            name: name.clone(),
+            kind: Kind::C,
+            symbol: symbol.unwrap_or_default(),
+            library: library.clone(),
+            ..Function::default()
+        };
+        let function = self.function(profile, FunctionKey::Inside(name, library), new);
+        let location = add_location(profile, Location { address: stated.0, lines: vec![Line { function, line: 0 }] });
+        self.inside_locations.insert(address, location);
+        location
+    }
+
+    /// The location of an instruction, or of a call made there, of Go or C.
+    pub(crate) fn either(&mut self, profile: &mut Profile, address: Avma) -> LocationId {
+        if self.target.pclntab.function_at(address.stated(self.bias)).is_some() {
+            // Go's are asked for by return address.
+            return self.go(profile, Avma(address.0 + 1));
+        }
+        self.inside(profile, address)
+    }
+
+    /// The location of the hooks' own code.
+    pub(crate) fn hooks(&mut self, profile: &mut Profile) -> LocationId {
+        self.border(profile, "[cgoprof's hooks]")
+    }
+
+    /// Whether two addresses of C lie in one function.
+    pub(crate) fn same_function(&mut self, profile: &mut Profile, one: Avma, other: Avma) -> bool {
+        let (one, other) = (self.inside(profile, one), self.inside(profile, other));
+        let function = |location: LocationId| profile.locations[location.0].lines[0].function;
+        function(one) == function(other) && !profile.functions[function(one).0].symbol.is_empty()
+    }
+
     fn function(&mut self, profile: &mut Profile, key: FunctionKey, mut new: Function) -> FunctionId {
         if let Some(&known) = self.functions.get(&key) {
             return known;
         }
-        let taken = |function: &Function| function.kind == Kind::C && function.name == new.name;
-        if new.kind == Kind::C && profile.functions.iter().any(taken) {
+        let taken = |function: &Function| !function.c_name.is_empty() && function.name == new.name;
+        if !new.c_name.is_empty() && profile.functions.iter().any(taken) {
             new.name = format!("{} ({})", new.c_name, new.package);
         }
         let id = FunctionId(profile.functions.len());
@@ -169,16 +223,16 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
     }
 
     fn own_symbol(&self, address: Svma) -> Option<&'data str> {
-        covering(&self.symbols, address)
+        covering(&self.symbols, |symbol| (symbol.address, symbol.size), address).map(|symbol| symbol.name)
     }
 }
 
-/// The symbol that covers an address.
-fn covering<'data>(symbols: &[Symbol<'data>], address: Svma) -> Option<&'data str> {
-    let after = symbols.partition_point(|symbol| symbol.address <= address);
+/// The symbol that covers an address, of some in the order of their addresses; `extent` gives address and size.
+fn covering<S>(symbols: &[S], extent: impl Fn(&S) -> (Svma, u64), address: Svma) -> Option<&S> {
+    let after = symbols.partition_point(|symbol| extent(symbol).0 <= address);
     let candidates = symbols[..after].iter().rev().take(8);
-    let exact = candidates.clone().find(|symbol| address.0 - symbol.address.0 < symbol.size);
-    exact.or_else(|| candidates.clone().find(|symbol| symbol.address == address)).map(|symbol| symbol.name)
+    let exact = candidates.clone().find(|symbol| address.0 - extent(symbol).0.0 < extent(symbol).1);
+    exact.or_else(|| candidates.clone().find(|symbol| extent(symbol).0 == address))
 }
 
 fn add_location(profile: &mut Profile, location: Location) -> LocationId {
@@ -189,10 +243,10 @@ fn add_location(profile: &mut Profile, location: Location) -> LocationId {
 /// Gives C functions of one name their packages too, all of them.
 pub(crate) fn tell_apart(profile: &mut Profile) {
     let mut count: HashMap<String, usize> = HashMap::new();
-    for function in profile.functions.iter().filter(|function| function.kind == Kind::C) {
+    for function in profile.functions.iter().filter(|function| !function.c_name.is_empty()) {
         *count.entry(function.c_name.clone()).or_default() += 1;
     }
-    for function in profile.functions.iter_mut().filter(|function| function.kind == Kind::C) {
+    for function in profile.functions.iter_mut().filter(|function| !function.c_name.is_empty()) {
         if count[&function.c_name] > 1 && !function.package.is_empty() {
             function.name = format!("{} ({})", function.c_name, function.package);
         }

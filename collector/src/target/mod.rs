@@ -5,6 +5,9 @@ mod functions;
 pub mod inspection;
 pub mod plan;
 
+use std::ops::Range;
+
+use cgoprof_symbols::Avma;
 use cgoprof_symbols::binary::{Binary, BinaryError};
 use cgoprof_symbols::buildinfo::{BuildInfo, GoVersion};
 use cgoprof_symbols::pclntab::{Pclntab, PclntabError};
@@ -87,5 +90,11 @@ impl<'data> Target<'data> {
             return Err(TargetError::NoCgo { cgo_enabled });
         }
         Ok(Target { binary, build, version, pclntab })
+    }
+
+    /// Where Go's code is in a program loaded with this bias.
+    pub fn go_text(&self, bias: u64) -> Range<Avma> {
+        let text = self.pclntab.text();
+        text.start.loaded(bias)..text.end.loaded(bias)
     }
 }

@@ -169,6 +169,7 @@ impl Plan {
         let offsets = offsets(target, &cgocall.instructions[..exit])?;
         let (epilogue_at, epilogue) = epilogue(&cgocall, exit)?;
         check_slots_stay_dead(&cgocall, asm, epilogue_at)?;
+        check_result_left_alone(&cgocall, enter, asm)?;
         let goroutine = goroutine_offset(&asmcgocall)?;
         let frames = frame_layout(&cgocall, &asmcgocall, enter, asm)?;
         check_stack_pointer_kept(&asmcgocall)?;
@@ -335,6 +336,27 @@ fn check_slots_stay_dead(cgocall: &Code<'_>, asm: usize, epilogue: Svma) -> Resu
         if touches {
             return Err(cgocall.unexpected("asmcgocall's argument words left alone after it"));
         }
+    }
+    Ok(())
+}
+
+/// Between the enter hook and the call of `asmcgocall` the word for its result carries the crossing: nothing may write
+/// there, and no call may get the stack there to write on.
+fn check_result_left_alone(cgocall: &Code<'_>, enter: usize, asm: usize) -> Result<(), PlanError> {
+    const RESULT: std::ops::Range<u64> = 16..24;
+    let between = &cgocall.instructions[enter + 1..asm];
+    let writes = |instruction: &Instruction| {
+        let at = instruction.memory_displacement64();
+        instruction.op0_kind() == OpKind::Memory
+            && instruction.memory_base() == Register::RSP
+            && !matches!(instruction.mnemonic(), Mnemonic::Cmp | Mnemonic::Test)
+            && at < RESULT.end
+            && at + instruction.memory_size().size() as u64 > RESULT.start
+    };
+    let calls =
+        |instruction: &Instruction| matches!(instruction.flow_control(), FlowControl::Call | FlowControl::IndirectCall);
+    if between.iter().any(|instruction| writes(instruction) || calls(instruction)) {
+        return Err(cgocall.unexpected("asmcgocall's result word left alone before it"));
     }
     Ok(())
 }

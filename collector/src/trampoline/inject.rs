@@ -1,6 +1,7 @@
 //! Putting the hooks into a program before its first instruction.
 
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 
 use cgoprof_hook::layout::{ARENA_OFFSET, THREADS_OFFSET};
@@ -41,8 +42,17 @@ pub enum InjectError {
     Auxv,
 }
 
+/// A program with hooks, running.
+pub struct Injected {
+    /// The tables.
+    pub tables: Tables,
+    /// Where the hooks' code is.
+    pub hooks: Range<Avma>,
+    /// What was mapped into the program then.
+    pub mappings: Vec<Mapping>,
+}
+
 /// Lets the dynamic linker do its work, maps the hooks and tables into the program, patches it and lets it go.
-/// Returns the tables, and what is mapped into the program.
 ///
 /// # Errors
 /// See [`InjectError`]: the program then runs without hooks.
@@ -52,7 +62,7 @@ pub fn inject(
     plan: &Plan,
     max_frames: usize,
     timing: Timing,
-) -> Result<(Tables, Vec<Mapping>), InjectError> {
+) -> Result<Injected, InjectError> {
     let mut stopped = Stopped::new(pid)?;
     let injected = inject_stopped(&mut stopped, target, plan, max_frames, timing);
     if let Err(error @ InjectError::Remote(RemoteError::Ended(_))) = injected {
@@ -60,7 +70,8 @@ pub fn inject(
     }
     let mappings = maps::read(pid).unwrap_or_default();
     stopped.release()?;
-    Ok((injected?, mappings))
+    let (tables, hooks) = injected?;
+    Ok(Injected { tables, hooks, mappings })
 }
 
 fn inject_stopped(
@@ -69,7 +80,7 @@ fn inject_stopped(
     plan: &Plan,
     max_frames: usize,
     timing: Timing,
-) -> Result<Tables, InjectError> {
+) -> Result<(Tables, Range<Avma>), InjectError> {
     let bias = load_bias(stopped.pid(), target)?;
     // From here on all libraries that the program is linked with are mapped.
     stopped.run_to(target.binary.entry().loaded(bias))?;
@@ -101,7 +112,7 @@ fn inject_stopped(
         }
         written.push((at, &patch.original));
     }
-    Ok(tables)
+    Ok((tables, place..Avma(place.0 + blob::len())))
 }
 
 /// How far from its stated addresses the program was loaded.
@@ -148,14 +159,7 @@ fn map_tables(stopped: &mut Stopped, bias: u64) -> Result<Tables, InjectError> {
     Tables::map(&file, size, Avma(mapped?), bias).map_err(InjectError::Tables)
 }
 
-fn params(
-    plan: &Plan,
-    bias: u64,
-    tables: &Tables,
-    own: std::ops::Range<Avma>,
-    max_frames: usize,
-    timing: Timing,
-) -> Params {
+fn params(plan: &Plan, bias: u64, tables: &Tables, own: Range<Avma>, max_frames: usize, timing: Timing) -> Params {
     let loaded = |address: Svma| address.loaded(bias).0;
     let frames = plan.frames;
     Params {

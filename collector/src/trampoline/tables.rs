@@ -194,13 +194,13 @@ impl Tables {
                 (&(*thread).owner, tid.read_volatile(), procid.read_volatile())
             };
             let taken = owner.load(Acquire);
+            let ended = || tid != 0 && !alive(tid) && !read_word(pid, Avma(procid)).is_some_and(alive);
             if taken == LEAVING {
-                if self.in_flight(index).0 == 0 {
+                // Nobody is left to finish there: nothing in flight, or its thread ended in C.
+                if self.in_flight(index).0 == 0 || ended() {
                     owner.store(0, Release);
                 }
-                continue;
-            }
-            if taken != 0 && tid != 0 && !alive(tid) && !read_word(pid, Avma(procid)).is_some_and(alive) {
+            } else if taken != 0 && ended() {
                 let _ = owner.compare_exchange(taken, LEAVING, Release, Relaxed);
             }
         }
@@ -363,21 +363,11 @@ impl Tables {
             // SAFETY: index < IN_FLIGHT.
             let entry = unsafe { &*in_flight.add(index) };
             let timed = entry.timed();
-            // What is made next above a crossing is made in its callback, but for a direct crossing on its way to C.
-            // SAFETY: index + 1 < depth; a word of the thread, which is within the mapping.
-            let next = unsafe {
-                if index + 1 < depth {
-                    let above = self.cell(cell_of(&*in_flight.add(index + 1)));
-                    above.map(|cell| (*cell).enclosing)
-                } else {
-                    Some((*thread).enclosing)
-                }
-            };
             snapshot.in_flight.push(InFlightCopy {
                 cell: cell_of(entry),
                 called: if timed { entry.called.max(entry.entered) } else { self.tick_time(entry.coarse) },
                 callback_ticks: if timed { entry.callback_ticks } else { 0 },
-                callback_began: (timed && next == Some(cell_of(entry))).then_some(entry.callback_began),
+                callback_began: Some(entry.callback_began).filter(|&began| timed && began != 0),
             });
         }
     }
@@ -451,4 +441,77 @@ fn buckets(counts: &[u64; BUCKETS], any: bool) -> Vec<(usize, u64)> {
         return Vec::new();
     }
     counts.iter().enumerate().filter(|&(_, &count)| count > 0).map(|(bucket, &count)| (bucket, count)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU64;
+
+    use super::*;
+
+    const ADDRESS: Avma = Avma(0x7000_0000_0000);
+    const M: u64 = 0xc000_1000;
+
+    /// Tables of so many threads, each with one crossing in flight, whose kernel thread is the one given.
+    fn tables(threads: usize, tid: &AtomicU64) -> Tables {
+        let file = tempfile::tempfile().unwrap();
+        let size = ARENA_OFFSET + (1 << 20);
+        file.set_len(size).unwrap();
+        let tables = Tables::map(&file, size, ADDRESS, 0).unwrap();
+        for index in 0..threads {
+            let thread = tables.thread(index);
+            let first = ADDRESS.0 + (index * THREAD_STRIDE) as u64 + THREADS_OFFSET;
+            // SAFETY: thread() is within the mapping.
+            unsafe {
+                (*thread).owner.store(M, Relaxed);
+                (*thread).tid = tid.load(Relaxed);
+                (*thread).procid = tid.as_ptr() as u64;
+                (*thread).top = first + std::mem::offset_of!(Thread, in_flight) as u64 + size_of::<InFlight>() as u64;
+            }
+            tables.header().used[index].store(index as u32 + 1, Relaxed);
+        }
+        tables.header().used_count.store(threads as u64, Relaxed);
+        tables
+    }
+
+    fn owners(tables: &Tables, owner: u64) -> usize {
+        tables.used().filter(|&index| tables.owner(index) == owner).count()
+    }
+
+    #[test]
+    fn tables_of_ended_threads_are_freed_in_two_passes() {
+        let nobody = AtomicU64::new(i32::MAX as u64);
+        let tables = tables(100, &nobody);
+        tables.release_ended(Pid::this());
+        assert_eq!(owners(&tables, LEAVING), 100);
+        tables.release_ended(Pid::this());
+        assert_eq!(owners(&tables, 0), 100, "what ended in C is freed too");
+    }
+
+    #[test]
+    fn a_table_whose_m_was_taken_meanwhile_waits_until_nothing_is_in_flight() {
+        let tid = AtomicU64::new(i32::MAX as u64);
+        let tables = tables(100, &tid);
+        tables.release_ended(Pid::this());
+        tid.store(std::process::id().into(), Relaxed);
+        tables.release_ended(Pid::this());
+        assert_eq!(owners(&tables, LEAVING), 100);
+        for index in tables.used() {
+            // SAFETY: thread() is within the mapping.
+            unsafe { (*tables.thread(index)).top -= size_of::<InFlight>() as u64 };
+        }
+        tables.release_ended(Pid::this());
+        assert_eq!(owners(&tables, 0), 100);
+    }
+
+    #[test]
+    fn tables_of_living_threads_and_of_few_are_left_alone() {
+        let own = AtomicU64::new(std::process::id().into());
+        let many = tables(100, &own);
+        many.release_ended(Pid::this());
+        assert_eq!(owners(&many, M), 100);
+        let few = tables(3, &AtomicU64::new(i32::MAX as u64));
+        few.release_ended(Pid::this());
+        assert_eq!(owners(&few, M), 3);
+    }
 }

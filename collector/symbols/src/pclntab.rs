@@ -3,6 +3,7 @@
 //! Formats of Go 1.16 on: runtime/symtab.go, cmd/link/internal/ld/pcln.go, internal/abi/symtab.go.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use crate::address::Svma;
 use crate::binary::Binary;
@@ -135,6 +136,13 @@ impl<'data> Pclntab<'data> {
     /// All functions, by address.
     pub fn functions(&self) -> impl Iterator<Item = Function<'_>> {
         (0..self.functions).filter_map(|index| self.function(index))
+    }
+
+    /// From the first function to the end of the last: all of Go's code and none of C's.
+    pub fn text(&self) -> Range<Svma> {
+        let first = self.function(0).map_or(Svma(0), |function| function.start);
+        let last = self.functions.checked_sub(1).and_then(|last| self.function(last));
+        first..last.map_or(first, |function| function.end)
     }
 
     /// The assembly function `runtime.asmcgocall`, not its ABI wrapper of the same name.

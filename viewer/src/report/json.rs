@@ -24,6 +24,7 @@ struct Report<'a> {
     functions: Vec<Function<'a>>,
     sites: Vec<Site<'a>>,
     stacks: Vec<Stack<'a>>,
+    samples: Option<Vec<Sample<'a>>>,
     callbacks: Option<Vec<()>>,
     threads: Option<Vec<()>>,
     goroutines: Option<Vec<()>>,
@@ -52,6 +53,7 @@ struct Recording<'a> {
     duration_ns: u64,
     hook_ns_per_crossing: f64,
     clock_read_ns: f64,
+    sample_period_ns: Option<u64>,
     lost: Lost,
     notes: &'a [String],
 }
@@ -105,6 +107,7 @@ struct Function<'a> {
     overhead_ns: Option<f64>,
     overhead_se_ns: Option<f64>,
     cpu_ns: Option<f64>,
+    cpu_se_ns: Option<f64>,
     blocked_ns: Option<f64>,
     c: Spread,
     overhead: Spread,
@@ -133,6 +136,7 @@ struct Site<'a> {
     total_ns: Option<f64>,
     c_ns: Option<f64>,
     overhead_ns: Option<f64>,
+    cpu_ns: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -144,6 +148,17 @@ struct Stack<'a> {
     total_ns: Option<f64>,
     c_ns: Option<f64>,
     overhead_ns: Option<f64>,
+    cpu_ns: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct Sample<'a> {
+    frames: Vec<Frame<'a>>,
+    truncated: bool,
+    function: Option<&'a str>,
+    inside: usize,
+    samples: u64,
+    cpu_ns: f64,
 }
 
 #[derive(Serialize)]
@@ -167,6 +182,8 @@ impl<'a> Report<'a> {
             functions: functions.into_iter().map(Function::new).collect(),
             sites: analysis::by_site(profile).into_iter().map(Site::new).collect(),
             stacks: analysis::by_stack(profile).into_iter().map(Stack::new).collect(),
+            samples: (profile.recording.sample_period_ns > 0)
+                .then(|| analysis::by_sample(profile).into_iter().map(Sample::new).collect()),
             callbacks: None,
             threads: None,
             goroutines: None,
@@ -203,7 +220,12 @@ impl<'a> Recording<'a> {
             duration_ns: recording.duration_ns,
             hook_ns_per_crossing: recording.hook_ns_per_crossing,
             clock_read_ns: recording.clock_read_ns,
-            lost: Lost { events: None, samples: None, folded_stacks: recording.folded_stacks },
+            sample_period_ns: (recording.sample_period_ns > 0).then_some(recording.sample_period_ns),
+            lost: Lost {
+                events: None,
+                samples: (recording.sample_period_ns > 0).then_some(recording.lost_samples),
+                folded_stacks: recording.folded_stacks,
+            },
             notes: &recording.notes,
         }
     }
@@ -264,7 +286,8 @@ impl<'a> Function<'a> {
             exit_ns: phases(stats.exit.sum),
             overhead_ns: phases(stats.overhead().sum),
             overhead_se_ns: phases(stats.overhead().standard_error()),
-            cpu_ns: None,
+            cpu_ns: row.cpu.map(|cpu| cpu.nanos),
+            cpu_se_ns: row.cpu.map(|cpu| cpu.standard_error),
             blocked_ns: None,
             c: Spread::new(&stats.c_times),
             overhead: Spread::new(&stats.overhead_times),
@@ -300,6 +323,7 @@ impl<'a> Site<'a> {
             total_ns: measured(stats, stats.total().sum),
             c_ns: measured(stats, stats.c.sum),
             overhead_ns: measured(stats, stats.overhead().sum),
+            cpu_ns: row.cpu.map(|cpu| cpu.nanos),
         }
     }
 }
@@ -307,7 +331,35 @@ impl<'a> Site<'a> {
 impl<'a> Stack<'a> {
     fn new(row: analysis::StackRow<'a>) -> Self {
         let stats = &row.stats;
-        let frames = row.frames.iter().map(|frame| Frame {
+        Stack {
+            frames: row.frames.iter().map(Frame::new).collect(),
+            truncated: row.truncated,
+            function: &row.function.name,
+            calls: stats.calls,
+            total_ns: measured(stats, stats.total().sum),
+            c_ns: measured(stats, stats.c.sum),
+            overhead_ns: measured(stats, stats.overhead().sum),
+            cpu_ns: row.cpu.map(|cpu| cpu.nanos),
+        }
+    }
+}
+
+impl<'a> Sample<'a> {
+    fn new(row: analysis::SampleRow<'a>) -> Self {
+        Sample {
+            frames: row.frames.iter().map(Frame::new).collect(),
+            truncated: row.truncated,
+            function: row.function.map(|function| function.name.as_str()),
+            inside: row.inside,
+            samples: row.samples,
+            cpu_ns: row.cpu.nanos,
+        }
+    }
+}
+
+impl<'a> Frame<'a> {
+    fn new(frame: &analysis::Frame<'a>) -> Self {
+        Frame {
             kind: match frame.kind {
                 Kind::Go => "go",
                 Kind::Border => "border",
@@ -317,15 +369,6 @@ impl<'a> Stack<'a> {
             file: known(frame.position.file),
             line: (frame.position.line > 0).then_some(frame.position.line),
             inlined: frame.inlined,
-        });
-        Stack {
-            frames: frames.collect(),
-            truncated: row.truncated,
-            function: &row.function.name,
-            calls: stats.calls,
-            total_ns: measured(stats, stats.total().sum),
-            c_ns: measured(stats, stats.c.sum),
-            overhead_ns: measured(stats, stats.overhead().sum),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use cgoprof_profile::{Kind, Profile, Stats, Via};
 
 use super::By;
-use crate::analysis::{self, StackRow};
+use crate::analysis::{self, Cpu, StackRow};
 use crate::units::{count, percent, printable, time};
 
 /// Writes the report with at most so many rows.
@@ -24,7 +24,7 @@ pub fn write(profile: &Profile, by: By, limit: usize) -> String {
                 let library = file_name(&row.function.library);
                 let library = if library.is_empty() { String::new() } else { format!("  [{}]", printable(library)) };
                 let package = printable(&row.function.package);
-                (&row.stats, vec![format!("{name}{way}{library}"), package])
+                (&row.stats, row.cpu, vec![format!("{name}{way}{library}"), package])
             });
             table(&mut text, profile, &["C FUNCTION", "GO PACKAGE"], named.collect(), limit);
         }
@@ -34,7 +34,7 @@ pub fn write(profile: &Profile, by: By, limit: usize) -> String {
                 let (caller, line) = row.site.map_or(("?".to_owned(), String::new()), |site| {
                     (printable(site.function), printable(&format!("{}:{}", short_path(site.file), site.line)))
                 });
-                (&row.stats, vec![printable(&row.function.name), caller, line])
+                (&row.stats, row.cpu, vec![printable(&row.function.name), caller, line])
             });
             table(&mut text, profile, &["C FUNCTION", "CALLED BY", "LINE"], named.collect(), limit);
         }
@@ -95,12 +95,16 @@ fn with_error(sum: f64, error: f64) -> String {
     if error > sum * 0.0005 { format!("{} \u{b1}{}", time(sum), percent(error / sum)) } else { time(sum) }
 }
 
-const NUMBERS: [&str; 10] = ["TOTAL", "\u{b1}", "RUN", "CALLS", "EACH", "C", "ENTER", "EXIT", "C P50", "C P99"];
+const NUMBERS: [&str; 11] = ["TOTAL", "\u{b1}", "RUN", "CALLS", "EACH", "C", "CPU", "ENTER", "EXIT", "C P50", "C P99"];
+/// Where samples were taken: the place of CPU in [`NUMBERS`].
+const CPU: usize = 6;
 
-fn numbers(stats: &Stats, run: f64) -> Vec<String> {
+fn numbers(stats: &Stats, cpu: Option<Cpu>, run: f64) -> Vec<String> {
+    let cpu = cpu.map_or_else(String::new, |cpu| time(cpu.nanos));
     if stats.timed == 0 {
         let mut cells = vec![String::new(); NUMBERS.len()];
         cells[3] = count(stats.calls);
+        cells[CPU] = cpu;
         return cells;
     }
     let total = stats.total();
@@ -114,6 +118,7 @@ fn numbers(stats: &Stats, run: f64) -> Vec<String> {
         count(stats.calls),
         time(total.sum / calls),
         time(stats.c.sum),
+        cpu,
         time(stats.enter.sum),
         time(stats.exit.sum),
         quantile(0.5),
@@ -121,12 +126,21 @@ fn numbers(stats: &Stats, run: f64) -> Vec<String> {
     ]
 }
 
-fn table(text: &mut String, profile: &Profile, names: &[&str], rows: Vec<(&Stats, Vec<String>)>, limit: usize) {
+fn table(
+    text: &mut String,
+    profile: &Profile,
+    names: &[&str],
+    rows: Vec<(&Stats, Option<Cpu>, Vec<String>)>,
+    limit: usize,
+) {
     let run = profile.recording.duration_ns.max(1) as f64;
     let hidden = rows.len().saturating_sub(limit);
     let mut lines: Vec<Vec<String>> = vec![NUMBERS.iter().chain(names).map(|&name| name.to_owned()).collect()];
-    for (stats, named) in rows.iter().take(limit) {
-        lines.push(numbers(stats, run).into_iter().chain(named.iter().cloned()).collect());
+    if profile.recording.sample_period_ns == 0 {
+        lines[0][CPU].clear();
+    }
+    for (stats, cpu, named) in rows.iter().take(limit) {
+        lines.push(numbers(stats, *cpu, run).into_iter().chain(named.iter().cloned()).collect());
     }
     let columns = NUMBERS.len() + names.len();
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);

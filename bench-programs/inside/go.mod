@@ -1,0 +1,3 @@
+module cgoprof.bench/inside
+
+go 1.19

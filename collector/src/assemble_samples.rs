@@ -1,0 +1,85 @@
+//! From walked samples to the profile's stacks: what C did inside each crossing, below that the crossing's exact stack.
+
+use std::collections::HashMap;
+
+use cgoprof_hook::layout::CellRef;
+use cgoprof_profile::{LocationId, Profile, SampledStack};
+use cgoprof_symbols::Avma;
+
+use crate::assemble::Crossing;
+use crate::sampling::Samples;
+use crate::symbolize::Symbolizer;
+use crate::unwind::{Place, Walk};
+
+/// Puts the samples into the profile, in place of those it holds. `tables` is where the target has its tables.
+pub(crate) fn assemble_samples(
+    profile: &mut Profile,
+    samples: &Samples,
+    crossings: &HashMap<CellRef, Crossing>,
+    symbolizer: &mut Symbolizer<'_, '_>,
+    tables: Avma,
+) {
+    let mut known: HashMap<(Option<u64>, Vec<LocationId>), usize> = HashMap::new();
+    profile.samples.clear();
+    profile.recording.lost_samples = samples.lost;
+    for (walk, &count) in &samples.walks {
+        let stack = stack(profile, walk, crossings, symbolizer, tables);
+        let index = *known.entry((stack.cell, stack.stack.clone())).or_insert_with(|| {
+            profile.samples.push(stack);
+            profile.samples.len() - 1
+        });
+        profile.samples[index].samples += count;
+    }
+}
+
+fn stack(
+    profile: &mut Profile,
+    walk: &Walk,
+    crossings: &HashMap<CellRef, Crossing>,
+    symbolizer: &mut Symbolizer<'_, '_>,
+    tables: Avma,
+) -> SampledStack {
+    let mut found = SampledStack { truncated: walk.truncated, ..SampledStack::default() };
+    match walk.place {
+        Place::Hooks => found.stack.push(symbolizer.hooks(profile)),
+        Place::Go => {
+            found.stack = walk.frames.iter().map(|&call| symbolizer.either(profile, call)).collect();
+        }
+        Place::Elsewhere => {
+            found.stack = walk.frames.iter().map(|&call| symbolizer.inside(profile, call)).collect();
+        }
+        Place::Crossing(word) => {
+            let cell = CellRef(((word & !1).wrapping_sub(tables.0) / 64) as u32);
+            let crossing = crossings.get(&cell);
+            let frames =
+                crossing.map_or(walk.frames.as_slice(), |crossing| within(profile, &walk.frames, crossing, symbolizer));
+            found.stack = frames.iter().map(|&call| symbolizer.inside(profile, call)).collect();
+            found.inside = found.stack.len();
+            if let Some(crossing) = crossing {
+                found.cell = Some(crossing.id);
+                found.stack.extend_from_slice(&crossing.stack);
+                found.truncated |= crossing.truncated;
+            }
+        }
+    }
+    found
+}
+
+/// The frames that the crossing's own C function has called: without the wrapper that cgo writes and the function of
+/// the same name, for which the cell's frame stands.
+fn within<'a>(
+    profile: &mut Profile,
+    frames: &'a [Avma],
+    crossing: &Crossing,
+    symbolizer: &mut Symbolizer<'_, '_>,
+) -> &'a [Avma] {
+    let Some((&outermost, rest)) = frames.split_last() else { return frames };
+    if !symbolizer.same_function(profile, outermost, crossing.function) {
+        return frames;
+    }
+    let Some((&next, inner)) = rest.split_last() else { return rest };
+    let location = symbolizer.inside(profile, next);
+    let function = |location: LocationId| &profile.functions[profile.locations[location.0].lines[0].function.0];
+    let (called, own) = (function(location), function(crossing.stack[0]));
+    if called.symbol == own.c_name { inner } else { rest }
+}

@@ -1,0 +1,137 @@
+//! The kernel's view of the target's threads: samples of what they run.
+//!
+//! One event on each processor, inherited by every thread; its ring also carries new executable mappings. No root is needed for one's own processes while `perf_event_paranoid` is 2 or less.
+
+mod attributes;
+mod record;
+mod ring;
+
+use std::os::fd::AsFd as _;
+use std::time::Duration;
+
+use linux_perf_event_reader::RecordParseInfo;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::Pid;
+
+pub(crate) use attributes::Frequency;
+pub(crate) use record::{Record, Sample};
+use ring::Ring;
+
+/// Why there are no samples and no switches.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PerfError {
+    /// Forbidden by the system's setting, or in a container.
+    #[error(
+        "perf events are not permitted (perf_event_paranoid is {paranoid}): no CPU times; run as root, allow them with \
+         `sysctl kernel.perf_event_paranoid=2`, or in a container with --cap-add=PERFMON"
+    )]
+    Forbidden {
+        /// `/proc/sys/kernel/perf_event_paranoid`.
+        paranoid: String,
+    },
+    /// Not there, or out of something.
+    #[error("perf events can't be had: {0}; no CPU times")]
+    System(#[from] std::io::Error),
+}
+
+/// The rings of one target.
+pub(crate) struct Session {
+    rings: Vec<Ring>,
+    format: RecordParseInfo,
+    pid: Pid,
+    /// Whether samples are taken in the kernel too.
+    pub(crate) sees_kernel: bool,
+}
+
+impl Session {
+    /// Watches a process that has one thread, and every thread it will have.
+    ///
+    /// # Errors
+    /// See [`PerfError`].
+    pub(crate) fn open(pid: Pid, frequency: Frequency) -> Result<Session, PerfError> {
+        match Self::open_with(pid, frequency, true) {
+            Err(PerfError::Forbidden { .. }) => Self::open_with(pid, frequency, false),
+            done => done,
+        }
+    }
+
+    fn open_with(pid: Pid, frequency: Frequency, sees_kernel: bool) -> Result<Session, PerfError> {
+        let mut rings = Vec::new();
+        for cpu in online_cpus()? {
+            let builder = attributes::builder(pid, cpu, frequency, sees_kernel);
+            let ring = match builder.build() {
+                Ok(counter) => Ring::map(counter)?,
+                // A processor that has gone since.
+                Err(error) if error.raw_os_error() == Some(libc::ENODEV) => continue,
+                Err(error) => return Err(refused(error)),
+            };
+            rings.push(ring);
+        }
+        let mut builder = attributes::builder(pid, 0, frequency, sees_kernel);
+        Ok(Session { rings, format: attributes::format(builder.attrs_mut())?, pid, sees_kernel })
+    }
+
+    /// Waits until a ring has filled a little, at most so long.
+    pub(crate) fn wait(&self, timeout: Duration) {
+        let mut ready: Vec<PollFd<'_>> =
+            self.rings.iter().map(|ring| PollFd::new(ring.as_fd(), PollFlags::POLLIN)).collect();
+        let _ = poll(&mut ready, PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX));
+    }
+
+    /// Hands out what has come since the last time; of each thread in order, of different ones not.
+    pub(crate) fn read(&mut self, mut visit: impl FnMut(Record<'_>)) {
+        for ring in &mut self.rings {
+            ring.drain(|bytes| {
+                if let Some(record) = record::parse(bytes, &self.format, self.pid) {
+                    visit(record);
+                }
+            });
+        }
+    }
+}
+
+fn refused(error: std::io::Error) -> PerfError {
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EACCES | Errno::EPERM) => {
+            let paranoid = std::fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").unwrap_or_default();
+            PerfError::Forbidden { paranoid: paranoid.trim().to_owned() }
+        }
+        _ => PerfError::System(error),
+    }
+}
+
+fn online_cpus() -> std::io::Result<Vec<usize>> {
+    let text = std::fs::read_to_string("/sys/devices/system/cpu/online")?;
+    cpu_list(text.trim()).ok_or_else(|| std::io::Error::other(format!("unknown list of processors: {text}")))
+}
+
+/// The processors of a list such as `0-3,8`.
+fn cpu_list(text: &str) -> Option<Vec<usize>> {
+    let mut cpus = Vec::new();
+    for range in text.split(',') {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
+        if last < first || last > 1 << 16 {
+            return None;
+        }
+        cpus.extend(first..=last);
+    }
+    Some(cpus)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_processors() {
+        let check = |text: &str, expected: Option<Vec<usize>>| assert_eq!(cpu_list(text), expected, "{text}");
+        check("0", Some(vec![0]));
+        check("0-1", Some(vec![0, 1]));
+        check("0-2,5,7-8", Some(vec![0, 1, 2, 5, 7, 8]));
+        check("", None);
+        check("3-1", None);
+        check("0-99999999999", None);
+    }
+}

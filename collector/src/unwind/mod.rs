@@ -1,0 +1,105 @@
+//! From a sample to its frames: C by call frame information up to the hooks' marker, which names the crossing; Go by
+//! frame pointers.
+
+mod modules;
+mod stack;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use cgoprof_hook::layout::MARKER_CELL;
+use cgoprof_symbols::Avma;
+use framehop::x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64};
+use framehop::{FrameAddress, Unwinder as _};
+
+use crate::perf::Sample;
+use crate::process::maps::Mapping;
+use stack::StackCopy;
+
+/// Where a sample was taken.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Place {
+    /// In C called by a crossing: the word that the hooks left for it, the address of its cell and a bit.
+    Crossing(u64),
+    /// In Go, or in C that Go called without a crossing: the vDSO.
+    Go,
+    /// In the hooks.
+    Hooks,
+    /// In C on a thread that has not come from Go, or on a stack that could not be followed to its crossing.
+    Elsewhere,
+}
+
+/// A sample with its frames, innermost first: addresses of the instruction and of the calls.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Walk {
+    pub(crate) place: Place,
+    pub(crate) frames: Vec<Avma>,
+    /// The stack goes on beyond the frames.
+    pub(crate) truncated: bool,
+}
+
+/// Most frames of a walk.
+const DEEPEST: usize = 256;
+
+/// Walks the stacks of one process.
+pub(crate) struct Unwinder {
+    unwinder: UnwinderX86_64<Arc<[u8]>>,
+    cache: CacheX86_64,
+    known: Vec<Mapping>,
+    go: Range<Avma>,
+    hooks: Range<Avma>,
+}
+
+impl Unwinder {
+    /// For a process whose Go code and whose hooks lie there.
+    pub(crate) fn new(go: Range<Avma>, hooks: Range<Avma>) -> Self {
+        Unwinder { unwinder: UnwinderX86_64::new(), cache: CacheX86_64::new(), known: Vec::new(), go, hooks }
+    }
+
+    /// Tells what is mapped now. What was mapped there before is forgotten.
+    pub(crate) fn add_mapping(&mut self, mapping: &Mapping) {
+        if !mapping.executable || self.known.contains(mapping) {
+            return;
+        }
+        let overlaps = |other: &Mapping| other.range.start < mapping.range.end && mapping.range.start < other.range.end;
+        for gone in self.known.extract_if(.., |other| overlaps(other)) {
+            self.unwinder.remove_module(gone.range.start.0);
+        }
+        for module in modules::of_mapping(mapping, &self.go) {
+            self.unwinder.add_module(module);
+        }
+        self.known.push(mapping.clone());
+    }
+
+    /// The frames of a sample.
+    pub(crate) fn walk(&mut self, sample: &Sample<'_>) -> Walk {
+        let stack = StackCopy { start: sample.sp, bytes: &sample.stack };
+        let mut frames = vec![sample.ip];
+        if self.hooks.contains(&sample.ip) {
+            return Walk { place: Place::Hooks, frames, truncated: false };
+        }
+        let mut registers = UnwindRegsX86_64::new(sample.ip.0, sample.sp.0, sample.bp.0);
+        let mut at = FrameAddress::from_instruction_pointer(sample.ip.0);
+        let mut read = |address: u64| stack.word(Avma(address)).ok_or(());
+        while !self.go.contains(&Avma(at.address_for_lookup())) {
+            let next = self.unwinder.unwind_frame(at, &mut registers, &mut self.cache, &mut read);
+            let Ok(Some(caller)) = next else {
+                let truncated = next.is_err();
+                return Walk { place: Place::Elsewhere, frames, truncated };
+            };
+            if self.hooks.contains(&Avma(caller)) {
+                let marker = stack.word(Avma(registers.sp().wrapping_add(MARKER_CELL)));
+                let place = marker.filter(|&word| word != 0).map_or(Place::Elsewhere, Place::Crossing);
+                return Walk { place, frames, truncated: marker.is_none() };
+            }
+            let Some(address) = FrameAddress::from_return_address(caller) else { break };
+            if frames.len() == DEEPEST {
+                return Walk { place: Place::Elsewhere, frames, truncated: true };
+            }
+            frames.push(Avma(address.address_for_lookup()));
+            at = address;
+        }
+        let truncated = stack.follow_frame_pointers(Avma(registers.bp()), &self.go, DEEPEST, &mut frames);
+        Walk { place: Place::Go, frames, truncated }
+    }
+}

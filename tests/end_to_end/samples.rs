@@ -1,0 +1,107 @@
+//! Samples of processor time: what C does inside, and whose crossing it was.
+
+use serde_json::Value;
+
+use crate::cgoprof::{Recorded, User, check_counts, record};
+use crate::go::{self, Build};
+
+/// The leaves of the bench program, the C function that Go calls for each and the Go function that calls it.
+const LEAVES: [(&str, &str, &str); 4] = [
+    ("light", "outer", "main.callOuter"),
+    ("middle_work", "outer", "main.callOuter"),
+    ("bottom", "outer", "main.callOuter"),
+    ("heavy", "other", "main.callOther"),
+];
+
+/// Samples of a leaf, and those of them that end where they should.
+#[derive(Default, Debug)]
+struct Found {
+    all: f64,
+    right: f64,
+    through_callback: f64,
+}
+
+fn find(report: &Value, leaf: &str, function: &str, caller: &str) -> Found {
+    let mut found = Found::default();
+    for stack in report["samples"].as_array().expect("samples") {
+        let frames = stack["frames"].as_array().expect("frames");
+        let names = || frames.iter().map(|frame| frame["name"].as_str().expect("name"));
+        if names().next() != Some(leaf) {
+            continue;
+        }
+        let samples = stack["samples"].as_f64().expect("samples");
+        found.all += samples;
+        // The first Go frame is cgo's wrapper.
+        let go = names().skip_while(|&name| name != "runtime.cgocall").nth(2);
+        found.right += if stack["function"] == function && go == Some(caller) { samples } else { 0.0 };
+        found.through_callback += if names().any(|name| name == "through_go") { samples } else { 0.0 };
+    }
+    found
+}
+
+fn check(build: Build, user: User, seconds: &str) {
+    let what = format!("{build:?} as {user:?}");
+    let Recorded { truth, report, profile } = record(user, &["--freq", "999"], &go::build("inside", build), &[seconds]);
+    let found = LEAVES.map(|(leaf, function, caller)| find(&report, leaf, function, caller));
+    let sampled: f64 = found.iter().map(|found| found.all).sum();
+    let worked = |leaf: &str| truth["worked_ns"][leaf].as_f64().expect("worked_ns");
+    let all_worked: f64 = LEAVES.iter().map(|&(leaf, ..)| worked(leaf)).sum();
+    for ((leaf, ..), found) in LEAVES.iter().zip(&found) {
+        let (share, expected) = (found.all / sampled, worked(leaf) / all_worked);
+        assert!((share - expected).abs() < 0.03, "{what}: {leaf}: {share} of the samples, {expected} of the time");
+    }
+    let right: f64 = found.iter().map(|found| found.right).sum();
+    assert!(right >= 0.99 * sampled, "{what}: {right} of {sampled} samples end at the right crossing");
+    // A third of heavy's rounds are made in a callback.
+    let through = found[3].through_callback / found[3].all;
+    assert!((through - 1.0 / 3.0).abs() < 0.03, "{what}: {through} through the callback");
+
+    let functions = report["functions"].as_array().expect("functions");
+    let cpu = |name: &str| {
+        functions.iter().find(|function| function["name"] == name).expect(name)["cpu_ns"].as_f64().expect("cpu_ns")
+    };
+    let outer = worked("light") + worked("middle_work") + worked("bottom");
+    for (name, expected) in [("outer", outer), ("other", worked("heavy"))] {
+        let ratio = cpu(name) / expected;
+        assert!((0.9..1.1).contains(&ratio), "{what}: cpu_ns of {name}: {ratio} of its own clock");
+    }
+    check_counts(&what, &Recorded { truth, report, profile });
+}
+
+#[test]
+fn the_inside_of_c_is_seen_with_the_right_crossing_and_caller() {
+    for release in
+        ["1.19", "1.21.13", "1.25.5", "1.26.6", "1.27.3"].into_iter().filter(|&release| go::is_covered(release))
+    {
+        check(Build::of(release), User::Nobody, "4");
+    }
+}
+
+#[test]
+fn the_inside_of_c_is_seen_in_other_builds_too() {
+    for args in [&["-buildmode=pie"][..], &["-race"], &["-ldflags=-extldflags=-static"]] {
+        check(Build { release: "1.26.6", args }, User::Root, "3");
+    }
+}
+
+#[test]
+fn a_stripped_program_keeps_its_crossings_and_callers() {
+    let build = Build { release: "1.26.6", args: &["-ldflags=-s -w"] };
+    let recorded = record(User::Nobody, &["--freq", "999"], &go::build("inside", build), &["2"]);
+    let mut sums = [0.0, 0.0];
+    for stack in recorded.report["samples"].as_array().expect("samples") {
+        if stack["frames"][0]["kind"] == "c" {
+            let known = !stack["function"].is_null();
+            sums[usize::from(known)] += stack["samples"].as_f64().expect("samples");
+        }
+    }
+    assert!(sums[1] > 1000.0 && sums[0] < 0.01 * sums[1], "{sums:?}");
+}
+
+#[test]
+fn no_samples_when_none_are_asked_for() {
+    let program = go::build("crossings", Build::newest());
+    let Recorded { report, .. } = record(User::Root, &["--no-samples"], &program, &["hot", "1000"]);
+    assert!(report["samples"].is_null() && report["recording"]["sample_period_ns"].is_null());
+    assert!(report["functions"][0]["cpu_ns"].is_null());
+}

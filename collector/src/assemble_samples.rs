@@ -65,21 +65,26 @@ fn stack(
     found
 }
 
-/// The frames that the crossing's own C function has called: without the wrapper that cgo writes and the function of
-/// the same name, for which the cell's frame stands.
+/// The frames that the crossing's own C function has called: without the wrapper that cgo writes (it may have jumped on)
+/// and the function of the same name, for which the cell's frame stands.
 fn within<'a>(
     profile: &mut Profile,
     frames: &'a [Avma],
     crossing: &Crossing,
     symbolizer: &mut Symbolizer<'_, '_>,
 ) -> &'a [Avma] {
-    let Some((&outermost, rest)) = frames.split_last() else { return frames };
-    if !symbolizer.same_function(profile, outermost, crossing.function) {
-        return frames;
+    let mut inner = frames;
+    if let Some((&outermost, rest)) = inner.split_last()
+        && symbolizer.same_function(profile, outermost, crossing.function)
+    {
+        inner = rest;
     }
-    let Some((&next, inner)) = rest.split_last() else { return rest };
-    let location = symbolizer.inside(profile, next);
-    let function = |location: LocationId| &profile.functions[profile.locations[location.0].lines[0].function.0];
-    let (called, own) = (function(location), function(crossing.stack[0]));
-    if called.symbol == own.c_name { inner } else { rest }
+    if let Some((&outermost, rest)) = inner.split_last() {
+        let location = symbolizer.inside(profile, outermost);
+        let function = |location: LocationId| &profile.functions[profile.locations[location.0].lines[0].function.0];
+        if function(location).symbol == function(crossing.stack[0]).c_name {
+            inner = rest;
+        }
+    }
+    inner
 }

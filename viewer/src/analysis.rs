@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use cgoprof_profile::{Cell, Function, FunctionId, Kind, LocationId, Profile, SampledStack, Stats, Via};
+use cgoprof_profile::{Cell, Function, FunctionId, Kind, LocationId, Profile, Stats, Via};
 
 /// All crossings of one C function by one way.
 #[derive(Clone, Debug)]
@@ -171,20 +171,25 @@ pub fn by_stack(profile: &Profile) -> Vec<StackRow<'_>> {
     sorted(rows.into_values().collect(), |row| (&row.stats, &row.function.name))
 }
 
-/// What threads were seen running, the most seen first.
+/// What threads were seen running, the most seen first. Addresses of one line are one row.
 pub fn by_sample(profile: &Profile) -> Vec<SampleRow<'_>> {
     let functions: HashMap<u64, &Function> =
         profile.cells.iter().map(|cell| (cell.id, function(profile, cell))).collect();
-    let row = |sampled: &'_ SampledStack| SampleRow {
-        function: sampled.cell.and_then(|id| functions.get(&id).copied()),
-        frames: frames(profile, &sampled.stack),
-        inside: frames(profile, &sampled.stack[..sampled.inside]).len(),
-        truncated: sampled.truncated,
-        samples: sampled.samples,
-        cpu: Cpu::of(sampled.samples, profile).unwrap_or_default(),
-    };
-    let mut rows: Vec<_> = profile.samples.iter().map(row).collect();
-    rows.sort_by(|one, other| other.samples.cmp(&one.samples).then_with(|| one.frames.cmp(&other.frames)));
+    let mut rows: BTreeMap<_, (Option<&Function>, u64)> = BTreeMap::new();
+    for sampled in &profile.samples {
+        let inside = frames(profile, &sampled.stack[..sampled.inside]).len();
+        let function = sampled.cell.and_then(|id| functions.get(&id).copied());
+        let key = (frames(profile, &sampled.stack), inside, sampled.truncated, function.map(|function| &function.name));
+        rows.entry(key).or_insert((function, 0)).1 += sampled.samples;
+    }
+    let mut rows: Vec<_> = rows
+        .into_iter()
+        .map(|((frames, inside, truncated, _), (function, samples))| {
+            let cpu = Cpu::of(samples, profile).unwrap_or_default();
+            SampleRow { function, frames, inside, truncated, samples, cpu }
+        })
+        .collect();
+    rows.sort_by(|one, other| other.samples.cmp(&one.samples));
     rows
 }
 

@@ -189,7 +189,7 @@ pub fn by_sample(profile: &Profile) -> Vec<SampleRow<'_>> {
             SampleRow { function, frames, inside, truncated, samples, cpu }
         })
         .collect();
-    rows.sort_by(|one, other| other.samples.cmp(&one.samples));
+    rows.sort_by_key(|row| std::cmp::Reverse(row.samples));
     rows
 }
 

@@ -41,6 +41,8 @@ enum ValueArg {
     ExitWait,
     /// Processor time, Go's too
     Cpu,
+    /// Time in C that threads waited for something
+    Blocked,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -52,6 +54,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         ValueArg::Overhead => Value::Overhead,
         ValueArg::ExitWait => Value::ExitWait,
         ValueArg::Cpu => Value::Cpu,
+        ValueArg::Blocked => Value::Blocked,
     };
     let svg = flamegraph::draw(&profile, value, args.inverted).with_context(|| args.file.display().to_string())?;
     std::fs::write(&args.output, svg).with_context(|| format!("cannot write {}", args.output.display()))?;

@@ -28,6 +28,9 @@ pub(crate) struct Args {
     /// Most Go frames kept of a stack
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=256))]
     stack_depth: u16,
+    /// C time from which on a crossing is looked up in the threads' context switches (50us, 1ms)
+    #[arg(long, default_value = "10us", value_parser = humantime::parse_duration)]
+    slow: Duration,
     /// Samples a second of each thread's processor time
     #[arg(long, default_value_t = 199, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     freq: u32,
@@ -65,6 +68,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             TimingArg::None => Timing::None,
         },
         stack_depth: usize::from(args.stack_depth),
+        slow: args.slow,
         frequency: if args.no_samples { 0 } else { args.freq },
         duration: args.duration,
     };

@@ -9,6 +9,7 @@ use cgoprof_hook::layout::{CellRef, Phase, flags};
 use cgoprof_profile::{Cell, Distribution, Estimate, LocationId, Profile, Stats, Via};
 use cgoprof_symbols::Avma;
 
+use crate::sampling::Slow;
 use crate::symbolize::Symbolizer;
 use crate::trampoline::Calibration;
 use crate::trampoline::tables::{CellCopy, Snapshot};
@@ -44,6 +45,7 @@ pub(crate) fn assemble(
     snapshot: &Snapshot,
     symbolizer: &mut Symbolizer<'_, '_>,
     clock: Clock,
+    off: &HashMap<CellRef, Slow>,
 ) -> HashMap<CellRef, Crossing> {
     profile.cells.clear();
     let by_ref: HashMap<CellRef, &CellCopy> = snapshot.cells.iter().map(|cell| (cell.at, cell)).collect();
@@ -53,6 +55,10 @@ pub(crate) fn assemble(
         let running = entry.callback_began.map_or(0, |began| clock.end.saturating_sub(began));
         let callbacks = entry.callback_ticks.saturating_add(running).min(elapsed);
         in_flight.entry(entry.cell).or_default().push((elapsed, callbacks));
+    }
+    let mut within: HashMap<CellRef, f64> = HashMap::new();
+    for raw in snapshot.cells.iter().filter(|raw| raw.enclosing != CellRef::NONE) {
+        *within.entry(raw.enclosing).or_default() += off.get(&raw.at).map_or(0.0, |slow| slow.blocked);
     }
     let mut by_id = HashMap::new();
     let mut stacks = HashMap::new();
@@ -66,7 +72,13 @@ pub(crate) fn assemble(
         let via = via(profile, raw, &stack);
         let locked = raw.flags & flags::LOCKED != 0;
         let id = identity(&(function, &stack, via, locked));
-        let stats = clock.stats(raw, unfinished);
+        let slow = off.get(&raw.at).copied().unwrap_or_default();
+        let stats = Stats {
+            blocked: slow.blocked,
+            preempted: slow.preempted,
+            blocked_within: within.get(&raw.at).copied().unwrap_or(0.0),
+            ..clock.stats(raw, unfinished)
+        };
         stacks.insert(raw.at, Crossing { id, function: raw.function, stack: stack.clone(), truncated });
         match by_id.entry(id) {
             Entry::Occupied(known) => {
@@ -181,6 +193,7 @@ impl Clock {
             exit: self.estimate(&shown.exit, exits, own.exit),
             c_times: self.distribution(&raw.c_times, raw.c_extremes, own.c),
             overhead_times: self.distribution(&raw.overhead_times, raw.overhead_extremes, own.enter + own.exit),
+            ..Stats::default()
         }
     }
 

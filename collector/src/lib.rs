@@ -2,6 +2,8 @@
 
 mod assemble;
 mod assemble_samples;
+mod clock;
+mod offcpu;
 pub mod output;
 mod perf;
 pub mod process;

@@ -1,12 +1,15 @@
 //! A recording from the program's start to the finished file.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use cgoprof_hook::layout::CellRef;
 use cgoprof_profile::{Profile, Recording};
+use cgoprof_symbols::Avma;
 use memmap2::Mmap;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -17,15 +20,16 @@ use nix::unistd::Pid;
 
 use crate::assemble::{Clock, assemble};
 use crate::assemble_samples::assemble_samples;
+use crate::clock::{Moment, Rate};
 use crate::output::Output;
 use crate::perf::{Frequency, PerfError, Session};
 use crate::process::launch::{LaunchError, find_program, launch};
-use crate::sampling::Sampler;
+use crate::sampling::{Sampler, Samples, Slow};
 use crate::symbolize::{Symbolizer, tell_apart};
 use crate::target::{Plan, Target, TargetError};
 use crate::ticker::Ticker;
 use crate::trampoline::calibrate::ticks;
-use crate::trampoline::{Calibration, InjectError, Injected, RemoteError, Tables, Timing, calibrate, inject};
+use crate::trampoline::{Calibration, InjectError, Injected, RemoteError, Settings, Tables, Timing, calibrate, inject};
 use crate::unwind::Unwinder;
 
 /// What to record and how.
@@ -39,6 +43,8 @@ pub struct Options {
     pub timing: Timing,
     /// Frames kept of a stack.
     pub stack_depth: usize,
+    /// C time from which on a crossing's blocked time is looked up.
+    pub slow: Duration,
     /// Samples a second of each thread's processor time; 0 for none.
     pub frequency: u32,
     /// When to finish the profile, if not at the program's end.
@@ -108,6 +114,7 @@ pub trait Progress {
 /// # Errors
 /// If the program is not started. Once it runs, it runs to its end, recorded or not.
 pub fn record(options: &Options, progress: &dyn Progress) -> Result<Outcome, RecordError> {
+    let began = Moment::now();
     let program = find_program(&options.command[0])?;
     let shown = program.display().to_string();
     let file = File::open(&program).map_err(|error| RecordError::Unreadable(shown.clone(), error))?;
@@ -127,14 +134,20 @@ pub fn record(options: &Options, progress: &dyn Progress) -> Result<Outcome, Rec
     };
     let pid = launched.pid;
     // Before it runs: its threads inherit it.
-    let perf = if options.frequency > 0 { Some(Session::open(pid, Frequency(options.frequency))) } else { None };
+    let perf = Session::open(pid, Frequency(options.frequency));
+    let slow = if perf.is_ok() {
+        options.slow.as_nanos() as f64 * Rate::between(began, Moment::now()).ticks_per_ns
+    } else {
+        f64::INFINITY
+    };
+    let settings = Settings { max_frames: options.stack_depth, timing: options.timing, slow: slow as u64 };
     let hooked = match (launched.untraced, plan) {
         (Some(error), _) => Err(Problem::Untraced(error)),
         (None, Err(error)) => {
             let _ = nix::sys::ptrace::detach(pid, None);
             Err(error.into())
         }
-        (None, Ok(plan)) => inject(pid, &target, &plan, options.stack_depth, options.timing).map_err(Problem::from),
+        (None, Ok(plan)) => inject(pid, &target, &plan, settings).map_err(Problem::from),
     };
     let injected = match hooked {
         Ok(injected) => injected,
@@ -235,6 +248,8 @@ struct Recorder<'a, 'data> {
     calibration: Option<Calibration>,
     started: Instant,
     started_ticks: u64,
+    /// When it began, on both clocks.
+    begun: Moment,
     output: Option<Output>,
     write_error: Option<std::io::Error>,
 }
@@ -246,7 +261,7 @@ impl<'a, 'data> Recorder<'a, 'data> {
         target: &'a Target<'data>,
         pid: Pid,
         injected: Injected,
-        perf: Option<Result<Session, PerfError>>,
+        perf: Result<Session, PerfError>,
         output: Output,
     ) -> nix::Result<Self> {
         let (started, started_ticks) = (Instant::now(), ticks());
@@ -267,23 +282,23 @@ impl<'a, 'data> Recorder<'a, 'data> {
         };
         let mut notes = Vec::new();
         let sampler = match perf {
-            None => None,
-            Some(Err(error)) => {
+            Err(error) => {
                 notes.push(error.to_string());
                 None
             }
-            Some(Ok(session)) => {
+            Ok(session) => {
+                profile.recording.off_cpu = options.timing != Timing::None;
                 profile.recording.sample_period_ns = Frequency(options.frequency).period();
-                if !session.sees_kernel {
+                if !session.sees_kernel && options.frequency > 0 {
                     notes.push(
-                        "CPU times leave out what C does in the kernel: seeing that takes root, or \
-                                `sysctl kernel.perf_event_paranoid=1`"
+                        "samples leave out what happens in the kernel: seeing that takes root, or \
+                         `sysctl kernel.perf_event_paranoid=1`"
                             .into(),
                     );
                 }
                 let mut unwinder = Unwinder::new(target.go_text(bias), injected.hooks);
                 injected.mappings.iter().for_each(|mapping| unwinder.add_mapping(mapping));
-                Some(Sampler::start(session, unwinder))
+                Some(Sampler::start(session, unwinder, ticker.events()))
             }
         };
         let mut symbolizer = Symbolizer::new(target, bias);
@@ -300,6 +315,7 @@ impl<'a, 'data> Recorder<'a, 'data> {
             calibration,
             started,
             started_ticks,
+            begun: Moment::now(),
             output: Some(output),
             write_error: None,
         })
@@ -381,10 +397,13 @@ impl<'a, 'data> Recorder<'a, 'data> {
         if self.calibration.is_none() {
             recording.notes.push("the hooks' own time could not be measured: it is in the times".into());
         }
-        let crossings = assemble(&mut self.profile, &snapshot, &mut self.symbolizer, clock);
-        if let Some(sampler) = &self.sampler {
-            let tables = self.tables.address();
-            let samples = sampler.samples();
+        let tables = self.tables.address();
+        let samples = self.sampler.as_ref().map(Sampler::samples);
+        let rate = Rate::between(self.begun, Moment::now());
+        let off = samples.as_ref().map(|samples| off_cpu(samples, &snapshot, tables, rate, end)).unwrap_or_default();
+        self.profile.recording.lost_events = snapshot.lost_events;
+        let crossings = assemble(&mut self.profile, &snapshot, &mut self.symbolizer, clock, &off);
+        if let Some(samples) = samples {
             assemble_samples(&mut self.profile, &samples, &crossings, &mut self.symbolizer, tables);
         }
         snapshot.cells.len()
@@ -406,6 +425,26 @@ impl<'a, 'data> Recorder<'a, 'data> {
             self.write_error = Some(error);
         }
     }
+}
+
+/// The off-CPU times of the slow crossings of each cell, those still in C included.
+fn off_cpu(
+    samples: &Samples,
+    snapshot: &crate::trampoline::tables::Snapshot,
+    tables: Avma,
+    rate: Rate,
+    end: u64,
+) -> HashMap<CellRef, Slow> {
+    let cell = |address: u64| CellRef((address.wrapping_sub(tables.0) / 64) as u32);
+    let mut off: HashMap<CellRef, Slow> = samples.slow.iter().map(|(&address, &slow)| (cell(address), slow)).collect();
+    for entry in &snapshot.in_flight {
+        let (called, now) = (rate.monotonic(entry.called), rate.monotonic(end));
+        let found = samples.off.between(entry.tid, called, now).unwrap_or_default();
+        let sum = off.entry(entry.cell).or_default();
+        sum.blocked += found.blocked as f64;
+        sum.preempted += found.preempted as f64;
+    }
+    off
 }
 
 fn target_facts(options: &Options, program: &Path, target: &Target<'_>, pid: Pid) -> cgoprof_profile::Target {
@@ -442,6 +481,7 @@ fn notes(snapshot: &crate::trampoline::tables::Snapshot, options: &Options) -> V
     note(lost, format!("{lost} crossings could be attributed to no C function"));
     let direct = snapshot.unattributed_direct;
     note(direct, format!("{direct} direct crossings were made without a goroutine: not in the tables"));
+    note(snapshot.lost_events, format!("the blocked times of {} slow crossings are not known", snapshot.lost_events));
     note(u64::from(options.timing == Timing::None), "times were not measured (--timing none)".into());
     notes
 }

@@ -1,4 +1,5 @@
-//! The thread that reads the target's perf records and adds up its samples.
+//! The thread that reads the target's perf records: it adds up its samples, and looks up how long slow crossings were
+//! off the processor.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,6 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use cgoprof_hook::layout::Event;
+
+use crate::clock::{Moment, Rate};
+use crate::offcpu::{Monotonic, OffCpu, Switch};
 use crate::perf::{Record, Session};
 use crate::unwind::{Unwinder, Walk};
 
@@ -21,6 +26,27 @@ pub(crate) struct Samples {
     pub(crate) walks: HashMap<Walk, u64>,
     /// Records that found no room in their ring.
     pub(crate) lost: u64,
+    /// By the address of their cell, the slow crossings that have ended.
+    pub(crate) slow: HashMap<u64, Slow>,
+    /// When threads were off their processor.
+    pub(crate) off: OffCpu,
+}
+
+/// Slow crossings of one cell: sums in nanoseconds, each weighted with the crossings it stands for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Slow {
+    pub(crate) blocked: f64,
+    pub(crate) preempted: f64,
+}
+
+/// Slow crossings as they come from the tables.
+pub(crate) type Events = Arc<Mutex<Vec<Event>>>;
+
+/// What has come but is not yet told apart: a switch may lie in a ring that was read before another.
+#[derive(Default)]
+struct Pending {
+    switches: Vec<Switch>,
+    events: Vec<Event>,
 }
 
 /// The running thread; dropped, it stops.
@@ -31,17 +57,21 @@ pub(crate) struct Sampler {
 }
 
 impl Sampler {
-    /// Starts to read.
-    pub(crate) fn start(mut session: Session, mut unwinder: Unwinder) -> Sampler {
+    /// Starts to read; `events` is where slow crossings are put.
+    pub(crate) fn start(mut session: Session, mut unwinder: Unwinder, events: Events) -> Sampler {
         let stop = Arc::new(AtomicBool::new(false));
         let samples = Arc::new(Mutex::new(Samples::default()));
         let (stopped, shared) = (Arc::clone(&stop), Arc::clone(&samples));
         let thread = std::thread::spawn(move || {
+            let (start, mut pending) = (Moment::now(), Pending::default());
             loop {
                 // Whatever was written before the order to stop is read.
                 let last = stopped.load(Ordering::Acquire);
+                let now = Moment::now();
                 let mut samples = shared.lock().unwrap_or_else(PoisonError::into_inner);
-                session.read(|record| samples.add(&record, &mut unwinder));
+                session.read(|record| samples.add(record, &mut unwinder, &mut pending));
+                pending.events.append(&mut events.lock().unwrap_or_else(PoisonError::into_inner));
+                samples.settle(&mut pending, now.monotonic, Rate::between(start, now));
                 drop(samples);
                 if last {
                     return;
@@ -73,12 +103,31 @@ impl Drop for Sampler {
 }
 
 impl Samples {
-    fn add(&mut self, record: &Record<'_>, unwinder: &mut Unwinder) {
+    fn add(&mut self, record: Record<'_>, unwinder: &mut Unwinder, pending: &mut Pending) {
         match record {
-            Record::Sample(sample) => self.count(unwinder.walk(sample)),
-            Record::Mapped(mapping) => unwinder.add_mapping(mapping),
+            Record::Sample(sample) => self.count(unwinder.walk(&sample)),
+            Record::Switch(switch) => pending.switches.push(switch),
+            Record::Mapped(mapping) => unwinder.add_mapping(&mapping),
             Record::Lost(count) => self.lost += count,
         }
+    }
+
+    /// Takes over what happened before a moment: by then all rings had been written.
+    fn settle(&mut self, pending: &mut Pending, before: Monotonic, rate: Rate) {
+        pending.switches.sort_by_key(|switch| switch.time);
+        let settled = pending.switches.partition_point(|switch| switch.time < before);
+        pending.switches.drain(..settled).for_each(|switch| self.off.add(switch));
+        pending.events.retain(|event| {
+            let (called, returned) = (rate.monotonic(event.called), rate.monotonic(event.returned));
+            if returned >= before {
+                return true;
+            }
+            let off = self.off.between(event.tid, called, returned).unwrap_or_default();
+            let sum = self.slow.entry(event.cell).or_default();
+            sum.blocked += off.blocked as f64 * event.gap as f64;
+            sum.preempted += off.preempted as f64 * event.gap as f64;
+            false
+        });
     }
 
     fn count(&mut self, mut walk: Walk) {

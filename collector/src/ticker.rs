@@ -1,7 +1,7 @@
 //! The thread that tells the hooks the time, coarsely, sets how often they read it themselves, and sees libraries come.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use nix::time::{ClockId as Clock, clock_gettime};
 use nix::unistd::Pid;
 
 use crate::process::maps::{self, Mapping};
+use crate::sampling::Events;
 use crate::trampoline::calibrate::ticks;
 use crate::trampoline::{Tables, Timing};
 
@@ -30,6 +31,7 @@ const REST: u32 = 400;
 pub(crate) struct Ticker {
     stop: Arc<AtomicBool>,
     mappings: Arc<Mutex<Vec<Vec<Mapping>>>>,
+    events: Events,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -43,7 +45,12 @@ impl Ticker {
         set(&timer, SHORTEST)?;
         let stop = Arc::new(AtomicBool::new(false));
         let mappings = Arc::new(Mutex::new(Vec::new()));
-        let (stopped, found) = (Arc::clone(&stop), Arc::clone(&mappings));
+        let events = Events::default();
+        let (stopped, found, slow) = (Arc::clone(&stop), Arc::clone(&mappings), Arc::clone(&events));
+        let read_events = move |tables: &Tables| {
+            let mut slow = slow.lock().unwrap_or_else(PoisonError::into_inner);
+            tables.read_events(|event| slow.push(event));
+        };
         let thread = std::thread::spawn(move || {
             let (mut ticks_so_far, mut foreign, mut used) = (0u64, 0, own_time());
             let (started, started_ticks) = (Instant::now(), ticks());
@@ -51,6 +58,7 @@ impl Ticker {
             while !stopped.load(Ordering::Relaxed) {
                 let at = ticks();
                 tables.tick(at);
+                read_events(&tables);
                 if timing == Timing::Auto && Instant::now() > intervals_due {
                     let before = own_time();
                     let micros = started.elapsed().as_nanos().max(1) as f64 / 1000.0;
@@ -74,13 +82,19 @@ impl Ticker {
                 }
                 let _ = timer.wait();
             }
+            read_events(&tables);
         });
-        Ok(Ticker { stop, mappings, thread: Some(thread) })
+        Ok(Ticker { stop, mappings, events, thread: Some(thread) })
     }
 
     /// What was mapped into the program whenever that was looked at since the last call.
     pub(crate) fn take_mappings(&self) -> Vec<Vec<Mapping>> {
         self.mappings.lock().map(|mut mappings| std::mem::take(&mut *mappings)).unwrap_or_default()
+    }
+
+    /// Where slow crossings are put.
+    pub(crate) fn events(&self) -> Events {
+        Arc::clone(&self.events)
     }
 
     /// Stops ticking.

@@ -55,6 +55,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         output: output.clone(),
         timing: Timing::Auto,
         stack_depth: 64,
+        slow: std::time::Duration::from_micros(10),
         frequency: 199,
         duration: None,
     };

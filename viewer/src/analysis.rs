@@ -66,7 +66,7 @@ pub struct SampleRow<'a> {
     pub cpu: Cpu,
 }
 
-/// Processor time, estimated from samples.
+/// Processor time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Cpu {
     /// Nanoseconds.
@@ -76,6 +76,16 @@ pub struct Cpu {
 }
 
 impl Cpu {
+    /// In C: the C time without what its threads were off the processor, where that is known and no callbacks are in
+    /// it; else from samples.
+    fn new(stats: &Stats, samples: u64, profile: &Profile) -> Option<Cpu> {
+        if profile.recording.off_cpu && stats.callbacks == 0 && stats.timed > 0 {
+            let nanos = (stats.c.sum - stats.blocked - stats.preempted).max(0.0);
+            return Some(Cpu { nanos, standard_error: stats.c.standard_error() });
+        }
+        Cpu::of(samples, profile)
+    }
+
     fn of(samples: u64, profile: &Profile) -> Option<Cpu> {
         let period = profile.recording.sample_period_ns as f64;
         let count = samples as f64;
@@ -122,7 +132,7 @@ pub fn by_function(profile: &Profile) -> Vec<FunctionRow<'_>> {
     }
     let samples = samples_by(profile, |cell| (cell.function, cell.via as u8));
     for (key, row) in &mut rows {
-        row.cpu = Cpu::of(samples.get(key).copied().unwrap_or(0), profile);
+        row.cpu = Cpu::new(&row.stats, samples.get(key).copied().unwrap_or(0), profile);
     }
     sorted(rows.into_values().collect(), |row| (&row.stats, &row.function.name))
 }
@@ -137,7 +147,7 @@ pub fn by_site(profile: &Profile) -> Vec<SiteRow<'_>> {
     }
     let samples = samples_by(profile, |cell| (cell.function, site(profile, cell)));
     for (key, row) in &mut rows {
-        row.cpu = Cpu::of(samples.get(key).copied().unwrap_or(0), profile);
+        row.cpu = Cpu::new(&row.stats, samples.get(key).copied().unwrap_or(0), profile);
     }
     sorted(rows.into_values().collect(), |row| (&row.stats, &row.function.name))
 }
@@ -159,7 +169,7 @@ pub fn by_stack(profile: &Profile) -> Vec<StackRow<'_>> {
     }
     let samples = samples_by(profile, |cell| (cell.function, cell.stack.as_slice()));
     for (key, row) in &mut rows {
-        row.cpu = Cpu::of(samples.get(key).copied().unwrap_or(0), profile);
+        row.cpu = Cpu::new(&row.stats, samples.get(key).copied().unwrap_or(0), profile);
     }
     let cells: HashMap<u64, &Cell> = profile.cells.iter().map(|cell| (cell.id, cell)).collect();
     for sampled in &profile.samples {

@@ -23,6 +23,8 @@ pub enum Value {
     ExitWait,
     /// Processor time, Go's too.
     Cpu,
+    /// Time in C that threads waited for something.
+    Blocked,
 }
 
 /// Why there is no flame graph.
@@ -115,6 +117,7 @@ fn widths(stats: &Stats, value: Value) -> (f64, f64) {
         Value::Overhead => (0.0, stats.overhead().sum),
         Value::ExitWait => (0.0, stats.exit.sum),
         Value::Cpu => (0.0, 0.0),
+        Value::Blocked => (0.0, stats.blocked_self()),
     }
 }
 
@@ -126,6 +129,7 @@ fn title(value: Value) -> &'static str {
         Value::Overhead => "time at the Go/C border",
         Value::ExitWait => "time from C back to Go",
         Value::Cpu => "processor time, Go and C",
+        Value::Blocked => "time blocked in C",
     }
 }
 

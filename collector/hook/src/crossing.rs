@@ -1,10 +1,10 @@
 //! The hooks of a crossing: entered, returned from C, back in Go.
 
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::cells::{self, Key, at_ref, reference};
 use crate::histogram::bucket;
-use crate::layout::{Cell, CellRef, InFlight, TICKS, Thread, flags};
+use crate::layout::{Cell, CellRef, EVENTS, Event, InFlight, TICKS, Thread, flags};
 use crate::now;
 use crate::params::Params;
 use crate::stack::Stack;
@@ -228,6 +228,11 @@ pub(crate) unsafe fn returned(params: &Params, entry: *mut InFlight, at: u64, sl
             (*cell).c_min = (*cell).c_min.min(c);
             (*cell).c_max = (*cell).c_max.max(c);
         }
+        if c >= params.slow {
+            let gap = if timed && !long { gap } else { 1 };
+            let tid = word((*thread).procid, 0);
+            event(thread, Event { cell: cell as u64, called: at.wrapping_sub(c), returned: at, tid, gap });
+        }
         // One crossing's exit is in the census exactly when this holds, timed or not.
         let census = long || p_lost;
         if (*cell).flags & flags::DIRECT != 0 || !(timed || census) {
@@ -236,6 +241,20 @@ pub(crate) unsafe fn returned(params: &Params, entry: *mut InFlight, at: u64, sl
         let packed = Slots { cell: reference(params, cell), gap: if timed { gap as u32 } else { 0 }, census, enter };
         slots.write(packed.pack());
         slots.add(1).write(at);
+    }
+}
+
+/// Leaves an event for the recorder, or counts it if the recorder has not kept up.
+unsafe fn event(thread: *mut Thread, event: Event) {
+    // SAFETY: thread is this M's; the place lies within the array, and the recorder reads it after `events_written`.
+    unsafe {
+        let written = (*thread).events_written.load(Relaxed);
+        if written.wrapping_sub((*thread).events_read.load(Acquire)) >= EVENTS as u64 {
+            (*thread).events_dropped.fetch_add(1, Relaxed);
+            return;
+        }
+        (&raw mut (*thread).events).cast::<Event>().add(written as usize % EVENTS).write(event);
+        (*thread).events_written.store(written + 1, Release);
     }
 }
 

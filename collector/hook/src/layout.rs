@@ -19,6 +19,8 @@ pub const THREADS: usize = 1024;
 pub const INDEX: usize = 16384;
 /// [`Thread::owner`] of a slot whose M's thread has ended: nobody's, but not yet anybody's.
 pub const LEAVING: u64 = 1;
+/// Slow crossings of an M that can wait for the recorder.
+pub const EVENTS: usize = 512;
 /// Crossings nested in each other on one M that are kept apart. Deeper ones share the last entry.
 pub const IN_FLIGHT: usize = 512;
 /// C functions that the overflow table counts when no [`Thread`] is free.
@@ -133,6 +135,14 @@ pub struct Thread {
     _pad2: u32,
     /// Callbacks that came from a thread with no crossing in flight.
     pub foreign_callbacks: u64,
+    /// Slow crossings written so far, at this number modulo [`EVENTS`].
+    pub events_written: AtomicU64,
+    /// Slow crossings read so far. Written by the recorder.
+    pub events_read: AtomicU64,
+    /// Slow crossings that found no room.
+    pub events_dropped: AtomicU64,
+    /// Slow crossings.
+    pub events: [Event; EVENTS],
     /// Cells found lately, as addresses in the target, by [`memo_slot`].
     pub memo: [u64; MEMO],
     /// Crossings in flight, the outermost first.
@@ -143,6 +153,22 @@ pub struct Thread {
     pub walk: [Frame; MAX_FRAMES],
     /// Counts what has no other place left.
     pub spare: Cell,
+}
+
+/// A crossing that was long in C, for the recorder to look up what its thread did meanwhile.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Event {
+    /// Its cell, as an address in the target.
+    pub cell: u64,
+    /// When C was called, in ticks.
+    pub called: u64,
+    /// When C returned, in ticks.
+    pub returned: u64,
+    /// Kernel thread id.
+    pub tid: u64,
+    /// How many crossings it stands for.
+    pub gap: u64,
 }
 
 /// One entry of an M's index.

@@ -56,6 +56,8 @@ pub struct Params {
     pub own_end: u64,
     /// Frames kept of a stack.
     pub max_frames: u64,
+    /// Ticks in C from which on a crossing is an event.
+    pub slow: u64,
     /// Crossings between timed ones at first: 1, or 0 for never.
     pub first_interval: u64,
 }

@@ -44,6 +44,7 @@ impl World {
             stack_arena_end: size - reserved_chunks * CHUNK,
             arena_end: size,
             max_frames: 64,
+            slow: u64::MAX,
             first_interval: 1,
             own_end: u64::MAX,
             ..Params::default()

@@ -205,6 +205,10 @@ fn read_cell(cell: pprof::Cell, profile: &mut Profile, by_id: &mut HashMap<u64, 
     stats.c += estimate(cell.c);
     stats.callback += estimate(cell.callback);
     stats.exit += estimate(cell.exit);
+    let finite = |value: f64| if value.is_finite() { value } else { 0.0 };
+    stats.blocked += finite(cell.blocked);
+    stats.preempted += finite(cell.preempted);
+    stats.blocked_within += finite(cell.blocked_within);
     stats.c_times.merge(&distribution(cell.c_times.unwrap_or_default()));
     stats.overhead_times.merge(&distribution(cell.overhead_times.unwrap_or_default()));
     Ok(())
@@ -264,6 +268,8 @@ fn recording(found: pprof::Recording) -> Recording {
         foreign_callbacks: found.foreign_callbacks,
         sample_period_ns: found.sample_period_ns,
         lost_samples: found.lost_samples,
+        off_cpu: found.off_cpu,
+        lost_events: found.lost_events,
         notes: found.notes,
     }
 }

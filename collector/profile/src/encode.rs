@@ -11,13 +11,14 @@ use crate::model::{Cell, Distribution, Estimate, Kind, LocationId, Profile, Samp
 use crate::pprof;
 
 /// The sample types, in the order of every sample's values.
-pub const SAMPLE_TYPES: [(&str, &str); 6] = [
+pub const SAMPLE_TYPES: [(&str, &str); 7] = [
     ("crossings", "count"),
     ("total", "nanoseconds"),
     ("c", "nanoseconds"),
     ("overhead", "nanoseconds"),
     ("exit_wait", "nanoseconds"),
     ("cpu", "nanoseconds"),
+    ("blocked", "nanoseconds"),
 ];
 
 /// Writes a recording as one member, or as it grows as a member for each piece of it.
@@ -199,6 +200,7 @@ fn values(stats: &Stats) -> [i64; SAMPLE_TYPES.len()] {
         round(stats.overhead().sum),
         round(stats.exit.sum),
         0,
+        round(stats.blocked_self()),
     ]
 }
 
@@ -229,6 +231,9 @@ fn added(cell: &Cell, before: &Stats, location_id: Vec<u64>) -> pprof::Cell {
         exit: estimate(now.exit, before.exit),
         c_times: Some(distribution(&now.c_times, &before.c_times)),
         overhead_times: Some(distribution(&now.overhead_times, &before.overhead_times)),
+        blocked: now.blocked - before.blocked,
+        preempted: now.preempted - before.preempted,
+        blocked_within: now.blocked_within - before.blocked_within,
     }
 }
 
@@ -275,6 +280,8 @@ fn recording(profile: &Profile) -> pprof::Recording {
         foreign_callbacks: recording.foreign_callbacks,
         sample_period_ns: recording.sample_period_ns,
         lost_samples: recording.lost_samples,
+        off_cpu: recording.off_cpu,
+        lost_events: recording.lost_events,
         notes: recording.notes,
     }
 }

@@ -84,6 +84,10 @@ pub struct Recording {
     pub foreign_callbacks: u64,
     /// Processor time that one sample stands for; 0 if none were taken.
     pub sample_period_ns: u64,
+    /// Blocked and preempted times were measured.
+    pub off_cpu: bool,
+    /// Slow crossings whose blocked time is not known, because their events found no room.
+    pub lost_events: u64,
     /// Samples and other perf records that found no room.
     pub lost_samples: u64,
     /// What a reader must know.
@@ -191,6 +195,12 @@ pub struct Stats {
     pub callback: Estimate,
     /// Exit phase.
     pub exit: Estimate,
+    /// C time, callbacks included, in which the thread waited for something; of slow crossings only.
+    pub blocked: f64,
+    /// C time, callbacks included, in which the thread could have run; of slow crossings only.
+    pub preempted: f64,
+    /// What is in `blocked` of crossings made in callbacks.
+    pub blocked_within: f64,
     /// C times.
     pub c_times: Distribution,
     /// Enter plus exit times.
@@ -284,6 +294,9 @@ impl Stats {
         self.c += other.c;
         self.callback += other.callback;
         self.exit += other.exit;
+        self.blocked += other.blocked;
+        self.preempted += other.preempted;
+        self.blocked_within += other.blocked_within;
         self.c_times.merge(&other.c_times);
         self.overhead_times.merge(&other.overhead_times);
     }
@@ -302,6 +315,11 @@ impl Stats {
     /// C time without callbacks.
     pub fn c_self(&self) -> f64 {
         (self.c.sum - self.callback.sum).max(0.0)
+    }
+
+    /// Blocked time without that of crossings made in callbacks: what can be added up over crossings in each other.
+    pub fn blocked_self(&self) -> f64 {
+        (self.blocked - self.blocked_within).max(0.0)
     }
 
     /// Total without callbacks: what can be added up over crossings nested in each other.

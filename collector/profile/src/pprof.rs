@@ -206,6 +206,10 @@ pub(crate) struct Recording {
     pub(crate) sample_period_ns: u64,
     #[prost(uint64, tag = "11")]
     pub(crate) lost_samples: u64,
+    #[prost(bool, tag = "12")]
+    pub(crate) off_cpu: bool,
+    #[prost(uint64, tag = "13")]
+    pub(crate) lost_events: u64,
 }
 
 /// What has been added to a cell since the previous member.
@@ -246,6 +250,12 @@ pub(crate) struct Cell {
     pub(crate) c_times: Option<Distribution>,
     #[prost(message, optional, tag = "17")]
     pub(crate) overhead_times: Option<Distribution>,
+    #[prost(double, tag = "18")]
+    pub(crate) blocked: f64,
+    #[prost(double, tag = "19")]
+    pub(crate) preempted: f64,
+    #[prost(double, tag = "20")]
+    pub(crate) blocked_within: f64,
 }
 
 #[derive(Clone, PartialEq, Message)]

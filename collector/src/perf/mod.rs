@@ -1,6 +1,6 @@
-//! The kernel's view of the target's threads: samples of what they run.
+//! The kernel's view of the target's threads: samples of what they run, and when they lose the processor.
 //!
-//! One event on each processor, inherited by every thread; its ring also carries new executable mappings. No root is needed for one's own processes while `perf_event_paranoid` is 2 or less.
+//! One event on each processor, inherited by every thread; its ring also carries switches and new executable mappings. No root is needed for one's own processes while `perf_event_paranoid` is 2 or less.
 
 mod attributes;
 mod record;
@@ -23,7 +23,7 @@ use ring::Ring;
 pub(crate) enum PerfError {
     /// Forbidden by the system's setting, or in a container.
     #[error(
-        "perf events are not permitted (perf_event_paranoid is {paranoid}): no CPU times; run as root, allow them with \
+        "perf events are not permitted (perf_event_paranoid is {paranoid}): no CPU and blocked times; run as root, allow them with \
          `sysctl kernel.perf_event_paranoid=2`, or in a container with --cap-add=PERFMON"
     )]
     Forbidden {
@@ -31,7 +31,7 @@ pub(crate) enum PerfError {
         paranoid: String,
     },
     /// Not there, or out of something.
-    #[error("perf events can't be had: {0}; no CPU times")]
+    #[error("perf events can't be had: {0}; no CPU and blocked times")]
     System(#[from] std::io::Error),
 }
 

@@ -4,10 +4,14 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 
 use cgoprof_symbols::{Avma, FileOffset};
-use linux_perf_event_reader::{EventRecord, RawData, RawEventRecord, RecordParseInfo, RecordType, SampleRecord};
+use linux_perf_event_reader::{
+    ContextSwitchRecord, EventRecord, RawData, RawEventRecord, RecordParseInfo, RecordType, SampleRecord,
+    TaskWasPreempted,
+};
 use nix::unistd::Pid;
 
 use super::attributes::registers;
+use crate::offcpu::{Monotonic, Switch, SwitchKind};
 use crate::process::maps::Mapping;
 
 /// Something that happened to the target.
@@ -15,6 +19,8 @@ use crate::process::maps::Mapping;
 pub(crate) enum Record<'a> {
     /// A thread was sampled.
     Sample(Sample<'a>),
+    /// A thread lost its processor or got one.
+    Switch(Switch),
     /// Executable memory was mapped.
     Mapped(Mapping),
     /// So many records found no room.
@@ -44,6 +50,14 @@ pub(super) fn parse<'a>(bytes: &'a [u8], format: &RecordParseInfo, pid: Pid) -> 
     let ours = about.pid == Some(pid.as_raw());
     match raw.parse().ok()? {
         EventRecord::Sample(sample) if ours => self::sample(sample),
+        EventRecord::ContextSwitch(switch) if ours => {
+            let kind = match switch {
+                ContextSwitchRecord::In { .. } => SwitchKind::In,
+                ContextSwitchRecord::Out { preempted: TaskWasPreempted::Yes, .. } => SwitchKind::Preempted,
+                ContextSwitchRecord::Out { .. } => SwitchKind::Blocked,
+            };
+            Some(Record::Switch(Switch { tid: about.tid? as u64, time: Monotonic(about.timestamp?), kind }))
+        }
         EventRecord::Mmap2(mapped) if mapped.pid == pid.as_raw() => {
             use std::os::unix::ffi::OsStringExt as _;
             let path = PathBuf::from(std::ffi::OsString::from_vec(mapped.path.as_slice().into_owned()));

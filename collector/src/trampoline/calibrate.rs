@@ -147,6 +147,7 @@ impl Stage {
             stack_arena_end: ARENA_OFFSET + (1 << 20),
             arena_end: ARENA_OFFSET + (1 << 20),
             max_frames: 64,
+            slow: u64::MAX,
             first_interval: 1,
             ..Params::default()
         };

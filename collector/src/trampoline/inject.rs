@@ -42,6 +42,17 @@ pub enum InjectError {
     Auxv,
 }
 
+/// What the hooks are to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Most frames kept of a stack.
+    pub max_frames: usize,
+    /// How often crossings are timed.
+    pub timing: Timing,
+    /// Ticks in C from which on a crossing is an event.
+    pub slow: u64,
+}
+
 /// A program with hooks, running.
 pub struct Injected {
     /// The tables.
@@ -56,15 +67,9 @@ pub struct Injected {
 ///
 /// # Errors
 /// See [`InjectError`]: the program then runs without hooks.
-pub fn inject(
-    pid: Pid,
-    target: &Target<'_>,
-    plan: &Plan,
-    max_frames: usize,
-    timing: Timing,
-) -> Result<Injected, InjectError> {
+pub fn inject(pid: Pid, target: &Target<'_>, plan: &Plan, settings: Settings) -> Result<Injected, InjectError> {
     let mut stopped = Stopped::new(pid)?;
-    let injected = inject_stopped(&mut stopped, target, plan, max_frames, timing);
+    let injected = inject_stopped(&mut stopped, target, plan, settings);
     if let Err(error @ InjectError::Remote(RemoteError::Ended(_))) = injected {
         return Err(error);
     }
@@ -78,8 +83,7 @@ fn inject_stopped(
     stopped: &mut Stopped,
     target: &Target<'_>,
     plan: &Plan,
-    max_frames: usize,
-    timing: Timing,
+    settings: Settings,
 ) -> Result<(Tables, Range<Avma>), InjectError> {
     let bias = load_bias(stopped.pid(), target)?;
     // From here on all libraries that the program is linked with are mapped.
@@ -94,7 +98,7 @@ fn inject_stopped(
 
     let extent = target.binary.extent();
     let own = extent.start.loaded(bias)..extent.end.loaded(bias);
-    let params = params(plan, bias, &tables, own, max_frames, timing);
+    let params = params(plan, bias, &tables, own, settings);
     let displaced = (plan.displaced.0.as_slice(), plan.displaced.1.loaded(bias).0);
     let code = blob::assemble(&params, place.0, &plan.epilogue, displaced).ok_or(InjectError::NoPlace)?;
     stopped.write(place, &code)?;
@@ -159,7 +163,7 @@ fn map_tables(stopped: &mut Stopped, bias: u64) -> Result<Tables, InjectError> {
     Tables::map(&file, size, Avma(mapped?), bias).map_err(InjectError::Tables)
 }
 
-fn params(plan: &Plan, bias: u64, tables: &Tables, own: Range<Avma>, max_frames: usize, timing: Timing) -> Params {
+fn params(plan: &Plan, bias: u64, tables: &Tables, own: Range<Avma>, settings: Settings) -> Params {
     let loaded = |address: Svma| address.loaded(bias).0;
     let frames = plan.frames;
     Params {
@@ -187,8 +191,9 @@ fn params(plan: &Plan, bias: u64, tables: &Tables, own: Range<Avma>, max_frames:
         arena_end: tables.size(),
         own_start: own.start.0,
         own_end: own.end.0,
-        max_frames: max_frames as u64,
-        first_interval: timing.first_interval().into(),
+        max_frames: settings.max_frames as u64,
+        slow: settings.slow,
+        first_interval: settings.timing.first_interval().into(),
     }
 }
 

@@ -7,7 +7,7 @@ pub mod policy;
 pub mod tables;
 
 pub use calibrate::{Calibration, calibrate};
-pub use inject::{InjectError, Injected, inject};
+pub use inject::{InjectError, Injected, Settings, inject};
 pub use policy::Timing;
 pub use tables::Tables;
 

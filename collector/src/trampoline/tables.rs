@@ -14,8 +14,8 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use cgoprof_hook::histogram::BUCKETS;
 use cgoprof_hook::layout::{
-    ARENA_OFFSET, Block, Cell, CellRef, Frame, Header, IN_FLIGHT, InFlight, LEAVING, MAGIC, MAX_FRAMES, OVERFLOW,
-    Phase, THREAD_STRIDE, THREADS, THREADS_OFFSET, TICKS, Thread, flags,
+    ARENA_OFFSET, Block, Cell, CellRef, EVENTS, Event, Frame, Header, IN_FLIGHT, InFlight, LEAVING, MAGIC, MAX_FRAMES,
+    OVERFLOW, Phase, THREAD_STRIDE, THREADS, THREADS_OFFSET, TICKS, Thread, flags,
 };
 use cgoprof_symbols::Avma;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
@@ -71,6 +71,8 @@ pub struct CellCopy {
 pub struct InFlightCopy {
     /// Its cell.
     pub cell: CellRef,
+    /// Kernel thread id of its thread when the table was claimed.
+    pub tid: u64,
     /// When C was called, in ticks.
     pub called: u64,
     /// Ticks of its callbacks that have ended.
@@ -96,6 +98,8 @@ pub struct Snapshot {
     pub folded: u64,
     /// Callbacks from threads with no crossing in flight.
     pub foreign_callbacks: u64,
+    /// Slow crossings whose events found no room.
+    pub lost_events: u64,
 }
 
 impl Tables {
@@ -149,6 +153,21 @@ impl Tables {
     /// Cells so far whose C function is not in the program's own file.
     pub fn foreign_cells(&self) -> u64 {
         self.header().foreign_cells.load(Relaxed)
+    }
+
+    /// Hands out the slow crossings since the last call, each once.
+    pub fn read_events(&self, mut visit: impl FnMut(Event)) {
+        for index in self.used() {
+            let thread = self.thread(index);
+            // SAFETY: thread() is within the mapping; what the target wrote there are plain numbers.
+            unsafe {
+                let (written, read) = ((*thread).events_written.load(Acquire), (*thread).events_read.load(Relaxed));
+                for number in read..written.min(read.saturating_add(EVENTS as u64)) {
+                    visit((&raw const (*thread).events).cast::<Event>().add(number as usize % EVENTS).read());
+                }
+                (*thread).events_read.store(written, Release);
+            }
+        }
     }
 
     /// Sets every cell's interval. `microsecond` is in ticks.
@@ -355,6 +374,7 @@ impl Tables {
                 return;
             }
             snapshot.folded += (*thread).folded;
+            snapshot.lost_events += (*thread).events_dropped.load(Relaxed);
             snapshot.foreign_callbacks += (*thread).foreign_callbacks;
         }
         let (depth, in_flight) = self.in_flight(index);
@@ -364,6 +384,8 @@ impl Tables {
             let entry = unsafe { &*in_flight.add(index) };
             let timed = entry.timed();
             snapshot.in_flight.push(InFlightCopy {
+                // SAFETY: thread() is within the mapping.
+                tid: unsafe { (*thread).tid },
                 cell: cell_of(entry),
                 called: if timed { entry.called.max(entry.entered) } else { self.tick_time(entry.coarse) },
                 callback_ticks: if timed { entry.callback_ticks } else { 0 },

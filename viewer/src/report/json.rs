@@ -109,6 +109,7 @@ struct Function<'a> {
     cpu_ns: Option<f64>,
     cpu_se_ns: Option<f64>,
     blocked_ns: Option<f64>,
+    preempted_ns: Option<f64>,
     c: Spread,
     overhead: Spread,
     threads: Option<u64>,
@@ -137,6 +138,7 @@ struct Site<'a> {
     c_ns: Option<f64>,
     overhead_ns: Option<f64>,
     cpu_ns: Option<f64>,
+    blocked_ns: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -173,14 +175,15 @@ struct Frame<'a> {
 impl<'a> Report<'a> {
     fn new(profile: &'a Profile) -> Self {
         let functions = analysis::by_function(profile);
+        let off_cpu = profile.recording.off_cpu;
         let locked = functions.iter().filter(|row| row.via == Via::Cgocall).map(|row| row.locked_calls).sum();
         Report {
             schema: "cgoprof.report/1",
             target: Target::new(profile),
             recording: Recording::new(profile),
             totals: Totals::new(profile, locked),
-            functions: functions.into_iter().map(Function::new).collect(),
-            sites: analysis::by_site(profile).into_iter().map(Site::new).collect(),
+            functions: functions.into_iter().map(|row| Function::new(row, off_cpu)).collect(),
+            sites: analysis::by_site(profile).into_iter().map(|row| Site::new(row, off_cpu)).collect(),
             stacks: analysis::by_stack(profile).into_iter().map(Stack::new).collect(),
             samples: (profile.recording.sample_period_ns > 0)
                 .then(|| analysis::by_sample(profile).into_iter().map(Sample::new).collect()),
@@ -222,7 +225,7 @@ impl<'a> Recording<'a> {
             clock_read_ns: recording.clock_read_ns,
             sample_period_ns: (recording.sample_period_ns > 0).then_some(recording.sample_period_ns),
             lost: Lost {
-                events: None,
+                events: recording.off_cpu.then_some(recording.lost_events),
                 samples: (recording.sample_period_ns > 0).then_some(recording.lost_samples),
                 folded_stacks: recording.folded_stacks,
             },
@@ -257,7 +260,7 @@ impl Totals {
 }
 
 impl<'a> Function<'a> {
-    fn new(row: analysis::FunctionRow<'a>) -> Self {
+    fn new(row: analysis::FunctionRow<'a>, off_cpu: bool) -> Self {
         let stats = &row.stats;
         let timed = |nanos: f64| measured(stats, nanos);
         // A direct crossing has a C phase only.
@@ -288,7 +291,8 @@ impl<'a> Function<'a> {
             overhead_se_ns: phases(stats.overhead().standard_error()),
             cpu_ns: row.cpu.map(|cpu| cpu.nanos),
             cpu_se_ns: row.cpu.map(|cpu| cpu.standard_error),
-            blocked_ns: None,
+            blocked_ns: timed(stats.blocked).filter(|_| off_cpu),
+            preempted_ns: timed(stats.preempted).filter(|_| off_cpu),
             c: Spread::new(&stats.c_times),
             overhead: Spread::new(&stats.overhead_times),
             threads: None,
@@ -312,7 +316,7 @@ impl Spread {
 }
 
 impl<'a> Site<'a> {
-    fn new(row: analysis::SiteRow<'a>) -> Self {
+    fn new(row: analysis::SiteRow<'a>, off_cpu: bool) -> Self {
         let stats = &row.stats;
         Site {
             function: &row.function.name,
@@ -324,6 +328,7 @@ impl<'a> Site<'a> {
             c_ns: measured(stats, stats.c.sum),
             overhead_ns: measured(stats, stats.overhead().sum),
             cpu_ns: row.cpu.map(|cpu| cpu.nanos),
+            blocked_ns: measured(stats, stats.blocked).filter(|_| off_cpu),
         }
     }
 }

@@ -95,9 +95,12 @@ fn with_error(sum: f64, error: f64) -> String {
     if error > sum * 0.0005 { format!("{} \u{b1}{}", time(sum), percent(error / sum)) } else { time(sum) }
 }
 
-const NUMBERS: [&str; 11] = ["TOTAL", "\u{b1}", "RUN", "CALLS", "EACH", "C", "CPU", "ENTER", "EXIT", "C P50", "C P99"];
+const NUMBERS: [&str; 12] =
+    ["TOTAL", "\u{b1}", "RUN", "CALLS", "EACH", "C", "CPU", "BLOCKED", "ENTER", "EXIT", "C P50", "C P99"];
 /// Where samples were taken: the place of CPU in [`NUMBERS`].
 const CPU: usize = 6;
+/// Where switches were seen: the place of BLOCKED in [`NUMBERS`].
+const BLOCKED: usize = 7;
 
 fn numbers(stats: &Stats, cpu: Option<Cpu>, run: f64) -> Vec<String> {
     let cpu = cpu.map_or_else(String::new, |cpu| time(cpu.nanos));
@@ -119,6 +122,7 @@ fn numbers(stats: &Stats, cpu: Option<Cpu>, run: f64) -> Vec<String> {
         time(total.sum / calls),
         time(stats.c.sum),
         cpu,
+        time(stats.blocked),
         time(stats.enter.sum),
         time(stats.exit.sum),
         quantile(0.5),
@@ -136,11 +140,14 @@ fn table(
     let run = profile.recording.duration_ns.max(1) as f64;
     let hidden = rows.len().saturating_sub(limit);
     let mut lines: Vec<Vec<String>> = vec![NUMBERS.iter().chain(names).map(|&name| name.to_owned()).collect()];
-    if profile.recording.sample_period_ns == 0 {
-        lines[0][CPU].clear();
-    }
     for (stats, cpu, named) in rows.iter().take(limit) {
         lines.push(numbers(stats, *cpu, run).into_iter().chain(named.iter().cloned()).collect());
+    }
+    if rows.iter().all(|(_, cpu, _)| cpu.is_none()) {
+        lines.iter_mut().for_each(|line| line[CPU].clear());
+    }
+    if !profile.recording.off_cpu {
+        lines.iter_mut().for_each(|line| line[BLOCKED].clear());
     }
     let columns = NUMBERS.len() + names.len();
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);

@@ -1,0 +1,3 @@
+module cgoprof.bench/waiting
+
+go 1.19

@@ -1,0 +1,72 @@
+//! Two clocks of one machine: the time stamp counter that the hooks read, and the kernel's.
+
+use nix::time::{ClockId, clock_gettime};
+
+use crate::offcpu::Monotonic;
+use crate::trampoline::calibrate::ticks;
+
+/// Both clocks at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    /// Time stamp counter.
+    pub(crate) ticks: u64,
+    /// The kernel's clock.
+    pub(crate) monotonic: Monotonic,
+}
+
+/// The line between two moments.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rate {
+    from: Moment,
+    /// Ticks in a nanosecond.
+    pub(crate) ticks_per_ns: f64,
+}
+
+impl Moment {
+    /// Reads both.
+    pub(crate) fn now() -> Moment {
+        let before = ticks();
+        let time = clock_gettime(ClockId::CLOCK_MONOTONIC).map(std::time::Duration::from).unwrap_or_default();
+        Moment { ticks: before + (ticks() - before) / 2, monotonic: Monotonic(time.as_nanos() as u64) }
+    }
+}
+
+impl Rate {
+    /// From an earlier moment and a later one.
+    pub(crate) fn between(from: Moment, to: Moment) -> Rate {
+        let nanos = to.monotonic.0.saturating_sub(from.monotonic.0).max(1) as f64;
+        Rate { from: to, ticks_per_ns: (to.ticks.saturating_sub(from.ticks).max(1)) as f64 / nanos }
+    }
+
+    /// The kernel's clock at a reading of the counter.
+    pub(crate) fn monotonic(&self, ticks: u64) -> Monotonic {
+        let since = (i128::from(ticks) - i128::from(self.from.ticks)) as f64 / self.ticks_per_ns;
+        Monotonic((self.from.monotonic.0 as f64 + since).max(0.0) as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_goes_through_both_moments_and_on() {
+        let moment = |ticks, nanos| Moment { ticks, monotonic: Monotonic(nanos) };
+        let rate = Rate::between(moment(1000, 50_000), moment(3000, 51_000));
+        assert_eq!(rate.ticks_per_ns, 2.0);
+        for (ticks, nanos) in [(3000, 51_000), (1000, 50_000), (5000, 52_000), (0, 49_500)] {
+            assert_eq!(rate.monotonic(ticks), Monotonic(nanos), "{ticks}");
+        }
+    }
+
+    #[test]
+    fn the_clocks_of_this_machine_agree_over_a_while() {
+        let start = Moment::now();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        let rate = Rate::between(start, Moment::now());
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        let later = Moment::now();
+        let off = rate.monotonic(later.ticks).0.abs_diff(later.monotonic.0);
+        assert!(off < 50_000, "{off} ns");
+    }
+}

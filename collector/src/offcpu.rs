@@ -1,0 +1,184 @@
+//! When threads were off their processor: how long, and whether they waited for something or would have gone on. Pure.
+
+use std::collections::HashMap;
+
+/// CLOCK_MONOTONIC in nanoseconds.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub(crate) struct Monotonic(pub(crate) u64);
+
+/// A thread lost its processor or got one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Switch {
+    /// Kernel thread id.
+    pub(crate) tid: u64,
+    pub(crate) time: Monotonic,
+    pub(crate) kind: SwitchKind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum SwitchKind {
+    In,
+    /// To wait for something.
+    Blocked,
+    /// For another thread.
+    Preempted,
+}
+
+/// Time off the processor, in nanoseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct OffTime {
+    pub(crate) blocked: u64,
+    pub(crate) preempted: u64,
+}
+
+/// Intervals kept of a thread; of more, every other of the older half is forgotten, but not its length.
+const MOST: usize = 8192;
+
+/// All threads' times.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OffCpu {
+    threads: HashMap<u64, Thread>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Thread {
+    /// By time, not overlapping.
+    intervals: Vec<Interval>,
+    /// Since when it is off, and why.
+    out: Option<(Monotonic, SwitchKind)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Interval {
+    out: Monotonic,
+    back: Monotonic,
+    kind: SwitchKind,
+    /// Off the processor from the beginning to `back`.
+    until: OffTime,
+}
+
+impl OffCpu {
+    /// Adds a switch. Those of one thread must come in the order of their times.
+    pub(crate) fn add(&mut self, switch: Switch) {
+        self.threads.entry(switch.tid).or_default().add(switch.time, switch.kind);
+    }
+
+    /// How long a thread was off between two times; none if nothing is known of it.
+    pub(crate) fn between(&self, tid: u64, from: Monotonic, to: Monotonic) -> Option<OffTime> {
+        let thread = self.threads.get(&tid)?;
+        let (before, after) = (thread.until(from), thread.until(to));
+        Some(OffTime {
+            blocked: after.blocked.saturating_sub(before.blocked),
+            preempted: after.preempted.saturating_sub(before.preempted),
+        })
+    }
+}
+
+impl Thread {
+    fn add(&mut self, time: Monotonic, kind: SwitchKind) {
+        if kind != SwitchKind::In {
+            self.out.get_or_insert((time, kind));
+            return;
+        }
+        let Some((out, kind)) = self.out.take() else { return };
+        let mut until = self.intervals.last().map_or(OffTime::default(), |last| last.until);
+        until.add(kind, time.0.saturating_sub(out.0));
+        self.intervals.push(Interval { out, back: time, kind, until });
+        if self.intervals.len() > MOST {
+            let mut index = 0;
+            self.intervals.retain(|_| {
+                index += 1;
+                index > MOST / 2 || index % 2 == 0
+            });
+        }
+    }
+
+    /// Off the processor from the beginning to this time.
+    fn until(&self, time: Monotonic) -> OffTime {
+        let after = self.intervals.partition_point(|interval| interval.out <= time);
+        let mut sum = match after.checked_sub(1).map(|index| self.intervals[index]) {
+            None => OffTime::default(),
+            Some(interval) => {
+                let mut sum = interval.until;
+                sum.take(interval.kind, interval.back.0.saturating_sub(time.0));
+                sum
+            }
+        };
+        if let Some((out, kind)) = self.out {
+            sum.add(kind, time.0.saturating_sub(out.0));
+        }
+        sum
+    }
+}
+
+impl OffTime {
+    fn of(&mut self, kind: SwitchKind) -> &mut u64 {
+        if kind == SwitchKind::Preempted { &mut self.preempted } else { &mut self.blocked }
+    }
+
+    fn add(&mut self, kind: SwitchKind, nanos: u64) {
+        *self.of(kind) += nanos;
+    }
+
+    fn take(&mut self, kind: SwitchKind, nanos: u64) {
+        let sum = self.of(kind);
+        *sum = sum.saturating_sub(nanos);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn switches(switches: &[(u64, SwitchKind)]) -> OffCpu {
+        let mut off = OffCpu::default();
+        for &(time, kind) in switches {
+            off.add(Switch { tid: 7, time: Monotonic(time), kind });
+        }
+        off
+    }
+
+    use SwitchKind::{Blocked, In, Preempted};
+
+    #[test]
+    fn time_off_between_two_times() {
+        let off = switches(&[(100, Blocked), (150, In), (200, Preempted), (210, In), (300, Blocked)]);
+        let check = |from: u64, to: u64, blocked: u64, preempted: u64| {
+            let expected = Some(OffTime { blocked, preempted });
+            assert_eq!(off.between(7, Monotonic(from), Monotonic(to)), expected, "{from}..{to}");
+        };
+        check(0, 100, 0, 0);
+        check(0, 120, 20, 0);
+        check(120, 130, 10, 0);
+        check(120, 205, 30, 5);
+        check(0, 1000, 750, 10);
+        check(250, 290, 0, 0);
+        check(310, 400, 90, 0);
+        assert_eq!(off.between(8, Monotonic(0), Monotonic(1)), None);
+    }
+
+    #[test]
+    fn a_switch_that_was_lost_does_no_harm() {
+        let off = switches(&[(50, In), (100, Blocked), (120, Preempted), (150, In), (160, In)]);
+        assert_eq!(off.between(7, Monotonic(0), Monotonic(200)), Some(OffTime { blocked: 50, preempted: 0 }));
+    }
+
+    proptest! {
+        #[test]
+        fn however_many_intervals_their_sum_is_kept(lengths in prop::collection::vec((1u64..50, 1u64..50), 1..30_000)) {
+            let (mut off, mut time, mut sum) = (OffCpu::default(), 0, 0);
+            for (on, out) in lengths {
+                time += on;
+                off.add(Switch { tid: 1, time: Monotonic(time), kind: Blocked });
+                time += out;
+                sum += out;
+                off.add(Switch { tid: 1, time: Monotonic(time), kind: In });
+            }
+            let found = off.between(1, Monotonic(0), Monotonic(time)).unwrap();
+            prop_assert_eq!(found, OffTime { blocked: sum, preempted: 0 });
+            prop_assert!(off.threads[&1].intervals.len() <= MOST);
+        }
+    }
+}

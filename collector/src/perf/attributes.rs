@@ -23,7 +23,7 @@ impl Frequency {
 /// Bytes of stack copied with a sample.
 const STACK_BYTES: u32 = 16 << 10;
 /// Bytes in a ring at which its reader wakes up.
-const WATERMARK: u32 = 96 << 10;
+const WATERMARK: u32 = 256 << 10;
 
 /// Numbers of registers in samples (`arch/x86/include/uapi/asm/perf_regs.h`).
 pub(super) mod registers {

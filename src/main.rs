@@ -1,6 +1,7 @@
 //! The command line of cgoprof.
 
 mod demo;
+mod doctor;
 mod flamegraph;
 mod inspect;
 mod notice;
@@ -30,6 +31,7 @@ enum Command {
     Flamegraph(flamegraph::Args),
     Inspect(inspect::Args),
     Demo(demo::Args),
+    Doctor(doctor::Args),
 }
 
 fn main() -> ExitCode {
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         Command::Flamegraph(args) => flamegraph::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
     };
     result.unwrap_or_else(|error| {
         if is_broken_pipe(&error) {

@@ -3,6 +3,7 @@
 mod assemble;
 mod assemble_samples;
 mod clock;
+pub mod doctor;
 mod offcpu;
 pub mod output;
 mod perf;

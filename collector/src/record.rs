@@ -22,7 +22,7 @@ use crate::assemble::{Clock, assemble};
 use crate::assemble_samples::assemble_samples;
 use crate::clock::{Moment, Rate};
 use crate::output::Output;
-use crate::perf::{Frequency, PerfError, Session};
+use crate::perf::{self, Frequency, PerfError, Session};
 use crate::process::launch::{LaunchError, find_program, launch};
 use crate::sampling::{Sampler, Samples, Slow};
 use crate::symbolize::{Symbolizer, tell_apart};
@@ -283,7 +283,7 @@ impl<'a, 'data> Recorder<'a, 'data> {
         let mut notes = Vec::new();
         let sampler = match perf {
             Err(error) => {
-                notes.push(error.to_string());
+                notes.push(format!("{error}: no CPU and blocked times; to allow it: {}", perf::WAY_OUT));
                 None
             }
             Ok(session) => {

@@ -216,6 +216,55 @@ fn where_perf_events_are_forbidden_the_recording_goes_on_without() {
 }
 
 #[test]
+fn the_doctor_says_what_is_allowed_and_how_to_allow_the_rest() {
+    let forbidden = |system_call: &str| {
+        let mut command = without(system_call);
+        command.arg(binary()).arg("doctor");
+        command
+    };
+    let doctor = |user: User| {
+        let mut command = command(user);
+        command.arg("doctor");
+        command
+    };
+    let check = |what: &str, command: &mut Command, status: i32, works: [bool; 2], words: &[&str]| {
+        let output = command.output().expect("it runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(output.status.code(), Some(status), "{what}: {text}");
+        words.iter().for_each(|word| assert!(text.contains(word), "{what}: {word}: {text}"));
+        let json: serde_json::Value = serde_json::from_slice(&command.arg("--json").output().expect("it runs").stdout)
+            .unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_eq!(json["schema"], "cgoprof.doctor/1");
+        for (ability, works) in json["abilities"].as_array().expect("abilities").iter().zip(works) {
+            assert_eq!(ability["works"], works, "{what}: {ability}");
+            assert_eq!(ability["why_not"].is_null(), works, "{what}: {ability}");
+        }
+    };
+    check("root", &mut doctor(User::Root), 0, [true, true], &["yes   trampoline engine", "user id 0"]);
+    check(
+        "nobody",
+        &mut doctor(User::Nobody),
+        0,
+        [true, true],
+        &["user id 65534", "without samples in the kernel", "sysctl kernel.perf_event_paranoid=1"],
+    );
+    check(
+        "no ptrace",
+        &mut forbidden("ptrace"),
+        1,
+        [false, true],
+        &["no    trampoline engine", "--cap-add=SYS_PTRACE"],
+    );
+    check(
+        "no perf events",
+        &mut forbidden("perf_event_open"),
+        0,
+        [true, false],
+        &["no    samples and switches", "--cap-add=PERFMON", "a filter"],
+    );
+}
+
+#[test]
 fn wrong_usage_is_status_2() {
     for args in
         [&["record"][..], &["report", "--by", "colour"], &["nonsense"], &["record", "--timing", "often", "--", "x"]]

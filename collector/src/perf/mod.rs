@@ -22,18 +22,19 @@ use ring::Ring;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PerfError {
     /// Forbidden by the system's setting, or in a container.
-    #[error(
-        "perf events are not permitted (perf_event_paranoid is {paranoid}): no CPU and blocked times; run as root, allow them with \
-         `sysctl kernel.perf_event_paranoid=2`, or in a container with --cap-add=PERFMON"
-    )]
+    #[error("perf events are not permitted (perf_event_paranoid is {paranoid})")]
     Forbidden {
         /// `/proc/sys/kernel/perf_event_paranoid`.
         paranoid: String,
     },
     /// Not there, or out of something.
-    #[error("perf events can't be had: {0}; no CPU and blocked times")]
+    #[error("perf events can't be had: {0}")]
     System(#[from] std::io::Error),
 }
+
+/// How they can be had.
+pub(crate) const WAY_OUT: &str =
+    "sysctl kernel.perf_event_paranoid=2; in a container: --cap-add=PERFMON; else run as root";
 
 /// The rings of one target.
 pub(crate) struct Session {

@@ -1,0 +1,149 @@
+//! What this machine lets this user do: each thing is tried, not guessed from settings.
+
+use std::path::Path;
+
+use nix::sys::ptrace;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, Uid, fork};
+
+use crate::perf::{Frequency, Session, WAY_OUT};
+
+/// The findings.
+#[derive(Clone, Debug)]
+pub struct Findings {
+    /// `uname -r`.
+    pub kernel: String,
+    /// `uname -m`.
+    pub machine: String,
+    /// Effective user id.
+    pub uid: u32,
+    /// Effective capabilities, a bit each (capabilities(7)).
+    pub capabilities: Option<u64>,
+    /// 0 none, 1 strict, 2 filter (`/proc/PID/status`).
+    pub seccomp: Option<u64>,
+    /// Yama's setting, where there is Yama.
+    pub ptrace_scope: Option<i64>,
+    /// The kernel's setting.
+    pub perf_event_paranoid: Option<i64>,
+    /// Where uprobes are set by name, if that is mounted.
+    pub tracefs: Option<&'static str>,
+    /// What can be done.
+    pub abilities: Vec<Ability>,
+}
+
+/// Something that a recording uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ability {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is for.
+    pub gives: &'static str,
+    /// Why it can't be had; none if it can.
+    pub why_not: Option<String>,
+    /// What part of it can't be had, if any.
+    pub without: Option<&'static str>,
+    /// How to get what is missing.
+    pub way_out: Option<&'static str>,
+}
+
+/// Name of the engine, without which nothing is recorded.
+pub const TRAMPOLINE: &str = "trampoline engine";
+/// Name of the perf session.
+pub const SAMPLES: &str = "samples and switches";
+
+impl Findings {
+    /// Looks around. Starts a process that ends at once.
+    pub fn gather() -> Findings {
+        let uname = nix::sys::utsname::uname().ok();
+        let text = |part: &std::ffi::OsStr| part.to_string_lossy().into_owned();
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let machine = uname.as_ref().map(|uname| text(uname.machine())).unwrap_or_default();
+        Findings {
+            kernel: uname.as_ref().map(|uname| text(uname.release())).unwrap_or_default(),
+            uid: Uid::effective().as_raw(),
+            capabilities: status_field(&status, "CapEff").and_then(|text| u64::from_str_radix(text, 16).ok()),
+            seccomp: status_field(&status, "Seccomp").and_then(|text| text.parse().ok()),
+            ptrace_scope: setting("/proc/sys/kernel/yama/ptrace_scope"),
+            perf_event_paranoid: setting("/proc/sys/kernel/perf_event_paranoid"),
+            tracefs: ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"]
+                .into_iter()
+                .find(|path| Path::new(path).join("uprobe_events").exists()),
+            abilities: vec![trampoline(&machine), samples()],
+            machine,
+        }
+    }
+
+    /// Whether anything can be recorded.
+    pub fn can_record(&self) -> bool {
+        self.abilities.iter().any(|ability| ability.name == TRAMPOLINE && ability.why_not.is_none())
+    }
+}
+
+fn trampoline(machine: &str) -> Ability {
+    let (why_not, way_out) = if machine != "x86_64" {
+        (Some(format!("this machine is {machine}, not x86_64")), None)
+    } else if let Err(error) = try_ptrace() {
+        let way_out = "in a container: --cap-add=SYS_PTRACE and a seccomp profile that allows ptrace; else run as root";
+        (Some(format!("ptrace is not permitted ({error})")), Some(way_out))
+    } else {
+        (None, None)
+    };
+    let gives = "counts, times and stacks of every crossing of a program that `record` launches";
+    Ability { name: TRAMPOLINE, gives, why_not, without: None, way_out }
+}
+
+/// Has a child ask to be traced.
+fn try_ptrace() -> nix::Result<()> {
+    // SAFETY: the child makes system calls only.
+    match unsafe { fork() }? {
+        ForkResult::Child => {
+            let status = ptrace::traceme().err().map_or(0, |error| error as i32);
+            // SAFETY: ends the child without running the parent's exit handlers.
+            unsafe { libc::_exit(status) }
+        }
+        ForkResult::Parent { child } => match waitpid(child, None)? {
+            WaitStatus::Exited(_, 0) => Ok(()),
+            WaitStatus::Exited(_, error) => Err(nix::errno::Errno::from_raw(error)),
+            _ => Err(nix::errno::Errno::EPERM),
+        },
+    }
+}
+
+fn samples() -> Ability {
+    let gives = "processor and blocked time, what C does inside";
+    let found = Session::open(Pid::this(), Frequency(1));
+    let without_kernel = found.as_ref().is_ok_and(|session| !session.sees_kernel);
+    let why_not = found.err().map(|error| error.to_string());
+    let way_out = match (&why_not, without_kernel) {
+        (Some(_), _) => Some(WAY_OUT),
+        (None, true) => Some("sysctl kernel.perf_event_paranoid=1, or run as root"),
+        (None, false) => None,
+    };
+    let without = without_kernel.then_some("samples in the kernel");
+    Ability { name: SAMPLES, gives, why_not, without, way_out }
+}
+
+/// A field of `/proc/PID/status`.
+fn status_field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+}
+
+fn setting(path: &str) -> Option<i64> {
+    std::fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_of_a_status() {
+        let status = "Name:\tx\nSeccomp:\t2\nSeccomp_filters:\t1\nCapEff:\t000001ffffffffff\n";
+        let check = |name, expected| assert_eq!(status_field(status, name), expected, "{name}");
+        check("Seccomp", Some("2"));
+        check("Seccomp_filters", Some("1"));
+        check("CapEff", Some("000001ffffffffff"));
+        check("Cap", None);
+        check("Absent", None);
+    }
+}

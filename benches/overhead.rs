@@ -29,6 +29,7 @@ fn main() {
     println!("machine: {}, clock read in place: {:.1} ns\n", processor(), clock_read());
     crossing_table("1.26.6");
     crossing_table("1.24.11");
+    sampling("1.26.6");
     rivals("1.26.6");
     start_up();
     recorder("1.26.6");
@@ -93,6 +94,32 @@ fn crossing_table(release: &'static str) {
             share(none),
             share(every)
         );
+    }
+    println!();
+}
+
+/// What samples add to a recording: a busy program's processor time, with and without.
+fn sampling(release: &'static str) {
+    let program = go::build("crossings", Build::of(release));
+    let args = ["one-site", "1000000"];
+    let ways: [&[&str]; 3] = [&["--no-samples"], &["--freq", "199"], &["--freq", "999"]];
+    let mut nanos: [Vec<f64>; 3] = Default::default();
+    for _ in 0..7 {
+        for (way, nanos) in ways.iter().zip(&mut nanos) {
+            let mut recorded = command(User::Root);
+            recorded.args(["record", "-q", "--timing", "none", "-o"]).arg(profile_path(User::Root)).args(*way);
+            nanos.push(call_nanos({
+                recorded.arg("--").arg(&program).args(args);
+                recorded
+            }));
+        }
+    }
+    let [without, usual, often] = nanos.map(median);
+    println!("Samples, Go {release}, added to a recording without, as a share of the program's processor time:\n");
+    println!("| samples a second | adds |");
+    println!("|---|---|");
+    for (frequency, nanos) in [(199, usual), (999, often)] {
+        println!("| {frequency} | {:.1} % |", (nanos - without) / without * 100.0);
     }
     println!();
 }

@@ -103,3 +103,68 @@ impl Unwinder {
         Walk { place: Place::Go, frames, truncated }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Our own C library with some bytes of its call frame information changed, mapped where the real one is.
+    fn damaged(changes: &[(usize, u8)]) -> (tempfile::NamedTempFile, Mapping) {
+        let mappings = crate::process::maps::read(nix::unistd::Pid::this()).unwrap();
+        let real =
+            mappings.into_iter().find(|mapping| mapping.executable && mapping.path.ends_with("libc.so.6")).unwrap();
+        let mut data = std::fs::read(&real.path).unwrap();
+        let places: Vec<_> = {
+            let binary = cgoprof_symbols::Binary::parse(&data).unwrap();
+            let place = |name| {
+                let (address, bytes) = binary.section(name).unwrap();
+                let start = binary.file_offset(address).unwrap().0 as usize;
+                start..start + bytes.len()
+            };
+            vec![place(".eh_frame"), place(".eh_frame_hdr")]
+        };
+        for &(at, value) in changes {
+            let place = &places[at % 2];
+            data[place.start + at / 2 % place.len()] = value;
+        }
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), data).unwrap();
+        let mapping = Mapping { path: file.path().to_owned(), ..real };
+        (file, mapping)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+
+        #[test]
+        fn damaged_call_frame_information_and_any_stack_are_survived(
+            changes in prop::collection::vec(any::<(usize, u8)>(), 0..2000),
+            samples in prop::collection::vec((any::<u64>(), any::<u64>(), prop::collection::vec(any::<u8>(), 0..600)), 50),
+        ) {
+            let (_file, mapping) = damaged(&changes);
+            let nowhere = Avma(0)..Avma(0);
+            let mut unwinder = Unwinder::new(nowhere.clone(), nowhere);
+            unwinder.add_mapping(&mapping);
+            let length = mapping.range.end.0 - mapping.range.start.0;
+            for (ip, bp, stack) in samples {
+                let ip = Avma(mapping.range.start.0 + ip % length);
+                let (sp, stack) = (Avma(0x7fff_0000_0000 | bp & !15), Cow::Owned(stack));
+                let walk = unwinder.walk(&Sample { ip, sp, bp: Avma(bp), stack });
+                prop_assert!(walk.frames.len() <= DEEPEST);
+            }
+        }
+    }
+
+    #[test]
+    fn a_mapping_over_another_takes_its_place() {
+        let (_one, first) = damaged(&[]);
+        let (_other, second) = damaged(&[(0, 1)]);
+        let mut unwinder = Unwinder::new(Avma(0)..Avma(0), Avma(0)..Avma(0));
+        [&first, &first, &second].into_iter().for_each(|mapping| unwinder.add_mapping(mapping));
+        assert_eq!(unwinder.known, [second]);
+    }
+}

@@ -36,7 +36,9 @@ pub(super) mod registers {
 pub(super) fn builder(pid: Pid, cpu: usize, frequency: Frequency, sees_kernel: bool) -> Builder<'static> {
     let kind = if frequency.0 == 0 { Software::DUMMY } else { Software::TASK_CLOCK };
     let mut builder = Builder::new().kind(kind).observe_pid(pid.as_raw()).one_cpu(cpu);
-    builder.enabled(true).inherit(true).exclude_kernel(!sees_kernel).exclude_hv(true);
+    builder.enabled(true).exclude_kernel(!sees_kernel).exclude_hv(true);
+    // Threads, not child processes, and not what the process may become: both since Linux 5.13.
+    builder.inherit(true).inherit_thread(true).remove_on_exec(true);
     builder.mmap(true).mmap2(true).context_switch(true).sample_id_all(true);
     let attrs = builder.attrs_mut();
     attrs.sample_type = (PERF_SAMPLE_IP | PERF_SAMPLE_TID | PERF_SAMPLE_TIME | PERF_SAMPLE_PERIOD) as u64

@@ -13,6 +13,7 @@ use linux_perf_event_reader::RecordParseInfo;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
+use perf_event::Counter;
 
 pub(crate) use attributes::Frequency;
 pub(crate) use record::{Record, Sample};
@@ -60,8 +61,7 @@ impl Session {
     fn open_with(pid: Pid, frequency: Frequency, sees_kernel: bool) -> Result<Session, PerfError> {
         let mut rings = Vec::new();
         for cpu in online_cpus()? {
-            let builder = attributes::builder(pid, cpu, frequency, sees_kernel);
-            let ring = match builder.build() {
+            let ring = match open_event(pid, cpu, frequency, sees_kernel) {
                 Ok(counter) => Ring::map(counter)?,
                 // A processor that has gone since.
                 Err(error) if error.raw_os_error() == Some(libc::ENODEV) => continue,
@@ -89,6 +89,19 @@ impl Session {
                 }
             });
         }
+    }
+}
+
+/// The event of one processor; an older kernel's is inherited by child processes too, whose records are left out.
+fn open_event(pid: Pid, cpu: usize, frequency: Frequency, sees_kernel: bool) -> std::io::Result<Counter> {
+    let builder = || attributes::builder(pid, cpu, frequency, sees_kernel);
+    match builder().build() {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            let mut builder = builder();
+            builder.inherit_thread(false).remove_on_exec(false);
+            builder.build()
+        }
+        done => done,
     }
 }
 

@@ -66,6 +66,8 @@ func main() {
 		wait(nil)
 	case "callback":
 		C.call_back(C.int(number))
+	case "exec":
+		syscall.Exec("/bin/sleep", []string{"sleep", os.Args[2]}, nil)
 	case "sleep":
 		time.Sleep(time.Duration(number) * time.Millisecond)
 	}

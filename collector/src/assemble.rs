@@ -51,8 +51,9 @@ pub(crate) fn assemble(
     let by_ref: HashMap<CellRef, &CellCopy> = snapshot.cells.iter().map(|cell| (cell.at, cell)).collect();
     let mut in_flight: HashMap<CellRef, Vec<(u64, u64)>> = HashMap::new();
     for entry in &snapshot.in_flight {
-        let elapsed = clock.end.saturating_sub(entry.called);
-        let running = entry.callback_began.map_or(0, |began| clock.end.saturating_sub(began));
+        let end = entry.ended.map_or(clock.end, |ended| ended.min(clock.end));
+        let elapsed = end.saturating_sub(entry.called);
+        let running = entry.callback_began.map_or(0, |began| end.saturating_sub(began));
         let callbacks = entry.callback_ticks.saturating_add(running).min(elapsed);
         in_flight.entry(entry.cell).or_default().push((elapsed, callbacks));
     }

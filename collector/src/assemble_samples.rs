@@ -54,8 +54,8 @@ fn stack(
             let frames =
                 crossing.map_or(walk.frames.as_slice(), |crossing| within(profile, &walk.frames, crossing, symbolizer));
             found.stack = frames.iter().map(|&call| symbolizer.inside(profile, call)).collect();
-            found.inside = found.stack.len();
             if let Some(crossing) = crossing {
+                found.inside = found.stack.len();
                 found.cell = Some(crossing.id);
                 found.stack.extend_from_slice(&crossing.stack);
                 found.truncated |= crossing.truncated;

@@ -38,6 +38,12 @@ impl Rate {
         Rate { from: to, ticks_per_ns: (to.ticks.saturating_sub(from.ticks).max(1)) as f64 / nanos }
     }
 
+    /// The counter at a time of the kernel's clock.
+    pub(crate) fn ticks(&self, time: Monotonic) -> u64 {
+        let since = (i128::from(time.0) - i128::from(self.from.monotonic.0)) as f64 * self.ticks_per_ns;
+        (self.from.ticks as f64 + since).max(0.0) as u64
+    }
+
     /// The kernel's clock at a reading of the counter.
     pub(crate) fn monotonic(&self, ticks: u64) -> Monotonic {
         let since = (i128::from(ticks) - i128::from(self.from.ticks)) as f64 / self.ticks_per_ns;
@@ -56,6 +62,7 @@ mod tests {
         assert_eq!(rate.ticks_per_ns, 2.0);
         for (ticks, nanos) in [(3000, 51_000), (1000, 50_000), (5000, 52_000), (0, 49_500)] {
             assert_eq!(rate.monotonic(ticks), Monotonic(nanos), "{ticks}");
+            assert_eq!(rate.ticks(Monotonic(nanos)), ticks, "{nanos}");
         }
     }
 

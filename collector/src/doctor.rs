@@ -6,7 +6,7 @@ use nix::sys::ptrace;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, Uid, fork};
 
-use crate::perf::{Frequency, Session, WAY_OUT};
+use crate::perf::{Frequency, PerfError, Session};
 
 /// The findings.
 #[derive(Clone, Debug)]
@@ -113,9 +113,10 @@ fn samples() -> Ability {
     let gives = "processor and blocked time, what C does inside";
     let found = Session::open(Pid::this(), Frequency(1));
     let without_kernel = found.as_ref().is_ok_and(|session| !session.sees_kernel);
-    let why_not = found.err().map(|error| error.to_string());
-    let way_out = match (&why_not, without_kernel) {
-        (Some(_), _) => Some(WAY_OUT),
+    let refused = found.err();
+    let why_not = refused.as_ref().map(PerfError::to_string);
+    let way_out = match (&refused, without_kernel) {
+        (Some(error), _) => Some(error.way_out()),
         (None, true) => Some("sysctl kernel.perf_event_paranoid=1, or run as root"),
         (None, false) => None,
     };

@@ -46,6 +46,8 @@ struct Thread {
     intervals: Vec<Interval>,
     /// Since when it is off, and why.
     out: Option<(Monotonic, SwitchKind)>,
+    /// When it ended.
+    ended: Option<Monotonic>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +65,23 @@ impl OffCpu {
         self.threads.entry(switch.tid).or_default().add(switch.time, switch.kind);
     }
 
+    /// A thread has ended.
+    pub(crate) fn end(&mut self, tid: u64, time: Monotonic) {
+        self.threads.entry(tid).or_default().ended = Some(time);
+    }
+
+    /// When a thread ended, if it has.
+    pub(crate) fn ended(&self, tid: u64) -> Option<Monotonic> {
+        self.threads.get(&tid)?.ended
+    }
+
+    /// Forgets what threads did that ended before a time, but not that they have.
+    pub(crate) fn forget_ended_before(&mut self, time: Monotonic) {
+        for thread in self.threads.values_mut().filter(|thread| thread.ended.is_some_and(|ended| ended < time)) {
+            thread.intervals = Vec::new();
+        }
+    }
+
     /// How long a thread was off between two times; none if nothing is known of it.
     pub(crate) fn between(&self, tid: u64, from: Monotonic, to: Monotonic) -> Option<OffTime> {
         let thread = self.threads.get(&tid)?;
@@ -76,8 +95,11 @@ impl OffCpu {
 
 impl Thread {
     fn add(&mut self, time: Monotonic, kind: SwitchKind) {
+        // A number may be given to a new thread.
+        self.ended = None;
         if kind != SwitchKind::In {
-            self.out.get_or_insert((time, kind));
+            // Where a switch was lost in between, the time before is not known to be off.
+            self.out = Some((time, kind));
             return;
         }
         let Some((out, kind)) = self.out.take() else { return };
@@ -162,7 +184,20 @@ mod tests {
     #[test]
     fn a_switch_that_was_lost_does_no_harm() {
         let off = switches(&[(50, In), (100, Blocked), (120, Preempted), (150, In), (160, In)]);
+        assert_eq!(off.between(7, Monotonic(0), Monotonic(200)), Some(OffTime { blocked: 0, preempted: 30 }));
+    }
+
+    #[test]
+    fn an_ended_thread_is_known_to_have_ended_and_forgotten_later() {
+        let mut off = switches(&[(100, Blocked), (150, In)]);
+        off.end(7, Monotonic(200));
+        assert_eq!(off.ended(7), Some(Monotonic(200)));
+        off.forget_ended_before(Monotonic(150));
         assert_eq!(off.between(7, Monotonic(0), Monotonic(200)), Some(OffTime { blocked: 50, preempted: 0 }));
+        off.forget_ended_before(Monotonic(300));
+        assert_eq!((off.threads[&7].intervals.len(), off.ended(7)), (0, Some(Monotonic(200))));
+        off.add(Switch { tid: 7, time: Monotonic(400), kind: In });
+        assert_eq!(off.ended(7), None);
     }
 
     proptest! {

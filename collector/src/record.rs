@@ -22,13 +22,14 @@ use crate::assemble::{Clock, assemble};
 use crate::assemble_samples::assemble_samples;
 use crate::clock::{Moment, Rate};
 use crate::output::Output;
-use crate::perf::{self, Frequency, PerfError, Session};
+use crate::perf::{Frequency, PerfError, Session};
 use crate::process::launch::{LaunchError, find_program, launch};
 use crate::sampling::{Sampler, Samples, Slow};
 use crate::symbolize::{Symbolizer, tell_apart};
 use crate::target::{Plan, Target, TargetError};
 use crate::ticker::Ticker;
 use crate::trampoline::calibrate::ticks;
+use crate::trampoline::tables::Snapshot;
 use crate::trampoline::{Calibration, InjectError, Injected, RemoteError, Settings, Tables, Timing, calibrate, inject};
 use crate::unwind::Unwinder;
 
@@ -153,6 +154,7 @@ pub fn record(options: &Options, progress: &dyn Progress) -> Result<Outcome, Rec
         Ok(injected) => injected,
         Err(problem) => {
             output.discard();
+            drop(perf);
             let status = match problem {
                 Problem::Inject(InjectError::Remote(RemoteError::Ended(status))) => status,
                 _ => signals.wait_for_end(pid)?,
@@ -283,7 +285,7 @@ impl<'a, 'data> Recorder<'a, 'data> {
         let mut notes = Vec::new();
         let sampler = match perf {
             Err(error) => {
-                notes.push(format!("{error}: no CPU and blocked times; to allow it: {}", perf::WAY_OUT));
+                notes.push(format!("{error}: no CPU and blocked times; to allow it: {}", error.way_out()));
                 None
             }
             Ok(session) => {
@@ -368,9 +370,18 @@ impl<'a, 'data> Recorder<'a, 'data> {
     }
 
     /// Brings the profile up to what the tables hold now.
-    fn update(&mut self) -> usize {
+    fn update(&mut self) {
+        let samples = self.sampler.as_ref().map(Sampler::samples);
         let end = ticks();
         let snapshot = self.tables.snapshot();
+        self.put_together(snapshot, samples, end);
+    }
+
+    /// Puts together what the tables and samples held at a time.
+    fn put_together(&mut self, mut snapshot: Snapshot, samples: Option<Samples>, end: u64) {
+        if let Some(sampler) = &self.sampler {
+            self.symbolizer.set_mappings(&sampler.take_mappings());
+        }
         for mappings in self.ticker.take_mappings() {
             self.symbolizer.set_mappings(&mappings);
         }
@@ -398,25 +409,35 @@ impl<'a, 'data> Recorder<'a, 'data> {
             recording.notes.push("the hooks' own time could not be measured: it is in the times".into());
         }
         let tables = self.tables.address();
-        let samples = self.sampler.as_ref().map(Sampler::samples);
         let rate = Rate::between(self.begun, Moment::now());
-        let off = samples.as_ref().map(|samples| off_cpu(samples, &snapshot, tables, rate, end)).unwrap_or_default();
+        let mut off = HashMap::new();
+        if let (Some(sampler), Some(samples)) = (&self.sampler, &samples) {
+            off = off_cpu(sampler, samples, &mut snapshot, tables, rate, end);
+            if samples.lost > 0 {
+                self.profile.recording.notes.push(format!(
+                    "{} perf records found no room: there are fewer samples, and blocked times may be off",
+                    samples.lost
+                ));
+            }
+        }
         self.profile.recording.lost_events = snapshot.lost_events;
         let crossings = assemble(&mut self.profile, &snapshot, &mut self.symbolizer, clock, &off);
         if let Some(samples) = samples {
             assemble_samples(&mut self.profile, &samples, &crossings, &mut self.symbolizer, tables);
         }
-        snapshot.cells.len()
     }
 
     fn finish(&mut self, progress: &dyn Progress) {
+        // A program that goes on: what returns after this is not in the snapshot, so its events may come or not.
+        let (end, snapshot) = (ticks(), self.tables.snapshot());
         self.ticker.stop();
-        if let Some(sampler) = &mut self.sampler {
+        let samples = self.sampler.as_mut().map(|sampler| {
             sampler.stop();
-        }
+            sampler.samples()
+        });
         self.tables.relax();
-        progress.symbolizing(self.tables.snapshot().cells.len());
-        self.update();
+        progress.symbolizing(snapshot.cells.len());
+        self.put_together(snapshot, samples, end);
         tell_apart(&mut self.profile);
         progress.symbolized();
         if let Some(output) = self.output.take()
@@ -427,19 +448,21 @@ impl<'a, 'data> Recorder<'a, 'data> {
     }
 }
 
-/// The off-CPU times of the slow crossings of each cell, those still in C included.
+/// The off-CPU times of the slow crossings of each cell, those still in C included; of these tells when their threads
+/// ended.
 fn off_cpu(
+    sampler: &Sampler,
     samples: &Samples,
-    snapshot: &crate::trampoline::tables::Snapshot,
+    snapshot: &mut Snapshot,
     tables: Avma,
     rate: Rate,
     end: u64,
 ) -> HashMap<CellRef, Slow> {
     let cell = |address: u64| CellRef((address.wrapping_sub(tables.0) / 64) as u32);
     let mut off: HashMap<CellRef, Slow> = samples.slow.iter().map(|(&address, &slow)| (cell(address), slow)).collect();
-    for entry in &snapshot.in_flight {
-        let (called, now) = (rate.monotonic(entry.called), rate.monotonic(end));
-        let found = samples.off.between(entry.tid, called, now).unwrap_or_default();
+    for entry in &mut snapshot.in_flight {
+        let (found, ended) = sampler.off(entry.tid, rate.monotonic(entry.called), rate.monotonic(end));
+        entry.ended = ended.map(|ended| rate.ticks(ended));
         let sum = off.entry(entry.cell).or_default();
         sum.blocked += found.blocked as f64;
         sum.preempted += found.preempted as f64;
@@ -462,7 +485,7 @@ fn target_facts(options: &Options, program: &Path, target: &Target<'_>, pid: Pid
     }
 }
 
-fn notes(snapshot: &crate::trampoline::tables::Snapshot, options: &Options) -> Vec<String> {
+fn notes(snapshot: &Snapshot, options: &Options) -> Vec<String> {
     let mut notes = Vec::new();
     let mut note = |count: u64, text: String| {
         if count > 0 {

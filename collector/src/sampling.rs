@@ -3,15 +3,17 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use cgoprof_hook::layout::Event;
+use nix::sys::eventfd::EventFd;
 
 use crate::clock::{Moment, Rate};
-use crate::offcpu::{Monotonic, OffCpu, Switch};
+use crate::offcpu::{Monotonic, OffCpu, OffTime, Switch};
 use crate::perf::{Record, Session};
+use crate::process::maps::Mapping;
 use crate::unwind::{Unwinder, Walk};
 
 /// Longest time between two looks at the rings.
@@ -19,17 +21,28 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Different stacks that are kept; what comes later is counted without its frames.
 const MOST_STACKS: usize = 200_000;
 
+/// How long what a thread did before it ended is kept, for events that come late.
+const KEPT: u64 = 2_000_000_000;
+
 /// What has been sampled so far.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Samples {
     /// How often each stack was seen.
-    pub(crate) walks: HashMap<Walk, u64>,
+    pub(crate) walks: HashMap<Arc<Walk>, u64>,
     /// Records that found no room in their ring.
     pub(crate) lost: u64,
     /// By the address of their cell, the slow crossings that have ended.
     pub(crate) slow: HashMap<u64, Slow>,
+}
+
+/// All that the thread has found.
+#[derive(Default)]
+struct Found {
+    samples: Samples,
     /// When threads were off their processor.
-    pub(crate) off: OffCpu,
+    off: OffCpu,
+    /// Executable mappings that have come.
+    mappings: Vec<Mapping>,
 }
 
 /// Slow crossings of one cell: sums in nanoseconds, each weighted with the crossings it stands for.
@@ -46,13 +59,15 @@ pub(crate) type Events = Arc<Mutex<Vec<Event>>>;
 #[derive(Default)]
 struct Pending {
     switches: Vec<Switch>,
+    exits: Vec<(u64, Monotonic)>,
     events: Vec<Event>,
 }
 
 /// The running thread; dropped, it stops.
 pub(crate) struct Sampler {
     stop: Arc<AtomicBool>,
-    samples: Arc<Mutex<Samples>>,
+    found: Arc<Mutex<Found>>,
+    waker: Arc<EventFd>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -60,36 +75,54 @@ impl Sampler {
     /// Starts to read; `events` is where slow crossings are put.
     pub(crate) fn start(mut session: Session, mut unwinder: Unwinder, events: Events) -> Sampler {
         let stop = Arc::new(AtomicBool::new(false));
-        let samples = Arc::new(Mutex::new(Samples::default()));
-        let (stopped, shared) = (Arc::clone(&stop), Arc::clone(&samples));
+        let found = Arc::new(Mutex::new(Found::default()));
+        let waker = session.waker();
+        let (stopped, shared) = (Arc::clone(&stop), Arc::clone(&found));
         let thread = std::thread::spawn(move || {
             let (start, mut pending) = (Moment::now(), Pending::default());
             loop {
                 // Whatever was written before the order to stop is read.
                 let last = stopped.load(Ordering::Acquire);
                 let now = Moment::now();
-                let mut samples = shared.lock().unwrap_or_else(PoisonError::into_inner);
-                session.read(|record| samples.add(record, &mut unwinder, &mut pending));
+                let mut found = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                session.read(|record| found.add(record, &mut unwinder, &mut pending));
                 pending.events.append(&mut events.lock().unwrap_or_else(PoisonError::into_inner));
-                samples.settle(&mut pending, now.monotonic, Rate::between(start, now));
-                drop(samples);
+                found.settle(&mut pending, now.monotonic, Rate::between(start, now));
+                drop(found);
                 if last {
                     return;
                 }
                 session.wait(PAUSE);
             }
         });
-        Sampler { stop, samples, thread: Some(thread) }
+        Sampler { stop, found, waker, thread: Some(thread) }
     }
 
     /// What has been sampled so far.
     pub(crate) fn samples(&self) -> Samples {
-        self.samples.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.found().samples.clone()
+    }
+
+    /// How long a thread was off its processor between two times, and when it ended if it has.
+    pub(crate) fn off(&self, tid: u64, from: Monotonic, to: Monotonic) -> (OffTime, Option<Monotonic>) {
+        let found = self.found();
+        let ended = found.off.ended(tid);
+        (found.off.between(tid, from, ended.map_or(to, |ended| to.min(ended))).unwrap_or_default(), ended)
+    }
+
+    /// Executable mappings that have come since the last call.
+    pub(crate) fn take_mappings(&self) -> Vec<Mapping> {
+        std::mem::take(&mut self.found().mappings)
+    }
+
+    fn found(&self) -> MutexGuard<'_, Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads what is left and stops.
     pub(crate) fn stop(&mut self) {
         self.stop.store(true, Ordering::Release);
+        let _ = self.waker.write(1);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -102,13 +135,17 @@ impl Drop for Sampler {
     }
 }
 
-impl Samples {
+impl Found {
     fn add(&mut self, record: Record<'_>, unwinder: &mut Unwinder, pending: &mut Pending) {
         match record {
-            Record::Sample(sample) => self.count(unwinder.walk(&sample)),
+            Record::Sample(sample) => self.samples.count(unwinder.walk(&sample)),
             Record::Switch(switch) => pending.switches.push(switch),
-            Record::Mapped(mapping) => unwinder.add_mapping(&mapping),
-            Record::Lost(count) => self.lost += count,
+            Record::Exit { tid, time } => pending.exits.push((tid, time)),
+            Record::Mapped(mapping) => {
+                unwinder.add_mapping(&mapping);
+                self.mappings.push(mapping);
+            }
+            Record::Lost(count) => self.samples.lost += count,
         }
     }
 
@@ -117,25 +154,36 @@ impl Samples {
         pending.switches.sort_by_key(|switch| switch.time);
         let settled = pending.switches.partition_point(|switch| switch.time < before);
         pending.switches.drain(..settled).for_each(|switch| self.off.add(switch));
+        for (tid, time) in pending.exits.extract_if(.., |(_, time)| *time < before) {
+            self.off.end(tid, time);
+        }
         pending.events.retain(|event| {
             let (called, returned) = (rate.monotonic(event.called), rate.monotonic(event.returned));
             if returned >= before {
                 return true;
             }
             let off = self.off.between(event.tid, called, returned).unwrap_or_default();
-            let sum = self.slow.entry(event.cell).or_default();
+            let sum = self.samples.slow.entry(event.cell).or_default();
             sum.blocked += off.blocked as f64 * event.gap as f64;
             sum.preempted += off.preempted as f64 * event.gap as f64;
             false
         });
+        self.off.forget_ended_before(Monotonic(before.0.saturating_sub(KEPT)));
     }
+}
 
+impl Samples {
     fn count(&mut self, mut walk: Walk) {
         if self.walks.len() >= MOST_STACKS && !self.walks.contains_key(&walk) {
             walk.frames.truncate(0);
             walk.truncated = true;
         }
-        *self.walks.entry(walk).or_default() += 1;
+        match self.walks.get_mut(&walk) {
+            Some(count) => *count += 1,
+            None => {
+                self.walks.insert(Arc::new(walk), 1);
+            }
+        }
     }
 }
 

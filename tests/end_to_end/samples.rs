@@ -113,6 +113,44 @@ fn blocked_and_processor_time_are_those_of_the_programs_own_clocks() {
     }
 }
 
+fn function<'a>(report: &'a Value, name: &str) -> &'a Value {
+    let functions = report["functions"].as_array().expect("functions");
+    functions.iter().find(|function| function["name"] == name).expect(name)
+}
+
+#[test]
+fn what_waits_in_c_when_the_recording_ends_was_not_on_a_processor() {
+    let program = go::build("crossings", Build::newest());
+    let Recorded { report, .. } = record(User::Root, &["--duration", "300ms"], &program, &["crowd", "50"]);
+    let pause = function(&report, "pause_for");
+    let nanos = |field: &str| pause[field].as_f64().expect("a number");
+    assert_eq!(pause["in_flight"], 50, "{pause}");
+    assert!(nanos("c_ns") > 5e9 && nanos("cpu_ns") < 0.03 * nanos("c_ns"), "{pause}");
+}
+
+#[test]
+fn a_recording_that_ends_before_its_program_knows_what_was_blocked() {
+    let program = go::build("waiting", Build::newest());
+    let options = ["--duration", "750ms", "--timing", "every"];
+    let Recorded { report, .. } = record(User::Root, &options, &program, &["700"]);
+    let nap = function(&report, "nap");
+    let nanos = |field: &str| nap[field].as_f64().expect("a number");
+    assert!(nanos("c_ns") > 1e8 && nanos("cpu_ns") < 0.05 * nanos("c_ns"), "{nap}");
+}
+
+#[test]
+fn a_program_that_becomes_another_costs_the_recorder_nothing() {
+    let mut timed = std::process::Command::new("bash");
+    timed.args(["-c", "TIMEFORMAT='%U %S'; time \"$0\" \"$@\""]).arg(crate::cgoprof::binary());
+    timed.args(["record", "-q", "-o"]).arg(crate::cgoprof::profile_path(User::Root)).arg("--");
+    timed.arg(go::build("actor", Build::newest())).args(["exec", "2"]);
+    let output = crate::cgoprof::succeeds(&mut timed);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let last = text.lines().last().unwrap_or_default();
+    let seconds: f64 = last.split_whitespace().map(|time| time.parse::<f64>().expect("seconds")).sum();
+    assert!(seconds < 0.7, "{seconds} s of processor time beside two seconds of sleep");
+}
+
 #[test]
 fn a_stripped_program_keeps_its_crossings_and_callers() {
     let build = Build { release: "1.26.6", args: &["-ldflags=-s -w"] };

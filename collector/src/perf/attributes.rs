@@ -22,8 +22,6 @@ impl Frequency {
 
 /// Bytes of stack copied with a sample.
 const STACK_BYTES: u32 = 16 << 10;
-/// Bytes in a ring at which its reader wakes up.
-const WATERMARK: u32 = 256 << 10;
 
 /// Numbers of registers in samples (`arch/x86/include/uapi/asm/perf_regs.h`).
 pub(super) mod registers {
@@ -33,13 +31,13 @@ pub(super) mod registers {
 }
 
 /// The event of one processor.
-pub(super) fn builder(pid: Pid, cpu: usize, frequency: Frequency, sees_kernel: bool) -> Builder<'static> {
+pub(super) fn builder(pid: Pid, cpu: usize, frequency: Frequency, sees_kernel: bool, pages: usize) -> Builder<'static> {
     let kind = if frequency.0 == 0 { Software::DUMMY } else { Software::TASK_CLOCK };
     let mut builder = Builder::new().kind(kind).observe_pid(pid.as_raw()).one_cpu(cpu);
     builder.enabled(true).exclude_kernel(!sees_kernel).exclude_hv(true);
     // Threads, not child processes, and not what the process may become: both since Linux 5.13.
     builder.inherit(true).inherit_thread(true).remove_on_exec(true);
-    builder.mmap(true).mmap2(true).context_switch(true).sample_id_all(true);
+    builder.mmap(true).mmap2(true).context_switch(true).task(true).sample_id_all(true);
     let attrs = builder.attrs_mut();
     attrs.sample_type = (PERF_SAMPLE_IP | PERF_SAMPLE_TID | PERF_SAMPLE_TIME | PERF_SAMPLE_PERIOD) as u64
         | (PERF_SAMPLE_REGS_USER | PERF_SAMPLE_STACK_USER) as u64;
@@ -49,7 +47,8 @@ pub(super) fn builder(pid: Pid, cpu: usize, frequency: Frequency, sees_kernel: b
     attrs.set_use_clockid(1);
     attrs.clockid = libc::CLOCK_MONOTONIC;
     attrs.set_watermark(1);
-    attrs.__bindgen_anon_2.wakeup_watermark = WATERMARK;
+    // Half full: the other half is for what comes until the reader runs.
+    attrs.__bindgen_anon_2.wakeup_watermark = (pages * 4096 / 2) as u32;
     builder
 }
 

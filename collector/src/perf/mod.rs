@@ -7,11 +7,13 @@ mod record;
 mod ring;
 
 use std::os::fd::AsFd as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use linux_perf_event_reader::RecordParseInfo;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::eventfd::EventFd;
 use nix::unistd::Pid;
 use perf_event::Counter;
 
@@ -28,23 +30,38 @@ pub(crate) enum PerfError {
         /// `/proc/sys/kernel/perf_event_paranoid`.
         paranoid: String,
     },
+    /// The rings are memory that counts.
+    #[error("perf events need more locked memory than this user has left (`ulimit -l`, kernel.perf_event_mlock_kb)")]
+    Memory,
     /// Not there, or out of something.
     #[error("perf events can't be had: {0}")]
     System(#[from] std::io::Error),
 }
 
-/// How they can be had.
-pub(crate) const WAY_OUT: &str =
-    "sysctl kernel.perf_event_paranoid=2; in a container: --cap-add=PERFMON; else run as root";
+impl PerfError {
+    /// How they can be had.
+    pub(crate) fn way_out(&self) -> &'static str {
+        match self {
+            PerfError::Memory => "end other recordings, raise `ulimit -l`, or run as root",
+            PerfError::Forbidden { .. } | PerfError::System(_) => {
+                "sysctl kernel.perf_event_paranoid=2; in a container: --cap-add=PERFMON; else run as root"
+            }
+        }
+    }
+}
 
 /// The rings of one target.
 pub(crate) struct Session {
     rings: Vec<Ring>,
     format: RecordParseInfo,
     pid: Pid,
+    waker: Arc<EventFd>,
     /// Whether samples are taken in the kernel too.
     pub(crate) sees_kernel: bool,
 }
+
+/// Pages of data in each ring, the most first: as many as the user may lock (`perf_event_mlock_kb`, 516 by default).
+const PAGES: [usize; 4] = [128, 64, 32, 16];
 
 impl Session {
     /// Watches a process that has one thread, and every thread it will have.
@@ -59,25 +76,49 @@ impl Session {
     }
 
     fn open_with(pid: Pid, frequency: Frequency, sees_kernel: bool) -> Result<Session, PerfError> {
+        let sizes = PAGES.into_iter().map(|pages| Self::open_sized(pid, frequency, sees_kernel, pages));
+        let mut opened = sizes.skip_while(|opened| matches!(opened, Err(PerfError::Memory)));
+        opened.next().unwrap_or(Err(PerfError::Memory))
+    }
+
+    fn open_sized(pid: Pid, frequency: Frequency, sees_kernel: bool, pages: usize) -> Result<Session, PerfError> {
         let mut rings = Vec::new();
         for cpu in online_cpus()? {
-            let ring = match open_event(pid, cpu, frequency, sees_kernel) {
-                Ok(counter) => Ring::map(counter)?,
+            let ring = match open_event(pid, cpu, frequency, sees_kernel, pages) {
+                Ok(counter) => Ring::map(counter, pages).map_err(|error| match error {
+                    Errno::EPERM => PerfError::Memory,
+                    error => PerfError::System(error.into()),
+                })?,
                 // A processor that has gone since.
                 Err(error) if error.raw_os_error() == Some(libc::ENODEV) => continue,
                 Err(error) => return Err(refused(error)),
             };
             rings.push(ring);
         }
-        let mut builder = attributes::builder(pid, 0, frequency, sees_kernel);
-        Ok(Session { rings, format: attributes::format(builder.attrs_mut())?, pid, sees_kernel })
+        let mut builder = attributes::builder(pid, 0, frequency, sees_kernel, pages);
+        let format = attributes::format(builder.attrs_mut())?;
+        let waker = Arc::new(EventFd::new().map_err(std::io::Error::from)?);
+        Ok(Session { rings, format, pid, waker, sees_kernel })
+    }
+
+    /// What ends a wait, when written to.
+    pub(crate) fn waker(&self) -> Arc<EventFd> {
+        Arc::clone(&self.waker)
     }
 
     /// Waits until a ring has filled a little, at most so long.
-    pub(crate) fn wait(&self, timeout: Duration) {
+    pub(crate) fn wait(&mut self, timeout: Duration) {
+        let live = self.rings.iter().filter(|ring| !ring.ended).map(|ring| ring.as_fd());
         let mut ready: Vec<PollFd<'_>> =
-            self.rings.iter().map(|ring| PollFd::new(ring.as_fd(), PollFlags::POLLIN)).collect();
+            live.chain([self.waker.as_fd()]).map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         let _ = poll(&mut ready, PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX));
+        // An event whose process has ended, or become another program, would end every wait at once.
+        let ended = PollFlags::POLLHUP | PollFlags::POLLERR;
+        let over: Vec<bool> =
+            ready.iter().map(|fd| fd.revents().is_some_and(|found| found.intersects(ended))).collect();
+        for (ring, over) in self.rings.iter_mut().filter(|ring| !ring.ended).zip(over) {
+            ring.ended = over;
+        }
     }
 
     /// Hands out what has come since the last time; of each thread in order, of different ones not.
@@ -93,8 +134,8 @@ impl Session {
 }
 
 /// The event of one processor; an older kernel's is inherited by child processes too, whose records are left out.
-fn open_event(pid: Pid, cpu: usize, frequency: Frequency, sees_kernel: bool) -> std::io::Result<Counter> {
-    let builder = || attributes::builder(pid, cpu, frequency, sees_kernel);
+fn open_event(pid: Pid, cpu: usize, frequency: Frequency, sees_kernel: bool, pages: usize) -> std::io::Result<Counter> {
+    let builder = || attributes::builder(pid, cpu, frequency, sees_kernel, pages);
     match builder().build() {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
             let mut builder = builder();

@@ -21,6 +21,13 @@ pub(crate) enum Record<'a> {
     Sample(Sample<'a>),
     /// A thread lost its processor or got one.
     Switch(Switch),
+    /// A thread has ended.
+    Exit {
+        /// Kernel thread id.
+        tid: u64,
+        /// When.
+        time: Monotonic,
+    },
     /// Executable memory was mapped.
     Mapped(Mapping),
     /// So many records found no room.
@@ -57,6 +64,9 @@ pub(super) fn parse<'a>(bytes: &'a [u8], format: &RecordParseInfo, pid: Pid) -> 
                 ContextSwitchRecord::Out { .. } => SwitchKind::Blocked,
             };
             Some(Record::Switch(Switch { tid: about.tid? as u64, time: Monotonic(about.timestamp?), kind }))
+        }
+        EventRecord::Exit(exit) if exit.pid == pid.as_raw() => {
+            Some(Record::Exit { tid: exit.tid as u64, time: Monotonic(exit.timestamp) })
         }
         EventRecord::Mmap2(mapped) if mapped.pid == pid.as_raw() => {
             use std::os::unix::ffi::OsStringExt as _;

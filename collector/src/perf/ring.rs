@@ -5,16 +5,11 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use perf_event::Counter;
 use perf_event::hooks::sys::bindings::perf_event_mmap_page;
 
 const PAGE: usize = 4096;
-/// Pages of data at most: what an unprivileged user may lock for each processor (`perf_event_mlock_kb`, 516 by default).
-const MOST_PAGES: usize = 128;
-/// Pages of data at least.
-const LEAST_PAGES: usize = 16;
 /// Bytes of a record's header.
 const HEADER: usize = 8;
 
@@ -24,6 +19,8 @@ pub(super) struct Ring {
     base: NonNull<u8>,
     /// Bytes of data, a power of two.
     size: usize,
+    /// The process has ended, or become another program: nothing more comes.
+    pub(super) ended: bool,
     /// A record that goes over the ring's end, put together.
     joined: Vec<u8>,
 }
@@ -32,23 +29,16 @@ pub(super) struct Ring {
 unsafe impl Send for Ring {}
 
 impl Ring {
-    /// Maps the ring of an event: as large as the user may lock.
-    pub(super) fn map(counter: Counter) -> std::io::Result<Ring> {
-        let mut pages = MOST_PAGES;
-        loop {
-            let length = NonZeroUsize::MIN.saturating_add((1 + pages) * PAGE - 1);
-            let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-            // SAFETY: a counter's descriptor is open while it lives, and this mapping is new.
-            let mapped = unsafe {
-                let fd = BorrowedFd::borrow_raw(counter.as_raw_fd());
-                mmap(None, length, protection, MapFlags::MAP_SHARED, fd, 0)
-            };
-            match mapped {
-                Ok(base) => return Ok(Ring { counter, base: base.cast(), size: pages * PAGE, joined: Vec::new() }),
-                Err(Errno::EPERM) if pages > LEAST_PAGES => pages /= 2,
-                Err(error) => return Err(error.into()),
-            }
-        }
+    /// Maps the ring of an event: so many pages of data, a power of two.
+    pub(super) fn map(counter: Counter, pages: usize) -> nix::Result<Ring> {
+        let length = NonZeroUsize::MIN.saturating_add((1 + pages) * PAGE - 1);
+        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: a counter's descriptor is open while it lives, and this mapping is new.
+        let base = unsafe {
+            let fd = BorrowedFd::borrow_raw(counter.as_raw_fd());
+            mmap(None, length, protection, MapFlags::MAP_SHARED, fd, 0)
+        }?;
+        Ok(Ring { counter, base: base.cast(), size: pages * PAGE, ended: false, joined: Vec::new() })
     }
 
     /// Hands out every record that is complete, with its header.

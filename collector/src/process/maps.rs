@@ -1,7 +1,9 @@
 //! What is mapped into a process: `/proc/PID/maps`.
 
+use std::fs::File;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 
 use cgoprof_symbols::{Avma, FileOffset};
 use nix::unistd::Pid;
@@ -36,6 +38,15 @@ fn parse(line: &str) -> Option<Mapping> {
     let offset = FileOffset(hex(fields.next()?)?);
     let path = PathBuf::from(fields.nth(2).unwrap_or("").trim_start());
     Some(Mapping { range: Avma(hex(start)?)..Avma(hex(end)?), executable, offset, path })
+}
+
+/// Opens a mapped file to read it. Whatever has come in its place meanwhile, this does not wait for it.
+pub(crate) fn open_file(path: &Path) -> Option<File> {
+    if !path.is_absolute() {
+        return None;
+    }
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path).ok()?;
+    file.metadata().ok()?.is_file().then_some(file)
 }
 
 /// A free place for some bytes, as near as possible below the given address, else above the given end.

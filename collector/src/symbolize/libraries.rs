@@ -1,7 +1,6 @@
 //! The shared libraries of a process: which one an address or a name belongs to.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -73,7 +72,7 @@ impl Libraries {
 
 impl Library {
     fn read(path: &Path) -> Option<Library> {
-        let file = File::open(path).ok()?;
+        let file = crate::process::maps::open_file(path)?;
         // SAFETY: the library is read while it may be replaced: a replaced file is another inode, and one
         // truncated in place is not something a loaded library survives either.
         let data = unsafe { Mmap::map(&file) }.ok()?;

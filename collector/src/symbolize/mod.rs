@@ -167,6 +167,7 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
         } else {
             (Svma(address.0), None, String::new(), "unknown".to_owned())
         };
+        let holder_known = holder != "unknown";
         let name = symbol.as_deref().map_or_else(|| format!("[{holder}]"), demangle);
         let new = Function {
             name: name.clone(),
@@ -177,7 +178,10 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
         };
         let function = self.function(profile, FunctionKey::Inside(name, library), new);
         let location = add_location(profile, Location { address: stated.0, lines: vec![Line { function, line: 0 }] });
-        self.inside_locations.insert(address, location);
+        // A library may turn out later to be there.
+        if holder_known {
+            self.inside_locations.insert(address, location);
+        }
         location
     }
 

@@ -73,6 +73,8 @@ pub struct InFlightCopy {
     pub cell: CellRef,
     /// Kernel thread id of its thread when the table was claimed.
     pub tid: u64,
+    /// When its thread ended in C, in ticks, if it did.
+    pub ended: Option<u64>,
     /// When C was called, in ticks.
     pub called: u64,
     /// Ticks of its callbacks that have ended.
@@ -386,6 +388,7 @@ impl Tables {
             snapshot.in_flight.push(InFlightCopy {
                 // SAFETY: thread() is within the mapping.
                 tid: unsafe { (*thread).tid },
+                ended: None,
                 cell: cell_of(entry),
                 called: if timed { entry.called.max(entry.entered) } else { self.tick_time(entry.coarse) },
                 callback_ticks: if timed { entry.callback_ticks } else { 0 },

@@ -61,6 +61,17 @@ impl Unwinder {
         if !mapping.executable || self.known.contains(mapping) {
             return;
         }
+        // Part of what is known, with other rights now.
+        let bias = |mapping: &Mapping| mapping.range.start.0.wrapping_sub(mapping.offset.0);
+        let within = |other: &Mapping| {
+            other.path == mapping.path
+                && bias(other) == bias(mapping)
+                && other.range.start <= mapping.range.start
+                && mapping.range.end <= other.range.end
+        };
+        if self.known.iter().any(within) {
+            return;
+        }
         let overlaps = |other: &Mapping| other.range.start < mapping.range.end && mapping.range.start < other.range.end;
         for gone in self.known.extract_if(.., |other| overlaps(other)) {
             self.unwinder.remove_module(gone.range.start.0);

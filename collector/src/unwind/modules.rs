@@ -1,6 +1,5 @@
 //! What the unwinder must know of each file that is mapped.
 
-use std::fs::File;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
@@ -63,7 +62,7 @@ fn contents(mapping: &Mapping) -> Option<Contents> {
     if mapping.path.as_os_str() == "[vdso]" {
         return own_vdso().map(Contents::Vdso);
     }
-    let file = mapping.path.is_absolute().then(|| File::open(&mapping.path).ok()).flatten()?;
+    let file = crate::process::maps::open_file(&mapping.path)?;
     // SAFETY: a library that is replaced is another file; one cut off in place does not survive it either.
     unsafe { Mmap::map(&file) }.ok().map(Contents::File)
 }

@@ -2,7 +2,9 @@
 
 use core::sync::atomic::Ordering::{Relaxed, Release};
 
-use crate::layout::{Block, CHUNK, Cell, CellRef, FRAME_BLOCK, Frame, INDEX, IndexEntry, Thread, flags, memo_slot};
+use crate::layout::{
+    Block, CHUNK, Cell, CellRef, DEEPEST_REMEMBERED, FRAME_BLOCK, Frame, INDEX, IndexEntry, Thread, flags, memo_slot,
+};
 use crate::params::Params;
 use crate::stack::Stack;
 use crate::threads::{header, spare};
@@ -48,8 +50,10 @@ pub(crate) unsafe fn find(params: &Params, thread: *mut Thread, key: &Key) -> *m
             // SAFETY: an index entry names a finished cell of this thread; a slot is below MEMO.
             unsafe {
                 if matches(cell, key) {
-                    let slot = memo_slot(site, key.stack.depth());
-                    (&raw mut (*thread).memo).cast::<u64>().add(slot).write(cell as u64);
+                    if key.stack.depth() <= DEEPEST_REMEMBERED {
+                        let slot = memo_slot(site, key.stack.depth());
+                        (&raw mut (*thread).memo).cast::<u64>().add(slot).write(cell as u64);
+                    }
                     return cell;
                 }
             }
@@ -224,7 +228,7 @@ unsafe fn write_frames(cell: *mut Cell, walk: *const Frame, count: usize) {
         for index in 0..(*cell).blocks as usize * FRAME_BLOCK {
             let frame = *walk.add(if index < count { index } else { count - 1 });
             let block = blocks.add(index / FRAME_BLOCK);
-            (&raw mut (*block).offsets).cast::<u32>().add(index % FRAME_BLOCK).write(frame.offset as u32 + 8);
+            (&raw mut (*block).offsets).cast::<u16>().add(index % FRAME_BLOCK).write((frame.offset / 8 + 1) as u16);
             (&raw mut (*block).pcs).cast::<u32>().add(index % FRAME_BLOCK).write(frame.pc as u32);
             if index < count {
                 frames.add(index).write(frame);

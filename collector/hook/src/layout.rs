@@ -321,15 +321,19 @@ pub struct Frame {
     pub pc: u64,
 }
 
-/// Four frames as the enter thunk compares them: two loads a frame instead of three.
+/// Four frames as the enter thunk compares them: six loads for all, which is what that is bound by.
 #[repr(C, align(16))]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Block {
-    /// Bytes from the innermost frame to each return address.
-    pub offsets: [u32; FRAME_BLOCK],
+    /// Words from the innermost frame to each return address.
+    pub offsets: [u16; FRAME_BLOCK],
+    _pad: [u16; FRAME_BLOCK],
     /// Low halves of the return addresses: Go code lies within 4 GiB, so that they tell them apart.
     pub pcs: [u32; FRAME_BLOCK],
 }
+
+/// Deepest stack whose frames a [`Block`] can hold, in bytes: deeper ones are not remembered.
+pub const DEEPEST_REMEMBERED: u32 = 8 * u16::MAX as u32;
 
 /// Where an M remembers the cell of a site at a depth. The enter thunk computes the same; a better mixture would
 /// make every crossing wait for it.

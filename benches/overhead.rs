@@ -19,7 +19,7 @@ use serde_json::Value;
 use crate::cgoprof::{User, command, profile_path, report};
 use crate::go::Build;
 
-const RUNS: usize = 3;
+const RUNS: usize = 5;
 
 fn main() {
     // `cargo test --benches` and the like only want to know that it builds.

@@ -25,7 +25,7 @@ const BUDGET: f64 = 0.0055;
 const REVIEW: u64 = 256;
 
 /// How many times as long as it takes to set the intervals they are left alone.
-const REST: u32 = 1000;
+const REST: u32 = 400;
 
 /// The running thread; dropped, it stops.
 pub(crate) struct Ticker {

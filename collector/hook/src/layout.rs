@@ -342,18 +342,19 @@ pub fn memo_slot(site: u64, stack_depth: u32) -> usize {
     (site as u32).wrapping_add(stack_depth) as usize % MEMO
 }
 
-/// Multiplies the low half of an M's address, whose bits lie where the allocator put them, into a hash.
-pub const HOME_FACTOR: u32 = 0x9e37_79b1;
-/// From the hash's high bits to the home slot in bytes of the array of [`Thread`]s.
-pub const HOME_SHIFT: u32 = 32 - (THREADS * THREAD_STRIDE).trailing_zeros();
-/// See `HOME_SHIFT`.
+/// From the bits of an M's address that tell it from its neighbours, allocated 1792 bytes apart and more, to a slot in
+/// bytes of the array of [`Thread`]s.
+pub const HOME_NEAR: u32 = THREAD_STRIDE.trailing_zeros() - 10;
+/// The same from the bits that tell the places of the heap apart where Ms lie.
+pub const HOME_FAR: u32 = 21 - THREAD_STRIDE.trailing_zeros();
+/// The bits of a slot.
 pub const HOME_MASK: u32 = ((THREADS - 1) * THREAD_STRIDE) as u32;
 
 /// Where in the array of [`Thread`]s an M's table is if the place is free: in bytes. Else it is next to that, the
 /// slots taken in pairs, which the enter thunk knows too; else further on.
 #[inline(always)]
 pub const fn home(m: u64) -> u64 {
-    ((m as u32).wrapping_mul(HOME_FACTOR) >> HOME_SHIFT & HOME_MASK) as u64
+    (((m as u32) << HOME_NEAR ^ (m as u32) >> HOME_FAR) & HOME_MASK) as u64
 }
 
 /// From the stack pointer at the C hook's call of C to the word that names the crossing for the unwinder of a sample:

@@ -7,7 +7,7 @@
 use core::arch::global_asm;
 use core::mem::offset_of;
 
-use crate::layout::{Cell, HOME_FACTOR, HOME_MASK, HOME_SHIFT, InFlight, MARKER_CELL, MEMO, THREAD_STRIDE, Thread};
+use crate::layout::{Cell, HOME_FAR, HOME_MASK, HOME_NEAR, InFlight, MARKER_CELL, MEMO, THREAD_STRIDE, Thread};
 use crate::params::{Params, holes};
 use crate::{callback, crossing, direct};
 
@@ -123,8 +123,11 @@ global_asm!(
     "mov eax, [r8 + 8]",                                     // site
     "add eax, r10d",
     "and eax, {memo_mask}",
-    "imul esi, ecx, {home_factor}",
-    "shr esi, {home_shift}",
+    "mov esi, ecx",
+    "mov edi, ecx",
+    "shl esi, {home_near}",
+    "shr edi, {home_far}",
+    "xor esi, edi",
     "and esi, {home_mask}",
     "add rsi, [rip + cgoprof_params + {p_threads}]",         // thread
     "cmp [rsi + {t_owner}], rcx",
@@ -431,8 +434,8 @@ global_asm!(
     p_m_oldp = const offset_of!(Params, m_oldp),
     p_m_syscalltick = const offset_of!(Params, m_syscalltick),
     p_threads = const offset_of!(Params, threads),
-    home_factor = const HOME_FACTOR as i32,
-    home_shift = const HOME_SHIFT,
+    home_near = const HOME_NEAR,
+    home_far = const HOME_FAR,
     thread_stride = const THREAD_STRIDE,
     home_mask = const HOME_MASK,
     memo_mask = const MEMO - 1,

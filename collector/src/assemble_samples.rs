@@ -24,11 +24,13 @@ pub(crate) fn assemble_samples(
     profile.recording.lost_samples = samples.lost;
     for (walk, &count) in &samples.walks {
         let stack = stack(profile, walk, crossings, symbolizer, tables);
+        let truncated = stack.truncated;
         let index = *known.entry((stack.cell, stack.stack.clone())).or_insert_with(|| {
             profile.samples.push(stack);
             profile.samples.len() - 1
         });
         profile.samples[index].samples += count;
+        profile.samples[index].truncated |= truncated;
     }
 }
 

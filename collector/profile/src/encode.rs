@@ -189,7 +189,8 @@ impl Encoder {
 /// Place of `cpu` in [`SAMPLE_TYPES`].
 const CPU: usize = 5;
 
-/// The values of a cell's sample, in the order of [`SAMPLE_TYPES`]; processor time has samples of its own. Times leave callbacks out: the crossings in them have
+/// The values of a cell's sample, in the order of [`SAMPLE_TYPES`]; processor time has samples of its own. Times
+/// leave callbacks out: the crossings in them have
 /// samples of their own, and readers add up along the stack.
 fn values(stats: &Stats) -> [i64; SAMPLE_TYPES.len()] {
     let round = |nanos: f64| nanos.round() as i64;

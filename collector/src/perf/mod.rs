@@ -1,6 +1,7 @@
 //! The kernel's view of the target's threads: samples of what they run, and when they lose the processor.
 //!
-//! One event on each processor, inherited by every thread; its ring also carries switches and new executable mappings. No root is needed for one's own processes while `perf_event_paranoid` is 2 or less.
+//! One event on each processor, inherited by every thread; its ring also carries switches, the ends of threads and new
+//! executable mappings. No root is needed for one's own processes while `perf_event_paranoid` is 2 or less.
 
 mod attributes;
 mod record;

@@ -49,7 +49,7 @@ impl Libraries {
         let mapping = self.mappings.iter().rev().find(|mapping| mapping.range.contains(&address))?.clone();
         let offset = FileOffset(address.0 - mapping.range.start.0 + mapping.offset.0);
         let path = mapping.path.to_string_lossy().into_owned();
-        let library = self.library(&mapping.path)?;
+        let library = self.opened(&mapping.path)?;
         let stated = Binary::parse(&library.data).ok()?.stated_address(offset)?;
         let named = covering(&library.functions, |function| (function.0, function.1), stated);
         let name = named.map(|function| String::from_utf8_lossy(&library.data[function.2.clone()]).into_owned());
@@ -60,12 +60,12 @@ impl Libraries {
     pub(super) fn exporter(&mut self, name: &str) -> Option<String> {
         let paths: Vec<_> = self.mappings.iter().map(|mapping| mapping.path.clone()).collect();
         paths.into_iter().find_map(|path| {
-            let exports = Binary::parse(&self.library(&path)?.data).ok()?.exports().contains_key(name);
+            let exports = Binary::parse(&self.opened(&path)?.data).ok()?.exports().contains_key(name);
             exports.then(|| path.to_string_lossy().into_owned())
         })
     }
 
-    fn library(&mut self, path: &Path) -> Option<&Library> {
+    fn opened(&mut self, path: &Path) -> Option<&Library> {
         self.files.entry(path.to_owned()).or_insert_with(|| Library::read(path)).as_ref()
     }
 }

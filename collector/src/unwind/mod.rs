@@ -75,6 +75,10 @@ impl Unwinder {
         let overlaps = |other: &Mapping| other.range.start < mapping.range.end && mapping.range.start < other.range.end;
         for gone in self.known.extract_if(.., |other| overlaps(other)) {
             self.unwinder.remove_module(gone.range.start.0);
+            // The program's own file is two modules, around Go's text.
+            if gone.range.contains(&self.go.end) {
+                self.unwinder.remove_module(self.go.end.0);
+            }
         }
         for module in modules::of_mapping(mapping, &self.go) {
             self.unwinder.add_module(module);

@@ -73,14 +73,14 @@ fn the_inside_of_c_is_seen_with_the_right_crossing_and_caller() {
     for release in
         ["1.19", "1.21.13", "1.25.5", "1.26.6", "1.27.3"].into_iter().filter(|&release| go::is_covered(release))
     {
-        check(Build::of(release), User::Nobody, "4");
+        check(Build::of(release), User::Nobody, "10");
     }
 }
 
 #[test]
 fn the_inside_of_c_is_seen_in_other_builds_too() {
     for args in [&["-buildmode=pie"][..], &["-race"], &["-ldflags=-extldflags=-static"]] {
-        check(Build { release: "1.26.6", args }, User::Root, "3");
+        check(Build { release: "1.26.6", args }, User::Root, "10");
     }
 }
 

@@ -6,9 +6,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use cgoprof_collector::target::Target;
 use cgoprof_collector::target::inspection::Inspection;
-use cgoprof_collector::target::plan::Plan;
+use cgoprof_collector::target::{Plan, ProbePlan, Target};
 use cgoprof_viewer::units::printable;
 use memmap2::Mmap;
 
@@ -48,6 +47,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Ok(plan) => print_plan(&mut out, plan)?,
         Err(error) => writeln!(out, "engine trampoline: can't be used: {error}")?,
     }
+    match &found.probes {
+        Ok(plan) => print_probes(&mut out, plan)?,
+        Err(error) => writeln!(out, "engine uprobe: can't be used: {error}")?,
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -74,4 +77,24 @@ fn print_plan(out: &mut dyn Write, plan: &Plan) -> std::io::Result<()> {
         writeln!(out, "  purego         trampoline at {purego}: the C function is its argument's first word")?;
     }
     Ok(())
+}
+
+fn print_probes(out: &mut dyn Write, plan: &ProbePlan) -> std::io::Result<()> {
+    writeln!(out, "engine uprobe: {} probes", plan.probes.len())?;
+    for probe in &plan.probes {
+        writeln!(
+            out,
+            "  {:<13}  {}  file +{:#x}  in {}",
+            format!("{:?}", probe.point),
+            probe.at,
+            probe.offset.0,
+            probe.function
+        )?;
+    }
+    let offsets = plan.offsets;
+    writeln!(
+        out,
+        "  runtime.g      goid {};  runtime.m  id {}, lockedExt {}",
+        offsets.g_goid, offsets.m_id, offsets.m_locked_ext
+    )
 }

@@ -6,12 +6,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use cgoprof_collector::process::launch::LaunchError;
-use cgoprof_collector::record::{Options, Progress, RecordError};
+use cgoprof_collector::record::{EngineKind, Options, Progress, RecordError, Subject};
 use cgoprof_collector::trampoline::Timing;
 use cgoprof_profile::Profile;
 use cgoprof_viewer::analysis;
 use cgoprof_viewer::units::{count, percent, printable, time};
 use clap::ValueEnum;
+use nix::unistd::Pid;
 
 use crate::notice::say;
 use crate::{TOOL_ERROR, profile_file};
@@ -43,9 +44,27 @@ pub(crate) struct Args {
     /// Print no summary
     #[arg(short, long)]
     quiet: bool,
+    /// What counts crossings; auto takes the first that works
+    #[arg(long, value_enum, default_value_t = EngineArg::Auto)]
+    engine: EngineArg,
+    /// Record a process that runs, to its end, --duration or Ctrl-C
+    #[arg(short, long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..), conflicts_with = "command")]
+    pid: Option<i32>,
     /// Program and its arguments
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(required_unless_present = "pid", trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<OsString>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum EngineArg {
+    /// The first of these that works
+    Auto,
+    /// Hooks in the program: every crossing, for some nanoseconds
+    Trampoline,
+    /// Breakpoints of the kernel: every crossing, for some microseconds, as root
+    Uprobe,
+    /// Samples alone: an estimate of the time in C
+    Sample,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -60,7 +79,16 @@ enum TimingArg {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let options = Options {
-        command: args.command.clone(),
+        subject: match args.pid {
+            Some(pid) => Subject::Process(Pid::from_raw(pid)),
+            None => Subject::Command(args.command.clone()),
+        },
+        engine: match args.engine {
+            EngineArg::Auto => None,
+            EngineArg::Trampoline => Some(EngineKind::Trampoline),
+            EngineArg::Uprobe => Some(EngineKind::Uprobe),
+            EngineArg::Sample => Some(EngineKind::Sample),
+        },
         output: args.output.clone(),
         timing: match args.timing {
             TimingArg::Every => Timing::Every,
@@ -78,7 +106,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 /// Records, prints the summary, gives the program's own exit status.
 pub(crate) fn record(options: &Options, quiet: bool) -> anyhow::Result<ExitCode> {
     let outcome = cgoprof_collector::record(options, &Spinner::default())?;
-    let program = options.command[0].to_string_lossy();
+    let program = match &options.subject {
+        Subject::Command(command) => command[0].to_string_lossy().into_owned(),
+        Subject::Process(pid) => format!("process {pid}"),
+    };
     if let Some(problem) = &outcome.problem {
         if outcome.profile.is_some() {
             say(problem);

@@ -102,6 +102,22 @@ pub(crate) fn assemble(
     stacks
 }
 
+/// A crossing that is known from samples only, and its cell, which counts nothing.
+pub(crate) fn sampled_crossing(
+    profile: &mut Profile,
+    symbolizer: &mut Symbolizer<'_, '_>,
+    function: Avma,
+    go: &[Avma],
+) -> (Crossing, Cell) {
+    let (named, leaf) = symbolizer.c(profile, function, go);
+    let mut stack = vec![leaf, symbolizer.border(profile, "runtime.cgocall")];
+    stack.extend(go.iter().map(|&address| symbolizer.go(profile, address)));
+    let (via, locked) = (Via::Cgocall, false);
+    let id = identity(&(named, &stack, via, locked));
+    let cell = Cell { id, function: named, via, stack: stack.clone(), ..Cell::default() };
+    (Crossing { id, function, stack, truncated: false }, cell)
+}
+
 /// A number that is the same for the same cell in every member of a file: each M has its own cells, the profile
 /// has one for all of them.
 fn identity(key: &impl Hash) -> u64 {
@@ -176,6 +192,8 @@ impl Clock {
         let own = &self.calibration;
         let sampled = Sampled { returned, weight: shown.weight, timed: shown.timed, skipped: shown.skipped };
         let mut c = self.estimate(&shown.c, sampled, own.c);
+        // An error that all have in common does not average out.
+        c.variance += self.nanos(own.c_error * returned as f64).powi(2);
         let mut callback = self.estimate(&raw.callback, sampled, 0.0);
         for &(elapsed, callbacks) in unfinished {
             c.sum += self.nanos(elapsed as f64);

@@ -1,29 +1,29 @@
 //! From walked samples to the profile's stacks: what C did inside each crossing, below that the crossing's exact stack.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use cgoprof_hook::layout::CellRef;
 use cgoprof_profile::{LocationId, Profile, SampledStack};
 use cgoprof_symbols::Avma;
 
-use crate::assemble::Crossing;
+use crate::assemble::{Crossing, sampled_crossing};
 use crate::sampling::Samples;
 use crate::symbolize::Symbolizer;
 use crate::unwind::{Place, Walk};
 
-/// Puts the samples into the profile, in place of those it holds. `tables` is where the target has its tables.
+/// Puts the samples into the profile, in place of those it holds.
 pub(crate) fn assemble_samples(
     profile: &mut Profile,
     samples: &Samples,
     crossings: &HashMap<CellRef, Crossing>,
     symbolizer: &mut Symbolizer<'_, '_>,
-    tables: Avma,
 ) {
+    let mut cells = profile.cells.iter().map(|cell| cell.id).collect();
     let mut known: HashMap<(Option<u64>, Vec<LocationId>), usize> = HashMap::new();
     profile.samples.clear();
     profile.recording.lost_samples = samples.lost;
     for (walk, &count) in &samples.walks {
-        let stack = stack(profile, walk, crossings, symbolizer, tables);
+        let stack = stack(profile, walk, crossings, symbolizer, &mut cells);
         let truncated = stack.truncated;
         let index = *known.entry((stack.cell, stack.stack.clone())).or_insert_with(|| {
             profile.samples.push(stack);
@@ -39,32 +39,47 @@ fn stack(
     walk: &Walk,
     crossings: &HashMap<CellRef, Crossing>,
     symbolizer: &mut Symbolizer<'_, '_>,
-    tables: Avma,
+    cells: &mut HashSet<u64>,
 ) -> SampledStack {
     let mut found = SampledStack { truncated: walk.truncated, ..SampledStack::default() };
-    match walk.place {
+    match &walk.place {
         Place::Hooks => found.stack.push(symbolizer.hooks(profile)),
         Place::Go => {
             found.stack = walk.frames.iter().map(|&call| symbolizer.either(profile, call)).collect();
         }
-        Place::Elsewhere => {
+        Place::Elsewhere | Place::Called(_) => {
             found.stack = walk.frames.iter().map(|&call| symbolizer.inside(profile, call)).collect();
         }
-        Place::Crossing(word) => {
-            let cell = CellRef(((word & !1).wrapping_sub(tables.0) / 64) as u32);
-            let crossing = crossings.get(&cell);
-            let frames =
-                crossing.map_or(walk.frames.as_slice(), |crossing| within(profile, &walk.frames, crossing, symbolizer));
-            found.stack = frames.iter().map(|&call| symbolizer.inside(profile, call)).collect();
-            if let Some(crossing) = crossing {
-                found.inside = found.stack.len();
-                found.cell = Some(crossing.id);
-                found.stack.extend_from_slice(&crossing.stack);
-                found.truncated |= crossing.truncated;
+        Place::Crossing(cell) => match crossings.get(cell) {
+            Some(crossing) => lay_on(&mut found, profile, &walk.frames, crossing, symbolizer),
+            None => found.stack = walk.frames.iter().map(|&call| symbolizer.inside(profile, call)).collect(),
+        },
+        Place::CalledFrom(stack) => {
+            let function = walk.frames.last().map_or(Avma(0), |&call| symbolizer.start_of(call));
+            let (crossing, cell) = sampled_crossing(profile, symbolizer, function, stack);
+            if cells.insert(crossing.id) {
+                profile.cells.push(cell);
             }
+            lay_on(&mut found, profile, &walk.frames, &crossing, symbolizer);
         }
     }
     found
+}
+
+/// Completes a sample in C with the crossing's stack.
+fn lay_on(
+    found: &mut SampledStack,
+    profile: &mut Profile,
+    frames: &[Avma],
+    crossing: &Crossing,
+    symbolizer: &mut Symbolizer<'_, '_>,
+) {
+    let inside = within(profile, frames, crossing, symbolizer);
+    found.stack = inside.iter().map(|&call| symbolizer.inside(profile, call)).collect();
+    found.inside = found.stack.len();
+    found.cell = Some(crossing.id);
+    found.stack.extend_from_slice(&crossing.stack);
+    found.truncated |= crossing.truncated;
 }
 
 /// The frames that the crossing's own C function has called: without the wrapper that cgo writes (it may have jumped on)

@@ -5,10 +5,30 @@ use nix::time::{ClockId, clock_gettime};
 use crate::offcpu::Monotonic;
 use crate::trampoline::calibrate::ticks;
 
+/// What an engine's times are read from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Timebase {
+    /// The time stamp counter.
+    Counter,
+    /// The kernel's clock: a tick is a nanosecond.
+    Kernel,
+}
+
+impl Timebase {
+    /// Now.
+    pub(crate) fn now(self) -> Moment {
+        let now = Moment::now();
+        match self {
+            Timebase::Counter => now,
+            Timebase::Kernel => Moment { ticks: now.monotonic.0, ..now },
+        }
+    }
+}
+
 /// Both clocks at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment {
-    /// Time stamp counter.
+    /// Time stamp counter, or what an engine reads in its place.
     pub(crate) ticks: u64,
     /// The kernel's clock.
     pub(crate) monotonic: Monotonic,

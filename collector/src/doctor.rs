@@ -1,12 +1,11 @@
 //! What this machine lets this user do: each thing is tried, not guessed from settings.
 
-use std::path::Path;
-
 use nix::sys::ptrace;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, Uid, fork};
 
-use crate::perf::{Frequency, PerfError, Session};
+use crate::perf::{Frequency, PerfError, Session, Wanted};
+use crate::uprobe::{self, UprobeError};
 
 /// The findings.
 #[derive(Clone, Debug)]
@@ -46,8 +45,12 @@ pub struct Ability {
     pub way_out: Option<&'static str>,
 }
 
-/// Name of the engine, without which nothing is recorded.
+/// Name of the engine that `record` takes if it can.
 pub const TRAMPOLINE: &str = "trampoline engine";
+/// Name of the engine for programs that run already or forbid ptrace.
+pub const UPROBE: &str = "uprobe engine";
+/// Name of the engine without which nothing is recorded.
+pub const SAMPLE: &str = "sample engine";
 /// Name of the perf session.
 pub const SAMPLES: &str = "samples and switches";
 
@@ -65,17 +68,16 @@ impl Findings {
             seccomp: status_field(&status, "Seccomp").and_then(|text| text.parse().ok()),
             ptrace_scope: setting("/proc/sys/kernel/yama/ptrace_scope"),
             perf_event_paranoid: setting("/proc/sys/kernel/perf_event_paranoid"),
-            tracefs: ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"]
-                .into_iter()
-                .find(|path| Path::new(path).join("uprobe_events").exists()),
-            abilities: vec![trampoline(&machine), samples()],
+            tracefs: uprobe::tracefs::mounted(),
+            abilities: vec![trampoline(&machine), uprobe(), sample(), samples()],
             machine,
         }
     }
 
     /// Whether anything can be recorded.
     pub fn can_record(&self) -> bool {
-        self.abilities.iter().any(|ability| ability.name == TRAMPOLINE && ability.why_not.is_none())
+        let engines = [TRAMPOLINE, UPROBE, SAMPLE];
+        self.abilities.iter().any(|ability| engines.contains(&ability.name) && ability.why_not.is_none())
     }
 }
 
@@ -109,10 +111,32 @@ fn try_ptrace() -> nix::Result<()> {
     }
 }
 
+fn uprobe() -> Ability {
+    let gives = "counts, C times and stacks of every crossing, of programs that run already too";
+    let refused = uprobe::try_out().err();
+    let way_out = refused.as_ref().map(UprobeError::way_out);
+    Ability { name: UPROBE, gives, why_not: refused.map(|error| error.why()), without: None, way_out }
+}
+
+fn sample() -> Ability {
+    let gives = "estimates of processor time in C by stack, of programs that run already too";
+    let refused = open_session(true).err();
+    let way_out = refused.as_ref().map(PerfError::way_out);
+    Ability { name: SAMPLE, gives, why_not: refused.map(|error| error.to_string()), without: None, way_out }
+}
+
+/// Perf events on ourselves, as a recording has them.
+fn open_session(only_samples: bool) -> Result<Session, PerfError> {
+    let wanted = Wanted { frequency: Frequency(1), kernel: true, only_samples, before_exec: false };
+    let mut session = Session::new(Pid::this(), wanted, Vec::new())?;
+    session.watch(Pid::this())?;
+    Ok(session)
+}
+
 fn samples() -> Ability {
     let gives = "processor and blocked time, what C does inside";
-    let found = Session::open(Pid::this(), Frequency(1));
-    let without_kernel = found.as_ref().is_ok_and(|session| !session.sees_kernel);
+    let found = open_session(false);
+    let without_kernel = found.as_ref().is_ok_and(|session| !session.sees_kernel());
     let refused = found.err();
     let why_not = refused.as_ref().map(PerfError::to_string);
     let way_out = match (&refused, without_kernel) {

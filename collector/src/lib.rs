@@ -9,11 +9,14 @@ pub mod output;
 mod perf;
 pub mod process;
 pub mod record;
+mod sample;
 mod sampling;
 mod symbolize;
 pub mod target;
+mod threads;
 mod ticker;
 pub mod trampoline;
 mod unwind;
+mod uprobe;
 
 pub use record::{Options, Outcome, RecordError, record};

@@ -7,14 +7,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use cgoprof_hook::layout::Event;
+use cgoprof_hook::layout::{CellRef, Event};
+use cgoprof_symbols::Avma;
 use nix::sys::eventfd::EventFd;
+use nix::unistd::Pid;
 
-use crate::clock::{Moment, Rate};
-use crate::offcpu::{Monotonic, OffCpu, OffTime, Switch};
+use crate::clock::{Rate, Timebase};
+use crate::offcpu::{Monotonic, OffCpu, OffTime};
 use crate::perf::{Record, Session};
 use crate::process::maps::Mapping;
-use crate::unwind::{Unwinder, Walk};
+use crate::sample::GoStacks;
+use crate::threads::Threads;
+use crate::trampoline::tables::Snapshot;
+use crate::unwind::{Place, Unwinder, Walk};
+use crate::uprobe::Crossings;
 
 /// Longest time between two looks at the rings.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -31,8 +37,10 @@ pub(crate) struct Samples {
     pub(crate) walks: HashMap<Arc<Walk>, u64>,
     /// Records that found no room in their ring.
     pub(crate) lost: u64,
-    /// By the address of their cell, the slow crossings that have ended.
-    pub(crate) slow: HashMap<u64, Slow>,
+    /// By their cell, the slow crossings that have ended.
+    pub(crate) slow: HashMap<CellRef, Slow>,
+    /// `runtime.NumCgoCall` and when it was read, if it could be.
+    pub(crate) num_cgo_call: Option<(u64, Monotonic)>,
 }
 
 /// All that the thread has found.
@@ -43,6 +51,25 @@ struct Found {
     off: OffCpu,
     /// Executable mappings that have come.
     mappings: Vec<Mapping>,
+    /// Threads that have come and gone.
+    threads: Threads,
+    /// Counted by probes.
+    crossings: Option<Crossings>,
+}
+
+/// How the crossing of a sample in C is known.
+pub(crate) enum Source {
+    /// The hooks tell. Slow crossings come from the tables, which the program has there.
+    Hooks {
+        /// Where they come.
+        events: Events,
+        /// The tables' address.
+        tables: Avma,
+    },
+    /// From the hits of probes.
+    Probes(Box<Crossings>),
+    /// Not at all: its Go stack is looked up.
+    GoStacks(GoStacks),
 }
 
 /// Slow crossings of one cell: sums in nanoseconds, each weighted with the crossings it stands for.
@@ -55,14 +82,6 @@ pub(crate) struct Slow {
 /// Slow crossings as they come from the tables.
 pub(crate) type Events = Arc<Mutex<Vec<Event>>>;
 
-/// What has come but is not yet told apart: a switch may lie in a ring that was read before another.
-#[derive(Default)]
-struct Pending {
-    switches: Vec<Switch>,
-    exits: Vec<(u64, Monotonic)>,
-    events: Vec<Event>,
-}
-
 /// The running thread; dropped, it stops.
 pub(crate) struct Sampler {
     stop: Arc<AtomicBool>,
@@ -72,22 +91,44 @@ pub(crate) struct Sampler {
 }
 
 impl Sampler {
-    /// Starts to read; `events` is where slow crossings are put.
-    pub(crate) fn start(mut session: Session, mut unwinder: Unwinder, events: Events) -> Sampler {
+    /// Starts to read. `timebase` is what slow crossings are timed by.
+    pub(crate) fn start(
+        mut session: Session,
+        pid: Pid,
+        mut unwinder: Unwinder,
+        source: Source,
+        timebase: Timebase,
+    ) -> Sampler {
         let stop = Arc::new(AtomicBool::new(false));
-        let found = Arc::new(Mutex::new(Found::default()));
+        let mut found = Found { threads: Threads::of(pid), ..Found::default() };
+        let (mut events, mut tables, mut go_stacks) = (Events::default(), Avma(0), None);
+        match source {
+            Source::Hooks { events: theirs, tables: address } => (events, tables) = (theirs, address),
+            Source::Probes(crossings) => found.crossings = Some(*crossings),
+            Source::GoStacks(stacks) => go_stacks = Some(stacks),
+        }
+        let found = Arc::new(Mutex::new(found));
         let waker = session.waker();
         let (stopped, shared) = (Arc::clone(&stop), Arc::clone(&found));
         let thread = std::thread::spawn(move || {
-            let (start, mut pending) = (Moment::now(), Pending::default());
+            let (start, mut pending) = (timebase.now(), Vec::new());
+            if shared.lock().is_ok_and(|found| found.crossings.is_some()) {
+                keep_up();
+            }
             loop {
                 // Whatever was written before the order to stop is read.
                 let last = stopped.load(Ordering::Acquire);
-                let now = Moment::now();
+                let now = timebase.now();
                 let mut found = shared.lock().unwrap_or_else(PoisonError::into_inner);
-                session.read(|record| found.add(record, &mut unwinder, &mut pending));
-                pending.events.append(&mut events.lock().unwrap_or_else(PoisonError::into_inner));
-                found.settle(&mut pending, now.monotonic, Rate::between(start, now));
+                let complete = session.read(last, |record| found.add(record, &mut unwinder, go_stacks.as_ref()));
+                pending.append(&mut events.lock().unwrap_or_else(PoisonError::into_inner));
+                if let Some(crossings) = &mut found.crossings {
+                    pending.append(&mut crossings.take_events());
+                }
+                found.settle(&mut pending, complete, Rate::between(start, now), tables);
+                if let Some(stacks) = &go_stacks {
+                    found.samples.num_cgo_call = stacks.num_cgo_call(now.monotonic).or(found.samples.num_cgo_call);
+                }
                 drop(found);
                 if last {
                     return;
@@ -96,6 +137,17 @@ impl Sampler {
             }
         });
         Sampler { stop, found, waker, thread: Some(thread) }
+    }
+
+    /// What the probes have counted.
+    pub(crate) fn crossings(&self) -> Option<Snapshot> {
+        self.found().crossings.as_ref().map(Crossings::snapshot)
+    }
+
+    /// The threads that have come and gone.
+    pub(crate) fn threads(&self) -> Vec<cgoprof_profile::Thread> {
+        let found = self.found();
+        found.threads.list(|tid| found.crossings.as_ref().and_then(|crossings| crossings.m(tid)))
     }
 
     /// What has been sampled so far.
@@ -135,35 +187,67 @@ impl Drop for Sampler {
     }
 }
 
+/// Has this thread run before others: what it does not read in time is lost. Only root may.
+fn keep_up() {
+    // SAFETY: a plain system call.
+    let _ = unsafe { libc::setpriority(libc::PRIO_PROCESS, nix::unistd::gettid().as_raw() as libc::id_t, -15) };
+}
+
 impl Found {
-    fn add(&mut self, record: Record<'_>, unwinder: &mut Unwinder, pending: &mut Pending) {
+    fn add(&mut self, record: Record<'_>, unwinder: &mut Unwinder, go_stacks: Option<&GoStacks>) {
         match record {
-            Record::Sample(sample) => self.samples.count(unwinder.walk(&sample)),
-            Record::Switch(switch) => pending.switches.push(switch),
-            Record::Exit { tid, time } => pending.exits.push((tid, time)),
+            Record::Hit(hit) => {
+                if let Some(crossings) = &mut self.crossings {
+                    crossings.add(&hit);
+                }
+            }
+            Record::Sample(sample) => {
+                let mut walk = unwinder.walk(&sample);
+                if let Place::Called(frame) = walk.place {
+                    walk.place = match (&self.crossings, go_stacks) {
+                        (Some(crossings), _) => crossings.in_flight(sample.tid).map(Place::Crossing),
+                        (None, Some(stacks)) => stacks.of(&sample, frame).map(Place::CalledFrom),
+                        (None, None) => None,
+                    }
+                    .unwrap_or(Place::Elsewhere);
+                    walk.truncated |= walk.place == Place::Elsewhere;
+                }
+                self.samples.count(walk);
+            }
+            Record::Switch(switch) => self.off.add(switch),
+            Record::Start { tid, parent, time } => self.threads.start(tid, parent, time),
+            Record::Name { tid, name } => self.threads.name(tid, name),
+            Record::Exit { tid, time } => {
+                self.off.end(tid, time);
+                let m = self.crossings.as_ref().and_then(|crossings| crossings.m(tid));
+                self.threads.end(tid, m, time);
+                if let Some(crossings) = &mut self.crossings {
+                    crossings.end(tid, time);
+                }
+            }
             Record::Mapped(mapping) => {
                 unwinder.add_mapping(&mapping);
                 self.mappings.push(mapping);
             }
-            Record::Lost(count) => self.samples.lost += count,
+            Record::Lost(count) => {
+                self.samples.lost += count;
+                if let Some(crossings) = &mut self.crossings {
+                    crossings.lose_track();
+                }
+            }
         }
     }
 
-    /// Takes over what happened before a moment: by then all rings had been written.
-    fn settle(&mut self, pending: &mut Pending, before: Monotonic, rate: Rate) {
-        pending.switches.sort_by_key(|switch| switch.time);
-        let settled = pending.switches.partition_point(|switch| switch.time < before);
-        pending.switches.drain(..settled).for_each(|switch| self.off.add(switch));
-        for (tid, time) in pending.exits.extract_if(.., |(_, time)| *time < before) {
-            self.off.end(tid, time);
-        }
-        pending.events.retain(|event| {
+    /// Looks up the slow crossings that ended before a moment: by then all switches are known.
+    fn settle(&mut self, pending: &mut Vec<Event>, before: Monotonic, rate: Rate, tables: Avma) {
+        pending.retain(|event| {
             let (called, returned) = (rate.monotonic(event.called), rate.monotonic(event.returned));
             if returned >= before {
                 return true;
             }
             let off = self.off.between(event.tid, called, returned).unwrap_or_default();
-            let sum = self.samples.slow.entry(event.cell).or_default();
+            let cell = CellRef((event.cell.wrapping_sub(tables.0) / 64) as u32);
+            let sum = self.samples.slow.entry(cell).or_default();
             sum.blocked += off.blocked as f64 * event.gap as f64;
             sum.preempted += off.preempted as f64 * event.gap as f64;
             false
@@ -189,10 +273,7 @@ impl Samples {
 
 #[cfg(test)]
 mod tests {
-    use cgoprof_symbols::Avma;
-
     use super::*;
-    use crate::unwind::Place;
 
     #[test]
     fn more_stacks_than_are_kept_are_counted_without_frames() {

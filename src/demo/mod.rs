@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, bail};
 use cgoprof_collector::process::launch::find_program;
-use cgoprof_collector::record::Options;
+use cgoprof_collector::record::{Options, Subject};
 use cgoprof_collector::trampoline::Timing;
 use cgoprof_viewer::flamegraph::{self, Value};
 use cgoprof_viewer::report::{By, text};
@@ -51,7 +51,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let output = args.dir.join(profile_file::DEFAULT);
     let options = Options {
-        command: vec![program.into_os_string()],
+        subject: Subject::Command(vec![program.into_os_string()]),
+        engine: None,
         output: output.clone(),
         timing: Timing::Auto,
         stack_depth: 64,

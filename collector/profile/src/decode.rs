@@ -8,7 +8,7 @@ use prost::Message as _;
 
 use crate::model::{
     Cell, Distribution, Estimate, Function, FunctionId, Kind, Line, Location, LocationId, Profile, Recording,
-    SampledStack, Stats, Target, Via,
+    SampledStack, Stats, Target, Thread, Via,
 };
 use crate::pprof;
 
@@ -64,6 +64,9 @@ pub fn decode(file: &[u8]) -> Result<Profile, DecodeError> {
         }
         for found in extension.cell {
             read_cell(found, &mut profile, &mut by_id)?;
+        }
+        if !extension.thread.is_empty() {
+            profile.threads = extension.thread.into_iter().map(thread).collect();
         }
         for found in extension.sampled {
             read_samples(found, &mut profile, &mut by_stack)?;
@@ -270,6 +273,12 @@ fn recording(found: pprof::Recording) -> Recording {
         lost_samples: found.lost_samples,
         off_cpu: found.off_cpu,
         lost_events: found.lost_events,
+        num_cgo_call: found.num_cgo_call,
         notes: found.notes,
     }
+}
+
+fn thread(found: pprof::Thread) -> Thread {
+    let pprof::Thread { tid, m, name, created_ns, exited_ns } = found;
+    Thread { tid, m, name, created_ns, exited_ns }
 }

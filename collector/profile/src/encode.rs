@@ -7,7 +7,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use prost::Message as _;
 
-use crate::model::{Cell, Distribution, Estimate, Kind, LocationId, Profile, SampledStack, Stats, Via};
+use crate::model::{Cell, Distribution, Estimate, Kind, LocationId, Profile, SampledStack, Stats, Thread, Via};
 use crate::pprof;
 
 /// The sample types, in the order of every sample's values.
@@ -64,6 +64,7 @@ impl Encoder {
             recording: Some(recording(profile)),
             cell: cells,
             sampled,
+            thread: profile.threads.iter().map(thread).collect(),
         });
         message
     }
@@ -168,10 +169,11 @@ impl Encoder {
     }
 
     fn add_cell(&mut self, cell: &Cell, message: &mut pprof::Profile, cells: &mut Vec<pprof::Cell>) {
-        let before = self.written.get(&cell.id).cloned().unwrap_or_default();
-        if before == cell.stats {
+        let written = self.written.get(&cell.id);
+        if written == Some(&cell.stats) {
             return;
         }
+        let before = written.cloned().unwrap_or_default();
         let location_id: Vec<u64> = cell.stack.iter().map(|location| location.0 as u64 + 1).collect();
         let label = if cell.locked {
             vec![pprof::Label { key: self.string("locked", message), str: self.string("true", message), num: 0 }]
@@ -179,8 +181,10 @@ impl Encoder {
             Vec::new()
         };
         let now = values(&cell.stats);
-        let value = now.iter().zip(values(&before)).map(|(now, before)| now - before).collect();
-        message.sample.push(pprof::Sample { location_id: location_id.clone(), value, label });
+        let value: Vec<i64> = now.iter().zip(values(&before)).map(|(now, before)| now - before).collect();
+        if value.iter().any(|&value| value != 0) {
+            message.sample.push(pprof::Sample { location_id: location_id.clone(), value, label });
+        }
         cells.push(added(cell, &before, location_id));
         self.written.insert(cell.id, cell.stats.clone());
     }
@@ -283,6 +287,12 @@ fn recording(profile: &Profile) -> pprof::Recording {
         lost_samples: recording.lost_samples,
         off_cpu: recording.off_cpu,
         lost_events: recording.lost_events,
+        num_cgo_call: recording.num_cgo_call,
         notes: recording.notes,
     }
+}
+
+fn thread(thread: &Thread) -> pprof::Thread {
+    let Thread { tid, m, name, created_ns, exited_ns } = thread.clone();
+    pprof::Thread { tid, m, name, created_ns, exited_ns }
 }

@@ -15,6 +15,23 @@ pub struct Profile {
     pub cells: Vec<Cell>,
     /// What threads were seen running.
     pub samples: Vec<SampledStack>,
+    /// The program's threads, if they were watched.
+    pub threads: Vec<Thread>,
+}
+
+/// A kernel thread of the program.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Thread {
+    /// Kernel thread id.
+    pub tid: u64,
+    /// Number of the Go runtime's M that it is, if that is known.
+    pub m: Option<u64>,
+    /// Its name at the end.
+    pub name: String,
+    /// When it was started, since the recording's start; none if it was there before.
+    pub created_ns: Option<u64>,
+    /// When it ended, since the recording's start; none if it has not.
+    pub exited_ns: Option<u64>,
 }
 
 /// Samples of processor time with one stack.
@@ -66,7 +83,7 @@ pub struct Target {
 /// The facts of a recording.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Recording {
-    /// `trampoline`.
+    /// `trampoline`, `uprobe` or `sample`.
     pub engine: String,
     /// `every`, `auto` or `none`.
     pub timing: String,
@@ -90,6 +107,8 @@ pub struct Recording {
     pub lost_events: u64,
     /// Samples and other perf records that found no room.
     pub lost_samples: u64,
+    /// What the Go runtime itself counted, where no crossings were: of the sample engine.
+    pub num_cgo_call: Option<u64>,
     /// What a reader must know.
     pub notes: Vec<String>,
 }

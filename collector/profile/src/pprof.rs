@@ -142,6 +142,23 @@ pub(crate) struct Extension {
     pub(crate) cell: Vec<Cell>,
     #[prost(message, repeated, tag = "5")]
     pub(crate) sampled: Vec<SampledStack>,
+    /// All so far.
+    #[prost(message, repeated, tag = "6")]
+    pub(crate) thread: Vec<Thread>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Thread {
+    #[prost(uint64, tag = "1")]
+    pub(crate) tid: u64,
+    #[prost(uint64, optional, tag = "2")]
+    pub(crate) m: Option<u64>,
+    #[prost(string, tag = "3")]
+    pub(crate) name: String,
+    #[prost(uint64, optional, tag = "4")]
+    pub(crate) created_ns: Option<u64>,
+    #[prost(uint64, optional, tag = "5")]
+    pub(crate) exited_ns: Option<u64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -210,6 +227,8 @@ pub(crate) struct Recording {
     pub(crate) off_cpu: bool,
     #[prost(uint64, tag = "13")]
     pub(crate) lost_events: u64,
+    #[prost(uint64, optional, tag = "14")]
+    pub(crate) num_cgo_call: Option<u64>,
 }
 
 /// What has been added to a cell since the previous member.

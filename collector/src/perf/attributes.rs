@@ -5,8 +5,8 @@ use nix::unistd::Pid;
 use perf_event::Builder;
 use perf_event::events::Software;
 use perf_event::hooks::sys::bindings::{
-    PERF_SAMPLE_IP, PERF_SAMPLE_PERIOD, PERF_SAMPLE_REGS_USER, PERF_SAMPLE_STACK_USER, PERF_SAMPLE_TID,
-    PERF_SAMPLE_TIME, perf_event_attr,
+    PERF_SAMPLE_CALLCHAIN, PERF_SAMPLE_IDENTIFIER, PERF_SAMPLE_IP, PERF_SAMPLE_RAW, PERF_SAMPLE_REGS_USER,
+    PERF_SAMPLE_STACK_USER, PERF_SAMPLE_TID, PERF_SAMPLE_TIME, PERF_TYPE_TRACEPOINT, perf_event_attr,
 };
 
 /// Samples a second of processor time; 0 is none.
@@ -20,8 +20,24 @@ impl Frequency {
     }
 }
 
+/// What is asked of the events that take samples and see switches.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Wanted {
+    /// How often samples are taken.
+    pub(crate) frequency: Frequency,
+    /// Samples in the kernel too.
+    pub(crate) kernel: bool,
+    /// Samples are all there is: each with what the kernel finds along the frame pointers, handed over at once. No
+    /// switches.
+    pub(crate) only_samples: bool,
+    /// The thread's process is yet to become the program.
+    pub(crate) before_exec: bool,
+}
+
 /// Bytes of stack copied with a sample.
 const STACK_BYTES: u32 = 16 << 10;
+/// What begins every record's sample: ids tell the events of a ring apart.
+const COMMON: u64 = (PERF_SAMPLE_IDENTIFIER | PERF_SAMPLE_IP | PERF_SAMPLE_TID | PERF_SAMPLE_TIME) as u64;
 
 /// Numbers of registers in samples (`arch/x86/include/uapi/asm/perf_regs.h`).
 pub(super) mod registers {
@@ -30,26 +46,70 @@ pub(super) mod registers {
     pub(in super::super) const IP: u64 = 8;
 }
 
-/// The event of one processor.
-pub(super) fn builder(pid: Pid, cpu: usize, frequency: Frequency, sees_kernel: bool, pages: usize) -> Builder<'static> {
-    let kind = if frequency.0 == 0 { Software::DUMMY } else { Software::TASK_CLOCK };
-    let mut builder = Builder::new().kind(kind).observe_pid(pid.as_raw()).one_cpu(cpu);
-    builder.enabled(true).exclude_kernel(!sees_kernel).exclude_hv(true);
-    // Threads, not child processes, and not what the process may become: both since Linux 5.13.
-    builder.inherit(true).inherit_thread(true).remove_on_exec(true);
-    builder.mmap(true).mmap2(true).context_switch(true).task(true).sample_id_all(true);
+/// The event that a processor's ring is made for: of our own process, so that it never ends, and never has a record. `at_once`
+/// wakes the reader for every record.
+pub(super) fn ring_owner(cpu: usize, pages: usize, at_once: bool) -> Builder<'static> {
+    let mut builder = Builder::new().kind(Software::DUMMY).observe_self().one_cpu(cpu);
+    common(&mut builder);
     let attrs = builder.attrs_mut();
-    attrs.sample_type = (PERF_SAMPLE_IP | PERF_SAMPLE_TID | PERF_SAMPLE_TIME | PERF_SAMPLE_PERIOD) as u64
-        | (PERF_SAMPLE_REGS_USER | PERF_SAMPLE_STACK_USER) as u64;
+    attrs.set_watermark(1);
+    // A quarter full: the rest is for what comes until the reader runs.
+    attrs.__bindgen_anon_2.wakeup_watermark = if at_once { 1 } else { (pages * 4096 / 4) as u32 };
+    builder
+}
+
+/// The event of one thread, and those it will start, on one processor.
+pub(super) fn sampled(tid: Pid, cpu: usize, wanted: Wanted) -> Builder<'static> {
+    let kind = if wanted.frequency.0 == 0 { Software::DUMMY } else { Software::TASK_CLOCK };
+    let mut builder = Builder::new().kind(kind).observe_pid(tid.as_raw()).one_cpu(cpu);
+    common(&mut builder);
+    inherited(&mut builder, wanted.before_exec);
+    builder.enabled(true).exclude_kernel(!wanted.kernel);
+    builder.mmap(true).mmap2(true).context_switch(!wanted.only_samples).task(true).comm(true);
+    let attrs = builder.attrs_mut();
+    attrs.sample_type = COMMON | (PERF_SAMPLE_REGS_USER | PERF_SAMPLE_STACK_USER) as u64;
+    if wanted.only_samples {
+        attrs.sample_type |= PERF_SAMPLE_CALLCHAIN as u64;
+        attrs.set_exclude_callchain_kernel(1);
+    }
     attrs.sample_regs_user = 1 << registers::BP | 1 << registers::SP | 1 << registers::IP;
     attrs.sample_stack_user = STACK_BYTES;
-    attrs.__bindgen_anon_1.sample_period = frequency.period();
+    attrs.__bindgen_anon_1.sample_period = wanted.frequency.period();
+    builder
+}
+
+/// A probe, by the number that tracefs gave it, in one thread and those it will start, on one processor. With
+/// `frames`, each hit has so many frames of the stack.
+pub(super) fn probe(tid: Pid, cpu: usize, number: u64, frames: Option<u16>, before_exec: bool) -> Builder<'static> {
+    let mut builder = Builder::new().observe_pid(tid.as_raw()).one_cpu(cpu);
+    common(&mut builder);
+    inherited(&mut builder, before_exec);
+    builder.enabled(true).exclude_kernel(false);
+    let attrs = builder.attrs_mut();
+    attrs.type_ = PERF_TYPE_TRACEPOINT;
+    attrs.config = number;
+    attrs.sample_type = COMMON | PERF_SAMPLE_RAW as u64;
+    attrs.__bindgen_anon_1.sample_period = 1;
+    if let Some(frames) = frames {
+        attrs.sample_type |= PERF_SAMPLE_CALLCHAIN as u64;
+        attrs.set_exclude_callchain_kernel(1);
+        attrs.sample_max_stack = frames;
+    }
+    builder
+}
+
+/// What events that share a ring must have in common.
+fn common(builder: &mut Builder<'_>) {
+    builder.exclude_hv(true).sample_id_all(true);
+    let attrs = builder.attrs_mut();
+    attrs.sample_type = COMMON;
     attrs.set_use_clockid(1);
     attrs.clockid = libc::CLOCK_MONOTONIC;
-    attrs.set_watermark(1);
-    // Half full: the other half is for what comes until the reader runs.
-    attrs.__bindgen_anon_2.wakeup_watermark = (pages * 4096 / 2) as u32;
-    builder
+}
+
+/// Threads, not child processes, and not what the process may become: both since Linux 5.13.
+fn inherited(builder: &mut Builder<'_>, before_exec: bool) {
+    builder.inherit(true).inherit_thread(true).remove_on_exec(!before_exec);
 }
 
 /// How the records of such an event are laid out.

@@ -1,30 +1,38 @@
-//! The kernel's view of the target's threads: samples of what they run, and when they lose the processor.
+//! The kernel's view of the target's threads: samples of what they run, when they lose the processor, and where they
+//! pass a probe.
 //!
-//! One event on each processor, inherited by every thread; its ring also carries switches, the ends of threads and new
-//! executable mappings. No root is needed for one's own processes while `perf_event_paranoid` is 2 or less.
+//! One ring on each processor, to which all events there write; the events are inherited by every thread. No root is
+//! needed for samples and switches of one's own processes while `perf_event_paranoid` is 2 or less.
 
 mod attributes;
+mod origins;
 mod record;
 mod ring;
 
+use std::collections::{HashMap, HashSet};
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use linux_perf_event_reader::RecordParseInfo;
+use linux_perf_event_reader::{RawData, RawEventRecord, RecordParseInfo, RecordType};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::EventFd;
+use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
-use perf_event::Counter;
+use perf_event::{Builder, Counter};
 
-pub(crate) use attributes::Frequency;
-pub(crate) use record::{Record, Sample};
+pub(crate) use attributes::{Frequency, Wanted};
+use origins::Origins;
+pub(crate) use record::{Hit, Record, Sample};
 use ring::Ring;
 
-/// Why there are no samples and no switches.
+use crate::offcpu::Monotonic;
+use crate::target::Point;
+
+/// Why there are no perf events.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum PerfError {
+pub enum PerfError {
     /// Forbidden by the system's setting, or in a container.
     #[error("perf events are not permitted (perf_event_paranoid is {paranoid})")]
     Forbidden {
@@ -51,55 +59,134 @@ impl PerfError {
     }
 }
 
-/// The rings of one target.
+/// A probe that is defined in tracefs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct TracedProbe {
+    /// What happens there.
+    pub(crate) point: Point,
+    /// Its number in tracefs.
+    pub(crate) number: u64,
+    /// Frames of the stack to be had with each hit, if any.
+    pub(crate) frames: Option<u16>,
+}
+
+/// The events of one process and their rings.
 pub(crate) struct Session {
     rings: Vec<Ring>,
-    format: RecordParseInfo,
     pid: Pid,
+    wanted: Wanted,
+    probes: Vec<TracedProbe>,
+    events: HashMap<u64, Event>,
+    /// How records are laid out that have no event of ours: those of the rings themselves.
+    format: RecordParseInfo,
+    origins: Origins,
     waker: Arc<EventFd>,
-    /// Whether samples are taken in the kernel too.
-    pub(crate) sees_kernel: bool,
+}
+
+/// What is known of an event's records.
+#[derive(Clone, Copy)]
+struct Event {
+    format: RecordParseInfo,
+    probe: Option<Point>,
 }
 
 /// Pages of data in each ring, the most first: as many as the user may lock (`perf_event_mlock_kb`, 516 by default).
 const PAGES: [usize; 4] = [128, 64, 32, 16];
+/// Pages of data in each ring of probes, whose hits come at a gigabyte in some seconds; root may lock what it wants.
+const PAGES_OF_PROBES: [usize; 6] = [4096, 1024, 256, 128, 64, 32];
 
 impl Session {
-    /// Watches a process that has one thread, and every thread it will have.
+    /// Rings for a process, without any event yet.
     ///
     /// # Errors
     /// See [`PerfError`].
-    pub(crate) fn open(pid: Pid, frequency: Frequency) -> Result<Session, PerfError> {
-        match Self::open_with(pid, frequency, true) {
-            Err(PerfError::Forbidden { .. }) => Self::open_with(pid, frequency, false),
-            done => done,
-        }
-    }
-
-    fn open_with(pid: Pid, frequency: Frequency, sees_kernel: bool) -> Result<Session, PerfError> {
-        let sizes = PAGES.into_iter().map(|pages| Self::open_sized(pid, frequency, sees_kernel, pages));
-        let mut opened = sizes.skip_while(|opened| matches!(opened, Err(PerfError::Memory)));
-        opened.next().unwrap_or(Err(PerfError::Memory))
-    }
-
-    fn open_sized(pid: Pid, frequency: Frequency, sees_kernel: bool, pages: usize) -> Result<Session, PerfError> {
-        let mut rings = Vec::new();
-        for cpu in online_cpus()? {
-            let ring = match open_event(pid, cpu, frequency, sees_kernel, pages) {
-                Ok(counter) => Ring::map(counter, pages).map_err(|error| match error {
-                    Errno::EPERM => PerfError::Memory,
-                    error => PerfError::System(error.into()),
-                })?,
-                // A processor that has gone since.
-                Err(error) if error.raw_os_error() == Some(libc::ENODEV) => continue,
-                Err(error) => return Err(refused(error)),
-            };
-            rings.push(ring);
-        }
-        let mut builder = attributes::builder(pid, 0, frequency, sees_kernel, pages);
-        let format = attributes::format(builder.attrs_mut())?;
+    pub(crate) fn new(pid: Pid, wanted: Wanted, probes: Vec<TracedProbe>) -> Result<Session, PerfError> {
+        let sizes = if probes.is_empty() { &PAGES[..] } else { &PAGES_OF_PROBES };
+        let mut mapped = sizes.iter().map(|&pages| map_rings(pages, wanted.only_samples));
+        let rings = mapped.find(|rings| !matches!(rings, Err(PerfError::Memory))).unwrap_or(Err(PerfError::Memory))?;
+        let format = attributes::format(attributes::ring_owner(0, 1, false).attrs())?;
         let waker = Arc::new(EventFd::new().map_err(std::io::Error::from)?);
-        Ok(Session { rings, format, pid, waker, sees_kernel })
+        let (events, origins) = (HashMap::new(), Origins::default());
+        Ok(Session { rings, pid, wanted, probes, events, format, origins, waker })
+    }
+
+    /// Watches a thread, and every thread that it will start. Where samples in the kernel are not permitted, without
+    /// those.
+    ///
+    /// # Errors
+    /// See [`PerfError`].
+    pub(crate) fn watch(&mut self, tid: Pid) -> Result<(), PerfError> {
+        self.origins.add_thread();
+        for index in 0..self.rings.len() {
+            let cpu = self.rings[index].cpu;
+            let sampled = |wanted| move || attributes::sampled(tid, cpu, wanted);
+            let opened = match self.open(index, sampled(self.wanted), None) {
+                Err(PerfError::Forbidden { .. }) if self.wanted.kernel => {
+                    self.wanted.kernel = false;
+                    self.open(index, sampled(self.wanted), None)
+                }
+                done => done,
+            };
+            opened?;
+            for probe in self.probes.clone() {
+                let before_exec = self.wanted.before_exec;
+                let traced = || attributes::probe(tid, cpu, probe.number, probe.frames, before_exec);
+                self.open(index, traced, Some(probe.point))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Watches all threads of a process that runs, those born meanwhile too.
+    ///
+    /// # Errors
+    /// See [`PerfError`]; ESRCH if it has ended.
+    pub(crate) fn watch_all(&mut self) -> Result<(), PerfError> {
+        let mut watched = HashSet::new();
+        loop {
+            let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid))?;
+            let threads = threads.filter_map(|thread| thread.ok()?.file_name().to_str()?.parse().ok());
+            let new: Vec<i32> = threads.filter(|tid| !watched.contains(tid)).collect();
+            if new.is_empty() {
+                return Ok(());
+            }
+            for tid in new {
+                watched.insert(tid);
+                match self.watch(Pid::from_raw(tid)) {
+                    Err(PerfError::System(error))
+                        if error.raw_os_error() == Some(libc::ESRCH) && tid != self.pid.as_raw() => {}
+                    done => done?,
+                }
+            }
+        }
+    }
+
+    /// Opens an event of a ring's processor; an older kernel's is inherited by child processes too, whose records are
+    /// left out.
+    fn open(
+        &mut self,
+        ring: usize,
+        builder: impl Fn() -> Builder<'static>,
+        probe: Option<Point>,
+    ) -> Result<(), PerfError> {
+        let opened = match builder().build() {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                let mut builder = builder();
+                builder.inherit_thread(false).remove_on_exec(false);
+                builder.build()
+            }
+            done => done,
+        };
+        let counter = opened.map_err(refused)?;
+        let format = attributes::format(builder().attrs())?;
+        self.events.insert(counter.id(), Event { format, probe });
+        self.origins.add_event(counter.id());
+        Ok(self.rings[ring].add(counter)?)
+    }
+
+    /// Whether samples are taken in the kernel too.
+    pub(crate) fn sees_kernel(&self) -> bool {
+        self.wanted.kernel
     }
 
     /// What ends a wait, when written to.
@@ -109,42 +196,75 @@ impl Session {
 
     /// Waits until a ring has filled a little, at most so long.
     pub(crate) fn wait(&mut self, timeout: Duration) {
-        let live = self.rings.iter().filter(|ring| !ring.ended).map(|ring| ring.as_fd());
+        let rings = self.rings.iter().map(|ring| ring.as_fd());
         let mut ready: Vec<PollFd<'_>> =
-            live.chain([self.waker.as_fd()]).map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+            rings.chain([self.waker.as_fd()]).map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         let _ = poll(&mut ready, PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX));
-        // An event whose process has ended, or become another program, would end every wait at once.
-        let ended = PollFlags::POLLHUP | PollFlags::POLLERR;
-        let over: Vec<bool> =
-            ready.iter().map(|fd| fd.revents().is_some_and(|found| found.intersects(ended))).collect();
-        for (ring, over) in self.rings.iter_mut().filter(|ring| !ring.ended).zip(over) {
-            ring.ended = over;
-        }
     }
 
-    /// Hands out what has come since the last time; of each thread in order, of different ones not.
-    pub(crate) fn read(&mut self, mut visit: impl FnMut(Record<'_>)) {
-        for ring in &mut self.rings {
-            ring.drain(|bytes| {
-                if let Some(record) = record::parse(bytes, &self.format, self.pid) {
+    /// Hands out what has come since the last time, in the order of its time. Returns the moment up to which it is
+    /// complete; `last` takes what came since then too.
+    ///
+    /// Nothing comes later that is older, as far as one thing can have led to another: its record was written before
+    /// the other's time, so that it is there when the rings are looked at after that.
+    pub(crate) fn read(&mut self, last: bool, mut visit: impl FnMut(Record<'_>)) -> Monotonic {
+        let now = monotonic();
+        let until = if last { u64::MAX } else { now.0 };
+        self.rings.iter_mut().for_each(Ring::look);
+        let format = self.format;
+        let time_of = |ring: &mut Ring| ring.next().map(|bytes| raw(bytes, format).timestamp().unwrap_or(0));
+        let mut times: Vec<Option<u64>> = self.rings.iter_mut().map(time_of).collect();
+        loop {
+            let waiting = times.iter().enumerate().filter_map(|(ring, time)| Some((ring, (*time)?)));
+            let Some((first, time)) = waiting.min_by_key(|&(_, time)| time) else { break };
+            if time > until {
+                break;
+            }
+            let ring = &mut self.rings[first];
+            if let Some(bytes) = ring.next() {
+                let mut record = raw(bytes, format);
+                let (id, about) = (record.id().unwrap_or(0), record.common_data().unwrap_or_default());
+                let tid = about.tid.unwrap_or(0);
+                let event = self.events.get(&id);
+                record.parse_info = event.map_or(format, |event| event.format);
+                if self.origins.speaks_for(tid, id)
+                    && let Some(record) = record::parse(&record, event.and_then(|event| event.probe), self.pid)
+                {
+                    if let Record::Exit { tid, .. } = record {
+                        self.origins.forget(tid as i32);
+                    }
                     visit(record);
                 }
-            });
+            }
+            ring.advance();
+            times[first] = time_of(ring);
         }
+        now
     }
 }
 
-/// The event of one processor; an older kernel's is inherited by child processes too, whose records are left out.
-fn open_event(pid: Pid, cpu: usize, frequency: Frequency, sees_kernel: bool, pages: usize) -> std::io::Result<Counter> {
-    let builder = || attributes::builder(pid, cpu, frequency, sees_kernel, pages);
-    match builder().build() {
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-            let mut builder = builder();
-            builder.inherit_thread(false).remove_on_exec(false);
-            builder.build()
-        }
-        done => done,
+/// A record with its header.
+fn raw(bytes: &[u8], format: RecordParseInfo) -> RawEventRecord<'_> {
+    let (header, body) = bytes.split_at(8.min(bytes.len()));
+    let kind = header.get(..4).map_or(0, |kind| u32::from_le_bytes(kind.try_into().unwrap_or_default()));
+    let misc = header.get(4..6).map_or(0, |misc| u16::from_le_bytes(misc.try_into().unwrap_or_default()));
+    RawEventRecord::new(RecordType(kind), misc, RawData::from(body), format)
+}
+
+fn map_rings(pages: usize, at_once: bool) -> Result<Vec<Ring>, PerfError> {
+    let mut rings = Vec::new();
+    for cpu in online_cpus()? {
+        let owner: Counter = match attributes::ring_owner(cpu, pages, at_once).build() {
+            // A processor that has gone since.
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => continue,
+            opened => opened.map_err(refused)?,
+        };
+        rings.push(Ring::map(cpu, owner, pages).map_err(|error| match error {
+            Errno::EPERM | Errno::ENOMEM => PerfError::Memory,
+            error => PerfError::System(error.into()),
+        })?);
     }
+    Ok(rings)
 }
 
 fn refused(error: std::io::Error) -> PerfError {
@@ -155,6 +275,12 @@ fn refused(error: std::io::Error) -> PerfError {
         }
         _ => PerfError::System(error),
     }
+}
+
+/// The kernel's clock, as records have it.
+fn monotonic() -> Monotonic {
+    let time = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default();
+    Monotonic(time.as_nanos() as u64)
 }
 
 fn online_cpus() -> std::io::Result<Vec<usize>> {

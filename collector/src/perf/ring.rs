@@ -1,4 +1,4 @@
-//! The ring that the kernel writes an event's records to.
+//! The ring that the kernel writes the records of one processor to.
 
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
@@ -8,19 +8,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use perf_event::Counter;
 use perf_event::hooks::sys::bindings::perf_event_mmap_page;
+use perf_event::hooks::sys::ioctls;
 
 const PAGE: usize = 4096;
 /// Bytes of a record's header.
 const HEADER: usize = 8;
 
-/// An event and its ring.
+/// A ring and the events that write to it.
 pub(super) struct Ring {
-    counter: Counter,
+    pub(super) cpu: usize,
+    owner: Counter,
+    writers: Vec<Counter>,
     base: NonNull<u8>,
     /// Bytes of data, a power of two.
     size: usize,
-    /// The process has ended, or become another program: nothing more comes.
-    pub(super) ended: bool,
+    /// How far records may be read: what was written when that was looked at last.
+    head: u64,
+    /// How far they have been read.
+    tail: u64,
     /// A record that goes over the ring's end, put together.
     joined: Vec<u8>,
 }
@@ -29,55 +34,81 @@ pub(super) struct Ring {
 unsafe impl Send for Ring {}
 
 impl Ring {
-    /// Maps the ring of an event: so many pages of data, a power of two.
-    pub(super) fn map(counter: Counter, pages: usize) -> nix::Result<Ring> {
+    /// Maps the ring of a processor's event: so many pages of data, a power of two.
+    pub(super) fn map(cpu: usize, owner: Counter, pages: usize) -> nix::Result<Ring> {
         let length = NonZeroUsize::MIN.saturating_add((1 + pages) * PAGE - 1);
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: a counter's descriptor is open while it lives, and this mapping is new.
         let base = unsafe {
-            let fd = BorrowedFd::borrow_raw(counter.as_raw_fd());
+            let fd = BorrowedFd::borrow_raw(owner.as_raw_fd());
             mmap(None, length, protection, MapFlags::MAP_SHARED, fd, 0)
         }?;
-        Ok(Ring { counter, base: base.cast(), size: pages * PAGE, ended: false, joined: Vec::new() })
+        let (base, size) = (base.cast(), pages * PAGE);
+        Ok(Ring { cpu, owner, writers: Vec::new(), base, size, head: 0, tail: 0, joined: Vec::new() })
     }
 
-    /// Hands out every record that is complete, with its header.
-    pub(super) fn drain(&mut self, mut visit: impl FnMut(&[u8])) {
+    /// Has another event of this processor write here.
+    pub(super) fn add(&mut self, writer: Counter) -> std::io::Result<()> {
+        // SAFETY: both descriptors are open; the call changes nothing of ours.
+        let done = unsafe { ioctls::SET_OUTPUT(writer.as_raw_fd(), self.owner.as_raw_fd()) };
+        if done != 0 {
+            return Err(std::io::Error::last_os_error());
+        }
+        self.writers.push(writer);
+        Ok(())
+    }
+
+    /// Looks how much has been written.
+    pub(super) fn look(&mut self) {
+        self.head = self.words().0.load(Ordering::Acquire);
+    }
+
+    /// The next complete record written by then, with its header.
+    pub(super) fn next(&mut self) -> Option<&[u8]> {
+        if self.tail >= self.head {
+            return None;
+        }
+        let at = self.tail as usize % self.size;
+        // SAFETY: the data follow the first page; the kernel does not write between tail and head. Headers are
+        // aligned, so that they lie in one piece.
+        let data = unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(PAGE), self.size) };
+        let length = usize::from(u16::from_le_bytes([data[at + 6], data[at + 7]]));
+        if length < HEADER || length as u64 > self.head - self.tail {
+            self.tail = self.head;
+            self.words().1.store(self.tail, Ordering::Release);
+            return None;
+        }
+        if at + length <= self.size {
+            return Some(&data[at..at + length]);
+        }
+        if self.joined.len() != length {
+            self.joined.clear();
+            self.joined.extend_from_slice(&data[at..]);
+            self.joined.extend_from_slice(&data[..at + length - self.size]);
+        }
+        Some(&self.joined)
+    }
+
+    /// Gives the room of the next record back.
+    pub(super) fn advance(&mut self) {
+        let Some(length) = self.next().map(<[u8]>::len) else { return };
+        self.joined.clear();
+        self.tail += length as u64;
+        self.words().1.store(self.tail, Ordering::Release);
+    }
+
+    /// Where the kernel has written up to, and where we have read up to.
+    fn words(&self) -> (&AtomicU64, &AtomicU64) {
         let page = self.base.cast::<perf_event_mmap_page>().as_ptr();
         // SAFETY: the mapping begins with this page; the kernel writes the head, we alone the tail.
-        let (head, tail_word) = unsafe {
-            (AtomicU64::from_ptr(&raw mut (*page).data_head), AtomicU64::from_ptr(&raw mut (*page).data_tail))
-        };
-        let (head, mut tail) = (head.load(Ordering::Acquire), tail_word.load(Ordering::Relaxed));
-        while tail < head {
-            let at = tail as usize % self.size;
-            // SAFETY: the data follow the first page; the kernel does not write between tail and head. Headers are
-            // aligned, so that they lie in one piece.
-            let data = unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(PAGE), self.size) };
-            let length = usize::from(u16::from_le_bytes([data[at + 6], data[at + 7]]));
-            if length < HEADER || length as u64 > head - tail {
-                tail = head;
-                break;
-            }
-            if at + length <= self.size {
-                visit(&data[at..at + length]);
-            } else {
-                self.joined.clear();
-                self.joined.extend_from_slice(&data[at..]);
-                self.joined.extend_from_slice(&data[..at + length - self.size]);
-                visit(&self.joined);
-            }
-            tail += length as u64;
-            tail_word.store(tail, Ordering::Release);
-        }
-        tail_word.store(tail, Ordering::Release);
+        unsafe { (AtomicU64::from_ptr(&raw mut (*page).data_head), AtomicU64::from_ptr(&raw mut (*page).data_tail)) }
     }
 }
 
 impl AsFd for Ring {
     fn as_fd(&self) -> BorrowedFd<'_> {
         // SAFETY: the counter keeps its descriptor open while the ring lives.
-        unsafe { BorrowedFd::borrow_raw(self.counter.as_raw_fd()) }
+        unsafe { BorrowedFd::borrow_raw(self.owner.as_raw_fd()) }
     }
 }
 

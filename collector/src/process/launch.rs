@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::sys::ptrace;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, signal, sigprocmask};
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, execv, fork, pipe2, write};
+use nix::unistd::{ForkResult, Pid, execv, fork, pipe2, read, write};
 
 use super::broken_pipe;
 
@@ -30,13 +30,16 @@ pub enum LaunchError {
     System(#[from] Errno),
 }
 
-/// A program that has been started.
+/// A process that will become a program when it is told to.
 #[derive(Debug)]
-pub struct Launched {
-    /// Its process.
+pub struct Waiting {
+    /// The process.
     pub pid: Pid,
-    /// Why it runs already instead of waiting for us, if it does.
-    pub untraced: Option<Errno>,
+    /// What came of tracing it, if that was asked for.
+    pub traced: Option<Result<(), Errno>>,
+    gate: OwnedFd,
+    report: File,
+    program: PathBuf,
 }
 
 /// The file that a command name means, found as a shell would.
@@ -66,65 +69,95 @@ pub fn find_program(name: &OsString) -> Result<PathBuf, LaunchError> {
         .ok_or(LaunchError::NotFound(shown))
 }
 
-/// Starts a program under ptrace and waits until it stands at its first instruction.
+/// Makes the process that a program is to run in; with `trace` it will stop at the program's first instruction, where
+/// ptrace is permitted.
 ///
 /// Its standard streams, process group and signal dispositions are those we were started with, as with any launcher;
-/// its signal mask is `mask`, what ours was before we blocked what we wait for. Where ptrace is forbidden, it runs
-/// at once, and [`Launched::untraced`] says why.
+/// its signal mask is `mask`, what ours was before we blocked what we wait for.
 ///
 /// # Errors
 /// See [`LaunchError`].
-pub fn launch(program: &Path, command: &[OsString], mask: &SigSet) -> Result<Launched, LaunchError> {
+pub fn launch(program: &Path, command: &[OsString], mask: &SigSet, trace: bool) -> Result<Waiting, LaunchError> {
     let no_nul = |text: &[u8]| CString::new(text).map_err(|_| LaunchError::System(Errno::EINVAL));
     let path = no_nul(program.as_os_str().as_bytes())?;
     let args: Vec<CString> = command.iter().map(|arg| no_nul(arg.as_bytes())).collect::<Result<_, _>>()?;
-    let (reader, writer) = pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
+    let (report, reporter) = pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
+    let (gate_inside, gate) = pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
     // SAFETY: the child only calls async-signal-safe functions before it executes the program: no allocation
     // happens between fork and exec, the strings are made above.
     match unsafe { fork() }? {
         ForkResult::Child => {
+            // Its own end, so that the gate closes with us.
+            drop(gate);
             // SAFETY: as above.
-            unsafe { become_program(&path, &args, mask, &writer) }
+            unsafe { become_program(&path, &args, mask, trace, &gate_inside, &reporter) }
         }
         ForkResult::Parent { child } => {
-            drop(writer);
-            wait_for_program(child, reader, program)
+            drop(reporter);
+            let mut report = File::from(report);
+            let mut ready = [0; 2];
+            report.read_exact(&mut ready).map_err(|_| LaunchError::System(Errno::ECHILD))?;
+            let traced = trace.then_some(match ready[1] {
+                0 => Ok(()),
+                error => Err(Errno::from_raw(i32::from(error))),
+            });
+            Ok(Waiting { pid: child, traced, gate, report, program: program.to_owned() })
         }
     }
 }
 
-/// In the child: asks to be traced and executes the program. Reports a failure through the pipe.
-unsafe fn become_program(path: &CString, args: &[CString], mask: &SigSet, report: &OwnedFd) -> ! {
-    let send = |kind: u8, error: Errno| {
-        let _ = write(report, &[kind, error as i32 as u8]);
+/// In the child: asks to be traced, waits and executes the program. Reports what comes of each through the pipe.
+unsafe fn become_program(
+    path: &CString,
+    args: &[CString],
+    mask: &SigSet,
+    trace: bool,
+    gate: &OwnedFd,
+    report: &OwnedFd,
+) -> ! {
+    let send = |kind: u8, error: i32| {
+        let _ = write(report, &[kind, error as u8]);
     };
     // All other dispositions are as we got them.
     // SAFETY: neither of the two dispositions has a handler.
     let _ = unsafe { signal(Signal::SIGPIPE, broken_pipe::inherited()) };
-    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(mask), None);
-    if let Err(error) = ptrace::traceme() {
-        send(b'T', error);
+    let traced = if trace { ptrace::traceme() } else { Ok(()) };
+    send(b'T', traced.err().map_or(0, |error| error as i32));
+    let opened = loop {
+        match read(gate, &mut [0]) {
+            Err(Errno::EINTR) => {}
+            done => break done == Ok(1),
+        }
+    };
+    if opened {
+        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(mask), None);
+        let Err(error) = execv(path, args);
+        send(b'E', error as i32);
     }
-    let Err(error) = execv(path, args);
-    send(b'E', error);
     // SAFETY: ends the child without running the parent's exit handlers.
     unsafe { libc::_exit(127) }
 }
 
-fn wait_for_program(pid: Pid, reader: OwnedFd, program: &Path) -> Result<Launched, LaunchError> {
-    let mut report = Vec::new();
-    let _ = File::from(reader).read_to_end(&mut report);
-    let failure =
-        |kind: u8| report.chunks_exact(2).find(|pair| pair[0] == kind).map(|pair| Errno::from_raw(i32::from(pair[1])));
-    if let Some(error) = failure(b'E') {
-        let _ = waitpid(pid, None);
-        return Err(LaunchError::NotExecutable(program.display().to_string(), error.desc().to_lowercase()));
-    }
-    if let Some(error) = failure(b'T') {
-        return Ok(Launched { pid, untraced: Some(error) });
-    }
-    match waitpid(pid, None)? {
-        WaitStatus::Stopped(..) => Ok(Launched { pid, untraced: None }),
-        _ => Err(LaunchError::System(Errno::ECHILD)),
+impl Waiting {
+    /// Has it become the program; traced, it stands at its first instruction.
+    ///
+    /// # Errors
+    /// If the program can't be executed.
+    pub fn go(mut self) -> Result<(), LaunchError> {
+        write(&self.gate, &[1])?;
+        let mut report = Vec::new();
+        let _ = self.report.read_to_end(&mut report);
+        if let &[b'E', error] = report.as_slice() {
+            let _ = waitpid(self.pid, None);
+            let error = Errno::from_raw(i32::from(error)).desc().to_lowercase();
+            return Err(LaunchError::NotExecutable(self.program.display().to_string(), error));
+        }
+        if self.traced != Some(Ok(())) {
+            return Ok(());
+        }
+        match waitpid(self.pid, None)? {
+            WaitStatus::Stopped(..) => Ok(()),
+            _ => Err(LaunchError::System(Errno::ECHILD)),
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! Processes: starting one stopped at its first instruction, acting in it, and what is mapped into it.
 
 mod broken_pipe;
+pub(crate) mod auxv;
 pub mod launch;
 pub mod maps;
+pub(crate) mod memory;
 pub(crate) mod remote;

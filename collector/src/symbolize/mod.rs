@@ -185,6 +185,13 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
         location
     }
 
+    /// The first instruction of the function of the program's own C that holds an address; the address itself where none is
+    /// known.
+    pub(crate) fn start_of(&self, address: Avma) -> Avma {
+        let own = covering(&self.symbols, |symbol| (symbol.address, symbol.size), address.stated(self.bias));
+        own.map_or(address, |symbol| symbol.address.loaded(self.bias))
+    }
+
     /// The location of an instruction, or of a call made there, of Go or C.
     pub(crate) fn either(&mut self, profile: &mut Profile, address: Avma) -> LocationId {
         if self.target.pclntab.function_at(address.stated(self.bias)).is_some() {

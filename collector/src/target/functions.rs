@@ -1,5 +1,7 @@
 //! The runtime functions that a crossing passes through, found by name in the pclntab.
 
+use std::ops::Range;
+
 use cgoprof_symbols::Svma;
 use cgoprof_symbols::pclntab::{Function, Pclntab};
 
@@ -13,8 +15,11 @@ pub(super) struct RuntimeFunctions<'table> {
     pub(super) unwindm: Function<'table>,
     pub(super) cgocallbackg: Vec<Function<'table>>,
     pub(super) entersyscall: Svma,
-    pub(super) exitsyscall: Svma,
+    pub(super) exitsyscall: Function<'table>,
     pub(super) reentersyscall: Svma,
+    pub(super) mcall: Svma,
+    /// The assembly function that C's calls come through.
+    pub(super) cgocallback: Range<Svma>,
     /// purego's trampoline, whose argument names the C function.
     pub(super) purego: Option<Svma>,
 }
@@ -23,6 +28,7 @@ impl<'table> RuntimeFunctions<'table> {
     pub(super) fn find(table: &'table Pclntab<'_>) -> Result<Self, PlanError> {
         let (mut cgocall, mut landing_pad, mut unwindm, mut purego) = (None, None, None, None);
         let (mut entersyscall, mut exitsyscall, mut reentersyscall) = (None, None, None);
+        let (mut mcall, mut cgocallback) = (None, None);
         let mut cgocallbackg = Vec::new();
         for function in table.functions() {
             match function.name {
@@ -31,8 +37,10 @@ impl<'table> RuntimeFunctions<'table> {
                 "runtime.unwindm" => unwindm = Some(function),
                 "runtime.cgocallbackg" => cgocallbackg.push(function),
                 "runtime.entersyscall" => entersyscall = Some(function.start),
-                "runtime.exitsyscall" => exitsyscall = Some(function.start),
+                "runtime.exitsyscall" => exitsyscall = Some(function),
                 "runtime.reentersyscall" => reentersyscall = Some(function.start),
+                "runtime.mcall" => mcall = Some(function.start),
+                "runtime.cgocallback" => cgocallback = Some(function.start..function.end),
                 // Assembly that purego hands to cgocall, its name through the years (purego/sys_amd64.s).
                 "syscallX" | "syscall15X" | "syscall9X" => purego = Some(function.start),
                 _ => {}
@@ -48,6 +56,8 @@ impl<'table> RuntimeFunctions<'table> {
             entersyscall: entersyscall.ok_or(missing("runtime.entersyscall"))?,
             exitsyscall: exitsyscall.ok_or(missing("runtime.exitsyscall"))?,
             reentersyscall: reentersyscall.ok_or(missing("runtime.reentersyscall"))?,
+            mcall: mcall.ok_or(missing("runtime.mcall"))?,
+            cgocallback: cgocallback.ok_or(missing("runtime.cgocallback"))?,
             purego,
         })
     }

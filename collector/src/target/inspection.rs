@@ -2,7 +2,7 @@
 
 use cgoprof_symbols::c_function::{self, CFunction};
 
-use super::{Plan, PlanError, Target};
+use super::{Plan, PlanError, ProbePlan, Target};
 
 /// A binary as `inspect` shows it.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub struct Inspection {
     pub c_functions: Vec<CFunction>,
     /// What the trampoline engine would do.
     pub plan: Result<Plan, PlanError>,
+    /// What the uprobe engine would do.
+    pub probes: Result<ProbePlan, PlanError>,
 }
 
 impl Inspection {
@@ -41,6 +43,7 @@ impl Inspection {
             functions: target.pclntab.len(),
             c_functions,
             plan: Plan::new(target),
+            probes: ProbePlan::new(target),
         }
     }
 }

@@ -4,6 +4,7 @@ mod code;
 mod functions;
 pub mod inspection;
 pub mod plan;
+pub mod probes;
 
 use std::ops::Range;
 
@@ -13,6 +14,7 @@ use cgoprof_symbols::buildinfo::{BuildInfo, GoVersion};
 use cgoprof_symbols::pclntab::{Pclntab, PclntabError};
 
 pub use plan::{Patch, Plan, PlanError};
+pub use probes::{Point, Probe, ProbePlan};
 
 /// The oldest Go release whose runtime is known.
 pub const OLDEST: u32 = 19;

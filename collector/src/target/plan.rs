@@ -12,7 +12,7 @@ use super::Target;
 use super::code::Code;
 use super::functions::RuntimeFunctions;
 
-/// Why the trampoline engine can't be used.
+/// Why an engine can't be used on a binary.
 #[derive(Debug, thiserror::Error, PartialEq, Eq, Clone)]
 pub enum PlanError {
     /// A function is not in the pclntab.
@@ -162,7 +162,7 @@ impl Plan {
 
         let enter = cgocall.only_call(functions.entersyscall, "runtime.entersyscall")?;
         let asm = cgocall.only_call(functions.asmcgocall.start, "runtime.asmcgocall")?;
-        let exit = cgocall.only_call(functions.exitsyscall, "runtime.exitsyscall")?;
+        let exit = cgocall.only_call(functions.exitsyscall.start, "runtime.exitsyscall")?;
         if !(enter < asm && asm < exit) {
             return Err(cgocall.unexpected("entersyscall, asmcgocall and exitsyscall in this order"));
         }
@@ -192,7 +192,7 @@ impl Plan {
             epilogue,
             displaced,
             entersyscall: functions.entersyscall,
-            exitsyscall: functions.exitsyscall,
+            exitsyscall: functions.exitsyscall.start,
             reentersyscall: functions.reentersyscall,
             after_asmcgocall: Svma(cgocall.instructions[asm].next_ip()),
             offsets,
@@ -255,7 +255,7 @@ fn callback_patches(target: &Target<'_>, functions: &RuntimeFunctions<'_>) -> Re
     // Up to Go 1.26 there is an ABI wrapper of the same name, which calls neither.
     for function in &functions.cgocallbackg {
         let code = Code::decode(&target.binary, function)?;
-        let begin = code.only_call(functions.exitsyscall, "runtime.exitsyscall");
+        let begin = code.only_call(functions.exitsyscall.start, "runtime.exitsyscall");
         let end = code.only_call(functions.reentersyscall, "runtime.reentersyscall");
         if let (Ok(begin), Ok(end)) = (begin, end) {
             let patches = [call_patch(Hook::CallbackBegin, &code, begin), call_patch(Hook::CallbackEnd, &code, end)];
@@ -266,14 +266,20 @@ fn callback_patches(target: &Target<'_>, functions: &RuntimeFunctions<'_>) -> Re
     Err(PlanError::Shape { function, expected: "one call each of exitsyscall and reentersyscall".into() })
 }
 
-/// `mp.incgo = false`, which only runs when a crossing is left.
-fn unwind_patch(unwindm: &Code<'_>, offsets: RuntimeOffsets) -> Result<(Patch, (Vec<u8>, Svma)), PlanError> {
-    let mut stores = unwindm.instructions.iter().filter(|instruction| {
+/// The instruction of `unwindm` that stores `mp.incgo = false`, which only runs when a crossing is left: its index.
+pub(super) fn incgo_cleared(unwindm: &Code<'_>, offsets: RuntimeOffsets) -> Result<usize, PlanError> {
+    let clears = |instruction: &Instruction| {
         stores_byte(instruction, 0) && instruction.memory_displacement64() == u64::from(offsets.m_incgo)
-    });
-    let (Some(store), None) = (stores.next(), stores.next()) else {
-        return Err(unwindm.unexpected("one mp.incgo = false"));
     };
+    let mut stores = (0..unwindm.instructions.len()).filter(|&index| clears(&unwindm.instructions[index]));
+    match (stores.next(), stores.next()) {
+        (Some(store), None) => Ok(store),
+        _ => Err(unwindm.unexpected("one mp.incgo = false")),
+    }
+}
+
+fn unwind_patch(unwindm: &Code<'_>, offsets: RuntimeOffsets) -> Result<(Patch, (Vec<u8>, Svma)), PlanError> {
+    let store = &unwindm.instructions[incgo_cleared(unwindm, offsets)?];
     let original = unwindm.bytes_of(store).to_vec();
     if original.len() < 5 || original.len() > 11 {
         return Err(unwindm.unexpected("mp.incgo = false in 5 to 11 bytes"));
@@ -496,7 +502,8 @@ fn argument_sources(cgocall: &Code<'_>, enter: usize, asm: usize) -> Result<(u32
 }
 
 /// The offsets of this release, checked against the displacements in the code; else DWARF's.
-fn offsets(target: &Target<'_>, cgocall: &[Instruction]) -> Result<RuntimeOffsets, PlanError> {
+/// The struct offsets, which must be those that the start of `cgocall` uses.
+pub(super) fn offsets(target: &Target<'_>, cgocall: &[Instruction]) -> Result<RuntimeOffsets, PlanError> {
     let agrees = |offsets: &RuntimeOffsets| {
         let has = |displacement: u32, test: fn(&Instruction) -> bool| {
             let displacement = u64::from(displacement);

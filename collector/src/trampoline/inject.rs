@@ -7,11 +7,11 @@ use std::os::unix::fs::FileExt as _;
 use cgoprof_hook::layout::{ARENA_OFFSET, THREADS_OFFSET};
 use cgoprof_hook::params::Params;
 use cgoprof_symbols::{Avma, Svma};
-use nix::unistd::Pid;
 
 use super::blob;
 use super::policy::Timing;
 use super::tables::Tables;
+use crate::process::auxv::load_bias;
 use crate::process::maps::{self, Mapping};
 use crate::process::remote::{RemoteError, Stopped};
 use crate::target::Target;
@@ -53,7 +53,7 @@ pub struct Settings {
     pub slow: u64,
 }
 
-/// A program with hooks, running.
+/// What was put into a program.
 pub struct Injected {
     /// The tables.
     pub tables: Tables,
@@ -63,29 +63,17 @@ pub struct Injected {
     pub mappings: Vec<Mapping>,
 }
 
-/// Lets the dynamic linker do its work, maps the hooks and tables into the program, patches it and lets it go.
+/// Lets the dynamic linker do its work, maps the hooks and tables into the program and patches it.
 ///
 /// # Errors
-/// See [`InjectError`]: the program then runs without hooks.
-pub fn inject(pid: Pid, target: &Target<'_>, plan: &Plan, settings: Settings) -> Result<Injected, InjectError> {
-    let mut stopped = Stopped::new(pid)?;
-    let injected = inject_stopped(&mut stopped, target, plan, settings);
-    if let Err(error @ InjectError::Remote(RemoteError::Ended(_))) = injected {
-        return Err(error);
-    }
-    let mappings = maps::read(pid).unwrap_or_default();
-    stopped.release()?;
-    let (tables, hooks) = injected?;
-    Ok(Injected { tables, hooks, mappings })
-}
-
-fn inject_stopped(
+/// See [`InjectError`]: the program then has no hooks.
+pub(crate) fn inject(
     stopped: &mut Stopped,
     target: &Target<'_>,
     plan: &Plan,
     settings: Settings,
-) -> Result<(Tables, Range<Avma>), InjectError> {
-    let bias = load_bias(stopped.pid(), target)?;
+) -> Result<Injected, InjectError> {
+    let bias = load_bias(stopped.pid(), target).ok_or(InjectError::Auxv)?;
     // From here on all libraries that the program is linked with are mapped.
     stopped.run_to(target.binary.entry().loaded(bias))?;
     for patch in &plan.patches {
@@ -116,17 +104,8 @@ fn inject_stopped(
         }
         written.push((at, &patch.original));
     }
-    Ok((tables, place..Avma(place.0 + blob::len())))
-}
-
-/// How far from its stated addresses the program was loaded.
-fn load_bias(pid: Pid, target: &Target<'_>) -> Result<u64, InjectError> {
-    const AT_ENTRY: u64 = 9;
-    let auxv = std::fs::read(format!("/proc/{pid}/auxv")).map_err(|_| InjectError::Auxv)?;
-    let words: Vec<u64> =
-        auxv.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap_or_default())).collect();
-    let entry = words.chunks_exact(2).find(|pair| pair[0] == AT_ENTRY).ok_or(InjectError::Auxv)?[1];
-    Ok(entry.wrapping_sub(target.binary.entry().0))
+    let mappings = maps::read(stopped.pid()).unwrap_or_default();
+    Ok(Injected { tables, hooks: place..Avma(place.0 + blob::len()), mappings })
 }
 
 fn map_code(stopped: &mut Stopped, target: &Target<'_>, bias: u64) -> Result<Avma, InjectError> {

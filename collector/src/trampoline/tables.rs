@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::IoSliceMut;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::ptr::NonNull;
@@ -19,10 +18,10 @@ use cgoprof_hook::layout::{
 };
 use cgoprof_symbols::Avma;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
-use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::Pid;
 
 use super::policy::{Pool, Shown, interval};
+use crate::process::memory;
 
 /// The shared tables, mapped into our memory.
 pub struct Tables {
@@ -215,7 +214,7 @@ impl Tables {
                 (&(*thread).owner, tid.read_volatile(), procid.read_volatile())
             };
             let taken = owner.load(Acquire);
-            let ended = || tid != 0 && !alive(tid) && !read_word(pid, Avma(procid)).is_some_and(alive);
+            let ended = || tid != 0 && !alive(tid) && !memory::word(pid, Avma(procid)).is_some_and(alive);
             if taken == LEAVING {
                 // Nobody is left to finish there: nothing in flight, or its thread ended in C.
                 if self.in_flight(index).0 == 0 || ended() {
@@ -432,14 +431,6 @@ impl CellCopy {
         }
         self.overhead_times = merged.into_iter().collect();
     }
-}
-
-/// A word of the target's memory.
-fn read_word(pid: Pid, at: Avma) -> Option<u64> {
-    let mut word = [0; 8];
-    let remote = RemoteIoVec { base: at.0 as usize, len: word.len() };
-    let read = process_vm_readv(pid, &mut [IoSliceMut::new(&mut word)], &[remote]).ok()?;
-    (read == 8).then(|| u64::from_le_bytes(word))
 }
 
 /// # Safety

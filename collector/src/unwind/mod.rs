@@ -7,23 +7,27 @@ mod stack;
 use std::ops::Range;
 use std::sync::Arc;
 
-use cgoprof_hook::layout::MARKER_CELL;
+use cgoprof_hook::layout::{CellRef, MARKER_CELL};
 use cgoprof_symbols::Avma;
 use framehop::x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64};
 use framehop::{FrameAddress, Unwinder as _};
 
 use crate::perf::Sample;
 use crate::process::maps::Mapping;
-use stack::StackCopy;
+pub(crate) use stack::StackCopy;
 
 /// Where a sample was taken.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Place {
-    /// In C called by a crossing: the word that the hooks left for it, the address of its cell and a bit.
-    Crossing(u64),
+    /// In C called by a crossing.
+    Crossing(CellRef),
+    /// In C called by `asmcgocall`; its frame pointer. Which crossing that is must be found out otherwise.
+    Called(Avma),
+    /// In C called from there: return addresses of Go, innermost first.
+    CalledFrom(Arc<[Avma]>),
     /// In Go, or in C that Go called without a crossing: the vDSO.
     Go,
-    /// In the hooks.
+    /// In the hooks, or at a probe.
     Hooks,
     /// In C on a thread that has not come from Go, or on a stack that could not be followed to its crossing.
     Elsewhere,
@@ -47,13 +51,43 @@ pub(crate) struct Unwinder {
     cache: CacheX86_64,
     known: Vec<Mapping>,
     go: Range<Avma>,
-    hooks: Range<Avma>,
+    border: Border,
+}
+
+/// What is on the stack between C and Go.
+#[derive(Clone, Debug)]
+pub(crate) enum Border {
+    /// The hooks' code, and where the program has its tables.
+    Hooks {
+        /// The code.
+        code: Range<Avma>,
+        /// The tables.
+        tables: Avma,
+    },
+    /// Nothing of ours: `asmcgocall` itself. There may be probes.
+    Asmcgocall {
+        /// The function.
+        code: Range<Avma>,
+        /// Instructions under probes.
+        probes: Vec<Avma>,
+    },
+}
+
+impl Border {
+    /// Whether a thread is at work for us there.
+    fn is_ours(&self, ip: Avma) -> bool {
+        match self {
+            Border::Hooks { code, .. } => code.contains(&ip),
+            // The processor stands after the breakpoint until the kernel has set it back.
+            Border::Asmcgocall { probes, .. } => probes.iter().any(|&probe| ip == probe || ip.0 == probe.0 + 1),
+        }
+    }
 }
 
 impl Unwinder {
-    /// For a process whose Go code and whose hooks lie there.
-    pub(crate) fn new(go: Range<Avma>, hooks: Range<Avma>) -> Self {
-        Unwinder { unwinder: UnwinderX86_64::new(), cache: CacheX86_64::new(), known: Vec::new(), go, hooks }
+    /// For a process whose Go code lies there.
+    pub(crate) fn new(go: Range<Avma>, border: Border) -> Self {
+        Unwinder { unwinder: UnwinderX86_64::new(), cache: CacheX86_64::new(), known: Vec::new(), go, border }
     }
 
     /// Tells what is mapped now. What was mapped there before is forgotten.
@@ -90,7 +124,7 @@ impl Unwinder {
     pub(crate) fn walk(&mut self, sample: &Sample<'_>) -> Walk {
         let stack = StackCopy { start: sample.sp, bytes: &sample.stack };
         let mut frames = vec![sample.ip];
-        if self.hooks.contains(&sample.ip) {
+        if self.border.is_ours(sample.ip) {
             return Walk { place: Place::Hooks, frames, truncated: false };
         }
         let mut registers = UnwindRegsX86_64::new(sample.ip.0, sample.sp.0, sample.bp.0);
@@ -102,10 +136,18 @@ impl Unwinder {
                 let truncated = next.is_err();
                 return Walk { place: Place::Elsewhere, frames, truncated };
             };
-            if self.hooks.contains(&Avma(caller)) {
-                let marker = stack.word(Avma(registers.sp().wrapping_add(MARKER_CELL)));
-                let place = marker.filter(|&word| word != 0).map_or(Place::Elsewhere, Place::Crossing);
-                return Walk { place, frames, truncated: marker.is_none() };
+            match &self.border {
+                Border::Hooks { code, tables } if code.contains(&Avma(caller)) => {
+                    let marker = stack.word(Avma(registers.sp().wrapping_add(MARKER_CELL)));
+                    // Its lowest bit tells whether the crossing is timed.
+                    let cell = |word: u64| CellRef(((word & !1).wrapping_sub(tables.0) / 64) as u32);
+                    let place = marker.filter(|&word| word != 0).map_or(Place::Elsewhere, |word| Place::Crossing(cell(word)));
+                    return Walk { place, frames, truncated: marker.is_none() };
+                }
+                Border::Asmcgocall { code, .. } if code.contains(&Avma(caller)) => {
+                    return Walk { place: Place::Called(Avma(registers.bp())), frames, truncated: false };
+                }
+                _ => {}
             }
             let Some(address) = FrameAddress::from_return_address(caller) else { break };
             if frames.len() == DEEPEST {
@@ -126,6 +168,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    const NOWHERE: Range<Avma> = Avma(0)..Avma(0);
+
+    fn no_hooks() -> Border {
+        Border::Hooks { code: NOWHERE, tables: Avma(0) }
+    }
 
     /// Our own C library with some bytes of its call frame information changed, mapped where the real one is.
     fn damaged(changes: &[(usize, u8)]) -> (tempfile::NamedTempFile, Mapping) {
@@ -161,14 +209,13 @@ mod tests {
             samples in prop::collection::vec((any::<u64>(), any::<u64>(), prop::collection::vec(any::<u8>(), 0..600)), 50),
         ) {
             let (_file, mapping) = damaged(&changes);
-            let nowhere = Avma(0)..Avma(0);
-            let mut unwinder = Unwinder::new(nowhere.clone(), nowhere);
+            let mut unwinder = Unwinder::new(NOWHERE, no_hooks());
             unwinder.add_mapping(&mapping);
             let length = mapping.range.end.0 - mapping.range.start.0;
             for (ip, bp, stack) in samples {
                 let ip = Avma(mapping.range.start.0 + ip % length);
                 let (sp, stack) = (Avma(0x7fff_0000_0000 | bp & !15), Cow::Owned(stack));
-                let walk = unwinder.walk(&Sample { ip, sp, bp: Avma(bp), stack });
+                let walk = unwinder.walk(&Sample { tid: 1, ip, sp, bp: Avma(bp), stack, chain: Vec::new() });
                 prop_assert!(walk.frames.len() <= DEEPEST);
             }
         }
@@ -178,7 +225,7 @@ mod tests {
     fn a_mapping_over_another_takes_its_place() {
         let (_one, first) = damaged(&[]);
         let (_other, second) = damaged(&[(0, 1)]);
-        let mut unwinder = Unwinder::new(Avma(0)..Avma(0), Avma(0)..Avma(0));
+        let mut unwinder = Unwinder::new(NOWHERE, no_hooks());
         [&first, &first, &second].into_iter().for_each(|mapping| unwinder.add_mapping(mapping));
         assert_eq!(unwinder.known, [second]);
     }

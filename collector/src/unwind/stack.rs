@@ -6,16 +6,16 @@ use cgoprof_symbols::Avma;
 
 /// Some bytes of a stack.
 #[derive(Clone, Copy)]
-pub(super) struct StackCopy<'a> {
+pub(crate) struct StackCopy<'a> {
     /// Where they were.
-    pub(super) start: Avma,
+    pub(crate) start: Avma,
     /// The bytes, the innermost first.
-    pub(super) bytes: &'a [u8],
+    pub(crate) bytes: &'a [u8],
 }
 
 impl StackCopy<'_> {
     /// A word of the stack, if it was copied.
-    pub(super) fn word(&self, at: Avma) -> Option<u64> {
+    pub(crate) fn word(&self, at: Avma) -> Option<u64> {
         let offset = usize::try_from(at.0.checked_sub(self.start.0)?).ok()?;
         let bytes = self.bytes.get(offset..offset.checked_add(8)?)?;
         Some(u64::from_le_bytes(bytes.try_into().ok()?))
@@ -23,7 +23,7 @@ impl StackCopy<'_> {
 
     /// Appends the calls found along the frame pointers, as long as they are Go's: where a callback came from C, the
     /// chain holds anything. Returns whether the stack goes on beyond the copy or the most frames.
-    pub(super) fn follow_frame_pointers(
+    pub(crate) fn follow_frame_pointers(
         &self,
         first: Avma,
         go: &Range<Avma>,

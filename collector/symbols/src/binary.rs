@@ -165,6 +165,14 @@ impl<'data> Binary<'data> {
         functions
     }
 
+    /// Address of a variable by the name it has in the symbol table.
+    pub fn variable(&self, name: &str) -> Option<Svma> {
+        let named = |symbol: &object::read::elf::ElfSymbol64<'data, '_, LittleEndian>| {
+            symbol.kind() == SymbolKind::Data && symbol.name() == Ok(name)
+        };
+        Some(Svma(self.file.symbols().find(named)?.address()))
+    }
+
     /// Names that this file takes from its libraries.
     pub fn imports(&self) -> Vec<&'data str> {
         let undefined = self.file.dynamic_symbols().filter(|symbol| symbol.is_undefined());

@@ -10,7 +10,7 @@ use crate::runtime_offsets::RuntimeOffsets;
 
 type Reader<'a> = EndianSlice<'a, LittleEndian>;
 
-/// Reads `runtime.m` from DWARF; none if there is no DWARF, or no such struct in it.
+/// Reads `runtime.m` and `runtime.g` from DWARF; none if there is no DWARF, or they are not in it.
 pub fn read(binary: &Binary<'_>) -> Option<RuntimeOffsets> {
     let load = |id: gimli::SectionId| -> Result<Cow<'_, [u8]>, gimli::Error> {
         Ok(binary.section(id.name()).map(|(_, data)| data).unwrap_or_default())
@@ -25,6 +25,7 @@ pub fn read(binary: &Binary<'_>) -> Option<RuntimeOffsets> {
         }
         if let Some(fields) = fields(&dwarf, &unit, b"runtime.m") {
             let of = |name: &str| fields.get(name).copied();
+            let g = self::fields(&dwarf, &unit, b"runtime.g")?;
             return Some(RuntimeOffsets {
                 m_procid: of("procid")?,
                 m_p: of("p")?,
@@ -34,6 +35,9 @@ pub fn read(binary: &Binary<'_>) -> Option<RuntimeOffsets> {
                 m_ncgo: of("ncgo")?,
                 m_locked_ext: of("lockedExt")?,
                 m_syscalltick: of("syscalltick")?,
+                m_id: of("id")?,
+                m_alllink: of("alllink")?,
+                g_goid: g.get("goid").copied()?,
             });
         }
     }

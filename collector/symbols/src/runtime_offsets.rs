@@ -4,7 +4,7 @@
 //! (runtime/runtime2.go); they are the same on amd64 and arm64. The plan checks them against the
 //! displacements that `runtime.cgocall` itself uses, and reads DWARF where the two disagree.
 
-/// Byte offsets within `runtime.m`; those within `g` and `p` have not changed since Go 1.19.
+/// Byte offsets within `runtime.m` and `runtime.g`; those not here have not changed since Go 1.19.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RuntimeOffsets {
     /// `m.procid`: the kernel's thread id.
@@ -23,22 +23,41 @@ pub struct RuntimeOffsets {
     pub m_locked_ext: u32,
     /// `m.syscalltick`.
     pub m_syscalltick: u32,
+    /// `m.id`.
+    pub m_id: u32,
+    /// `m.alllink`.
+    pub m_alllink: u32,
+    /// `g.goid`.
+    pub g_goid: u32,
 }
 
 impl RuntimeOffsets {
     /// The offsets of a Go 1.x release; none if it was not measured.
     pub fn of_release(minor: u32) -> Option<RuntimeOffsets> {
-        let row = |m_procid, m_p, m_oldp, m_incgo, m_ncgocall, m_ncgo, m_locked_ext, m_syscalltick| {
-            Some(RuntimeOffsets { m_procid, m_p, m_oldp, m_incgo, m_ncgocall, m_ncgo, m_locked_ext, m_syscalltick })
+        let row = |m_procid, m_p, m_oldp, m_incgo, m_ncgocall, m_ncgo, m_locked_ext, m_syscalltick, g_goid| {
+            Some(RuntimeOffsets {
+                m_procid,
+                m_p,
+                m_oldp,
+                m_incgo,
+                m_ncgocall,
+                m_ncgo,
+                m_locked_ext,
+                m_syscalltick,
+                // Next to others in all these releases.
+                m_id: m_p + 24,
+                m_alllink: m_ncgocall + 32,
+                g_goid,
+            })
         };
         match minor {
-            19 => row(72, 208, 224, 280, 304, 312, 616, 668),
-            21 => row(72, 208, 224, 280, 304, 312, 616, 664),
-            22 => row(72, 208, 224, 280, 296, 304, 608, 952),
-            23 => row(72, 208, 224, 280, 296, 304, 608, 740),
-            24 => row(72, 208, 224, 280, 320, 328, 632, 764),
-            25 => row(64, 200, 216, 272, 312, 320, 624, 756),
-            26 | 27 => row(64, 208, 224, 280, 320, 328, 648, 788),
+            19 => row(72, 208, 224, 280, 304, 312, 616, 668, 152),
+            21 => row(72, 208, 224, 280, 304, 312, 616, 664, 152),
+            22 => row(72, 208, 224, 280, 296, 304, 608, 952, 152),
+            23 => row(72, 208, 224, 280, 296, 304, 608, 740, 160),
+            24 => row(72, 208, 224, 280, 320, 328, 632, 764, 160),
+            25 => row(64, 200, 216, 272, 312, 320, 624, 756, 152),
+            26 | 27 => row(64, 208, 224, 280, 320, 328, 648, 788, 152),
             _ => None,
         }
     }

@@ -1,0 +1,74 @@
+//! Which of several events speaks for a thread.
+//!
+//! Events are inherited by the threads that a thread starts. Joining a program that is running, a thread may be born
+//! while its parent is being joined: it has then inherited events and gets its own, and so do its children. Whichever
+//! is seen first has been there all the time, since it was either inherited or the only one.
+
+use std::collections::HashMap;
+
+/// The choices made so far.
+#[derive(Default)]
+pub(super) struct Origins {
+    /// Event id to the number of the thread for which it was opened.
+    opened_for: HashMap<u64, usize>,
+    chosen: HashMap<i32, usize>,
+    threads: usize,
+}
+
+impl Origins {
+    /// Another thread gets its own events.
+    pub(super) fn add_thread(&mut self) {
+        self.threads += 1;
+    }
+
+    /// One of the events of the thread added last.
+    pub(super) fn add_event(&mut self, id: u64) {
+        self.opened_for.insert(id, self.threads);
+    }
+
+    /// Whether a record of this event is the one to count, of those that tell the same of a thread.
+    pub(super) fn speaks_for(&mut self, tid: i32, id: u64) -> bool {
+        if self.threads < 2 {
+            return true;
+        }
+        let Some(&origin) = self.opened_for.get(&id) else { return true };
+        *self.chosen.entry(tid).or_insert(origin) == origin
+    }
+
+    /// A thread has ended: its number may be given to another.
+    pub(super) fn forget(&mut self, tid: i32) {
+        self.chosen.remove(&tid);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_with_inherited_and_own_events_is_heard_once() {
+        let mut origins = Origins::default();
+        for ids in [[1, 2], [3, 4]] {
+            origins.add_thread();
+            ids.into_iter().for_each(|id| origins.add_event(id));
+        }
+        let mut check = |what: &str, tid, id, expected| assert_eq!(origins.speaks_for(tid, id), expected, "{what}");
+        check("the first thread", 10, 1, true);
+        check("born while we came: inherited", 11, 2, true);
+        check("and its own", 11, 3, false);
+        check("inherited again", 11, 1, true);
+        check("there before us", 12, 3, true);
+        check("there before us, another event", 12, 4, true);
+        check("an unknown event", 13, 99, true);
+        origins.forget(11);
+        assert!(origins.speaks_for(11, 4), "another thread of the same number");
+    }
+
+    #[test]
+    fn with_one_thread_there_is_no_choice() {
+        let mut origins = Origins::default();
+        origins.add_thread();
+        origins.add_event(1);
+        assert!(origins.speaks_for(10, 1) && origins.speaks_for(11, 1));
+    }
+}

@@ -1,0 +1,282 @@
+//! The engines of a recording: which are tried, what each is to the rest.
+
+use std::fmt;
+use std::fs::File;
+use std::os::fd::AsRawFd as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use cgoprof_symbols::Svma;
+use nix::errno::Errno;
+use nix::unistd::Pid;
+
+use super::Options;
+use crate::clock::Timebase;
+use crate::perf::{Frequency, PerfError, Session, Wanted};
+use crate::process::maps::Mapping;
+use crate::sample::{Counters, GoStacks};
+use crate::sampling::{Sampler, Source};
+use crate::target::{PlanError, ProbePlan, Target};
+use crate::ticker::Ticker;
+use crate::trampoline::tables::Snapshot;
+use crate::trampoline::{Calibration, InjectError, Tables, Timing};
+use crate::unwind::{Border, Unwinder};
+use crate::uprobe::{self, Chosen, Cost, Crossings, Definitions, Landmarks, UprobeError};
+
+/// What counts crossings.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum EngineKind {
+    /// Hooks in the program.
+    Trampoline,
+    /// Breakpoints of the kernel.
+    Uprobe,
+    /// Samples alone.
+    Sample,
+}
+
+impl EngineKind {
+    /// All, the best first.
+    pub const ALL: [EngineKind; 3] = [EngineKind::Trampoline, EngineKind::Uprobe, EngineKind::Sample];
+
+    /// As on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            EngineKind::Trampoline => "trampoline",
+            EngineKind::Uprobe => "uprobe",
+            EngineKind::Sample => "sample",
+        }
+    }
+}
+
+impl fmt::Display for EngineKind {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.name())
+    }
+}
+
+/// Why an engine can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// ptrace is not allowed.
+    #[error("ptrace is not permitted here ({0}); allow it (container: --cap-add=SYS_PTRACE; seccomp: allow ptrace), or run as root")]
+    Untraced(Errno),
+    /// It must be there from the start.
+    #[error("it can't join a program that runs already")]
+    Running,
+    /// The code is not as known.
+    #[error("its Go runtime is not known to cgoprof: {0}; please report it with the output of `cgoprof inspect`")]
+    Plan(#[from] PlanError),
+    /// The hooks could not be put in.
+    #[error("the hooks could not be put in: {0}")]
+    Inject(#[from] InjectError),
+    /// The probes could not be set.
+    #[error(transparent)]
+    Uprobe(#[from] UprobeError),
+    /// No perf events.
+    #[error("{0}; to allow it: {way_out}", way_out = .0.way_out())]
+    Perf(#[from] PerfError),
+    /// Samples, or no samples.
+    #[error("it is nothing but samples: leave out --no-samples")]
+    NoSamples,
+    /// The program's threads.
+    #[error("the program can't be looked at: {0}")]
+    Program(std::io::Error),
+}
+
+/// An engine at work.
+pub(super) enum Engine {
+    Trampoline {
+        tables: Arc<Tables>,
+        ticker: Ticker,
+        /// None if the hooks could not be measured: then nothing is taken off.
+        calibration: Option<Calibration>,
+    },
+    Uprobe {
+        cost: Cost,
+        /// Removed with the engine.
+        _definitions: Definitions,
+    },
+    Sample,
+}
+
+impl Engine {
+    pub(super) fn kind(&self) -> EngineKind {
+        match self {
+            Engine::Trampoline { .. } => EngineKind::Trampoline,
+            Engine::Uprobe { .. } => EngineKind::Uprobe,
+            Engine::Sample => EngineKind::Sample,
+        }
+    }
+
+    pub(super) fn timebase(&self) -> Timebase {
+        match self {
+            Engine::Trampoline { .. } => Timebase::Counter,
+            Engine::Uprobe { .. } | Engine::Sample => Timebase::Kernel,
+        }
+    }
+
+    /// What has been counted so far.
+    pub(super) fn snapshot(&self, sampler: Option<&Sampler>) -> Snapshot {
+        match self {
+            Engine::Trampoline { tables, .. } => tables.snapshot(),
+            Engine::Uprobe { .. } => sampler.and_then(Sampler::crossings).unwrap_or_default(),
+            Engine::Sample => Snapshot::default(),
+        }
+    }
+
+    /// What the engine's own work adds to times, in ticks; none if that could not be measured.
+    pub(super) fn calibration(&self) -> Option<Calibration> {
+        match self {
+            Engine::Trampoline { calibration, .. } => *calibration,
+            Engine::Uprobe { cost, .. } => Some(Calibration {
+                // Taken off already, as well as it is known.
+                c_error: cost.error(),
+                untimed_crossing: cost.crossing(false),
+                timed_crossing: cost.crossing(true),
+                ..Calibration::default()
+            }),
+            Engine::Sample => Some(Calibration::default()),
+        }
+    }
+
+    /// Does no more than it must, for a program that goes on.
+    pub(super) fn stop(&mut self) {
+        if let Engine::Trampoline { tables, ticker, .. } = self {
+            ticker.stop();
+            tables.relax();
+        }
+    }
+
+    /// What is mapped into the program whenever that was looked at since the last call.
+    pub(super) fn take_mappings(&self) -> Vec<Vec<Mapping>> {
+        match self {
+            Engine::Trampoline { ticker, .. } => ticker.take_mappings(),
+            Engine::Uprobe { .. } | Engine::Sample => Vec::new(),
+        }
+    }
+}
+
+/// An engine of the kernel's, its events open, for a program that may not have begun.
+pub(super) struct Prepared {
+    session: Session,
+    plan: ProbePlan,
+    probes: Option<(Cost, Definitions)>,
+}
+
+impl Prepared {
+    /// Opens the events of an engine that needs nothing of the program but to be there. `file` is the program's.
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    pub(super) fn new(
+        kind: EngineKind,
+        whom: Whom,
+        target: &Target<'_>,
+        file: &File,
+        options: &Options,
+    ) -> Result<Prepared, EngineError> {
+        let plan = ProbePlan::new(target)?;
+        let wanted = Wanted {
+            frequency: Frequency(options.frequency),
+            kernel: true,
+            only_samples: kind == EngineKind::Sample,
+            before_exec: whom == Whom::BeforeExec(whom.pid()),
+        };
+        let (mut session, probes) = match kind {
+            EngineKind::Trampoline => return Err(EngineError::Running),
+            EngineKind::Uprobe => {
+                // A name that is good whatever is in the path, and whatever the path leads to by now.
+                let program = format!("/proc/self/fd/{}", file.as_raw_fd());
+                let set = uprobe::set(whom.pid(), Path::new(&program), &plan, wanted, chosen(options))?;
+                (set.session, Some((set.cost, set.definitions)))
+            }
+            EngineKind::Sample if options.frequency == 0 => return Err(EngineError::NoSamples),
+            EngineKind::Sample => (Session::new(whom.pid(), wanted, Vec::new())?, None),
+        };
+        match whom {
+            Whom::BeforeExec(pid) | Whom::Stopped(pid) => session.watch(pid)?,
+            Whom::Running(pid) => session.watch_all().map_err(|error| match error {
+                PerfError::System(error) if error.raw_os_error() == Some(libc::ESRCH) => {
+                    EngineError::Program(std::io::Error::other(format!("process {pid} has ended")))
+                }
+                error => error.into(),
+            })?,
+        }
+        Ok(Prepared { session, plan, probes })
+    }
+
+    /// Starts to read, now that it is known where the program is.
+    pub(super) fn start(
+        self,
+        pid: Pid,
+        target: &Target<'_>,
+        bias: u64,
+        mappings: &[Mapping],
+        options: &Options,
+    ) -> (Engine, Sampler) {
+        let Prepared { session, plan, probes } = self;
+        let loaded = |address: Svma| address.loaded(bias);
+        let go = target.go_text(bias);
+        let set = plan.probes.iter().map(|probe| loaded(probe.at)).filter(|_| probes.is_some());
+        let code = loaded(plan.asmcgocall.start)..loaded(plan.asmcgocall.end);
+        let mut unwinder = Unwinder::new(go.clone(), Border::Asmcgocall { code, probes: set.collect() });
+        mappings.iter().for_each(|mapping| unwinder.add_mapping(mapping));
+        let (engine, source) = match probes {
+            Some((cost, definitions)) => {
+                let landmarks = landmarks(&plan, bias, options);
+                let crossings = Box::new(Crossings::new(landmarks, cost));
+                (Engine::Uprobe { cost, _definitions: definitions }, Source::Probes(crossings))
+            }
+            None => {
+                let after_asmcgocall = plan.asmcgocall_has_frame().then(|| loaded(plan.after_asmcgocall));
+                let counters = Counters::find(target, plan.offsets, bias);
+                (Engine::Sample, Source::GoStacks(GoStacks { pid, go, after_asmcgocall, counters }))
+            }
+        };
+        let sampler = Sampler::start(session, pid, unwinder, source, engine.timebase());
+        (engine, sampler)
+    }
+
+    /// Whether samples are taken in the kernel too.
+    pub(super) fn sees_kernel(&self) -> bool {
+        self.session.sees_kernel()
+    }
+}
+
+/// The program as an engine of the kernel's finds it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Whom {
+    /// A process that will become the program.
+    BeforeExec(Pid),
+    /// The program before it has done anything.
+    Stopped(Pid),
+    /// The program, with its threads.
+    Running(Pid),
+}
+
+impl Whom {
+    pub(super) fn pid(self) -> Pid {
+        match self {
+            Whom::BeforeExec(pid) | Whom::Stopped(pid) | Whom::Running(pid) => pid,
+        }
+    }
+}
+
+fn chosen(options: &Options) -> Chosen {
+    Chosen { timed: options.timing != Timing::None, max_frames: options.stack_depth }
+}
+
+fn landmarks(plan: &ProbePlan, bias: u64, options: &Options) -> Landmarks {
+    let loaded = |address: Svma| address.loaded(bias);
+    Landmarks {
+        after_asmcgocall: loaded(plan.after_asmcgocall),
+        after_exitsyscall: loaded(plan.after_exitsyscall),
+        cgocallback: loaded(plan.cgocallback.start)..loaded(plan.cgocallback.end),
+        purego: plan.purego.map(loaded),
+        has_frame: plan.asmcgocall_has_frame(),
+        max_frames: options.stack_depth,
+        chain: chosen(options).chain().into(),
+        slow: options.slow.as_nanos() as u64,
+        timed: options.timing != Timing::None,
+    }
+}

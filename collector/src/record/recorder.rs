@@ -1,0 +1,344 @@
+//! The recorder at work: it watches the program, lets the file grow, and finishes it.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant, SystemTime};
+
+use cgoprof_hook::layout::CellRef;
+use cgoprof_profile::{Profile, Recording};
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+use super::engine::Engine;
+use super::signals::{Signals, ended};
+use super::{EngineKind, Options, Outcome, Problem, Program, Progress, RecordError, Subject};
+use crate::assemble::{Clock, assemble};
+use crate::assemble_samples::assemble_samples;
+use crate::clock::{Moment, Rate};
+use crate::offcpu::Monotonic;
+use crate::output::Output;
+use crate::perf::Frequency;
+use crate::process::maps::Mapping;
+use crate::sampling::{Sampler, Samples, Slow};
+use crate::symbolize::{Symbolizer, tell_apart};
+use crate::target::Target;
+use crate::trampoline::tables::Snapshot;
+use crate::trampoline::{Calibration, Timing};
+
+/// How long after SIGTERM the program may take to end before the profile is finished without it.
+const GRACE: Duration = Duration::from_secs(2);
+/// How long the recorder waits for signals before it looks around again.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How often the growing file gets a member.
+const MEMBER: Duration = Duration::from_secs(2);
+
+/// A program with an engine at work.
+pub(super) struct Watched {
+    pub(super) engine: Engine,
+    pub(super) sampler: Option<Sampler>,
+    /// How far from its stated addresses the program was loaded.
+    pub(super) bias: u64,
+    pub(super) mappings: Vec<Mapping>,
+    /// What is to be said.
+    pub(super) notes: Vec<String>,
+}
+
+/// A program that is being recorded.
+pub(super) struct Recorder<'a> {
+    options: &'a Options,
+    pid: Pid,
+    // Before the engine, whose probes it holds.
+    sampler: Option<Sampler>,
+    engine: Engine,
+    symbolizer: Symbolizer<'a, 'a>,
+    profile: Profile,
+    /// What is known from the start.
+    notes: Vec<String>,
+    started: Instant,
+    /// When it began, on both clocks.
+    begun: Moment,
+    output: Option<Output>,
+    write_error: Option<std::io::Error>,
+}
+
+impl<'a> Recorder<'a> {
+    pub(super) fn new(options: &'a Options, program: &Program<'a>, pid: Pid, watched: Watched, output: Output) -> Self {
+        let Watched { engine, sampler, bias, mappings, mut notes } = watched;
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let sampling = sampler.is_some();
+        if engine.kind() == EngineKind::Uprobe && options.timing != Timing::None {
+            notes.push(UPROBE_TIMES.into());
+        }
+        let profile = Profile {
+            target: target_facts(program, pid),
+            recording: Recording {
+                engine: engine.kind().name().into(),
+                timing: if engine.kind() == EngineKind::Sample { Timing::None } else { options.timing }.name().into(),
+                start_unix_ns: since_epoch.as_nanos() as u64,
+                off_cpu: sampling && options.timing != Timing::None && engine.kind() != EngineKind::Sample,
+                sample_period_ns: if sampling { Frequency(options.frequency).period() } else { 0 },
+                ..Recording::default()
+            },
+            ..Profile::default()
+        };
+        let mut symbolizer = Symbolizer::new(program.target, bias);
+        symbolizer.set_mappings(&mappings);
+        Recorder {
+            options,
+            pid,
+            sampler,
+            symbolizer,
+            notes,
+            profile,
+            started: Instant::now(),
+            begun: engine.timebase().now(),
+            engine,
+            output: Some(output),
+            write_error: None,
+        }
+    }
+
+    /// Records until the program ends, or we are told to finish.
+    pub(super) fn run(mut self, signals: &Signals, progress: &dyn Progress) -> Result<Outcome, RecordError> {
+        let child = match self.options.subject {
+            Subject::Command(_) => Some(self.pid),
+            Subject::Process(_) => None,
+        };
+        let mut status = None;
+        let mut asked_to_finish: Option<(Signal, Instant)> = None;
+        let mut last_member = Instant::now();
+        loop {
+            if let (Some(signal), None) = (signals.wait_and_forward(child, PAUSE), asked_to_finish) {
+                asked_to_finish = Some((signal, Instant::now()));
+            }
+            if child.is_some() {
+                status = status.or(ended(self.pid)?);
+            } else if asked_to_finish.is_some() || is_gone(self.pid) {
+                status = Some(0);
+            }
+            let over = self.options.duration.is_some_and(|duration| self.started.elapsed() >= duration)
+                || asked_to_finish.is_some_and(|(_, since)| since.elapsed() >= GRACE);
+            if status.is_some() || over {
+                break;
+            }
+            if let Engine::Trampoline { tables, .. } = &self.engine {
+                tables.release_ended(self.pid);
+            }
+            if last_member.elapsed() >= MEMBER {
+                self.append();
+                last_member = Instant::now();
+            }
+        }
+        self.finish(progress);
+        let problem = self.write_error.take().map(|error| Problem::Write(self.options.output.clone(), error));
+        // The probes go with their engine, before a program that runs on is waited for.
+        let Recorder { profile, engine, sampler, .. } = self;
+        drop(sampler);
+        drop(engine);
+        let status = match (status, asked_to_finish) {
+            (Some(status), _) => status,
+            (None, Some((signal, _))) => 128 + signal as i32 as u8,
+            (None, None) => child.map_or(Ok(0), |child| signals.wait_for_end(child))?,
+        };
+        Ok(Outcome { status, profile: Some(profile), problem })
+    }
+
+    fn append(&mut self) {
+        let samples = self.sampler.as_ref().map(Sampler::samples);
+        let end = self.engine.timebase().now();
+        let snapshot = self.engine.snapshot(self.sampler.as_ref());
+        self.put_together(snapshot, samples, end);
+        if let Some(output) = &mut self.output
+            && let Err(error) = output.append(&self.profile)
+        {
+            self.write_error = Some(error);
+            self.output = None;
+        }
+    }
+
+    /// Puts together what engine and samples held at a time.
+    fn put_together(&mut self, mut snapshot: Snapshot, samples: Option<Samples>, end: Moment) {
+        if let Some(sampler) = &self.sampler {
+            self.symbolizer.set_mappings(&sampler.take_mappings());
+            let mut threads = sampler.threads();
+            let since_start = |time: u64| time.saturating_sub(self.begun.monotonic.0);
+            for thread in &mut threads {
+                thread.created_ns = thread.created_ns.map(since_start);
+                thread.exited_ns = thread.exited_ns.map(since_start);
+            }
+            self.profile.threads = threads;
+        }
+        for mappings in self.engine.take_mappings() {
+            self.symbolizer.set_mappings(&mappings);
+        }
+        let rate = Rate::between(self.begun, end);
+        let clock = self.describe(&snapshot, samples.as_ref(), rate, end);
+        let mut off = HashMap::new();
+        if let (Some(sampler), Some(samples)) = (&self.sampler, &samples) {
+            off = off_cpu(sampler, samples, &mut snapshot, rate, end);
+        }
+        let crossings = assemble(&mut self.profile, &snapshot, &mut self.symbolizer, clock, &off);
+        if let Some(samples) = samples {
+            assemble_samples(&mut self.profile, &samples, &crossings, &mut self.symbolizer);
+        }
+    }
+
+    /// Sets the recording's facts as they are by now. Returns how times are to be read.
+    fn describe(&mut self, snapshot: &Snapshot, samples: Option<&Samples>, rate: Rate, end: Moment) -> Clock {
+        let calibration = self.engine.calibration();
+        let measured = self.options.timing != Timing::None && self.engine.kind() != EngineKind::Sample;
+        let (known, calibration) = (calibration.is_some(), calibration.unwrap_or_default());
+        let ticks_per_ns = rate.ticks_per_ns;
+        let recording = &mut self.profile.recording;
+        recording.duration_ns = self.started.elapsed().as_nanos() as u64;
+        recording.hook_ns_per_crossing = per_crossing(&calibration, snapshot, self.options.timing) / ticks_per_ns;
+        recording.clock_read_ns = calibration.clock_read / ticks_per_ns;
+        recording.folded_stacks = snapshot.folded;
+        recording.foreign_callbacks = snapshot.foreign_callbacks;
+        recording.lost_events = snapshot.lost_events;
+        recording.notes = notes(snapshot, self.options.timing);
+        recording.notes.extend_from_slice(&self.notes);
+        if !known {
+            recording.notes.push("the hooks' own time could not be measured: it is in the times".into());
+        }
+        if let Some(samples) = samples {
+            recording.num_cgo_call = samples.num_cgo_call.map(|(count, _)| count);
+            recording.notes.extend(perf_notes(self.engine.kind(), samples, end.monotonic));
+        }
+        Clock { measured, ticks_per_ns, calibration, end: end.ticks }
+    }
+
+    fn finish(&mut self, progress: &dyn Progress) {
+        // A program that goes on: what returns after this is not in the snapshot, so its events may come or not.
+        let (end, counted) = (self.engine.timebase().now(), self.engine.snapshot(self.sampler.as_ref()));
+        self.engine.stop();
+        let samples = self.sampler.as_mut().map(|sampler| {
+            sampler.stop();
+            sampler.samples()
+        });
+        // What the kernel counts is complete when all its records are read.
+        let snapshot = match self.engine.kind() {
+            EngineKind::Trampoline => counted,
+            EngineKind::Uprobe | EngineKind::Sample => self.engine.snapshot(self.sampler.as_ref()),
+        };
+        progress.symbolizing(snapshot.cells.len());
+        self.put_together(snapshot, samples, end);
+        tell_apart(&mut self.profile);
+        progress.symbolized();
+        if let Some(output) = self.output.take()
+            && let Err(error) = output.finish(&self.profile)
+        {
+            self.write_error = Some(error);
+        }
+    }
+}
+
+/// Said of every recording with times by uprobes.
+const UPROBE_TIMES: &str = "engine uprobe: times leave out getting to C and back but for waits for a P: a probe takes \
+                            longer than that";
+
+/// What counting a crossing cost on average, in ticks.
+fn per_crossing(calibration: &Calibration, snapshot: &Snapshot, timing: Timing) -> f64 {
+    if timing == Timing::Every {
+        return calibration.timed_crossing;
+    }
+    let calls: u64 = snapshot.cells.iter().map(|cell| cell.shown.calls).sum();
+    let timed: u64 = snapshot.cells.iter().map(|cell| cell.shown.timed).sum();
+    let share = timed as f64 / calls.max(1) as f64;
+    calibration.untimed_crossing * (1.0 - share) + calibration.timed_crossing * share
+}
+
+/// What is to be said of what perf told.
+fn perf_notes(engine: EngineKind, samples: &Samples, end: Monotonic) -> Vec<String> {
+    let mut notes = Vec::new();
+    if samples.lost > 0 {
+        let lost = samples.lost;
+        notes.push(match engine {
+            EngineKind::Uprobe => format!(
+                "{lost} perf records found no room: there were at least as many crossings as counted, and times and \
+                 nesting may be off"
+            ),
+            _ => format!("{lost} perf records found no room: there are fewer samples, and blocked times may be off"),
+        });
+    }
+    if engine == EngineKind::Sample {
+        notes.push("engine sample: nothing is counted; times in C are estimates from samples of the processors".into());
+        match samples.num_cgo_call {
+            Some((count, at)) => {
+                let before = std::time::Duration::from_millis(end.0.saturating_sub(at.0) / 1_000_000);
+                notes.push(format!(
+                    "the Go runtime had counted {count} crossings {} ms before the end",
+                    before.as_millis()
+                ));
+            }
+            None => notes.push("the Go runtime's own count of crossings could not be read".into()),
+        }
+    }
+    notes
+}
+
+/// Whether a process that is not our child has ended.
+fn is_gone(pid: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The state follows the name, which is in parentheses.
+    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
+}
+
+/// The off-CPU times of the slow crossings of each cell, those still in C included; of these tells when their threads
+/// ended.
+fn off_cpu(
+    sampler: &Sampler,
+    samples: &Samples,
+    snapshot: &mut Snapshot,
+    rate: Rate,
+    end: Moment,
+) -> HashMap<CellRef, Slow> {
+    let mut off = samples.slow.clone();
+    for entry in &mut snapshot.in_flight {
+        let (found, ended) = sampler.off(entry.tid, rate.monotonic(entry.called), end.monotonic);
+        entry.ended = entry.ended.or(ended.map(|ended| rate.ticks(ended)));
+        let sum = off.entry(entry.cell).or_default();
+        sum.blocked += found.blocked as f64;
+        sum.preempted += found.preempted as f64;
+    }
+    off
+}
+
+fn target_facts(program: &Program<'_>, pid: Pid) -> cgoprof_profile::Target {
+    let target: &Target<'_> = program.target;
+    let absolute = program.path.canonicalize().unwrap_or_else(|_| program.path.to_owned());
+    cgoprof_profile::Target {
+        path: absolute.to_string_lossy().into_owned(),
+        args: program.arguments.clone(),
+        pid: pid.as_raw() as u32,
+        go_version: target.build.version_text.clone(),
+        build_id: target.binary.build_id().unwrap_or_default(),
+        pie: target.binary.is_position_independent(),
+        stripped: !target.binary.has_symbol_table(),
+        race: target.build.setting("-race") == Some("true"),
+        cgo: target.build.setting("CGO_ENABLED") != Some("0"),
+    }
+}
+
+fn notes(snapshot: &Snapshot, timing: Timing) -> Vec<String> {
+    let mut notes = Vec::new();
+    let mut note = |count: u64, text: String| {
+        if count > 0 {
+            notes.push(text);
+        }
+    };
+    let in_flight = snapshot.in_flight.len() as u64;
+    note(in_flight, format!("{in_flight} crossings were still in C at the end: their time so far is included"));
+    note(snapshot.folded, format!("{} crossings are counted without their stack: the table was full", snapshot.folded));
+    let overflow: u64 = snapshot.overflow.iter().map(|(_, calls)| calls).sum();
+    note(
+        overflow,
+        format!("{overflow} crossings of threads beyond the table's size are counted without stack or time"),
+    );
+    let lost = snapshot.unattributed;
+    note(lost, format!("{lost} crossings could be attributed to no C function"));
+    let direct = snapshot.unattributed_direct;
+    note(direct, format!("{direct} direct crossings were made without a goroutine: not in the tables"));
+    note(snapshot.lost_events, format!("the blocked times of {} slow crossings are not known", snapshot.lost_events));
+    note(u64::from(timing == Timing::None), "times were not measured (--timing none)".into());
+    notes
+}

@@ -1,0 +1,76 @@
+//! The signals of a launcher: handed on to the program, or an order to finish.
+
+use std::os::fd::AsFd as _;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+/// The signals that a launcher must handle, as a file.
+pub(super) struct Signals {
+    file: SignalFd,
+    /// What was blocked before.
+    pub(super) mask_before: SigSet,
+}
+
+impl Signals {
+    pub(super) fn block() -> nix::Result<Signals> {
+        let mut set = SigSet::empty();
+        for signal in [Signal::SIGCHLD, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGHUP] {
+            set.add(signal);
+        }
+        let mask_before = set.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+        let file = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+        Ok(Signals { file, mask_before })
+    }
+
+    /// Waits, then hands on to a child what was meant for it. Returns the signal that asks us to finish, if one does:
+    /// of a program that is not our child, any does.
+    ///
+    /// The terminal sends its signals to the program itself; another process sends them only to us.
+    pub(super) fn wait_and_forward(&self, child: Option<Pid>, timeout: Duration) -> Option<Signal> {
+        let mut ready = [PollFd::new(self.file.as_fd(), PollFlags::POLLIN)];
+        let _ = poll(&mut ready, PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX));
+        let mut finish = None;
+        while let Ok(Some(info)) = self.file.read_signal() {
+            let Ok(signal) = Signal::try_from(info.ssi_signo as i32) else { continue };
+            if signal == Signal::SIGCHLD {
+                continue;
+            }
+            if let Some(child) = child
+                && info.ssi_code <= 0
+            {
+                let _ = kill(child, signal);
+            }
+            if child.is_none() || matches!(signal, Signal::SIGTERM | Signal::SIGHUP) {
+                finish = Some(signal);
+            }
+        }
+        finish
+    }
+
+    pub(super) fn wait_for_end(&self, pid: Pid) -> nix::Result<u8> {
+        loop {
+            if let Some(status) = ended(pid)? {
+                return Ok(status);
+            }
+            self.wait_and_forward(Some(pid), Duration::from_secs(1));
+        }
+    }
+}
+
+/// The exit status of a program that has ended.
+pub(super) fn ended(pid: Pid) -> nix::Result<Option<u8>> {
+    match waitpid(pid, Some(WaitPidFlag::WNOHANG)) {
+        Ok(WaitStatus::Exited(_, code)) => Ok(Some(code as u8)),
+        Ok(WaitStatus::Signaled(_, signal, _)) => Ok(Some(128 + signal as i32 as u8)),
+        Ok(_) => Ok(None),
+        Err(Errno::EINTR) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+

@@ -1,0 +1,152 @@
+//! What a probe costs the thread that comes by, measured by having our own come by: that much is in every time between
+//! two probes.
+
+use std::arch::global_asm;
+
+use cgoprof_symbols::{Avma, FileOffset};
+use nix::unistd::{Pid, gettid};
+
+use super::fetch::Fetch;
+use super::tracefs::Definitions;
+use super::{MOST_FRAMES, UprobeError};
+use crate::perf::{Frequency, Record, Session, TracedProbe, Wanted};
+use crate::process::maps;
+use crate::target::Point;
+
+/// Nanoseconds that one hit takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Cost {
+    /// Of [`Point::Called`], its stack apart.
+    called: f64,
+    /// Of each frame of a stack.
+    frame: f64,
+    /// Of any other point.
+    other: f64,
+}
+
+impl Cost {
+    /// Of a hit with so many frames.
+    pub(crate) fn of(&self, point: Point, frames: usize) -> u64 {
+        match point {
+            Point::Called => (self.called + self.frame * frames as f64) as u64,
+            _ => self.other as u64,
+        }
+    }
+
+    /// Of a crossing with a stack of ten frames, in nanoseconds.
+    pub(crate) fn crossing(&self, timed: bool) -> f64 {
+        self.called + 10.0 * self.frame + if timed { self.other } else { 0.0 }
+    }
+
+    /// How far off a crossing's time may be by what is taken off, in nanoseconds: in another program's memory, with
+    /// another's caches, a probe takes some more or less.
+    pub(crate) fn error(&self) -> f64 {
+        0.1 * self.called
+    }
+}
+
+unsafe extern "C" {
+    /// Comes by the three probes so many times, with a chain of frame pointers and a g.
+    fn cgoprof_probe_stage(rounds: u64, frames: *const [u64; 2], g: *const u64);
+    static cgoprof_stage_called: u8;
+    static cgoprof_stage_first: u8;
+    static cgoprof_stage_second: u8;
+}
+
+global_asm!(
+    ".text",
+    ".balign 64",
+    "cgoprof_probe_stage:",
+    "push rbp",
+    "push rbx",
+    "sub rsp, 40",
+    "mov rbx, rdi",
+    "mov rbp, rsi",
+    "mov rdi, rdx",
+    "2:",
+    "cmp rdi, 0",
+    ".globl cgoprof_stage_called",
+    "cgoprof_stage_called:",
+    "je 4f",
+    ".globl cgoprof_stage_first",
+    "cgoprof_stage_first:",
+    "call 5f",
+    ".globl cgoprof_stage_second",
+    "cgoprof_stage_second:",
+    "call 5f",
+    "dec rbx",
+    "jnz 2b",
+    "4:",
+    "add rsp, 40",
+    "pop rbx",
+    "pop rbp",
+    "ret",
+    "5:",
+    "ret",
+);
+
+/// Rounds for each depth of stack.
+const ROUNDS: u64 = 2000;
+
+/// Measures what the probes of a program will cost. Takes some milliseconds and what it takes to set three probes.
+pub(super) fn measure(fetch: &Fetch, definitions: &mut Definitions) -> Result<Cost, UprobeError> {
+    let points = [
+        (Point::Called, "stage_called", (&raw const cgoprof_stage_called).addr(), fetch.called()),
+        (Point::CallbackBegin, "stage_first", (&raw const cgoprof_stage_first).addr(), String::new()),
+        (Point::CallbackEnd, "stage_second", (&raw const cgoprof_stage_second).addr(), String::new()),
+    ];
+    let own = maps::read(Pid::this()).map_err(UprobeError::Program)?;
+    let mut probes = Vec::new();
+    for (point, name, address, arguments) in points {
+        let place = Avma(address as u64);
+        let mapping = own.iter().find(|mapping| mapping.range.contains(&place));
+        let mapping = mapping.ok_or_else(|| UprobeError::Program(std::io::ErrorKind::NotFound.into()))?;
+        let offset = FileOffset(place.0 - mapping.range.start.0 + mapping.offset.0);
+        let number = definitions.add(name, "/proc/self/exe".as_ref(), offset, &arguments)?;
+        probes.push(TracedProbe { point, number, frames: (point == Point::Called).then_some(MOST_FRAMES) });
+    }
+    let wanted = Wanted { frequency: Frequency(0), kernel: false, only_samples: false, before_exec: false };
+    let mut session = Session::new(Pid::this(), wanted, probes)?;
+    session.watch(gettid())?;
+    let (few, many) = (2, 34);
+    let short = intervals(&mut session, few);
+    let long = intervals(&mut session, many);
+    let frame = ((long.0 - short.0) / (many - few) as f64).max(0.0);
+    // The chain begins with the probe itself.
+    Ok(Cost { called: (short.0 - frame * (few + 1) as f64).max(0.0), frame, other: short.1 })
+}
+
+/// Median times from the first point to the second, and from there to the third, with a stack of so many frames.
+fn intervals(session: &mut Session, depth: usize) -> (f64, f64) {
+    let mut frames = vec![[0u64; 2]; depth];
+    let base = frames.as_ptr();
+    for (index, frame) in frames.iter_mut().enumerate() {
+        let next = base.wrapping_add(index + 1).addr() as u64;
+        *frame = [if index + 1 < depth { next } else { 0 }, 0x40_0000];
+    }
+    // g, m and what they point to: every word leads here.
+    let mut runtime = vec![0u64; 256];
+    let here = runtime.as_ptr().addr() as u64;
+    runtime.fill(here);
+    // SAFETY: the function keeps to the C ABI. It reads no memory but its stack; what the kernel reads for the probes
+    // it reads with care.
+    unsafe { cgoprof_probe_stage(ROUNDS, frames.as_ptr(), runtime.as_ptr()) };
+    let mut last = None;
+    let (mut called, mut other) = (Vec::new(), Vec::new());
+    session.read(true, |record| {
+        let Record::Hit(hit) = record else { return };
+        match (last, hit.point) {
+            (Some((Point::Called, since)), Point::CallbackBegin) => called.push(hit.time.0.saturating_sub(since)),
+            (Some((Point::CallbackBegin, since)), Point::CallbackEnd) => other.push(hit.time.0.saturating_sub(since)),
+            _ => {}
+        }
+        last = Some((hit.point, hit.time.0));
+    });
+    (median(&mut called), median(&mut other))
+}
+
+fn median(times: &mut [u64]) -> f64 {
+    times.sort_unstable();
+    times.get(times.len() / 2).map_or(0.0, |&time| time as f64)
+}
+

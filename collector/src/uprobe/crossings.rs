@@ -1,0 +1,397 @@
+//! From hits of probes to cells: which crossing each belongs to, what is nested in what, how long C took. Pure.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::ops::Range;
+
+use cgoprof_hook::histogram::bucket;
+use cgoprof_hook::layout::{CellRef, Event, Phase, flags};
+use cgoprof_symbols::Avma;
+
+use super::cost::Cost;
+use crate::offcpu::Monotonic;
+use crate::perf::Hit;
+use crate::target::Point;
+use crate::trampoline::policy::Shown;
+use crate::trampoline::tables::{CellCopy, InFlightCopy, Snapshot};
+
+/// Cells that are kept; the crossings of more stacks are counted without them.
+const MOST_CELLS: usize = 100_000;
+/// Crossings nested in each other that are kept apart.
+const DEEPEST: usize = 4096;
+
+/// Places of what [`Point::Called`] fetches.
+pub(super) mod argument {
+    pub(in super::super) const FUNCTION: usize = 0;
+    pub(in super::super) const CALLER: usize = 1;
+    pub(in super::super) const G: usize = 2;
+    pub(in super::super) const GOID: usize = 3;
+    pub(in super::super) const M_ID: usize = 4;
+    pub(in super::super) const LOCKS: usize = 5;
+    pub(in super::super) const INDIRECT: usize = 6;
+}
+
+/// What must be known of the program's code in memory.
+#[derive(Clone, Debug)]
+pub(crate) struct Landmarks {
+    /// Return address of `cgocall`'s call of `asmcgocall`.
+    pub(crate) after_asmcgocall: Avma,
+    /// Return address of `cgocall`'s call of `exitsyscall`.
+    pub(crate) after_exitsyscall: Avma,
+    /// Where a goroutine's stack ends and C's begins.
+    pub(crate) cgocallback: Range<Avma>,
+    /// The C function is the first word of this one's argument.
+    pub(crate) purego: Option<Avma>,
+    /// `asmcgocall` has a frame of its own, so that its caller is in the chain of frame pointers.
+    pub(crate) has_frame: bool,
+    /// Most frames of a stack.
+    pub(crate) max_frames: usize,
+    /// Most words that the kernel gives of one.
+    pub(crate) chain: usize,
+    /// Nanoseconds in C from which on a crossing is an event.
+    pub(crate) slow: u64,
+    /// Whether [`Point::Returned`] is probed.
+    pub(crate) timed: bool,
+}
+
+/// All crossings so far.
+pub(crate) struct Crossings {
+    landmarks: Landmarks,
+    cost: Cost,
+    cells: Vec<CellCopy>,
+    /// By the hash of what tells it from others, cells.
+    index: HashMap<u64, Vec<u32>>,
+    threads: HashMap<u64, Thread>,
+    /// By goid, what a goroutine's last crossing was and when C returned.
+    leaving: HashMap<u64, (CellRef, Monotonic)>,
+    /// Slow crossings since they were last taken.
+    events: Vec<Event>,
+    /// Crossings whose threads ended in C.
+    ended: Vec<InFlightCopy>,
+    unattributed_direct: u64,
+    folded: u64,
+    foreign_callbacks: u64,
+}
+
+/// One kernel thread.
+#[derive(Default)]
+struct Thread {
+    /// `m.id` when it last crossed.
+    m: Option<u64>,
+    /// The outermost first.
+    in_flight: Vec<InFlight>,
+    /// Nanoseconds that the probes have taken of it so far.
+    spent: u64,
+}
+
+#[derive(Clone, Copy)]
+struct InFlight {
+    cell: CellRef,
+    direct: bool,
+    goid: u64,
+    called: Monotonic,
+    /// [`Thread::spent`] before that.
+    spent: u64,
+    /// Nanoseconds in callbacks so far.
+    callbacks: u64,
+    /// When the callback that is running began, and what had been spent by then.
+    callback: Option<(Monotonic, u64)>,
+}
+
+/// What tells one cell from another.
+struct Key<'a> {
+    function: Avma,
+    stack: &'a [Avma],
+    enclosing: CellRef,
+    flags: u32,
+}
+
+impl Crossings {
+    /// None so far.
+    pub(crate) fn new(landmarks: Landmarks, cost: Cost) -> Self {
+        Crossings {
+            landmarks,
+            cost,
+            cells: Vec::new(),
+            index: HashMap::new(),
+            threads: HashMap::new(),
+            leaving: HashMap::new(),
+            events: Vec::new(),
+            ended: Vec::new(),
+            unattributed_direct: 0,
+            folded: 0,
+            foreign_callbacks: 0,
+        }
+    }
+
+    /// Adds what happened. Hits of one thread must come in the order of their times.
+    pub(crate) fn add(&mut self, hit: &Hit<'_>) {
+        let mut thread = self.threads.remove(&hit.tid).unwrap_or_default();
+        match hit.point {
+            Point::Called => self.called(&mut thread, hit),
+            Point::Returned => self.returned(&mut thread, hit),
+            Point::Resumed => self.resumed(hit),
+            Point::CallbackBegin => self.callback_began(&mut thread, hit.time),
+            Point::CallbackEnd => self.callback_ended(&mut thread, hit.time),
+            Point::Unwind => self.unwound(&mut thread),
+        }
+        thread.spent += self.cost.of(hit.point, hit.chain.len());
+        self.threads.insert(hit.tid, thread);
+    }
+
+    /// A thread has ended: what it had in flight does not return.
+    pub(crate) fn end(&mut self, tid: u64, time: Monotonic) {
+        let Some(thread) = self.threads.remove(&tid) else { return };
+        if self.landmarks.timed {
+            let left = thread.in_flight.iter().filter(|entry| !entry.direct);
+            self.ended.extend(left.map(|entry| InFlightCopy { ended: Some(time.0), ..entry.copy(tid) }));
+        }
+    }
+
+    /// Some hits were lost: what is in flight is not known any more.
+    pub(crate) fn lose_track(&mut self) {
+        self.threads.values_mut().for_each(|thread| thread.in_flight.clear());
+        self.leaving.clear();
+    }
+
+    /// The crossing in whose C a thread is, if it is.
+    pub(crate) fn in_flight(&self, tid: u64) -> Option<CellRef> {
+        Some(self.threads.get(&tid)?.in_flight.last()?.cell)
+    }
+
+    /// The number that the Go runtime gave the M which a thread last was.
+    pub(crate) fn m(&self, tid: u64) -> Option<u64> {
+        self.threads.get(&tid)?.m
+    }
+
+    /// The slow crossings since the last call.
+    pub(crate) fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// What has been counted.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let mut in_flight = self.ended.clone();
+        if self.landmarks.timed {
+            for (&tid, thread) in &self.threads {
+                let left = thread.in_flight.iter().filter(|entry| !entry.direct);
+                in_flight.extend(left.map(|entry| entry.copy(tid)));
+            }
+        }
+        Snapshot {
+            cells: self.cells.clone(),
+            in_flight,
+            unattributed_direct: self.unattributed_direct,
+            folded: self.folded,
+            foreign_callbacks: self.foreign_callbacks,
+            ..Snapshot::default()
+        }
+    }
+
+    fn called(&mut self, thread: &mut Thread, hit: &Hit<'_>) {
+        let argument = |index| hit.argument(index);
+        let direct = Avma(argument(argument::CALLER)) != self.landmarks.after_asmcgocall;
+        if argument(argument::G) == 0 {
+            self.unattributed_direct += 1;
+            return;
+        }
+        thread.m = Some(argument(argument::M_ID));
+        thread.leave_what_returned();
+        let mut function = Avma(argument(argument::FUNCTION));
+        if self.landmarks.purego == Some(function) {
+            function = Avma(argument(argument::INDIRECT));
+        }
+        let enclosing = thread.in_flight.last().map_or(CellRef::NONE, |entry| entry.cell);
+        let (stack, truncated) = self.stack(hit, direct);
+        let locked = argument(argument::LOCKS) as u32 != 0;
+        let mut bits = if direct { flags::DIRECT } else { 0 };
+        if locked && !direct {
+            bits |= flags::LOCKED;
+        }
+        if truncated {
+            bits |= flags::TRUNCATED;
+        }
+        let cell = self.find(&Key { function, stack: &stack, enclosing, flags: bits });
+        self.cell(cell).shown.calls += 1;
+        if thread.in_flight.len() < DEEPEST {
+            thread.in_flight.push(InFlight {
+                cell,
+                direct,
+                goid: argument(argument::GOID),
+                called: hit.time,
+                spent: thread.spent,
+                callbacks: 0,
+                callback: None,
+            });
+        }
+    }
+
+    fn returned(&mut self, thread: &mut Thread, hit: &Hit<'_>) {
+        while thread.in_flight.last().is_some_and(|entry| entry.direct) {
+            thread.in_flight.pop();
+        }
+        // Whoever was in C when we came is not known; who called back has not returned.
+        let Some(entry) = thread.in_flight.pop_if(|entry| entry.callback.is_none()) else { return };
+        let spent = thread.spent - entry.spent;
+        let ticks = (hit.time.0 - entry.called.0).saturating_sub(spent);
+        let cell = self.cell(entry.cell);
+        cell.shown.timed += 1;
+        cell.shown.weight += 1;
+        add(&mut cell.shown.c, ticks);
+        cell.c_extremes = (cell.c_extremes.0.min(ticks), cell.c_extremes.1.max(ticks));
+        count(&mut cell.c_times, ticks);
+        if entry.callbacks > 0 {
+            add(&mut cell.callback, entry.callbacks);
+        }
+        self.leaving.insert(entry.goid, (entry.cell, hit.time));
+        if ticks >= self.landmarks.slow {
+            let cell = entry.cell.offset();
+            let (called, returned) = (entry.called.0, hit.time.0);
+            self.events.push(Event { cell, called, returned, tid: hit.tid, gap: 1 });
+        }
+    }
+
+    fn resumed(&mut self, hit: &Hit<'_>) {
+        let (caller, goid) = (Avma(hit.argument(0)), hit.argument(1));
+        if caller != self.landmarks.after_exitsyscall {
+            return;
+        }
+        if let Some((cell, since)) = self.leaving.remove(&goid) {
+            let waited = (hit.time.0.saturating_sub(since.0)).saturating_sub(self.cost.of(Point::Returned, 0));
+            let cell = self.cell(cell);
+            cell.shown.exit.census += 1;
+            cell.shown.exit.census_sum += waited;
+            cell.overhead_extremes = (cell.overhead_extremes.0.min(waited), cell.overhead_extremes.1.max(waited));
+            count(&mut cell.overhead_times, waited);
+        }
+    }
+
+    fn callback_began(&mut self, thread: &mut Thread, time: Monotonic) {
+        while thread.in_flight.last().is_some_and(|entry| entry.direct) {
+            thread.in_flight.pop();
+        }
+        let spent = thread.spent;
+        match thread.in_flight.last_mut() {
+            Some(entry) => {
+                entry.callback = Some((time, spent));
+                let cell = entry.cell;
+                self.cell(cell).shown.callbacks += 1;
+            }
+            None => self.foreign_callbacks += 1,
+        }
+    }
+
+    fn callback_ended(&mut self, thread: &mut Thread, time: Monotonic) {
+        thread.leave_what_returned();
+        let spent = thread.spent;
+        if let Some(entry) = thread.in_flight.last_mut()
+            && let Some((began, spent_before)) = entry.callback.take()
+        {
+            entry.callbacks += (time.0 - began.0).saturating_sub(spent - spent_before);
+        }
+    }
+
+    fn unwound(&mut self, thread: &mut Thread) {
+        thread.leave_what_returned();
+        if let Some(entry) = thread.in_flight.pop() {
+            self.cell(entry.cell).abandoned += 1;
+        }
+    }
+
+    /// A crossing's return addresses as the trampolines find them, and whether they go on.
+    fn stack(&self, hit: &Hit<'_>, direct: bool) -> (Vec<Avma>, bool) {
+        // The probe itself comes first, then the caller of asmcgocall if that has a frame: cgocall is not part of it.
+        let skipped = 1 + usize::from(self.landmarks.has_frame && !direct);
+        let outer = hit.chain.get(skipped..).unwrap_or_default();
+        let callback = outer.iter().position(|address| self.landmarks.cgocallback.contains(address));
+        let own = &outer[..callback.map_or(outer.len(), |callback| callback + 1)];
+        let kept = &own[..own.len().min(self.landmarks.max_frames)];
+        let cut = callback.is_none() && hit.chain.len() >= self.landmarks.chain;
+        let truncated = kept.len() < own.len() || cut;
+        let leaf = (direct && !self.landmarks.has_frame).then(|| Avma(hit.argument(argument::CALLER)));
+        (leaf.into_iter().chain(kept.iter().copied()).collect(), truncated)
+    }
+
+    fn cell(&mut self, cell: CellRef) -> &mut CellCopy {
+        &mut self.cells[cell.0 as usize - 1]
+    }
+
+    fn find(&mut self, key: &Key<'_>) -> CellRef {
+        let hash = key.hash();
+        let known = self.index.get(&hash).into_iter().flatten();
+        if let Some(&found) = known.copied().collect::<Vec<_>>().iter().find(|&&at| key.names(&self.cells[at as usize])) {
+            return CellRef(found + 1);
+        }
+        if self.cells.len() >= MOST_CELLS && key.flags & flags::FOLDED == 0 {
+            self.folded += 1;
+            let flags = key.flags & (flags::DIRECT | flags::LOCKED) | flags::FOLDED;
+            return self.find(&Key { function: key.function, stack: &[], enclosing: CellRef::NONE, flags });
+        }
+        let place = self.cells.len() as u32;
+        self.index.entry(hash).or_default().push(place);
+        self.cells.push(CellCopy {
+            at: CellRef(place + 1),
+            function: key.function,
+            stack: key.stack.to_vec(),
+            enclosing: key.enclosing,
+            flags: key.flags,
+            shown: Shown::default(),
+            abandoned: 0,
+            callback: Phase::default(),
+            c_extremes: (u64::MAX, 0),
+            overhead_extremes: (u64::MAX, 0),
+            c_times: Vec::new(),
+            overhead_times: Vec::new(),
+        });
+        CellRef(place + 1)
+    }
+}
+
+impl Thread {
+    /// Forgets crossings that have returned without our seeing it: those that are not calling back.
+    fn leave_what_returned(&mut self) {
+        while self.in_flight.pop_if(|entry| entry.callback.is_none()).is_some() {}
+    }
+}
+
+impl InFlight {
+    fn copy(&self, tid: u64) -> InFlightCopy {
+        InFlightCopy {
+            cell: self.cell,
+            tid,
+            ended: None,
+            called: self.called.0,
+            callback_ticks: self.callbacks,
+            callback_began: self.callback.map(|(began, _)| began.0),
+        }
+    }
+}
+
+impl Key<'_> {
+    fn hash(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.function, self.stack, self.enclosing, self.flags).hash(&mut hasher);
+        hasher.finish()
+    }
+
+    fn names(&self, cell: &CellCopy) -> bool {
+        cell.function == self.function
+            && cell.enclosing == self.enclosing
+            && cell.flags == self.flags
+            && cell.stack == self.stack
+    }
+}
+
+fn add(phase: &mut Phase, nanos: u64) {
+    phase.sum += nanos;
+    phase.squares += (nanos as f64).powi(2);
+}
+
+/// Counts a time in a histogram of the buckets that are not empty, in their order.
+fn count(times: &mut Vec<(usize, u64)>, nanos: u64) {
+    let bucket = bucket(nanos);
+    match times.binary_search_by_key(&bucket, |&(bucket, _)| bucket) {
+        Ok(index) => times[index].1 += 1,
+        Err(index) => times.insert(index, (bucket, 1)),
+    }
+}

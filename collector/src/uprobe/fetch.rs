@@ -1,0 +1,59 @@
+//! What is fetched from a thread's registers and memory at a probe, as tracefs wants it said
+//! (`Documentation/trace/uprobetracer.rst`).
+
+use crate::target::{Point, ProbePlan};
+
+/// What the probes of one program fetch.
+#[derive(Clone, Debug)]
+pub(crate) struct Fetch {
+    to_return: u32,
+    g_goid: u32,
+    m_id: u32,
+    m_locked_ext: u32,
+    indirect: bool,
+}
+
+/// Offset of `g.m` in every Go version measured (1.19 to 1.27).
+const G_M: u32 = 48;
+
+impl Fetch {
+    pub(crate) fn new(plan: &ProbePlan) -> Fetch {
+        let offsets = plan.offsets;
+        Fetch {
+            to_return: plan.to_return,
+            g_goid: offsets.g_goid,
+            m_id: offsets.m_id,
+            m_locked_ext: offsets.m_locked_ext,
+            indirect: plan.purego.is_some(),
+        }
+    }
+
+    /// Of no program: as much as of one, from where it does not matter.
+    pub(crate) fn nothing() -> Fetch {
+        Fetch { to_return: 0, g_goid: 0, m_id: 0, m_locked_ext: 0, indirect: false }
+    }
+
+    /// At a point; [`super::crossings::argument`] has the places of [`Point::Called`].
+    pub(crate) fn at(&self, point: Point) -> String {
+        match point {
+            Point::Called => self.called(),
+            // exitsyscall's frame is the innermost: above it is its return address. g is in R14.
+            Point::Resumed => format!("caller=+8(%bp):x64 goid=+{}(%r14):x64", self.g_goid),
+            Point::Returned | Point::CallbackBegin | Point::CallbackEnd | Point::Unwind => String::new(),
+        }
+    }
+
+    /// At `asmcgocall`'s first branch: g is in RDI, its arguments are above its return address.
+    pub(super) fn called(&self) -> String {
+        let Fetch { to_return, g_goid, m_id, m_locked_ext, indirect } = self;
+        let function = to_return + 8;
+        let mut text = format!(
+            "fn=+{function}(%sp):x64 caller=+{to_return}(%sp):x64 g=%di:x64 goid=+{g_goid}(%di):x64 \
+             m=+{m_id}(+{G_M}(%di)):x64 locks=+{m_locked_ext}(+{G_M}(%di)):x64"
+        );
+        if *indirect {
+            text += &format!(" indirect=+0(+{}(%sp)):x64", to_return + 16);
+        }
+        text
+    }
+}

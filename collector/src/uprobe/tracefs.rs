@@ -1,0 +1,174 @@
+//! Uprobes by name: definitions in tracefs (`Documentation/trace/uprobetracer.rst`), which perf events then refer to.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use cgoprof_symbols::FileOffset;
+use nix::unistd::Pid;
+
+/// Why probes can't be defined.
+#[derive(Debug, thiserror::Error)]
+#[error("{why}; to allow it: {way_out}", why = self.why(), way_out = self.way_out())]
+pub enum TracefsError {
+    /// Not mounted.
+    Absent,
+    /// Mounted, but not for us.
+    Forbidden(std::io::Error),
+    /// The kernel does not take a definition.
+    Refused {
+        /// File and offset.
+        place: String,
+        /// Its answer.
+        cause: std::io::Error,
+    },
+}
+
+impl TracefsError {
+    /// What is in the way.
+    pub(crate) fn why(&self) -> String {
+        match self {
+            TracefsError::Absent => "tracefs is not mounted".into(),
+            TracefsError::Forbidden(error) => format!("uprobes are not permitted ({error})"),
+            TracefsError::Refused { place, cause } => format!("the kernel takes no uprobe at {place} ({cause})"),
+        }
+    }
+
+    /// How to get past it.
+    pub(crate) fn way_out(&self) -> &'static str {
+        match self {
+            TracefsError::Absent => "mount -t tracefs nodev /sys/kernel/tracing, as root",
+            TracefsError::Forbidden(_) => "run as root; in a container: --privileged, or on the host with -p",
+            TracefsError::Refused { .. } => "end other tracers, and look at /sys/kernel/tracing/uprobe_events",
+        }
+    }
+}
+
+/// Where tracefs may be (`Documentation/trace/ftrace.rst`).
+const PLACES: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
+/// How our groups' names begin; our process and when it was started follow.
+const PREFIX: &str = "cgoprof_";
+
+/// Probes of ours; dropped, they are removed.
+pub(crate) struct Definitions {
+    tracefs: PathBuf,
+    group: String,
+    names: Vec<String>,
+}
+
+impl Definitions {
+    /// Opens tracefs, and removes what runs that are dead have left there.
+    ///
+    /// # Errors
+    /// See [`TracefsError`].
+    pub(crate) fn new() -> Result<Definitions, TracefsError> {
+        let tracefs = find()?;
+        let listed = std::fs::read_to_string(tracefs.join("uprobe_events")).map_err(TracefsError::Forbidden)?;
+        events(&tracefs).map_err(TracefsError::Forbidden)?;
+        for name in left_behind(&listed, |pid| started(pid)) {
+            // Another run may be doing the same, or an event may still be in use.
+            let _ = write(&tracefs, &format!("-:{name}"));
+        }
+        static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+        let (own, number) = (Pid::this(), NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+        let group = format!("{PREFIX}{own}_{}_{number}", started(own.as_raw()).unwrap_or(0));
+        Ok(Definitions { tracefs, group, names: Vec::new() })
+    }
+
+    /// Defines a probe of a file. `fetch` names its arguments. Returns the number by which perf knows it.
+    ///
+    /// # Errors
+    /// See [`TracefsError`].
+    pub(crate) fn add(&mut self, name: &str, file: &Path, at: FileOffset, fetch: &str) -> Result<u64, TracefsError> {
+        let (group, place) = (&self.group, format!("{}:{:#x}", file.display(), at.0));
+        let refused = |cause| TracefsError::Refused { place: place.clone(), cause };
+        write(&self.tracefs, &format!("p:{group}/{name} {place} {fetch}")).map_err(refused)?;
+        self.names.push(name.to_owned());
+        let id = std::fs::read_to_string(self.tracefs.join("events").join(group).join(name).join("id"));
+        id.map_err(refused)?.trim().parse().map_err(|_| refused(std::io::ErrorKind::InvalidData.into()))
+    }
+}
+
+impl Drop for Definitions {
+    fn drop(&mut self) {
+        for name in &self.names {
+            let _ = write(&self.tracefs, &format!("-:{}/{name}", self.group));
+        }
+    }
+}
+
+/// Where tracefs is mounted, if it is and we may see it.
+pub(crate) fn mounted() -> Option<&'static str> {
+    PLACES.into_iter().find(|place| Path::new(place).join("uprobe_events").exists())
+}
+
+fn find() -> Result<PathBuf, TracefsError> {
+    for place in PLACES.map(Path::new) {
+        match place.join("uprobe_events").metadata() {
+            Ok(_) => return Ok(place.to_owned()),
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                return Err(TracefsError::Forbidden(error));
+            }
+            Err(_) => {}
+        }
+    }
+    Err(TracefsError::Absent)
+}
+
+/// The file of definitions. To open it without appending would remove everybody's.
+fn events(tracefs: &Path) -> std::io::Result<File> {
+    OpenOptions::new().append(true).open(tracefs.join("uprobe_events"))
+}
+
+fn write(tracefs: &Path, line: &str) -> std::io::Result<()> {
+    events(tracefs)?.write_all(format!("{line}\n").as_bytes())
+}
+
+/// Of the probes listed in `uprobe_events` those of ours whose recorder is gone. `started` tells when a process was.
+fn left_behind(listed: &str, started: impl Fn(i32) -> Option<u64>) -> Vec<String> {
+    let names = listed.lines().filter_map(|line| line.split_once(':')?.1.split(' ').next());
+    let dead = |name: &&str| {
+        let owner = name.strip_prefix(PREFIX).and_then(|rest| {
+            let mut numbers = rest.split_once('/')?.0.split('_');
+            Some((numbers.next()?.parse().ok()?, numbers.next()?.parse::<u64>().ok()?))
+        });
+        owner.is_some_and(|(pid, since)| started(pid) != Some(since))
+    };
+    names.filter(dead).map(str::to_owned).collect()
+}
+
+/// When a process was started, in clock ticks since boot (`/proc/PID/stat`, field 22): tells it from a later one.
+fn started(pid: i32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field, in parentheses, may contain anything.
+    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probes_of_dead_runs_and_no_others_are_left_behind() {
+        let listed = "p:cgoprof_10_500_0/called /proc/9/exe:0x00000000000800da fn=+16(%sp):x64\n\
+                      p:cgoprof_11_600_0/called /x:0x1\n\
+                      p:cgoprof_12_700_3/called /x:0x1\n\
+                      p:probe_libc/malloc /lib/libc.so:0x1\n\
+                      r:cgoprof_x/called /x:0x1\n\
+                      p:cgoprof_13/called /x:0x1\n";
+        let started = |pid| match pid {
+            10 => Some(500),
+            11 => Some(601),
+            _ => None,
+        };
+        assert_eq!(left_behind(listed, started), ["cgoprof_11_600_0/called", "cgoprof_12_700_3/called"]);
+    }
+
+    #[test]
+    fn a_process_was_started_once() {
+        let own = std::process::id() as i32;
+        assert!(started(own).is_some());
+        assert_eq!(started(own), started(own));
+        assert_eq!(started(i32::MAX), None);
+    }
+}

@@ -5,9 +5,11 @@ use nix::unistd::Pid;
 use perf_event::Builder;
 use perf_event::events::Software;
 use perf_event::hooks::sys::bindings::{
-    PERF_SAMPLE_CALLCHAIN, PERF_SAMPLE_IDENTIFIER, PERF_SAMPLE_IP, PERF_SAMPLE_RAW, PERF_SAMPLE_REGS_USER,
+    PERF_SAMPLE_CALLCHAIN, PERF_SAMPLE_IDENTIFIER, PERF_SAMPLE_RAW, PERF_SAMPLE_REGS_USER,
     PERF_SAMPLE_STACK_USER, PERF_SAMPLE_TID, PERF_SAMPLE_TIME, PERF_TYPE_TRACEPOINT, perf_event_attr,
 };
+
+use super::TracedProbe;
 
 /// Samples a second of processor time; 0 is none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,7 +39,7 @@ pub(crate) struct Wanted {
 /// Bytes of stack copied with a sample.
 const STACK_BYTES: u32 = 16 << 10;
 /// What begins every record's sample: ids tell the events of a ring apart.
-const COMMON: u64 = (PERF_SAMPLE_IDENTIFIER | PERF_SAMPLE_IP | PERF_SAMPLE_TID | PERF_SAMPLE_TIME) as u64;
+const COMMON: u64 = (PERF_SAMPLE_IDENTIFIER | PERF_SAMPLE_TID | PERF_SAMPLE_TIME) as u64;
 
 /// Numbers of registers in samples (`arch/x86/include/uapi/asm/perf_regs.h`).
 pub(super) mod registers {
@@ -78,19 +80,18 @@ pub(super) fn sampled(tid: Pid, cpu: usize, wanted: Wanted) -> Builder<'static> 
     builder
 }
 
-/// A probe, by the number that tracefs gave it, in one thread and those it will start, on one processor. With
-/// `frames`, each hit has so many frames of the stack.
-pub(super) fn probe(tid: Pid, cpu: usize, number: u64, frames: Option<u16>, before_exec: bool) -> Builder<'static> {
+/// A probe in one thread and those it will start, on one processor.
+pub(super) fn probe(tid: Pid, cpu: usize, probe: TracedProbe, before_exec: bool) -> Builder<'static> {
     let mut builder = Builder::new().observe_pid(tid.as_raw()).one_cpu(cpu);
     common(&mut builder);
     inherited(&mut builder, before_exec);
     builder.enabled(true).exclude_kernel(false);
     let attrs = builder.attrs_mut();
     attrs.type_ = PERF_TYPE_TRACEPOINT;
-    attrs.config = number;
-    attrs.sample_type = COMMON | PERF_SAMPLE_RAW as u64;
+    attrs.config = probe.number;
+    attrs.sample_type = COMMON | if probe.fetches { PERF_SAMPLE_RAW as u64 } else { 0 };
     attrs.__bindgen_anon_1.sample_period = 1;
-    if let Some(frames) = frames {
+    if let Some(frames) = probe.frames {
         attrs.sample_type |= PERF_SAMPLE_CALLCHAIN as u64;
         attrs.set_exclude_callchain_kernel(1);
         attrs.sample_max_stack = frames;

@@ -68,6 +68,8 @@ pub(crate) struct TracedProbe {
     pub(crate) number: u64,
     /// Frames of the stack to be had with each hit, if any.
     pub(crate) frames: Option<u16>,
+    /// Whether it fetches anything.
+    pub(crate) fetches: bool,
 }
 
 /// The events of one process and their rings.
@@ -87,7 +89,7 @@ pub(crate) struct Session {
 #[derive(Clone, Copy)]
 struct Event {
     format: RecordParseInfo,
-    probe: Option<Point>,
+    probe: Option<TracedProbe>,
 }
 
 /// Pages of data in each ring, the most first: as many as the user may lock (`perf_event_mlock_kb`, 516 by default).
@@ -130,8 +132,8 @@ impl Session {
             opened?;
             for probe in self.probes.clone() {
                 let before_exec = self.wanted.before_exec;
-                let traced = || attributes::probe(tid, cpu, probe.number, probe.frames, before_exec);
-                self.open(index, traced, Some(probe.point))?;
+                let traced = || attributes::probe(tid, cpu, probe, before_exec);
+                self.open(index, traced, Some(probe))?;
             }
         }
         Ok(())
@@ -167,7 +169,7 @@ impl Session {
         &mut self,
         ring: usize,
         builder: impl Fn() -> Builder<'static>,
-        probe: Option<Point>,
+        probe: Option<TracedProbe>,
     ) -> Result<(), PerfError> {
         let opened = match builder().build() {
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
@@ -212,7 +214,7 @@ impl Session {
         let until = if last { u64::MAX } else { now.0 };
         self.rings.iter_mut().for_each(Ring::look);
         let format = self.format;
-        let time_of = |ring: &mut Ring| ring.next().map(|bytes| raw(bytes, format).timestamp().unwrap_or(0));
+        let time_of = |ring: &mut Ring| ring.next().map(|bytes| time(bytes, format));
         let mut times: Vec<Option<u64>> = self.rings.iter_mut().map(time_of).collect();
         loop {
             let waiting = times.iter().enumerate().filter_map(|(ring, time)| Some((ring, (*time)?)));
@@ -221,20 +223,10 @@ impl Session {
                 break;
             }
             let ring = &mut self.rings[first];
-            if let Some(bytes) = ring.next() {
-                let mut record = raw(bytes, format);
-                let (id, about) = (record.id().unwrap_or(0), record.common_data().unwrap_or_default());
-                let tid = about.tid.unwrap_or(0);
-                let event = self.events.get(&id);
-                record.parse_info = event.map_or(format, |event| event.format);
-                if self.origins.speaks_for(tid, id)
-                    && let Some(record) = record::parse(&record, event.and_then(|event| event.probe), self.pid)
-                {
-                    if let Record::Exit { tid, .. } = record {
-                        self.origins.forget(tid as i32);
-                    }
-                    visit(record);
-                }
+            if let Some(bytes) = ring.next()
+                && let Some(record) = parse(bytes, &self.events, format, &mut self.origins, self.pid)
+            {
+                visit(record);
             }
             ring.advance();
             times[first] = time_of(ring);
@@ -243,9 +235,52 @@ impl Session {
     }
 }
 
+/// Bytes of a record's header.
+const HEADER: usize = 8;
+
+/// When a record was written.
+fn time(record: &[u8], format: RecordParseInfo) -> u64 {
+    // After the event's id and the thread.
+    let of_sample = record.get(HEADER + 16..HEADER + 24).filter(|_| is_sample(record));
+    let time = of_sample.and_then(|time| Some(u64::from_le_bytes(time.try_into().ok()?)));
+    time.or_else(|| raw(record, format).timestamp()).unwrap_or(0)
+}
+
+fn is_sample(record: &[u8]) -> bool {
+    record.get(..4).is_some_and(|kind| *kind == RecordType::SAMPLE.0.to_le_bytes())
+}
+
+/// A record of one of the events, if it is to be heard.
+fn parse<'a>(
+    bytes: &'a [u8],
+    events: &HashMap<u64, Event>,
+    format: RecordParseInfo,
+    origins: &mut Origins,
+    pid: Pid,
+) -> Option<Record<'a>> {
+    let id = bytes.get(HEADER..HEADER + 8).filter(|_| is_sample(bytes));
+    let id = id.and_then(|id| Some(u64::from_le_bytes(id.try_into().ok()?)));
+    if let Some((id, probe)) = id.and_then(|id| Some((id, events.get(&id)?.probe?))) {
+        let hit = Hit::parse(bytes, probe, pid)?;
+        return origins.speaks_for(hit.tid as i32, id).then_some(Record::Hit(hit));
+    }
+    let mut record = raw(bytes, format);
+    let about = record.common_data().ok()?;
+    let (id, tid) = (about.id.unwrap_or(0), about.tid.unwrap_or(0));
+    record.parse_info = events.get(&id).map_or(format, |event| event.format);
+    if !origins.speaks_for(tid, id) {
+        return None;
+    }
+    let record = record::parse(&record, pid)?;
+    if let Record::Exit { tid, .. } = record {
+        origins.forget(tid as i32);
+    }
+    Some(record)
+}
+
 /// A record with its header.
 fn raw(bytes: &[u8], format: RecordParseInfo) -> RawEventRecord<'_> {
-    let (header, body) = bytes.split_at(8.min(bytes.len()));
+    let (header, body) = bytes.split_at(HEADER.min(bytes.len()));
     let kind = header.get(..4).map_or(0, |kind| u32::from_le_bytes(kind.try_into().unwrap_or_default()));
     let misc = header.get(4..6).map_or(0, |misc| u16::from_le_bytes(misc.try_into().unwrap_or_default()));
     RawEventRecord::new(RecordType(kind), misc, RawData::from(body), format)

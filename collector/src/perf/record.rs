@@ -7,6 +7,7 @@ use cgoprof_symbols::{Avma, FileOffset};
 use linux_perf_event_reader::{ContextSwitchRecord, EventRecord, RawDataU64, RawEventRecord, SampleRecord, TaskWasPreempted};
 use nix::unistd::Pid;
 
+use super::TracedProbe;
 use super::attributes::registers;
 use crate::offcpu::{Monotonic, Switch, SwitchKind};
 use crate::process::maps::Mapping;
@@ -76,29 +77,61 @@ pub(crate) struct Hit<'a> {
     pub(crate) tid: u64,
     /// When.
     pub(crate) time: Monotonic,
-    /// The probe's address and the return addresses along the frame pointers, if they were asked for.
-    pub(crate) chain: Vec<Avma>,
+    /// Words of the call chain, if that was asked for.
+    chain: &'a [u8],
     /// What was fetched there.
-    pub(crate) arguments: Cow<'a, [u8]>,
+    arguments: &'a [u8],
 }
 
-impl Hit<'_> {
+impl<'a> Hit<'a> {
     /// An argument by its place; 0 if it was not fetched.
     pub(crate) fn argument(&self, index: usize) -> u64 {
-        let bytes = self.arguments.get(index * 8..index * 8 + 8);
-        bytes.map_or(0, |bytes| u64::from_le_bytes(bytes.try_into().unwrap_or_default()))
+        self.arguments.get(index * 8..index * 8 + 8).map_or(0, |bytes| word(bytes).unwrap_or(0))
+    }
+
+    /// The probe's address and the return addresses along the frame pointers, if they were asked for.
+    pub(crate) fn chain(&self) -> impl Iterator<Item = Avma> + 'a {
+        user_part(self.chain.chunks_exact(8).filter_map(word))
+    }
+
+    /// Reads a probe's record with its header, laid out as [`super::attributes::probe`] asks for it. These come by the
+    /// million.
+    pub(super) fn parse(record: &'a [u8], probe: TracedProbe, pid: Pid) -> Option<Hit<'a>> {
+        /// The head that all trace events have, and the probe's address (`kernel/trace/trace_probe.h`).
+        const BEFORE_ARGUMENTS: usize = 16;
+        let rest = record.get(super::HEADER + 8..)?;
+        let (process, rest) = rest.split_first_chunk::<4>()?;
+        let (tid, rest) = rest.split_first_chunk::<4>()?;
+        let (time, mut rest) = rest.split_first_chunk::<8>()?;
+        if i32::from_le_bytes(*process) != pid.as_raw() {
+            return None;
+        }
+        let (mut chain, mut arguments) = (&[][..], &[][..]);
+        if probe.frames.is_some() {
+            let (count, words) = rest.split_first_chunk::<8>()?;
+            let length = usize::try_from(u64::from_le_bytes(*count)).ok()?.checked_mul(8)?;
+            (chain, rest) = words.split_at_checked(length)?;
+        }
+        if probe.fetches {
+            let (length, raw) = rest.split_first_chunk::<4>()?;
+            arguments = raw.get(BEFORE_ARGUMENTS..u32::from_le_bytes(*length) as usize)?;
+        }
+        let (tid, time) = (i32::from_le_bytes(*tid) as u64, Monotonic(u64::from_le_bytes(*time)));
+        Some(Hit { point: probe.point, tid, time, chain, arguments })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn new(point: Point, tid: u64, time: u64, chain: &'a [u8], arguments: &'a [u8]) -> Self {
+        Hit { point, tid, time: Monotonic(time), chain, arguments }
     }
 }
 
-/// A record of an event, which is that of a probe or of samples; none if it is another process's or of no interest.
-pub(super) fn parse<'a>(raw: &RawEventRecord<'a>, probe: Option<Point>, pid: Pid) -> Option<Record<'a>> {
+/// A record that is not a probe's; none if it is another process's or of no interest.
+pub(super) fn parse<'a>(raw: &RawEventRecord<'a>, pid: Pid) -> Option<Record<'a>> {
     let about = raw.common_data().ok()?;
     let ours = about.pid == Some(pid.as_raw());
     match raw.parse().ok()? {
-        EventRecord::Sample(sample) if ours => match probe {
-            None => self::sample(sample),
-            Some(point) => hit(sample, point),
-        },
+        EventRecord::Sample(sample) if ours => self::sample(sample),
         EventRecord::ContextSwitch(switch) if ours => {
             let kind = match switch {
                 ContextSwitchRecord::In { .. } => SwitchKind::In,
@@ -153,22 +186,64 @@ fn sample(sample: SampleRecord<'_>) -> Option<Record<'_>> {
     }))
 }
 
-fn hit(sample: SampleRecord<'_>, point: Point) -> Option<Record<'_>> {
-    /// The head that all trace events have, and the probe's address (`kernel/trace/trace_probe.h`).
-    const BEFORE_ARGUMENTS: usize = 16;
-    let raw = sample.raw.map(|raw| raw.as_slice()).unwrap_or_default();
-    let arguments = match raw {
-        Cow::Borrowed(raw) => Cow::Borrowed(raw.get(BEFORE_ARGUMENTS..).unwrap_or_default()),
-        Cow::Owned(raw) => Cow::Owned(raw.get(BEFORE_ARGUMENTS..).unwrap_or_default().to_vec()),
-    };
-    let (tid, time) = (sample.tid? as u64, Monotonic(sample.timestamp?));
-    Some(Record::Hit(Hit { point, tid, time, chain: chain(sample.callchain), arguments }))
+fn chain(chain: Option<RawDataU64<'_>>) -> Vec<Avma> {
+    let Some(chain) = chain else { return Vec::new() };
+    user_part((0..chain.len()).filter_map(|index| chain.get(index))).collect()
 }
 
-/// The user's part of a call chain, without the words that mark where parts begin.
-fn chain(chain: Option<RawDataU64<'_>>) -> Vec<Avma> {
+/// The addresses of a call chain, without the words that mark where its parts begin.
+fn user_part(chain: impl Iterator<Item = u64>) -> impl Iterator<Item = Avma> {
     /// `PERF_CONTEXT_MAX`: what is not less is a mark.
     const MARKS: u64 = -4095i64 as u64;
-    let Some(chain) = chain else { return Vec::new() };
-    (0..chain.len()).filter_map(|index| chain.get(index)).filter(|&word| word < MARKS).map(Avma).collect()
+    chain.filter(|&word| word < MARKS).map(Avma)
+}
+
+fn word(bytes: &[u8]) -> Option<u64> {
+    Some(u64::from_le_bytes(bytes.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const CALLED: TracedProbe = TracedProbe { point: Point::Called, number: 1, frames: Some(9), fetches: true };
+
+    fn record(chain: &[u64], arguments: &[u64]) -> Vec<u8> {
+        let mut bytes = vec![0; 16];
+        bytes.extend([4711u32, 4712].map(u32::to_le_bytes).concat());
+        bytes.extend(99u64.to_le_bytes());
+        bytes.extend((chain.len() as u64).to_le_bytes());
+        chain.iter().for_each(|word| bytes.extend(word.to_le_bytes()));
+        bytes.extend((16 + 8 * arguments.len() as u32).to_le_bytes());
+        bytes.extend([0; 16]);
+        arguments.iter().for_each(|word| bytes.extend(word.to_le_bytes()));
+        bytes
+    }
+
+    #[test]
+    fn a_hit_has_its_chain_without_marks_and_its_arguments() {
+        let bytes = record(&[-512i64 as u64, 0x10, 0x20], &[7, 8]);
+        let hit = Hit::parse(&bytes, CALLED, Pid::from_raw(4711)).unwrap();
+        assert_eq!((hit.tid, hit.time), (4712, Monotonic(99)));
+        assert_eq!(hit.chain().collect::<Vec<_>>(), [Avma(0x10), Avma(0x20)]);
+        assert_eq!([0, 1, 2].map(|index| hit.argument(index)), [7, 8, 0]);
+        assert_eq!(Hit::parse(&bytes, CALLED, Pid::from_raw(1)), None, "another process's");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_survived(mut bytes in prop::collection::vec(any::<u8>(), 0..300), count: u8) {
+            if let Some(word) = bytes.get_mut(32..40) {
+                word.copy_from_slice(&u64::from(count).to_le_bytes());
+            }
+            if let Some(word) = bytes.get_mut(16..20) {
+                word.copy_from_slice(&4711i32.to_le_bytes());
+            }
+            if let Some(hit) = Hit::parse(&bytes, CALLED, Pid::from_raw(4711)) {
+                let _ = (hit.chain().count(), hit.argument(0), hit.argument(1000));
+            }
+        }
+    }
 }

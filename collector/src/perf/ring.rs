@@ -10,9 +10,9 @@ use perf_event::Counter;
 use perf_event::hooks::sys::bindings::perf_event_mmap_page;
 use perf_event::hooks::sys::ioctls;
 
+use super::HEADER;
+
 const PAGE: usize = 4096;
-/// Bytes of a record's header.
-const HEADER: usize = 8;
 
 /// A ring and the events that write to it.
 pub(super) struct Ring {

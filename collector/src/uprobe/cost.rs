@@ -103,7 +103,8 @@ pub(super) fn measure(fetch: &Fetch, definitions: &mut Definitions) -> Result<Co
         let mapping = mapping.ok_or_else(|| UprobeError::Program(std::io::ErrorKind::NotFound.into()))?;
         let offset = FileOffset(place.0 - mapping.range.start.0 + mapping.offset.0);
         let number = definitions.add(name, "/proc/self/exe".as_ref(), offset, &arguments)?;
-        probes.push(TracedProbe { point, number, frames: (point == Point::Called).then_some(MOST_FRAMES) });
+        let first = point == Point::Called;
+        probes.push(TracedProbe { point, number, frames: first.then_some(MOST_FRAMES), fetches: first });
     }
     let wanted = Wanted { frequency: Frequency(0), kernel: false, only_samples: false, before_exec: false };
     let mut session = Session::new(Pid::this(), wanted, probes)?;

@@ -1,7 +1,6 @@
 //! From hits of probes to cells: which crossing each belongs to, what is nested in what, how long C took. Pure.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::ops::Range;
 
 use cgoprof_hook::histogram::bucket;
@@ -21,14 +20,14 @@ const MOST_CELLS: usize = 100_000;
 const DEEPEST: usize = 4096;
 
 /// Places of what [`Point::Called`] fetches.
-pub(super) mod argument {
-    pub(in super::super) const FUNCTION: usize = 0;
-    pub(in super::super) const CALLER: usize = 1;
-    pub(in super::super) const G: usize = 2;
-    pub(in super::super) const GOID: usize = 3;
-    pub(in super::super) const M_ID: usize = 4;
-    pub(in super::super) const LOCKS: usize = 5;
-    pub(in super::super) const INDIRECT: usize = 6;
+mod argument {
+    pub(super) const FUNCTION: usize = 0;
+    pub(super) const G: usize = 1;
+    pub(super) const GOID: usize = 2;
+    pub(super) const M_ID: usize = 3;
+    pub(super) const LOCKS: usize = 4;
+    /// Only where `asmcgocall` has no frame of its own.
+    pub(super) const CALLER: usize = 5;
 }
 
 /// What must be known of the program's code in memory.
@@ -62,6 +61,8 @@ pub(crate) struct Crossings {
     /// By the hash of what tells it from others, cells.
     index: HashMap<u64, Vec<u32>>,
     threads: HashMap<u64, Thread>,
+    /// The stack of the last crossing, for its memory.
+    walked: Vec<Avma>,
     /// By goid, what a goroutine's last crossing was and when C returned.
     leaving: HashMap<u64, (CellRef, Monotonic)>,
     /// Slow crossings since they were last taken.
@@ -115,6 +116,7 @@ impl Crossings {
             cells: Vec::new(),
             index: HashMap::new(),
             threads: HashMap::new(),
+            walked: Vec::new(),
             leaving: HashMap::new(),
             events: Vec::new(),
             ended: Vec::new(),
@@ -126,7 +128,7 @@ impl Crossings {
 
     /// Adds what happened. Hits of one thread must come in the order of their times.
     pub(crate) fn add(&mut self, hit: &Hit<'_>) {
-        let mut thread = self.threads.remove(&hit.tid).unwrap_or_default();
+        let mut thread = std::mem::take(self.threads.entry(hit.tid).or_default());
         match hit.point {
             Point::Called => self.called(&mut thread, hit),
             Point::Returned => self.returned(&mut thread, hit),
@@ -135,8 +137,10 @@ impl Crossings {
             Point::CallbackEnd => self.callback_ended(&mut thread, hit.time),
             Point::Unwind => self.unwound(&mut thread),
         }
-        thread.spent += self.cost.of(hit.point, hit.chain.len());
-        self.threads.insert(hit.tid, thread);
+        thread.spent += self.cost.of(hit.point, hit.chain().count());
+        if let Some(place) = self.threads.get_mut(&hit.tid) {
+            *place = thread;
+        }
     }
 
     /// A thread has ended: what it had in flight does not return.
@@ -190,7 +194,7 @@ impl Crossings {
 
     fn called(&mut self, thread: &mut Thread, hit: &Hit<'_>) {
         let argument = |index| hit.argument(index);
-        let direct = Avma(argument(argument::CALLER)) != self.landmarks.after_asmcgocall;
+        let direct = self.caller(hit) != self.landmarks.after_asmcgocall;
         if argument(argument::G) == 0 {
             self.unattributed_direct += 1;
             return;
@@ -199,10 +203,12 @@ impl Crossings {
         thread.leave_what_returned();
         let mut function = Avma(argument(argument::FUNCTION));
         if self.landmarks.purego == Some(function) {
-            function = Avma(argument(argument::INDIRECT));
+            let caller_fetched = !self.landmarks.has_frame;
+            function = Avma(argument(argument::CALLER + usize::from(caller_fetched)));
         }
         let enclosing = thread.in_flight.last().map_or(CellRef::NONE, |entry| entry.cell);
-        let (stack, truncated) = self.stack(hit, direct);
+        let mut stack = std::mem::take(&mut self.walked);
+        let truncated = self.walk(hit, direct, &mut stack);
         let locked = argument(argument::LOCKS) as u32 != 0;
         let mut bits = if direct { flags::DIRECT } else { 0 };
         if locked && !direct {
@@ -212,6 +218,7 @@ impl Crossings {
             bits |= flags::TRUNCATED;
         }
         let cell = self.find(&Key { function, stack: &stack, enclosing, flags: bits });
+        self.walked = stack;
         self.cell(cell).shown.calls += 1;
         if thread.in_flight.len() < DEEPEST {
             thread.in_flight.push(InFlight {
@@ -298,18 +305,37 @@ impl Crossings {
         }
     }
 
-    /// A crossing's return addresses as the trampolines find them, and whether they go on.
-    fn stack(&self, hit: &Hit<'_>, direct: bool) -> (Vec<Avma>, bool) {
+    /// Where `asmcgocall` returns to.
+    fn caller(&self, hit: &Hit<'_>) -> Avma {
+        if self.landmarks.has_frame {
+            hit.chain().nth(1).unwrap_or(Avma(0))
+        } else {
+            Avma(hit.argument(argument::CALLER))
+        }
+    }
+
+    /// Puts a crossing's return addresses as the trampolines find them into `stack`. Returns whether they go on.
+    fn walk(&self, hit: &Hit<'_>, direct: bool, stack: &mut Vec<Avma>) -> bool {
+        let landmarks = &self.landmarks;
+        stack.clear();
+        if direct && !landmarks.has_frame {
+            stack.push(self.caller(hit));
+        }
+        let first = stack.len();
         // The probe itself comes first, then the caller of asmcgocall if that has a frame: cgocall is not part of it.
-        let skipped = 1 + usize::from(self.landmarks.has_frame && !direct);
-        let outer = hit.chain.get(skipped..).unwrap_or_default();
-        let callback = outer.iter().position(|address| self.landmarks.cgocallback.contains(address));
-        let own = &outer[..callback.map_or(outer.len(), |callback| callback + 1)];
-        let kept = &own[..own.len().min(self.landmarks.max_frames)];
-        let cut = callback.is_none() && hit.chain.len() >= self.landmarks.chain;
-        let truncated = kept.len() < own.len() || cut;
-        let leaf = (direct && !self.landmarks.has_frame).then(|| Avma(hit.argument(argument::CALLER)));
-        (leaf.into_iter().chain(kept.iter().copied()).collect(), truncated)
+        let skipped = 1 + usize::from(landmarks.has_frame && !direct);
+        let mut words = skipped;
+        for address in hit.chain().skip(skipped) {
+            if stack.len() - first == landmarks.max_frames {
+                return true;
+            }
+            words += 1;
+            stack.push(address);
+            if landmarks.cgocallback.contains(&address) {
+                return false;
+            }
+        }
+        words >= landmarks.chain
     }
 
     fn cell(&mut self, cell: CellRef) -> &mut CellCopy {
@@ -318,8 +344,8 @@ impl Crossings {
 
     fn find(&mut self, key: &Key<'_>) -> CellRef {
         let hash = key.hash();
-        let known = self.index.get(&hash).into_iter().flatten();
-        if let Some(&found) = known.copied().collect::<Vec<_>>().iter().find(|&&at| key.names(&self.cells[at as usize])) {
+        let known = self.index.get(&hash).map_or(&[][..], Vec::as_slice);
+        if let Some(found) = known.iter().find(|&&at| key.names(&self.cells[at as usize])) {
             return CellRef(found + 1);
         }
         if self.cells.len() >= MOST_CELLS && key.flags & flags::FOLDED == 0 {
@@ -368,10 +394,11 @@ impl InFlight {
 }
 
 impl Key<'_> {
+    /// A number that spreads well enough for addresses, and is quick.
     fn hash(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        (self.function, self.stack, self.enclosing, self.flags).hash(&mut hasher);
-        hasher.finish()
+        let words = [self.function.0, u64::from(self.enclosing.0) << 32 | u64::from(self.flags)];
+        let words = words.into_iter().chain(self.stack.iter().map(|address| address.0));
+        words.fold(0, |hash, word| (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23))
     }
 
     fn names(&self, cell: &CellCopy) -> bool {

@@ -33,7 +33,7 @@ impl Fetch {
         Fetch { to_return: 0, g_goid: 0, m_id: 0, m_locked_ext: 0, indirect: false }
     }
 
-    /// At a point; [`super::crossings::argument`] has the places of [`Point::Called`].
+    /// At a point; crossings.rs has the places.
     pub(crate) fn at(&self, point: Point) -> String {
         match point {
             Point::Called => self.called(),
@@ -43,14 +43,18 @@ impl Fetch {
         }
     }
 
-    /// At `asmcgocall`'s first branch: g is in RDI, its arguments are above its return address.
+    /// At `asmcgocall`'s first branch: g is in RDI, its arguments are above its return address. Each word read from
+    /// memory takes some 60 ns, so that the return address is read only where it is not in the chain of frames.
     pub(super) fn called(&self) -> String {
         let Fetch { to_return, g_goid, m_id, m_locked_ext, indirect } = self;
-        let function = to_return + 8;
         let mut text = format!(
-            "fn=+{function}(%sp):x64 caller=+{to_return}(%sp):x64 g=%di:x64 goid=+{g_goid}(%di):x64 \
-             m=+{m_id}(+{G_M}(%di)):x64 locks=+{m_locked_ext}(+{G_M}(%di)):x64"
+            "fn=+{}(%sp):x64 g=%di:x64 goid=+{g_goid}(%di):x64 m=+{m_id}(+{G_M}(%di)):x64 \
+             locks=+{m_locked_ext}(+{G_M}(%di)):x64",
+            to_return + 8
         );
+        if *to_return == 0 {
+            text += " caller=+0(%sp):x64";
+        }
         if *indirect {
             text += &format!(" indirect=+0(+{}(%sp)):x64", to_return + 16);
         }

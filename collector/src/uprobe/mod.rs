@@ -90,9 +90,10 @@ pub(crate) fn set(
     let mut probes = Vec::new();
     for probe in plan.probes.iter().filter(|probe| chosen.timed || !only_for_times(probe.point)) {
         let name = format!("{:?}", probe.point).to_lowercase();
-        let number = definitions.add(&name, program, probe.offset, &fetch.at(probe.point))?;
+        let arguments = fetch.at(probe.point);
+        let number = definitions.add(&name, program, probe.offset, &arguments)?;
         let frames = (probe.point == Point::Called).then_some(chosen.chain());
-        probes.push(TracedProbe { point: probe.point, number, frames });
+        probes.push(TracedProbe { point: probe.point, number, frames, fetches: !arguments.is_empty() });
     }
     let session = Session::new(pid, wanted, probes)?;
     Ok(Probed { session, cost, definitions })

@@ -60,7 +60,8 @@ impl Threads {
 
     /// All of them, by their number and then by when they came. `m` tells which M a living one is.
     pub(crate) fn list(&self, m: impl Fn(u64) -> Option<u64>) -> Vec<cgoprof_profile::Thread> {
-        let all = self.ended.iter().map(|(tid, life)| (*tid, life)).chain(self.living.iter().map(|(&tid, life)| (tid, life)));
+        let all =
+            self.ended.iter().map(|(tid, life)| (*tid, life)).chain(self.living.iter().map(|(&tid, life)| (tid, life)));
         let mut threads: Vec<_> = all
             .map(|(tid, life)| cgoprof_profile::Thread {
                 tid,

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod cgoprof;
+mod engines;
 mod formats;
 mod go;
 mod launcher;

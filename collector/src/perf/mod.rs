@@ -28,6 +28,7 @@ pub(crate) use record::{Hit, Record, Sample};
 use ring::Ring;
 
 use crate::offcpu::Monotonic;
+use crate::process::maps::Mapping;
 use crate::target::Point;
 
 /// Why there are no perf events.
@@ -202,6 +203,20 @@ impl Session {
         let mut ready: Vec<PollFd<'_>> =
             rings.chain([self.waker.as_fd()]).map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         let _ = poll(&mut ready, PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX));
+    }
+
+    /// What was mapped as far as the records tell that are still to be read.
+    pub(crate) fn mappings(&mut self) -> Vec<Mapping> {
+        let mut found = Vec::new();
+        for ring in &mut self.rings {
+            ring.peek(|bytes| {
+                if let Some(Record::Mapped(mapping)) = parse(bytes, &self.events, self.format, &mut self.origins, self.pid)
+                {
+                    found.push(mapping);
+                }
+            });
+        }
+        found
     }
 
     /// Hands out what has come since the last time, in the order of its time. Returns the moment up to which it is

@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 
 use cgoprof_symbols::{Avma, FileOffset};
-use linux_perf_event_reader::{ContextSwitchRecord, EventRecord, RawDataU64, RawEventRecord, SampleRecord, TaskWasPreempted};
+use linux_perf_event_reader::{
+    ContextSwitchRecord, EventRecord, RawDataU64, RawEventRecord, SampleRecord, TaskWasPreempted,
+};
 use nix::unistd::Pid;
 
 use super::TracedProbe;
@@ -147,9 +149,10 @@ pub(super) fn parse<'a>(raw: &RawEventRecord<'a>, pid: Pid) -> Option<Record<'a>
         EventRecord::Exit(exit) if exit.pid == pid.as_raw() => {
             Some(Record::Exit { tid: exit.tid as u64, time: Monotonic(exit.timestamp) })
         }
-        EventRecord::Comm(comm) if comm.pid == pid.as_raw() => {
-            Some(Record::Name { tid: comm.tid as u64, name: String::from_utf8_lossy(&comm.name.as_slice()).into_owned() })
-        }
+        EventRecord::Comm(comm) if comm.pid == pid.as_raw() => Some(Record::Name {
+            tid: comm.tid as u64,
+            name: String::from_utf8_lossy(&comm.name.as_slice()).into_owned(),
+        }),
         EventRecord::Mmap2(mapped) if mapped.pid == pid.as_raw() => {
             use std::os::unix::ffi::OsStringExt as _;
             let path = PathBuf::from(std::ffi::OsString::from_vec(mapped.path.as_slice().into_owned()));

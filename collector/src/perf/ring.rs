@@ -91,10 +91,26 @@ impl Ring {
 
     /// Gives the room of the next record back.
     pub(super) fn advance(&mut self) {
+        self.skip();
+        self.words().1.store(self.tail, Ordering::Release);
+    }
+
+    /// Looks at every record that is there, leaving it for later.
+    pub(super) fn peek(&mut self, mut visit: impl FnMut(&[u8])) {
+        self.look();
+        let tail = self.tail;
+        while let Some(record) = self.next() {
+            visit(record);
+            self.skip();
+        }
+        (self.tail, self.joined) = (tail, Vec::new());
+    }
+
+    /// Goes on to the record after the next.
+    fn skip(&mut self) {
         let Some(length) = self.next().map(<[u8]>::len) else { return };
         self.joined.clear();
         self.tail += length as u64;
-        self.words().1.store(self.tail, Ordering::Release);
     }
 
     /// Where the kernel has written up to, and where we have read up to.

@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 use super::Options;
 use crate::clock::Timebase;
 use crate::perf::{Frequency, PerfError, Session, Wanted};
+use crate::process::auxv::load_bias;
 use crate::process::maps::Mapping;
 use crate::sample::{Counters, GoStacks};
 use crate::sampling::{Sampler, Source};
@@ -58,7 +59,9 @@ impl fmt::Display for EngineKind {
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// ptrace is not allowed.
-    #[error("ptrace is not permitted here ({0}); allow it (container: --cap-add=SYS_PTRACE; seccomp: allow ptrace), or run as root")]
+    #[error(
+        "ptrace is not permitted here ({0}); allow it (container: --cap-add=SYS_PTRACE; seccomp: allow ptrace), or run as root"
+    )]
     Untraced(Errno),
     /// It must be there from the start.
     #[error("it can't join a program that runs already")]
@@ -235,6 +238,17 @@ impl Prepared {
         };
         let sampler = Sampler::start(session, pid, unwinder, source, engine.timebase());
         (engine, sampler)
+    }
+
+    /// How far from its stated addresses a program was loaded that may have ended by now.
+    pub(super) fn bias(&mut self, pid: Pid, program: &Path, target: &Target<'_>) -> Option<u64> {
+        if let Some(bias) = load_bias(pid, target) {
+            return Some(bias);
+        }
+        let program = program.canonicalize().ok()?;
+        let mappings = self.session.mappings();
+        let own = mappings.iter().filter(|mapping| mapping.executable && mapping.path == program);
+        own.filter_map(|mapping| target.binary.bias(mapping.range.start, mapping.offset)).next()
     }
 
     /// Whether samples are taken in the kernel too.

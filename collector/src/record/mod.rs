@@ -15,8 +15,8 @@ use memmap2::Mmap;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-pub use engine::{EngineError, EngineKind};
 use engine::{Engine, Prepared, Whom};
+pub use engine::{EngineError, EngineKind};
 use recorder::{Recorder, Watched};
 use signals::Signals;
 
@@ -229,7 +229,10 @@ impl Refused {
 
     /// What is to be said when another engine took their place.
     fn notes(&self, taken: EngineKind) -> Vec<String> {
-        self.0.iter().map(|(engine, error)| format!("recorded with engine {taken}, because {engine}: {error}")).collect()
+        self.0
+            .iter()
+            .map(|(engine, error)| format!("recorded with engine {taken}, because {engine}: {error}"))
+            .collect()
     }
 }
 
@@ -296,9 +299,8 @@ fn go(
 ) -> Result<Result<Watched, NotWatched>, RecordError> {
     let pid = waiting.pid;
     waiting.go()?;
-    let Some((kind, prepared)) = prepared else { return Ok(Err(refused.problem().into())) };
-    // Before anything else: a program may be over in a moment.
-    let Some(bias) = load_bias(pid, program.target) else { return Ok(Err(Problem::Ended.into())) };
+    let Some((kind, mut prepared)) = prepared else { return Ok(Err(refused.problem().into())) };
+    let Some(bias) = prepared.bias(pid, program.path, program.target) else { return Ok(Err(Problem::Ended.into())) };
     Ok(Ok(read(options, program, pid, prepared, bias, refused.notes(kind))))
 }
 
@@ -331,12 +333,8 @@ fn hook(
     mut refused: Refused,
 ) -> Result<Watched, NotWatched> {
     // Before it runs: its threads inherit it.
-    let wanted = Wanted {
-        frequency: Frequency(options.frequency),
-        kernel: true,
-        only_samples: false,
-        before_exec: false,
-    };
+    let wanted =
+        Wanted { frequency: Frequency(options.frequency), kernel: true, only_samples: false, before_exec: false };
     let session = Session::new(pid, wanted, Vec::new()).and_then(|mut session| session.watch(pid).map(|()| session));
     let slow = if session.is_ok() {
         options.slow.as_nanos() as f64 * Rate::between(began, Moment::now()).ticks_per_ns
@@ -368,16 +366,11 @@ fn hook(
             refused.add(EngineKind::Trampoline, error);
             drop(session);
             let prepared = prepare(options, program, Whom::Stopped(pid), &mut refused);
-            let bias = load_bias(pid, program.target);
+            let bias = load_bias(pid, program.target).ok_or(Problem::Ended);
             let released = stopped.release();
             released.map_err(|error| Problem::Engine(EngineKind::Trampoline, InjectError::from(error).into()))?;
-            match (prepared, bias) {
-                (Some((kind, prepared)), Some(bias)) => {
-                    Ok(read(options, program, pid, prepared, bias, refused.notes(kind)))
-                }
-                (Some(_), None) => Err(Problem::Ended.into()),
-                (None, _) => Err(refused.problem().into()),
-            }
+            let Some((kind, prepared)) = prepared else { return Err(refused.problem().into()) };
+            Ok(read(options, program, pid, prepared, bias?, refused.notes(kind)))
         }
     }
 }

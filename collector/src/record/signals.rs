@@ -73,4 +73,3 @@ pub(super) fn ended(pid: Pid) -> nix::Result<Option<u8>> {
         Err(error) => Err(error),
     }
 }
-

@@ -50,7 +50,8 @@ impl GoStacks {
             None if sample.bp == frame => 1,
             None => return None,
         };
-        let stack: Vec<_> = sample.chain[first..].iter().copied().take_while(|address| self.go.contains(address)).collect();
+        let stack: Vec<_> =
+            sample.chain[first..].iter().copied().take_while(|address| self.go.contains(address)).collect();
         (!stack.is_empty()).then(|| stack.into())
     }
 

@@ -7,8 +7,8 @@ pub mod policy;
 pub mod tables;
 
 pub use calibrate::{Calibration, calibrate};
-pub use inject::{InjectError, Injected, Settings};
 pub(crate) use inject::inject;
+pub use inject::{InjectError, Injected, Settings};
 pub use policy::Timing;
 pub use tables::Tables;
 

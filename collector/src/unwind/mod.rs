@@ -141,7 +141,8 @@ impl Unwinder {
                     let marker = stack.word(Avma(registers.sp().wrapping_add(MARKER_CELL)));
                     // Its lowest bit tells whether the crossing is timed.
                     let cell = |word: u64| CellRef(((word & !1).wrapping_sub(tables.0) / 64) as u32);
-                    let place = marker.filter(|&word| word != 0).map_or(Place::Elsewhere, |word| Place::Crossing(cell(word)));
+                    let place =
+                        marker.filter(|&word| word != 0).map_or(Place::Elsewhere, |word| Place::Crossing(cell(word)));
                     return Walk { place, frames, truncated: marker.is_none() };
                 }
                 Border::Asmcgocall { code, .. } if code.contains(&Avma(caller)) => {

@@ -150,4 +150,3 @@ fn median(times: &mut [u64]) -> f64 {
     times.sort_unstable();
     times.get(times.len() / 2).map_or(0.0, |&time| time as f64)
 }
-

@@ -17,8 +17,8 @@ use crate::target::{Point, ProbePlan};
 pub(crate) use cost::Cost;
 pub(crate) use crossings::{Crossings, Landmarks};
 use fetch::Fetch;
-use tracefs::TracefsError;
 pub(crate) use tracefs::Definitions;
+use tracefs::TracefsError;
 
 /// Most frames that the kernel gives of a stack, the probe's own included (`kernel.perf_event_max_stack`).
 const MOST_FRAMES: u16 = 127;

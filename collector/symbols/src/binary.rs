@@ -8,7 +8,7 @@ use object::elf;
 use object::read::elf::{ElfFile64, FileHeader as _, ProgramHeader as _};
 use object::{LittleEndian, Object as _, ObjectSection as _, ObjectSymbol as _, SymbolKind};
 
-use crate::address::{FileOffset, Svma};
+use crate::address::{Avma, FileOffset, Svma};
 
 /// Why a file can't be profiled, or read at all.
 #[derive(Debug, thiserror::Error, PartialEq, Eq, Clone)]
@@ -124,6 +124,14 @@ impl<'data> Binary<'data> {
     pub fn stated_address(&self, offset: FileOffset) -> Option<Svma> {
         let segment = self.segments.iter().find(|segment| segment.file.contains(&offset.0))?;
         Some(Svma(segment.address.start + (offset.0 - segment.file.start)))
+    }
+
+    /// How far from its stated addresses the file was loaded, if its code from `offset` on is mapped at `start`.
+    pub fn bias(&self, start: Avma, offset: FileOffset) -> Option<u64> {
+        const PAGE: u64 = 4096;
+        let mut code = self.segments.iter().filter(|segment| segment.executable);
+        let mapped = code.find(|segment| segment.file.start / PAGE == offset.0 / PAGE)?;
+        Some(start.0.wrapping_sub(mapped.address.start / PAGE * PAGE))
     }
 
     /// First and last stated address of what is loaded.

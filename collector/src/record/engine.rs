@@ -22,7 +22,7 @@ use crate::ticker::Ticker;
 use crate::trampoline::tables::Snapshot;
 use crate::trampoline::{Calibration, InjectError, Tables, Timing};
 use crate::unwind::{Border, Unwinder};
-use crate::uprobe::{self, Chosen, Cost, Crossings, Definitions, Landmarks, UprobeError};
+use crate::uprobe::{self, Chosen, Crossings, Landmarks, Probes, UprobeError};
 
 /// What counts crossings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,9 +81,6 @@ pub enum EngineError {
     /// Samples, or no samples.
     #[error("it is nothing but samples: leave out --no-samples")]
     NoSamples,
-    /// The program's threads.
-    #[error("the program can't be looked at: {0}")]
-    Program(std::io::Error),
 }
 
 /// An engine at work.
@@ -94,11 +91,7 @@ pub(super) enum Engine {
         /// None if the hooks could not be measured: then nothing is taken off.
         calibration: Option<Calibration>,
     },
-    Uprobe {
-        cost: Cost,
-        /// Removed with the engine.
-        _definitions: Definitions,
-    },
+    Uprobe(Probes),
     Sample,
 }
 
@@ -106,7 +99,7 @@ impl Engine {
     pub(super) fn kind(&self) -> EngineKind {
         match self {
             Engine::Trampoline { .. } => EngineKind::Trampoline,
-            Engine::Uprobe { .. } => EngineKind::Uprobe,
+            Engine::Uprobe(_) => EngineKind::Uprobe,
             Engine::Sample => EngineKind::Sample,
         }
     }
@@ -114,7 +107,7 @@ impl Engine {
     pub(super) fn timebase(&self) -> Timebase {
         match self {
             Engine::Trampoline { .. } => Timebase::Counter,
-            Engine::Uprobe { .. } | Engine::Sample => Timebase::Kernel,
+            Engine::Uprobe(_) | Engine::Sample => Timebase::Kernel,
         }
     }
 
@@ -122,7 +115,7 @@ impl Engine {
     pub(super) fn snapshot(&self, sampler: Option<&Sampler>) -> Snapshot {
         match self {
             Engine::Trampoline { tables, .. } => tables.snapshot(),
-            Engine::Uprobe { .. } => sampler.and_then(Sampler::crossings).unwrap_or_default(),
+            Engine::Uprobe(_) => sampler.and_then(Sampler::crossings).unwrap_or_default(),
             Engine::Sample => Snapshot::default(),
         }
     }
@@ -131,7 +124,7 @@ impl Engine {
     pub(super) fn calibration(&self) -> Option<Calibration> {
         match self {
             Engine::Trampoline { calibration, .. } => *calibration,
-            Engine::Uprobe { cost, .. } => Some(Calibration {
+            Engine::Uprobe(Probes { cost, .. }) => Some(Calibration {
                 // Taken off already, as well as it is known.
                 c_error: cost.error(),
                 untimed_crossing: cost.crossing(false),
@@ -154,7 +147,7 @@ impl Engine {
     pub(super) fn take_mappings(&self) -> Vec<Vec<Mapping>> {
         match self {
             Engine::Trampoline { ticker, .. } => ticker.take_mappings(),
-            Engine::Uprobe { .. } | Engine::Sample => Vec::new(),
+            Engine::Uprobe(_) | Engine::Sample => Vec::new(),
         }
     }
 }
@@ -163,7 +156,7 @@ impl Engine {
 pub(super) struct Prepared {
     session: Session,
     plan: ProbePlan,
-    probes: Option<(Cost, Definitions)>,
+    probes: Option<Probes>,
 }
 
 impl Prepared {
@@ -185,26 +178,25 @@ impl Prepared {
             only_samples: kind == EngineKind::Sample,
             before_exec: whom == Whom::BeforeExec(whom.pid()),
         };
-        let (mut session, probes) = match kind {
+        let watch = |session: &mut Session| match whom {
+            Whom::BeforeExec(pid) | Whom::Stopped(pid) => session.watch(pid),
+            Whom::Running(_) => session.watch_all(),
+        };
+        let (session, probes) = match kind {
             EngineKind::Trampoline => return Err(EngineError::Running),
             EngineKind::Uprobe => {
                 // A name that is good whatever is in the path, and whatever the path leads to by now.
                 let program = format!("/proc/self/fd/{}", file.as_raw_fd());
-                let set = uprobe::set(whom.pid(), Path::new(&program), &plan, wanted, chosen(options))?;
-                (set.session, Some((set.cost, set.definitions)))
+                let set = uprobe::set(whom.pid(), Path::new(&program), &plan, wanted, chosen(options), watch)?;
+                (set.session, Some(set.probes))
             }
             EngineKind::Sample if options.frequency == 0 => return Err(EngineError::NoSamples),
-            EngineKind::Sample => (Session::new(whom.pid(), wanted, Vec::new())?, None),
+            EngineKind::Sample => {
+                let mut session = Session::new(whom.pid(), wanted, Vec::new())?;
+                watch(&mut session)?;
+                (session, None)
+            }
         };
-        match whom {
-            Whom::BeforeExec(pid) | Whom::Stopped(pid) => session.watch(pid)?,
-            Whom::Running(pid) => session.watch_all().map_err(|error| match error {
-                PerfError::System(error) if error.raw_os_error() == Some(libc::ESRCH) => {
-                    EngineError::Program(std::io::Error::other(format!("process {pid} has ended")))
-                }
-                error => error.into(),
-            })?,
-        }
         Ok(Prepared { session, plan, probes })
     }
 
@@ -225,10 +217,9 @@ impl Prepared {
         let mut unwinder = Unwinder::new(go.clone(), Border::Asmcgocall { code, probes: set.collect() });
         mappings.iter().for_each(|mapping| unwinder.add_mapping(mapping));
         let (engine, source) = match probes {
-            Some((cost, definitions)) => {
-                let landmarks = landmarks(&plan, bias, options);
-                let crossings = Box::new(Crossings::new(landmarks, cost));
-                (Engine::Uprobe { cost, _definitions: definitions }, Source::Probes(crossings))
+            Some(probes) => {
+                let crossings = Box::new(Crossings::new(landmarks(&plan, bias, options), probes.cost));
+                (Engine::Uprobe(probes), Source::Probes(crossings))
             }
             None => {
                 let after_asmcgocall = plan.asmcgocall_has_frame().then(|| loaded(plan.after_asmcgocall));

@@ -88,33 +88,47 @@ global_asm!(
 /// Rounds for each depth of stack.
 const ROUNDS: u64 = 2000;
 
-/// Measures what the probes of a program will cost. Takes some milliseconds and what it takes to set three probes.
-pub(super) fn measure(fetch: &Fetch, definitions: &mut Definitions) -> Result<Cost, UprobeError> {
-    let points = [
-        (Point::Called, "stage_called", (&raw const cgoprof_stage_called).addr(), fetch.called()),
-        (Point::CallbackBegin, "stage_first", (&raw const cgoprof_stage_first).addr(), String::new()),
-        (Point::CallbackEnd, "stage_second", (&raw const cgoprof_stage_second).addr(), String::new()),
-    ];
-    let own = maps::read(Pid::this()).map_err(UprobeError::Program)?;
-    let mut probes = Vec::new();
-    for (point, name, address, arguments) in points {
-        let place = Avma(address as u64);
-        let mapping = own.iter().find(|mapping| mapping.range.contains(&place));
-        let mapping = mapping.ok_or_else(|| UprobeError::Program(std::io::ErrorKind::NotFound.into()))?;
-        let offset = FileOffset(place.0 - mapping.range.start.0 + mapping.offset.0);
-        let number = definitions.add(name, "/proc/self/exe".as_ref(), offset, &arguments)?;
-        let first = point == Point::Called;
-        probes.push(TracedProbe { point, number, frames: first.then_some(MOST_FRAMES), fetches: first });
+/// Probes on ourselves; dropped, they are removed. That takes the kernel a quarter of a second.
+pub(super) struct Stage {
+    session: Session,
+    _definitions: Definitions,
+}
+
+impl Stage {
+    /// Sets probes like those of a program.
+    pub(super) fn set(fetch: &Fetch) -> Result<Stage, UprobeError> {
+        let mut definitions = Definitions::new()?;
+        let points = [
+            (Point::Called, "called", (&raw const cgoprof_stage_called).addr(), fetch.called()),
+            (Point::CallbackBegin, "first", (&raw const cgoprof_stage_first).addr(), String::new()),
+            (Point::CallbackEnd, "second", (&raw const cgoprof_stage_second).addr(), String::new()),
+        ];
+        let own = maps::read(Pid::this()).map_err(UprobeError::Own)?;
+        let mut probes = Vec::new();
+        for (point, name, address, arguments) in points {
+            let place = Avma(address as u64);
+            let mapping = own.iter().find(|mapping| mapping.range.contains(&place));
+            let mapping = mapping.ok_or_else(|| UprobeError::Own(std::io::ErrorKind::NotFound.into()))?;
+            let offset = FileOffset(place.0 - mapping.range.start.0 + mapping.offset.0);
+            let number = definitions.add(name, "/proc/self/exe".as_ref(), offset, &arguments)?;
+            let first = point == Point::Called;
+            probes.push(TracedProbe { point, number, frames: first.then_some(MOST_FRAMES), fetches: first });
+        }
+        let wanted = Wanted { frequency: Frequency(0), kernel: false, only_samples: false, before_exec: false };
+        let mut session = Session::new(Pid::this(), wanted, probes)?;
+        session.watch(gettid())?;
+        Ok(Stage { session, _definitions: definitions })
     }
-    let wanted = Wanted { frequency: Frequency(0), kernel: false, only_samples: false, before_exec: false };
-    let mut session = Session::new(Pid::this(), wanted, probes)?;
-    session.watch(gettid())?;
-    let (few, many) = (2, 34);
-    let short = intervals(&mut session, few);
-    let long = intervals(&mut session, many);
-    let frame = ((long.0 - short.0) / (many - few) as f64).max(0.0);
-    // The chain begins with the probe itself.
-    Ok(Cost { called: (short.0 - frame * (few + 1) as f64).max(0.0), frame, other: short.1 })
+
+    /// Comes by. Takes some milliseconds.
+    pub(super) fn measure(&mut self) -> Cost {
+        let (few, many) = (2, 34);
+        let short = intervals(&mut self.session, few);
+        let long = intervals(&mut self.session, many);
+        let frame = ((long.0 - short.0) / (many - few) as f64).max(0.0);
+        // The chain begins with the probe itself.
+        Cost { called: (short.0 - frame * (few + 1) as f64).max(0.0), frame, other: short.1 }
+    }
 }
 
 /// Median times from the first point to the second, and from there to the third, with a stack of so many frames.

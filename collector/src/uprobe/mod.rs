@@ -9,16 +9,16 @@ mod fetch;
 pub(crate) mod tracefs;
 
 use std::path::Path;
+use std::thread::JoinHandle;
 
 use nix::unistd::Pid;
 
 use crate::perf::{PerfError, Session, TracedProbe, Wanted};
 use crate::target::{Point, ProbePlan};
-pub(crate) use cost::Cost;
+use cost::{Cost, Stage};
 pub(crate) use crossings::{Crossings, Landmarks};
 use fetch::Fetch;
-pub(crate) use tracefs::Definitions;
-use tracefs::TracefsError;
+use tracefs::{Definitions, TracefsError};
 
 /// Most frames that the kernel gives of a stack, the probe's own included (`kernel.perf_event_max_stack`).
 const MOST_FRAMES: u16 = 127;
@@ -34,7 +34,7 @@ pub enum UprobeError {
     Perf(#[from] PerfError),
     /// Our own code.
     #[error("the cost of a probe can't be measured: {0}")]
-    Program(std::io::Error),
+    Own(std::io::Error),
 }
 
 impl UprobeError {
@@ -43,7 +43,7 @@ impl UprobeError {
         match self {
             UprobeError::Tracefs(error) => error.why(),
             UprobeError::Perf(error) => error.to_string(),
-            UprobeError::Program(error) => error.to_string(),
+            UprobeError::Own(error) => error.to_string(),
         }
     }
 
@@ -52,7 +52,7 @@ impl UprobeError {
         match self {
             UprobeError::Tracefs(error) => error.way_out(),
             UprobeError::Perf(error) => error.way_out(),
-            UprobeError::Program(_) => "run as root",
+            UprobeError::Own(_) => "run as root",
         }
     }
 }
@@ -62,18 +62,32 @@ impl UprobeError {
 /// # Errors
 /// If the engine can't be used here.
 pub(crate) fn try_out() -> Result<(), UprobeError> {
-    cost::measure(&Fetch::nothing(), &mut Definitions::new()?).map(|_| ())
+    Stage::set(&Fetch::nothing()).map(|mut stage| stage.measure()).map(|_| ())
 }
 
 /// Probes that are set, and the session that has their hits.
 pub(crate) struct Probed {
     pub(crate) session: Session,
-    pub(crate) cost: Cost,
-    /// Kept as long as the session.
-    pub(crate) definitions: Definitions,
+    pub(crate) probes: Probes,
 }
 
-/// Sets the probes of a program in a file and watches the given threads of it, and all they start.
+/// What goes with the probes of a program. To be dropped after their session: that removes them.
+pub(crate) struct Probes {
+    pub(crate) cost: Cost,
+    _definitions: Definitions,
+    /// Removes the probes on ourselves.
+    clearing: Option<JoinHandle<()>>,
+}
+
+impl Drop for Probes {
+    fn drop(&mut self) {
+        if let Some(clearing) = self.clearing.take() {
+            let _ = clearing.join();
+        }
+    }
+}
+
+/// Defines the probes of a program in a file, for `watch` to open in the threads that it knows.
 ///
 /// # Errors
 /// See [`UprobeError`]: then nothing is left behind.
@@ -83,10 +97,10 @@ pub(crate) fn set(
     plan: &ProbePlan,
     wanted: Wanted,
     chosen: Chosen,
+    watch: impl FnOnce(&mut Session) -> Result<(), PerfError>,
 ) -> Result<Probed, UprobeError> {
     let mut definitions = Definitions::new()?;
     let fetch = Fetch::new(plan);
-    let cost = cost::measure(&fetch, &mut Definitions::new()?)?;
     let mut probes = Vec::new();
     for probe in plan.probes.iter().filter(|probe| chosen.timed || !only_for_times(probe.point)) {
         let name = format!("{:?}", probe.point).to_lowercase();
@@ -95,8 +109,13 @@ pub(crate) fn set(
         let frames = (probe.point == Point::Called).then_some(chosen.chain());
         probes.push(TracedProbe { point: probe.point, number, frames, fetches: !arguments.is_empty() });
     }
-    let session = Session::new(pid, wanted, probes)?;
-    Ok(Probed { session, cost, definitions })
+    let mut session = Session::new(pid, wanted, probes)?;
+    watch(&mut session)?;
+    // Only now, and out of the way: the kernel removes probes slowly, and sets none meanwhile.
+    let mut stage = Stage::set(&fetch)?;
+    let cost = stage.measure();
+    let clearing = Some(std::thread::spawn(move || drop(stage)));
+    Ok(Probed { session, probes: Probes { cost, _definitions: definitions, clearing } })
 }
 
 /// What is asked of the engine.

@@ -23,6 +23,8 @@ pub(crate) struct Clock {
     pub(crate) ticks_per_ns: f64,
     /// The hooks' own share of each phase.
     pub(crate) calibration: Calibration,
+    /// How far off all C times may be alike, in ticks.
+    pub(crate) c_error: f64,
     /// Ticks when the snapshot was taken, for what is still in C.
     pub(crate) end: u64,
 }
@@ -193,7 +195,7 @@ impl Clock {
         let sampled = Sampled { returned, weight: shown.weight, timed: shown.timed, skipped: shown.skipped };
         let mut c = self.estimate(&shown.c, sampled, own.c);
         // An error that all have in common does not average out.
-        c.variance += self.nanos(own.c_error * returned as f64).powi(2);
+        c.variance += self.nanos(self.c_error * returned as f64).powi(2);
         let mut callback = self.estimate(&raw.callback, sampled, 0.0);
         for &(elapsed, callbacks) in unfinished {
             c.sum += self.nanos(elapsed as f64);
@@ -269,7 +271,7 @@ mod tests {
 
     fn clock() -> Clock {
         let calibration = Calibration { enter: 10.0, c: 20.0, exit: 10.0, ..Calibration::default() };
-        Clock { measured: true, ticks_per_ns: 2.0, calibration, end: 0 }
+        Clock { measured: true, ticks_per_ns: 2.0, calibration, c_error: 0.0, end: 0 }
     }
 
     #[test]
@@ -339,7 +341,7 @@ mod tests {
         }
         let sampled =
             Sampled { returned: shown.calls, weight: shown.weight, timed: shown.timed, skipped: shown.skipped };
-        let clock = Clock { measured: true, ticks_per_ns: 1.0, calibration: Calibration::default(), end: 0 };
+        let clock = Clock { measured: true, ticks_per_ns: 1.0, calibration: Calibration::default(), c_error: 0.0, end: 0 };
         (clock.estimate(&shown.c, sampled, 0.0), truth)
     }
 

@@ -126,7 +126,6 @@ impl Engine {
             Engine::Trampoline { calibration, .. } => *calibration,
             Engine::Uprobe(Probes { cost, .. }) => Some(Calibration {
                 // Taken off already, as well as it is known.
-                c_error: cost.error(),
                 untimed_crossing: cost.crossing(false),
                 timed_crossing: cost.crossing(true),
                 ..Calibration::default()

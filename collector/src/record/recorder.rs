@@ -204,7 +204,7 @@ impl<'a> Recorder<'a> {
             recording.num_cgo_call = samples.num_cgo_call.map(|(count, _)| count);
             recording.notes.extend(perf_notes(self.engine.kind(), samples, end.monotonic));
         }
-        Clock { measured, ticks_per_ns, calibration, end: end.ticks }
+        Clock { measured, ticks_per_ns, calibration, c_error: snapshot.c_error, end: end.ticks }
     }
 
     fn finish(&mut self, progress: &dyn Progress) {

@@ -23,8 +23,6 @@ pub struct Calibration {
     pub enter: f64,
     /// Their share of a C phase.
     pub c: f64,
-    /// How far off that may be for all crossings of a program alike.
-    pub c_error: f64,
     /// Their share of an exit phase.
     pub exit: f64,
     /// What an untimed crossing costs the program.
@@ -47,7 +45,6 @@ pub fn calibrate() -> Option<Calibration> {
     Some(Calibration {
         enter: (phases.0 - exchange).max(0.0),
         c: phases.1,
-        c_error: 0.0,
         exit: (phases.2 - exchange).max(0.0),
         untimed_crossing: (untimed - bare).max(0.0),
         timed_crossing: (timed - bare).max(0.0),

@@ -101,6 +101,8 @@ pub struct Snapshot {
     pub foreign_callbacks: u64,
     /// Slow crossings whose events found no room.
     pub lost_events: u64,
+    /// How far off all C times may be alike by the engine's own work, in ticks.
+    pub c_error: f64,
 }
 
 impl Tables {

@@ -37,11 +37,46 @@ impl Cost {
     pub(crate) fn crossing(&self, timed: bool) -> f64 {
         self.called + 10.0 * self.frame + if timed { self.other } else { 0.0 }
     }
+}
 
-    /// How far off a crossing's time may be by what is taken off, in nanoseconds: in another program's memory, with
-    /// another's caches, a probe takes some more or less.
-    pub(crate) fn error(&self) -> f64 {
-        0.1 * self.called
+/// How much dearer probes are in the program than they were on ourselves: a processor that shares its core with a busy one
+/// takes up to half as much again. The shortest crossings tell, whose time is all probe; what takes longer than that is
+/// not told from it, which is in the error.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scale {
+    now: f64,
+    least: f64,
+    seen: u32,
+}
+
+impl Scale {
+    /// Crossings whose shortest is taken.
+    const WINDOW: u32 = 128;
+    const MOST: f64 = 1.6;
+
+    /// Another crossing: the time from one probe to the other, and what probes take of it, in nanoseconds.
+    pub(crate) fn add(&mut self, between: u64, probes: u64) {
+        self.least = self.least.min(between as f64 / probes.max(1) as f64);
+        self.seen += 1;
+        if self.seen == Self::WINDOW {
+            *self = Scale { now: self.least.clamp(1.0, Self::MOST), ..Scale::default() };
+        }
+    }
+
+    /// What is left of a time when that of probes is taken off.
+    pub(crate) fn net(&self, between: u64, probes: u64) -> u64 {
+        between.saturating_sub((self.now * probes as f64) as u64)
+    }
+
+    /// How far off all times may be alike, in nanoseconds.
+    pub(crate) fn error(&self, cost: &Cost) -> f64 {
+        (self.now - 1.0 + 0.1) * cost.called
+    }
+}
+
+impl Default for Scale {
+    fn default() -> Self {
+        Scale { now: 1.0, least: f64::INFINITY, seen: 0 }
     }
 }
 
@@ -163,4 +198,23 @@ fn intervals(session: &mut Session, depth: usize) -> (f64, f64) {
 fn median(times: &mut [u64]) -> f64 {
     times.sort_unstable();
     times.get(times.len() / 2).map_or(0.0, |&time| time as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shortest_crossings_tell_what_probes_take() {
+        let check = |what: &str, between: &[u64], expected: u64| {
+            let mut scale = Scale::default();
+            (0..Scale::WINDOW as usize).for_each(|index| scale.add(between[index % between.len()], 2000));
+            assert_eq!(scale.net(5000, 2000), expected, "{what}");
+        };
+        check("as on ourselves", &[2005, 9000], 2995);
+        check("a busy neighbour", &[2600, 2700, 9000], 2400);
+        check("nothing is short", &[9000], 1800);
+        check("less than on ourselves", &[1500], 3000);
+        assert_eq!(Scale::default().net(5000, 2000), 3000, "nothing is known yet");
+    }
 }

@@ -7,7 +7,7 @@ use cgoprof_hook::histogram::bucket;
 use cgoprof_hook::layout::{CellRef, Event, Phase, flags};
 use cgoprof_symbols::Avma;
 
-use super::cost::Cost;
+use super::cost::{Cost, Scale};
 use crate::offcpu::Monotonic;
 use crate::perf::Hit;
 use crate::target::Point;
@@ -57,6 +57,7 @@ pub(crate) struct Landmarks {
 pub(crate) struct Crossings {
     landmarks: Landmarks,
     cost: Cost,
+    scale: Scale,
     cells: Vec<CellCopy>,
     /// By the hash of what tells it from others, cells.
     index: HashMap<u64, Vec<u32>>,
@@ -113,6 +114,7 @@ impl Crossings {
         Crossings {
             landmarks,
             cost,
+            scale: Scale::default(),
             cells: Vec::new(),
             index: HashMap::new(),
             threads: HashMap::new(),
@@ -188,6 +190,7 @@ impl Crossings {
             unattributed_direct: self.unattributed_direct,
             folded: self.folded,
             foreign_callbacks: self.foreign_callbacks,
+            c_error: self.scale.error(&self.cost),
             ..Snapshot::default()
         }
     }
@@ -240,7 +243,11 @@ impl Crossings {
         // Whoever was in C when we came is not known; who called back has not returned.
         let Some(entry) = thread.in_flight.pop_if(|entry| entry.callback.is_none()) else { return };
         let spent = thread.spent - entry.spent;
-        let ticks = (hit.time.0 - entry.called.0).saturating_sub(spent);
+        let between = hit.time.0.saturating_sub(entry.called.0);
+        let ticks = self.scale.net(between, spent);
+        if entry.callbacks == 0 {
+            self.scale.add(between, spent);
+        }
         let cell = self.cell(entry.cell);
         cell.shown.timed += 1;
         cell.shown.weight += 1;
@@ -264,7 +271,7 @@ impl Crossings {
             return;
         }
         if let Some((cell, since)) = self.leaving.remove(&goid) {
-            let waited = (hit.time.0.saturating_sub(since.0)).saturating_sub(self.cost.of(Point::Returned, 0));
+            let waited = self.scale.net(hit.time.0.saturating_sub(since.0), self.cost.of(Point::Returned, 0));
             let cell = self.cell(cell);
             cell.shown.exit.census += 1;
             cell.shown.exit.census_sum += waited;
@@ -294,7 +301,7 @@ impl Crossings {
         if let Some(entry) = thread.in_flight.last_mut()
             && let Some((began, spent_before)) = entry.callback.take()
         {
-            entry.callbacks += (time.0 - began.0).saturating_sub(spent - spent_before);
+            entry.callbacks += self.scale.net(time.0.saturating_sub(began.0), spent - spent_before);
         }
     }
 

@@ -136,7 +136,9 @@ fn summary(profile: &Profile, options: &Options) {
     let (crossings, _) = analysis::totals(profile);
     let run = profile.recording.duration_ns as f64;
     let counted = format!("{} crossings in {}", count(crossings.calls), time(run));
-    if crossings.timed > 0 {
+    if !profile.recording.counted() {
+        sampled_summary(profile);
+    } else if crossings.timed > 0 {
         let (c, overhead) = (time(crossings.c_self()), time(crossings.overhead().sum));
         say(format_args!("{counted}, {c} of them in C, {overhead} getting there and back"));
     } else {
@@ -152,6 +154,21 @@ fn summary(profile: &Profile, options: &Options) {
     }
     let file = options.output.display();
     say(format_args!("written {file}; see it with: cgoprof report {file}"));
+}
+
+fn sampled_summary(profile: &Profile) {
+    let run = profile.recording.duration_ns as f64;
+    let samples: u64 = profile.samples.iter().map(|stack| stack.samples).sum();
+    say(format_args!("{} samples in {}", count(samples), time(run)));
+    for row in analysis::by_function(profile).iter().take(3) {
+        let cpu = row.cpu.unwrap_or_default().nanos;
+        say(format_args!(
+            "  {:>9}  {:>7} of the run  in {}",
+            time(cpu),
+            percent(cpu / run),
+            printable(&row.function.name)
+        ));
+    }
 }
 
 /// Shows that symbols are looked up, when that takes long enough to be noticed.

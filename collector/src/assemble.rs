@@ -341,7 +341,8 @@ mod tests {
         }
         let sampled =
             Sampled { returned: shown.calls, weight: shown.weight, timed: shown.timed, skipped: shown.skipped };
-        let clock = Clock { measured: true, ticks_per_ns: 1.0, calibration: Calibration::default(), c_error: 0.0, end: 0 };
+        let clock =
+            Clock { measured: true, ticks_per_ns: 1.0, calibration: Calibration::default(), c_error: 0.0, end: 0 };
         (clock.estimate(&shown.c, sampled, 0.0), truth)
     }
 

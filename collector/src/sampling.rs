@@ -39,6 +39,8 @@ pub(crate) struct Samples {
     pub(crate) lost: u64,
     /// By their cell, the slow crossings that have ended.
     pub(crate) slow: HashMap<CellRef, Slow>,
+    /// Those in C whose crossing is not known.
+    pub(crate) without_crossing: u64,
     /// `runtime.NumCgoCall` and when it was read, if it could be.
     pub(crate) num_cgo_call: Option<(u64, Monotonic)>,
 }
@@ -210,7 +212,11 @@ impl Found {
                         (None, None) => None,
                     }
                     .unwrap_or(Place::Elsewhere);
-                    walk.truncated |= walk.place == Place::Elsewhere;
+                    self.samples.without_crossing += u64::from(walk.place == Place::Elsewhere);
+                    walk.truncated |= match &walk.place {
+                        Place::CalledFrom(stack) => go_stacks.is_some_and(|stacks| stacks.is_cut(stack)),
+                        place => *place == Place::Elsewhere,
+                    };
                 }
                 self.samples.count(walk);
             }

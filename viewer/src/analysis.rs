@@ -134,7 +134,7 @@ pub fn by_function(profile: &Profile) -> Vec<FunctionRow<'_>> {
     for (key, row) in &mut rows {
         row.cpu = Cpu::new(&row.stats, samples.get(key).copied().unwrap_or(0), profile);
     }
-    sorted(rows.into_values().collect(), |row| (&row.stats, &row.function.name))
+    sorted(rows.into_values().collect(), |row| (&row.stats, row.cpu, &row.function.name))
 }
 
 /// By C function and line of Go, the largest total first.
@@ -149,7 +149,7 @@ pub fn by_site(profile: &Profile) -> Vec<SiteRow<'_>> {
     for (key, row) in &mut rows {
         row.cpu = Cpu::new(&row.stats, samples.get(key).copied().unwrap_or(0), profile);
     }
-    sorted(rows.into_values().collect(), |row| (&row.stats, &row.function.name))
+    sorted(rows.into_values().collect(), |row| (&row.stats, row.cpu, &row.function.name))
 }
 
 /// By stack, the largest total first. Cells that differ in their lock state only are one stack.
@@ -178,7 +178,7 @@ pub fn by_stack(profile: &Profile) -> Vec<StackRow<'_>> {
             row.inside.push((frames(profile, &sampled.stack[..sampled.inside]), sampled.samples));
         }
     }
-    sorted(rows.into_values().collect(), |row| (&row.stats, &row.function.name))
+    sorted(rows.into_values().collect(), |row| (&row.stats, row.cpu, &row.function.name))
 }
 
 /// What threads were seen running, the most seen first. Addresses of one line are one row.
@@ -256,10 +256,14 @@ fn site<'a>(profile: &'a Profile, cell: &Cell) -> Option<Position<'a>> {
     own.or_else(|| go().next()).map(|frame| frame.position)
 }
 
-fn sorted<T>(mut rows: Vec<T>, key: impl Fn(&T) -> (&Stats, &String)) -> Vec<T> {
+/// Largest total first; where none was timed, the most processor time or the most calls.
+fn sorted<T>(mut rows: Vec<T>, key: impl Fn(&T) -> (&Stats, Option<Cpu>, &String)) -> Vec<T> {
+    let cpu = |cpu: Option<Cpu>| cpu.map_or(0.0, |cpu| cpu.nanos);
     rows.sort_by(|one, other| {
-        let ((a, a_name), (b, b_name)) = (key(one), key(other));
-        b.total().sum.total_cmp(&a.total().sum).then(b.calls.cmp(&a.calls)).then(a_name.cmp(b_name))
+        let ((a, a_cpu, a_name), (b, b_cpu, b_name)) = (key(one), key(other));
+        let by_total = b.total().sum.total_cmp(&a.total().sum);
+        let by_calls = by_total.then(b.calls.cmp(&a.calls));
+        by_calls.then(cpu(b_cpu).total_cmp(&cpu(a_cpu))).then(a_name.cmp(b_name))
     });
     rows
 }

@@ -113,6 +113,18 @@ pub struct Recording {
     pub notes: Vec<String>,
 }
 
+impl Recording {
+    /// Crossings were counted; else there are only samples.
+    pub fn counted(&self) -> bool {
+        self.engine != "sample"
+    }
+
+    /// Getting to C and back was timed; else only how long exits waited.
+    pub fn phases_timed(&self) -> bool {
+        self.engine != "uprobe"
+    }
+}
+
 /// On which side of the border a function is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub enum Kind {

@@ -210,7 +210,8 @@ impl Session {
         let mut found = Vec::new();
         for ring in &mut self.rings {
             ring.peek(|bytes| {
-                if let Some(Record::Mapped(mapping)) = parse(bytes, &self.events, self.format, &mut self.origins, self.pid)
+                if let Some(Record::Mapped(mapping)) =
+                    parse(bytes, &self.events, self.format, &mut self.origins, self.pid)
                 {
                     found.push(mapping);
                 }

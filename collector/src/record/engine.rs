@@ -222,8 +222,9 @@ impl Prepared {
             }
             None => {
                 let after_asmcgocall = plan.asmcgocall_has_frame().then(|| loaded(plan.after_asmcgocall));
+                let cgocallback = loaded(plan.cgocallback.start)..loaded(plan.cgocallback.end);
                 let counters = Counters::find(target, plan.offsets, bias);
-                (Engine::Sample, Source::GoStacks(GoStacks { pid, go, after_asmcgocall, counters }))
+                (Engine::Sample, Source::GoStacks(GoStacks { pid, go, after_asmcgocall, cgocallback, counters }))
             }
         };
         let sampler = Sampler::start(session, pid, unwinder, source, engine.timebase());

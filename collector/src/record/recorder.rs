@@ -260,6 +260,12 @@ fn perf_notes(engine: EngineKind, samples: &Samples, end: Monotonic) -> Vec<Stri
             _ => format!("{lost} perf records found no room: there are fewer samples, and blocked times may be off"),
         });
     }
+    if samples.without_crossing > 0 {
+        let number = samples.without_crossing;
+        notes.push(format!(
+            "{number} samples in C have no Go stack: C was over before it could be read; they are in no function's row"
+        ));
+    }
     if engine == EngineKind::Sample {
         notes.push("engine sample: nothing is counted; times in C are estimates from samples of the processors".into());
         match samples.num_cgo_call {

@@ -27,6 +27,8 @@ pub(crate) struct GoStacks {
     pub(crate) go: Range<Avma>,
     /// Return address of `cgocall`'s call of `asmcgocall`; none up to Go 1.20, whose `asmcgocall` has no frame.
     pub(crate) after_asmcgocall: Option<Avma>,
+    /// Where a goroutine's stack ends and C's begins.
+    pub(crate) cgocallback: Range<Avma>,
     /// The runtime's own counts, if they can be found.
     pub(crate) counters: Option<Counters>,
 }
@@ -50,9 +52,7 @@ impl GoStacks {
             None if sample.bp == frame => 1,
             None => return None,
         };
-        let stack: Vec<_> =
-            sample.chain[first..].iter().copied().take_while(|address| self.go.contains(address)).collect();
-        (!stack.is_empty()).then(|| stack.into())
+        self.own(sample.chain[first..].iter().copied().take_while(|address| self.go.contains(address)))
     }
 
     /// From the goroutine's stack as it is now.
@@ -62,13 +62,28 @@ impl GoStacks {
         let mut calls = Vec::new();
         let stack = StackCopy { start: frame, bytes: &bytes[..read] };
         stack.follow_frame_pointers(frame, &self.go, DEEPEST, &mut calls);
-        let returns: Vec<_> = calls.iter().map(|call| Avma(call.0 + 1)).collect();
-        let own = match (self.after_asmcgocall, returns.split_first()) {
-            (Some(border), Some((&first, outer))) if first == border => outer,
-            (None, Some(_)) => &returns,
-            _ => return None,
-        };
+        let mut returns = calls.iter().map(|call| Avma(call.0 + 1));
+        if self.after_asmcgocall.is_some() && returns.next() != self.after_asmcgocall {
+            return None;
+        }
+        self.own(returns)
+    }
+
+    /// The goroutine's own part of a stack: what is beyond a callback is not told.
+    fn own(&self, stack: impl Iterator<Item = Avma>) -> Option<Arc<[Avma]>> {
+        let mut own = Vec::new();
+        for address in stack {
+            own.push(address);
+            if self.cgocallback.contains(&address) {
+                break;
+            }
+        }
         (!own.is_empty()).then(|| own.into())
+    }
+
+    /// Whether a stack ends where C called Go, not where the goroutine began.
+    pub(crate) fn is_cut(&self, stack: &[Avma]) -> bool {
+        stack.last().is_some_and(|address| self.cgocallback.contains(address))
     }
 
     /// `runtime.NumCgoCall` at this moment.
@@ -86,7 +101,9 @@ mod tests {
     const BORDER: Avma = Avma(0x1500);
 
     fn stacks(after_asmcgocall: Option<Avma>) -> GoStacks {
-        GoStacks { pid: Pid::this(), go: Avma(0x1000)..Avma(0x2000), after_asmcgocall, counters: None }
+        let go = Avma(0x1000)..Avma(0x2000);
+        let cgocallback = Avma(0x1900)..Avma(0x1910);
+        GoStacks { pid: Pid::this(), go, after_asmcgocall, cgocallback, counters: None }
     }
 
     fn sample(bp: u64, chain: &[u64]) -> Sample<'static> {
@@ -102,15 +119,18 @@ mod tests {
 
     #[test]
     fn the_go_stack_is_found_in_the_chain_or_in_memory_or_not_at_all() {
-        let outer = [0u64, 0x1800];
-        let memory = [outer.as_ptr().addr() as u64, 0x1700];
-        let frame = [memory.as_ptr().addr() as u64, BORDER.0];
-        let at = frame.as_ptr().addr() as u64;
+        // Three frames of a stack, the innermost first.
+        let mut memory = vec![0u64, BORDER.0, 0, 0x1700, 0, 0x1800];
+        let base = memory.as_ptr().addr() as u64;
+        memory[0] = base + 16;
+        memory[2] = base + 32;
+        let (at, elsewhere) = (base, base + 16);
         let crossed = sample(at, &[0x7000, 0x7100, BORDER.0, 0x1600, 0x1601]);
         check("the chain crosses the border", Some(BORDER), &crossed, at, Some(&[0x1600, 0x1601]));
+        let nested = sample(at, &[0x7000, BORDER.0, 0x1600, 0x1905, 0x1700]);
+        check("a callback", Some(BORDER), &nested, at, Some(&[0x1600, 0x1905]));
         let lost = sample(3, &[0x7000, 0x1600]);
         check("the chain is none, memory has it", Some(BORDER), &lost, at, Some(&[0x1700, 0x1800]));
-        let elsewhere = memory.as_ptr().addr() as u64;
         check("the goroutine has come back", Some(BORDER), &lost, elsewhere, None);
         check("no such memory", Some(BORDER), &lost, 8, None);
         check("before Go 1.21", None, &sample(elsewhere, &[0x7000, 0x1600, 0x7fff]), elsewhere, Some(&[0x1600]));

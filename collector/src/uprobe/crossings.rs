@@ -429,3 +429,211 @@ fn count(times: &mut Vec<(usize, u64)>, nanos: u64) {
         Err(index) => times.insert(index, (bucket, 1)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BORDER: u64 = 0x100;
+    const EXIT: u64 = 0x101;
+    const CALLBACK: u64 = 0x110;
+    const NOP: u64 = 0x900;
+    const WORK: u64 = 0x901;
+
+    /// A program of which things happen, each some nanoseconds after the one before.
+    struct Story {
+        crossings: Crossings,
+        now: u64,
+    }
+
+    impl Story {
+        fn new() -> Story {
+            Story::with(|_| {})
+        }
+
+        fn with(change: impl FnOnce(&mut Landmarks)) -> Story {
+            let mut landmarks = Landmarks {
+                after_asmcgocall: Avma(BORDER),
+                after_exitsyscall: Avma(EXIT),
+                cgocallback: Avma(CALLBACK)..Avma(CALLBACK + 1),
+                purego: None,
+                has_frame: true,
+                max_frames: 4,
+                chain: 8,
+                slow: 1000,
+                timed: true,
+            };
+            change(&mut landmarks);
+            Story { crossings: Crossings::new(landmarks, Cost::default()), now: 1000 }
+        }
+
+        fn hit(&mut self, point: Point, tid: u64, after: u64, chain: &[u64], arguments: &[u64]) -> &mut Self {
+            let bytes = |words: &[u64]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
+            self.now += after;
+            self.crossings.add(&Hit::new(point, tid, self.now, &bytes(chain), &bytes(arguments)));
+            self
+        }
+
+        /// Goroutine `tid + 100` calls C.
+        fn called(&mut self, tid: u64, function: u64, stack: &[u64]) -> &mut Self {
+            let chain = [&[0x99, BORDER], stack].concat();
+            self.hit(Point::Called, tid, 10, &chain, &[function, 0xc000, tid + 100, tid + 1000, 0])
+        }
+
+        fn returned(&mut self, tid: u64, after: u64) -> &mut Self {
+            self.hit(Point::Returned, tid, after, &[], &[])
+        }
+
+        fn at(&mut self, point: Point, tid: u64, after: u64) -> &mut Self {
+            self.hit(point, tid, after, &[], &[])
+        }
+
+        /// Function, stack, calls, C time and abandoned of each cell.
+        fn cells(&self) -> Vec<(u64, Vec<u64>, u64, u64, u64)> {
+            let cells = self.crossings.snapshot().cells;
+            let row = |cell: &CellCopy| {
+                let stack = cell.stack.iter().map(|address| address.0).collect();
+                (cell.function.0, stack, cell.shown.calls, cell.shown.c.sum, cell.abandoned)
+            };
+            cells.iter().map(row).collect()
+        }
+    }
+
+    #[test]
+    fn crossings_are_told_apart_by_function_and_stack() {
+        let mut story = Story::new();
+        story.called(1, NOP, &[0x10, 0x20]).returned(1, 5).called(1, NOP, &[0x10, 0x21]).returned(1, 6);
+        story.called(1, NOP, &[0x10, 0x20]).returned(1, 7).called(1, WORK, &[0x10, 0x20]).returned(1, 8);
+        let expected =
+            [(NOP, vec![0x10, 0x20], 2, 12, 0), (NOP, vec![0x10, 0x21], 1, 6, 0), (WORK, vec![0x10, 0x20], 1, 8, 0)];
+        assert_eq!(story.cells(), expected);
+        assert_eq!(story.crossings.m(1), Some(1001));
+    }
+
+    #[test]
+    fn threads_do_not_mix() {
+        let mut story = Story::new();
+        story.called(1, NOP, &[0x10]).called(2, WORK, &[0x20]).returned(1, 5).returned(2, 5);
+        assert_eq!(story.cells(), [(NOP, vec![0x10], 1, 15, 0), (WORK, vec![0x20], 1, 10, 0)]);
+    }
+
+    #[test]
+    fn a_crossing_in_a_callback_is_within_the_one_that_called_back() {
+        let mut story = Story::new();
+        story.called(1, WORK, &[0x10]).at(Point::CallbackBegin, 1, 100);
+        story.called(1, NOP, &[0x30, CALLBACK, 0x77]).returned(1, 5).at(Point::CallbackEnd, 1, 20).returned(1, 50);
+        assert_eq!(story.cells(), [(WORK, vec![0x10], 1, 185, 0), (NOP, vec![0x30, CALLBACK], 1, 5, 0)]);
+        let cells = story.crossings.snapshot().cells;
+        assert_eq!((cells[0].shown.callbacks, cells[0].callback.sum), (1, 35));
+        assert_eq!(cells[1].enclosing, cells[0].at);
+    }
+
+    #[test]
+    fn a_panic_leaves_the_crossing_that_called_back() {
+        let mut story = Story::new();
+        story.called(1, WORK, &[0x10]).at(Point::CallbackBegin, 1, 1).called(1, NOP, &[0x30]).returned(1, 5);
+        story.at(Point::Unwind, 1, 1).called(1, NOP, &[0x10]).returned(1, 5);
+        let expected = [(WORK, vec![0x10], 1, 0, 1), (NOP, vec![0x30], 1, 5, 0), (NOP, vec![0x10], 1, 5, 0)];
+        assert_eq!(story.cells(), expected);
+        assert_eq!(story.crossings.snapshot().cells[2].enclosing, CellRef::NONE);
+    }
+
+    #[test]
+    fn callbacks_of_foreign_threads_have_no_crossing() {
+        let mut story = Story::new();
+        story.at(Point::CallbackBegin, 1, 1).called(1, NOP, &[0x10]).returned(1, 5).at(Point::CallbackEnd, 1, 1);
+        story.at(Point::CallbackBegin, 1, 1).at(Point::CallbackEnd, 1, 1);
+        let found = story.crossings.snapshot();
+        assert_eq!((found.foreign_callbacks, found.in_flight.len()), (2, 0));
+        assert_eq!(found.cells[0].enclosing, CellRef::NONE);
+    }
+
+    #[test]
+    fn without_times_what_returned_is_known_by_the_next_crossing() {
+        let mut story = Story::with(|landmarks| landmarks.timed = false);
+        story.called(1, NOP, &[0x10]).called(1, WORK, &[0x10]).at(Point::CallbackBegin, 1, 1);
+        story.called(1, NOP, &[0x30]).called(1, NOP, &[0x30]).at(Point::CallbackEnd, 1, 1).called(1, NOP, &[0x10]);
+        let cells = story.crossings.snapshot().cells;
+        let rows: Vec<_> = cells.iter().map(|cell| (cell.function.0, cell.shown.calls, cell.enclosing)).collect();
+        assert_eq!(rows, [(NOP, 2, CellRef::NONE), (WORK, 1, CellRef::NONE), (NOP, 2, cells[1].at)]);
+        assert_eq!((story.crossings.snapshot().in_flight.len(), cells[0].shown.timed), (0, 0));
+    }
+
+    #[test]
+    fn an_exit_that_waits_is_timed_and_an_ordinary_system_call_is_not() {
+        let mut story = Story::new();
+        story.called(1, NOP, &[0x10]).returned(1, 5).hit(Point::Resumed, 2, 4000, &[], &[EXIT, 101]);
+        story.hit(Point::Resumed, 2, 900, &[], &[EXIT, 101]).hit(Point::Resumed, 2, 900, &[], &[0x555, 101]);
+        let cell = &story.crossings.snapshot().cells[0];
+        assert_eq!((cell.shown.exit.census, cell.shown.exit.census_sum), (1, 4000));
+    }
+
+    #[test]
+    fn slow_crossings_are_events() {
+        let mut story = Story::new();
+        story.called(1, NOP, &[0x10]).returned(1, 999).called(1, NOP, &[0x10]).returned(1, 1000);
+        let events = story.crossings.take_events();
+        assert_eq!(events, [Event { cell: 64, called: 2019, returned: 3019, tid: 1, gap: 1 }]);
+        assert!(story.crossings.take_events().is_empty());
+    }
+
+    #[test]
+    fn direct_crossings_are_counted_apart_and_not_timed() {
+        let mut story = Story::new();
+        let chain = [0x99, 0x40, 0x50];
+        story.hit(Point::Called, 1, 1, &chain, &[NOP, 0xc000, 1, 1, 1]).called(1, NOP, &[0x10]).returned(1, 5);
+        story.hit(Point::Called, 1, 1, &chain, &[NOP, 0, 1, 1, 1]);
+        assert_eq!(story.cells(), [(NOP, vec![0x40, 0x50], 1, 0, 0), (NOP, vec![0x10], 1, 5, 0)]);
+        let found = story.crossings.snapshot();
+        assert_eq!((found.cells[0].flags, found.cells[1].flags, found.unattributed_direct), (flags::DIRECT, 0, 1));
+    }
+
+    #[test]
+    fn before_go_1_21_the_caller_of_asmcgocall_is_fetched() {
+        let mut story = Story::with(|landmarks| (landmarks.has_frame, landmarks.purego) = (false, Some(Avma(0x600))));
+        let fetched = |function, caller| [function, 0xc000, 1, 1, 0, caller, WORK];
+        story.hit(Point::Called, 1, 1, &[0x99, 0x10], &fetched(NOP, BORDER)).returned(1, 5);
+        story.hit(Point::Called, 1, 1, &[0x99, 0x10], &fetched(0x600, BORDER)).returned(1, 5);
+        story.hit(Point::Called, 1, 1, &[0x99, 0x10], &fetched(NOP, 0x44));
+        let expected = [(NOP, vec![0x10], 1, 5, 0), (WORK, vec![0x10], 1, 5, 0), (NOP, vec![0x44, 0x10], 1, 0, 0)];
+        assert_eq!(story.cells(), expected);
+    }
+
+    #[test]
+    fn deep_stacks_are_cut_and_marked() {
+        let check = |stack: &[u64], kept: usize, truncated: bool| {
+            let mut story = Story::new();
+            story.called(1, NOP, stack);
+            let cell = &story.crossings.snapshot().cells[0];
+            assert_eq!((cell.stack.len(), cell.flags & flags::TRUNCATED != 0), (kept, truncated), "{stack:x?}");
+        };
+        check(&[0x10, 0x20, 0x30, 0x40], 4, false);
+        check(&[0x10, 0x20, 0x30, 0x40, 0x50], 4, true);
+        check(&[0x10, CALLBACK, 0x30, 0x40, 0x50], 2, false);
+    }
+
+    #[test]
+    fn what_ends_or_is_lost_in_c_is_in_flight_no_more() {
+        let mut story = Story::new();
+        story.called(1, NOP, &[0x10]).called(2, NOP, &[0x10]).called(3, NOP, &[0x10]);
+        assert_eq!(story.crossings.in_flight(1), Some(CellRef(1)));
+        story.crossings.end(1, Monotonic(5000));
+        let ended: Vec<_> = story.crossings.snapshot().in_flight.iter().filter_map(|entry| entry.ended).collect();
+        assert_eq!((ended, story.crossings.in_flight(1)), (vec![5000], None));
+        story.crossings.lose_track();
+        story.returned(2, 5);
+        assert_eq!((story.cells()[0].2, story.cells()[0].3), (3, 0));
+    }
+
+    #[test]
+    fn more_stacks_than_are_kept_are_counted_without() {
+        let mut story = Story::new();
+        let extra = 50;
+        for stack in 0..MOST_CELLS as u64 + extra {
+            story.called(1, NOP, &[stack + 0x1000]).returned(1, 1);
+        }
+        let found = story.crossings.snapshot();
+        assert_eq!((found.cells.len(), found.folded), (MOST_CELLS + 1, extra));
+        assert_eq!(found.cells.iter().map(|cell| cell.shown.calls).sum::<u64>(), MOST_CELLS as u64 + extra);
+    }
+}

@@ -65,7 +65,7 @@ impl Definitions {
         let tracefs = find()?;
         let listed = std::fs::read_to_string(tracefs.join("uprobe_events")).map_err(TracefsError::Forbidden)?;
         events(&tracefs).map_err(TracefsError::Forbidden)?;
-        for name in left_behind(&listed, |pid| started(pid)) {
+        for name in left_behind(&listed, started) {
             // Another run may be doing the same, or an event may still be in use.
             let _ = write(&tracefs, &format!("-:{name}"));
         }

@@ -26,7 +26,7 @@ struct Report<'a> {
     stacks: Vec<Stack<'a>>,
     samples: Option<Vec<Sample<'a>>>,
     callbacks: Option<Vec<()>>,
-    threads: Option<Vec<()>>,
+    threads: Option<Vec<Thread<'a>>>,
     goroutines: Option<Vec<()>>,
     advice: Option<Vec<()>>,
 }
@@ -54,6 +54,7 @@ struct Recording<'a> {
     hook_ns_per_crossing: f64,
     clock_read_ns: f64,
     sample_period_ns: Option<u64>,
+    num_cgo_call: Option<u64>,
     lost: Lost,
     notes: &'a [String],
 }
@@ -67,11 +68,11 @@ struct Lost {
 
 #[derive(Serialize)]
 struct Totals {
-    crossings: u64,
-    direct: u64,
+    crossings: Option<u64>,
+    direct: Option<u64>,
     timed: u64,
-    abandoned: u64,
-    callbacks: u64,
+    abandoned: Option<u64>,
+    callbacks: Option<u64>,
     total_ns: Option<f64>,
     enter_ns: Option<f64>,
     c_ns: Option<f64>,
@@ -82,7 +83,7 @@ struct Totals {
     max_threads_in_c: Option<u64>,
     p_lost: Option<u64>,
     migrations: Option<u64>,
-    locked_crossings: u64,
+    locked_crossings: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -92,11 +93,11 @@ struct Function<'a> {
     symbol: Option<&'a str>,
     library: Option<&'a str>,
     via: &'static str,
-    calls: u64,
+    calls: Option<u64>,
     timed: u64,
-    abandoned: u64,
-    in_flight: u64,
-    callbacks: u64,
+    abandoned: Option<u64>,
+    in_flight: Option<u64>,
+    callbacks: Option<u64>,
     total_ns: Option<f64>,
     total_se_ns: Option<f64>,
     enter_ns: Option<f64>,
@@ -114,7 +115,7 @@ struct Function<'a> {
     overhead: Spread,
     threads: Option<u64>,
     migrations: Option<u64>,
-    locked_calls: u64,
+    locked_calls: Option<u64>,
     p_lost: Option<u64>,
 }
 
@@ -133,7 +134,7 @@ struct Site<'a> {
     caller: Option<&'a str>,
     file: Option<&'a str>,
     line: Option<u32>,
-    calls: u64,
+    calls: Option<u64>,
     total_ns: Option<f64>,
     c_ns: Option<f64>,
     overhead_ns: Option<f64>,
@@ -146,11 +147,24 @@ struct Stack<'a> {
     frames: Vec<Frame<'a>>,
     truncated: bool,
     function: &'a str,
-    calls: u64,
+    calls: Option<u64>,
     total_ns: Option<f64>,
     c_ns: Option<f64>,
     overhead_ns: Option<f64>,
     cpu_ns: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct Thread<'a> {
+    tid: u64,
+    m: Option<u64>,
+    name: &'a str,
+    created_ns: Option<u64>,
+    exited_ns: Option<u64>,
+    crossings: Option<u64>,
+    c_ns: Option<f64>,
+    blocked_ns: Option<f64>,
+    locked_ns: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -175,20 +189,20 @@ struct Frame<'a> {
 impl<'a> Report<'a> {
     fn new(profile: &'a Profile) -> Self {
         let functions = analysis::by_function(profile);
-        let off_cpu = profile.recording.off_cpu;
+        let recording = &profile.recording;
         let locked = functions.iter().filter(|row| row.via == Via::Cgocall).map(|row| row.locked_calls).sum();
         Report {
             schema: "cgoprof.report/1",
             target: Target::new(profile),
             recording: Recording::new(profile),
             totals: Totals::new(profile, locked),
-            functions: functions.into_iter().map(|row| Function::new(row, off_cpu)).collect(),
-            sites: analysis::by_site(profile).into_iter().map(|row| Site::new(row, off_cpu)).collect(),
-            stacks: analysis::by_stack(profile).into_iter().map(Stack::new).collect(),
+            functions: functions.into_iter().map(|row| Function::new(row, recording)).collect(),
+            sites: analysis::by_site(profile).into_iter().map(|row| Site::new(row, recording)).collect(),
+            stacks: analysis::by_stack(profile).into_iter().map(|row| Stack::new(row, recording)).collect(),
             samples: (profile.recording.sample_period_ns > 0)
                 .then(|| analysis::by_sample(profile).into_iter().map(Sample::new).collect()),
             callbacks: None,
-            threads: None,
+            threads: (!profile.threads.is_empty()).then(|| profile.threads.iter().map(Thread::new).collect()),
             goroutines: None,
             advice: None,
         }
@@ -224,6 +238,7 @@ impl<'a> Recording<'a> {
             hook_ns_per_crossing: recording.hook_ns_per_crossing,
             clock_read_ns: recording.clock_read_ns,
             sample_period_ns: (recording.sample_period_ns > 0).then_some(recording.sample_period_ns),
+            num_cgo_call: recording.num_cgo_call,
             lost: Lost {
                 events: recording.off_cpu.then_some(recording.lost_events),
                 samples: (recording.sample_period_ns > 0).then_some(recording.lost_samples),
@@ -237,31 +252,36 @@ impl<'a> Recording<'a> {
 impl Totals {
     fn new(profile: &Profile, locked_crossings: u64) -> Self {
         let (crossings, direct) = analysis::totals(profile);
+        let recording = &profile.recording;
         let timed = |nanos: f64| measured(&crossings, nanos);
+        let counted = |count: u64| recording.counted().then_some(count);
+        let threads = &profile.threads;
+        let watched = |count: usize| (!threads.is_empty()).then_some(count as u64);
         Totals {
-            crossings: crossings.calls,
-            direct: direct.calls,
+            crossings: counted(crossings.calls).or(recording.num_cgo_call),
+            direct: counted(direct.calls),
             timed: crossings.timed,
-            abandoned: crossings.abandoned,
-            callbacks: crossings.callbacks + direct.callbacks + profile.recording.foreign_callbacks,
+            abandoned: counted(crossings.abandoned),
+            callbacks: counted(crossings.callbacks + direct.callbacks + recording.foreign_callbacks),
             total_ns: timed(crossings.total().sum),
-            enter_ns: timed(crossings.enter.sum),
+            enter_ns: timed(crossings.enter.sum).filter(|_| recording.phases_timed()),
             c_ns: timed(crossings.c.sum),
             exit_ns: timed(crossings.exit.sum),
             overhead_ns: timed(crossings.overhead().sum),
-            threads: None,
-            threads_created: None,
+            threads: watched(threads.len()),
+            threads_created: watched(threads.iter().filter(|thread| thread.created_ns.is_some()).count()),
             max_threads_in_c: None,
             p_lost: None,
             migrations: None,
-            locked_crossings,
+            locked_crossings: counted(locked_crossings),
         }
     }
 }
 
 impl<'a> Function<'a> {
-    fn new(row: analysis::FunctionRow<'a>, off_cpu: bool) -> Self {
+    fn new(row: analysis::FunctionRow<'a>, recording: &cgoprof_profile::Recording) -> Self {
         let stats = &row.stats;
+        let counted = |count: u64| recording.counted().then_some(count);
         let timed = |nanos: f64| measured(stats, nanos);
         // A direct crossing has a C phase only.
         let phases = |nanos: f64| timed(nanos).filter(|_| row.via == Via::Cgocall);
@@ -275,14 +295,14 @@ impl<'a> Function<'a> {
                 Via::Runtime => "runtime",
                 Via::Direct => "direct",
             },
-            calls: stats.calls,
+            calls: counted(stats.calls),
             timed: stats.timed,
-            abandoned: stats.abandoned,
-            in_flight: stats.in_flight,
-            callbacks: stats.callbacks,
+            abandoned: counted(stats.abandoned),
+            in_flight: counted(stats.in_flight),
+            callbacks: counted(stats.callbacks),
             total_ns: timed(stats.total().sum),
             total_se_ns: timed(stats.total().standard_error()),
-            enter_ns: phases(stats.enter.sum),
+            enter_ns: phases(stats.enter.sum).filter(|_| recording.phases_timed()),
             c_ns: timed(stats.c.sum),
             c_se_ns: timed(stats.c.standard_error()),
             c_self_ns: timed(stats.c_self()),
@@ -291,13 +311,13 @@ impl<'a> Function<'a> {
             overhead_se_ns: phases(stats.overhead().standard_error()),
             cpu_ns: row.cpu.map(|cpu| cpu.nanos),
             cpu_se_ns: row.cpu.map(|cpu| cpu.standard_error),
-            blocked_ns: timed(stats.blocked).filter(|_| off_cpu),
-            preempted_ns: timed(stats.preempted).filter(|_| off_cpu),
+            blocked_ns: timed(stats.blocked).filter(|_| recording.off_cpu),
+            preempted_ns: timed(stats.preempted).filter(|_| recording.off_cpu),
             c: Spread::new(&stats.c_times),
             overhead: Spread::new(&stats.overhead_times),
             threads: None,
             migrations: None,
-            locked_calls: row.locked_calls,
+            locked_calls: counted(row.locked_calls),
             p_lost: None,
         }
     }
@@ -316,31 +336,31 @@ impl Spread {
 }
 
 impl<'a> Site<'a> {
-    fn new(row: analysis::SiteRow<'a>, off_cpu: bool) -> Self {
+    fn new(row: analysis::SiteRow<'a>, recording: &cgoprof_profile::Recording) -> Self {
         let stats = &row.stats;
         Site {
             function: &row.function.name,
             caller: row.site.map(|site| site.function),
             file: row.site.and_then(|site| known(site.file)),
             line: row.site.map(|site| site.line).filter(|&line| line > 0),
-            calls: stats.calls,
+            calls: recording.counted().then_some(stats.calls),
             total_ns: measured(stats, stats.total().sum),
             c_ns: measured(stats, stats.c.sum),
             overhead_ns: measured(stats, stats.overhead().sum),
             cpu_ns: row.cpu.map(|cpu| cpu.nanos),
-            blocked_ns: measured(stats, stats.blocked).filter(|_| off_cpu),
+            blocked_ns: measured(stats, stats.blocked).filter(|_| recording.off_cpu),
         }
     }
 }
 
 impl<'a> Stack<'a> {
-    fn new(row: analysis::StackRow<'a>) -> Self {
+    fn new(row: analysis::StackRow<'a>, recording: &cgoprof_profile::Recording) -> Self {
         let stats = &row.stats;
         Stack {
             frames: row.frames.iter().map(Frame::new).collect(),
             truncated: row.truncated,
             function: &row.function.name,
-            calls: stats.calls,
+            calls: recording.counted().then_some(stats.calls),
             total_ns: measured(stats, stats.total().sum),
             c_ns: measured(stats, stats.c.sum),
             overhead_ns: measured(stats, stats.overhead().sum),
@@ -358,6 +378,22 @@ impl<'a> Sample<'a> {
             inside: row.inside,
             samples: row.samples,
             cpu_ns: row.cpu.nanos,
+        }
+    }
+}
+
+impl<'a> Thread<'a> {
+    fn new(thread: &'a cgoprof_profile::Thread) -> Self {
+        Thread {
+            tid: thread.tid,
+            m: thread.m,
+            name: &thread.name,
+            created_ns: thread.created_ns,
+            exited_ns: thread.exited_ns,
+            crossings: None,
+            c_ns: None,
+            blocked_ns: None,
+            locked_ns: None,
         }
     }
 }

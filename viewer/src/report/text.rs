@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use cgoprof_profile::{Kind, Profile, Stats, Via};
+use cgoprof_profile::{Kind, Profile, Recording, Stats, Via};
 
 use super::By;
 use crate::analysis::{self, Cpu, StackRow};
@@ -53,6 +53,10 @@ fn header(profile: &Profile) -> String {
     let mut text = String::new();
     let program = [std::slice::from_ref(&target.path), target.args.as_slice()].concat().join(" ");
     let _ = writeln!(text, "{}  (pid {}, {})", printable(&program), target.pid, printable(&target.go_version));
+    if !recording.counted() {
+        sampled_header(&mut text, profile);
+        return text;
+    }
     let _ = write!(text, "{} crossings in {}", count(crossings.calls), time(run));
     if crossings.timed > 0 {
         // Without callbacks, so that a crossing made in one is not counted twice.
@@ -90,6 +94,23 @@ fn header(profile: &Profile) -> String {
     text
 }
 
+/// Of samples alone.
+fn sampled_header(text: &mut String, profile: &Profile) {
+    let recording = &profile.recording;
+    let samples = profile.samples.iter().fold(0u64, |sum, stack| sum.saturating_add(stack.samples));
+    let run = time(recording.duration_ns as f64);
+    let _ = match recording.num_cgo_call {
+        Some(crossings) => writeln!(text, "{} crossings in {run}, by the Go runtime's own count", count(crossings)),
+        None => writeln!(text, "{run}"),
+    };
+    let period = time(recording.sample_period_ns as f64);
+    let _ = writeln!(
+        text,
+        "engine sample: estimates of processor time from {} samples, one for each {period}; no crossing is counted\n",
+        count(samples)
+    );
+}
+
 /// A sum with its standard error, where it has one worth showing.
 fn with_error(sum: f64, error: f64) -> String {
     if error > sum * 0.0005 { format!("{} \u{b1}{}", time(sum), percent(error / sum)) } else { time(sum) }
@@ -101,6 +122,21 @@ const NUMBERS: [&str; 12] =
 const CPU: usize = 6;
 /// Where switches were seen: the place of BLOCKED in [`NUMBERS`].
 const BLOCKED: usize = 7;
+/// Where getting to C was timed: the place of ENTER in [`NUMBERS`].
+const ENTER: usize = 8;
+
+/// Of samples alone.
+const SAMPLED_NUMBERS: [&str; 4] = ["CPU IN C", "\u{b1}", "RUN", "SAMPLES"];
+
+fn sampled_numbers(cpu: Cpu, recording: &Recording) -> Vec<String> {
+    let samples = cpu.nanos / recording.sample_period_ns.max(1) as f64;
+    vec![
+        time(cpu.nanos),
+        percent(cpu.standard_error / cpu.nanos.max(1.0)),
+        percent(cpu.nanos / recording.duration_ns.max(1) as f64),
+        count(samples.round() as u64),
+    ]
+}
 
 fn numbers(stats: &Stats, cpu: Option<Cpu>, run: f64) -> Vec<String> {
     let cpu = cpu.map_or_else(String::new, |cpu| time(cpu.nanos));
@@ -137,26 +173,39 @@ fn table(
     rows: Vec<(&Stats, Option<Cpu>, Vec<String>)>,
     limit: usize,
 ) {
-    let run = profile.recording.duration_ns.max(1) as f64;
+    let recording = &profile.recording;
+    let run = recording.duration_ns.max(1) as f64;
     let hidden = rows.len().saturating_sub(limit);
-    let mut lines: Vec<Vec<String>> = vec![NUMBERS.iter().chain(names).map(|&name| name.to_owned()).collect()];
+    let heads = if recording.counted() { &NUMBERS[..] } else { &SAMPLED_NUMBERS };
+    let mut lines: Vec<Vec<String>> = vec![heads.iter().chain(names).map(|&name| name.to_owned()).collect()];
     for (stats, cpu, named) in rows.iter().take(limit) {
-        lines.push(numbers(stats, *cpu, run).into_iter().chain(named.iter().cloned()).collect());
+        let numbers = if recording.counted() {
+            numbers(stats, *cpu, run)
+        } else {
+            sampled_numbers(cpu.unwrap_or_default(), recording)
+        };
+        lines.push(numbers.into_iter().chain(named.iter().cloned()).collect());
     }
-    if rows.iter().all(|(_, cpu, _)| cpu.is_none()) {
-        lines.iter_mut().for_each(|line| line[CPU].clear());
+    let mut hide = |column: usize| lines.iter_mut().for_each(|line| line[column].clear());
+    if recording.counted() {
+        if rows.iter().all(|(_, cpu, _)| cpu.is_none()) {
+            hide(CPU);
+        }
+        if !recording.off_cpu {
+            hide(BLOCKED);
+        }
+        if !recording.phases_timed() {
+            hide(ENTER);
+        }
     }
-    if !profile.recording.off_cpu {
-        lines.iter_mut().for_each(|line| line[BLOCKED].clear());
-    }
-    let columns = NUMBERS.len() + names.len();
+    let columns = heads.len() + names.len();
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();
     for line in &lines {
         let mut row = String::new();
         for (column, cell) in line.iter().enumerate().filter(|&(column, _)| widths[column] > 0) {
             let pad = " ".repeat(widths[column] - cell.chars().count());
-            let (before, after) = if column < NUMBERS.len() { (pad, String::new()) } else { (String::new(), pad) };
+            let (before, after) = if column < heads.len() { (pad, String::new()) } else { (String::new(), pad) };
             let _ = write!(row, "{before}{cell}{after}  ");
         }
         let _ = writeln!(text, "{}", row.trim_end());
@@ -182,7 +231,13 @@ fn stacks(text: &mut String, profile: &Profile, limit: usize) {
                 time(each)
             );
         }
-        let _ = writeln!(text, "{} calls", count(row.stats.calls));
+        let _ = match row.cpu.filter(|_| !profile.recording.counted()) {
+            Some(cpu) => {
+                let error = with_error(cpu.nanos, cpu.standard_error);
+                writeln!(text, "{error} of processor time in C ({} of the run)", percent(cpu.nanos / run))
+            }
+            None => writeln!(text, "{} calls", count(row.stats.calls)),
+        };
         write_frames(text, row);
         text.push('\n');
     }

@@ -105,7 +105,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// Records, prints the summary, gives the program's own exit status.
 pub(crate) fn record(options: &Options, quiet: bool) -> anyhow::Result<ExitCode> {
-    let outcome = cgoprof_collector::record(options, &Spinner::default())?;
+    let outcome = cgoprof_collector::record(options, &Spinner { quiet, ..Spinner::default() })?;
     let program = match &options.subject {
         Subject::Command(command) => command[0].to_string_lossy().into_owned(),
         Subject::Process(pid) => format!("process {pid}"),
@@ -171,22 +171,33 @@ fn sampled_summary(profile: &Profile) {
     }
 }
 
-/// Shows that symbols are looked up, when that takes long enough to be noticed.
+/// Says what goes on, and shows that symbols are looked up when that takes long enough to be noticed.
 #[derive(Default)]
-struct Spinner(std::cell::OnceCell<indicatif::ProgressBar>);
+struct Spinner {
+    quiet: bool,
+    bar: std::cell::OnceCell<indicatif::ProgressBar>,
+}
 
 impl Progress for Spinner {
+    fn joined(&self, pid: Pid, engine: EngineKind) {
+        if !self.quiet {
+            say(format_args!(
+                "recording process {pid} with engine {engine}; Ctrl-C ends the recording, not the program"
+            ));
+        }
+    }
+
     fn symbolizing(&self, stacks: usize) {
         if stacks < 1000 {
             return;
         }
-        let bar = self.0.get_or_init(indicatif::ProgressBar::new_spinner);
+        let bar = self.bar.get_or_init(indicatif::ProgressBar::new_spinner);
         bar.enable_steady_tick(Duration::from_millis(200));
         bar.set_message(format!("cgoprof: looking up symbols of {} stacks", count(stacks as u64)));
     }
 
     fn symbolized(&self) {
-        if let Some(bar) = self.0.get() {
+        if let Some(bar) = self.bar.get() {
             bar.finish_and_clear();
         }
     }

@@ -60,6 +60,10 @@ func main() {
 		n = parsed
 	}
 	truth := newTruth(os.Args[1])
+	if os.Getenv("CROSSINGS_WAIT") != "" {
+		// For a recorder that joins: it says when.
+		_, _ = os.Stdin.Read(make([]byte, 1))
+	}
 	if os.Getenv("BENCH_TRACE") != "" {
 		// Go's own execution tracer, for comparison.
 		if err := trace.Start(io.Discard); err != nil {

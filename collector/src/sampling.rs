@@ -46,8 +46,8 @@ pub(crate) struct Samples {
 }
 
 /// All that the thread has found.
-#[derive(Default)]
 struct Found {
+    pid: Pid,
     samples: Samples,
     /// When threads were off their processor.
     off: OffCpu,
@@ -102,7 +102,14 @@ impl Sampler {
         timebase: Timebase,
     ) -> Sampler {
         let stop = Arc::new(AtomicBool::new(false));
-        let mut found = Found { threads: Threads::of(pid), ..Found::default() };
+        let mut found = Found {
+            pid,
+            samples: Samples::default(),
+            off: OffCpu::default(),
+            mappings: Vec::new(),
+            threads: Threads::of(pid),
+            crossings: None,
+        };
         let (mut events, mut tables, mut go_stacks) = (Events::default(), Avma(0), None);
         match source {
             Source::Hooks { events: theirs, tables: address } => (events, tables) = (theirs, address),
@@ -231,7 +238,8 @@ impl Found {
                     crossings.end(tid, time);
                 }
             }
-            Record::Mapped(mapping) => {
+            Record::Mapped(mut mapping) => {
+                mapping.open(self.pid);
                 unwinder.add_mapping(&mapping);
                 self.mappings.push(mapping);
             }

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use crate::cgoprof::{User, binary, command, profile_path, record, report, succeeds};
 use crate::go::{self, Build, shared_dir};
@@ -97,7 +97,7 @@ fn an_unknown_runtime_runs_unpatched_and_says_so() {
         "unknown shape",
         record_of(&changed).args(["hot", "10"]),
         0,
-        &["without being recorded", "landingpad", "inspect"],
+        &["recorded with engine uprobe, because trampoline", "landingpad", "inspect"],
     );
     let output = succeeds(command(User::Root).arg("inspect").arg(&changed));
     assert!(String::from_utf8_lossy(&output.stdout).contains("can't be used"), "inspect says why");
@@ -190,12 +190,43 @@ fn without(system_call: &str) -> Command {
     Command::new(filter)
 }
 
+/// Records a program under a filter as one user; returns what was said, and the report if there is one.
+fn record_without(system_calls: &[&str], user: User, options: &[&str]) -> (Output, Option<serde_json::Value>) {
+    let profile = profile_path(user);
+    let filters = system_calls.iter().map(|name| without(name).get_program().to_owned());
+    let mut words: Vec<std::ffi::OsString> = filters.collect();
+    words.push(command(user).get_program().to_owned());
+    words.extend(command(user).get_args().map(ToOwned::to_owned));
+    let mut record = Command::new(&words[0]);
+    record.args(&words[1..]).args(["record", "-o"]).arg(&profile).args(options).arg("--").arg(crossings());
+    let output = record.args(["hot", "100000"]).output().expect("it runs");
+    let report = profile.exists().then(|| report(&profile));
+    (output, report)
+}
+
 #[test]
-fn where_ptrace_is_forbidden_the_program_runs_all_the_same() {
-    let mut command = without("ptrace");
-    command.arg(binary()).args(["record", "-o"]).arg(profile_path(User::Root)).arg("--").arg(crossings());
-    command.args(["hot", "10"]);
-    check("no ptrace", &mut command, 0, &["without being recorded", "ptrace is not permitted", "SYS_PTRACE"]);
+fn the_first_engine_that_works_is_taken_and_the_reason_said() {
+    let check = |system_calls: &[&str], user: User, options: &[&str], engine: Option<&str>, words: &[&str]| {
+        let what = format!("without {system_calls:?} as {user:?} {options:?}");
+        let (output, report) = record_without(system_calls, user, options);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{what}: {said}");
+        assert!(String::from_utf8_lossy(&output.stdout).contains("num_cgo_call"), "{what}: the program ran");
+        words.iter().for_each(|word| assert!(said.contains(word), "{what}: {word}: {said}"));
+        let found = report.as_ref().map(|report| report["recording"]["engine"].as_str().expect("engine").to_owned());
+        assert_eq!(found.as_deref(), engine, "{what}: {said}");
+    };
+    let (root, nobody) = (User::Root, User::Nobody);
+    check(&[], root, &[], Some("trampoline"), &[]);
+    check(&["ptrace"], root, &[], Some("uprobe"), &["engine uprobe, because trampoline", "SYS_PTRACE"]);
+    check(&["ptrace"], nobody, &[], Some("sample"), &["because uprobe: uprobes are not permitted", "run as root"]);
+    check(&["ptrace", "perf_event_open"], nobody, &[], None, &["no engine works here", "--cap-add=PERFMON"]);
+    check(&["ptrace"], nobody, &["--no-samples"], None, &["no engine works here", "leave out --no-samples"]);
+    check(&["ptrace"], root, &["--engine", "trampoline"], None, &["without being recorded: engine trampoline"]);
+    check(&[], nobody, &["--engine", "uprobe"], None, &["engine uprobe: uprobes are not permitted"]);
+    check(&["perf_event_open"], root, &["--engine", "uprobe"], None, &["engine uprobe: perf events are not permitted"]);
+    check(&["ptrace"], root, &["--engine", "uprobe"], Some("uprobe"), &[]);
+    check(&[], nobody, &["--engine", "sample"], Some("sample"), &["nothing is counted"]);
 }
 
 #[test]
@@ -227,7 +258,7 @@ fn the_doctor_says_what_is_allowed_and_how_to_allow_the_rest() {
         command.arg("doctor");
         command
     };
-    let check = |what: &str, command: &mut Command, status: i32, works: [bool; 2], words: &[&str]| {
+    let check = |what: &str, command: &mut Command, status: i32, works: [bool; 4], words: &[&str]| {
         let output = command.output().expect("it runs");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert_eq!(output.status.code(), Some(status), "{what}: {text}");
@@ -240,26 +271,26 @@ fn the_doctor_says_what_is_allowed_and_how_to_allow_the_rest() {
             assert_eq!(ability["why_not"].is_null(), works, "{what}: {ability}");
         }
     };
-    check("root", &mut doctor(User::Root), 0, [true, true], &["yes   trampoline engine", "user id 0"]);
+    check("root", &mut doctor(User::Root), 0, [true; 4], &["yes   trampoline engine", "user id 0"]);
     check(
         "nobody",
         &mut doctor(User::Nobody),
         0,
-        [true, true],
-        &["user id 65534", "without samples in the kernel", "sysctl kernel.perf_event_paranoid=1"],
+        [true, false, true, true],
+        &["user id 65534", "run as root", "without samples in the kernel", "sysctl kernel.perf_event_paranoid=1"],
     );
     check(
         "no ptrace",
         &mut forbidden("ptrace"),
-        1,
-        [false, true],
+        0,
+        [false, true, true, true],
         &["no    trampoline engine", "--cap-add=SYS_PTRACE"],
     );
     check(
         "no perf events",
         &mut forbidden("perf_event_open"),
         0,
-        [true, false],
+        [true, false, false, false],
         &["no    samples and switches", "--cap-add=PERFMON", "a filter"],
     );
 }

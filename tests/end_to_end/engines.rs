@@ -1,23 +1,28 @@
 //! The engines beside the trampolines: uprobes must count the same, samples must say what they are.
 
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::time::Duration;
+
 use serde_json::Value;
 
-use crate::cgoprof::{User, check_counts, record};
+use crate::cgoprof::{Recorded, User, calls, check_counts, command, profile_path, record, report};
 use crate::go::{self, Build};
 
 const SCENARIOS: [(&str, &str); 13] = [
+    ("nested", "50"),
+    ("panics", "100"),
+    ("locked", "200"),
+    ("foreign", "20"),
     ("hot", "5000"),
     ("sites", "200"),
     ("durations", "20"),
     ("blocking", "2"),
     ("tail", "2000"),
-    ("nested", "50"),
-    ("panics", "100"),
     ("stacks", "10"),
     ("errno", "200"),
     ("strings", "200"),
-    ("locked", "200"),
-    ("foreign", "20"),
     ("threads", "5000"),
 ];
 
@@ -58,10 +63,10 @@ fn check_release(release: &'static str) {
     if !go::is_covered(release) {
         return;
     }
-    for args in [&[][..], &["-buildmode=pie", "-ldflags=-s -w"]] {
+    for (args, scenarios) in [(&[][..], &SCENARIOS[..]), (&["-buildmode=pie", "-ldflags=-s -w"], &SCENARIOS[..4])] {
         let build = Build { release, args };
         let program = go::build("crossings", build);
-        for (scenario, size) in SCENARIOS {
+        for (scenario, size) in scenarios {
             let what = format!("{scenario} of {build:?}");
             let probed = record(User::Root, &["--engine", "uprobe"], &program, &[scenario, size]);
             check_counts(&what, &probed);
@@ -112,4 +117,235 @@ fn uprobes_of_go_1_26_count_as_trampolines_do() {
 #[test]
 fn uprobes_of_go_1_27_count_as_trampolines_do() {
     check_release("1.27.3");
+}
+
+/// A bench program that waits until it is told to begin, and what records it.
+struct Joined {
+    program: Child,
+    recorder: Child,
+    /// What the recorder says.
+    said: BufReader<ChildStderr>,
+    profile: PathBuf,
+}
+
+impl Joined {
+    fn new(user: User, options: &[&str], program: &Path, args: &[&str]) -> Joined {
+        let mut start = Command::new(program);
+        if user == User::Nobody {
+            start = Command::new("setpriv");
+            start.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program);
+        }
+        let program = start.args(args).env("CROSSINGS_WAIT", "1").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let program = program.expect("the program runs");
+        // Until it waits it has not become what it is to be.
+        std::thread::sleep(Duration::from_millis(300));
+        let profile = profile_path(user);
+        let mut record = command(user);
+        record.args(["record", "-o"]).arg(&profile).args(options).args(["-p", &program.id().to_string()]);
+        let mut recorder = record.stderr(Stdio::piped()).spawn().expect("cgoprof runs");
+        let mut said = BufReader::new(recorder.stderr.take().expect("stderr"));
+        let mut line = String::new();
+        said.read_line(&mut line).expect("a line");
+        assert!(line.contains("recording process"), "{line}");
+        Joined { program, recorder, said, profile }
+    }
+
+    fn begin(&mut self) {
+        self.program.stdin.take().expect("stdin").write_all(b"x").expect("the program reads");
+    }
+
+    /// The program's truth, and what its recorder found.
+    fn end(mut self) -> (Value, Value) {
+        let mut truth = String::new();
+        self.program.stdout.take().expect("stdout").read_to_string(&mut truth).expect("its output");
+        assert!(self.program.wait().expect("it ends").success(), "{truth}");
+        let mut said = String::new();
+        self.said.read_to_string(&mut said).expect("its messages");
+        assert!(self.recorder.wait().expect("it ends").success(), "{said}");
+        (serde_json::from_str(&truth).expect("the truth"), report(&self.profile))
+    }
+}
+
+/// What was crossed after the recorder came must have been counted: all that the program knows of.
+fn check_joined(what: &str, truth: &Value, report: &Value) {
+    let found = calls(report, "cgocall");
+    for (name, calls) in truth["calls"].as_object().expect("calls") {
+        assert_eq!(found.get(name).copied(), calls.as_u64(), "{what}: calls of {name}: {found:?}");
+    }
+    assert_eq!(report["totals"]["callbacks"], truth["callbacks"], "{what}: callbacks");
+    assert_eq!(report["recording"]["engine"], "uprobe", "{what}");
+}
+
+#[test]
+fn a_program_that_runs_is_joined_and_counted_exactly() {
+    for release in ["1.21.13", "1.27.3"].into_iter().filter(|&release| go::is_covered(release)) {
+        let program = go::build("crossings", Build::of(release));
+        for (scenario, size) in [("threads", "2000"), ("foreign", "20"), ("nested", "50"), ("crowd", "200")] {
+            let mut joined = Joined::new(User::Root, &[], &program, &[scenario, size]);
+            joined.begin();
+            let (truth, report) = joined.end();
+            check_joined(&format!("{scenario} of {release}"), &truth, &report);
+        }
+    }
+}
+
+#[test]
+fn two_recorders_of_one_program_count_the_same() {
+    let program = go::build("crossings", Build::newest());
+    let mut first = Joined::new(User::Root, &["--engine", "uprobe"], &program, &["threads", "2000"]);
+    let pid = first.program.id().to_string();
+    let profile = profile_path(User::Root);
+    let mut second = command(User::Root);
+    second.args(["record", "-o"]).arg(&profile).args(["--engine", "uprobe", "-p", &pid]).stderr(Stdio::piped());
+    let mut second = second.spawn().expect("cgoprof runs");
+    let mut said = BufReader::new(second.stderr.take().expect("stderr"));
+    said.read_line(&mut String::new()).expect("a line");
+    first.begin();
+    let (truth, found) = first.end();
+    said.read_to_string(&mut String::new()).expect("its messages");
+    assert!(second.wait().expect("it ends").success());
+    check_joined("the first", &truth, &found);
+    check_joined("the second", &truth, &report(&profile));
+}
+
+#[test]
+fn a_program_with_hooks_is_not_probed() {
+    let program = go::build("crossings", Build::newest());
+    let mut hooked = command(User::Root);
+    hooked.args(["record", "-q", "-o"]).arg(profile_path(User::Root)).arg("--").arg(&program).args(["threads", "2000"]);
+    let mut hooked = hooked.env("CROSSINGS_WAIT", "1").stdin(Stdio::piped()).spawn().expect("cgoprof runs");
+    std::thread::sleep(Duration::from_millis(500));
+    let children = format!("/proc/{0}/task/{0}/children", hooked.id());
+    let pid = std::fs::read_to_string(children).expect("its child").trim().to_owned();
+    let mut join = command(User::Root);
+    join.args(["record", "-o"]).arg(profile_path(User::Root)).args(["--engine", "uprobe", "-p", &pid]);
+    let output = join.output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(125) && said.contains("another recorder"), "{said}");
+    hooked.stdin.take().expect("stdin").write_all(b"x").expect("the program reads");
+    assert!(hooked.wait().expect("it ends").success());
+}
+
+#[test]
+fn the_sample_engine_joins_without_privilege_and_leaves_on_ctrl_c() {
+    let program = go::build("crossings", Build::newest());
+    let options = ["--engine", "sample", "--freq", "999"];
+    let mut joined = Joined::new(User::Nobody, &options, &program, &["durations", "2000"]);
+    joined.begin();
+    std::thread::sleep(Duration::from_millis(700));
+    let pid = nix::unistd::Pid::from_raw(joined.recorder.id() as i32);
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).expect("a signal");
+    assert!(joined.recorder.wait().expect("it ends").success());
+    assert!(joined.program.try_wait().expect("its state").is_none(), "the program runs on");
+    let report = report(&joined.profile);
+    assert_eq!((&report["recording"]["engine"], &report["functions"][0]["calls"]), (&"sample".into(), &Value::Null));
+    let spin = report["functions"].as_array().expect("functions").iter().find(|row| row["name"] == "spin");
+    assert!(spin.is_some_and(|row| row["cpu_ns"].as_f64() > Some(1e8)), "{spin:?}");
+    assert!(report["recording"]["num_cgo_call"].as_u64() > Some(0));
+    joined.program.kill().expect("it is ours");
+    joined.program.wait().expect("it ends");
+}
+
+#[test]
+fn the_sample_engine_knows_where_c_was_called_and_how_often() {
+    let program = go::build("inside", Build::newest());
+    for user in [User::Nobody, User::Root] {
+        let recorded = record(user, &["--engine", "sample", "--freq", "999"], &program, &["3"]);
+        let Recorded { truth, report, .. } = recorded;
+        let worked = truth["worked_ns"].as_object().expect("worked");
+        let worked: f64 = worked.values().map(|nanos| nanos.as_f64().expect("nanos")).sum();
+        let rows = report["functions"].as_array().expect("functions");
+        let cpu: f64 = rows.iter().map(|row| row["cpu_ns"].as_f64().expect("cpu")).sum();
+        let lost = report["samples"].as_array().expect("samples").iter().filter(|row| row["function"].is_null());
+        let lost = lost.filter(|row| row["frames"][0]["kind"] == "c").map(|row| row["cpu_ns"].as_f64().expect("cpu"));
+        let share = (cpu + lost.sum::<f64>()) / worked;
+        assert!((0.9..1.1).contains(&share), "{user:?}: {share}");
+        assert!(cpu > 0.7 * worked, "{user:?}: most have a Go caller: {cpu} of {worked}");
+        let (exact, read) = (truth["num_cgo_call"].as_u64(), report["recording"]["num_cgo_call"].as_u64());
+        assert!(read <= exact && read.map(|read| read + read / 5) > exact, "{user:?}: {read:?} of {exact:?}");
+        assert!(report["totals"]["crossings"] == report["recording"]["num_cgo_call"]);
+    }
+}
+
+#[test]
+fn uprobes_know_what_c_does_inside_and_when_it_blocks() {
+    let waiting = record(User::Root, &["--engine", "uprobe"], &go::build("waiting", Build::newest()), &["300"]);
+    check_counts("waiting", &waiting);
+    for name in ["nap", "spin", "wait_locked", "hold"] {
+        let functions = waiting.report["functions"].as_array().expect("functions");
+        let row = functions.iter().find(|function| function["name"] == name).expect(name);
+        let clock = |which: &str| waiting.truth[which][name].as_f64().expect("a clock");
+        let (wall, off) = (clock("wall_ns"), clock("wall_ns") - clock("cpu_ns"));
+        let found = |field: &str| row[field].as_f64().expect("a number");
+        assert!((found("c_ns") - wall).abs() < 0.03 * wall, "{name}: {row} {wall}");
+        let blocked = found("blocked_ns") + found("preempted_ns");
+        assert!((blocked - off).abs() < 0.03 * wall, "{name}: {blocked} {off}");
+    }
+    let options = ["--engine", "uprobe", "--freq", "999"];
+    let inside = record(User::Root, &options, &go::build("inside", Build::newest()), &["3"]);
+    check_counts("inside", &inside);
+    let (mut known, mut unknown) = (0.0, 0.0);
+    for row in inside.report["samples"].as_array().expect("samples") {
+        let side = if row["function"].is_null() { &mut unknown } else { &mut known };
+        if row["frames"][0]["kind"] == "c" {
+            *side += row["samples"].as_f64().expect("samples");
+        }
+    }
+    assert!(known > 1000.0 && unknown < 0.01 * known, "{known} {unknown}");
+}
+
+/// The probes of a process that tracefs lists.
+fn probes_of(pid: u32) -> usize {
+    let listed = std::fs::read_to_string("/sys/kernel/tracing/uprobe_events").expect("tracefs");
+    listed.lines().filter(|line| line.contains(&format!(":cgoprof_{pid}_"))).count()
+}
+
+#[test]
+fn probes_are_removed_at_the_end_and_those_of_a_killed_recorder_by_the_next() {
+    let program = go::build("crossings", Build::newest());
+    let mut joined = Joined::new(User::Root, &["--engine", "uprobe"], &program, &["threads", "2000"]);
+    let recorder = joined.recorder.id();
+    assert!(probes_of(recorder) > 0, "they are there while it records");
+    joined.recorder.kill().expect("it is ours");
+    joined.recorder.wait().expect("it ends");
+    assert!(probes_of(recorder) > 0, "nobody has removed them");
+    let mut next = command(User::Root);
+    next.args(["record", "-q", "--engine", "uprobe", "-o"]).arg(profile_path(User::Root)).arg("--").arg(&program);
+    let mut next = next.args(["hot", "10"]).spawn().expect("cgoprof runs");
+    let own = next.id();
+    assert!(next.wait().expect("it ends").success());
+    assert_eq!((probes_of(recorder), probes_of(own)), (0, 0));
+    joined.begin();
+    assert!(joined.program.wait().expect("it ends").success(), "the program is unharmed");
+}
+
+#[test]
+fn a_tracefs_full_of_others_probes_is_left_as_it_is() {
+    let events = "/sys/kernel/tracing/uprobe_events";
+    let open = || std::fs::File::options().append(true).open(events).expect("tracefs");
+    let own = std::process::id();
+    let names: Vec<String> = (0..300).map(|number| format!("others_{own}/probe{number}")).collect();
+    for name in &names {
+        writeln!(open(), "p:{name} /proc/self/exe:0x1000").expect("a probe");
+    }
+    let program = go::build("crossings", Build::newest());
+    let recorded = record(User::Root, &["--engine", "uprobe"], &program, &["hot", "1000"]);
+    check_counts("among other probes", &recorded);
+    let listed = std::fs::read_to_string(events).expect("tracefs");
+    let left = listed.lines().filter(|line| line.contains(&format!("others_{own}/"))).count();
+    names.iter().for_each(|name| writeln!(open(), "-:{name}").expect("removed"));
+    assert_eq!(left, names.len());
+}
+
+#[test]
+fn processes_that_can_not_be_joined_are_named_with_the_reason() {
+    let check = |pid: &str, user: User, words: &[&str]| {
+        let output = command(user).args(["record", "-o", "/dev/null", "-p", pid]).output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(125), "{pid}: {said}");
+        words.iter().for_each(|word| assert!(said.contains(word), "{pid}: {word}: {said}"));
+    };
+    check("2147483647", User::Root, &["process 2147483647", "No such"]);
+    check("1", User::Nobody, &["process 1", "run as its user, or as root"]);
+    check(&std::process::id().to_string(), User::Root, &["not a Go program"]);
 }

@@ -4,10 +4,16 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::cgoprof::{User, calls, check_counts, command, profile_path, record, report, succeeds};
+use crate::cgoprof::{Recorded, User, calls, check_counts, command, profile_path, record, report, succeeds};
 use crate::go::{self, Build, shared_dir};
 
 const NO_LINKNAME_CHECK: Build = Build { release: "1.27.3", args: &["-ldflags=-checklinkname=0"] };
+
+/// Records a program with both engines that count: all that is known of it must hold for each.
+fn by_each(program: &std::path::Path) -> impl Iterator<Item = Recorded> {
+    let engines = [(User::Nobody, "trampoline"), (User::Root, "uprobe")];
+    engines.into_iter().map(|(user, engine)| record(user, &["--engine", engine], program, &[]))
+}
 
 fn function<'a>(report: &'a Value, name: &str) -> &'a Value {
     let functions = report["functions"].as_array().expect("functions");
@@ -17,20 +23,21 @@ fn function<'a>(report: &'a Value, name: &str) -> &'a Value {
 #[test]
 fn sqlite_inserts_and_scans() {
     let program = go::build("sqlite", Build::newest());
-    let recorded = record(User::Nobody, &[], &program, &[]);
-    check_counts("sqlite", &recorded);
-    let steps: u64 = calls(&recorded.report, "cgocall")
-        .iter()
-        .filter(|(name, _)| name.contains("step"))
-        .map(|(_, calls)| calls)
-        .sum();
-    assert!(steps >= recorded.truth["least_steps"].as_u64().expect("least_steps"), "{steps} steps");
-    let step = function(&recorded.report, "_sqlite3_step_internal");
-    assert_eq!(step["package"], "github.com/mattn/go-sqlite3");
-    let sites = recorded.report["sites"].as_array().expect("sites");
-    let caller = sites.iter().find(|site| site["function"] == "_sqlite3_step_internal").expect("a site");
-    assert!(caller["file"].as_str().is_some_and(|file| file.ends_with("sqlite3.go")), "{caller}");
-    assert!(caller["line"].as_u64() > Some(0), "{caller}");
+    for recorded in by_each(&program) {
+        check_counts("sqlite", &recorded);
+        let steps: u64 = calls(&recorded.report, "cgocall")
+            .iter()
+            .filter(|(name, _)| name.contains("step"))
+            .map(|(_, calls)| calls)
+            .sum();
+        assert!(steps >= recorded.truth["least_steps"].as_u64().expect("least_steps"), "{steps} steps");
+        let step = function(&recorded.report, "_sqlite3_step_internal");
+        assert_eq!(step["package"], "github.com/mattn/go-sqlite3");
+        let sites = recorded.report["sites"].as_array().expect("sites");
+        let caller = sites.iter().find(|site| site["function"] == "_sqlite3_step_internal").expect("a site");
+        assert!(caller["file"].as_str().is_some_and(|file| file.ends_with("sqlite3.go")), "{caller}");
+        assert!(caller["line"].as_u64() > Some(0), "{caller}");
+    }
 }
 
 #[test]
@@ -77,13 +84,14 @@ fn sqlite_own_test_suite_passes_as_without_us() {
 #[test]
 fn zstd_compresses() {
     let program = go::build("zstd", Build::newest());
-    let recorded = record(User::Nobody, &[], &program, &[]);
-    check_counts("zstd", &recorded);
-    let blocks = &recorded.truth["blocks"];
-    assert_eq!(&function(&recorded.report, "ZSTD_compress")["calls"], blocks);
-    assert_eq!(&function(&recorded.report, "ZSTD_decompress")["calls"], blocks);
-    let sum: u64 = calls(&recorded.report, "cgocall").values().sum();
-    assert_eq!(Some(sum), recorded.truth["num_cgo_call"].as_u64());
+    for recorded in by_each(&program) {
+        check_counts("zstd", &recorded);
+        let blocks = &recorded.truth["blocks"];
+        assert_eq!(&function(&recorded.report, "ZSTD_compress")["calls"], blocks);
+        assert_eq!(&function(&recorded.report, "ZSTD_decompress")["calls"], blocks);
+        let sum: u64 = calls(&recorded.report, "cgocall").values().sum();
+        assert_eq!(Some(sum), recorded.truth["num_cgo_call"].as_u64());
+    }
 }
 
 #[test]
@@ -97,10 +105,11 @@ fn a_function_of_a_shared_object_names_its_library() {
         build.arg("build").arg(format!("-ldflags={more}")).arg("-o").arg(&program).arg(".").current_dir(&source);
         let flags = format!("-L{0} -Wl,-rpath,{0}", libraries.display());
         succeeds(build.envs([("GOTOOLCHAIN", "local"), ("CGO_LDFLAGS_ALLOW", ".*"), ("CGO_LDFLAGS", &flags)]));
-        let recorded = record(User::Nobody, &[], &program, &[]);
-        check_counts("sharedlib", &recorded);
-        let library = function(&recorded.report, "border_cross")["library"].clone();
-        assert!(library.as_str().is_some_and(|path| path.ends_with("/libborder.so")), "Go {release}: {library}");
+        for recorded in by_each(&program) {
+            check_counts("sharedlib", &recorded);
+            let library = function(&recorded.report, "border_cross")["library"].clone();
+            assert!(library.as_str().is_some_and(|path| path.ends_with("/libborder.so")), "Go {release}: {library}");
+        }
     }
 }
 
@@ -112,13 +121,14 @@ fn purego_is_seen_through() {
         let mut build = Command::new(go::command("1.27.3"));
         build.arg("build").arg(format!("-ldflags={flags}")).arg("-o").arg(&program).arg(".").current_dir(&source);
         succeeds(build.envs([("GOTOOLCHAIN", "local"), ("GOFLAGS", "-mod=mod"), ("CGO_ENABLED", cgo)]));
-        let recorded = record(User::Nobody, &[], &program, &[]);
-        check_counts(&format!("purego with CGO_ENABLED={cgo} {flags}"), &recorded);
-        let library = function(&recorded.report, "labs")["library"].clone();
-        assert!(library.as_str().is_some_and(|path| path.contains("libc.so")), "{library}");
-        let sites = recorded.report["sites"].as_array().expect("sites");
-        let caller = sites.iter().find(|site| site["function"] == "labs").expect("a site");
-        assert_eq!(caller["caller"], "main.main", "{caller}");
+        for recorded in by_each(&program) {
+            check_counts(&format!("purego with CGO_ENABLED={cgo} {flags}"), &recorded);
+            let library = function(&recorded.report, "labs")["library"].clone();
+            assert!(library.as_str().is_some_and(|path| path.contains("libc.so")), "{library}");
+            let sites = recorded.report["sites"].as_array().expect("sites");
+            let caller = sites.iter().find(|site| site["function"] == "labs").expect("a site");
+            assert_eq!(caller["caller"], "main.main", "{caller}");
+        }
     }
 }
 
@@ -129,20 +139,23 @@ fn direct_crossings_are_counted_apart() {
         .filter(|build| go::is_covered(build.release))
     {
         let program = go::build("direct", build);
-        let recorded = record(User::Nobody, &[], &program, &[]);
-        check_counts(&format!("direct of {build:?}"), &recorded);
-        let direct = calls(&recorded.report, "direct");
-        let expected = recorded.truth["direct"].as_object().expect("direct");
-        assert_eq!(direct.len(), expected.len(), "{direct:?}");
-        for (name, calls) in expected {
-            assert_eq!(direct.get(name).copied(), calls.as_u64(), "{build:?}: {direct:?}");
+        for recorded in by_each(&program) {
+            check_counts(&format!("direct of {build:?}"), &recorded);
+            let direct = calls(&recorded.report, "direct");
+            let expected = recorded.truth["direct"].as_object().expect("direct");
+            assert_eq!(direct.len(), expected.len(), "{direct:?}");
+            for (name, calls) in expected {
+                assert_eq!(direct.get(name).copied(), calls.as_u64(), "{build:?}: {direct:?}");
+            }
+            // A probe after them would be single-stepped.
+            let probed = recorded.report["recording"]["engine"] == "uprobe";
+            let nop = function(&recorded.report, "direct_nop");
+            assert_eq!(nop["package"], "main");
+            assert!(nop["enter_ns"].is_null() && nop["c_ns"].is_null() == probed, "{nop}");
+            let own: u64 = calls(&recorded.report, "runtime").values().sum();
+            assert_eq!(recorded.report["totals"]["direct"].as_u64(), Some(own + direct.values().sum::<u64>()));
+            assert!(own > 0, "the runtime starts its threads by direct crossings");
         }
-        let nop = function(&recorded.report, "direct_nop");
-        assert_eq!(nop["package"], "main");
-        assert!(nop["enter_ns"].is_null() && nop["c_ns"].as_f64().is_some(), "{nop}");
-        let own: u64 = calls(&recorded.report, "runtime").values().sum();
-        assert_eq!(recorded.report["totals"]["direct"].as_u64(), Some(own + direct.values().sum::<u64>()));
-        assert!(own > 0, "the runtime starts its threads by direct crossings");
     }
 }
 
@@ -171,9 +184,10 @@ fn programs_linked_by_gos_own_linker() {
     for release in ["1.21.13", "1.25.5", "1.26.6", "1.27.3"] {
         for args in WAYS {
             let program = go::build("resolver", Build { release, args });
-            let recorded = record(User::Nobody, &[], &program, &[]);
-            check_counts(&format!("resolver of Go {release} {args:?}"), &recorded);
-            assert_eq!(function(&recorded.report, "getaddrinfo")["package"], "net");
+            for recorded in by_each(&program) {
+                check_counts(&format!("resolver of Go {release} {args:?}"), &recorded);
+                assert_eq!(function(&recorded.report, "getaddrinfo")["package"], "net");
+            }
         }
     }
 }

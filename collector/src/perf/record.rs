@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use super::TracedProbe;
 use super::attributes::registers;
 use crate::offcpu::{Monotonic, Switch, SwitchKind};
-use crate::process::maps::Mapping;
+use crate::process::maps::{Mapping, Opened};
 use crate::target::Point;
 
 /// Something that happened to the target.
@@ -159,7 +159,8 @@ pub(super) fn parse<'a>(raw: &RawEventRecord<'a>, pid: Pid) -> Option<Record<'a>
             let end = mapped.address.checked_add(mapped.length)?;
             let range = Avma(mapped.address)..Avma(end);
             let executable = mapped.protection & libc::PROT_EXEC as u32 != 0;
-            Some(Record::Mapped(Mapping { range, executable, offset: FileOffset(mapped.page_offset), path }))
+            let (offset, file) = (FileOffset(mapped.page_offset), Opened::default());
+            Some(Record::Mapped(Mapping { range, executable, offset, path, file }))
         }
         EventRecord::Lost(lost) => Some(Record::Lost(lost.count)),
         _ => None,

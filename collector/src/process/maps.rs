@@ -2,8 +2,9 @@
 
 use std::fs::File;
 use std::ops::Range;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use cgoprof_symbols::{Avma, FileOffset};
 use nix::unistd::Pid;
@@ -19,6 +20,40 @@ pub struct Mapping {
     pub offset: FileOffset,
     /// Its file, or a name in brackets, or nothing.
     pub path: PathBuf,
+    /// Its file, opened when it was seen: whatever comes in its place later is another.
+    pub file: Opened,
+}
+
+/// A file, if it could be opened. All are equal: what is mapped tells mappings apart.
+#[derive(Clone, Debug, Default)]
+pub struct Opened(Option<Arc<File>>);
+
+impl PartialEq for Opened {
+    fn eq(&self, _: &Opened) -> bool {
+        true
+    }
+}
+
+impl Eq for Opened {}
+
+impl Mapping {
+    /// Opens the file of executable memory as the process sees it. Whatever is in its place meanwhile, this does not
+    /// wait for it.
+    pub(crate) fn open(&mut self, pid: Pid) {
+        let Ok(inside) = self.path.strip_prefix("/") else { return };
+        if self.executable {
+            let of_process = Path::new(&format!("/proc/{pid}/root")).join(inside);
+            self.file = Opened(open_file(&of_process).or_else(|| open_file(&self.path)).map(Arc::new));
+        }
+    }
+
+    /// All of the file, if it was opened. A copy: a mapping of it would end us if the file were cut off.
+    pub(crate) fn contents(&self) -> Option<Vec<u8>> {
+        let file = self.file.0.as_ref()?;
+        let mut bytes = vec![0; usize::try_from(file.metadata().ok()?.len()).ok()?];
+        file.read_exact_at(&mut bytes, 0).ok()?;
+        Some(bytes)
+    }
 }
 
 /// Reads the mappings of a process, by address.
@@ -27,7 +62,9 @@ pub struct Mapping {
 /// If the process is gone or not ours.
 pub fn read(pid: Pid) -> std::io::Result<Vec<Mapping>> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/maps"))?;
-    Ok(text.lines().filter_map(parse).collect())
+    let mut mappings: Vec<Mapping> = text.lines().filter_map(parse).collect();
+    mappings.iter_mut().for_each(|mapping| mapping.open(pid));
+    Ok(mappings)
 }
 
 fn parse(line: &str) -> Option<Mapping> {
@@ -37,14 +74,11 @@ fn parse(line: &str) -> Option<Mapping> {
     let executable = fields.next()?.contains('x');
     let offset = FileOffset(hex(fields.next()?)?);
     let path = PathBuf::from(fields.nth(2).unwrap_or("").trim_start());
-    Some(Mapping { range: Avma(hex(start)?)..Avma(hex(end)?), executable, offset, path })
+    let range = Avma(hex(start)?)..Avma(hex(end)?);
+    Some(Mapping { range, executable, offset, path, file: Opened::default() })
 }
 
-/// Opens a mapped file to read it. Whatever has come in its place meanwhile, this does not wait for it.
-pub(crate) fn open_file(path: &Path) -> Option<File> {
-    if !path.is_absolute() {
-        return None;
-    }
+fn open_file(path: &Path) -> Option<File> {
     let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path).ok()?;
     file.metadata().ok()?.is_file().then_some(file)
 }
@@ -86,7 +120,8 @@ mod tests {
     use super::*;
 
     fn mapping(start: u64, end: u64) -> Mapping {
-        Mapping { range: Avma(start)..Avma(end), executable: false, offset: FileOffset(0), path: PathBuf::new() }
+        let (range, path) = (Avma(start)..Avma(end), PathBuf::new());
+        Mapping { range, executable: false, offset: FileOffset(0), path, file: Opened::default() }
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::clock::Timebase;
 use crate::perf::{Frequency, PerfError, Session, Wanted};
 use crate::process::auxv::load_bias;
 use crate::process::maps::Mapping;
+use crate::process::memory;
 use crate::sample::{Counters, GoStacks};
 use crate::sampling::{Sampler, Source};
 use crate::target::{PlanError, ProbePlan, Target};
@@ -78,6 +79,9 @@ pub enum EngineError {
     /// No perf events.
     #[error("{0}; to allow it: {way_out}", way_out = .0.way_out())]
     Perf(#[from] PerfError),
+    /// Hooks are in it.
+    #[error("{0} is not in memory as in the file: is another recorder at work on it?")]
+    Changed(String),
     /// Samples, or no samples.
     #[error("it is nothing but samples: leave out --no-samples")]
     NoSamples,
@@ -177,6 +181,9 @@ impl Prepared {
             only_samples: kind == EngineKind::Sample,
             before_exec: whom == Whom::BeforeExec(whom.pid()),
         };
+        if let (EngineKind::Uprobe, Whom::Running(pid)) = (kind, whom) {
+            check_unchanged(pid, target, &plan)?;
+        }
         let watch = |session: &mut Session| match whom {
             Whom::BeforeExec(pid) | Whom::Stopped(pid) => session.watch(pid),
             Whom::Running(_) => session.watch_all(),
@@ -246,6 +253,26 @@ impl Prepared {
     pub(super) fn sees_kernel(&self) -> bool {
         self.session.sees_kernel()
     }
+}
+
+/// Refuses a program in which something else has been patched where probes are to be: the kernel would carry out what
+/// the file has there. Another probe is no such thing.
+fn check_unchanged(pid: Pid, target: &Target<'_>, plan: &ProbePlan) -> Result<(), EngineError> {
+    const BREAKPOINT: u8 = 0xcc;
+    let Some(bias) = load_bias(pid, target) else { return Ok(()) };
+    for probe in &plan.probes {
+        let mut found = vec![0; probe.original.len()];
+        if memory::read(pid, probe.at.loaded(bias), &mut found) != Some(found.len()) {
+            continue;
+        }
+        if found[0] == BREAKPOINT {
+            found[0] = probe.original[0];
+        }
+        if found != probe.original {
+            return Err(EngineError::Changed(probe.function.clone()));
+        }
+    }
+    Ok(())
 }
 
 /// The program as an engine of the kernel's finds it.

@@ -128,6 +128,8 @@ fn whose(error: &std::io::Error) -> &'static str {
 
 /// What a recording tells while it goes on.
 pub trait Progress {
+    /// A program that runs is being recorded from now on.
+    fn joined(&self, pid: Pid, engine: EngineKind);
     /// Symbols of so many crossings' stacks are looked up.
     fn symbolizing(&self, stacks: usize);
     /// Done with that.
@@ -185,6 +187,9 @@ pub fn record(options: &Options, progress: &dyn Progress) -> Result<Outcome, Rec
             }
         },
     };
+    if let (Subject::Process(pid), Ok(watched)) = (&options.subject, &watched) {
+        progress.joined(*pid, watched.engine.kind());
+    }
     match watched {
         Ok(watched) => Recorder::new(options, &program, pid, watched, output).run(&signals, progress),
         Err(NotWatched { problem, ended }) => {

@@ -120,10 +120,10 @@ mod tests {
     #[test]
     fn the_go_stack_is_found_in_the_chain_or_in_memory_or_not_at_all() {
         // Three frames of a stack, the innermost first.
-        let mut memory = vec![0u64, BORDER.0, 0, 0x1700, 0, 0x1800];
+        let mut memory = Box::new([0u64, BORDER.0, 0, 0x1700, 0, 0x1800]);
         let base = memory.as_ptr().addr() as u64;
-        memory[0] = base + 16;
-        memory[2] = base + 32;
+        (memory[0], memory[2]) = (base + 16, base + 32);
+        std::hint::black_box(&mut memory);
         let (at, elsewhere) = (base, base + 16);
         let crossed = sample(at, &[0x7000, 0x7100, BORDER.0, 0x1600, 0x1601]);
         check("the chain crosses the border", Some(BORDER), &crossed, at, Some(&[0x1600, 0x1601]));

@@ -2,10 +2,9 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use cgoprof_symbols::{Avma, Binary, FileOffset, Svma};
-use memmap2::Mmap;
 
 use super::covering;
 use crate::process::maps::Mapping;
@@ -19,7 +18,7 @@ pub(super) struct Libraries {
 
 /// A library that was read.
 struct Library {
-    data: Mmap,
+    data: Vec<u8>,
     /// Its functions by address; names as places in the data.
     functions: Vec<(Svma, u64, Range<usize>)>,
 }
@@ -49,7 +48,7 @@ impl Libraries {
         let mapping = self.mappings.iter().rev().find(|mapping| mapping.range.contains(&address))?.clone();
         let offset = FileOffset(address.0 - mapping.range.start.0 + mapping.offset.0);
         let path = mapping.path.to_string_lossy().into_owned();
-        let library = self.opened(&mapping.path)?;
+        let library = self.read(&mapping)?;
         let stated = Binary::parse(&library.data).ok()?.stated_address(offset)?;
         let named = covering(&library.functions, |function| (function.0, function.1), stated);
         let name = named.map(|function| String::from_utf8_lossy(&library.data[function.2.clone()]).into_owned());
@@ -58,24 +57,19 @@ impl Libraries {
 
     /// The library that gives a name to others.
     pub(super) fn exporter(&mut self, name: &str) -> Option<String> {
-        let paths: Vec<_> = self.mappings.iter().map(|mapping| mapping.path.clone()).collect();
-        paths.into_iter().find_map(|path| {
-            let exports = Binary::parse(&self.opened(&path)?.data).ok()?.exports().contains_key(name);
-            exports.then(|| path.to_string_lossy().into_owned())
+        self.mappings.clone().into_iter().find_map(|mapping| {
+            let exports = Binary::parse(&self.read(&mapping)?.data).ok()?.exports().contains_key(name);
+            exports.then(|| mapping.path.to_string_lossy().into_owned())
         })
     }
 
-    fn opened(&mut self, path: &Path) -> Option<&Library> {
-        self.files.entry(path.to_owned()).or_insert_with(|| Library::read(path)).as_ref()
+    fn read(&mut self, mapping: &Mapping) -> Option<&Library> {
+        self.files.entry(mapping.path.clone()).or_insert_with(|| Library::new(mapping.contents()?)).as_ref()
     }
 }
 
 impl Library {
-    fn read(path: &Path) -> Option<Library> {
-        let file = crate::process::maps::open_file(path)?;
-        // SAFETY: the library is read while it may be replaced: a replaced file is another inode, and one
-        // truncated in place is not something a loaded library survives either.
-        let data = unsafe { Mmap::map(&file) }.ok()?;
+    fn new(data: Vec<u8>) -> Option<Library> {
         let start = data.as_ptr() as usize;
         let functions = Binary::parse(&data).ok()?.functions();
         let place = |name: &str| {

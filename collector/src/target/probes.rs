@@ -40,6 +40,8 @@ pub struct Probe {
     pub at: Svma,
     /// The same in the file.
     pub offset: FileOffset,
+    /// Its bytes.
+    pub original: Vec<u8>,
 }
 
 /// Everything that the uprobe engine must know about a binary, and the sample engine too.
@@ -108,7 +110,8 @@ impl ProbePlan {
         let probe = |(point, code, index): (Point, &Code<'_>, usize)| {
             let at = Svma(code.instructions[index].ip());
             let offset = target.binary.file_offset(at).ok_or_else(|| PlanError::Unreadable(code.name.clone()))?;
-            Ok(Probe { point, function: code.name.clone(), at, offset })
+            let original = code.bytes_of(&code.instructions[index]).to_vec();
+            Ok(Probe { point, function: code.name.clone(), at, offset, original })
         };
         Ok(ProbePlan {
             probes: points.into_iter().map(probe).collect::<Result<_, PlanError>>()?,

@@ -197,7 +197,8 @@ mod tests {
         }
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), data).unwrap();
-        let mapping = Mapping { path: file.path().to_owned(), ..real };
+        let mut mapping = Mapping { path: file.path().to_owned(), ..real };
+        mapping.open(nix::unistd::Pid::this());
         (file, mapping)
     }
 

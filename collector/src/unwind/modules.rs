@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use cgoprof_symbols::{Avma, Binary, FileOffset};
 use framehop::{ExplicitModuleSectionInfo, Module};
-use memmap2::Mmap;
 
 use crate::process::maps::Mapping;
 
@@ -43,7 +42,7 @@ pub(super) fn of_mapping(mapping: &Mapping, go: &Range<Avma>) -> Vec<Module<Arc<
 
 /// The bytes of what is mapped.
 enum Contents {
-    File(Mmap),
+    File(Vec<u8>),
     Vdso(&'static [u8]),
 }
 
@@ -62,9 +61,7 @@ fn contents(mapping: &Mapping) -> Option<Contents> {
     if mapping.path.as_os_str() == "[vdso]" {
         return own_vdso().map(Contents::Vdso);
     }
-    let file = crate::process::maps::open_file(&mapping.path)?;
-    // SAFETY: a library that is replaced is another file; one cut off in place does not survive it either.
-    unsafe { Mmap::map(&file) }.ok().map(Contents::File)
+    mapping.contents().map(Contents::File)
 }
 
 /// The kernel maps the same image into every process: ours stands for the target's.

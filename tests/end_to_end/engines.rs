@@ -230,7 +230,7 @@ fn a_program_with_hooks_is_not_probed() {
 fn the_sample_engine_joins_without_privilege_and_leaves_on_ctrl_c() {
     let program = go::build("crossings", Build::newest());
     let options = ["--engine", "sample", "--freq", "999"];
-    let mut joined = Joined::new(User::Nobody, &options, &program, &["durations", "2000"]);
+    let mut joined = Joined::new(User::Nobody, &options, &program, &["durations", "20000"]);
     joined.begin();
     std::thread::sleep(Duration::from_millis(700));
     let pid = nix::unistd::Pid::from_raw(joined.recorder.id() as i32);
@@ -322,18 +322,21 @@ fn probes_are_removed_at_the_end_and_those_of_a_killed_recorder_by_the_next() {
 #[test]
 fn a_tracefs_full_of_others_probes_is_left_as_it_is() {
     let events = "/sys/kernel/tracing/uprobe_events";
-    let open = || std::fs::File::options().append(true).open(events).expect("tracefs");
+    let tell = |line: String| {
+        let mut file = std::fs::File::options().append(true).open(events).expect("tracefs");
+        file.write_all(line.as_bytes()).unwrap_or_else(|error| panic!("{line}: {error}"));
+    };
     let own = std::process::id();
     let names: Vec<String> = (0..300).map(|number| format!("others_{own}/probe{number}")).collect();
     for name in &names {
-        writeln!(open(), "p:{name} /proc/self/exe:0x1000").expect("a probe");
+        tell(format!("p:{name} /proc/self/exe:0x1000\n"));
     }
     let program = go::build("crossings", Build::newest());
     let recorded = record(User::Root, &["--engine", "uprobe"], &program, &["hot", "1000"]);
     check_counts("among other probes", &recorded);
     let listed = std::fs::read_to_string(events).expect("tracefs");
     let left = listed.lines().filter(|line| line.contains(&format!("others_{own}/"))).count();
-    names.iter().for_each(|name| writeln!(open(), "-:{name}").expect("removed"));
+    names.iter().for_each(|name| tell(format!("-:{name}\n")));
     assert_eq!(left, names.len());
 }
 

@@ -189,7 +189,7 @@ impl<'a> Recorder<'a> {
         let (known, calibration) = (calibration.is_some(), calibration.unwrap_or_default());
         let ticks_per_ns = rate.ticks_per_ns;
         let recording = &mut self.profile.recording;
-        recording.duration_ns = self.started.elapsed().as_nanos() as u64;
+        recording.duration_ns = end.monotonic.0.saturating_sub(self.begun.monotonic.0);
         recording.hook_ns_per_crossing = per_crossing(&calibration, snapshot, self.options.timing) / ticks_per_ns;
         recording.clock_read_ns = calibration.clock_read / ticks_per_ns;
         recording.folded_stacks = snapshot.folded;

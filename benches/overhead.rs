@@ -26,11 +26,16 @@ fn main() {
     if !std::env::args().any(|arg| arg == "--bench") {
         return;
     }
+    let only = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));
+    if only.as_deref() == Some("breakpoints") {
+        return breakpoints("1.26.6");
+    }
     println!("machine: {}, clock read in place: {:.1} ns\n", processor(), clock_read());
     crossing_table("1.26.6");
     crossing_table("1.24.11");
     sampling("1.26.6");
     rivals("1.26.6");
+    breakpoints("1.26.6");
     start_up();
     recorder("1.26.6");
 }
@@ -140,19 +145,56 @@ fn rivals(release: &'static str) {
     let (plain, traced) = (median(plain), median(traced));
     println!("| none | {plain:.1} ns | |");
     println!("| Go's execution tracer | {traced:.1} ns | {:.2} |", (traced - plain) / plain);
-    if Command::new("bpftrace").arg("--version").output().is_ok() {
-        let shown = program.display();
-        let script = format!(
-            "uprobe:{shown}:runtime.cgocall {{ @start[tid] = nsecs; }} \
-             uprobe:{shown}:runtime.exitsyscall /@start[tid]/ {{ @ns = hist(nsecs - @start[tid]); delete(@start[tid]); }}"
-        );
-        let mut command = Command::new("bpftrace");
-        command.arg("-q").arg("-e").arg(script).arg("-c").arg(format!("{shown} threads 200000"));
-        let nanos = call_nanos(command);
-        println!("| bpftrace, entry and exit with histogram | {nanos:.0} ns | {:.0} |", (nanos - plain) / plain);
-    } else {
-        println!("| bpftrace | not installed | |");
+    println!();
+}
+
+/// The uprobe engine beside bpftrace: breakpoints both, in alternation.
+fn breakpoints(release: &'static str) {
+    let program = go::build("crossings", Build::of(release));
+    let shown = program.display();
+    if Command::new("bpftrace").arg("--version").output().is_err() {
+        println!("bpftrace is not installed: nothing to compare the uprobe engine with\n");
+        return;
     }
+    let pair = format!(
+        "uprobe:{shown}:runtime.cgocall {{ @start[tid] = nsecs; }} \
+         uprobe:{shown}:runtime.exitsyscall /@start[tid]/ {{ @ns = hist(nsecs - @start[tid]); delete(@start[tid]); }}"
+    );
+    // What the engine finds, but for nesting: calls, sums and spreads by Go stack, C function and lock state; the
+    // goroutine and M of each. The offsets are those of Go 1.26 (runtime/runtime2.go).
+    let same = format!(
+        "uprobe:{shown}:runtime.cgocall {{ $g = reg(\"r14\"); $m = *(uint64*)($g+48); @start[tid] = nsecs; \
+           @fn[tid] = reg(\"ax\"); @stack[tid] = ustack(64); @locked[tid] = *(uint32*)($m+648); \
+           @goid[tid] = *(uint64*)($g+152); @m[tid] = *(uint64*)($m+232); }} \
+         uprobe:{shown}:runtime.exitsyscall /@start[tid]/ {{ $ns = nsecs - @start[tid]; \
+           @calls[@stack[tid], @fn[tid], @locked[tid]] = count(); @sum[@stack[tid], @fn[tid], @locked[tid]] = sum($ns); \
+           @ns[@stack[tid], @fn[tid], @locked[tid]] = hist($ns); delete(@start[tid]); }}"
+    );
+    let args = ["threads", "100000"];
+    let bpftrace = |script: &str| {
+        let mut command = Command::new("bpftrace");
+        command.arg("-q").arg("-e").arg(script).arg("-c").arg(format!("{shown} {}", args.join(" ")));
+        command
+    };
+    let probed = || {
+        let mut command = command(User::Root);
+        command.args(["record", "-q", "--engine", "uprobe", "-o"]).arg(profile_path(User::Root)).arg("--");
+        command.arg(&program).args(args);
+        command
+    };
+    let mut nanos: [Vec<f64>; 3] = Default::default();
+    for _ in 0..RUNS {
+        for (command, nanos) in [bpftrace(&pair), bpftrace(&same), probed()].into_iter().zip(&mut nanos) {
+            nanos.push(call_nanos(command));
+        }
+    }
+    let [pair, same, probed] = nanos.map(median);
+    println!("By breakpoints, Go {release}, two threads:\n");
+    println!("| tool | per crossing | beside bpftrace with the same information |");
+    println!("|---|---|---|");
+    println!("| bpftrace, entry and exit with one histogram | {pair:.0} ns | {:.2} |", pair / same);
+    println!("| bpftrace, by stack, function and lock state, goroutine and M | {same:.0} ns | 1 |");
+    println!("| cgoprof record --engine uprobe | {probed:.0} ns | {:.2} |", probed / same);
     println!();
 }
 

@@ -14,6 +14,9 @@ import (
 )
 
 func main() {
+	if os.Getenv("CROSSINGS_WAIT") != "" {
+		_, _ = os.Stdin.Read(make([]byte, 1))
+	}
 	const calls = 20_000
 	value := C.int(0)
 	for i := 0; i < calls; i++ {

@@ -210,3 +210,76 @@ fn a_program_that_the_dynamic_linker_refuses_keeps_its_status() {
     assert_eq!(output.status.code(), Some(127), "{messages}");
     assert!(messages.contains("libborder.so") && messages.contains("without being recorded"), "{messages}");
 }
+
+/// Records the program of the shared object, which waits until `change` has been done to the library that it runs with.
+fn with_changed_library(engine: &str, change: impl Fn(&std::path::Path)) -> (Option<i32>, Value) {
+    use std::io::Write as _;
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("bench-programs/sharedlib");
+    let libraries = tempfile::tempdir().expect("a folder");
+    let folder = libraries.path();
+    succeeds(Command::new("make").arg("-s").arg(format!("LIBDIR={}", folder.display())).current_dir(&source));
+    let program = folder.join("program");
+    let mut build = Command::new(go::command("1.27.3"));
+    build.args(["build", "-o"]).arg(&program).arg(".").current_dir(&source);
+    let flags = format!("-L{0} -Wl,-rpath,{0}", folder.display());
+    succeeds(build.envs([("GOTOOLCHAIN", "local"), ("CGO_LDFLAGS_ALLOW", ".*"), ("CGO_LDFLAGS", &flags)]));
+    let profile = profile_path(User::Root);
+    let mut recorder = command(User::Root);
+    recorder.args(["record", "-q", "--engine", engine, "-o"]).arg(&profile).arg("--").arg(&program);
+    let recorder = recorder.env("CROSSINGS_WAIT", "1").stdin(std::process::Stdio::piped());
+    let mut recorder =
+        recorder.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("cgoprof runs");
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    change(&folder.join("libborder.so"));
+    recorder.stdin.take().expect("stdin").write_all(b"x").expect("the program reads");
+    (recorder.wait().expect("it ends").code(), report(&profile))
+}
+
+#[test]
+fn a_library_that_is_replaced_deleted_or_cut_off_is_named_as_it_was() {
+    let replace = |library: &std::path::Path| {
+        let other = library.with_extension("new");
+        std::fs::copy("/usr/bin/true", &other).expect("another file");
+        std::fs::rename(other, library).expect("in its place");
+    };
+    let delete = |library: &std::path::Path| std::fs::remove_file(library).expect("deleted");
+    for engine in ["trampoline", "uprobe"] {
+        for (what, change) in [("replaced", &replace as &dyn Fn(&std::path::Path)), ("deleted", &delete)] {
+            let (status, report) = with_changed_library(engine, change);
+            let row = function(&report, "border_cross");
+            assert_eq!((status, &row["calls"]), (Some(0), &20_000.into()), "{engine}: {what}");
+            assert!(row["library"].as_str().is_some_and(|path| path.ends_with("/libborder.so")), "{what}: {row}");
+        }
+    }
+    // Whoever runs code that is gone gets SIGBUS, of which a Go program dies with status 2; we do not.
+    let cut = |library: &std::path::Path| {
+        std::fs::File::options().write(true).open(library).and_then(|file| file.set_len(0)).expect("cut off");
+    };
+    let (status, report) = with_changed_library("trampoline", cut);
+    assert_eq!((status, &report["recording"]["engine"]), (Some(2), &"trampoline".into()));
+}
+
+#[test]
+fn c_without_unwind_information_is_never_given_to_the_wrong_crossing() {
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("bench-programs/inside");
+    let program = shared_dir().join("inside-without-cfi");
+    let mut build = Command::new(go::command("1.26.6"));
+    build.args(["build", "-o"]).arg(&program).arg(".").current_dir(&source);
+    let flags = "-O2 -fno-asynchronous-unwind-tables -fno-unwind-tables";
+    succeeds(build.envs([("GOTOOLCHAIN", "local"), ("CGO_CFLAGS", flags)]));
+    for engine in ["trampoline", "uprobe", "sample"] {
+        let recorded = record(User::Root, &["--freq", "999", "--engine", engine], &program, &["2"]);
+        let mut seen = 0;
+        for row in recorded.report["samples"].as_array().expect("samples") {
+            let expected = match row["frames"][0]["name"].as_str() {
+                Some("light" | "middle_work" | "bottom") => "outer",
+                Some("heavy") => "other",
+                _ => continue,
+            };
+            seen += row["samples"].as_u64().expect("samples");
+            let right = row["function"] == expected || row["function"].is_null() && row["truncated"] == true;
+            assert!(right, "{engine}: {row:#}");
+        }
+        assert!(seen > 500, "{engine}: {seen}");
+    }
+}

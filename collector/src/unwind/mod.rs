@@ -51,6 +51,8 @@ pub(crate) struct Unwinder {
     cache: CacheX86_64,
     known: Vec<Mapping>,
     go: Range<Avma>,
+    /// The kernel's code in every process: all that Go calls without a crossing.
+    vdso: Range<Avma>,
     border: Border,
 }
 
@@ -87,7 +89,8 @@ impl Border {
 impl Unwinder {
     /// For a process whose Go code lies there.
     pub(crate) fn new(go: Range<Avma>, border: Border) -> Self {
-        Unwinder { unwinder: UnwinderX86_64::new(), cache: CacheX86_64::new(), known: Vec::new(), go, border }
+        let (unwinder, cache, vdso) = (UnwinderX86_64::new(), CacheX86_64::new(), Avma(0)..Avma(0));
+        Unwinder { unwinder, cache, known: Vec::new(), go, vdso, border }
     }
 
     /// Tells what is mapped now. What was mapped there before is forgotten.
@@ -114,6 +117,9 @@ impl Unwinder {
                 self.unwinder.remove_module(self.go.end.0);
             }
         }
+        if mapping.path.as_os_str() == "[vdso]" {
+            self.vdso = mapping.range.clone();
+        }
         for module in modules::of_mapping(mapping, &self.go) {
             self.unwinder.add_module(module);
         }
@@ -133,7 +139,8 @@ impl Unwinder {
         while !self.go.contains(&Avma(at.address_for_lookup())) {
             let next = self.unwinder.unwind_frame(at, &mut registers, &mut self.cache, &mut read);
             let Ok(Some(caller)) = next else {
-                let truncated = next.is_err();
+                // No thread begins in the function that it is in: code without unwind information ends at once.
+                let truncated = next.is_err() || frames.len() == 1;
                 return Walk { place: Place::Elsewhere, frames, truncated };
             };
             match &self.border {
@@ -156,6 +163,12 @@ impl Unwinder {
             }
             frames.push(Avma(address.address_for_lookup()));
             at = address;
+        }
+        // From other C there is no way to Go but through the border: code without unwind information was guessed through.
+        let outermost = frames.iter().rev().find(|frame| !self.go.contains(frame));
+        if outermost.is_some_and(|frame| !self.vdso.contains(frame)) {
+            frames.retain(|frame| !self.go.contains(frame));
+            return Walk { place: Place::Elsewhere, frames, truncated: true };
         }
         let truncated = stack.follow_frame_pointers(Avma(registers.bp()), &self.go, DEEPEST, &mut frames);
         Walk { place: Place::Go, frames, truncated }

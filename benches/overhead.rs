@@ -1,4 +1,4 @@
-//! What a recording costs a program: `cargo bench --bench overhead`.
+//! What a recording costs a program: `cargo bench --bench overhead`, or a part of it: `-- sampling`.
 //!
 //! Every figure is a ratio of runs that alternate, bare and recorded, in this one process tree; the best round
 //! of each run counts, and the median over the runs is printed. Nothing here passes or fails.
@@ -26,18 +26,20 @@ fn main() {
     if !std::env::args().any(|arg| arg == "--bench") {
         return;
     }
-    let only = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));
-    if only.as_deref() == Some("breakpoints") {
-        return breakpoints("1.26.6");
-    }
     println!("machine: {}, clock read in place: {:.1} ns\n", processor(), clock_read());
-    crossing_table("1.26.6");
-    crossing_table("1.24.11");
-    sampling("1.26.6");
-    rivals("1.26.6");
-    breakpoints("1.26.6");
-    start_up();
-    recorder("1.26.6");
+    let parts: [(&str, fn()); 7] = [
+        ("crossings", || crossing_table("1.26.6")),
+        ("before", || crossing_table("1.24.11")),
+        ("sampling", || sampling("1.26.6")),
+        ("rivals", || rivals("1.26.6")),
+        ("breakpoints", || breakpoints("1.26.6")),
+        ("start-up", start_up),
+        ("recorder", || recorder("1.26.6")),
+    ];
+    let only = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));
+    for (_, part) in parts.iter().filter(|(name, _)| only.as_deref().is_none_or(|only| only == *name)) {
+        part();
+    }
 }
 
 /// Nanoseconds of one crossing, by the program's own measurement.

@@ -140,7 +140,8 @@ fn summary(profile: &Profile, options: &Options) {
         sampled_summary(profile);
     } else if crossings.timed > 0 {
         let (c, overhead) = (time(crossings.c_self()), time(crossings.overhead().sum));
-        say(format_args!("{counted}, {c} of them in C, {overhead} getting there and back"));
+        let doing = if profile.recording.phases_timed() { "getting there and back" } else { "waiting to get back" };
+        say(format_args!("{counted}, {c} of them in C, {overhead} {doing}"));
     } else {
         say(counted);
     }

@@ -110,14 +110,15 @@ pub(crate) fn sampled_crossing(
     symbolizer: &mut Symbolizer<'_, '_>,
     function: Avma,
     go: &[Avma],
+    truncated: bool,
 ) -> (Crossing, Cell) {
     let (named, leaf) = symbolizer.c(profile, function, go);
     let mut stack = vec![leaf, symbolizer.border(profile, "runtime.cgocall")];
     stack.extend(go.iter().map(|&address| symbolizer.go(profile, address)));
     let (via, locked) = (Via::Cgocall, false);
     let id = identity(&(named, &stack, via, locked));
-    let cell = Cell { id, function: named, via, stack: stack.clone(), ..Cell::default() };
-    (Crossing { id, function, stack, truncated: false }, cell)
+    let cell = Cell { id, function: named, via, stack: stack.clone(), truncated, ..Cell::default() };
+    (Crossing { id, function, stack, truncated }, cell)
 }
 
 /// A number that is the same for the same cell in every member of a file: each M has its own cells, the profile
@@ -194,8 +195,7 @@ impl Clock {
         let own = &self.calibration;
         let sampled = Sampled { returned, weight: shown.weight, timed: shown.timed, skipped: shown.skipped };
         let mut c = self.estimate(&shown.c, sampled, own.c);
-        // An error that all have in common does not average out.
-        c.variance += self.nanos(self.c_error * returned as f64).powi(2);
+        c.common = self.nanos(self.c_error * returned as f64);
         let mut callback = self.estimate(&raw.callback, sampled, 0.0);
         for &(elapsed, callbacks) in unfinished {
             c.sum += self.nanos(elapsed as f64);
@@ -226,7 +226,7 @@ impl Clock {
     fn estimate(&self, phase: &Phase, sampled: Sampled, share: f64) -> Estimate {
         let census = self.nanos(phase.census_sum as f64 - share * phase.census as f64).max(0.0);
         if sampled.weight == 0 {
-            return Estimate { sum: census, variance: 0.0 };
+            return Estimate { sum: census, ..Estimate::default() };
         }
         let (weight, returned) = (sampled.weight as f64, sampled.returned as f64);
         let mean = phase.sum as f64 / weight;
@@ -235,7 +235,8 @@ impl Clock {
         let sum = (mean * returned - share * others).max(0.0);
         let unseen = (returned - weight).max(0.0);
         let size = sampled.skipped as f64 + unseen + unseen * unseen / (sampled.timed as f64).max(1.0);
-        Estimate { sum: self.nanos(sum) + census, variance: variance * size / self.ticks_per_ns.powi(2) }
+        let variance = variance * size / self.ticks_per_ns.powi(2);
+        Estimate { sum: self.nanos(sum) + census, variance, common: 0.0 }
     }
 
     fn distribution(&self, counts: &[(usize, u64)], extremes: (u64, u64), share: f64) -> Distribution {

@@ -19,18 +19,26 @@ pub(crate) fn assemble_samples(
     symbolizer: &mut Symbolizer<'_, '_>,
 ) {
     let mut cells = profile.cells.iter().map(|cell| cell.id).collect();
+    let mut lost = 0;
     let mut known: HashMap<(Option<u64>, Vec<LocationId>), usize> = HashMap::new();
     profile.samples.clear();
     profile.recording.lost_samples = samples.lost;
     for (walk, &count) in &samples.walks {
         let stack = stack(profile, walk, crossings, symbolizer, &mut cells);
         let truncated = stack.truncated;
+        let in_c = walk.frames.first().is_some_and(|&address| !symbolizer.is_go(address));
+        lost += if stack.cell.is_none() && truncated && in_c { count } else { 0 };
         let index = *known.entry((stack.cell, stack.stack.clone())).or_insert_with(|| {
             profile.samples.push(stack);
             profile.samples.len() - 1
         });
         profile.samples[index].samples += count;
         profile.samples[index].truncated |= truncated;
+    }
+    if lost > 0 {
+        profile.recording.notes.push(format!(
+            "{lost} samples in C could not be followed to the crossing that called it: they are in no function's row"
+        ));
     }
 }
 
@@ -56,11 +64,17 @@ fn stack(
         },
         Place::CalledFrom(stack) => {
             let function = walk.frames.last().map_or(Avma(0), |&call| symbolizer.start_of(call));
-            let (crossing, cell) = sampled_crossing(profile, symbolizer, function, stack);
-            if cells.insert(crossing.id) {
-                profile.cells.push(cell);
+            let (crossing, cell) = sampled_crossing(profile, symbolizer, function, stack, walk.truncated);
+            if symbolizer.may_be_called(function, stack) {
+                if cells.insert(crossing.id) {
+                    profile.cells.push(cell);
+                }
+                lay_on(&mut found, profile, &walk.frames, &crossing, symbolizer);
+            } else {
+                // The goroutine has come back meanwhile and called something else.
+                found.stack = walk.frames.iter().map(|&call| symbolizer.inside(profile, call)).collect();
+                found.truncated = true;
             }
-            lay_on(&mut found, profile, &walk.frames, &crossing, symbolizer);
         }
     }
     found

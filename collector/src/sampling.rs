@@ -2,7 +2,7 @@
 //! off the processor.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -39,8 +39,6 @@ pub(crate) struct Samples {
     pub(crate) lost: u64,
     /// By their cell, the slow crossings that have ended.
     pub(crate) slow: HashMap<CellRef, Slow>,
-    /// Those in C whose crossing is not known.
-    pub(crate) without_crossing: u64,
     /// `runtime.NumCgoCall` and when it was read, if it could be.
     pub(crate) num_cgo_call: Option<(u64, Monotonic)>,
 }
@@ -57,6 +55,8 @@ struct Found {
     threads: Threads,
     /// Counted by probes.
     crossings: Option<Crossings>,
+    /// How often the process became a program while it was watched.
+    execs: u64,
 }
 
 /// How the crossing of a sample in C is known.
@@ -88,8 +88,12 @@ pub(crate) type Events = Arc<Mutex<Vec<Event>>>;
 pub(crate) struct Sampler {
     stop: Arc<AtomicBool>,
     found: Arc<Mutex<Found>>,
+    /// Who waits for `found`.
+    asking: Arc<AtomicUsize>,
     waker: Arc<EventFd>,
     thread: Option<JoinHandle<()>>,
+    /// The thread ended before it was told to.
+    failed: bool,
 }
 
 impl Sampler {
@@ -109,6 +113,7 @@ impl Sampler {
             mappings: Vec::new(),
             threads: Threads::of(pid),
             crossings: None,
+            execs: 0,
         };
         let (mut events, mut tables, mut go_stacks) = (Events::default(), Avma(0), None);
         match source {
@@ -118,9 +123,10 @@ impl Sampler {
         }
         let found = Arc::new(Mutex::new(found));
         let waker = session.waker();
-        let (stopped, shared) = (Arc::clone(&stop), Arc::clone(&found));
+        let asking = Arc::new(AtomicUsize::new(0));
+        let (stopped, shared, waiting) = (Arc::clone(&stop), Arc::clone(&found), Arc::clone(&asking));
         let thread = std::thread::spawn(move || {
-            let (start, mut pending) = (timebase.now(), Vec::new());
+            let (start, mut pending, mut counters_due) = (timebase.now(), Vec::new(), Monotonic(0));
             if shared.lock().is_ok_and(|found| found.crossings.is_some()) {
                 keep_up();
             }
@@ -135,17 +141,25 @@ impl Sampler {
                     pending.append(&mut crossings.take_events());
                 }
                 found.settle(&mut pending, complete, Rate::between(start, now), tables);
-                if let Some(stacks) = &go_stacks {
+                if let Some(stacks) = &go_stacks
+                    && (last || now.monotonic >= counters_due)
+                {
                     found.samples.num_cgo_call = stacks.num_cgo_call(now.monotonic).or(found.samples.num_cgo_call);
+                    counters_due = Monotonic(now.monotonic.0 + PAUSE.as_nanos() as u64);
+                }
+                if last {
+                    found.samples.lost = session.lost().unwrap_or(0).max(found.samples.lost);
+                    return;
                 }
                 drop(found);
-                if last {
-                    return;
+                // Who asks for what was found is to have it, however much comes in.
+                while waiting.load(Ordering::Acquire) > 0 {
+                    std::thread::sleep(Duration::from_micros(100));
                 }
                 session.wait(PAUSE);
             }
         });
-        Sampler { stop, found, waker, thread: Some(thread) }
+        Sampler { stop, found, asking, waker, thread: Some(thread), failed: false }
     }
 
     /// What the probes have counted.
@@ -153,10 +167,20 @@ impl Sampler {
         self.found().crossings.as_ref().map(Crossings::snapshot)
     }
 
+    /// Whether the program became another.
+    pub(crate) fn became_another(&self) -> bool {
+        self.found().execs > 1
+    }
+
     /// The threads that have come and gone.
     pub(crate) fn threads(&self) -> Vec<cgoprof_profile::Thread> {
         let found = self.found();
         found.threads.list(|tid| found.crossings.as_ref().and_then(|crossings| crossings.m(tid)))
+    }
+
+    /// Threads that came and went and are not among them.
+    pub(crate) fn forgotten_threads(&self) -> u64 {
+        self.found().threads.forgotten()
     }
 
     /// What has been sampled so far.
@@ -177,7 +201,15 @@ impl Sampler {
     }
 
     fn found(&self) -> MutexGuard<'_, Found> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+        self.asking.fetch_add(1, Ordering::AcqRel);
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        self.asking.fetch_sub(1, Ordering::AcqRel);
+        found
+    }
+
+    /// Whether reading ended before its time.
+    pub(crate) fn failed(&self) -> bool {
+        self.failed
     }
 
     /// Reads what is left and stops.
@@ -185,7 +217,7 @@ impl Sampler {
         self.stop.store(true, Ordering::Release);
         let _ = self.waker.write(1);
         if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+            self.failed = thread.join().is_err();
         }
     }
 }
@@ -204,7 +236,10 @@ fn keep_up() {
 
 impl Found {
     fn add(&mut self, record: Record<'_>, unwinder: &mut Unwinder, go_stacks: Option<&GoStacks>) {
+        // The first makes the process the program; what it becomes then is another.
+        let is_another = self.execs > 1;
         match record {
+            Record::Hit(_) | Record::Sample(_) if is_another => {}
             Record::Hit(hit) => {
                 if let Some(crossings) = &mut self.crossings {
                     crossings.add(&hit);
@@ -219,7 +254,6 @@ impl Found {
                         (None, None) => None,
                     }
                     .unwrap_or(Place::Elsewhere);
-                    self.samples.without_crossing += u64::from(walk.place == Place::Elsewhere);
                     walk.truncated |= match &walk.place {
                         Place::CalledFrom(stack) => go_stacks.is_some_and(|stacks| stacks.is_cut(stack)),
                         place => *place == Place::Elsewhere,
@@ -230,6 +264,7 @@ impl Found {
             Record::Switch(switch) => self.off.add(switch),
             Record::Start { tid, parent, time } => self.threads.start(tid, parent, time),
             Record::Name { tid, name } => self.threads.name(tid, name),
+            Record::Exec => self.execs += 1,
             Record::Exit { tid, time } => {
                 self.off.end(tid, time);
                 let m = self.crossings.as_ref().and_then(|crossings| crossings.m(tid));

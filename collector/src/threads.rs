@@ -6,7 +6,7 @@ use nix::unistd::Pid;
 
 use crate::offcpu::Monotonic;
 
-/// Threads that are kept. Of more, those that ended are forgotten.
+/// Threads that have ended and are kept.
 const MOST: usize = 10_000;
 
 /// All that were seen.
@@ -14,6 +14,8 @@ const MOST: usize = 10_000;
 pub(crate) struct Threads {
     living: BTreeMap<u64, Life>,
     ended: Vec<(u64, Life)>,
+    /// Those that ended when there were enough.
+    forgotten: u64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -55,7 +57,14 @@ impl Threads {
         let Some(life) = self.living.remove(&tid) else { return };
         if self.ended.len() < MOST {
             self.ended.push((tid, Life { ended: Some(time), m, ..life }));
+        } else {
+            self.forgotten += 1;
         }
+    }
+
+    /// How many threads came and went that are not in the list.
+    pub(crate) fn forgotten(&self) -> u64 {
+        self.forgotten
     }
 
     /// All of them, by their number and then by when they came. `m` tells which M a living one is.

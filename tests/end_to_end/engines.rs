@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::cgoprof::{Recorded, User, calls, check_counts, command, profile_path, record, report};
+use crate::cgoprof::{Recorded, User, calls, check_counts, command, profile_path, record, report, succeeds};
 use crate::go::{self, Build};
 
 const SCENARIOS: [(&str, &str); 13] = [
@@ -294,10 +294,42 @@ fn uprobes_know_what_c_does_inside_and_when_it_blocks() {
     assert!(known > 1000.0 && unknown < 0.01 * known, "{known} {unknown}");
 }
 
+#[test]
+fn a_program_that_becomes_another_is_recorded_up_to_there() {
+    for engine in ["trampoline", "uprobe", "sample"] {
+        let profile = profile_path(User::Root);
+        let mut record = command(User::Root);
+        record.args(["record", "-q", "--engine", engine, "-o"]).arg(&profile).arg("--");
+        succeeds(record.arg(go::build("actor", Build::newest())).args(["exec", "1"]));
+        let notes = report(&profile)["recording"]["notes"].to_string();
+        assert!(notes.contains("became another"), "{engine}: {notes}");
+    }
+}
+
+#[test]
+fn what_a_joined_program_had_crossed_before_is_not_in_its_count() {
+    let program = go::build("crossings", Build::newest());
+    let mut start = Command::new(&program);
+    let mut running = start.args(["durations", "20000"]).stdout(Stdio::null()).spawn().expect("the program runs");
+    std::thread::sleep(Duration::from_millis(800));
+    let counted = |pid: u32| {
+        let profile = profile_path(User::Root);
+        let mut record = command(User::Root);
+        record.args(["record", "-q", "--engine", "sample", "--duration", "200ms", "-o"]).arg(&profile);
+        succeeds(record.args(["-p", &pid.to_string()]));
+        report(&profile)["totals"]["crossings"].as_u64().expect("a count")
+    };
+    // Each of its calls takes 100 us.
+    let (first, second) = (counted(running.id()), counted(running.id()));
+    assert!(first < 5000 && second < 5000, "{first} {second}");
+    running.kill().expect("it is ours");
+    running.wait().expect("it ends");
+}
+
 /// The probes of a process that tracefs lists.
 fn probes_of(pid: u32) -> usize {
     let listed = std::fs::read_to_string("/sys/kernel/tracing/uprobe_events").expect("tracefs");
-    listed.lines().filter(|line| line.contains(&format!(":cgoprof_{pid}_"))).count()
+    listed.lines().filter(|line| line.contains(":cgoprof_") && line.contains(&format!("_{pid}_"))).count()
 }
 
 #[test]
@@ -351,4 +383,9 @@ fn processes_that_can_not_be_joined_are_named_with_the_reason() {
     check("2147483647", User::Root, &["process 2147483647", "No such"]);
     check("1", User::Nobody, &["process 1", "run as its user, or as root"]);
     check(&std::process::id().to_string(), User::Root, &["not a Go program"]);
+    let thread = nix::unistd::gettid();
+    if thread != nix::unistd::Pid::this() {
+        let leader = format!("use -p {}", std::process::id());
+        check(&thread.to_string(), User::Root, &["it is a thread", &leader]);
+    }
 }

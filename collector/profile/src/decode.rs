@@ -202,7 +202,7 @@ fn read_cell(cell: pprof::Cell, profile: &mut Profile, by_id: &mut HashMap<u64, 
     let estimate = |found: Option<pprof::Estimate>| {
         let found = found.unwrap_or_default();
         let finite = |value: f64| if value.is_finite() { value } else { 0.0 };
-        Estimate { sum: finite(found.sum), variance: finite(found.variance) }
+        Estimate { sum: finite(found.sum), variance: finite(found.variance), common: finite(found.common) }
     };
     stats.enter += estimate(cell.enter);
     stats.c += estimate(cell.c);

@@ -212,7 +212,8 @@ fn values(stats: &Stats) -> [i64; SAMPLE_TYPES.len()] {
 fn added(cell: &Cell, before: &Stats, location_id: Vec<u64>) -> pprof::Cell {
     let now = &cell.stats;
     let estimate = |now: Estimate, before: Estimate| {
-        Some(pprof::Estimate { sum: now.sum - before.sum, variance: now.variance - before.variance })
+        let (sum, variance) = (now.sum - before.sum, now.variance - before.variance);
+        Some(pprof::Estimate { sum, variance, common: now.common - before.common })
     };
     pprof::Cell {
         id: cell.id,

@@ -243,8 +243,10 @@ pub struct Stats {
 pub struct Estimate {
     /// Nanoseconds.
     pub sum: f64,
-    /// Square of the standard error of the sum.
+    /// Square of the standard error of the sum, as far as the errors of its parts are independent.
     pub variance: f64,
+    /// How far off it may be by what all parts have in common.
+    pub common: f64,
 }
 
 /// How a time is spread.
@@ -259,7 +261,7 @@ pub struct Distribution {
 impl Estimate {
     /// Standard error of the sum.
     pub fn standard_error(&self) -> f64 {
-        self.variance.max(0.0).sqrt()
+        (self.variance.max(0.0) + self.common.powi(2)).sqrt()
     }
 }
 
@@ -267,6 +269,7 @@ impl std::ops::AddAssign for Estimate {
     fn add_assign(&mut self, other: Estimate) {
         self.sum += other.sum;
         self.variance += other.variance;
+        self.common += other.common;
     }
 }
 
@@ -334,13 +337,16 @@ impl Stats {
 
     /// Enter and exit together.
     pub fn overhead(&self) -> Estimate {
-        Estimate { sum: self.enter.sum + self.exit.sum, variance: self.enter.variance + self.exit.variance }
+        let mut both = self.enter;
+        both += self.exit;
+        both
     }
 
     /// Everything from the Go caller's side.
     pub fn total(&self) -> Estimate {
-        let overhead = self.overhead();
-        Estimate { sum: overhead.sum + self.c.sum, variance: overhead.variance + self.c.variance }
+        let mut all = self.overhead();
+        all += self.c;
+        all
     }
 
     /// C time without callbacks.

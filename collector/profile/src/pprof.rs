@@ -283,6 +283,8 @@ pub(crate) struct Estimate {
     pub(crate) sum: f64,
     #[prost(double, tag = "2")]
     pub(crate) variance: f64,
+    #[prost(double, tag = "3")]
+    pub(crate) common: f64,
 }
 
 #[derive(Clone, PartialEq, Message)]

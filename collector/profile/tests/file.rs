@@ -23,7 +23,7 @@ fn profile(calls: &[u64]) -> Profile {
             blocked: calls as f64 * 1.5,
             preempted: calls as f64 * 0.5,
             blocked_within: calls as f64,
-            c: Estimate { sum: calls as f64 * 2.5, variance: calls as f64 },
+            c: Estimate { sum: calls as f64 * 2.5, variance: calls as f64, common: calls as f64 / 2.0 },
             c_times: Distribution { extremes: Some((1.0, 8.0)), buckets: vec![(1.0, calls), (8.0, 1)] },
             ..Stats::default()
         };

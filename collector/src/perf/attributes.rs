@@ -38,6 +38,8 @@ pub(crate) struct Wanted {
 
 /// Bytes of stack copied with a sample.
 const STACK_BYTES: u32 = 16 << 10;
+/// Reading an event gives what it lost too (`include/uapi/linux/perf_event.h`, Linux 6.0).
+const PERF_FORMAT_LOST: u64 = 1 << 4;
 /// What begins every record's sample: ids tell the events of a ring apart.
 const COMMON: u64 = (PERF_SAMPLE_IDENTIFIER | PERF_SAMPLE_TID | PERF_SAMPLE_TIME) as u64;
 
@@ -67,7 +69,7 @@ pub(super) fn sampled(tid: Pid, cpu: usize, wanted: Wanted) -> Builder<'static> 
     common(&mut builder);
     inherited(&mut builder, wanted.before_exec);
     builder.enabled(true).exclude_kernel(!wanted.kernel);
-    builder.mmap(true).mmap2(true).context_switch(!wanted.only_samples).task(true).comm(true);
+    builder.mmap(true).mmap2(true).context_switch(!wanted.only_samples).task(true).comm(true).comm_exec(true);
     let attrs = builder.attrs_mut();
     attrs.sample_type = COMMON | (PERF_SAMPLE_REGS_USER | PERF_SAMPLE_STACK_USER) as u64;
     if wanted.only_samples {
@@ -104,6 +106,7 @@ fn common(builder: &mut Builder<'_>) {
     builder.exclude_hv(true).sample_id_all(true);
     let attrs = builder.attrs_mut();
     attrs.sample_type = COMMON;
+    attrs.read_format = PERF_FORMAT_LOST;
     attrs.set_use_clockid(1);
     attrs.clockid = libc::CLOCK_MONOTONIC;
 }

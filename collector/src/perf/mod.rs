@@ -23,7 +23,7 @@ use nix::unistd::Pid;
 use perf_event::{Builder, Counter};
 
 pub(crate) use attributes::{Frequency, Wanted};
-use origins::Origins;
+use origins::{Origins, Slot};
 pub(crate) use record::{Hit, Record, Sample};
 use ring::Ring;
 
@@ -43,6 +43,12 @@ pub enum PerfError {
     /// The rings are memory that counts.
     #[error("perf events need more locked memory than this user has left (`ulimit -l`, kernel.perf_event_mlock_kb)")]
     Memory,
+    /// Each is a file, for every thread, processor and probe.
+    #[error("perf events need more open files than this user may have (`ulimit -n`)")]
+    Files,
+    /// There is no such process any more.
+    #[error("the program has ended")]
+    Ended,
     /// Not there, or out of something.
     #[error("perf events can't be had: {0}")]
     System(#[from] std::io::Error),
@@ -53,6 +59,8 @@ impl PerfError {
     pub(crate) fn way_out(&self) -> &'static str {
         match self {
             PerfError::Memory => "end other recordings, raise `ulimit -l`, or run as root",
+            PerfError::Files => "raise `ulimit -n`",
+            PerfError::Ended => "record it while it runs",
             PerfError::Forbidden { .. } | PerfError::System(_) => {
                 "sysctl kernel.perf_event_paranoid=2; in a container: --cap-add=PERFMON; else run as root"
             }
@@ -97,6 +105,8 @@ struct Event {
 const PAGES: [usize; 4] = [128, 64, 32, 16];
 /// Pages of data in each ring of probes, whose hits come at a gigabyte in some seconds; root may lock what it wants.
 const PAGES_OF_PROBES: [usize; 6] = [4096, 1024, 256, 128, 64, 32];
+/// Pages of data in all rings together, at most, where those of the smallest size do not take more.
+const PAGES_IN_ALL: usize = (256 << 20) / 4096;
 
 impl Session {
     /// Rings for a process, without any event yet.
@@ -104,8 +114,10 @@ impl Session {
     /// # Errors
     /// See [`PerfError`].
     pub(crate) fn new(pid: Pid, wanted: Wanted, probes: Vec<TracedProbe>) -> Result<Session, PerfError> {
-        let sizes = if probes.is_empty() { &PAGES[..] } else { &PAGES_OF_PROBES };
-        let mut mapped = sizes.iter().map(|&pages| map_rings(pages, wanted.only_samples));
+        let sizes = if probes.is_empty() || pid == Pid::this() { &PAGES[..] } else { &PAGES_OF_PROBES };
+        let (processors, smallest) = (online_cpus()?, sizes[sizes.len() - 1]);
+        let fitting = sizes.iter().filter(|&&pages| pages == smallest || pages * processors.len() <= PAGES_IN_ALL);
+        let mut mapped = fitting.map(|&pages| map_rings(&processors, pages, wanted.only_samples));
         let rings = mapped.find(|rings| !matches!(rings, Err(PerfError::Memory))).unwrap_or(Err(PerfError::Memory))?;
         let format = attributes::format(attributes::ring_owner(0, 1, false).attrs())?;
         let waker = Arc::new(EventFd::new().map_err(std::io::Error::from)?);
@@ -123,18 +135,18 @@ impl Session {
         for index in 0..self.rings.len() {
             let cpu = self.rings[index].cpu;
             let sampled = |wanted| move || attributes::sampled(tid, cpu, wanted);
-            let opened = match self.open(index, sampled(self.wanted), None) {
+            let opened = match self.open((index, 0), sampled(self.wanted), None) {
                 Err(PerfError::Forbidden { .. }) if self.wanted.kernel => {
                     self.wanted.kernel = false;
-                    self.open(index, sampled(self.wanted), None)
+                    self.open((index, 0), sampled(self.wanted), None)
                 }
                 done => done,
             };
             opened?;
-            for probe in self.probes.clone() {
+            for (number, probe) in self.probes.clone().into_iter().enumerate() {
                 let before_exec = self.wanted.before_exec;
                 let traced = || attributes::probe(tid, cpu, probe, before_exec);
-                self.open(index, traced, Some(probe))?;
+                self.open((index, number + 1), traced, Some(probe))?;
             }
         }
         Ok(())
@@ -143,48 +155,64 @@ impl Session {
     /// Watches all threads of a process that runs, those born meanwhile too.
     ///
     /// # Errors
-    /// See [`PerfError`]; ESRCH if it has ended.
+    /// See [`PerfError`].
     pub(crate) fn watch_all(&mut self) -> Result<(), PerfError> {
-        let mut watched = HashSet::new();
-        loop {
+        let (mut watched, mut quiet) = (HashSet::new(), 0);
+        // A list may end early when a thread ends, and one that is being born is not in it yet: two are to agree.
+        while quiet < 2 {
             let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid))?;
             let threads = threads.filter_map(|thread| thread.ok()?.file_name().to_str()?.parse().ok());
             let new: Vec<i32> = threads.filter(|tid| !watched.contains(tid)).collect();
-            if new.is_empty() {
-                return Ok(());
-            }
+            quiet = if new.is_empty() { quiet + 1 } else { 0 };
             for tid in new {
                 watched.insert(tid);
                 match self.watch(Pid::from_raw(tid)) {
-                    Err(PerfError::System(error))
-                        if error.raw_os_error() == Some(libc::ESRCH) && tid != self.pid.as_raw() => {}
+                    Err(PerfError::Ended) if tid != self.pid.as_raw() => {}
                     done => done?,
                 }
             }
         }
+        Ok(())
     }
 
     /// Opens an event of a ring's processor; an older kernel's is inherited by child processes too, whose records are
-    /// left out.
+    /// left out, and does not count what it loses.
     fn open(
         &mut self,
-        ring: usize,
+        slot: Slot,
         builder: impl Fn() -> Builder<'static>,
         probe: Option<TracedProbe>,
     ) -> Result<(), PerfError> {
-        let opened = match builder().build() {
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-                let mut builder = builder();
-                builder.inherit_thread(false).remove_on_exec(false);
-                builder.build()
-            }
-            done => done,
+        let without_losses = || {
+            let mut builder = builder();
+            builder.attrs_mut().read_format = 0;
+            builder
         };
+        let without_threads_alone = || {
+            let mut builder = without_losses();
+            builder.inherit_thread(false).remove_on_exec(false);
+            builder
+        };
+        let unknown = |opened: &std::io::Result<Counter>| {
+            opened.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EINVAL))
+        };
+        let mut opened = builder().build();
+        if unknown(&opened) {
+            opened = without_losses().build();
+        }
+        if unknown(&opened) {
+            opened = without_threads_alone().build();
+        }
         let counter = opened.map_err(refused)?;
         let format = attributes::format(builder().attrs())?;
         self.events.insert(counter.id(), Event { format, probe });
-        self.origins.add_event(counter.id());
-        Ok(self.rings[ring].add(counter)?)
+        self.origins.add_event(counter.id(), slot);
+        Ok(self.rings[slot.0].add(counter)?)
+    }
+
+    /// Records that have found no room so far, told of by a record or not; none where the kernel does not count them.
+    pub(crate) fn lost(&self) -> Option<u64> {
+        self.rings.iter().map(Ring::lost).sum()
     }
 
     /// Whether samples are taken in the kernel too.
@@ -284,10 +312,11 @@ fn parse<'a>(
     let about = record.common_data().ok()?;
     let (id, tid) = (about.id.unwrap_or(0), about.tid.unwrap_or(0));
     record.parse_info = events.get(&id).map_or(format, |event| event.format);
-    if !origins.speaks_for(tid, id) {
+    let record = record::parse(&record, pid)?;
+    // A loss is nobody's own.
+    if !matches!(record, Record::Lost(_)) && !origins.speaks_for(tid, id) {
         return None;
     }
-    let record = record::parse(&record, pid)?;
     if let Record::Exit { tid, .. } = record {
         origins.forget(tid as i32);
     }
@@ -302,9 +331,9 @@ fn raw(bytes: &[u8], format: RecordParseInfo) -> RawEventRecord<'_> {
     RawEventRecord::new(RecordType(kind), misc, RawData::from(body), format)
 }
 
-fn map_rings(pages: usize, at_once: bool) -> Result<Vec<Ring>, PerfError> {
+fn map_rings(processors: &[usize], pages: usize, at_once: bool) -> Result<Vec<Ring>, PerfError> {
     let mut rings = Vec::new();
-    for cpu in online_cpus()? {
+    for &cpu in processors {
         let owner: Counter = match attributes::ring_owner(cpu, pages, at_once).build() {
             // A processor that has gone since.
             Err(error) if error.raw_os_error() == Some(libc::ENODEV) => continue,
@@ -324,6 +353,8 @@ fn refused(error: std::io::Error) -> PerfError {
             let paranoid = std::fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").unwrap_or_default();
             PerfError::Forbidden { paranoid: paranoid.trim().to_owned() }
         }
+        Some(Errno::EMFILE | Errno::ENFILE) => PerfError::Files,
+        Some(Errno::ESRCH) => PerfError::Ended,
         _ => PerfError::System(error),
     }
 }

@@ -1,19 +1,23 @@
 //! Which of several events speaks for a thread.
 //!
 //! Events are inherited by the threads that a thread starts. Joining a program that is running, a thread may be born
-//! while its parent is being joined: it has then inherited events and gets its own, and so do its children. Whichever
-//! is seen first has been there all the time, since it was either inherited or the only one.
+//! while its parent is being joined: it has then inherited some events and gets all of its own, and so do its children. Of
+//! two that tell the same, whichever is seen first has been there all the time, since it was either inherited or the only
+//! one.
 
 use std::collections::HashMap;
 
 /// The choices made so far.
 #[derive(Default)]
 pub(super) struct Origins {
-    /// Event id to the number of the thread for which it was opened.
-    opened_for: HashMap<u64, usize>,
-    chosen: HashMap<i32, usize>,
+    /// Event id to the number of the thread for which it was opened, and to what it tells.
+    opened_for: HashMap<u64, (usize, Slot)>,
+    chosen: HashMap<i32, HashMap<Slot, usize>>,
     threads: usize,
 }
+
+/// What an event tells of a thread: its processor and probe, by number.
+pub(super) type Slot = (usize, usize);
 
 impl Origins {
     /// Another thread gets its own events.
@@ -22,8 +26,8 @@ impl Origins {
     }
 
     /// One of the events of the thread added last.
-    pub(super) fn add_event(&mut self, id: u64) {
-        self.opened_for.insert(id, self.threads);
+    pub(super) fn add_event(&mut self, id: u64, slot: Slot) {
+        self.opened_for.insert(id, (self.threads, slot));
     }
 
     /// Whether a record of this event is the one to count, of those that tell the same of a thread.
@@ -31,8 +35,8 @@ impl Origins {
         if self.threads < 2 {
             return true;
         }
-        let Some(&origin) = self.opened_for.get(&id) else { return true };
-        *self.chosen.entry(tid).or_insert(origin) == origin
+        let Some(&(origin, slot)) = self.opened_for.get(&id) else { return true };
+        *self.chosen.entry(tid).or_default().entry(slot).or_insert(origin) == origin
     }
 
     /// A thread has ended: its number may be given to another.
@@ -46,17 +50,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thread_with_inherited_and_own_events_is_heard_once() {
+    fn a_thread_with_inherited_and_own_events_is_heard_once_by_each_slot() {
         let mut origins = Origins::default();
         for ids in [[1, 2], [3, 4]] {
             origins.add_thread();
-            ids.into_iter().for_each(|id| origins.add_event(id));
+            ids.into_iter().enumerate().for_each(|(slot, id)| origins.add_event(id, (0, slot)));
         }
         let mut check = |what: &str, tid, id, expected| assert_eq!(origins.speaks_for(tid, id), expected, "{what}");
         check("the first thread", 10, 1, true);
         check("born while we came: inherited", 11, 2, true);
-        check("and its own", 11, 3, false);
-        check("inherited again", 11, 1, true);
+        check("and its own", 11, 4, false);
+        check("inherited again", 11, 2, true);
+        check("what it had not inherited yet", 11, 3, true);
+        check("its own for good", 11, 1, false);
         check("there before us", 12, 3, true);
         check("there before us, another event", 12, 4, true);
         check("an unknown event", 13, 99, true);
@@ -68,7 +74,7 @@ mod tests {
     fn with_one_thread_there_is_no_choice() {
         let mut origins = Origins::default();
         origins.add_thread();
-        origins.add_event(1);
+        origins.add_event(1, (0, 0));
         assert!(origins.speaks_for(10, 1) && origins.speaks_for(11, 1));
     }
 }

@@ -33,6 +33,8 @@ pub(crate) enum Record<'a> {
         /// When.
         time: Monotonic,
     },
+    /// The process has become a program.
+    Exec,
     /// A thread has a name now.
     Name {
         /// Kernel thread id.
@@ -149,6 +151,7 @@ pub(super) fn parse<'a>(raw: &RawEventRecord<'a>, pid: Pid) -> Option<Record<'a>
         EventRecord::Exit(exit) if exit.pid == pid.as_raw() => {
             Some(Record::Exit { tid: exit.tid as u64, time: Monotonic(exit.timestamp) })
         }
+        EventRecord::Comm(comm) if comm.pid == pid.as_raw() && comm.is_execve => Some(Record::Exec),
         EventRecord::Comm(comm) if comm.pid == pid.as_raw() => Some(Record::Name {
             tid: comm.tid as u64,
             name: String::from_utf8_lossy(&comm.name.as_slice()).into_owned(),

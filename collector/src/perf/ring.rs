@@ -58,6 +58,11 @@ impl Ring {
         Ok(())
     }
 
+    /// Records of its writers that found no room.
+    pub(super) fn lost(&self) -> Option<u64> {
+        self.writers.iter().map(lost).sum()
+    }
+
     /// Looks how much has been written.
     pub(super) fn look(&mut self) {
         self.head = self.words().0.load(Ordering::Acquire);
@@ -119,6 +124,14 @@ impl Ring {
         // SAFETY: the mapping begins with this page; the kernel writes the head, we alone the tail.
         unsafe { (AtomicU64::from_ptr(&raw mut (*page).data_head), AtomicU64::from_ptr(&raw mut (*page).data_tail)) }
     }
+}
+
+/// What an event's threads have lost: the second word that it is asked for, besides its value (Linux 6.0).
+fn lost(event: &Counter) -> Option<u64> {
+    let mut words = [0u64; 2];
+    // SAFETY: the descriptor is open, and the kernel writes no more than the length given.
+    let read = unsafe { libc::read(event.as_raw_fd(), words.as_mut_ptr().cast(), size_of_val(&words)) };
+    (read == size_of_val(&words) as isize).then_some(words[1])
 }
 
 impl AsFd for Ring {

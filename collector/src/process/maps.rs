@@ -41,20 +41,38 @@ impl Mapping {
     /// wait for it.
     pub(crate) fn open(&mut self, pid: Pid) {
         let Ok(inside) = self.path.strip_prefix("/") else { return };
-        if self.executable {
-            let of_process = Path::new(&format!("/proc/{pid}/root")).join(inside);
-            self.file = Opened(open_file(&of_process).or_else(|| open_file(&self.path)).map(Arc::new));
+        if !self.executable {
+            return;
         }
+        let of_process = PathBuf::from(format!("/proc/{pid}"));
+        let found = if self.path.to_string_lossy().ends_with(DELETED) {
+            // Root may open what is mapped whatever has become of its name, and anybody the program's own file.
+            let range = format!("map_files/{:x}-{:x}", self.range.start.0, self.range.end.0);
+            let program = of_process.join("exe");
+            let is_program = program.read_link().is_ok_and(|path| path == self.path);
+            open_file(&of_process.join(range)).or_else(|| open_file(&program).filter(|_| is_program))
+        } else {
+            open_file(&of_process.join("root").join(inside)).or_else(|| open_file(&self.path))
+        };
+        self.file = Opened(found.map(Arc::new));
     }
 
     /// All of the file, if it was opened. A copy: a mapping of it would end us if the file were cut off.
     pub(crate) fn contents(&self) -> Option<Vec<u8>> {
         let file = self.file.0.as_ref()?;
-        let mut bytes = vec![0; usize::try_from(file.metadata().ok()?.len()).ok()?];
+        let length = usize::try_from(file.metadata().ok()?.len()).ok().filter(|&length| length <= LARGEST)?;
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(length).ok()?;
+        bytes.resize(length, 0);
         file.read_exact_at(&mut bytes, 0).ok()?;
         Some(bytes)
     }
 }
+
+/// What the kernel appends to the name of a file that has none any more.
+const DELETED: &str = " (deleted)";
+/// Largest file that is read.
+const LARGEST: usize = 1 << 30;
 
 /// Reads the mappings of a process, by address.
 ///

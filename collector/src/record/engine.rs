@@ -82,6 +82,9 @@ pub enum EngineError {
     /// Hooks are in it.
     #[error("{0} is not in memory as in the file: is another recorder at work on it?")]
     Changed(String),
+    /// Nothing may read it.
+    #[error("its memory can't be read; run as root, with CAP_SYS_PTRACE in a container")]
+    Unreadable,
     /// Samples, or no samples.
     #[error("it is nothing but samples: leave out --no-samples")]
     NoSamples,
@@ -160,6 +163,8 @@ pub(super) struct Prepared {
     session: Session,
     plan: ProbePlan,
     probes: Option<Probes>,
+    /// The program runs already.
+    joined: bool,
 }
 
 impl Prepared {
@@ -175,6 +180,7 @@ impl Prepared {
         options: &Options,
     ) -> Result<Prepared, EngineError> {
         let plan = ProbePlan::new(target)?;
+        allow_many_files();
         let wanted = Wanted {
             frequency: Frequency(options.frequency),
             kernel: true,
@@ -185,8 +191,8 @@ impl Prepared {
             check_unchanged(pid, target, &plan)?;
         }
         let watch = |session: &mut Session| match whom {
-            Whom::BeforeExec(pid) | Whom::Stopped(pid) => session.watch(pid),
-            Whom::Running(_) => session.watch_all(),
+            Whom::BeforeExec(pid) => session.watch(pid),
+            Whom::Stopped(_) | Whom::Running(_) => session.watch_all(),
         };
         let (session, probes) = match kind {
             EngineKind::Trampoline => return Err(EngineError::Running),
@@ -203,7 +209,7 @@ impl Prepared {
                 (session, None)
             }
         };
-        Ok(Prepared { session, plan, probes })
+        Ok(Prepared { session, plan, probes, joined: matches!(whom, Whom::Running(_)) })
     }
 
     /// Starts to read, now that it is known where the program is.
@@ -215,7 +221,7 @@ impl Prepared {
         mappings: &[Mapping],
         options: &Options,
     ) -> (Engine, Sampler) {
-        let Prepared { session, plan, probes } = self;
+        let Prepared { session, plan, probes, joined } = self;
         let loaded = |address: Svma| address.loaded(bias);
         let go = target.go_text(bias);
         let set = plan.probes.iter().map(|probe| loaded(probe.at)).filter(|_| probes.is_some());
@@ -230,8 +236,22 @@ impl Prepared {
             None => {
                 let after_asmcgocall = plan.asmcgocall_has_frame().then(|| loaded(plan.after_asmcgocall));
                 let cgocallback = loaded(plan.cgocallback.start)..loaded(plan.cgocallback.end);
+                let goexit = loaded(plan.goexit.start)..loaded(plan.goexit.end);
                 let counters = Counters::find(target, plan.offsets, bias);
-                (Engine::Sample, Source::GoStacks(GoStacks { pid, go, after_asmcgocall, cgocallback, counters }))
+                // A program that has just begun has counted nothing.
+                let counted_before = counters.filter(|_| joined).and_then(|counters| counters.read(pid)).unwrap_or(0);
+                (
+                    Engine::Sample,
+                    Source::GoStacks(GoStacks {
+                        pid,
+                        go,
+                        after_asmcgocall,
+                        cgocallback,
+                        goexit,
+                        counters,
+                        counted_before,
+                    }),
+                )
             }
         };
         let sampler = Sampler::start(session, pid, unwinder, source, engine.timebase());
@@ -255,15 +275,23 @@ impl Prepared {
     }
 }
 
+/// Each event is a file. The program, if we start it, has been made before and keeps its own limit.
+fn allow_many_files() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}
+
 /// Refuses a program in which something else has been patched where probes are to be: the kernel would carry out what
 /// the file has there. Another probe is no such thing.
 fn check_unchanged(pid: Pid, target: &Target<'_>, plan: &ProbePlan) -> Result<(), EngineError> {
     const BREAKPOINT: u8 = 0xcc;
-    let Some(bias) = load_bias(pid, target) else { return Ok(()) };
+    let bias = load_bias(pid, target).ok_or(EngineError::Unreadable)?;
     for probe in &plan.probes {
         let mut found = vec![0; probe.original.len()];
         if memory::read(pid, probe.at.loaded(bias), &mut found) != Some(found.len()) {
-            continue;
+            return Err(EngineError::Unreadable);
         }
         if found[0] == BREAKPOINT {
             found[0] = probe.original[0];
@@ -304,6 +332,7 @@ fn landmarks(plan: &ProbePlan, bias: u64, options: &Options) -> Landmarks {
         after_asmcgocall: loaded(plan.after_asmcgocall),
         after_exitsyscall: loaded(plan.after_exitsyscall),
         cgocallback: loaded(plan.cgocallback.start)..loaded(plan.cgocallback.end),
+        goexit: loaded(plan.goexit.start)..loaded(plan.goexit.end),
         purego: plan.purego.map(loaded),
         has_frame: plan.asmcgocall_has_frame(),
         max_frames: options.stack_depth,

@@ -159,6 +159,7 @@ pub fn record(options: &Options, progress: &dyn Progress) -> Result<Outcome, Rec
         &Subject::Process(pid) => {
             let opened = PathBuf::from(format!("/proc/{pid}/exe"));
             let lost = |error| RecordError::Process(pid, error);
+            check_is_process(pid).map_err(lost)?;
             (opened.read_link().map_err(lost)?, opened, command_line(pid).map_err(lost)?)
         }
     };
@@ -350,9 +351,13 @@ fn hook(
     let mut stopped = match Stopped::new(pid) {
         Ok(stopped) => stopped,
         Err(error) => {
-            let _ = nix::sys::ptrace::detach(pid, None);
             refused.add(EngineKind::Trampoline, InjectError::from(error));
-            return Err(refused.problem().into());
+            drop(session);
+            let prepared = prepare(options, program, Whom::Stopped(pid), &mut refused);
+            let bias = load_bias(pid, program.target).ok_or(Problem::Ended);
+            let _ = nix::sys::ptrace::detach(pid, None);
+            let Some((kind, prepared)) = prepared else { return Err(refused.problem().into()) };
+            return Ok(read(options, program, pid, prepared, bias?, refused.notes(kind)));
         }
     };
     let injected = inject(&mut stopped, program.target, plan, settings);
@@ -425,6 +430,16 @@ fn join(options: &Options, program: &Program<'_>, pid: Pid) -> Result<Watched, P
     };
     let bias = load_bias(pid, program.target).ok_or(Problem::Ended)?;
     Ok(read(options, program, pid, prepared, bias, refused.notes(kind)))
+}
+
+/// Refuses the number of a thread.
+fn check_is_process(pid: Pid) -> std::io::Result<()> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let leader = status.lines().find_map(|line| line.strip_prefix("Tgid:")).map(str::trim);
+    match leader.filter(|&leader| leader != pid.to_string()) {
+        Some(leader) => Err(std::io::Error::other(format!("it is a thread of process {leader}; use -p {leader}"))),
+        None => Ok(()),
+    }
 }
 
 /// The arguments of a process that runs.

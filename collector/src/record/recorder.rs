@@ -1,6 +1,7 @@
 //! The recorder at work: it watches the program, lets the file grow, and finishes it.
 
 use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, Instant, SystemTime};
 
 use cgoprof_hook::layout::CellRef;
@@ -56,6 +57,10 @@ pub(super) struct Recorder<'a> {
     started: Instant,
     /// When it began, on both clocks.
     begun: Moment,
+    /// The program as a file: its device and inode.
+    program: Option<(u64, u64)>,
+    /// The process runs another program by now.
+    became_another: bool,
     output: Option<Output>,
     write_error: Option<std::io::Error>,
 }
@@ -92,6 +97,8 @@ impl<'a> Recorder<'a> {
             started: Instant::now(),
             begun: engine.timebase().now(),
             engine,
+            program: identity(program.file.metadata()),
+            became_another: false,
             output: Some(output),
             write_error: None,
         }
@@ -120,6 +127,7 @@ impl<'a> Recorder<'a> {
             if status.is_some() || over {
                 break;
             }
+            self.became_another |= is_another(self.pid, self.program);
             if let Engine::Trampoline { tables, .. } = &self.engine {
                 tables.release_ended(self.pid);
             }
@@ -200,6 +208,16 @@ impl<'a> Recorder<'a> {
         if !known {
             recording.notes.push("the hooks' own time could not be measured: it is in the times".into());
         }
+        if self.sampler.as_ref().is_some_and(Sampler::failed) {
+            recording.notes.push("reading perf records failed on the way: what came after that is missing".into());
+        }
+        let forgotten = self.sampler.as_ref().map_or(0, Sampler::forgotten_threads);
+        if forgotten > 0 {
+            recording.notes.push(format!("{forgotten} more threads came and went than are listed"));
+        }
+        if self.became_another || self.sampler.as_ref().is_some_and(Sampler::became_another) {
+            recording.notes.push("the program became another one: what that did is not in here".into());
+        }
         if let Some(samples) = samples {
             recording.num_cgo_call = samples.num_cgo_call.map(|(count, _)| count);
             recording.notes.extend(perf_notes(self.engine.kind(), samples, end.monotonic));
@@ -209,17 +227,16 @@ impl<'a> Recorder<'a> {
 
     fn finish(&mut self, progress: &dyn Progress) {
         // A program that goes on: what returns after this is not in the snapshot, so its events may come or not.
-        let (end, counted) = (self.engine.timebase().now(), self.engine.snapshot(self.sampler.as_ref()));
+        let end = self.engine.timebase().now();
+        let hooked = self.engine.kind() == EngineKind::Trampoline;
+        let counted = hooked.then(|| self.engine.snapshot(self.sampler.as_ref()));
         self.engine.stop();
         let samples = self.sampler.as_mut().map(|sampler| {
             sampler.stop();
             sampler.samples()
         });
         // What the kernel counts is complete when all its records are read.
-        let snapshot = match self.engine.kind() {
-            EngineKind::Trampoline => counted,
-            EngineKind::Uprobe | EngineKind::Sample => self.engine.snapshot(self.sampler.as_ref()),
-        };
+        let snapshot = counted.unwrap_or_else(|| self.engine.snapshot(self.sampler.as_ref()));
         progress.symbolizing(snapshot.cells.len());
         self.put_together(snapshot, samples, end);
         tell_apart(&mut self.profile);
@@ -260,12 +277,6 @@ fn perf_notes(engine: EngineKind, samples: &Samples, end: Monotonic) -> Vec<Stri
             _ => format!("{lost} perf records found no room: there are fewer samples, and blocked times may be off"),
         });
     }
-    if samples.without_crossing > 0 {
-        let number = samples.without_crossing;
-        notes.push(format!(
-            "{number} samples in C have no Go stack: C was over before it could be read; they are in no function's row"
-        ));
-    }
     if engine == EngineKind::Sample {
         notes.push("engine sample: nothing is counted; times in C are estimates from samples of the processors".into());
         match samples.num_cgo_call {
@@ -280,6 +291,17 @@ fn perf_notes(engine: EngineKind, samples: &Samples, end: Monotonic) -> Vec<Stri
         }
     }
     notes
+}
+
+fn identity(file: std::io::Result<std::fs::Metadata>) -> Option<(u64, u64)> {
+    let file = file.ok()?;
+    Some((file.dev(), file.ino()))
+}
+
+/// Whether a process runs another program than this file, as far as one may look.
+fn is_another(pid: Pid, program: Option<(u64, u64)>) -> bool {
+    let now = identity(std::fs::metadata(format!("/proc/{pid}/exe")));
+    now.is_some() && program.is_some() && now != program
 }
 
 /// Whether a process that is not our child has ended.

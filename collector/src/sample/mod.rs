@@ -29,8 +29,12 @@ pub(crate) struct GoStacks {
     pub(crate) after_asmcgocall: Option<Avma>,
     /// Where a goroutine's stack ends and C's begins.
     pub(crate) cgocallback: Range<Avma>,
+    /// Where a goroutine begins.
+    pub(crate) goexit: Range<Avma>,
     /// The runtime's own counts, if they can be found.
     pub(crate) counters: Option<Counters>,
+    /// What they were when we came.
+    pub(crate) counted_before: u64,
 }
 
 /// Bytes read of a goroutine's stack.
@@ -48,11 +52,14 @@ impl GoStacks {
     /// From the chain that the kernel followed when it took the sample.
     fn in_chain(&self, sample: &Sample<'_>, frame: Avma) -> Option<Arc<[Avma]>> {
         let first = match self.after_asmcgocall {
-            Some(border) => sample.chain.iter().position(|&address| address == border)? + 1,
+            Some(border) => {
+                let first = sample.chain.iter().skip(1).position(|address| self.go.contains(address))? + 1;
+                (sample.chain[first] == border).then_some(first + 1)?
+            }
             None if sample.bp == frame => 1,
             None => return None,
         };
-        self.own(sample.chain[first..].iter().copied().take_while(|address| self.go.contains(address)))
+        self.own(sample.chain.get(first..)?.iter().copied().take_while(|address| self.go.contains(address)))
     }
 
     /// From the goroutine's stack as it is now.
@@ -81,14 +88,14 @@ impl GoStacks {
         (!own.is_empty()).then(|| own.into())
     }
 
-    /// Whether a stack ends where C called Go, not where the goroutine began.
+    /// Whether a stack does not go to where the goroutine began.
     pub(crate) fn is_cut(&self, stack: &[Avma]) -> bool {
-        stack.last().is_some_and(|address| self.cgocallback.contains(address))
+        !stack.last().is_some_and(|address| self.goexit.contains(address))
     }
 
-    /// `runtime.NumCgoCall` at this moment.
+    /// `runtime.NumCgoCall` at this moment, without what had been counted before we came.
     pub(crate) fn num_cgo_call(&self, now: Monotonic) -> Option<(u64, Monotonic)> {
-        Some((self.counters.as_ref()?.read(self.pid)?, now))
+        Some((self.counters.as_ref()?.read(self.pid)?.saturating_sub(self.counted_before), now))
     }
 }
 
@@ -103,7 +110,8 @@ mod tests {
     fn stacks(after_asmcgocall: Option<Avma>) -> GoStacks {
         let go = Avma(0x1000)..Avma(0x2000);
         let cgocallback = Avma(0x1900)..Avma(0x1910);
-        GoStacks { pid: Pid::this(), go, after_asmcgocall, cgocallback, counters: None }
+        let goexit = Avma(0x1a00)..Avma(0x1a10);
+        GoStacks { pid: Pid::this(), go, after_asmcgocall, cgocallback, goexit, counters: None, counted_before: 0 }
     }
 
     fn sample(bp: u64, chain: &[u64]) -> Sample<'static> {

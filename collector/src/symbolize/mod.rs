@@ -192,6 +192,23 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
         own.map_or(address, |symbol| symbol.address.loaded(self.bias))
     }
 
+    /// Whether code is Go's.
+    pub(crate) fn is_go(&self, address: Avma) -> bool {
+        self.target.pclntab.function_at(address.stated(self.bias)).is_some()
+    }
+
+    /// Whether a Go stack may have called a C function: cgo's wrapper, if there is one, names it, as far as names are
+    /// known.
+    pub(crate) fn may_be_called(&self, function: Avma, go: &[Avma]) -> bool {
+        let wrapper = go.first().and_then(|&address| self.caller(address));
+        let wrapped = wrapper.and_then(|wrapper| c_function::from_wrapper(wrapper.name));
+        match (wrapped, self.own_symbol(function.stated(self.bias))) {
+            // Go's wrapper calls C's, which may have jumped on to the function itself.
+            (Some(wrapped), Some(symbol)) => symbol == wrapped.name || c_function::from_symbol(symbol) == wrapped.name,
+            _ => true,
+        }
+    }
+
     /// The location of an instruction, or of a call made there, of Go or C.
     pub(crate) fn either(&mut self, profile: &mut Profile, address: Avma) -> LocationId {
         if self.target.pclntab.function_at(address.stated(self.bias)).is_some() {

@@ -20,6 +20,7 @@ pub(super) struct RuntimeFunctions<'table> {
     pub(super) mcall: Svma,
     /// The assembly function that C's calls come through.
     pub(super) cgocallback: Range<Svma>,
+    pub(super) goexit: Range<Svma>,
     /// purego's trampoline, whose argument names the C function.
     pub(super) purego: Option<Svma>,
 }
@@ -28,7 +29,7 @@ impl<'table> RuntimeFunctions<'table> {
     pub(super) fn find(table: &'table Pclntab<'_>) -> Result<Self, PlanError> {
         let (mut cgocall, mut landing_pad, mut unwindm, mut purego) = (None, None, None, None);
         let (mut entersyscall, mut exitsyscall, mut reentersyscall) = (None, None, None);
-        let (mut mcall, mut cgocallback) = (None, None);
+        let (mut mcall, mut cgocallback, mut goexit) = (None, None, None);
         let mut cgocallbackg = Vec::new();
         for function in table.functions() {
             match function.name {
@@ -40,6 +41,7 @@ impl<'table> RuntimeFunctions<'table> {
                 "runtime.exitsyscall" => exitsyscall = Some(function),
                 "runtime.reentersyscall" => reentersyscall = Some(function.start),
                 "runtime.mcall" => mcall = Some(function.start),
+                "runtime.goexit" => goexit = Some(function.start..function.end),
                 "runtime.cgocallback" => cgocallback = Some(function.start..function.end),
                 // Assembly that purego hands to cgocall, its name through the years (purego/sys_amd64.s).
                 "syscallX" | "syscall15X" | "syscall9X" => purego = Some(function.start),
@@ -58,6 +60,7 @@ impl<'table> RuntimeFunctions<'table> {
             reentersyscall: reentersyscall.ok_or(missing("runtime.reentersyscall"))?,
             mcall: mcall.ok_or(missing("runtime.mcall"))?,
             cgocallback: cgocallback.ok_or(missing("runtime.cgocallback"))?,
+            goexit: goexit.ok_or(missing("runtime.goexit"))?,
             purego,
         })
     }

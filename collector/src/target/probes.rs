@@ -59,6 +59,8 @@ pub struct ProbePlan {
     pub after_exitsyscall: Svma,
     /// `cgocallback`: there a goroutine's stack ends, and C's begins.
     pub cgocallback: std::ops::Range<Svma>,
+    /// `goexit`: where a goroutine begins.
+    pub goexit: std::ops::Range<Svma>,
     /// Struct offsets.
     pub offsets: RuntimeOffsets,
     /// purego's trampoline.
@@ -120,6 +122,7 @@ impl ProbePlan {
             after_asmcgocall: Svma(cgocall.instructions[asm].next_ip()),
             after_exitsyscall: Svma(cgocall.instructions[exit].next_ip()),
             cgocallback: functions.cgocallback.clone(),
+            goexit: functions.goexit.clone(),
             offsets,
             purego: functions.purego,
         })

@@ -8,7 +8,7 @@ use nix::unistd::{Pid, gettid};
 
 use super::fetch::Fetch;
 use super::tracefs::Definitions;
-use super::{MOST_FRAMES, UprobeError};
+use super::{UprobeError, most_frames};
 use crate::perf::{Frequency, Record, Session, TracedProbe, Wanted};
 use crate::process::maps;
 use crate::target::Point;
@@ -47,6 +47,9 @@ pub(crate) struct Scale {
     now: f64,
     least: f64,
     seen: u32,
+    /// Crossings of windows that are over, and the sum over them of how much dearer they were.
+    all: f64,
+    dearer: f64,
 }
 
 impl Scale {
@@ -59,7 +62,9 @@ impl Scale {
         self.least = self.least.min(between as f64 / probes.max(1) as f64);
         self.seen += 1;
         if self.seen == Self::WINDOW {
-            *self = Scale { now: self.least.clamp(1.0, Self::MOST), ..Scale::default() };
+            let seen = f64::from(Self::WINDOW);
+            let (all, dearer) = (self.all + seen, self.dearer + seen * (self.now - 1.0));
+            *self = Scale { now: self.least.clamp(1.0, Self::MOST), least: f64::INFINITY, seen: 0, all, dearer };
         }
     }
 
@@ -68,15 +73,16 @@ impl Scale {
         between.saturating_sub((self.now * probes as f64) as u64)
     }
 
-    /// How far off all times may be alike, in nanoseconds.
+    /// How far off times may be on average, all alike, in nanoseconds.
     pub(crate) fn error(&self, cost: &Cost) -> f64 {
-        (self.now - 1.0 + 0.1) * cost.called
+        let (all, dearer) = (self.all + f64::from(self.seen), self.dearer + f64::from(self.seen) * (self.now - 1.0));
+        (dearer / all.max(1.0) + 0.1) * cost.called
     }
 }
 
 impl Default for Scale {
     fn default() -> Self {
-        Scale { now: 1.0, least: f64::INFINITY, seen: 0 }
+        Scale { now: 1.0, least: f64::INFINITY, seen: 0, all: 0.0, dearer: 0.0 }
     }
 }
 
@@ -120,12 +126,14 @@ global_asm!(
     "ret",
 );
 
-/// Rounds for each depth of stack.
-const ROUNDS: u64 = 2000;
+/// Rounds for each depth of stack: as many as a small ring holds the records of.
+const ROUNDS: u64 = 500;
 
 /// Probes on ourselves; dropped, they are removed. That takes the kernel a quarter of a second.
 pub(super) struct Stage {
     session: Session,
+    /// Frames of the deeper stack with which it comes by.
+    frames: usize,
     _definitions: Definitions,
 }
 
@@ -147,27 +155,31 @@ impl Stage {
             let offset = FileOffset(place.0 - mapping.range.start.0 + mapping.offset.0);
             let number = definitions.add(name, "/proc/self/exe".as_ref(), offset, &arguments)?;
             let first = point == Point::Called;
-            probes.push(TracedProbe { point, number, frames: first.then_some(MOST_FRAMES), fetches: first });
+            probes.push(TracedProbe { point, number, frames: first.then_some(most_frames()), fetches: first });
         }
         let wanted = Wanted { frequency: Frequency(0), kernel: false, only_samples: false, before_exec: false };
         let mut session = Session::new(Pid::this(), wanted, probes)?;
         session.watch(gettid())?;
-        Ok(Stage { session, _definitions: definitions })
+        let frames = usize::from(most_frames()).clamp(8, 40) - 4;
+        Ok(Stage { session, frames, _definitions: definitions })
     }
 
     /// Comes by. Takes some milliseconds.
-    pub(super) fn measure(&mut self) -> Cost {
-        let (few, many) = (2, 34);
-        let short = intervals(&mut self.session, few);
-        let long = intervals(&mut self.session, many);
+    ///
+    /// # Errors
+    /// If no probe is hit.
+    pub(super) fn measure(&mut self) -> Result<Cost, UprobeError> {
+        let (few, many) = (2, self.frames);
+        let short = intervals(&mut self.session, few).ok_or(UprobeError::Silent)?;
+        let long = intervals(&mut self.session, many).ok_or(UprobeError::Silent)?;
         let frame = ((long.0 - short.0) / (many - few) as f64).max(0.0);
         // The chain begins with the probe itself.
-        Cost { called: (short.0 - frame * (few + 1) as f64).max(0.0), frame, other: short.1 }
+        Ok(Cost { called: (short.0 - frame * (few + 1) as f64).max(0.0), frame, other: short.1 })
     }
 }
 
 /// Median times from the first point to the second, and from there to the third, with a stack of so many frames.
-fn intervals(session: &mut Session, depth: usize) -> (f64, f64) {
+fn intervals(session: &mut Session, depth: usize) -> Option<(f64, f64)> {
     let mut frames = vec![[0u64; 2]; depth];
     let base = frames.as_ptr();
     for (index, frame) in frames.iter_mut().enumerate() {
@@ -192,12 +204,12 @@ fn intervals(session: &mut Session, depth: usize) -> (f64, f64) {
         }
         last = Some((hit.point, hit.time.0));
     });
-    (median(&mut called), median(&mut other))
+    Some((median(&mut called)?, median(&mut other)?))
 }
 
-fn median(times: &mut [u64]) -> f64 {
+fn median(times: &mut [u64]) -> Option<f64> {
     times.sort_unstable();
-    times.get(times.len() / 2).map_or(0.0, |&time| time as f64)
+    times.get(times.len() / 2).map(|&time| time as f64)
 }
 
 #[cfg(test)]

@@ -16,6 +16,9 @@ use crate::trampoline::tables::{CellCopy, InFlightCopy, Snapshot};
 
 /// Cells that are kept; the crossings of more stacks are counted without them.
 const MOST_CELLS: usize = 100_000;
+/// Goroutines on their way back that are kept, unless more leave C in so many nanoseconds.
+const MOST_LEAVING: usize = 100_000;
+const LONGEST_EXIT: u64 = 10_000_000_000;
 /// Crossings nested in each other that are kept apart.
 const DEEPEST: usize = 4096;
 
@@ -39,6 +42,8 @@ pub(crate) struct Landmarks {
     pub(crate) after_exitsyscall: Avma,
     /// Where a goroutine's stack ends and C's begins.
     pub(crate) cgocallback: Range<Avma>,
+    /// Where a goroutine begins.
+    pub(crate) goexit: Range<Avma>,
     /// The C function is the first word of this one's argument.
     pub(crate) purego: Option<Avma>,
     /// `asmcgocall` has a frame of its own, so that its caller is in the chain of frame pointers.
@@ -257,12 +262,20 @@ impl Crossings {
         if entry.callbacks > 0 {
             add(&mut cell.callback, entry.callbacks);
         }
-        self.leaving.insert(entry.goid, (entry.cell, hit.time));
+        self.leave(entry.goid, entry.cell, hit.time);
         if ticks >= self.landmarks.slow {
             let cell = entry.cell.offset();
             let (called, returned) = (entry.called.0, hit.time.0);
             self.events.push(Event { cell, called, returned, tid: hit.tid, gap: 1 });
         }
+    }
+
+    /// Notes that a goroutine is on its way back to Go. Whoever has been for long is there.
+    fn leave(&mut self, goid: u64, cell: CellRef, time: Monotonic) {
+        if self.leaving.len() >= MOST_LEAVING {
+            self.leaving.retain(|_, (_, since)| since.0 + LONGEST_EXIT > time.0);
+        }
+        self.leaving.insert(goid, (cell, time));
     }
 
     fn resumed(&mut self, hit: &Hit<'_>) {
@@ -342,7 +355,9 @@ impl Crossings {
                 return false;
             }
         }
-        words >= landmarks.chain
+        // A system stack may end anywhere; a goroutine's that does not go to its beginning was broken off.
+        let whole = direct || stack.last().is_some_and(|address| landmarks.goexit.contains(address));
+        !whole || words >= landmarks.chain
     }
 
     fn cell(&mut self, cell: CellRef) -> &mut CellCopy {
@@ -456,6 +471,7 @@ mod tests {
                 after_asmcgocall: Avma(BORDER),
                 after_exitsyscall: Avma(EXIT),
                 cgocallback: Avma(CALLBACK)..Avma(CALLBACK + 1),
+                goexit: Avma(0x10)..Avma(0x60),
                 purego: None,
                 has_frame: true,
                 max_frames: 4,
@@ -610,6 +626,24 @@ mod tests {
         check(&[0x10, 0x20, 0x30, 0x40], 4, false);
         check(&[0x10, 0x20, 0x30, 0x40, 0x50], 4, true);
         check(&[0x10, CALLBACK, 0x30, 0x40, 0x50], 2, false);
+    }
+
+    #[test]
+    fn a_stack_that_does_not_reach_its_beginning_is_marked() {
+        let mut story = Story::new();
+        story.called(1, NOP, &[0x10, 0x800]);
+        assert_eq!(story.crossings.snapshot().cells[0].flags, flags::TRUNCATED);
+    }
+
+    #[test]
+    fn goroutines_that_left_long_ago_are_forgotten() {
+        let mut story = Story::new();
+        for goroutine in 0..MOST_LEAVING as u64 + 10 {
+            let after = if goroutine == 100 { LONGEST_EXIT } else { 0 };
+            let arguments = [NOP, 0xc000, goroutine, 1, 0];
+            story.hit(Point::Called, 1, after, &[0x99, BORDER, 0x10], &arguments).returned(1, 0);
+        }
+        assert_eq!(story.crossings.leaving.len(), MOST_LEAVING + 10 - 100);
     }
 
     #[test]

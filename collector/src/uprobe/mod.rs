@@ -20,8 +20,12 @@ pub(crate) use crossings::{Crossings, Landmarks};
 use fetch::Fetch;
 use tracefs::{Definitions, TracefsError};
 
-/// Most frames that the kernel gives of a stack, the probe's own included (`kernel.perf_event_max_stack`).
-const MOST_FRAMES: u16 = 127;
+/// Most frames that the kernel gives of a stack, the probe's own included.
+fn most_frames() -> u16 {
+    const USUAL: u16 = 127;
+    let allowed = std::fs::read_to_string("/proc/sys/kernel/perf_event_max_stack").unwrap_or_default();
+    allowed.trim().parse().unwrap_or(USUAL).min(USUAL)
+}
 
 /// Why the engine can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +36,9 @@ pub enum UprobeError {
     /// They can't be watched.
     #[error("{0}; to allow it: {way_out}", way_out = .0.way_out())]
     Perf(#[from] PerfError),
+    /// They are set and never hit.
+    #[error("probes can be set here, but none is ever hit")]
+    Silent,
     /// Our own code.
     #[error("the cost of a probe can't be measured: {0}")]
     Own(std::io::Error),
@@ -43,7 +50,7 @@ impl UprobeError {
         match self {
             UprobeError::Tracefs(error) => error.why(),
             UprobeError::Perf(error) => error.to_string(),
-            UprobeError::Own(error) => error.to_string(),
+            UprobeError::Own(_) | UprobeError::Silent => self.to_string(),
         }
     }
 
@@ -52,7 +59,7 @@ impl UprobeError {
         match self {
             UprobeError::Tracefs(error) => error.way_out(),
             UprobeError::Perf(error) => error.way_out(),
-            UprobeError::Own(_) => "run as root",
+            UprobeError::Own(_) | UprobeError::Silent => "use another engine",
         }
     }
 }
@@ -62,7 +69,7 @@ impl UprobeError {
 /// # Errors
 /// If the engine can't be used here.
 pub(crate) fn try_out() -> Result<(), UprobeError> {
-    Stage::set(&Fetch::nothing()).map(|mut stage| stage.measure()).map(|_| ())
+    Stage::set(&Fetch::nothing())?.measure().map(|_| ())
 }
 
 /// Probes that are set, and the session that has their hits.
@@ -113,7 +120,7 @@ pub(crate) fn set(
     watch(&mut session)?;
     // Only now, and out of the way: the kernel removes probes slowly, and sets none meanwhile.
     let mut stage = Stage::set(&fetch)?;
-    let cost = stage.measure();
+    let cost = stage.measure()?;
     let clearing = Some(std::thread::spawn(move || drop(stage)));
     Ok(Probed { session, probes: Probes { cost, _definitions: definitions, clearing } })
 }
@@ -131,7 +138,7 @@ impl Chosen {
     /// How much of a stack is asked of the kernel: the probe itself, `asmcgocall`'s caller, and one to see that there is
     /// more.
     pub(crate) fn chain(self) -> u16 {
-        MOST_FRAMES.min(self.max_frames as u16 + 3)
+        most_frames().min(self.max_frames as u16 + 3)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use cgoprof_symbols::FileOffset;
@@ -13,6 +14,8 @@ use nix::unistd::Pid;
 pub enum TracefsError {
     /// Not mounted.
     Absent,
+    /// Mounted, but the kernel has no uprobes.
+    Unsupported,
     /// Mounted, but not for us.
     Forbidden(std::io::Error),
     /// The kernel does not take a definition.
@@ -29,6 +32,7 @@ impl TracefsError {
     pub(crate) fn why(&self) -> String {
         match self {
             TracefsError::Absent => "tracefs is not mounted".into(),
+            TracefsError::Unsupported => "this kernel has no uprobe events".into(),
             TracefsError::Forbidden(error) => format!("uprobes are not permitted ({error})"),
             TracefsError::Refused { place, cause } => format!("the kernel takes no uprobe at {place} ({cause})"),
         }
@@ -38,6 +42,7 @@ impl TracefsError {
     pub(crate) fn way_out(&self) -> &'static str {
         match self {
             TracefsError::Absent => "mount -t tracefs nodev /sys/kernel/tracing, as root",
+            TracefsError::Unsupported => "a kernel built with CONFIG_UPROBE_EVENTS",
             TracefsError::Forbidden(_) => "run as root; in a container: --privileged, or on the host with -p",
             TracefsError::Refused { .. } => "end other tracers, and look at /sys/kernel/tracing/uprobe_events",
         }
@@ -46,7 +51,7 @@ impl TracefsError {
 
 /// Where tracefs may be (`Documentation/trace/ftrace.rst`).
 const PLACES: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
-/// How our groups' names begin; our process and when it was started follow.
+/// How our groups' names begin; our namespace of processes, our process and when it was started follow.
 const PREFIX: &str = "cgoprof_";
 
 /// Probes of ours; dropped, they are removed.
@@ -65,13 +70,13 @@ impl Definitions {
         let tracefs = find()?;
         let listed = std::fs::read_to_string(tracefs.join("uprobe_events")).map_err(TracefsError::Forbidden)?;
         events(&tracefs).map_err(TracefsError::Forbidden)?;
-        for name in left_behind(&listed, started) {
+        for name in left_behind(&listed, namespace(), started) {
             // Another run may be doing the same, or an event may still be in use.
             let _ = write(&tracefs, &format!("-:{name}"));
         }
         static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
         let (own, number) = (Pid::this(), NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
-        let group = format!("{PREFIX}{own}_{}_{number}", started(own.as_raw()).unwrap_or(0));
+        let group = format!("{PREFIX}{}_{own}_{}_{number}", namespace(), started(own.as_raw()).unwrap_or(0));
         Ok(Definitions { tracefs, group, names: Vec::new() })
     }
 
@@ -109,6 +114,7 @@ fn find() -> Result<PathBuf, TracefsError> {
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
                 return Err(TracefsError::Forbidden(error));
             }
+            Err(_) if place.join("events").exists() => return Err(TracefsError::Unsupported),
             Err(_) => {}
         }
     }
@@ -124,17 +130,24 @@ fn write(tracefs: &Path, line: &str) -> std::io::Result<()> {
     events(tracefs)?.write_all(format!("{line}\n").as_bytes())
 }
 
-/// Of the probes listed in `uprobe_events` those of ours whose recorder is gone. `started` tells when a process was.
-fn left_behind(listed: &str, started: impl Fn(i32) -> Option<u64>) -> Vec<String> {
+/// Of the probes listed in `uprobe_events` those of ours whose recorder is gone. `started` tells when a process was, of
+/// those in our own namespace.
+fn left_behind(listed: &str, namespace: u64, started: impl Fn(i32) -> Option<u64>) -> Vec<String> {
     let names = listed.lines().filter_map(|line| line.split_once(':')?.1.split(' ').next());
     let dead = |name: &&str| {
         let owner = name.strip_prefix(PREFIX).and_then(|rest| {
             let mut numbers = rest.split_once('/')?.0.split('_');
+            numbers.next()?.parse().ok().filter(|&theirs: &u64| theirs == namespace)?;
             Some((numbers.next()?.parse().ok()?, numbers.next()?.parse::<u64>().ok()?))
         });
         owner.is_some_and(|(pid, since)| started(pid) != Some(since))
     };
     names.filter(dead).map(str::to_owned).collect()
+}
+
+/// The namespace in which our process has its number; 0 if there is none.
+fn namespace() -> u64 {
+    std::fs::metadata("/proc/self/ns/pid").map_or(0, |file| file.ino())
 }
 
 /// When a process was started, in clock ticks since boot (`/proc/PID/stat`, field 22): tells it from a later one.
@@ -150,9 +163,10 @@ mod tests {
 
     #[test]
     fn probes_of_dead_runs_and_no_others_are_left_behind() {
-        let listed = "p:cgoprof_10_500_0/called /proc/9/exe:0x00000000000800da fn=+16(%sp):x64\n\
-                      p:cgoprof_11_600_0/called /x:0x1\n\
-                      p:cgoprof_12_700_3/called /x:0x1\n\
+        let listed = "p:cgoprof_7_10_500_0/called /proc/9/exe:0x00000000000800da fn=+16(%sp):x64\n\
+                      p:cgoprof_7_11_600_0/called /x:0x1\n\
+                      p:cgoprof_7_12_700_3/called /x:0x1\n\
+                      p:cgoprof_8_12_700_3/called /x:0x1\n\
                       p:probe_libc/malloc /lib/libc.so:0x1\n\
                       r:cgoprof_x/called /x:0x1\n\
                       p:cgoprof_13/called /x:0x1\n";
@@ -161,7 +175,7 @@ mod tests {
             11 => Some(601),
             _ => None,
         };
-        assert_eq!(left_behind(listed, started), ["cgoprof_11_600_0/called", "cgoprof_12_700_3/called"]);
+        assert_eq!(left_behind(listed, 7, started), ["cgoprof_7_11_600_0/called", "cgoprof_7_12_700_3/called"]);
     }
 
     #[test]

@@ -241,7 +241,8 @@ impl<'a> Recording<'a> {
             num_cgo_call: recording.num_cgo_call,
             lost: Lost {
                 events: recording.off_cpu.then_some(recording.lost_events),
-                samples: (recording.sample_period_ns > 0).then_some(recording.lost_samples),
+                samples: (recording.sample_period_ns > 0 || !recording.phases_timed())
+                    .then_some(recording.lost_samples),
                 folded_stacks: recording.folded_stacks,
             },
             notes: &recording.notes,
@@ -314,7 +315,12 @@ impl<'a> Function<'a> {
             blocked_ns: timed(stats.blocked).filter(|_| recording.off_cpu),
             preempted_ns: timed(stats.preempted).filter(|_| recording.off_cpu),
             c: Spread::new(&stats.c_times),
-            overhead: Spread::new(&stats.overhead_times),
+            overhead: if recording.phases_timed() {
+                Spread::new(&stats.overhead_times)
+            } else {
+                // Of the few that waited only.
+                Spread::new(&Distribution::default())
+            },
             threads: None,
             migrations: None,
             locked_calls: counted(row.locked_calls),

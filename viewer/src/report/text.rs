@@ -63,7 +63,8 @@ fn header(profile: &Profile) -> String {
         let (total, error) = (crossings.total_self(), crossings.total().standard_error());
         let _ = write!(text, ": {} in all ({} of the run)", with_error(total, error), percent(total / run));
         let (c, overhead) = (time(crossings.c_self()), time(crossings.overhead().sum));
-        let _ = write!(text, ", {c} in C, {overhead} getting there and back");
+        let doing = if recording.phases_timed() { "getting there and back" } else { "waiting to get back" };
+        let _ = write!(text, ", {c} in C, {overhead} {doing}");
     }
     text.push('\n');
     let mut more = Vec::new();

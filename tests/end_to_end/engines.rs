@@ -260,7 +260,11 @@ fn the_sample_engine_knows_where_c_was_called_and_how_often() {
         let lost = lost.filter(|row| row["frames"][0]["kind"] == "c").map(|row| row["cpu_ns"].as_f64().expect("cpu"));
         let share = (cpu + lost.sum::<f64>()) / worked;
         assert!((0.9..1.1).contains(&share), "{user:?}: {share}");
-        assert!(cpu > 0.7 * worked, "{user:?}: most have a Go caller: {cpu} of {worked}");
+        // A third of heavy's crossings are made in callbacks: some tens of microseconds, over before their stack is read.
+        assert!(cpu > 0.6 * worked, "{user:?}: most have a Go caller: {cpu} of {worked}");
+        let back =
+            rows.iter().find(|row| row["name"] == "through_go").map_or(0.0, |row| row["cpu_ns"].as_f64().expect("cpu"));
+        assert!(back < 0.02 * worked, "{user:?}: what its callback did is not through_go's: {back}");
         let (exact, read) = (truth["num_cgo_call"].as_u64(), report["recording"]["num_cgo_call"].as_u64());
         assert!(read <= exact && read.map(|read| read + read / 5) > exact, "{user:?}: {read:?} of {exact:?}");
         assert!(report["totals"]["crossings"] == report["recording"]["num_cgo_call"]);
@@ -326,6 +330,51 @@ fn what_a_joined_program_had_crossed_before_is_not_in_its_count() {
     running.wait().expect("it ends");
 }
 
+fn send(child: &Child, signal: nix::sys::signal::Signal) {
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), signal).expect("a signal");
+}
+
+#[test]
+fn what_a_recorder_that_does_not_keep_up_lost_is_said() {
+    use nix::sys::signal::Signal;
+    let program = go::build("crossings", Build::newest());
+    // Probes: there were at least as many crossings as are counted.
+    let mut joined = Joined::new(User::Root, &["--engine", "uprobe"], &program, &["threads", "300000"]);
+    send(&joined.recorder, Signal::SIGSTOP);
+    joined.begin();
+    let mut truth = String::new();
+    joined.program.stdout.take().expect("stdout").read_to_string(&mut truth).expect("its output");
+    send(&joined.recorder, Signal::SIGCONT);
+    joined.program.wait().expect("it ends");
+    assert!(joined.recorder.wait().expect("it ends").success());
+    let (truth, found): (Value, Value) = (serde_json::from_str(&truth).expect("the truth"), report(&joined.profile));
+    let counted = calls(&found, "cgocall").get("nop").copied();
+    assert!(counted > Some(1000) && counted < truth["calls"]["nop"].as_u64(), "{counted:?} of {truth}");
+    let said = found["recording"]["notes"].to_string();
+    assert!(found["recording"]["lost"]["samples"].as_u64() > Some(10_000), "{}", found["recording"]["lost"]);
+    assert!(said.contains("at least as many crossings as counted"), "{said}");
+
+    // Hooks: samples are lost, crossings never.
+    let profile = profile_path(User::Nobody);
+    let mut record = command(User::Nobody);
+    record.args(["record", "-q", "--freq", "9999", "-o"]).arg(&profile).arg("--").arg(&program);
+    let record = record.args(["durations", "4000"]).env("CROSSINGS_WAIT", "1").stdin(Stdio::piped());
+    let mut recorder = record.stdout(Stdio::piped()).spawn().expect("cgoprof runs");
+    std::thread::sleep(Duration::from_millis(500));
+    send(&recorder, Signal::SIGSTOP);
+    recorder.stdin.take().expect("stdin").write_all(b"x").expect("the program reads");
+    std::thread::sleep(Duration::from_millis(600));
+    send(&recorder, Signal::SIGCONT);
+    let output = recorder.wait_with_output().expect("it ends");
+    assert!(output.status.success());
+    let truth = serde_json::from_slice(&output.stdout).expect("the truth");
+    let recorded = Recorded { truth, report: report(&profile), profile };
+    check_counts("with lost samples", &recorded);
+    assert!(recorded.report["recording"]["lost"]["samples"].as_u64() > Some(0));
+    let said = recorded.report["recording"]["notes"].to_string();
+    assert!(said.contains("there are fewer samples"), "{said}");
+}
+
 /// The probes of a process that tracefs lists.
 fn probes_of(pid: u32) -> usize {
     let listed = std::fs::read_to_string("/sys/kernel/tracing/uprobe_events").expect("tracefs");
@@ -340,7 +389,6 @@ fn probes_are_removed_at_the_end_and_those_of_a_killed_recorder_by_the_next() {
     assert!(probes_of(recorder) > 0, "they are there while it records");
     joined.recorder.kill().expect("it is ours");
     joined.recorder.wait().expect("it ends");
-    assert!(probes_of(recorder) > 0, "nobody has removed them");
     let mut next = command(User::Root);
     next.args(["record", "-q", "--engine", "uprobe", "-o"]).arg(profile_path(User::Root)).arg("--").arg(&program);
     let mut next = next.args(["hot", "10"]).spawn().expect("cgoprof runs");

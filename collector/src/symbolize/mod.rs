@@ -2,7 +2,8 @@
 
 mod libraries;
 
-use std::collections::HashMap;
+use std::cell::OnceCell;
+use std::collections::{HashMap, HashSet};
 
 use cgoprof_profile::{Function, FunctionId, Kind, Line, Location, LocationId, Profile};
 use cgoprof_symbols::binary::Symbol;
@@ -26,6 +27,8 @@ pub(crate) struct Symbolizer<'target, 'data> {
     c_locations: HashMap<(Avma, FunctionId), LocationId>,
     inside_locations: HashMap<Avma, LocationId>,
     borders: HashMap<&'static str, LocationId>,
+    /// Names of C functions that Go calls through cgo's wrappers.
+    wrapped: OnceCell<HashSet<String>>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -50,6 +53,7 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
             c_locations: HashMap::new(),
             inside_locations: HashMap::new(),
             borders: HashMap::new(),
+            wrapped: OnceCell::new(),
         }
     }
 
@@ -197,16 +201,18 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
         self.target.pclntab.function_at(address.stated(self.bias)).is_some()
     }
 
-    /// Whether a Go stack may have called a C function: cgo's wrapper, if there is one, names it, as far as names are
-    /// known.
+    /// Whether a Go stack may have called a C function. Cgo's wrapper names the one that Go calls, which may have jumped on
+    /// to one that Go calls nowhere; but not to another that has a wrapper.
     pub(crate) fn may_be_called(&self, function: Avma, go: &[Avma]) -> bool {
         let wrapper = go.first().and_then(|&address| self.caller(address));
         let wrapped = wrapper.and_then(|wrapper| c_function::from_wrapper(wrapper.name));
-        match (wrapped, self.own_symbol(function.stated(self.bias))) {
-            // Go's wrapper calls C's, which may have jumped on to the function itself.
-            (Some(wrapped), Some(symbol)) => symbol == wrapped.name || c_function::from_symbol(symbol) == wrapped.name,
-            _ => true,
-        }
+        let (Some(wrapped), Some(symbol)) = (wrapped, self.own_symbol(function.stated(self.bias))) else { return true };
+        let name = c_function::from_symbol(symbol);
+        let names = self.wrapped.get_or_init(|| {
+            let functions = self.target.pclntab.functions();
+            functions.filter_map(|function| Some(c_function::from_wrapper(function.name)?.name)).collect()
+        });
+        name == wrapped.name || !names.contains(&name)
     }
 
     /// The location of an instruction, or of a call made there, of Go or C.

@@ -50,15 +50,14 @@ pub(super) mod registers {
     pub(in super::super) const IP: u64 = 8;
 }
 
-/// The event that a processor's ring is made for: of our own process, so that it never ends, and never has a record. `at_once`
-/// wakes the reader for every record.
-pub(super) fn ring_owner(cpu: usize, pages: usize, at_once: bool) -> Builder<'static> {
+/// The event that a processor's ring is made for: of our own process, so that it never ends, and never has a record. The reader
+/// is woken after so many bytes.
+pub(super) fn ring_owner(cpu: usize, wakeup: u32) -> Builder<'static> {
     let mut builder = Builder::new().kind(Software::DUMMY).observe_self().one_cpu(cpu);
     common(&mut builder);
     let attrs = builder.attrs_mut();
     attrs.set_watermark(1);
-    // A quarter full: the rest is for what comes until the reader runs.
-    attrs.__bindgen_anon_2.wakeup_watermark = if at_once { 1 } else { (pages * 4096 / 4) as u32 };
+    attrs.__bindgen_anon_2.wakeup_watermark = wakeup;
     builder
 }
 

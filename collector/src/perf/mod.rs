@@ -115,11 +115,17 @@ impl Session {
     /// See [`PerfError`].
     pub(crate) fn new(pid: Pid, wanted: Wanted, probes: Vec<TracedProbe>) -> Result<Session, PerfError> {
         let sizes = if probes.is_empty() || pid == Pid::this() { &PAGES[..] } else { &PAGES_OF_PROBES };
+        // The rest is for what comes until the reader runs: hits come faster than samples.
+        let wakeup = |pages: usize| match (wanted.only_samples, probes.is_empty()) {
+            (true, _) => 1,
+            (false, true) => pages * 4096 / 2,
+            (false, false) => pages * 4096 / 4,
+        };
         let (processors, smallest) = (online_cpus()?, sizes[sizes.len() - 1]);
         let fitting = sizes.iter().filter(|&&pages| pages == smallest || pages * processors.len() <= PAGES_IN_ALL);
-        let mut mapped = fitting.map(|&pages| map_rings(&processors, pages, wanted.only_samples));
+        let mut mapped = fitting.map(|&pages| map_rings(&processors, pages, wakeup(pages)));
         let rings = mapped.find(|rings| !matches!(rings, Err(PerfError::Memory))).unwrap_or(Err(PerfError::Memory))?;
-        let format = attributes::format(attributes::ring_owner(0, 1, false).attrs())?;
+        let format = attributes::format(attributes::ring_owner(0, 1).attrs())?;
         let waker = Arc::new(EventFd::new().map_err(std::io::Error::from)?);
         let (events, origins) = (HashMap::new(), Origins::default());
         Ok(Session { rings, pid, wanted, probes, events, format, origins, waker })
@@ -258,7 +264,7 @@ impl Session {
         let until = if last { u64::MAX } else { now.0 };
         self.rings.iter_mut().for_each(Ring::look);
         let format = self.format;
-        let time_of = |ring: &mut Ring| ring.next().map(|bytes| time(bytes, format));
+        let time_of = |ring: &mut Ring| ring.next().map(time);
         let mut times: Vec<Option<u64>> = self.rings.iter_mut().map(time_of).collect();
         loop {
             let waiting = times.iter().enumerate().filter_map(|(ring, time)| Some((ring, (*time)?)));
@@ -283,11 +289,8 @@ impl Session {
 const HEADER: usize = 8;
 
 /// When a record was written.
-fn time(record: &[u8], format: RecordParseInfo) -> u64 {
-    // After the event's id and the thread.
-    let of_sample = record.get(HEADER + 16..HEADER + 24).filter(|_| is_sample(record));
-    let time = of_sample.and_then(|time| Some(u64::from_le_bytes(time.try_into().ok()?)));
-    time.or_else(|| raw(record, format).timestamp()).unwrap_or(0)
+fn time(record: &[u8]) -> u64 {
+    About::of(record).map_or(0, |about| about.time.0)
 }
 
 fn is_sample(record: &[u8]) -> bool {
@@ -302,25 +305,50 @@ fn parse<'a>(
     origins: &mut Origins,
     pid: Pid,
 ) -> Option<Record<'a>> {
-    let id = bytes.get(HEADER..HEADER + 8).filter(|_| is_sample(bytes));
-    let id = id.and_then(|id| Some(u64::from_le_bytes(id.try_into().ok()?)));
-    if let Some((id, probe)) = id.and_then(|id| Some((id, events.get(&id)?.probe?))) {
+    let about = About::of(bytes)?;
+    let event = events.get(&about.id);
+    if let Some(probe) = event.and_then(|event| event.probe).filter(|_| is_sample(bytes)) {
         let hit = Hit::parse(bytes, probe, pid)?;
-        return origins.speaks_for(hit.tid as i32, id).then_some(Record::Hit(hit));
+        return origins.speaks_for(about.tid, about.id).then_some(Record::Hit(hit));
     }
-    let mut record = raw(bytes, format);
-    let about = record.common_data().ok()?;
-    let (id, tid) = (about.id.unwrap_or(0), about.tid.unwrap_or(0));
-    record.parse_info = events.get(&id).map_or(format, |event| event.format);
-    let record = record::parse(&record, pid)?;
+    let record = record::parse(&raw(bytes, event.map_or(format, |event| event.format)), about, pid)?;
     // A loss is nobody's own.
-    if !matches!(record, Record::Lost(_)) && !origins.speaks_for(tid, id) {
+    if !matches!(record, Record::Lost(_)) && !origins.speaks_for(about.tid, about.id) {
         return None;
     }
     if let Record::Exit { tid, .. } = record {
         origins.forget(tid as i32);
     }
     Some(record)
+}
+
+/// What every record tells, as [`attributes`] asks for it: samples before anything else, others at their end.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct About {
+    id: u64,
+    pid: i32,
+    tid: i32,
+    time: Monotonic,
+}
+
+impl About {
+    fn of(record: &[u8]) -> Option<About> {
+        const LENGTH: usize = 24;
+        let number = |at: usize| Some(u64::from_le_bytes(record.get(at..at + 8)?.try_into().ok()?));
+        let (id, thread) = if is_sample(record) {
+            (HEADER, HEADER + 8)
+        } else {
+            let thread = record.len().checked_sub(LENGTH).filter(|&start| start >= HEADER)?;
+            (thread + 16, thread)
+        };
+        let process = number(thread)?;
+        Some(About {
+            id: number(id)?,
+            pid: process as i32,
+            tid: (process >> 32) as i32,
+            time: Monotonic(number(thread + 8)?),
+        })
+    }
 }
 
 /// A record with its header.
@@ -331,10 +359,10 @@ fn raw(bytes: &[u8], format: RecordParseInfo) -> RawEventRecord<'_> {
     RawEventRecord::new(RecordType(kind), misc, RawData::from(body), format)
 }
 
-fn map_rings(processors: &[usize], pages: usize, at_once: bool) -> Result<Vec<Ring>, PerfError> {
+fn map_rings(processors: &[usize], pages: usize, wakeup: usize) -> Result<Vec<Ring>, PerfError> {
     let mut rings = Vec::new();
     for &cpu in processors {
-        let owner: Counter = match attributes::ring_owner(cpu, pages, at_once).build() {
+        let owner: Counter = match attributes::ring_owner(cpu, wakeup as u32).build() {
             // A processor that has gone since.
             Err(error) if error.raw_os_error() == Some(libc::ENODEV) => continue,
             opened => opened.map_err(refused)?,
@@ -387,6 +415,24 @@ fn cpu_list(text: &str) -> Option<Vec<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_every_record_tells_is_at_its_beginning_or_its_end() {
+        let words = |kind: u32, words: &[u64]| {
+            let header = u64::from(kind).to_le_bytes().into_iter();
+            header.chain(words.iter().flat_map(|word| word.to_le_bytes())).collect::<Vec<u8>>()
+        };
+        let about = Some(About { id: 7, pid: 10, tid: 11, time: Monotonic(99) });
+        let check =
+            |what: &str, bytes: &[u8], expected: Option<About>| assert_eq!(About::of(bytes), expected, "{what}");
+        let thread = 11 << 32 | 10;
+        check("a sample", &words(RecordType::SAMPLE.0, &[7, thread, 99, 5, 5]), about);
+        check("another", &words(RecordType::EXIT.0, &[5, 5, thread, 99, 7]), about);
+        check("nothing else", &words(RecordType::EXIT.0, &[thread, 99, 7]), about);
+        check("too short", &words(RecordType::EXIT.0, &[99, 7]), None);
+        check("a sample too short", &words(RecordType::SAMPLE.0, &[7, thread]), None);
+        check("no record", &[], None);
+    }
 
     #[test]
     fn lists_of_processors() {

@@ -9,8 +9,8 @@ use linux_perf_event_reader::{
 };
 use nix::unistd::Pid;
 
-use super::TracedProbe;
 use super::attributes::registers;
+use super::{About, TracedProbe};
 use crate::offcpu::{Monotonic, Switch, SwitchKind};
 use crate::process::maps::{Mapping, Opened};
 use crate::target::Point;
@@ -131,9 +131,8 @@ impl<'a> Hit<'a> {
 }
 
 /// A record that is not a probe's; none if it is another process's or of no interest.
-pub(super) fn parse<'a>(raw: &RawEventRecord<'a>, pid: Pid) -> Option<Record<'a>> {
-    let about = raw.common_data().ok()?;
-    let ours = about.pid == Some(pid.as_raw());
+pub(super) fn parse<'a>(raw: &RawEventRecord<'a>, about: About, pid: Pid) -> Option<Record<'a>> {
+    let ours = about.pid == pid.as_raw();
     match raw.parse().ok()? {
         EventRecord::Sample(sample) if ours => self::sample(sample),
         EventRecord::ContextSwitch(switch) if ours => {
@@ -142,7 +141,7 @@ pub(super) fn parse<'a>(raw: &RawEventRecord<'a>, pid: Pid) -> Option<Record<'a>
                 ContextSwitchRecord::Out { preempted: TaskWasPreempted::Yes, .. } => SwitchKind::Preempted,
                 ContextSwitchRecord::Out { .. } => SwitchKind::Blocked,
             };
-            Some(Record::Switch(Switch { tid: about.tid? as u64, time: Monotonic(about.timestamp?), kind }))
+            Some(Record::Switch(Switch { tid: about.tid as u64, time: about.time, kind }))
         }
         EventRecord::Fork(start) if start.pid == pid.as_raw() => {
             let (tid, parent) = (start.tid as u64, start.ptid as u64);

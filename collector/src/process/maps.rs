@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::ops::Range;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cgoprof_symbols::{Avma, FileOffset};
+use memmap2::Mmap;
 use nix::unistd::Pid;
 
 /// One mapping.
@@ -57,22 +58,22 @@ impl Mapping {
         self.file = Opened(found.map(Arc::new));
     }
 
-    /// All of the file, if it was opened. A copy: a mapping of it would end us if the file were cut off.
-    pub(crate) fn contents(&self) -> Option<Vec<u8>> {
+    /// The file, if it was opened. Not to be kept: whoever cuts the file off meanwhile ends us.
+    pub(crate) fn contents(&self) -> Option<Mmap> {
         let file = self.file.0.as_ref()?;
-        let length = usize::try_from(file.metadata().ok()?.len()).ok().filter(|&length| length <= LARGEST)?;
-        let mut bytes = Vec::new();
-        bytes.try_reserve_exact(length).ok()?;
-        bytes.resize(length, 0);
-        file.read_exact_at(&mut bytes, 0).ok()?;
-        Some(bytes)
+        if file.metadata().ok()?.len() > LARGEST {
+            return None;
+        }
+        // SAFETY: what is read of it is copied within milliseconds; a file that is cut off just then is the risk that
+        // every tool takes that maps what others may write.
+        unsafe { Mmap::map(file.as_ref()) }.ok()
     }
 }
 
 /// What the kernel appends to the name of a file that has none any more.
 const DELETED: &str = " (deleted)";
 /// Largest file that is read.
-const LARGEST: usize = 1 << 30;
+const LARGEST: u64 = 1 << 30;
 
 /// Reads the mappings of a process, by address.
 ///

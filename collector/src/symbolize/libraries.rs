@@ -1,9 +1,10 @@
 //! The shared libraries of a process: which one an address or a name belongs to.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::path::PathBuf;
 
+use cgoprof_symbols::binary::Layout;
 use cgoprof_symbols::{Avma, Binary, FileOffset, Svma};
 
 use super::covering;
@@ -16,11 +17,14 @@ pub(super) struct Libraries {
     files: HashMap<PathBuf, Option<Library>>,
 }
 
-/// A library that was read.
+/// What was read of a library.
 struct Library {
-    data: Vec<u8>,
-    /// Its functions by address; names as places in the data.
+    layout: Layout,
+    /// Its functions by address; names as places in `names`.
     functions: Vec<(Svma, u64, Range<usize>)>,
+    names: String,
+    /// Names that it gives to others.
+    exports: HashSet<String>,
 }
 
 /// A function of a library.
@@ -49,34 +53,34 @@ impl Libraries {
         let offset = FileOffset(address.0 - mapping.range.start.0 + mapping.offset.0);
         let path = mapping.path.to_string_lossy().into_owned();
         let library = self.read(&mapping)?;
-        let stated = Binary::parse(&library.data).ok()?.stated_address(offset)?;
+        let stated = library.layout.stated_address(offset)?;
         let named = covering(&library.functions, |function| (function.0, function.1), stated);
-        let name = named.map(|function| String::from_utf8_lossy(&library.data[function.2.clone()]).into_owned());
-        Some(Found { path, stated, symbol: name })
+        let symbol = named.map(|function| library.names[function.2.clone()].to_owned());
+        Some(Found { path, stated, symbol })
     }
 
     /// The library that gives a name to others.
     pub(super) fn exporter(&mut self, name: &str) -> Option<String> {
         self.mappings.clone().into_iter().find_map(|mapping| {
-            let exports = Binary::parse(&self.read(&mapping)?.data).ok()?.exports().contains_key(name);
-            exports.then(|| mapping.path.to_string_lossy().into_owned())
+            self.read(&mapping)?.exports.contains(name).then(|| mapping.path.to_string_lossy().into_owned())
         })
     }
 
     fn read(&mut self, mapping: &Mapping) -> Option<&Library> {
-        self.files.entry(mapping.path.clone()).or_insert_with(|| Library::new(mapping.contents()?)).as_ref()
+        self.files.entry(mapping.path.clone()).or_insert_with(|| Library::new(&mapping.contents()?)).as_ref()
     }
 }
 
 impl Library {
-    fn new(data: Vec<u8>) -> Option<Library> {
-        let start = data.as_ptr() as usize;
-        let functions = Binary::parse(&data).ok()?.functions();
-        let place = |name: &str| {
-            let at = name.as_ptr() as usize - start;
-            at..at + name.len()
-        };
-        let functions = functions.iter().map(|symbol| (symbol.address, symbol.size, place(symbol.name))).collect();
-        Some(Library { data, functions })
+    fn new(data: &[u8]) -> Option<Library> {
+        let binary = Binary::parse(data).ok()?;
+        let (mut functions, mut names) = (Vec::new(), String::new());
+        for symbol in binary.functions() {
+            let start = names.len();
+            names.push_str(symbol.name);
+            functions.push((symbol.address, symbol.size, start..names.len()));
+        }
+        let exports = binary.exports().into_keys().map(str::to_owned).collect();
+        Some(Library { layout: binary.layout(), functions, names, exports })
     }
 }

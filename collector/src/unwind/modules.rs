@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use cgoprof_symbols::{Avma, Binary, FileOffset};
 use framehop::{ExplicitModuleSectionInfo, Module};
+use memmap2::Mmap;
 
 use crate::process::maps::Mapping;
 
@@ -42,7 +43,7 @@ pub(super) fn of_mapping(mapping: &Mapping, go: &Range<Avma>) -> Vec<Module<Arc<
 
 /// The bytes of what is mapped.
 enum Contents {
-    File(Vec<u8>),
+    File(Mmap),
     Vdso(&'static [u8]),
 }
 

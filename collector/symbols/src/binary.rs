@@ -37,7 +37,19 @@ pub enum BinaryError {
 pub struct Binary<'data> {
     data: &'data [u8],
     file: ElfFile64<'data, LittleEndian>,
-    segments: Vec<Segment>,
+    segments: Layout,
+}
+
+/// Which part of a file is loaded where: all that is needed of it to find an address.
+#[derive(Clone, Debug)]
+pub struct Layout(Vec<Segment>);
+
+impl Layout {
+    /// Stated address of a position in the file.
+    pub fn stated_address(&self, offset: FileOffset) -> Option<Svma> {
+        let segment = self.0.iter().find(|segment| segment.file.contains(&offset.0))?;
+        Some(Svma(segment.address.start + (offset.0 - segment.file.start)))
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -89,7 +101,7 @@ impl<'data> Binary<'data> {
             let executable = header.p_flags(endian).contains(elf::PF_X);
             segments.push(Segment { address: start..stop, file: offset..end, executable });
         }
-        Ok(Binary { data, file, segments })
+        Ok(Binary { data, file, segments: Layout(segments) })
     }
 
     /// Whether it may be loaded anywhere.
@@ -99,7 +111,7 @@ impl<'data> Binary<'data> {
 
     /// Loaded bytes from an address to the end of its segment.
     pub fn bytes_from(&self, address: Svma) -> Option<&'data [u8]> {
-        let segment = self.segments.iter().find(|segment| segment.address.contains(&address.0))?;
+        let segment = self.segments.0.iter().find(|segment| segment.address.contains(&address.0))?;
         let start = segment.file.start + (address.0 - segment.address.start);
         self.data.get(start as usize..segment.file.end as usize)
     }
@@ -111,33 +123,37 @@ impl<'data> Binary<'data> {
 
     /// Whether code may lie at an address.
     pub fn is_code(&self, address: Svma) -> bool {
-        self.segments.iter().any(|segment| segment.executable && segment.address.contains(&address.0))
+        self.segments.0.iter().any(|segment| segment.executable && segment.address.contains(&address.0))
     }
 
     /// Position in the file of a loaded address.
     pub fn file_offset(&self, address: Svma) -> Option<FileOffset> {
-        let segment = self.segments.iter().find(|segment| segment.address.contains(&address.0))?;
+        let segment = self.segments.0.iter().find(|segment| segment.address.contains(&address.0))?;
         Some(FileOffset(segment.file.start + (address.0 - segment.address.start)))
     }
 
     /// Stated address of a position in the file.
     pub fn stated_address(&self, offset: FileOffset) -> Option<Svma> {
-        let segment = self.segments.iter().find(|segment| segment.file.contains(&offset.0))?;
-        Some(Svma(segment.address.start + (offset.0 - segment.file.start)))
+        self.segments.stated_address(offset)
+    }
+
+    /// Which part of the file is loaded where.
+    pub fn layout(&self) -> Layout {
+        self.segments.clone()
     }
 
     /// How far from its stated addresses the file was loaded, if its code from `offset` on is mapped at `start`.
     pub fn bias(&self, start: Avma, offset: FileOffset) -> Option<u64> {
         const PAGE: u64 = 4096;
-        let mut code = self.segments.iter().filter(|segment| segment.executable);
+        let mut code = self.segments.0.iter().filter(|segment| segment.executable);
         let mapped = code.find(|segment| segment.file.start / PAGE == offset.0 / PAGE)?;
         Some(start.0.wrapping_sub(mapped.address.start / PAGE * PAGE))
     }
 
     /// First and last stated address of what is loaded.
     pub fn extent(&self) -> Range<Svma> {
-        let start = self.segments.iter().map(|segment| segment.address.start).min().unwrap_or(0);
-        let end = self.segments.iter().map(|segment| segment.address.end).max().unwrap_or(0);
+        let start = self.segments.0.iter().map(|segment| segment.address.start).min().unwrap_or(0);
+        let end = self.segments.0.iter().map(|segment| segment.address.end).max().unwrap_or(0);
         Svma(start)..Svma(end)
     }
 

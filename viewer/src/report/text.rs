@@ -239,7 +239,8 @@ fn stacks(text: &mut String, profile: &Profile, limit: usize) {
             }
             None => writeln!(text, "{} calls", count(row.stats.calls)),
         };
-        write_frames(text, row);
+        let more = if profile.recording.counted() { "more frames: --stack-depth" } else { "the rest is not known" };
+        write_frames(text, row, more);
         text.push('\n');
     }
     if rows.len() > limit {
@@ -247,7 +248,7 @@ fn stacks(text: &mut String, profile: &Profile, limit: usize) {
     }
 }
 
-fn write_frames(text: &mut String, row: &StackRow<'_>) {
+fn write_frames(text: &mut String, row: &StackRow<'_>, more: &str) {
     for frame in &row.frames {
         let side = match frame.kind {
             Kind::Go => "go",
@@ -261,7 +262,7 @@ fn write_frames(text: &mut String, row: &StackRow<'_>) {
         text.push_str(if frame.inlined { "  (inlined)\n" } else { "\n" });
     }
     if row.truncated {
-        text.push_str("  ... (more frames: --stack-depth)\n");
+        let _ = writeln!(text, "  ... ({more})");
     }
 }
 

@@ -19,9 +19,9 @@ pub(crate) struct Args {
     /// File to write
     #[arg(short, long, default_value = "cgoprof.svg")]
     output: PathBuf,
-    /// What the width of a frame stands for
-    #[arg(long, value_enum, default_value_t = ValueArg::Total)]
-    value: ValueArg,
+    /// What the width of a frame stands for: total, or of a recording by samples alone cpu
+    #[arg(long, value_enum)]
+    value: Option<ValueArg>,
     /// C functions at the top, their callers below
     #[arg(long)]
     inverted: bool,
@@ -47,7 +47,8 @@ enum ValueArg {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let profile = profile_file::read(&args.file)?;
-    let value = match args.value {
+    let usual = if profile.recording.counted() { ValueArg::Total } else { ValueArg::Cpu };
+    let value = match args.value.unwrap_or(usual) {
         ValueArg::Calls => Value::Calls,
         ValueArg::Total => Value::Total,
         ValueArg::C => Value::C,

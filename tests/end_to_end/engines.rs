@@ -375,6 +375,21 @@ fn what_a_recorder_that_does_not_keep_up_lost_is_said() {
     assert!(said.contains("there are fewer samples"), "{said}");
 }
 
+#[test]
+fn without_tracefs_the_reason_and_the_way_to_have_it_are_said() {
+    let mut hidden = Command::new("unshare");
+    let hide = "umount /sys/kernel/debug/tracing /sys/kernel/debug /sys/kernel/tracing 2>/dev/null; exec \"$0\" \"$@\"";
+    let profile = profile_path(User::Root);
+    hidden.args(["--mount", "sh", "-c", hide]).arg(command(User::Root).get_program());
+    hidden.args(["record", "--engine", "uprobe", "-o"]).arg(&profile).arg("--");
+    let output = succeeds(hidden.arg(go::build("crossings", Build::newest())).args(["hot", "10"]));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    for words in ["without being recorded", "tracefs is not mounted", "mount -t tracefs nodev /sys/kernel/tracing"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    assert!(!profile.exists());
+}
+
 /// The probes of a process that tracefs lists.
 fn probes_of(pid: u32) -> usize {
     let listed = std::fs::read_to_string("/sys/kernel/tracing/uprobe_events").expect("tracefs");

@@ -54,8 +54,9 @@ pub fn draw(profile: &Profile, value: Value, inverted: bool) -> Result<Vec<u8>, 
     options.count_name = if value == Value::Calls { "crossings".into() } else { "ns".into() };
     options.colors = Palette::Multi(MultiPalette::Java);
     options.hash = true;
-    options.notes =
-        format!("{} of run, timing {}", time(profile.recording.duration_ns as f64), profile.recording.timing);
+    let recording = &profile.recording;
+    let run = time(recording.duration_ns as f64);
+    options.notes = format!("{run} of run, engine {}, timing {}", recording.engine, recording.timing);
     if inverted {
         options.direction = Direction::Inverted;
         options.reverse_stack_order = true;

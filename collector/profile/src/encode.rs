@@ -100,7 +100,8 @@ impl Encoder {
             let value = pprof::ValueType { r#type: self.string(name, message), unit: self.string(unit, message) };
             message.sample_type.push(value);
         }
-        message.default_sample_type = self.string("total", message);
+        let usual = if profile.recording.counted() { "total" } else { "cpu" };
+        message.default_sample_type = self.string(usual, message);
         message.period_type = message.sample_type.first().cloned();
         message.period = 1;
         message.time_nanos = profile.recording.start_unix_ns as i64;

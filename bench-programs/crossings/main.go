@@ -36,6 +36,7 @@ var scenarios = map[string]func(t *Truth, n int){
 	"locked":    locked,
 	"foreign":   foreign,
 	"depth":     depth,
+	"forest":    forest,
 	"threads":   threads,
 	"one-site":  oneSite,
 }

@@ -55,6 +55,13 @@ func stacks(t *Truth, n int) {
 	t.Stacks["nop"] = 1
 }
 
+// forest crosses from more stacks than one M's table holds: a tree of 2 to the n paths.
+func forest(t *Truth, n int) {
+	n = or(n, 15)
+	branch(n)
+	t.count("add", 1<<n)
+}
+
 // depth crosses at a stack of N frames in all: for the benchmark.
 func depth(t *Truth, n int) {
 	n = or(n, 16)

@@ -65,7 +65,9 @@ pub(crate) fn assemble(
     }
     let mut by_id = HashMap::new();
     let mut stacks = HashMap::new();
-    for raw in &snapshot.cells {
+    // Those without a stack get their function's name from the others.
+    let (with, without): (Vec<_>, Vec<_>) = snapshot.cells.iter().partition(|raw| !raw.stack.is_empty());
+    for raw in with.into_iter().chain(without) {
         if raw.shown.calls == 0 {
             continue;
         }

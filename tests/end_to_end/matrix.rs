@@ -57,6 +57,21 @@ fn hundreds_of_threads_have_stacks_and_times() {
 }
 
 #[test]
+fn crossings_counted_without_their_stack_are_their_functions() {
+    let program = go::build("crossings", Build::newest());
+    let recorded = record(User::Nobody, &["--timing", "none"], &program, &["forest", "15"]);
+    let rows = recorded.report["functions"].as_array().expect("functions");
+    let add: Vec<_> =
+        rows.iter().filter(|row| row["name"].as_str().is_some_and(|name| name.starts_with("add"))).collect();
+    assert_eq!(add.len(), 1, "{add:#?}");
+    assert_eq!((&add[0]["name"], &add[0]["package"]), (&"add".into(), &"main".into()));
+    assert_eq!(add[0]["calls"], recorded.truth["calls"]["add"]);
+    assert!(recorded.report["recording"]["lost"]["folded_stacks"].as_u64() > Some(1000));
+    let notes = recorded.report["recording"]["notes"].to_string();
+    assert!(notes.contains("counted without their stack"), "{notes}");
+}
+
+#[test]
 fn go_1_19() {
     check_release("1.19");
 }

@@ -25,6 +25,8 @@ pub(crate) struct Symbolizer<'target, 'data> {
     functions: HashMap<FunctionKey, FunctionId>,
     go_locations: HashMap<Avma, LocationId>,
     c_locations: HashMap<(Avma, FunctionId), LocationId>,
+    /// C functions by address, as a Go stack named them first.
+    named: HashMap<Avma, FunctionId>,
     inside_locations: HashMap<Avma, LocationId>,
     borders: HashMap<&'static str, LocationId>,
     /// Names of C functions that Go calls through cgo's wrappers.
@@ -51,6 +53,7 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
             functions: HashMap::new(),
             go_locations: HashMap::new(),
             c_locations: HashMap::new(),
+            named: HashMap::new(),
             inside_locations: HashMap::new(),
             borders: HashMap::new(),
             wrapped: OnceCell::new(),
@@ -112,7 +115,7 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
             .is_some_and(|function| function.name == "runtime.systemstack")
     }
 
-    /// The function and location of a C function called from a Go stack.
+    /// The function and location of a C function called from a Go stack. Without one it has the name that it got with one.
     pub(crate) fn c(&mut self, profile: &mut Profile, address: Avma, stack: &[Avma]) -> (FunctionId, LocationId) {
         // Go code reaches the assembly function asmcgocall through a wrapper of the same name.
         let go = stack
@@ -147,7 +150,11 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
             symbol,
             library,
         };
-        let function = self.function(profile, FunctionKey::C(named), new);
+        let known = self.named.get(&address).copied().filter(|_| stack.is_empty());
+        let function = known.unwrap_or_else(|| self.function(profile, FunctionKey::C(named), new));
+        if !stack.is_empty() {
+            self.named.entry(address).or_insert(function);
+        }
         let key = (address, function);
         if let Some(&known) = self.c_locations.get(&key) {
             return (function, known);

@@ -71,7 +71,7 @@ enum EngineArg {
 enum TimingArg {
     /// Every crossing
     Every,
-    /// As often as a standard error below 1 % needs
+    /// As often as a standard error of about 1 % needs
     Auto,
     /// Counts only
     None,

@@ -237,7 +237,7 @@ impl Clock {
         let sum = (mean * returned - share * others).max(0.0);
         let unseen = (returned - weight).max(0.0);
         let size = sampled.skipped as f64 + unseen + unseen * unseen / (sampled.timed as f64).max(1.0);
-        let variance = variance * size / self.ticks_per_ns.powi(2);
+        let variance = ADAPTED * variance * size / self.ticks_per_ns.powi(2);
         Estimate { sum: self.nanos(sum) + census, variance, common: 0.0 }
     }
 
@@ -259,6 +259,11 @@ impl Clock {
         Distribution { extremes: Some(extremes), buckets }
     }
 }
+
+/// How much larger the variance of a sum is than it seems. The intervals follow what has been seen, and rare times are seen
+/// late: sums of a function of mixed times were off by two standard errors of the plain formula in 8 to 18 of 100 runs, where
+/// 5 are to be (`tests/accuracy`).
+const ADAPTED: f64 = 2.0;
 
 #[derive(Clone, Copy)]
 struct Sampled {

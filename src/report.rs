@@ -34,6 +34,14 @@ enum ByArg {
     Site,
     /// Whole stacks
     Stack,
+    /// Threads: what they did, who made them and why
+    Thread,
+    /// Goroutines: migrations between threads, LockOSThread
+    Goroutine,
+    /// Go functions that C calls
+    Callback,
+    /// What could be done, with the evidence
+    Advice,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -50,6 +58,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         ByArg::Function => By::Function,
         ByArg::Site => By::Site,
         ByArg::Stack => By::Stack,
+        ByArg::Thread => By::Thread,
+        ByArg::Goroutine => By::Goroutine,
+        ByArg::Callback => By::Callback,
+        ByArg::Advice => By::Advice,
     };
     let report = match args.format {
         Format::Text => text::write(&profile, by, args.limit),

@@ -6,13 +6,13 @@ use std::hash::{Hash, Hasher as _};
 
 use cgoprof_hook::histogram::{BUCKETS, lower_bound};
 use cgoprof_hook::layout::{CellRef, Phase, flags};
-use cgoprof_profile::{Cell, Distribution, Estimate, LocationId, Profile, Stats, Via};
+use cgoprof_profile::{Callback, Cell, Distribution, Estimate, FunctionId, LocationId, Profile, Stats, Via, Waits};
 use cgoprof_symbols::Avma;
 
 use crate::sampling::Slow;
+use crate::snapshot::{CellCopy, Snapshot};
 use crate::symbolize::Symbolizer;
 use crate::trampoline::Calibration;
-use crate::trampoline::tables::{CellCopy, Snapshot};
 
 /// How raw times become nanoseconds.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +35,10 @@ pub(crate) struct Crossing {
     pub(crate) id: u64,
     /// The C function's address.
     pub(crate) function: Avma,
+    /// The C function.
+    pub(crate) named: FunctionId,
+    /// How C was reached.
+    pub(crate) via: Via,
     /// [`Cell::stack`].
     pub(crate) stack: Vec<LocationId>,
     /// [`Cell::truncated`].
@@ -84,7 +88,8 @@ pub(crate) fn assemble(
             blocked_within: within.get(&raw.at).copied().unwrap_or(0.0),
             ..clock.stats(raw, unfinished)
         };
-        stacks.insert(raw.at, Crossing { id, function: raw.function, stack: stack.clone(), truncated });
+        let crossing = Crossing { id, function: raw.function, named: function, via, stack: stack.clone(), truncated };
+        stacks.insert(raw.at, crossing);
         match by_id.entry(id) {
             Entry::Occupied(known) => {
                 let cell: &mut Cell = &mut profile.cells[*known.get()];
@@ -120,7 +125,7 @@ pub(crate) fn sampled_crossing(
     let (via, locked) = (Via::Cgocall, false);
     let id = identity(&(named, &stack, via, locked));
     let cell = Cell { id, function: named, via, stack: stack.clone(), truncated, ..Cell::default() };
-    (Crossing { id, function, stack, truncated }, cell)
+    (Crossing { id, function, named, via, stack, truncated }, cell)
 }
 
 /// A number that is the same for the same cell in every member of a file: each M has its own cells, the profile
@@ -138,7 +143,7 @@ fn push_stack(
     cell: &CellCopy,
     by_ref: &HashMap<CellRef, &CellCopy>,
     stack: &mut Vec<LocationId>,
-) -> (cgoprof_profile::FunctionId, bool) {
+) -> (FunctionId, bool) {
     const DEEPEST: usize = 10_000;
     let (innermost, leaf) = symbolizer.c(profile, cell.function, &cell.stack);
     stack.push(leaf);
@@ -177,8 +182,34 @@ fn via(profile: &Profile, raw: &CellCopy, stack: &[LocationId]) -> Via {
 }
 
 impl Clock {
-    fn nanos(&self, ticks: f64) -> f64 {
+    /// Nanoseconds of so many ticks.
+    pub(crate) fn nanos(&self, ticks: f64) -> f64 {
         ticks / self.ticks_per_ns
+    }
+
+    /// Time in C of so many crossings, given in ticks as measured.
+    pub(crate) fn c_nanos(&self, ticks: f64, calls: u64) -> f64 {
+        if self.measured { self.net(ticks, self.calibration.c * calls as f64) } else { 0.0 }
+    }
+
+    /// Adds a cell of callbacks. Each of their phases has one reading of the clock in it.
+    pub(crate) fn add_callback(&self, row: &mut Callback, raw: &CellCopy) {
+        let shown = &raw.shown;
+        row.calls += shown.calls;
+        row.abandoned += raw.abandoned;
+        if !self.measured {
+            return;
+        }
+        let returned = shown.calls.saturating_sub(raw.abandoned);
+        let sampled = Sampled { returned, weight: shown.weight, timed: shown.timed, skipped: shown.skipped };
+        let share = self.calibration.clock_read;
+        row.timed += shown.timed;
+        row.acquire += self.estimate(&shown.enter, sampled, share);
+        row.go += self.estimate(&shown.c, sampled, share);
+        row.release += self.estimate(&shown.exit, sampled, share);
+        row.go_times.merge(&self.distribution(&raw.c_times, raw.c_extremes, share));
+        row.attached += raw.callback.census;
+        row.attach_ns += self.nanos(raw.callback.census_sum as f64);
     }
 
     /// Nanoseconds of one measured time without the hooks' share.
@@ -190,8 +221,10 @@ impl Clock {
         let shown = &raw.shown;
         let in_flight = unfinished.len() as u64;
         let (calls, abandoned, callbacks) = (shown.calls, raw.abandoned, shown.callbacks);
+        let (p_lost, parked, migrations) = (raw.p_lost, raw.parked, raw.migrations);
+        let counted = Stats { calls, abandoned, in_flight, callbacks, p_lost, parked, migrations, ..Stats::default() };
         if !self.measured {
-            return Stats { calls, abandoned, in_flight, callbacks, ..Stats::default() };
+            return counted;
         }
         let returned = calls.saturating_sub(abandoned + in_flight);
         let own = &self.calibration;
@@ -204,19 +237,21 @@ impl Clock {
             callback.sum += self.nanos(callbacks as f64);
         }
         let exits = Sampled { weight: shown.exits, ..sampled };
+        let waits = raw.waits;
         Stats {
-            calls,
             timed: shown.timed + in_flight,
-            abandoned,
-            in_flight,
-            callbacks,
+            p_wait: Waits {
+                count: waits.count,
+                sum: self.net(waits.sum as f64, own.exit * waits.count as f64),
+                max: self.net(waits.max as f64, own.exit),
+            },
             enter: self.estimate(&shown.enter, sampled, own.enter),
             c,
             callback,
             exit: self.estimate(&shown.exit, exits, own.exit),
             c_times: self.distribution(&raw.c_times, raw.c_extremes, own.c),
             overhead_times: self.distribution(&raw.overhead_times, raw.overhead_extremes, own.enter + own.exit),
-            ..Stats::default()
+            ..counted
         }
     }
 

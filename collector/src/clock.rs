@@ -17,10 +17,14 @@ pub(crate) enum Timebase {
 impl Timebase {
     /// Now.
     pub(crate) fn now(self) -> Moment {
-        let now = Moment::now();
+        self.of(Moment::now())
+    }
+
+    /// A moment by this clock.
+    pub(crate) fn of(self, moment: Moment) -> Moment {
         match self {
-            Timebase::Counter => now,
-            Timebase::Kernel => Moment { ticks: now.monotonic.0, ..now },
+            Timebase::Counter => moment,
+            Timebase::Kernel => Moment { ticks: moment.monotonic.0, ..moment },
         }
     }
 }

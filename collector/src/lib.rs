@@ -2,6 +2,7 @@
 
 mod assemble;
 mod assemble_samples;
+mod assemble_scheduler;
 mod clock;
 pub mod doctor;
 mod offcpu;
@@ -11,10 +12,12 @@ pub mod process;
 pub mod record;
 mod sample;
 mod sampling;
+mod snapshot;
 mod symbolize;
 pub mod target;
 mod threads;
 mod ticker;
+mod timeline;
 pub mod trampoline;
 mod unwind;
 mod uprobe;

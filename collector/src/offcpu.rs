@@ -93,6 +93,33 @@ impl OffCpu {
     }
 }
 
+impl OffCpu {
+    /// When a thread waited for something between two times, as far as each wait is remembered.
+    pub(crate) fn waits(
+        &self,
+        tid: u64,
+        from: Monotonic,
+        to: Monotonic,
+    ) -> impl Iterator<Item = (Monotonic, Monotonic)> {
+        let intervals = self.threads.get(&tid).map_or(&[][..], |thread| &thread.intervals);
+        let first = intervals.partition_point(|interval| interval.back <= from);
+        intervals[first..]
+            .iter()
+            .take_while(move |interval| interval.out < to)
+            .filter(|interval| interval.kind == SwitchKind::Blocked)
+            .map(move |interval| (interval.out.max(from), interval.back.min(to)))
+    }
+
+    /// Whether a thread waited for something at a time.
+    pub(crate) fn is_waiting(&self, tid: u64, at: Monotonic) -> bool {
+        let Some(thread) = self.threads.get(&tid) else { return false };
+        let after = thread.intervals.partition_point(|interval| interval.out <= at);
+        let within = after.checked_sub(1).map(|index| thread.intervals[index]);
+        let waited = within.is_some_and(|interval| interval.kind == SwitchKind::Blocked && interval.back > at);
+        waited || thread.out.is_some_and(|(out, kind)| kind == SwitchKind::Blocked && out <= at)
+    }
+}
+
 impl Thread {
     fn add(&mut self, time: Monotonic, kind: SwitchKind) {
         // A number may be given to a new thread.
@@ -179,6 +206,20 @@ mod tests {
         check(250, 290, 0, 0);
         check(310, 400, 90, 0);
         assert_eq!(off.between(8, Monotonic(0), Monotonic(1)), None);
+    }
+
+    #[test]
+    fn waits_between_two_times() {
+        let off = switches(&[(100, Blocked), (150, In), (200, Preempted), (210, In), (300, Blocked), (320, In)]);
+        let check = |from: u64, to: u64, expected: &[(u64, u64)]| {
+            let found: Vec<_> = off.waits(7, Monotonic(from), Monotonic(to)).map(|(from, to)| (from.0, to.0)).collect();
+            assert_eq!(found, expected, "{from}..{to}");
+        };
+        check(0, 1000, &[(100, 150), (300, 320)]);
+        check(120, 310, &[(120, 150), (300, 310)]);
+        check(150, 300, &[]);
+        let waiting: Vec<_> = [99, 100, 149, 150, 205, 310].map(|at| off.is_waiting(7, Monotonic(at))).into();
+        assert_eq!(waiting, [false, true, true, false, false, true]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use cgoprof_hook::layout::{CellRef, Event};
+use cgoprof_hook::layout::{CellRef, Event, kind};
 use cgoprof_symbols::Avma;
 use nix::sys::eventfd::EventFd;
 use nix::unistd::Pid;
@@ -17,8 +17,9 @@ use crate::offcpu::{Monotonic, OffCpu, OffTime};
 use crate::perf::{Record, Session};
 use crate::process::maps::Mapping;
 use crate::sample::GoStacks;
+use crate::snapshot::{Look, Snapshot};
 use crate::threads::Threads;
-use crate::trampoline::tables::Snapshot;
+use crate::timeline::{Counters, Part, Timeline, Wait};
 use crate::unwind::{Place, Unwinder, Walk};
 use crate::uprobe::Crossings;
 
@@ -39,6 +40,14 @@ pub(crate) struct Samples {
     pub(crate) lost: u64,
     /// By their cell, the slow crossings that have ended.
     pub(crate) slow: HashMap<CellRef, Slow>,
+    /// By their thread, how long slow crossings were blocked.
+    pub(crate) blocked: HashMap<u64, f64>,
+    /// By their cell, how long threads waited outside of C for goroutines that were locked to them, in nanoseconds.
+    pub(crate) idle: HashMap<CellRef, u64>,
+    /// The same by their thread.
+    pub(crate) thread_idle: HashMap<u64, u64>,
+    /// By thread, how long its locked goroutine's slow crossings were blocked since it was locked.
+    pub(crate) locked_blocked: HashMap<u64, u64>,
     /// `runtime.NumCgoCall` and when it was read, if it could be.
     pub(crate) num_cgo_call: Option<(u64, Monotonic)>,
 }
@@ -57,6 +66,8 @@ struct Found {
     crossings: Option<Crossings>,
     /// How often the process became a program while it was watched.
     execs: u64,
+    /// What took long.
+    timeline: Timeline,
 }
 
 /// How the crossing of a sample in C is known.
@@ -65,6 +76,8 @@ pub(crate) enum Source {
     Hooks {
         /// Where they come.
         events: Events,
+        /// Where looks at who is in C come.
+        looks: Looks,
         /// The tables' address.
         tables: Avma,
     },
@@ -83,6 +96,9 @@ pub(crate) struct Slow {
 
 /// Slow crossings as they come from the tables.
 pub(crate) type Events = Arc<Mutex<Vec<Event>>>;
+
+/// Looks at who is in C, as the ticker takes them.
+pub(crate) type Looks = Arc<Mutex<Vec<Look>>>;
 
 /// The running thread; dropped, it stops.
 pub(crate) struct Sampler {
@@ -114,10 +130,13 @@ impl Sampler {
             threads: Threads::of(pid),
             crossings: None,
             execs: 0,
+            timeline: Timeline::default(),
         };
-        let (mut events, mut tables, mut go_stacks) = (Events::default(), Avma(0), None);
+        let (mut events, mut looks, mut tables, mut go_stacks) = (Events::default(), Looks::default(), Avma(0), None);
         match source {
-            Source::Hooks { events: theirs, tables: address } => (events, tables) = (theirs, address),
+            Source::Hooks { events: theirs, looks: taken, tables: address } => {
+                (events, looks, tables) = (theirs, taken, address);
+            }
             Source::Probes(crossings) => found.crossings = Some(*crossings),
             Source::GoStacks(stacks) => go_stacks = Some(stacks),
         }
@@ -127,6 +146,7 @@ impl Sampler {
         let (stopped, shared, waiting) = (Arc::clone(&stop), Arc::clone(&found), Arc::clone(&asking));
         let thread = std::thread::spawn(move || {
             let (start, mut pending, mut counters_due) = (timebase.now(), Vec::new(), Monotonic(0));
+            let mut looked = Vec::new();
             if shared.lock().is_ok_and(|found| found.crossings.is_some()) {
                 keep_up();
             }
@@ -140,7 +160,10 @@ impl Sampler {
                 if let Some(crossings) = &mut found.crossings {
                     pending.append(&mut crossings.take_events());
                 }
-                found.settle(&mut pending, complete, Rate::between(start, now), tables);
+                looked.append(&mut looks.lock().unwrap_or_else(PoisonError::into_inner));
+                let rate = Rate::between(start, now);
+                found.settle(&mut pending, complete, rate, tables);
+                found.settle_looks(&mut looked, complete, rate);
                 if let Some(stacks) = &go_stacks
                     && (last || now.monotonic >= counters_due)
                 {
@@ -193,6 +216,12 @@ impl Sampler {
         let found = self.found();
         let ended = found.off.ended(tid);
         (found.off.between(tid, from, ended.map_or(to, |ended| to.min(ended))).unwrap_or_default(), ended)
+    }
+
+    /// What took long: all of it, or what has come since the last call.
+    pub(crate) fn timeline(&self, all: bool) -> Part {
+        let mut found = self.found();
+        if all { found.timeline.all() } else { found.timeline.take_new() }
     }
 
     /// Executable mappings that have come since the last call.
@@ -287,25 +316,66 @@ impl Found {
         }
     }
 
-    /// Looks up the slow crossings that ended before a moment: by then all switches are known.
+    /// Looks up what was slow and ended before a moment: by then all switches are known.
     fn settle(&mut self, pending: &mut Vec<Event>, before: Monotonic, rate: Rate, tables: Avma) {
         pending.retain(|event| {
-            let (called, returned) = (rate.monotonic(event.called), rate.monotonic(event.returned));
-            if returned >= before {
+            let (from, to) = (rate.monotonic(event.from), rate.monotonic(event.to));
+            if to >= before {
                 return true;
             }
-            let off = self.off.between(event.tid, called, returned).unwrap_or_default();
             let cell = CellRef((event.cell.wrapping_sub(tables.0) / 64) as u32);
-            let sum = self.samples.slow.entry(cell).or_default();
-            sum.blocked += off.blocked as f64 * event.gap as f64;
-            sum.preempted += off.preempted as f64 * event.gap as f64;
+            let off = self.off.between(event.tid, from, to).unwrap_or_default();
+            match event.kind {
+                kind::C | kind::C_LOCKED => {
+                    self.samples.add_slow(event, cell, off);
+                    for (from, to) in self.off.waits(event.tid, from, to) {
+                        self.timeline.wait(Wait { tid: event.tid, from, to });
+                    }
+                }
+                kind::LOCKED => {
+                    let in_c = self.samples.locked_blocked.remove(&event.tid).unwrap_or(0);
+                    let idle = off.blocked.saturating_sub(in_c);
+                    *self.samples.idle.entry(cell).or_default() += idle;
+                    *self.samples.thread_idle.entry(event.tid).or_default() += idle;
+                }
+                _ => {}
+            }
+            self.timeline.add(event, cell, off.blocked, rate);
             false
         });
         self.off.forget_ended_before(Monotonic(before.0.saturating_sub(KEPT)));
     }
+
+    /// Adds what threads not in C did at the looks that were taken before a moment.
+    fn settle_looks(&mut self, looks: &mut Vec<Look>, before: Monotonic, rate: Rate) {
+        looks.retain(|look| {
+            let at = rate.monotonic(look.at);
+            if at >= before {
+                return true;
+            }
+            let (mut in_go, mut idle) = (0, 0);
+            for tid in self.threads.living_at(at).filter(|tid| !look.in_c.iter().any(|(in_c, _)| in_c == tid)) {
+                *if self.off.is_waiting(tid, at) { &mut idle } else { &mut in_go } += 1;
+            }
+            let in_c = look.in_c.len() as u64;
+            self.timeline.look(Counters { at, in_c, in_go: Some(in_go), idle: Some(idle) });
+            false
+        });
+    }
 }
 
 impl Samples {
+    fn add_slow(&mut self, event: &Event, cell: CellRef, off: OffTime) {
+        let gap = event.gap as f64;
+        let sum = self.slow.entry(cell).or_default();
+        sum.blocked += off.blocked as f64 * gap;
+        sum.preempted += off.preempted as f64 * gap;
+        *self.blocked.entry(event.tid).or_default() += off.blocked as f64 * gap;
+        if event.kind == kind::C_LOCKED {
+            *self.locked_blocked.entry(event.tid).or_default() += off.blocked;
+        }
+    }
+
     fn count(&mut self, mut walk: Walk) {
         if self.walks.len() >= MOST_STACKS && !self.walks.contains_key(&walk) {
             walk.frames.truncate(0);

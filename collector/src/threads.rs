@@ -23,6 +23,8 @@ struct Life {
     name: String,
     /// `m.id` of the M that it was.
     m: Option<u64>,
+    /// The thread that started it.
+    parent: Option<u64>,
     /// None if it was there before us.
     started: Option<Monotonic>,
     ended: Option<Monotonic>,
@@ -44,7 +46,7 @@ impl Threads {
     /// A thread was started by another, whose name it has until it gets its own.
     pub(crate) fn start(&mut self, tid: u64, parent: u64, time: Monotonic) {
         let name = self.living.get(&parent).map(|life| life.name.clone()).unwrap_or_default();
-        self.living.insert(tid, Life { name, started: Some(time), ..Life::default() });
+        self.living.insert(tid, Life { name, parent: Some(parent), started: Some(time), ..Life::default() });
     }
 
     /// A thread has a name now.
@@ -67,6 +69,15 @@ impl Threads {
         self.forgotten
     }
 
+    /// Those that lived at a time.
+    pub(crate) fn living_at(&self, time: Monotonic) -> impl Iterator<Item = u64> {
+        let living = self.living.iter().filter(move |(_, life)| life.started.is_none_or(|started| started <= time));
+        // The last ended last.
+        let ended = self.ended.iter().rev().take_while(move |(_, life)| life.ended.is_some_and(|ended| ended > time));
+        let ended = ended.filter(move |(_, life)| life.started.is_none_or(|started| started <= time));
+        living.map(|(&tid, _)| tid).chain(ended.map(|&(tid, _)| tid))
+    }
+
     /// All of them, by their number and then by when they came. `m` tells which M a living one is.
     pub(crate) fn list(&self, m: impl Fn(u64) -> Option<u64>) -> Vec<cgoprof_profile::Thread> {
         let all =
@@ -78,6 +89,8 @@ impl Threads {
                 name: life.name.clone(),
                 created_ns: life.started.map(|time| time.0),
                 exited_ns: life.ended.map(|time| time.0),
+                parent: life.parent,
+                ..cgoprof_profile::Thread::default()
             })
             .collect();
         threads.sort_by_key(|thread| (thread.tid, thread.created_ns));

@@ -11,7 +11,8 @@ use nix::time::{ClockId as Clock, clock_gettime};
 use nix::unistd::Pid;
 
 use crate::process::maps::{self, Mapping};
-use crate::sampling::Events;
+use crate::sampling::{Events, Looks};
+use crate::snapshot::{BirthCopy, Look};
 use crate::trampoline::calibrate::ticks;
 use crate::trampoline::{Tables, Timing};
 
@@ -27,12 +28,30 @@ const REVIEW: u64 = 256;
 /// How many times as long as it takes to set the intervals they are left alone.
 const REST: u32 = 400;
 
+/// From one look that is kept to the next.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
+/// Threads being made that are kept.
+const MOST_BIRTHS: usize = 10_000;
+
 /// The running thread; dropped, it stops.
 pub(crate) struct Ticker {
     stop: Arc<AtomicBool>,
     mappings: Arc<Mutex<Vec<Vec<Mapping>>>>,
     events: Events,
+    looks: Looks,
+    seen: Arc<Mutex<Seen>>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// What the ticker has seen of threads.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Seen {
+    /// Threads that the runtime began to make.
+    pub(crate) births: Vec<BirthCopy>,
+    /// Those that were too many to be kept.
+    pub(crate) more_births: u64,
+    /// When most threads were in C, of all ticks.
+    pub(crate) peak: Look,
 }
 
 impl Ticker {
@@ -46,7 +65,9 @@ impl Ticker {
         let stop = Arc::new(AtomicBool::new(false));
         let mappings = Arc::new(Mutex::new(Vec::new()));
         let events = Events::default();
+        let (looks, seen) = (Looks::default(), Arc::new(Mutex::new(Seen::default())));
         let (stopped, found, slow) = (Arc::clone(&stop), Arc::clone(&mappings), Arc::clone(&events));
+        let (taken, noted) = (Arc::clone(&looks), Arc::clone(&seen));
         let read_events = move |tables: &Tables| {
             let mut slow = slow.lock().unwrap_or_else(PoisonError::into_inner);
             tables.read_events(|event| slow.push(event));
@@ -54,11 +75,18 @@ impl Ticker {
         let thread = std::thread::spawn(move || {
             let (mut ticks_so_far, mut foreign, mut used) = (0u64, 0, own_time());
             let (started, started_ticks) = (Instant::now(), ticks());
-            let mut intervals_due = started;
+            let (mut intervals_due, mut look_due) = (started, started);
             while !stopped.load(Ordering::Relaxed) {
                 let at = ticks();
                 tables.tick(at);
                 read_events(&tables);
+                let look = tables.look(at);
+                noted.lock().unwrap_or_else(PoisonError::into_inner).note(&tables, &look);
+                let now = Instant::now();
+                if now >= look_due {
+                    taken.lock().unwrap_or_else(PoisonError::into_inner).push(look);
+                    look_due = (look_due + BETWEEN_LOOKS).max(now);
+                }
                 if timing == Timing::Auto && Instant::now() > intervals_due {
                     let before = own_time();
                     let micros = started.elapsed().as_nanos().max(1) as f64 / 1000.0;
@@ -83,8 +111,9 @@ impl Ticker {
                 let _ = timer.wait();
             }
             read_events(&tables);
+            noted.lock().unwrap_or_else(PoisonError::into_inner).note(&tables, &Look::default());
         });
-        Ok(Ticker { stop, mappings, events, thread: Some(thread) })
+        Ok(Ticker { stop, mappings, events, looks, seen, thread: Some(thread) })
     }
 
     /// What was mapped into the program whenever that was looked at since the last call.
@@ -97,12 +126,37 @@ impl Ticker {
         Arc::clone(&self.events)
     }
 
+    /// Where looks at who is in C are put, one every ten milliseconds.
+    pub(crate) fn looks(&self) -> Looks {
+        Arc::clone(&self.looks)
+    }
+
+    /// What it has seen so far.
+    pub(crate) fn seen(&self) -> Seen {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Stops ticking.
     pub(crate) fn stop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+}
+
+impl Seen {
+    fn note(&mut self, tables: &Tables, look: &Look) {
+        if look.in_c.len() > self.peak.in_c.len() {
+            self.peak = look.clone();
+        }
+        tables.read_births(|birth| {
+            if self.births.len() < MOST_BIRTHS {
+                self.births.push(birth);
+            } else {
+                self.more_births += 1;
+            }
+        });
     }
 }
 

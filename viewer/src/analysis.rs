@@ -9,6 +9,8 @@ use cgoprof_profile::{Cell, Function, FunctionId, Kind, LocationId, Profile, Sta
 pub struct FunctionRow<'a> {
     /// The C function.
     pub function: &'a Function,
+    /// The same in the profile.
+    pub id: FunctionId,
     /// How it was reached.
     pub via: Via,
     /// Sums.
@@ -24,6 +26,8 @@ pub struct FunctionRow<'a> {
 pub struct SiteRow<'a> {
     /// The C function.
     pub function: &'a Function,
+    /// How it was reached.
+    pub via: Via,
     /// The line, if the stack names one.
     pub site: Option<Position<'a>>,
     /// Sums.
@@ -122,6 +126,7 @@ pub fn by_function(profile: &Profile) -> Vec<FunctionRow<'_>> {
         let function = function(profile, cell);
         let row = rows.entry((cell.function, cell.via as u8)).or_insert_with(|| FunctionRow {
             function,
+            id: cell.function,
             via: cell.via,
             stats: Stats::default(),
             locked_calls: 0,
@@ -142,7 +147,8 @@ pub fn by_site(profile: &Profile) -> Vec<SiteRow<'_>> {
     let mut rows: BTreeMap<(FunctionId, Option<Position<'_>>), SiteRow<'_>> = BTreeMap::new();
     for cell in &profile.cells {
         let site = site(profile, cell);
-        let new = || SiteRow { function: function(profile, cell), site, stats: Stats::default(), cpu: None };
+        let new =
+            || SiteRow { function: function(profile, cell), via: cell.via, site, stats: Stats::default(), cpu: None };
         rows.entry((cell.function, site)).or_insert_with(new).stats.add(&cell.stats);
     }
     let samples = samples_by(profile, |cell| (cell.function, site(profile, cell)));
@@ -248,7 +254,7 @@ fn function<'a>(profile: &'a Profile, cell: &Cell) -> &'a Function {
 }
 
 /// The line of Go that calls C: the first frame beyond the border that is the program's own.
-fn site<'a>(profile: &'a Profile, cell: &Cell) -> Option<Position<'a>> {
+pub(crate) fn site<'a>(profile: &'a Profile, cell: &Cell) -> Option<Position<'a>> {
     const LIBRARIES: [&str; 3] = ["github.com/ebitengine/purego.", "reflect.", "runtime."];
     let frames = frames(profile, &cell.stack);
     let go = || frames.iter().skip(1).filter(|frame| frame.kind == Kind::Go);

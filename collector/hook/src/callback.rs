@@ -1,11 +1,25 @@
-//! The hooks of a callback: C called Go, Go goes back to C, Go panicked out of it.
+//! The hooks of a callback: C calls Go, Go has its P, Go is done, C goes on; or Go panicked out of it.
 
-use crate::cells::reference;
-use crate::crossing::{end, innermost};
-use crate::layout::InFlight;
+use crate::cells::{self, reference};
+use crate::crossing::{end, innermost, p_was_taken};
+use crate::layout::{Cell, InFlight, Thread};
 use crate::now;
 use crate::params::Params;
 use crate::threads::{self, G_M, word};
+
+/// After `cgocallback` has got an M for a foreign thread, which took since `from`.
+///
+/// # Safety
+/// `g` must be the thread's g by now.
+pub(crate) unsafe fn attached(params: &Params, g: u64, from: u64) {
+    // SAFETY: g is live, so its M is; the thread is this M's.
+    unsafe {
+        let thread = threads::find(params, word(g, G_M as u64));
+        if !thread.is_null() {
+            (*thread).attaching = from;
+        }
+    }
+}
 
 /// At `cgocallbackg`'s call of `exitsyscall`.
 ///
@@ -14,28 +28,87 @@ use crate::threads::{self, G_M, word};
 pub(crate) unsafe fn began(params: &Params, g: u64) {
     // SAFETY: g is live, so its M is; the thread is this M's.
     unsafe {
-        let thread = threads::find(params, word(g, G_M as u64));
+        let m = word(g, G_M as u64);
+        let thread = threads::find(params, m);
         if thread.is_null() {
             return;
         }
         let entry = innermost(thread);
         if entry.is_null() {
             (*thread).foreign_callbacks += 1;
-            return;
-        }
-        if (*thread).top >= end(thread) {
-            // Whatever is nested this deep shares the last entry; its callbacks are counted, not timed.
-            (*thread).top = entry as u64;
-            (*thread).deeper += 1;
-            (*(*entry).cell()).callbacks += 1;
+            let foreign = &raw mut (*thread).foreign;
+            (*foreign).thread = thread as u64;
+            start(params, foreign);
             return;
         }
         let cell = (*entry).cell();
         (*cell).callbacks += 1;
-        (*thread).enclosing = reference(params, cell);
-        if (*entry).timed() {
-            (*entry).callback_began = now();
+        (*cell).p_lost += p_was_taken(params, m) as u64;
+        if (*thread).top >= end(thread) {
+            // Whatever is nested this deep shares the last entry; its callbacks are counted, not timed.
+            (*thread).top = entry as u64;
+            (*thread).deeper += 1;
+            return;
         }
+        (*thread).enclosing = reference(params, cell);
+        start(params, entry);
+    }
+}
+
+unsafe fn start(params: &Params, entry: *mut InFlight) {
+    // SAFETY: the entry is this M's.
+    unsafe {
+        (*entry).in_go = 1;
+        (*entry).callback = 0;
+        if is_timed(params, entry) {
+            (*entry).callback_began = now();
+            (*entry).callback_acquired = 0;
+        }
+    }
+}
+
+/// Callbacks are timed where their crossing is, and all those of foreign threads.
+unsafe fn is_timed(params: &Params, entry: *const InFlight) -> bool {
+    // SAFETY: the entry is this M's.
+    unsafe { if (*entry).cell().is_null() { params.first_interval != 0 } else { (*entry).timed() } }
+}
+
+/// At `cgocallbackg`'s call of `cgocallbackg1`: it has a P. `function` is the Go function that C called.
+///
+/// # Safety
+/// `g` must be the running goroutine.
+pub(crate) unsafe fn acquired(params: &Params, g: u64, function: u64) {
+    // SAFETY: as above.
+    unsafe {
+        let thread = threads::find(params, word(g, G_M as u64));
+        if thread.is_null() {
+            return;
+        }
+        let entry = running(thread);
+        let enclosing =
+            if entry == &raw mut (*thread).foreign { crate::layout::CellRef::NONE } else { (*thread).enclosing };
+        let cell = cells::callback(params, thread, function, enclosing);
+        if cell.is_null() {
+            (*thread).folded += 1;
+            return;
+        }
+        (*cell).calls += 1;
+        if (*thread).deeper > 0 {
+            return;
+        }
+        (*entry).callback = cell as u64;
+        if is_timed(params, entry) {
+            (*entry).callback_acquired = now();
+        }
+    }
+}
+
+/// The entry whose callback runs: the innermost crossing's, or a foreign thread's own.
+unsafe fn running(thread: *mut Thread) -> *mut InFlight {
+    // SAFETY: the thread is this M's.
+    unsafe {
+        let entry = innermost(thread);
+        if entry.is_null() { &raw mut (*thread).foreign } else { entry }
     }
 }
 
@@ -51,17 +124,70 @@ pub(crate) unsafe fn ended(params: &Params, g: u64) {
             return;
         }
         if (*thread).deeper > 0 {
+            return;
+        }
+        let entry = running(thread);
+        if is_timed(params, entry) {
+            (*entry).callback_ended = now();
+        }
+    }
+}
+
+/// At `cgocallbackg`'s end: C goes on.
+///
+/// # Safety
+/// `g` must be the running goroutine.
+pub(crate) unsafe fn released(params: &Params, g: u64) {
+    // SAFETY: as above.
+    unsafe {
+        let thread = threads::find(params, word(g, G_M as u64));
+        if thread.is_null() {
+            return;
+        }
+        if (*thread).deeper > 0 {
             (*thread).deeper -= 1;
             return;
         }
-        let entry = innermost(thread);
-        if entry.is_null() {
+        let entry = running(thread);
+        let crossing = (*entry).cell();
+        (*entry).in_go = 0;
+        if !crossing.is_null() {
+            (*thread).enclosing = (*crossing).enclosing;
+        }
+        if is_timed(params, entry) {
+            let at = now();
+            (*entry).callback_ticks += at.wrapping_sub((*entry).callback_began);
+            add_times(thread, entry, at);
+            (*entry).callback_began = 0;
+        }
+    }
+}
+
+/// Adds a timed callback's phases to its cell.
+unsafe fn add_times(thread: *mut Thread, entry: *mut InFlight, at: u64) {
+    // SAFETY: the entry is this M's and names a finished cell.
+    unsafe {
+        let cell = (*entry).callback as *mut Cell;
+        if cell.is_null() || (*entry).callback_acquired == 0 {
             return;
         }
-        (*thread).enclosing = (*(*entry).cell()).enclosing;
-        if (*entry).timed() {
-            (*entry).callback_ticks += now().wrapping_sub((*entry).callback_began);
-            (*entry).callback_began = 0;
+        let foreign = (*entry).cell().is_null();
+        let gap = if foreign { 1 } else { (*entry).gap as u64 };
+        let (began, acquired, ended) = ((*entry).callback_began, (*entry).callback_acquired, (*entry).callback_ended);
+        let go = ended.wrapping_sub(acquired);
+        (*cell).timed += 1;
+        (*cell).weight += gap;
+        (*cell).exits += gap;
+        (*cell).skipped += gap * (gap - 1);
+        (*cell).enter.sample(acquired.wrapping_sub(began), gap);
+        (*cell).c.sample(go, gap);
+        (*cell).exit.sample(at.wrapping_sub(ended), gap);
+        (*cell).c_histogram.counts[crate::histogram::bucket(go)] += gap;
+        (*cell).c_min = (*cell).c_min.min(go);
+        (*cell).c_max = (*cell).c_max.max(go);
+        if foreign && (*thread).attaching != 0 {
+            (*cell).callback.whole(began.wrapping_sub((*thread).attaching));
+            (*thread).attaching = 0;
         }
     }
 }
@@ -85,6 +211,10 @@ pub(crate) unsafe fn unwound(params: &Params, g: u64) {
         let entry = innermost(thread);
         if entry.is_null() {
             return;
+        }
+        let callback = (*entry).callback as *mut Cell;
+        if !callback.is_null() {
+            (*callback).abandoned += 1;
         }
         let cell = (*entry).cell();
         (*cell).abandoned += 1;

@@ -106,6 +106,50 @@ pub(crate) unsafe fn visitor(params: &Params, thread: *mut Thread, visited: *mut
     cell
 }
 
+/// The cell on this M for the callbacks of a Go function in one crossing's cell, or from foreign threads; null if there is
+/// no room.
+///
+/// # Safety
+/// `thread` must be the running M's.
+#[inline(always)]
+pub(crate) unsafe fn callback(params: &Params, thread: *mut Thread, function: u64, enclosing: CellRef) -> *mut Cell {
+    let hash = mix(function ^ (enclosing.0 as u64) << 32 ^ 0x4342);
+    let wanted = |cell: *const Cell| {
+        // SAFETY: probed cells are finished.
+        unsafe { (*cell).flags == flags::CALLBACK && (*cell).function == function && (*cell).enclosing == enclosing }
+    };
+    // SAFETY: thread is ours.
+    match unsafe { probe(params, thread, hash, wanted) } {
+        Some(cell) => cell,
+        // SAFETY: as above.
+        None => unsafe { new_callback(params, thread, function, enclosing, hash) },
+    }
+}
+
+#[cold]
+#[inline(never)]
+unsafe fn new_callback(
+    params: &Params,
+    thread: *mut Thread,
+    function: u64,
+    enclosing: CellRef,
+    hash: u64,
+) -> *mut Cell {
+    // SAFETY: thread is ours; the cell is new and ours.
+    unsafe {
+        let cell = allocate_stackless(params, thread);
+        if cell.is_null() {
+            return cell;
+        }
+        (*cell).function = function;
+        (*cell).enclosing = enclosing;
+        (*cell).flags = flags::CALLBACK;
+        publish(params, thread, cell, thread as u64);
+        insert(thread, hash, reference(params, cell), INDEX);
+        cell
+    }
+}
+
 #[inline(always)]
 fn mix(value: u64) -> u64 {
     let product = value.wrapping_mul(0x9e37_79b9_7f4a_7c15);

@@ -3,8 +3,9 @@
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::cells::{self, Key, at_ref, reference};
+use crate::goroutines;
 use crate::histogram::bucket;
-use crate::layout::{Cell, CellRef, EVENTS, Event, InFlight, TICKS, Thread, flags};
+use crate::layout::{Cell, CellRef, EVENTS, Event, InFlight, TICKS, Thread, flags, kind};
 use crate::now;
 use crate::params::Params;
 use crate::stack::Stack;
@@ -20,7 +21,11 @@ pub struct Slots {
     pub gap: u32,
     /// Every such exit is timed, so that it stands for itself alone.
     pub census: bool,
-    /// Ticks of its enter phase, at most 2^23 - 1.
+    /// Its P was taken while it was in C.
+    pub p_lost: bool,
+    /// It was long in C and is an event.
+    pub event: bool,
+    /// Ticks of its enter phase, at most 2^21 - 1.
     pub enter: u64,
 }
 
@@ -29,7 +34,7 @@ const TAG: u64 = 0x65;
 /// Where the tag begins.
 const TAG_BIT: u32 = 57;
 /// Longest enter phase that the word holds.
-const ENTER_MAX: u64 = (1 << 23) - 1;
+const ENTER_MAX: u64 = (1 << 21) - 1;
 
 impl Slots {
     /// As one word.
@@ -37,7 +42,9 @@ impl Slots {
     pub fn pack(self) -> u64 {
         let enter = if self.enter > ENTER_MAX { ENTER_MAX } else { self.enter };
         TAG << TAG_BIT
-            | enter << 34
+            | enter << 36
+            | (self.event as u64) << 35
+            | (self.p_lost as u64) << 34
             | (self.census as u64) << 33
             | (self.gap as u64 & 255) << 25
             | (self.cell.0 as u64 & 0x1ff_ffff)
@@ -54,34 +61,70 @@ impl Slots {
             cell: CellRef(word as u32 & 0x1ff_ffff),
             gap: (word >> 25) as u32 & 255,
             census: word >> 33 & 1 == 1,
-            enter: word >> 34 & ENTER_MAX,
+            p_lost: word >> 34 & 1 == 1,
+            event: word >> 35 & 1 == 1,
+            enter: word >> 36 & ENTER_MAX,
         })
     }
 }
 
-/// At `cgocall`'s call of `entersyscall`: finds the crossing's cell, counts it, and puts it in flight. Returns its
-/// entry's address, one more if it is timed, or 0 if the M has no table.
+/// At `cgocall`'s call of `entersyscall`, on an M that is not in its usual table: finds that, counts the crossing and puts
+/// it in flight. Returns its entry's address, one more if it is timed, or 0 if the M has no table.
 ///
 /// # Safety
 /// `g` must be the running goroutine and `frame` the frame pointer of `cgocall`.
 #[inline(always)]
-pub(crate) unsafe fn entered(params: &Params, g: u64, frame: u64) -> u64 {
-    // SAFETY: g is live; g.m and its fields, cgocall's frame and everything above it up to g.stack.hi are
-    // readable while the goroutine runs.
+pub(crate) unsafe fn arrived(params: &Params, g: u64, frame: u64) -> u64 {
+    // SAFETY: g is live; g.m and its fields are readable while the goroutine runs.
     unsafe {
-        let m = word(g, G_M as u64);
-        let mut function = word(frame, params.spilled_fn);
-        if function == params.indirect_fn {
-            function = word(word(frame, params.spilled_arg), 0);
-        }
-        let thread = threads::find(params, m);
+        let thread = threads::find(params, word(g, G_M as u64));
         if thread.is_null() {
-            threads::count_overflow(params, function);
+            threads::count_overflow(params, function(params, frame));
             return 0;
         }
-        let locks = ((m + params.m_locked_ext) as *const u32).read();
+        if (*thread).goid.load(Relaxed) != word(g, params.g_goid) {
+            return switched(params, g, frame, thread);
+        }
+        (*thread).run += 1;
+        entered(params, g, frame, thread)
+    }
+}
+
+/// The same of a goroutine that is not the last that crossed on this thread.
+///
+/// # Safety
+/// As [`arrived`], and the M's table must be `thread` if it is the same thread's still.
+#[inline(always)]
+pub(crate) unsafe fn switched(params: &Params, g: u64, frame: u64, thread: *mut Thread) -> u64 {
+    // SAFETY: as above; a new thread of an M comes with another goroutine.
+    unsafe {
+        let m = word(g, G_M as u64);
+        let thread = if (*thread).tid == word(m, params.m_procid) { thread } else { threads::find(params, m) };
+        if thread.is_null() {
+            threads::count_overflow(params, function(params, frame));
+            return 0;
+        }
+        let migrated = goroutines::switched(params, thread, g);
+        (*thread).run += 1;
+        let entry = entered(params, g, frame, thread);
+        let cell = (*((entry & !1) as *const InFlight)).cell();
+        (*cell).migrations += migrated as u64;
+        goroutines::name(thread, reference(params, cell));
+        entry
+    }
+}
+
+/// Finds a crossing's cell, counts it, and puts it in flight.
+///
+/// # Safety
+/// As [`arrived`]; `thread` must be the running M's.
+#[inline(always)]
+pub(crate) unsafe fn entered(params: &Params, g: u64, frame: u64, thread: *mut Thread) -> u64 {
+    // SAFETY: cgocall's frame and everything above it up to g.stack.hi are readable while the goroutine runs.
+    unsafe {
+        let locks = ((word(g, G_M as u64) + params.m_locked_ext) as *const u32).read();
         let key = Key {
-            function,
+            function: function(params, frame),
             stack: Stack { frame, top: word(g, G_STACK_HI as u64) },
             leaf: 0,
             enclosing: (*thread).enclosing,
@@ -94,6 +137,58 @@ pub(crate) unsafe fn entered(params: &Params, g: u64, frame: u64) -> u64 {
             return timed(thread, cell);
         }
         push(thread, cell, false) as u64
+    }
+}
+
+/// The C function that `cgocall` is to call.
+unsafe fn function(params: &Params, frame: u64) -> u64 {
+    // SAFETY: cgocall's frame is readable.
+    unsafe {
+        let function = word(frame, params.spilled_fn);
+        if function == params.indirect_fn { word(word(frame, params.spilled_arg), 0) } else { function }
+    }
+}
+
+/// Whether the P of an M that is in a system call was taken: from Go 1.26 on that shows in `m.p`; before, `oldp.status`
+/// is no longer `_Psyscall`, or its tick has moved on (runtime/proc.go, `exitsyscall`).
+///
+/// # Safety
+/// `m` must be the running M.
+pub(crate) unsafe fn p_was_taken(params: &Params, m: u64) -> bool {
+    const PSYSCALL: u32 = 2;
+    // SAFETY: the M is live, and Ps are never freed.
+    unsafe {
+        if params.p_stays_wired != 0 {
+            return word(m, params.m_p) == 0;
+        }
+        let oldp = word(m, params.m_oldp);
+        if oldp == 0 {
+            return false;
+        }
+        let (status, tick) = (((oldp + 4) as *const u32).read(), ((oldp + 20) as *const u32).read());
+        status != PSYSCALL || tick != ((m + params.m_syscalltick) as *const u32).read()
+    }
+}
+
+/// At `exitsyscall`'s call of `mcall` where there is no P: the goroutine waits, and its M parks. `frame` is the frame
+/// pointer of `exitsyscall`.
+///
+/// # Safety
+/// `g` must be the running goroutine.
+pub(crate) unsafe fn parked(params: &Params, g: u64, frame: u64) {
+    // SAFETY: g is live. The entry of the crossing that has just returned is still there: nothing was put in flight since.
+    unsafe {
+        if word(frame, 8) != params.after_exitsyscall {
+            return;
+        }
+        let thread = threads::find(params, word(g, G_M as u64));
+        if thread.is_null() {
+            return;
+        }
+        let cell = (*((*thread).top as *const InFlight)).cell();
+        if !cell.is_null() {
+            (*cell).parked += 1;
+        }
     }
 }
 
@@ -123,6 +218,7 @@ pub(crate) unsafe fn push(thread: *mut Thread, cell: *mut Cell, timed: bool) -> 
     unsafe {
         let entry = (*thread).top as *mut InFlight;
         (*entry).tagged_cell = cell as u64 + timed as u64;
+        (*entry).in_go = 0;
         (*entry).thread = thread as u64;
         (*entry).coarse = (*thread).coarse.load(Relaxed);
         (*thread).top = entry.add(1) as u64;
@@ -192,10 +288,11 @@ pub(crate) unsafe fn returned(params: &Params, entry: *mut InFlight, at: u64, sl
     unsafe {
         let thread = (*entry).thread as *mut Thread;
         (*thread).top = entry as u64;
+        let cell = (*entry).cell();
+        (*cell).p_lost += p_lost as u64;
         if params.first_interval == 0 {
             return;
         }
-        let cell = (*entry).cell();
         let long = (*thread).coarse.load(Relaxed) - (*entry).coarse >= 2;
         let timed = (*entry).timed();
         let gap = (*entry).gap as u64;
@@ -228,24 +325,31 @@ pub(crate) unsafe fn returned(params: &Params, entry: *mut InFlight, at: u64, sl
             (*cell).c_min = (*cell).c_min.min(c);
             (*cell).c_max = (*cell).c_max.max(c);
         }
-        if c >= params.slow {
+        let slow = c >= params.slow;
+        if slow {
             let gap = if timed && !long { gap } else { 1 };
-            let tid = word((*thread).procid, 0);
-            event(thread, Event { cell: cell as u64, called: at.wrapping_sub(c), returned: at, tid, gap });
+            let (tid, goid) = (word((*thread).procid, 0), (*thread).goroutine_goid);
+            let from = at.wrapping_sub(c);
+            let kind = if (*cell).flags & flags::LOCKED != 0 { kind::C_LOCKED } else { kind::C };
+            event(thread, Event { kind, cell: cell as u64, from, to: at, tid, goid, gap, enter });
         }
         // One crossing's exit is in the census exactly when this holds, timed or not.
         let census = long || p_lost;
         if (*cell).flags & flags::DIRECT != 0 || !(timed || census) {
             return;
         }
-        let packed = Slots { cell: reference(params, cell), gap: if timed { gap as u32 } else { 0 }, census, enter };
+        let (cell, gap) = (reference(params, cell), if timed { gap as u32 } else { 0 });
+        let packed = Slots { cell, gap, census, p_lost, event: slow, enter };
         slots.write(packed.pack());
         slots.add(1).write(at);
     }
 }
 
 /// Leaves an event for the recorder, or counts it if the recorder has not kept up.
-unsafe fn event(thread: *mut Thread, event: Event) {
+///
+/// # Safety
+/// `thread` must be the running M's.
+pub(crate) unsafe fn event(thread: *mut Thread, event: Event) {
     // SAFETY: thread is this M's; the place lies within the array, and the recorder reads it after `events_written`.
     unsafe {
         let written = (*thread).events_written.load(Relaxed);
@@ -306,19 +410,28 @@ pub(crate) unsafe fn exited(params: &Params, g: u64, packed: u64, from: u64, to:
         }
         (*cell).overhead_min = (*cell).overhead_min.min(overhead);
         (*cell).overhead_max = (*cell).overhead_max.max(overhead);
+        if slots.p_lost {
+            (*cell).waits += 1;
+            (*cell).wait_sum += exit;
+            (*cell).wait_max = (*cell).wait_max.max(exit);
+        }
+        if slots.event || exit >= params.slow {
+            let (tid, goid, cell) = ((*thread).tid, word(g, params.g_goid), origin as u64);
+            event(thread, Event { kind: kind::EXIT, cell, from, to, tid, goid, gap: 1, enter: slots.enter });
+        }
     }
 }
 
 impl crate::layout::Phase {
     #[inline(always)]
-    fn sample(&mut self, ticks: u64, gap: u64) {
+    pub(crate) fn sample(&mut self, ticks: u64, gap: u64) {
         self.sum += ticks * gap;
         let ticks = ticks as f64;
         self.squares += ticks * ticks * gap as f64;
     }
 
     #[inline(always)]
-    fn whole(&mut self, ticks: u64) {
+    pub(crate) fn whole(&mut self, ticks: u64) {
         self.census += 1;
         self.census_sum += ticks;
     }

@@ -2,6 +2,7 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
+use crate::births;
 use crate::cells::{self, Key};
 use crate::crossing::{end, push, reload};
 use crate::layout::{InFlight, flags};
@@ -59,6 +60,9 @@ pub(crate) unsafe fn entered(params: &Params, g: u64, function: u64, saved: u64,
         };
         let cell = cells::find(params, thread, &key);
         (*cell).calls += 1;
+        if params.newm1_start <= return_address && return_address < params.newm1_end {
+            births::begin(params, thread, cell);
+        }
         if (*thread).top >= end(thread) {
             return core::ptr::null_mut();
         }

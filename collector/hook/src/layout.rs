@@ -12,7 +12,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64};
 use crate::histogram::Histogram;
 
 /// First word of the mapping: "cgoprof" and the version of this layout.
-pub const MAGIC: u64 = u64::from_le_bytes(*b"cgoprof\x01");
+pub const MAGIC: u64 = u64::from_le_bytes(*b"cgoprof\x02");
 /// Ms that can have a table of their own at the same time. Their slots are reused when they end.
 pub const THREADS: usize = 1024;
 /// Entries of one M's index of cells; three quarters may be used for stacks, some more for cells without.
@@ -35,6 +35,12 @@ pub const MAX_FRAMES: usize = 256;
 pub const FRAME_BLOCK: usize = 4;
 /// Cells that an M remembers by site and depth, so that the enter thunk finds them itself.
 pub const MEMO: usize = 1024;
+/// Goroutines that are kept apart at the same time.
+pub const GOROUTINES: usize = 1 << 14;
+/// Threads being made that can wait for the recorder.
+pub const BIRTHS: usize = 256;
+/// C functions told apart among those that hold Ms when a thread is made.
+pub const HOLDERS: usize = 8;
 /// Bytes from one [`Thread`] to the next.
 pub const THREAD_STRIDE: usize = 1 << 18;
 
@@ -71,6 +77,16 @@ pub struct Header {
     pub unattributed: AtomicU64,
     /// Callbacks that came from a thread with no crossing in flight.
     pub foreign_callbacks: AtomicU64,
+    /// Goroutines that had to make room for others.
+    pub forgotten: Forgotten,
+    /// Threads that the runtime began to make, each at this number modulo [`BIRTHS`].
+    pub births_written: AtomicU64,
+    /// Those that the recorder has read. Written by the recorder.
+    pub births_read: AtomicU64,
+    /// Those that found no room.
+    pub births_dropped: AtomicU64,
+    /// See `births_written`.
+    pub births: [Birth; BIRTHS],
     /// How many of `used` are set.
     pub used_count: AtomicU64,
     /// Indices of the [`Thread`]s that have ever been claimed, plus one, in that order; 0 until it is written.
@@ -99,11 +115,76 @@ pub struct Overflow {
     pub calls: AtomicU64,
 }
 
-/// What one M owns.
+/// What goroutines had counted that made room for others.
+#[repr(C)]
+pub struct Forgotten {
+    /// Goroutines.
+    pub goroutines: AtomicU64,
+    /// Those of them that had not ended: when they cross again, a migration may go unseen.
+    pub alive: AtomicU64,
+    /// Their crossings.
+    pub calls: AtomicU64,
+    /// Their migrations.
+    pub migrations: AtomicU64,
+}
+
+/// A thread that the runtime makes, and who held its Ms in C at that moment.
+#[repr(C)]
+pub struct Birth {
+    /// Its number plus one. Written last.
+    pub sequence: AtomicU64,
+    /// When, in ticks.
+    pub at: u64,
+    /// Kernel thread id of the thread that makes it.
+    pub creator: u64,
+    /// The direct crossing that makes it, whose stack says why, as an address in the target.
+    pub cell: u64,
+    /// Ms in C.
+    pub in_c: u64,
+    /// The C functions they were in.
+    pub holders: [Holder; HOLDERS],
+}
+
+/// Ms in one C function.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Holder {
+    /// How many.
+    pub count: u64,
+    /// The crossing of one of them, as an address in the target.
+    pub cell: u64,
+}
+
+/// A goroutine that has crossed or locked itself to its thread.
+#[repr(C, align(64))]
+pub struct Goroutine {
+    /// `g.goid`; 0 for a free entry, [`BUSY`] while it changes hands.
+    pub goid: AtomicU64,
+    /// Its g.
+    pub g: u64,
+    /// Address of the [`Thread`] that it last crossed on.
+    pub thread: u64,
+    /// Crossings, without those that its thread has not yet handed over ([`Thread::run`]).
+    pub calls: AtomicU64,
+    /// Crossings on another thread than the one before.
+    pub migrations: u64,
+    /// How often it locked itself to its thread.
+    pub locks: u64,
+    /// The cell of its first crossing, or of its lock.
+    pub cell: CellRef,
+    _pad: u32,
+    /// Bit `n % 64` of word `n / 64`: it has crossed on the thread of table `n`.
+    pub threads: [u64; THREADS / 64],
+}
+
+/// [`Goroutine::goid`] of an entry that changes hands.
+pub const BUSY: u64 = u64::MAX;
+
+/// What one M's thread owns.
 #[repr(C, align(4096))]
 pub struct Thread {
-    /// Address of the M, 0 when free. Set by the M; when the M's thread has ended, by the recorder, to [`LEAVING`] and
-    /// then to 0.
+    /// Address of the M, 0 when free. Set by the M; when the M has got another thread, or its thread has ended, set to
+    /// [`LEAVING`]; then by the recorder to 0.
     pub owner: AtomicU64,
     /// Address of the first free entry of `in_flight`.
     pub top: u64,
@@ -114,10 +195,28 @@ pub struct Thread {
     _pad: u32,
     /// The recorder's coarse clock ticks so far, a copy of [`Coarse::sequence`]. Written by the recorder.
     pub coarse: AtomicU64,
+    /// `g.goid` of the goroutine that crossed here last; 0 when it has crossed elsewhere since, set by the M it did so on.
+    pub goid: AtomicU64,
+    /// Its crossings here that are not in its [`Goroutine`] yet.
+    pub run: u64,
+    /// Address of its [`Goroutine`], 0 if it has none, and the goid that this had.
+    pub goroutine: u64,
+    /// See `goroutine`.
+    pub goroutine_goid: u64,
     /// State of the generator of intervals.
     pub random: u64,
     /// Kernel thread id when the slot was claimed, from `m.procid`.
     pub tid: u64,
+    /// Address of the M when the slot was claimed.
+    pub m: u64,
+    /// `m.id`.
+    pub m_id: u64,
+    /// Since when its goroutine is locked to it, in ticks; 0 if it is not.
+    pub locked_since: u64,
+    /// The cell of that lock, as an address in the target.
+    pub lock: u64,
+    /// When this foreign thread began to look for an M, in ticks; 0 once its callback has begun.
+    pub attaching: u64,
     /// Where `m.procid` is: an extra M is lent to one foreign thread after the other.
     pub procid: u64,
     /// First of this slot's cells.
@@ -145,6 +244,8 @@ pub struct Thread {
     pub events: [Event; EVENTS],
     /// Cells found lately, as addresses in the target, by [`memo_slot`].
     pub memo: [u64; MEMO],
+    /// Stands for the crossing where a foreign thread calls back: it has none.
+    pub foreign: InFlight,
     /// Crossings in flight, the outermost first.
     pub in_flight: [InFlight; IN_FLIGHT],
     /// Open-addressed index: hash to cell.
@@ -155,20 +256,38 @@ pub struct Thread {
     pub spare: Cell,
 }
 
-/// A crossing that was long in C, for the recorder to look up what its thread did meanwhile.
+/// Something that took long, for the recorder to look up what its thread did meanwhile, and for the timeline.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Event {
-    /// Its cell, as an address in the target.
+    /// [`kind`].
+    pub kind: u64,
+    /// The cell of the crossing or lock, as an address in the target.
     pub cell: u64,
-    /// When C was called, in ticks.
-    pub called: u64,
-    /// When C returned, in ticks.
-    pub returned: u64,
+    /// When it began, in ticks.
+    pub from: u64,
+    /// When it ended, in ticks.
+    pub to: u64,
     /// Kernel thread id.
     pub tid: u64,
+    /// `g.goid`.
+    pub goid: u64,
     /// How many crossings it stands for.
     pub gap: u64,
+    /// Ticks of its enter phase, if that was timed.
+    pub enter: u64,
+}
+
+/// What an [`Event`] is.
+pub mod kind {
+    /// The C phase of a crossing.
+    pub const C: u64 = 0;
+    /// The exit phase of a crossing, from the end of its C phase, on the thread where the goroutine went on.
+    pub const EXIT: u64 = 1;
+    /// A goroutine was locked to its thread.
+    pub const LOCKED: u64 = 2;
+    /// The C phase of a crossing whose goroutine was locked to its thread.
+    pub const C_LOCKED: u64 = 3;
 }
 
 /// One entry of an M's index.
@@ -198,9 +317,17 @@ pub struct InFlight {
     pub callback_began: u64,
     /// How many crossings it stands for; only when it is timed.
     pub gap: u32,
-    _pad: u32,
+    /// 1 while a callback runs: the thread is not in C.
+    pub in_go: u32,
     /// Address of its [`Thread`].
     pub thread: u64,
+    /// Cell of the callback that runs, as an address in the target, 0 where there is none.
+    pub callback: u64,
+    /// When the callback had its P, and when it gave that back; only when it is timed.
+    pub callback_acquired: u64,
+    /// See `callback_acquired`.
+    pub callback_ended: u64,
+    _pad: [u64; 5],
 }
 
 impl InFlight {
@@ -251,6 +378,18 @@ pub struct Cell {
     pub abandoned: u64,
     /// Callbacks made.
     pub callbacks: u64,
+    /// How often the P was taken while in C.
+    pub p_lost: u64,
+    /// Crossings that found no P when C had returned, and left their M parked.
+    pub parked: u64,
+    /// Crossings whose goroutine had made its crossing before on another thread.
+    pub migrations: u64,
+    /// Exits of those whose P was taken: how many were timed, the sum and the longest, in ticks.
+    pub waits: u64,
+    /// See `waits`.
+    pub wait_sum: u64,
+    /// See `waits`.
+    pub wait_max: u64,
     /// Address of the [`Thread`] it belongs to; for a [`flags::VISITOR`], of the cell whose exits it holds.
     pub home: u64,
     /// Crossings whose exit was timed, and how many they stand for.
@@ -307,6 +446,11 @@ pub mod flags {
     pub const FOLDED: u32 = 4;
     /// Holds the exits, on this M, of crossings begun on another.
     pub const VISITOR: u32 = 8;
+    /// Not a crossing but callbacks: of one Go function, in one crossing's cell. Their phases are acquire (enter), Go (c)
+    /// and release (exit), and `callback` is the time foreign threads took to get an M.
+    pub const CALLBACK: u32 = 16;
+    /// Not a crossing but a place where goroutines lock themselves to their threads: `c` is for how long.
+    pub const LOCK: u32 = 32;
     /// The stack goes on beyond the frames kept.
     pub const TRUNCATED: u32 = 1 << 8;
 }
@@ -363,11 +507,14 @@ pub const MARKER_CELL: u64 = 8;
 
 /// Start of the array of [`Thread`]s.
 pub const THREADS_OFFSET: u64 = (size_of::<Header>() as u64).next_multiple_of(4096);
+/// Start of the array of [`Goroutine`]s.
+pub const GOROUTINES_OFFSET: u64 = THREADS_OFFSET + (THREADS * THREAD_STRIDE) as u64;
 /// Start of the arena.
-pub const ARENA_OFFSET: u64 = THREADS_OFFSET + (THREADS * THREAD_STRIDE) as u64;
+pub const ARENA_OFFSET: u64 = GOROUTINES_OFFSET + ((GOROUTINES * size_of::<Goroutine>()) as u64).next_multiple_of(4096);
 
 const _: () = assert!(size_of::<Thread>() <= THREAD_STRIDE);
 const _: () = assert!(THREADS * THREAD_STRIDE <= 1 << 31 && THREADS.is_power_of_two());
-const _: () = assert!(size_of::<InFlight>() == 64);
+const _: () = assert!(size_of::<InFlight>() == 128);
+const _: () = assert!(size_of::<Goroutine>().is_multiple_of(64));
 const _: () = assert!(size_of::<Frame>() == 16);
 const _: () = assert!(size_of::<Cell>().is_multiple_of(64));

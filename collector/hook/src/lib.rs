@@ -17,10 +17,13 @@ pub mod histogram;
 pub mod layout;
 pub mod params;
 
+mod births;
 mod callback;
 mod cells;
 mod crossing;
 mod direct;
+mod goroutines;
+mod locks;
 mod stack;
 mod threads;
 

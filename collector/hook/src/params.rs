@@ -16,8 +16,16 @@ pub struct Params {
     pub exitsyscall: u64,
     /// `runtime.reentersyscall`.
     pub reentersyscall: u64,
+    /// `runtime.mcall`.
+    pub mcall: u64,
+    /// `runtime.cgocallbackg1`.
+    pub cgocallbackg1: u64,
+    /// What `cgocallback` calls for a foreign thread's M: `needm` or `needAndBindM`.
+    pub needm: u64,
     /// Return address of `call asmcgocall` in `runtime.cgocall`.
     pub after_asmcgocall: u64,
+    /// Return address of `call exitsyscall` in `runtime.cgocall`.
+    pub after_exitsyscall: u64,
     /// Offset of `m.lockedExt`.
     pub m_locked_ext: u64,
     /// Offset of `m.procid`.
@@ -28,6 +36,18 @@ pub struct Params {
     pub m_oldp: u64,
     /// Offset of `m.syscalltick`.
     pub m_syscalltick: u64,
+    /// Offset of `m.id`.
+    pub m_id: u64,
+    /// Offset of `g.goid`.
+    pub g_goid: u64,
+    /// 1 where the P stays wired to its M in a system call: from Go 1.26 on.
+    pub p_stays_wired: u64,
+    /// Start and end of `runtime.newm1`, which makes threads.
+    pub newm1_start: u64,
+    /// See `newm1_start`.
+    pub newm1_end: u64,
+    /// Stands in key of cells for `runtime.LockOSThread`.
+    pub lock_os_thread: u64,
     /// From FS to the thread's g.
     pub goroutine: u64,
     /// From the stack pointer at the C hook to the word in which `asmcgocall` keeps the user's g.
@@ -93,4 +113,6 @@ pub mod holes {
     pub const ENTERSYSCALL: u32 = 0x5eed_0010;
     /// From FS to the thread's g.
     pub const GOROUTINE: u32 = 0x5eed_000d;
+    /// `g.goid`.
+    pub const G_GOID: u32 = 0x5eed_0008;
 }

@@ -14,6 +14,9 @@ use crate::{callback, cells, direct, threads};
 
 const M_LOCKED_EXT: u64 = 16;
 const M_PROCID: u64 = 24;
+const G_GOID: u64 = 72;
+/// The Go function that C calls.
+const CALLED: u64 = 0x9000;
 /// Words of a made-up stack.
 const STACK: usize = 4096;
 
@@ -39,6 +42,7 @@ impl World {
             threads: tables + crate::layout::THREADS_OFFSET,
             m_locked_ext: M_LOCKED_EXT,
             m_procid: M_PROCID,
+            g_goid: G_GOID,
             spilled_fn: 16,
             spilled_arg: 24,
             stack_arena_end: size - reserved_chunks * CHUNK,
@@ -63,7 +67,9 @@ impl World {
             let mut at = CellRef((*thread).cells.load(Relaxed));
             while at != CellRef::NONE {
                 let cell = &*cells::at_ref(&self.params, at);
-                found.push(cell);
+                if cell.flags & (flags::CALLBACK | flags::LOCK) == 0 {
+                    found.push(cell);
+                }
                 at = cell.next;
             }
             if (*thread).spare.calls > 0 {
@@ -117,7 +123,7 @@ impl Machine {
 
 /// A made-up goroutine: its g, and a stack of frames of two words each plus locals.
 struct Goroutine {
-    g: [u64; 8],
+    g: [u64; 10],
     stack: Vec<u64>,
     frame: usize,
 }
@@ -135,7 +141,7 @@ impl Goroutine {
             stack[at] = frames.get(index + 1).map_or(0, |&next| base + next as u64 * 8);
         }
         stack[frames[0] + 2] = function;
-        let g = [base, base + (STACK * 8) as u64, 0, 0, 0, 0, m.address(), 0];
+        let g = [base, base + (STACK * 8) as u64, 0, 0, 0, 0, m.address(), 0, 0, 1];
         Goroutine { g, stack, frame: frames[0] }
     }
 
@@ -147,7 +153,7 @@ impl Goroutine {
     fn enter(&self, world: &World) -> *mut InFlight {
         // SAFETY: the made-up goroutine has all that the hook reads.
         unsafe {
-            let word = crossing::entered(&world.params, self.g(), self.frame());
+            let word = crossing::arrived(&world.params, self.g(), self.frame());
             let entry = (word & !1) as *mut InFlight;
             assert!(!entry.is_null());
             assert_eq!(word & 1 == 1, (*entry).timed());
@@ -173,6 +179,24 @@ impl Goroutine {
     fn cross(&self, world: &World) {
         let entry = self.enter(world);
         self.leave(world, entry, None);
+    }
+
+    /// C calls a Go function.
+    fn enter_callback(&self, world: &World, function: u64) {
+        // SAFETY: as above.
+        unsafe {
+            callback::began(&world.params, self.g());
+            callback::acquired(&world.params, self.g(), function);
+        }
+    }
+
+    /// Which returns.
+    fn leave_callback(&self, world: &World) {
+        // SAFETY: as above.
+        unsafe {
+            callback::ended(&world.params, self.g());
+            callback::released(&world.params, self.g());
+        }
     }
 
     fn g(&self) -> u64 {
@@ -232,11 +256,9 @@ fn a_crossing_in_a_callback_belongs_to_the_one_around_it() {
     let inner = Goroutine::new(&m, 0x2000, &[5, 6]);
     for _ in 0..4 {
         let entry = outer.enter(&world);
-        // SAFETY: the goroutine is in a crossing.
-        unsafe { callback::began(&world.params, outer.g()) };
+        outer.enter_callback(&world, CALLED);
         inner.cross(&world);
-        // SAFETY: as above.
-        unsafe { callback::ended(&world.params, outer.g()) };
+        outer.leave_callback(&world);
         outer.leave(&world, entry, None);
     }
     inner.cross(&world);
@@ -260,11 +282,9 @@ fn a_panic_leaves_the_crossing_that_called_back() {
     let goroutine = Goroutine::new(&m, 0x1000, &[1, 2]);
     for _ in 0..5 {
         goroutine.enter(&world);
-        // SAFETY: the goroutine is in a crossing.
-        unsafe {
-            callback::began(&world.params, goroutine.g());
-            callback::unwound(&world.params, goroutine.g());
-        }
+        goroutine.enter_callback(&world, CALLED);
+        // SAFETY: the goroutine is in a callback.
+        unsafe { callback::unwound(&world.params, goroutine.g()) };
     }
     goroutine.cross(&world);
     let cells = world.cells(4);
@@ -296,16 +316,14 @@ fn crossings_nested_deeper_than_the_table_share_its_last_entry() {
     let mut entries = Vec::new();
     for _ in 0..levels {
         entries.push(goroutine.enter(&world));
-        // SAFETY: the made-up goroutine has all that the hook reads.
-        unsafe { callback::began(&world.params, goroutine.g()) };
+        goroutine.enter_callback(&world, CALLED);
     }
     // SAFETY: an entry lies in the array of its thread.
     let thread = unsafe { (*entries[0]).thread as *mut crate::layout::Thread };
     let last = crossing::end(thread) - size_of::<InFlight>() as u64;
     assert_eq!(entries.iter().filter(|&&entry| entry as u64 == last).count(), levels - IN_FLIGHT + 1);
     for entry in entries.into_iter().rev() {
-        // SAFETY: as above.
-        unsafe { callback::ended(&world.params, goroutine.g()) };
+        goroutine.leave_callback(&world);
         goroutine.leave(&world, entry, None);
     }
     // SAFETY: as above.
@@ -324,8 +342,7 @@ fn a_panic_through_crossings_deeper_than_the_table_leaves_the_others() {
     let mut entries = Vec::new();
     for _ in 0..kept + left {
         entries.push(goroutine.enter(&world));
-        // SAFETY: the made-up goroutine has all that the hook reads.
-        unsafe { callback::began(&world.params, goroutine.g()) };
+        goroutine.enter_callback(&world, CALLED);
     }
     for _ in 0..left {
         // SAFETY: as above.
@@ -348,7 +365,7 @@ fn a_direct_crossing_leaves_one_about_to_call_c_alone() {
     // SAFETY: the made-up goroutine has all that the hooks read; its stack stands for the system stack too.
     unsafe {
         let params = Params { to_return: 8, ..world.params };
-        let entry = (crossing::entered(&params, goroutine.g(), frame) & !1) as *mut InFlight;
+        let entry = (crossing::arrived(&params, goroutine.g(), frame) & !1) as *mut InFlight;
         let thread = (*entry).thread as *mut Thread;
         let direct = direct::entered(&params, goroutine.g(), 0x2000, frame, frame);
         direct::returned(&params, direct, crate::now());
@@ -422,7 +439,7 @@ fn threads_beyond_the_table_are_counted_by_function() {
         let m = Machine::new(id, false);
         let goroutine = Goroutine::new(&m, 0x1000, &[1, 2]);
         // SAFETY: the made-up goroutine has all that the hook reads.
-        unsafe { crossing::entered(&world.params, goroutine.g(), goroutine.frame()) };
+        unsafe { crossing::arrived(&world.params, goroutine.g(), goroutine.frame()) };
     }
     // SAFETY: the world begins with a header.
     let header = unsafe { &*world.memory.cast::<Header>() };
@@ -467,17 +484,26 @@ fn intervals_time_a_share_of_the_crossings_that_stands_for_all() {
     }
 }
 
+mod scheduling;
+
 proptest! {
     #[test]
-    fn slots_survive_packing(cell in 1u32..1 << 25, gap in 0u32..256, census: bool, enter in 0u64..1 << 23) {
-        let slots = Slots { cell: CellRef(cell), gap, census, enter };
+    fn slots_survive_packing(
+        cell in 1u32..1 << 25,
+        gap in 0u32..256,
+        census: bool,
+        p_lost: bool,
+        event: bool,
+        enter in 0u64..1 << 21,
+    ) {
+        let slots = Slots { cell: CellRef(cell), gap, census, p_lost, event, enter };
         prop_assert_eq!(Slots::unpack(slots.pack()), Some(slots));
     }
 
     #[test]
-    fn an_enter_phase_too_long_for_its_bits_is_the_longest(enter in 1u64 << 23..) {
-        let slots = Slots { cell: CellRef(1), gap: 1, census: false, enter };
-        prop_assert_eq!(Slots::unpack(slots.pack()).map(|slots| slots.enter), Some((1 << 23) - 1));
+    fn an_enter_phase_too_long_for_its_bits_is_the_longest(enter in 1u64 << 21..) {
+        let slots = Slots { cell: CellRef(1), gap: 1, census: false, p_lost: false, event: false, enter };
+        prop_assert_eq!(Slots::unpack(slots.pack()).map(|slots| slots.enter), Some((1 << 21) - 1));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-use crate::layout::{Cell, CellRef, Header, MEMO, OVERFLOW, THREAD_STRIDE, THREADS, Thread, home};
+use crate::layout::{Cell, CellRef, Header, LEAVING, MEMO, OVERFLOW, THREAD_STRIDE, THREADS, Thread, home};
 use crate::params::Params;
 
 /// Offset of `g.m` in every Go version measured (1.19 to 1.27).
@@ -31,19 +31,32 @@ pub(crate) unsafe fn header<'a>(params: &Params) -> &'a Header {
     unsafe { &*(params.tables as *const Header) }
 }
 
-/// The table of an M, null if none is free.
+/// The table of the running M, null if none is free.
 ///
 /// # Safety
 /// `m` must be the running thread's M and `params` describe a live mapping.
 #[inline(always)]
 pub(crate) unsafe fn find(params: &Params, m: u64) -> *mut Thread {
     let home = (params.threads + home(m)) as *mut Thread;
-    // SAFETY: home is one of the mapping's threads.
-    if unsafe { (*home).owner.load(Relaxed) } == m {
-        return home;
+    // SAFETY: home is one of the mapping's threads, and the M is live.
+    unsafe {
+        if (*home).owner.load(Relaxed) == m && is_of(home, word(m, params.m_procid)) {
+            return home;
+        }
+        find_or_claim(params, m, home)
     }
-    // SAFETY: as above.
-    unsafe { find_or_claim(params, m, home) }
+}
+
+/// Whether a table is that of a kernel thread. One that was claimed before the M knew its thread is it from now on.
+#[inline(always)]
+unsafe fn is_of(thread: *mut Thread, tid: u64) -> bool {
+    // SAFETY: the caller's table is the running M's.
+    unsafe {
+        if (*thread).tid == 0 {
+            (*thread).tid = tid;
+        }
+        (*thread).tid == tid
+    }
 }
 
 /// The slow way to a [`Thread`]: one claimed before next to a taken home, or a free one.
@@ -57,37 +70,83 @@ unsafe fn find_or_claim(params: &Params, m: u64, home: *mut Thread) -> *mut Thre
         let index = pair * 2 % THREADS + (first + probe) % 2;
         (params.threads + (index * THREAD_STRIDE) as u64) as *mut Thread
     };
+    // SAFETY: slot() stays within the mapping's threads; the M is live.
+    let tid = unsafe { word(m, params.m_procid) };
+    let mut left = core::ptr::null_mut::<Thread>();
     for probe in 0..THREADS {
-        // SAFETY: slot() stays within the mapping's threads.
-        if unsafe { (*slot(probe)).owner.load(Relaxed) } == m {
-            return slot(probe);
+        // SAFETY: as above.
+        unsafe {
+            if (*slot(probe)).owner.load(Relaxed) == m {
+                if is_of(slot(probe), tid) {
+                    return slot(probe);
+                }
+                left = slot(probe);
+                break;
+            }
+        }
+    }
+    // SAFETY: as above.
+    unsafe { claim(params, slot, m, tid, left) }
+}
+
+/// A table for an M: the one it has had with this thread before, or a free one. That of the thread it had before, if there is
+/// one (`left`), is nobody's from then on. Where none is free, the M keeps that.
+unsafe fn claim(
+    params: &Params,
+    slot: impl Fn(usize) -> *mut Thread,
+    m: u64,
+    tid: u64,
+    left: *mut Thread,
+) -> *mut Thread {
+    for probe in 0..THREADS {
+        let thread = slot(probe);
+        // SAFETY: slot() stays within the mapping's threads; who wins the exchange is alone with the rest.
+        unsafe {
+            let own =
+                !left.is_null() && (*thread).owner.load(Relaxed) == LEAVING && ((*thread).m, (*thread).tid) == (m, tid);
+            if own && (*thread).owner.compare_exchange(LEAVING, m, Acquire, Relaxed).is_ok() {
+                (*left).owner.store(LEAVING, Release);
+                return thread;
+            }
         }
     }
     for probe in 0..THREADS {
         let thread = slot(probe);
-        // SAFETY: as above; only the thread that wins the exchange touches the rest.
-        let won = unsafe { (*thread).owner.compare_exchange(0, m, Acquire, Relaxed).is_ok() };
-        if won {
-            // SAFETY: the slot is ours now, and m is our M.
-            unsafe {
+        // SAFETY: as above.
+        unsafe {
+            if (*thread).owner.compare_exchange(0, m, Acquire, Relaxed).is_ok() {
+                if !left.is_null() {
+                    (*left).owner.store(LEAVING, Release);
+                }
                 prepare(params, thread, m);
-                (*thread).coarse.store(header(params).coarse.sequence.load(Relaxed), Relaxed);
+                return thread;
             }
-            return thread;
         }
     }
-    core::ptr::null_mut()
+    if !left.is_null() {
+        // SAFETY: its thread has left it to this one.
+        unsafe { (*left).tid = tid };
+    }
+    left
 }
 
 /// Makes a slot ready for its new M. The cells of the M before stay: they count on.
 unsafe fn prepare(params: &Params, thread: *mut Thread, m: u64) {
     // SAFETY: the caller owns the slot, and the M is its own.
     unsafe {
+        crate::goroutines::hand_over(params, thread);
+        (*thread).goroutine = 0;
+        (*thread).goid.store(0, Relaxed);
         (*thread).procid = m + params.m_procid;
         (*thread).tid = word((*thread).procid, 0);
+        (*thread).m = m;
+        (*thread).m_id = word(m, params.m_id);
         (*thread).top = (&raw mut (*thread).in_flight) as u64;
         (*thread).deeper = 0;
         (*thread).enclosing = CellRef::NONE;
+        (*thread).locked_since = 0;
+        (*thread).attaching = 0;
+        (*thread).foreign.in_go = 0;
         (*thread).random |= m.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
         let spare = &raw mut (*thread).spare;
         if (*spare).home == 0 {
@@ -105,6 +164,7 @@ unsafe fn prepare(params: &Params, thread: *mut Thread, m: u64) {
                 (&raw mut (*thread).memo).cast::<u64>().add(slot).write(spare as u64);
             }
         }
+        (*thread).coarse.store(header(params).coarse.sequence.load(Relaxed), Relaxed);
     }
 }
 

@@ -9,7 +9,7 @@ use core::mem::offset_of;
 
 use crate::layout::{Cell, HOME_FAR, HOME_MASK, HOME_NEAR, InFlight, MARKER_CELL, MEMO, THREAD_STRIDE, Thread};
 use crate::params::{Params, holes};
-use crate::{callback, crossing, direct};
+use crate::{callback, crossing, direct, locks};
 
 unsafe extern "C" {
     #[link_name = "cgoprof_params"]
@@ -24,9 +24,21 @@ fn params() -> &'static Params {
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "sysv64" fn cgoprof_entered(g: u64, frame: u64) -> u64 {
+unsafe extern "sysv64" fn cgoprof_arrived(g: u64, frame: u64) -> u64 {
     // SAFETY: the enter thunk passes R14 and RBP as they are in cgocall.
-    unsafe { crossing::entered(params(), g, frame) }
+    unsafe { crossing::arrived(params(), g, frame) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "sysv64" fn cgoprof_switched(g: u64, frame: u64, thread: *mut Thread) -> u64 {
+    // SAFETY: as above; the thunk found the thread.
+    unsafe { crossing::switched(params(), g, frame, thread) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "sysv64" fn cgoprof_entered(g: u64, frame: u64, thread: *mut Thread) -> u64 {
+    // SAFETY: as above.
+    unsafe { crossing::entered(params(), g, frame, thread) }
 }
 
 #[unsafe(no_mangle)]
@@ -66,9 +78,45 @@ unsafe extern "sysv64" fn cgoprof_callback_began(g: u64) {
 }
 
 #[unsafe(no_mangle)]
+unsafe extern "sysv64" fn cgoprof_callback_acquired(g: u64, function: u64) {
+    // SAFETY: the thunk passes R14.
+    unsafe { callback::acquired(params(), g, function) }
+}
+
+#[unsafe(no_mangle)]
 unsafe extern "sysv64" fn cgoprof_callback_ended(g: u64) {
     // SAFETY: the thunk passes R14.
     unsafe { callback::ended(params(), g) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "sysv64" fn cgoprof_callback_released(g: u64) {
+    // SAFETY: the thunk passes R14.
+    unsafe { callback::released(params(), g) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "sysv64" fn cgoprof_attached(g: u64, from: u64) {
+    // SAFETY: the thunk passes the g that the thread has got.
+    unsafe { callback::attached(params(), g, from) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "sysv64" fn cgoprof_parked(g: u64, frame: u64) {
+    // SAFETY: the thunk passes R14 and RBP as they are in exitsyscall.
+    unsafe { crossing::parked(params(), g, frame) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "sysv64" fn cgoprof_locked(g: u64, frame: u64) {
+    // SAFETY: the thunk passes R14 and RBP as they are in LockOSThread.
+    unsafe { locks::locked(params(), g, frame) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "sysv64" fn cgoprof_unlocked(g: u64) {
+    // SAFETY: the thunk passes R14.
+    unsafe { locks::unlocked(params(), g) }
 }
 
 #[unsafe(no_mangle)]
@@ -119,6 +167,7 @@ global_asm!(
     "mov rcx, [r14 + 48]",                                   // m
     "mov r8, [rbp]",
     "mov r10, [r14 + 8]",
+    "mov r11, [r14 + {G_GOID}]",
     "sub r10, rbp",                                          // depth of the stack
     "mov eax, [r8 + 8]",                                     // site
     "add eax, r10d",
@@ -133,6 +182,9 @@ global_asm!(
     "cmp [rsi + {t_owner}], rcx",
     "jne 7f",
     "1:",
+    "cmp r11, [rsi + {t_goid}]",
+    "jne 6f",
+    "inc qword ptr [rsi + {t_run}]",
     "mov rdi, [rsi + rax*8 + {t_memo}]",                     // cell
     "cmp r10d, [rdi + {c_stack_depth}]",
     "jne 9f",
@@ -198,10 +250,24 @@ global_asm!(
     "add rsi, [rip + cgoprof_params + {p_threads}]",
     "cmp [rsi + {t_owner}], rcx",
     "je 1b",
+    "mov rdi, r14",
+    "mov rsi, rbp",
+    "hook cgoprof_arrived",
+    "jmp 5f",
+    // Another goroutine than the last.
+    "6:",
+    "mov rdx, rsi",
+    "mov rdi, r14",
+    "mov rsi, rbp",
+    "hook cgoprof_switched",
+    "jmp 5f",
+    // Another stack than remembered.
     "9:",
+    "mov rdx, rsi",
     "mov rdi, r14",
     "mov rsi, rbp",
     "hook cgoprof_entered",
+    "5:",
     "mov [rbp + {FRAME_RESULT}], rax",
     "to_entersyscall",
 
@@ -393,6 +459,80 @@ global_asm!(
     "hook cgoprof_callback_began",
     "jmp [rip + cgoprof_params + {p_exitsyscall}]",
 
+    // In place of cgocallbackg's `call cgocallbackg1`, whose arguments are in registers: the first is the Go function.
+    ".balign 16",
+    ".globl thunk_callback_acquired",
+    "thunk_callback_acquired:",
+    "save",
+    "mov rdi, r14",
+    "mov rsi, rax",
+    "hook cgoprof_callback_acquired",
+    "restore",
+    "jmp [rip + cgoprof_params + {p_cgocallbackg1}]",
+
+    // In place of cgocallbackg's epilogue, which follows. It returns nothing.
+    ".balign 16",
+    ".globl thunk_callback_release",
+    "thunk_callback_release:",
+    "mov rdi, r14",
+    "hook cgoprof_callback_released",
+    ".globl thunk_callback_release_epilogue",
+    "thunk_callback_release_epilogue:",
+    ".fill 16, 1, 0xcc",
+
+    // Its address is loaded in place of needm's or needAndBindM's in cgocallback, on a foreign thread's own stack: there
+    // is no g before, and nothing but RSP and RBP is kept by them.
+    ".balign 16",
+    ".globl thunk_attach",
+    "thunk_attach:",
+    "rdtsc",
+    "shl rdx, 32",
+    "or rdx, rax",
+    "push rdx",
+    "xor eax, eax",
+    "call [rip + cgoprof_params + {p_needm}]",
+    "pop rsi",
+    "mov rdi, qword ptr fs:[{GOROUTINE}]",
+    "hook cgoprof_attached",
+    "ret",
+
+    // In place of exitsyscall's `call mcall` where there is no P; RAX is mcall's argument.
+    ".balign 16",
+    ".globl thunk_park",
+    "thunk_park:",
+    "save",
+    "mov rdi, r14",
+    "mov rsi, rbp",
+    "hook cgoprof_parked",
+    "restore",
+    "jmp [rip + cgoprof_params + {p_mcall}]",
+
+    // In LockOSThread and UnlockOSThread, in place of the instruction that counts m.lockedExt: that comes first, and the way
+    // back last.
+    ".balign 16",
+    ".globl thunk_lock_displaced",
+    "thunk_lock_displaced:",
+    ".fill 16, 1, 0x90",
+    "save",
+    "mov rdi, r14",
+    "mov rsi, rbp",
+    "hook cgoprof_locked",
+    "restore",
+    ".globl thunk_lock_back",
+    "thunk_lock_back:",
+    ".fill 16, 1, 0xcc",
+    ".balign 16",
+    ".globl thunk_unlock_displaced",
+    "thunk_unlock_displaced:",
+    ".fill 16, 1, 0x90",
+    "save",
+    "mov rdi, r14",
+    "hook cgoprof_unlocked",
+    "restore",
+    ".globl thunk_unlock_back",
+    "thunk_unlock_back:",
+    ".fill 16, 1, 0xcc",
+
     // In place of cgocallbackg's `call reentersyscall`, whose arguments are in registers.
     ".balign 16",
     ".globl thunk_callback_end",
@@ -431,6 +571,12 @@ global_asm!(
     SAVED_DEPTH_BELOW = const holes::SAVED_DEPTH_BELOW,
     p_exitsyscall = const offset_of!(Params, exitsyscall),
     p_reentersyscall = const offset_of!(Params, reentersyscall),
+    p_mcall = const offset_of!(Params, mcall),
+    p_cgocallbackg1 = const offset_of!(Params, cgocallbackg1),
+    p_needm = const offset_of!(Params, needm),
+    G_GOID = const holes::G_GOID,
+    t_goid = const offset_of!(Thread, goid),
+    t_run = const offset_of!(Thread, run),
     p_m_oldp = const offset_of!(Params, m_oldp),
     p_m_syscalltick = const offset_of!(Params, m_syscalltick),
     p_threads = const offset_of!(Params, threads),

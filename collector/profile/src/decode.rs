@@ -8,9 +8,9 @@ use prost::Message as _;
 
 use crate::model::{
     Cell, Distribution, Estimate, Function, FunctionId, Kind, Line, Location, LocationId, Profile, Recording,
-    SampledStack, Stats, Target, Thread, Via,
+    SampledStack, Stats, Target, Via, Wrapper,
 };
-use crate::pprof;
+use crate::{pprof, scheduler_file};
 
 /// Largest message accepted, uncompressed.
 const LARGEST: u64 = 2 << 30;
@@ -66,7 +66,14 @@ pub fn decode(file: &[u8]) -> Result<Profile, DecodeError> {
             read_cell(found, &mut profile, &mut by_id)?;
         }
         if !extension.thread.is_empty() {
-            profile.threads = extension.thread.into_iter().map(thread).collect();
+            let read = extension.thread.into_iter().map(|found| scheduler_file::read_thread(found, &profile));
+            profile.threads = read.collect::<Result<_, _>>()?;
+        }
+        if let Some(found) = extension.scheduler {
+            scheduler_file::read_scheduler(found, &mut profile)?;
+        }
+        if let Some(found) = extension.timeline {
+            scheduler_file::read_timeline(found, &mut profile.timeline);
         }
         for found in extension.sampled {
             read_samples(found, &mut profile, &mut by_stack)?;
@@ -135,6 +142,7 @@ fn read_functions(message: &pprof::Profile, profile: &mut Profile) -> Result<(),
             c_name: function.c_name.clone(),
             package: function.package.clone(),
             library: function.library.clone(),
+            wrapper: function.wrapper.map(|bits| Wrapper { escapes: bits & 1 != 0, nocallback: bits & 2 != 0 }),
         });
     }
     Ok(())
@@ -158,13 +166,13 @@ fn read_locations(message: &pprof::Profile, profile: &mut Profile) -> Result<(),
     Ok(())
 }
 
-fn function_id(id: u64, profile: &Profile) -> Result<FunctionId, DecodeError> {
+pub(crate) fn function_id(id: u64, profile: &Profile) -> Result<FunctionId, DecodeError> {
     let index = usize::try_from(id).ok().and_then(|id| id.checked_sub(1));
     let found = index.filter(|&index| index < profile.functions.len());
     found.map(FunctionId).ok_or(DecodeError::Dangling("function", id))
 }
 
-fn location_id(id: u64, profile: &Profile) -> Result<LocationId, DecodeError> {
+pub(crate) fn location_id(id: u64, profile: &Profile) -> Result<LocationId, DecodeError> {
     let index = usize::try_from(id).ok().and_then(|id| id.checked_sub(1));
     let found = index.filter(|&index| index < profile.locations.len());
     found.map(LocationId).ok_or(DecodeError::Dangling("location", id))
@@ -179,11 +187,7 @@ fn read_cell(cell: pprof::Cell, profile: &mut Profile, by_id: &mut HashMap<u64, 
                 id: cell.id,
                 function: function_id(cell.function_id, profile)?,
                 stack: stack?,
-                via: match cell.via {
-                    1 => Via::Runtime,
-                    2 => Via::Direct,
-                    _ => Via::Cgocall,
-                },
+                via: via(cell.via),
                 locked: cell.locked,
                 truncated: cell.truncated,
                 stats: Stats::default(),
@@ -199,16 +203,16 @@ fn read_cell(cell: pprof::Cell, profile: &mut Profile, by_id: &mut HashMap<u64, 
     stats.abandoned = stats.abandoned.saturating_add(cell.abandoned);
     stats.in_flight = stats.in_flight.saturating_add_signed(cell.in_flight);
     stats.callbacks = stats.callbacks.saturating_add(cell.callbacks);
-    let estimate = |found: Option<pprof::Estimate>| {
-        let found = found.unwrap_or_default();
-        let finite = |value: f64| if value.is_finite() { value } else { 0.0 };
-        Estimate { sum: finite(found.sum), variance: finite(found.variance), common: finite(found.common) }
-    };
+    stats.p_lost = stats.p_lost.saturating_add(cell.p_lost);
+    stats.parked = stats.parked.saturating_add(cell.parked);
+    stats.migrations = stats.migrations.saturating_add(cell.migrations);
+    stats.p_wait.count = stats.p_wait.count.saturating_add(cell.waits);
+    stats.p_wait.sum += finite(cell.wait_sum);
+    stats.p_wait.max = stats.p_wait.max.max(finite(cell.wait_max));
     stats.enter += estimate(cell.enter);
     stats.c += estimate(cell.c);
     stats.callback += estimate(cell.callback);
     stats.exit += estimate(cell.exit);
-    let finite = |value: f64| if value.is_finite() { value } else { 0.0 };
     stats.blocked += finite(cell.blocked);
     stats.preempted += finite(cell.preempted);
     stats.blocked_within += finite(cell.blocked_within);
@@ -237,7 +241,24 @@ fn read_samples(
     Ok(())
 }
 
-fn distribution(found: pprof::Distribution) -> Distribution {
+pub(crate) fn via(number: u32) -> Via {
+    match number {
+        1 => Via::Runtime,
+        2 => Via::Direct,
+        _ => Via::Cgocall,
+    }
+}
+
+pub(crate) fn estimate(found: Option<pprof::Estimate>) -> Estimate {
+    let found = found.unwrap_or_default();
+    Estimate { sum: finite(found.sum), variance: finite(found.variance), common: finite(found.common) }
+}
+
+pub(crate) fn finite(value: f64) -> f64 {
+    if value.is_finite() { value } else { 0.0 }
+}
+
+pub(crate) fn distribution(found: pprof::Distribution) -> Distribution {
     let mut buckets: Vec<_> = found.middle.into_iter().zip(found.count).collect();
     buckets.retain(|&(middle, count)| middle.is_finite() && count < 1 << 62);
     buckets.sort_by(|one, other| one.0.total_cmp(&other.0));
@@ -274,11 +295,8 @@ fn recording(found: pprof::Recording) -> Recording {
         off_cpu: found.off_cpu,
         lost_events: found.lost_events,
         num_cgo_call: found.num_cgo_call,
+        scheduler: scheduler_file::read_seen(found.scheduler),
+        forgotten: scheduler_file::read_forgotten(&found.forgotten),
         notes: found.notes,
     }
-}
-
-fn thread(found: pprof::Thread) -> Thread {
-    let pprof::Thread { tid, m, name, created_ns, exited_ns } = found;
-    Thread { tid, m, name, created_ns, exited_ns }
 }

@@ -7,8 +7,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use prost::Message as _;
 
-use crate::model::{Cell, Distribution, Estimate, Kind, LocationId, Profile, SampledStack, Stats, Thread, Via};
-use crate::pprof;
+use crate::model::{Cell, Distribution, Estimate, Kind, LocationId, Profile, SampledStack, Stats, Via};
+use crate::{pprof, scheduler_file};
 
 /// The sample types, in the order of every sample's values.
 pub const SAMPLE_TYPES: [(&str, &str); 7] = [
@@ -23,7 +23,7 @@ pub const SAMPLE_TYPES: [(&str, &str); 7] = [
 
 /// Writes a recording as one member, or as it grows as a member for each piece of it.
 ///
-/// Each call of [`Encoder::member`] writes what has changed since the one before.
+/// Each call of [`Encoder::member`] writes what has changed since the one before; of the timeline, all that it is given.
 #[derive(Default)]
 pub struct Encoder {
     strings: HashMap<String, i64>,
@@ -64,7 +64,9 @@ impl Encoder {
             recording: Some(recording(profile)),
             cell: cells,
             sampled,
-            thread: profile.threads.iter().map(thread).collect(),
+            thread: profile.threads.iter().map(scheduler_file::thread).collect(),
+            scheduler: Some(scheduler_file::scheduler(profile)),
+            timeline: Some(scheduler_file::timeline(&profile.timeline)),
         });
         message
     }
@@ -147,6 +149,7 @@ impl Encoder {
                 c_name: function.c_name.clone(),
                 package: function.package.clone(),
                 library: function.library.clone(),
+                wrapper: function.wrapper.map(|found| u32::from(found.escapes) | u32::from(found.nocallback) << 1),
             };
             message.function.push(encoded);
         }
@@ -220,11 +223,7 @@ fn added(cell: &Cell, before: &Stats, location_id: Vec<u64>) -> pprof::Cell {
         id: cell.id,
         function_id: cell.function.0 as u64 + 1,
         location_id,
-        via: match cell.via {
-            Via::Cgocall => 0,
-            Via::Runtime => 1,
-            Via::Direct => 2,
-        },
+        via: via(cell.via),
         locked: cell.locked,
         truncated: cell.truncated,
         calls: now.calls - before.calls,
@@ -241,10 +240,25 @@ fn added(cell: &Cell, before: &Stats, location_id: Vec<u64>) -> pprof::Cell {
         blocked: now.blocked - before.blocked,
         preempted: now.preempted - before.preempted,
         blocked_within: now.blocked_within - before.blocked_within,
+        p_lost: now.p_lost - before.p_lost,
+        parked: now.parked - before.parked,
+        migrations: now.migrations - before.migrations,
+        waits: now.p_wait.count - before.p_wait.count,
+        wait_sum: now.p_wait.sum - before.p_wait.sum,
+        wait_max: now.p_wait.max,
     }
 }
 
-fn distribution(now: &Distribution, before: &Distribution) -> pprof::Distribution {
+/// How C was reached, as a number.
+pub(crate) fn via(via: Via) -> u32 {
+    match via {
+        Via::Cgocall => 0,
+        Via::Runtime => 1,
+        Via::Direct => 2,
+    }
+}
+
+pub(crate) fn distribution(now: &Distribution, before: &Distribution) -> pprof::Distribution {
     let (min, max) = now.extremes.unwrap_or_default();
     let mut earlier = before.buckets.iter().peekable();
     let mut encoded = pprof::Distribution { present: now.extremes.is_some(), min, max, ..Default::default() };
@@ -290,11 +304,8 @@ fn recording(profile: &Profile) -> pprof::Recording {
         off_cpu: recording.off_cpu,
         lost_events: recording.lost_events,
         num_cgo_call: recording.num_cgo_call,
+        scheduler: scheduler_file::seen(recording.scheduler),
+        forgotten: scheduler_file::forgotten(recording.forgotten),
         notes: recording.notes,
     }
-}
-
-fn thread(thread: &Thread) -> pprof::Thread {
-    let Thread { tid, m, name, created_ns, exited_ns } = thread.clone();
-    pprof::Thread { tid, m, name, created_ns, exited_ns }
 }

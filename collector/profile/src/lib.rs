@@ -8,7 +8,10 @@ pub mod decode;
 pub mod encode;
 pub mod model;
 mod pprof;
+pub mod scheduler;
+mod scheduler_file;
 
 pub use decode::{DecodeError, decode};
 pub use encode::Encoder;
 pub use model::*;
+pub use scheduler::*;

@@ -1,5 +1,7 @@
 //! What a recording knows.
 
+use crate::scheduler::{Birth, Callback, Forgotten, Goroutine, Lock, Peak, Thread, Timeline};
+
 /// A whole recording.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Profile {
@@ -17,21 +19,18 @@ pub struct Profile {
     pub samples: Vec<SampledStack>,
     /// The program's threads, if they were watched.
     pub threads: Vec<Thread>,
-}
-
-/// A kernel thread of the program.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Thread {
-    /// Kernel thread id.
-    pub tid: u64,
-    /// Number of the Go runtime's M that it is, if that is known.
-    pub m: Option<u64>,
-    /// Its name at the end.
-    pub name: String,
-    /// When it was started, since the recording's start; none if it was there before.
-    pub created_ns: Option<u64>,
-    /// When it ended, since the recording's start; none if it has not.
-    pub exited_ns: Option<u64>,
+    /// Threads that the runtime made.
+    pub births: Vec<Birth>,
+    /// When most threads were in C.
+    pub peak: Option<Peak>,
+    /// Goroutines that crossed.
+    pub goroutines: Vec<Goroutine>,
+    /// Callbacks from C.
+    pub callbacks: Vec<Callback>,
+    /// Where goroutines locked themselves to threads.
+    pub locks: Vec<Lock>,
+    /// What took long.
+    pub timeline: Timeline,
 }
 
 /// Samples of processor time with one stack.
@@ -107,10 +106,27 @@ pub struct Recording {
     pub lost_events: u64,
     /// Samples and other perf records that found no room.
     pub lost_samples: u64,
+    /// Threads and goroutines were followed: Ps lost, migrations, locks and who calls back are known.
+    pub scheduler: Scheduler,
+    /// Goroutines that were not kept apart.
+    pub forgotten: Forgotten,
     /// What the Go runtime itself counted, where no crossings were: of the sample engine.
     pub num_cgo_call: Option<u64>,
     /// What a reader must know.
     pub notes: Vec<String>,
+}
+
+/// What was seen of the Go scheduler's doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scheduler {
+    /// Crossings by thread and goroutine, and migrations.
+    pub migrations: bool,
+    /// Ps lost in C.
+    pub ps: bool,
+    /// Callbacks by their Go function, with phases.
+    pub callbacks: bool,
+    /// `LockOSThread` and `UnlockOSThread`.
+    pub locks: bool,
 }
 
 impl Recording {
@@ -154,6 +170,17 @@ pub struct Function {
     pub symbol: String,
     /// For a C function of a shared library: the library's path, else empty.
     pub library: String,
+    /// For a C function: how cgo's wrapper calls it, if there is one.
+    pub wrapper: Option<Wrapper>,
+}
+
+/// What the code of cgo's wrapper for a C function tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Wrapper {
+    /// It has arguments, and what they point to escapes to the heap: no `#cgo noescape`.
+    pub escapes: bool,
+    /// `#cgo nocallback`.
+    pub nocallback: bool,
 }
 
 /// A code address.
@@ -218,6 +245,14 @@ pub struct Stats {
     pub in_flight: u64,
     /// Callbacks made.
     pub callbacks: u64,
+    /// How often the P was taken while in C. A crossing that calls back can lose more than one.
+    pub p_lost: u64,
+    /// Crossings that found no P when C had returned, and left their M parked.
+    pub parked: u64,
+    /// Crossings whose goroutine had made its crossing before on another thread.
+    pub migrations: u64,
+    /// Exit times of crossings whose P was taken.
+    pub p_wait: Waits,
     /// Enter phase.
     pub enter: Estimate,
     /// C phase.
@@ -236,6 +271,17 @@ pub struct Stats {
     pub c_times: Distribution,
     /// Enter plus exit times.
     pub overhead_times: Distribution,
+}
+
+/// Waits for a P: of every crossing whose P was taken and whose times were measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Waits {
+    /// How many.
+    pub count: u64,
+    /// Nanoseconds in all.
+    pub sum: f64,
+    /// The longest.
+    pub max: f64,
 }
 
 /// A sum over all crossings, estimated from the timed ones.
@@ -324,6 +370,12 @@ impl Stats {
         self.abandoned += other.abandoned;
         self.in_flight += other.in_flight;
         self.callbacks += other.callbacks;
+        self.p_lost += other.p_lost;
+        self.parked += other.parked;
+        self.migrations += other.migrations;
+        self.p_wait.count += other.p_wait.count;
+        self.p_wait.sum += other.p_wait.sum;
+        self.p_wait.max = self.p_wait.max.max(other.p_wait.max);
         self.enter += other.enter;
         self.c += other.c;
         self.callback += other.callback;

@@ -2,6 +2,8 @@
 
 use prost::Message;
 
+use crate::scheduler_file::{Scheduler, Thread, Timeline};
+
 /// `perftools.profiles.Profile`.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Profile {
@@ -127,6 +129,9 @@ pub(crate) struct Function {
     pub(crate) package: String,
     #[prost(string, tag = "2029")]
     pub(crate) library: String,
+    /// Bits, absent without a wrapper of cgo's: 1 arguments escape, 2 no callbacks.
+    #[prost(uint32, optional, tag = "2030")]
+    pub(crate) wrapper: Option<u32>,
 }
 
 /// What pprof has no place for.
@@ -145,20 +150,12 @@ pub(crate) struct Extension {
     /// All so far.
     #[prost(message, repeated, tag = "6")]
     pub(crate) thread: Vec<Thread>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct Thread {
-    #[prost(uint64, tag = "1")]
-    pub(crate) tid: u64,
-    #[prost(uint64, optional, tag = "2")]
-    pub(crate) m: Option<u64>,
-    #[prost(string, tag = "3")]
-    pub(crate) name: String,
-    #[prost(uint64, optional, tag = "4")]
-    pub(crate) created_ns: Option<u64>,
-    #[prost(uint64, optional, tag = "5")]
-    pub(crate) exited_ns: Option<u64>,
+    /// All so far.
+    #[prost(message, optional, tag = "7")]
+    pub(crate) scheduler: Option<Scheduler>,
+    /// Since the member before.
+    #[prost(message, optional, tag = "8")]
+    pub(crate) timeline: Option<Timeline>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -229,6 +226,12 @@ pub(crate) struct Recording {
     pub(crate) lost_events: u64,
     #[prost(uint64, optional, tag = "14")]
     pub(crate) num_cgo_call: Option<u64>,
+    /// Bits: 1 migrations, 2 Ps, 4 callbacks, 8 locks.
+    #[prost(uint32, tag = "15")]
+    pub(crate) scheduler: u32,
+    /// Goroutines not kept apart: how many, how many alive, crossings, migrations.
+    #[prost(uint64, repeated, tag = "16")]
+    pub(crate) forgotten: Vec<u64>,
 }
 
 /// What has been added to a cell since the previous member.
@@ -275,6 +278,19 @@ pub(crate) struct Cell {
     pub(crate) preempted: f64,
     #[prost(double, tag = "20")]
     pub(crate) blocked_within: f64,
+    #[prost(uint64, tag = "21")]
+    pub(crate) p_lost: u64,
+    #[prost(uint64, tag = "22")]
+    pub(crate) parked: u64,
+    #[prost(uint64, tag = "23")]
+    pub(crate) migrations: u64,
+    /// Waits for a P: how many, the sum, and the longest so far.
+    #[prost(uint64, tag = "24")]
+    pub(crate) waits: u64,
+    #[prost(double, tag = "25")]
+    pub(crate) wait_sum: f64,
+    #[prost(double, tag = "26")]
+    pub(crate) wait_max: f64,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -6,6 +6,7 @@ use std::os::fd::AsRawFd as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use cgoprof_profile::Scheduler;
 use cgoprof_symbols::Svma;
 use nix::errno::Errno;
 use nix::unistd::Pid;
@@ -18,9 +19,9 @@ use crate::process::maps::Mapping;
 use crate::process::memory;
 use crate::sample::{Counters, GoStacks};
 use crate::sampling::{Sampler, Source};
+use crate::snapshot::Snapshot;
 use crate::target::{PlanError, ProbePlan, Target};
-use crate::ticker::Ticker;
-use crate::trampoline::tables::Snapshot;
+use crate::ticker::{Seen, Ticker};
 use crate::trampoline::{Calibration, InjectError, Tables, Timing};
 use crate::unwind::{Border, Unwinder};
 use crate::uprobe::{self, Chosen, Crossings, Landmarks, Probes, UprobeError};
@@ -47,6 +48,14 @@ impl EngineKind {
             EngineKind::Uprobe => "uprobe",
             EngineKind::Sample => "sample",
         }
+    }
+}
+
+impl EngineKind {
+    /// What it sees of the Go scheduler's doing.
+    pub(super) fn sees(self) -> Scheduler {
+        let hooks = self == EngineKind::Trampoline;
+        Scheduler { migrations: hooks, ps: hooks, callbacks: hooks, locks: hooks }
     }
 }
 
@@ -146,6 +155,14 @@ impl Engine {
         if let Engine::Trampoline { tables, ticker, .. } = self {
             ticker.stop();
             tables.relax();
+        }
+    }
+
+    /// Threads that the runtime made, and when most were in C.
+    pub(super) fn seen(&self) -> Seen {
+        match self {
+            Engine::Trampoline { ticker, .. } => ticker.seen(),
+            Engine::Uprobe(_) | Engine::Sample => Seen::default(),
         }
     }
 

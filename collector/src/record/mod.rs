@@ -303,11 +303,11 @@ fn go(
     prepared: Option<(EngineKind, Prepared)>,
     refused: Refused,
 ) -> Result<Result<Watched, NotWatched>, RecordError> {
-    let pid = waiting.pid;
+    let (pid, begun) = (waiting.pid, Moment::now());
     waiting.go()?;
     let Some((kind, mut prepared)) = prepared else { return Ok(Err(refused.problem().into())) };
     let Some(bias) = prepared.bias(pid, program.path, program.target) else { return Ok(Err(Problem::Ended.into())) };
-    Ok(Ok(read(options, program, pid, prepared, bias, refused.notes(kind))))
+    Ok(Ok(read(options, program, pid, prepared, bias, (begun, refused.notes(kind)))))
 }
 
 fn read(
@@ -316,14 +316,14 @@ fn read(
     pid: Pid,
     prepared: Prepared,
     bias: u64,
-    mut notes: Vec<String>,
+    (begun, mut notes): (Moment, Vec<String>),
 ) -> Watched {
     let mappings = maps::read(pid).unwrap_or_default();
     if options.frequency > 0 && !prepared.sees_kernel() {
         notes.push(WITHOUT_KERNEL.into());
     }
     let (engine, sampler) = prepared.start(pid, program.target, bias, &mappings, options);
-    Watched { engine, sampler: Some(sampler), bias, mappings, notes }
+    Watched { engine, sampler: Some(sampler), bias, mappings, begun, notes }
 }
 
 const WITHOUT_KERNEL: &str = "samples leave out what happens in the kernel: seeing that takes root, or \
@@ -342,11 +342,7 @@ fn hook(
     let wanted =
         Wanted { frequency: Frequency(options.frequency), kernel: true, only_samples: false, before_exec: false };
     let session = Session::new(pid, wanted, Vec::new()).and_then(|mut session| session.watch(pid).map(|()| session));
-    let slow = if session.is_ok() {
-        options.slow.as_nanos() as f64 * Rate::between(began, Moment::now()).ticks_per_ns
-    } else {
-        f64::INFINITY
-    };
+    let slow = options.slow.as_nanos() as f64 * Rate::between(began, Moment::now()).ticks_per_ns;
     let settings = Settings { max_frames: options.stack_depth, timing: options.timing, slow: slow as u64 };
     let mut stopped = match Stopped::new(pid) {
         Ok(stopped) => stopped,
@@ -355,18 +351,20 @@ fn hook(
             drop(session);
             let prepared = prepare(options, program, Whom::Stopped(pid), &mut refused);
             let bias = load_bias(pid, program.target).ok_or(Problem::Ended);
+            let begun = Moment::now();
             let _ = nix::sys::ptrace::detach(pid, None);
             let Some((kind, prepared)) = prepared else { return Err(refused.problem().into()) };
-            return Ok(read(options, program, pid, prepared, bias?, refused.notes(kind)));
+            return Ok(read(options, program, pid, prepared, bias?, (begun, refused.notes(kind))));
         }
     };
     let injected = inject(&mut stopped, program.target, plan, settings);
     match injected {
         Ok(injected) => {
+            let begun = Moment::now();
             let released = stopped.release();
             released.map_err(|error| Problem::Engine(EngineKind::Trampoline, InjectError::from(error).into()))?;
             let notes = refused.notes(EngineKind::Trampoline);
-            watch_hooks(options, program, pid, injected, session, notes)
+            watch_hooks(options, program, pid, injected, session, (begun, notes))
         }
         Err(InjectError::Remote(RemoteError::Ended(status))) => {
             refused.add(EngineKind::Trampoline, InjectError::Remote(RemoteError::Ended(status)));
@@ -377,10 +375,11 @@ fn hook(
             drop(session);
             let prepared = prepare(options, program, Whom::Stopped(pid), &mut refused);
             let bias = load_bias(pid, program.target).ok_or(Problem::Ended);
+            let begun = Moment::now();
             let released = stopped.release();
             released.map_err(|error| Problem::Engine(EngineKind::Trampoline, InjectError::from(error).into()))?;
             let Some((kind, prepared)) = prepared else { return Err(refused.problem().into()) };
-            Ok(read(options, program, pid, prepared, bias?, refused.notes(kind)))
+            Ok(read(options, program, pid, prepared, bias?, (begun, refused.notes(kind))))
         }
     }
 }
@@ -392,13 +391,13 @@ fn watch_hooks(
     pid: Pid,
     injected: Injected,
     session: Result<Session, PerfError>,
-    mut notes: Vec<String>,
+    (begun, mut notes): (Moment, Vec<String>),
 ) -> Result<Watched, NotWatched> {
     let tables = Arc::new(injected.tables);
     let (bias, address) = (tables.bias(), tables.address());
     let ticker = Ticker::start(Arc::clone(&tables), pid, options.timing)
         .map_err(|error| Problem::Engine(EngineKind::Trampoline, InjectError::Tables(error.into()).into()))?;
-    let events = ticker.events();
+    let (events, looks) = (ticker.events(), ticker.looks());
     let engine = Engine::Trampoline { tables, ticker, calibration: calibrate() };
     let sampler = match session {
         Err(error) => {
@@ -412,11 +411,11 @@ fn watch_hooks(
             let border = Border::Hooks { code: injected.hooks, tables: address };
             let mut unwinder = Unwinder::new(program.target.go_text(bias), border);
             injected.mappings.iter().for_each(|mapping| unwinder.add_mapping(mapping));
-            let source = Source::Hooks { events, tables: address };
+            let source = Source::Hooks { events, looks, tables: address };
             Some(Sampler::start(session, pid, unwinder, source, engine.timebase()))
         }
     };
-    Ok(Watched { engine, sampler, bias, mappings: injected.mappings, notes })
+    Ok(Watched { engine, sampler, bias, mappings: injected.mappings, begun, notes })
 }
 
 /// Watches a program that runs with the first engine that can.
@@ -429,7 +428,7 @@ fn join(options: &Options, program: &Program<'_>, pid: Pid) -> Result<Watched, P
         return Err(refused.problem());
     };
     let bias = load_bias(pid, program.target).ok_or(Problem::Ended)?;
-    Ok(read(options, program, pid, prepared, bias, refused.notes(kind)))
+    Ok(read(options, program, pid, prepared, bias, (Moment::now(), refused.notes(kind))))
 }
 
 /// Refuses the number of a thread.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt as _;
+use std::sync::PoisonError;
 use std::time::{Duration, Instant, SystemTime};
 
 use cgoprof_hook::layout::CellRef;
@@ -14,15 +15,17 @@ use super::signals::{Signals, ended};
 use super::{EngineKind, Options, Outcome, Problem, Program, Progress, RecordError, Subject};
 use crate::assemble::{Clock, assemble};
 use crate::assemble_samples::assemble_samples;
+use crate::assemble_scheduler::{Idle, Observed, Span, assemble_scheduler};
 use crate::clock::{Moment, Rate};
-use crate::offcpu::Monotonic;
+use crate::offcpu::{Monotonic, OffTime};
 use crate::output::Output;
 use crate::perf::Frequency;
 use crate::process::maps::Mapping;
 use crate::sampling::{Sampler, Samples, Slow};
+use crate::snapshot::Snapshot;
 use crate::symbolize::{Symbolizer, tell_apart};
 use crate::target::Target;
-use crate::trampoline::tables::Snapshot;
+use crate::timeline::{Counters, Part, Timeline};
 use crate::trampoline::{Calibration, Timing};
 
 /// How long after SIGTERM the program may take to end before the profile is finished without it.
@@ -39,6 +42,8 @@ pub(super) struct Watched {
     /// How far from its stated addresses the program was loaded.
     pub(super) bias: u64,
     pub(super) mappings: Vec<Mapping>,
+    /// When the program began to run with it, or was joined.
+    pub(super) begun: Moment,
     /// What is to be said.
     pub(super) notes: Vec<String>,
 }
@@ -52,6 +57,8 @@ pub(super) struct Recorder<'a> {
     engine: Engine,
     symbolizer: Symbolizer<'a, 'a>,
     profile: Profile,
+    /// What took long, where no sampler tells.
+    timeline: Timeline,
     /// What is known from the start.
     notes: Vec<String>,
     started: Instant,
@@ -67,7 +74,7 @@ pub(super) struct Recorder<'a> {
 
 impl<'a> Recorder<'a> {
     pub(super) fn new(options: &'a Options, program: &Program<'a>, pid: Pid, watched: Watched, output: Output) -> Self {
-        let Watched { engine, sampler, bias, mappings, mut notes } = watched;
+        let Watched { engine, sampler, bias, mappings, begun, mut notes } = watched;
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let sampling = sampler.is_some();
         if engine.kind() == EngineKind::Uprobe && options.timing != Timing::None {
@@ -80,6 +87,7 @@ impl<'a> Recorder<'a> {
                 timing: if engine.kind() == EngineKind::Sample { Timing::None } else { options.timing }.name().into(),
                 start_unix_ns: since_epoch.as_nanos() as u64,
                 off_cpu: sampling && options.timing != Timing::None && engine.kind() != EngineKind::Sample,
+                scheduler: engine.kind().sees(),
                 sample_period_ns: if sampling { Frequency(options.frequency).period() } else { 0 },
                 ..Recording::default()
             },
@@ -94,8 +102,9 @@ impl<'a> Recorder<'a> {
             symbolizer,
             notes,
             profile,
+            timeline: Timeline::default(),
             started: Instant::now(),
-            begun: engine.timebase().now(),
+            begun: engine.timebase().of(begun),
             engine,
             program: identity(program.file.metadata()),
             became_another: false,
@@ -127,6 +136,7 @@ impl<'a> Recorder<'a> {
             if status.is_some() || over {
                 break;
             }
+            self.follow_alone();
             self.became_another |= is_another(self.pid, self.program);
             if let Engine::Trampoline { tables, .. } = &self.engine {
                 tables.release_ended(self.pid);
@@ -154,7 +164,11 @@ impl<'a> Recorder<'a> {
         let samples = self.sampler.as_ref().map(Sampler::samples);
         let end = self.engine.timebase().now();
         let snapshot = self.engine.snapshot(self.sampler.as_ref());
-        self.put_together(snapshot, samples, end);
+        let timeline = match &self.sampler {
+            Some(sampler) => sampler.timeline(false),
+            None => self.timeline.take_new(),
+        };
+        self.put_together(snapshot, samples, timeline, end);
         if let Some(output) = &mut self.output
             && let Err(error) = output.append(&self.profile)
         {
@@ -164,7 +178,7 @@ impl<'a> Recorder<'a> {
     }
 
     /// Puts together what engine and samples held at a time.
-    fn put_together(&mut self, mut snapshot: Snapshot, samples: Option<Samples>, end: Moment) {
+    fn put_together(&mut self, mut snapshot: Snapshot, samples: Option<Samples>, timeline: Part, end: Moment) {
         if let Some(sampler) = &self.sampler {
             self.symbolizer.set_mappings(&sampler.take_mappings());
             let mut threads = sampler.threads();
@@ -185,8 +199,45 @@ impl<'a> Recorder<'a> {
             off = off_cpu(sampler, samples, &mut snapshot, rate, end);
         }
         let crossings = assemble(&mut self.profile, &snapshot, &mut self.symbolizer, clock, &off);
+        if self.profile.recording.counted() {
+            let seen = self.engine.seen();
+            let switches = samples.as_ref().filter(|_| self.profile.recording.off_cpu);
+            let observed = Observed {
+                births: &seen.births,
+                peak: (&seen.peak, false),
+                blocked: switches.map(|samples| &samples.blocked),
+                idle: switches.map(|samples| Idle { by_lock: &samples.idle, by_thread: &samples.thread_idle }),
+                timeline,
+            };
+            let span = Span { rate, begun: self.begun.monotonic, end };
+            let off = |tid, from, to| match &self.sampler {
+                Some(sampler) => {
+                    let (mut off, ended) = sampler.off(tid, from, to);
+                    let in_c = switches.and_then(|samples| samples.locked_blocked.get(&tid)).copied().unwrap_or(0);
+                    off.blocked = off.blocked.saturating_sub(in_c);
+                    (off, ended)
+                }
+                None => (OffTime::default(), None),
+            };
+            let symbolizer = &mut self.symbolizer;
+            assemble_scheduler(&mut self.profile, &snapshot, &crossings, symbolizer, (&clock, &span), &observed, off);
+        }
         if let Some(samples) = samples {
             assemble_samples(&mut self.profile, &samples, &crossings, &mut self.symbolizer);
+        }
+    }
+
+    /// Takes what the hooks tell of slow crossings where no switches are seen: nobody else does then.
+    fn follow_alone(&mut self) {
+        if let (None, Engine::Trampoline { tables, ticker, .. }) = (&self.sampler, &self.engine) {
+            let rate = Rate::between(self.begun, self.engine.timebase().now());
+            for event in ticker.events().lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+                self.timeline.add(&event, tables.reference(event.cell), 0, rate);
+            }
+            for look in ticker.looks().lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+                let (at, in_c) = (rate.monotonic(look.at), look.in_c.len() as u64);
+                self.timeline.look(Counters { at, in_c, in_go: None, idle: None });
+            }
         }
     }
 
@@ -238,7 +289,12 @@ impl<'a> Recorder<'a> {
         // What the kernel counts is complete when all its records are read.
         let snapshot = counted.unwrap_or_else(|| self.engine.snapshot(self.sampler.as_ref()));
         progress.symbolizing(snapshot.cells.len());
-        self.put_together(snapshot, samples, end);
+        self.follow_alone();
+        let timeline = match &self.sampler {
+            Some(sampler) => sampler.timeline(true),
+            None => self.timeline.all(),
+        };
+        self.put_together(snapshot, samples, timeline, end);
         tell_apart(&mut self.profile);
         progress.symbolized();
         if let Some(output) = self.output.take()

@@ -5,7 +5,7 @@ mod libraries;
 use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 
-use cgoprof_profile::{Function, FunctionId, Kind, Line, Location, LocationId, Profile};
+use cgoprof_profile::{Function, FunctionId, Kind, Line, Location, LocationId, Profile, Wrapper};
 use cgoprof_symbols::binary::Symbol;
 use cgoprof_symbols::c_function::{self, CFunction};
 use cgoprof_symbols::demangle::demangle;
@@ -29,6 +29,8 @@ pub(crate) struct Symbolizer<'target, 'data> {
     named: HashMap<Avma, FunctionId>,
     inside_locations: HashMap<Avma, LocationId>,
     borders: HashMap<&'static str, LocationId>,
+    /// By the address of cgo's entry, what C calls.
+    exported: HashMap<Avma, FunctionId>,
     /// Names of C functions that Go calls through cgo's wrappers.
     wrapped: OnceCell<HashSet<String>>,
 }
@@ -56,6 +58,7 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
             named: HashMap::new(),
             inside_locations: HashMap::new(),
             borders: HashMap::new(),
+            exported: HashMap::new(),
             wrapped: OnceCell::new(),
         }
     }
@@ -115,6 +118,36 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
             .is_some_and(|function| function.name == "runtime.systemstack")
     }
 
+    /// The Go function that C calls by an entry of cgo's: the one it calls in turn, or has inlined; else the entry's own name
+    /// without what cgo put before it.
+    pub(crate) fn exported(&mut self, profile: &mut Profile, entry: Avma) -> FunctionId {
+        if let Some(&known) = self.exported.get(&entry) {
+            return known;
+        }
+        let table = &self.target.pclntab;
+        let stated = entry.stated(self.bias);
+        let own = table.function_at(stated);
+        let (mut name, mut file) =
+            (own.map_or_else(|| format!("[{stated}]"), |own| own.name.to_owned()), String::new());
+        if let Some((own, short)) = own.and_then(|own| Some((own, c_function::from_export(own.name)?))) {
+            let is_it = |function: &str| function.rsplit_once('.').is_some_and(|(_, last)| last == short);
+            let inlined =
+                (own.start.0..own.end.0).flat_map(|at| table.frames_at(Svma(at))).find(|frame| is_it(&frame.function));
+            let alone = || {
+                let mut found = table.functions().filter(|function| is_it(function.name));
+                found.next().filter(|_| found.next().is_none())
+            };
+            (name, file) = match inlined {
+                Some(frame) => (frame.function, frame.file),
+                None => (alone().map_or(short, |function| function.name).to_owned(), String::new()),
+            };
+        }
+        let key = FunctionKey::Go(name.clone(), file.clone());
+        let function = self.function(profile, key, Function { name, file, ..Function::default() });
+        self.exported.insert(entry, function);
+        function
+    }
+
     /// The function and location of a C function called from a Go stack. Without one it has the name that it got with one.
     pub(crate) fn c(&mut self, profile: &mut Profile, address: Avma, stack: &[Avma]) -> (FunctionId, LocationId) {
         // Go code reaches the assembly function asmcgocall through a wrapper of the same name.
@@ -149,6 +182,9 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
             package: named.package.clone(),
             symbol,
             library,
+            wrapper: go
+                .filter(|function| c_function::from_wrapper(function.name).is_some())
+                .and_then(|function| self.wrapper(&function)),
         };
         let known = self.named.get(&address).copied().filter(|_| stack.is_empty());
         let function = known.unwrap_or_else(|| self.function(profile, FunctionKey::C(named), new));
@@ -255,6 +291,14 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
         profile.functions.push(new);
         self.functions.insert(key, id);
         id
+    }
+
+    /// What the code of cgo's wrapper tells: cmd/cgo has it call `cgoUse` with what escapes, `cgoKeepAlive` with what need
+    /// not, and `cgoNoCallback` around C that must not call back (cmd/cgo/out.go).
+    fn wrapper(&self, function: &cgoprof_symbols::pclntab::Function<'_>) -> Option<Wrapper> {
+        let calls = self.target.calls_of(function)?;
+        let has = |name: &str| calls.contains(&name);
+        Some(Wrapper { escapes: has("runtime.cgoUse"), nocallback: has("runtime.cgoNoCallback") })
     }
 
     /// The Go function that holds a return address.

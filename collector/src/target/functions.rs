@@ -19,7 +19,15 @@ pub(super) struct RuntimeFunctions<'table> {
     pub(super) reentersyscall: Svma,
     pub(super) mcall: Svma,
     /// The assembly function that C's calls come through.
-    pub(super) cgocallback: Range<Svma>,
+    pub(super) cgocallback: Function<'table>,
+    pub(super) cgocallbackg1: Svma,
+    /// What gets an M for a foreign thread, under each of its names and ABIs.
+    pub(super) needm: Vec<Svma>,
+    /// Makes threads.
+    pub(super) newm1: Range<Svma>,
+    /// Not in programs that don't call it.
+    pub(super) lock_os_thread: Option<Function<'table>>,
+    pub(super) unlock_os_thread: Option<Function<'table>>,
     pub(super) goexit: Range<Svma>,
     /// purego's trampoline, whose argument names the C function.
     pub(super) purego: Option<Svma>,
@@ -30,7 +38,8 @@ impl<'table> RuntimeFunctions<'table> {
         let (mut cgocall, mut landing_pad, mut unwindm, mut purego) = (None, None, None, None);
         let (mut entersyscall, mut exitsyscall, mut reentersyscall) = (None, None, None);
         let (mut mcall, mut cgocallback, mut goexit) = (None, None, None);
-        let mut cgocallbackg = Vec::new();
+        let (mut cgocallbackg1, mut newm1, mut lock_os_thread, mut unlock_os_thread) = (None, None, None, None);
+        let (mut cgocallbackg, mut needm) = (Vec::new(), Vec::new());
         for function in table.functions() {
             match function.name {
                 "runtime.cgocall" => cgocall = Some(function),
@@ -42,7 +51,12 @@ impl<'table> RuntimeFunctions<'table> {
                 "runtime.reentersyscall" => reentersyscall = Some(function.start),
                 "runtime.mcall" => mcall = Some(function.start),
                 "runtime.goexit" => goexit = Some(function.start..function.end),
-                "runtime.cgocallback" => cgocallback = Some(function.start..function.end),
+                "runtime.cgocallback" => cgocallback = Some(function),
+                "runtime.cgocallbackg1" => cgocallbackg1 = Some(function.start),
+                "runtime.needm" | "runtime.needAndBindM" => needm.push(function.start),
+                "runtime.newm1" => newm1 = Some(function.start..function.end),
+                "runtime.LockOSThread" => lock_os_thread = Some(function),
+                "runtime.UnlockOSThread" => unlock_os_thread = Some(function),
                 // Assembly that purego hands to cgocall, its name through the years (purego/sys_amd64.s).
                 "syscallX" | "syscall15X" | "syscall9X" => purego = Some(function.start),
                 _ => {}
@@ -60,6 +74,11 @@ impl<'table> RuntimeFunctions<'table> {
             reentersyscall: reentersyscall.ok_or(missing("runtime.reentersyscall"))?,
             mcall: mcall.ok_or(missing("runtime.mcall"))?,
             cgocallback: cgocallback.ok_or(missing("runtime.cgocallback"))?,
+            cgocallbackg1: cgocallbackg1.ok_or(missing("runtime.cgocallbackg1"))?,
+            needm,
+            newm1: newm1.ok_or(missing("runtime.newm1"))?,
+            lock_os_thread,
+            unlock_os_thread,
             goexit: goexit.ok_or(missing("runtime.goexit"))?,
             purego,
         })

@@ -8,10 +8,12 @@ pub mod probes;
 
 use std::ops::Range;
 
-use cgoprof_symbols::Avma;
 use cgoprof_symbols::binary::{Binary, BinaryError};
 use cgoprof_symbols::buildinfo::{BuildInfo, GoVersion};
-use cgoprof_symbols::pclntab::{Pclntab, PclntabError};
+use cgoprof_symbols::pclntab::{Function, Pclntab, PclntabError};
+use cgoprof_symbols::{Avma, Svma};
+use code::Code;
+use iced_x86::FlowControl;
 
 pub use plan::{Patch, Plan, PlanError};
 pub use probes::{Point, Probe, ProbePlan};
@@ -92,6 +94,14 @@ impl<'data> Target<'data> {
             return Err(TargetError::NoCgo { cgo_enabled });
         }
         Ok(Target { binary, build, version, pclntab })
+    }
+
+    /// Names of the functions that one calls directly; none if its code can't be read.
+    pub(crate) fn calls_of(&self, function: &Function<'_>) -> Option<Vec<&str>> {
+        let code = Code::decode(&self.binary, function).ok()?;
+        let calls = code.instructions.iter().filter(|instruction| instruction.flow_control() == FlowControl::Call);
+        let called = calls.filter_map(|call| self.pclntab.function_at(Svma(call.near_branch_target())));
+        Some(called.map(|function| function.name).collect())
     }
 
     /// Where Go's code is in a program loaded with this bias.

@@ -11,6 +11,7 @@ use iced_x86::{FlowControl, Instruction, MemorySize, Mnemonic, OpKind, Register}
 use super::Target;
 use super::code::Code;
 use super::functions::RuntimeFunctions;
+use super::probes::resumption;
 
 /// Why an engine can't be used on a binary.
 #[derive(Debug, thiserror::Error, PartialEq, Eq, Clone)]
@@ -53,10 +54,22 @@ pub enum Hook {
     Exit,
     /// `cgocallbackg` calls `exitsyscall`.
     CallbackBegin,
+    /// `cgocallbackg` calls `cgocallbackg1`.
+    CallbackAcquired,
     /// `cgocallbackg` calls `reentersyscall`.
     CallbackEnd,
+    /// `cgocallbackg` returns.
+    CallbackRelease,
+    /// `cgocallback` loads the address of `needm` or `needAndBindM`.
+    Attach,
     /// `unwindm` leaves a crossing.
     Unwind,
+    /// `exitsyscall` calls `mcall` because there is no P.
+    Park,
+    /// `LockOSThread` counts.
+    Lock,
+    /// `UnlockOSThread` counts.
+    Unlock,
 }
 
 /// How the hook is reached.
@@ -66,6 +79,8 @@ pub enum Transfer {
     Call,
     /// `jmp rel32`, followed by padding that is never executed.
     Jump,
+    /// `lea rax, [rip + rel32]`, for a call that follows.
+    Load,
 }
 
 /// One replaced piece of code.
@@ -86,16 +101,29 @@ pub struct Patch {
 impl Patch {
     /// The bytes that reach a hook from this patch, both at their place in memory; none if it is too far.
     pub fn bytes(&self, at: u64, hook: u64) -> Option<Vec<u8>> {
-        let distance = i32::try_from((hook as i64).wrapping_sub(at as i64 + 5)).ok()?;
-        let opcode = match self.transfer {
-            Transfer::Call => 0xe8,
-            Transfer::Jump => 0xe9,
+        let opcode: &[u8] = match self.transfer {
+            Transfer::Call => &[0xe8],
+            Transfer::Jump => &[0xe9],
+            Transfer::Load => &LOAD_RAX,
         };
-        let mut bytes = vec![opcode];
+        let next = at as i64 + opcode.len() as i64 + 4;
+        let distance = i32::try_from((hook as i64).wrapping_sub(next)).ok()?;
+        let mut bytes = opcode.to_vec();
         bytes.extend(distance.to_le_bytes());
         bytes.resize(self.original.len(), 0xcc);
         Some(bytes)
     }
+}
+
+/// Instructions that a hook repeats because they were replaced. They are position independent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Displaced {
+    /// The hook.
+    pub hook: Hook,
+    /// The instructions.
+    pub code: Vec<u8>,
+    /// Where it goes on; none after an epilogue.
+    pub back: Option<Svma>,
 }
 
 /// Everything that injection needs to know about a binary.
@@ -103,10 +131,20 @@ impl Patch {
 pub struct Plan {
     /// What is replaced.
     pub patches: Vec<Patch>,
-    /// `cgocall`'s epilogue, which the exit hook repeats: position independent.
-    pub epilogue: Vec<u8>,
-    /// The instruction that the unwind hook repeats, and where it goes on.
-    pub displaced: (Vec<u8>, Svma),
+    /// What the hooks repeat.
+    pub displaced: Vec<Displaced>,
+    /// `runtime.mcall`.
+    pub mcall: Svma,
+    /// `runtime.cgocallbackg1`.
+    pub cgocallbackg1: Svma,
+    /// What gets an M for a foreign thread.
+    pub needm: Svma,
+    /// `runtime.newm1`, which makes threads.
+    pub newm1: std::ops::Range<Svma>,
+    /// `runtime.LockOSThread`, if the program has it.
+    pub lock_os_thread: Option<Svma>,
+    /// Return address of `cgocall`'s call of `exitsyscall`.
+    pub after_exitsyscall: Svma,
     /// `runtime.entersyscall`.
     pub entersyscall: Svma,
     /// `runtime.exitsyscall`.
@@ -146,6 +184,8 @@ pub struct FrameLayout {
 
 /// `mov rcx, rbx; call rax`: how `asmcgocall` calls C up to Go 1.21.
 const CALL_C: [u8; 5] = [0x48, 0x89, 0xd9, 0xff, 0xd0];
+/// `lea rax, [rip + ...]`.
+const LOAD_RAX: [u8; 3] = [0x48, 0x8d, 0x05];
 /// `mov rdi, rbx; jmp rax`: the landing pad, from Go 1.22 on.
 const LANDING_PAD: [u8; 5] = [0x48, 0x89, 0xdf, 0xff, 0xe0];
 
@@ -183,14 +223,30 @@ impl Plan {
             original: epilogue.clone(),
             transfer: Transfer::Jump,
         });
-        patches.extend(callback_patches(target, &functions)?);
-        let (unwind, displaced) = unwind_patch(&unwindm, offsets)?;
-        patches.push(unwind);
+        let mut displaced = vec![Displaced { hook: Hook::Exit, code: epilogue, back: None }];
+        let callback = callback_patches(target, &functions, &mut displaced)?;
+        patches.extend(callback);
+        let (attach, needm) = attach_patch(target, &functions)?;
+        patches.push(attach);
+        patches.push(unwind_patch(&unwindm, offsets, &mut displaced)?);
+        let exitsyscall = Code::decode(&target.binary, &functions.exitsyscall)?;
+        let resumed = resumption(&exitsyscall, functions.mcall)?;
+        patches.push(call_patch(Hook::Park, &exitsyscall, resumed - 1));
+        for (hook, function) in [(Hook::Lock, &functions.lock_os_thread), (Hook::Unlock, &functions.unlock_os_thread)] {
+            if let Some(function) = function {
+                patches.push(lock_patch(hook, &Code::decode(&target.binary, function)?, offsets, &mut displaced)?);
+            }
+        }
 
         Ok(Plan {
             patches,
-            epilogue,
             displaced,
+            mcall: functions.mcall,
+            cgocallbackg1: functions.cgocallbackg1,
+            needm,
+            newm1: functions.newm1.clone(),
+            lock_os_thread: functions.lock_os_thread.map(|function| function.start),
+            after_exitsyscall: Svma(cgocall.instructions[exit].next_ip()),
             entersyscall: functions.entersyscall,
             exitsyscall: functions.exitsyscall.start,
             reentersyscall: functions.reentersyscall,
@@ -251,19 +307,94 @@ fn c_patches(
     Ok(patches)
 }
 
-fn callback_patches(target: &Target<'_>, functions: &RuntimeFunctions<'_>) -> Result<Vec<Patch>, PlanError> {
+fn callback_patches(
+    target: &Target<'_>,
+    functions: &RuntimeFunctions<'_>,
+    displaced: &mut Vec<Displaced>,
+) -> Result<Vec<Patch>, PlanError> {
     // Up to Go 1.26 there is an ABI wrapper of the same name, which calls neither.
     for function in &functions.cgocallbackg {
         let code = Code::decode(&target.binary, function)?;
         let begin = code.only_call(functions.exitsyscall.start, "runtime.exitsyscall");
         let end = code.only_call(functions.reentersyscall, "runtime.reentersyscall");
         if let (Ok(begin), Ok(end)) = (begin, end) {
-            let patches = [call_patch(Hook::CallbackBegin, &code, begin), call_patch(Hook::CallbackEnd, &code, end)];
-            return Ok(patches.into());
+            let acquired = code.only_call(functions.cgocallbackg1, "runtime.cgocallbackg1")?;
+            if !(begin < acquired && acquired < end) {
+                return Err(code.unexpected("exitsyscall, cgocallbackg1 and reentersyscall in this order"));
+            }
+            let (at, epilogue) = epilogue(&code, end)?;
+            displaced.push(Displaced { hook: Hook::CallbackRelease, code: epilogue.clone(), back: None });
+            let release = Patch {
+                hook: Hook::CallbackRelease,
+                function: code.name.clone(),
+                at,
+                original: epilogue,
+                transfer: Transfer::Jump,
+            };
+            return Ok(vec![
+                call_patch(Hook::CallbackBegin, &code, begin),
+                call_patch(Hook::CallbackAcquired, &code, acquired),
+                call_patch(Hook::CallbackEnd, &code, end),
+                release,
+            ]);
         }
     }
     let function = "runtime.cgocallbackg".to_owned();
     Err(PlanError::Shape { function, expected: "one call each of exitsyscall and reentersyscall".into() })
+}
+
+/// Where `cgocallback` loads the address of what gets an M for a foreign thread, for the call that follows; and that address.
+fn attach_patch(target: &Target<'_>, functions: &RuntimeFunctions<'_>) -> Result<(Patch, Svma), PlanError> {
+    let code = Code::decode(&target.binary, &functions.cgocallback)?;
+    for pair in code.instructions.windows(2) {
+        let (load, call) = (&pair[0], &pair[1]);
+        let original = code.bytes_of(load);
+        let calls = call.flow_control() == FlowControl::IndirectCall && call.op0_register() == Register::RAX;
+        if !(calls && original.starts_with(&LOAD_RAX) && load.is_ip_rel_memory_operand()) {
+            continue;
+        }
+        let loaded = Svma(load.ip_rel_memory_address());
+        if functions.needm.contains(&loaded) {
+            code.check_no_branch_into(load.ip()..call.next_ip())?;
+            let (at, original) = (Svma(load.ip()), original.to_vec());
+            let function = code.name.clone();
+            return Ok((Patch { hook: Hook::Attach, function, at, original, transfer: Transfer::Load }, loaded));
+        }
+    }
+    Err(code.unexpected("the address of needm or needAndBindM loaded and called"))
+}
+
+/// The instruction of `LockOSThread` or `UnlockOSThread` that changes `m.lockedExt`: the only one that writes it other than
+/// with a constant, as is done before a panic.
+fn lock_patch(
+    hook: Hook,
+    code: &Code<'_>,
+    offsets: RuntimeOffsets,
+    displaced: &mut Vec<Displaced>,
+) -> Result<Patch, PlanError> {
+    let writes = |instruction: &&Instruction| {
+        instruction.op0_kind() == OpKind::Memory
+            && instruction.memory_displacement64() == u64::from(offsets.m_locked_ext)
+            && instruction.memory_size().size() == 4
+            && match instruction.mnemonic() {
+                Mnemonic::Inc | Mnemonic::Dec => true,
+                Mnemonic::Mov => instruction.op1_kind() == OpKind::Register,
+                _ => false,
+            }
+    };
+    let mut stores = code.instructions.iter().filter(writes);
+    let (Some(store), None) = (stores.next(), stores.next()) else {
+        return Err(code.unexpected("one place where m.lockedExt is counted"));
+    };
+    let original = code.bytes_of(store).to_vec();
+    if original.len() < 5 || original.len() > 11 {
+        return Err(code.unexpected("m.lockedExt counted in 5 to 11 bytes"));
+    }
+    code.check_no_branch_into(store.ip()..store.next_ip())?;
+    check_no_vectors(code)?;
+    displaced.push(Displaced { hook, code: original.clone(), back: Some(Svma(store.next_ip())) });
+    let (function, at) = (code.name.clone(), Svma(store.ip()));
+    Ok(Patch { hook, function, at, original, transfer: Transfer::Jump })
 }
 
 /// The instruction of `unwindm` that stores `mp.incgo = false`, which only runs when a crossing is left: its index.
@@ -278,56 +409,65 @@ pub(super) fn incgo_cleared(unwindm: &Code<'_>, offsets: RuntimeOffsets) -> Resu
     }
 }
 
-fn unwind_patch(unwindm: &Code<'_>, offsets: RuntimeOffsets) -> Result<(Patch, (Vec<u8>, Svma)), PlanError> {
+fn unwind_patch(
+    unwindm: &Code<'_>,
+    offsets: RuntimeOffsets,
+    displaced: &mut Vec<Displaced>,
+) -> Result<Patch, PlanError> {
     let store = &unwindm.instructions[incgo_cleared(unwindm, offsets)?];
     let original = unwindm.bytes_of(store).to_vec();
     if original.len() < 5 || original.len() > 11 {
         return Err(unwindm.unexpected("mp.incgo = false in 5 to 11 bytes"));
     }
     unwindm.check_no_branch_into(store.ip()..store.next_ip())?;
-    // The hook keeps the general registers and the flags.
+    check_no_vectors(unwindm)?;
+    displaced.push(Displaced { hook: Hook::Unwind, code: original.clone(), back: Some(Svma(store.next_ip())) });
+    let (function, at) = (unwindm.name.clone(), Svma(store.ip()));
+    Ok(Patch { hook: Hook::Unwind, function, at, original, transfer: Transfer::Jump })
+}
+
+/// Hooks amid a function keep the general registers and the flags.
+fn check_no_vectors(code: &Code<'_>) -> Result<(), PlanError> {
     let uses_vectors = |instruction: &Instruction| {
         (0..instruction.op_count()).any(|operand| {
             instruction.op_kind(operand) == OpKind::Register && instruction.op_register(operand).is_vector_register()
         })
     };
-    if unwindm.instructions.iter().any(uses_vectors) {
-        return Err(unwindm.unexpected("no vector register in use"));
+    if code.instructions.iter().any(uses_vectors) {
+        return Err(code.unexpected("no vector register in use"));
     }
-    let displaced = (original.clone(), Svma(store.next_ip()));
-    let (function, at) = (unwindm.name.clone(), Svma(store.ip()));
-    Ok((Patch { hook: Hook::Unwind, function, at, original, transfer: Transfer::Jump }, displaced))
+    Ok(())
 }
 
-/// The bytes from the end of `cgocall`'s work to its only return.
-fn epilogue(cgocall: &Code<'_>, exit: usize) -> Result<(Svma, Vec<u8>), PlanError> {
-    let returns: Vec<_> = (0..cgocall.instructions.len())
-        .filter(|&index| cgocall.instructions[index].flow_control() == FlowControl::Return)
+/// The bytes from the end of a function's work to its only return, which follows its last call.
+fn epilogue(code: &Code<'_>, exit: usize) -> Result<(Svma, Vec<u8>), PlanError> {
+    let returns: Vec<_> = (0..code.instructions.len())
+        .filter(|&index| code.instructions[index].flow_control() == FlowControl::Return)
         .collect();
     let &[ret] = returns.as_slice() else {
-        return Err(cgocall.unexpected(format!("one return, found {}", returns.len())));
+        return Err(code.unexpected(format!("one return, found {}", returns.len())));
     };
     if ret < exit + 2 {
-        return Err(cgocall.unexpected("an epilogue after exitsyscall"));
+        return Err(code.unexpected("an epilogue after its last call"));
     }
     // `add rsp, F; pop rbp; ret`, or `mov rbp, [rsp+F]; add rsp, F; ret` up to Go 1.20.
-    let [first, second] = [&cgocall.instructions[ret - 2], &cgocall.instructions[ret - 1]];
+    let [first, second] = [&code.instructions[ret - 2], &code.instructions[ret - 1]];
     let frees = |instruction: &Instruction| {
-        instruction.mnemonic() == Mnemonic::Add && instruction.op0_register() == Register::RSP
+        matches!(instruction.mnemonic(), Mnemonic::Add | Mnemonic::Sub) && instruction.op0_register() == Register::RSP
     };
     let pops = second.mnemonic() == Mnemonic::Pop && second.op0_register() == Register::RBP;
     let loads = first.mnemonic() == Mnemonic::Mov
         && first.op0_register() == Register::RBP
         && first.memory_base() == Register::RSP;
     if !(frees(first) && pops || loads && frees(second)) {
-        return Err(cgocall.unexpected("an epilogue that frees the frame and restores RBP"));
+        return Err(code.unexpected("an epilogue that frees the frame and restores RBP"));
     }
-    let (start, end) = (first.ip(), cgocall.instructions[ret].next_ip());
-    cgocall.check_no_branch_into(start..end)?;
-    let from = (start - cgocall.start.0) as usize;
-    let bytes = cgocall.bytes[from..from + (end - start) as usize].to_vec();
+    let (start, end) = (first.ip(), code.instructions[ret].next_ip());
+    code.check_no_branch_into(start..end)?;
+    let from = (start - code.start.0) as usize;
+    let bytes = code.bytes[from..from + (end - start) as usize].to_vec();
     if !(5..=16).contains(&bytes.len()) {
-        return Err(cgocall.unexpected("an epilogue of 5 to 16 bytes"));
+        return Err(code.unexpected("an epilogue of 5 to 16 bytes"));
     }
     Ok((Svma(start), bytes))
 }

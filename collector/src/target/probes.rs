@@ -121,7 +121,7 @@ impl ProbePlan {
             asmcgocall: functions.asmcgocall.start..functions.asmcgocall.end,
             after_asmcgocall: Svma(cgocall.instructions[asm].next_ip()),
             after_exitsyscall: Svma(cgocall.instructions[exit].next_ip()),
-            cgocallback: functions.cgocallback.clone(),
+            cgocallback: functions.cgocallback.start..functions.cgocallback.end,
             goexit: functions.goexit.clone(),
             offsets,
             purego: functions.purego,
@@ -156,7 +156,7 @@ fn first_branch(asmcgocall: &Code<'_>) -> Result<(usize, u32), PlanError> {
 
 /// The instruction after `exitsyscall`'s call of `mcall` that comes back when the goroutine has a P. (The other call, of
 /// a goroutine that yields, shares what follows with those that need not wait.)
-fn resumption(exitsyscall: &Code<'_>, mcall: Svma) -> Result<usize, PlanError> {
+pub(super) fn resumption(exitsyscall: &Code<'_>, mcall: Svma) -> Result<usize, PlanError> {
     let calls = |instruction: &Instruction| {
         instruction.flow_control() == FlowControl::Call && instruction.near_branch_target() == mcall.0
     };

@@ -13,7 +13,8 @@ use cgoprof_hook::layout::{ARENA_OFFSET, Cell, CellRef, Header, Phase, THREADS_O
 use cgoprof_hook::params::Params;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 
-use super::{blob, inject::hook_address};
+use super::blob::{self, Repeated};
+use super::inject::hook_address;
 use crate::target::plan::Hook;
 
 /// Costs on this machine, in ticks of the time stamp counter.
@@ -98,6 +99,7 @@ struct Goroutine {
     crossings: u64,
     exit_system_call: u64,
     status: u64,
+    goid: u64,
 }
 
 /// Code, tables, a goroutine and its M, all made up.
@@ -137,6 +139,9 @@ impl Stage {
             m_locked_ext: 648,
             m_procid: 64,
             m_p: 208,
+            m_id: 232,
+            g_goid: offset_of!(Goroutine, goid) as u64,
+            p_stays_wired: 1,
             saved_g: 16,
             saved_depth: 8,
             to_return: 8,
@@ -153,7 +158,7 @@ impl Stage {
         };
         let epilogue = [0x48, 0x83, 0xc4, 0x28, 0x5d, 0xc3];
         let place = stage.address(CODE);
-        let code = blob::assemble(&params, place, &epilogue, (&[0x90], place))?;
+        let code = blob::assemble(&params, place, &[Repeated { hook: Hook::Exit, code: &epilogue, back: None }])?;
         // SAFETY: the places lie within the mapping, apart from each other.
         unsafe {
             std::ptr::copy_nonoverlapping(code.as_ptr(), stage.at(CODE), code.len());
@@ -203,6 +208,7 @@ impl Stage {
             crossings: CROSSINGS,
             exit_system_call: system_call,
             status: 0,
+            goid: 1,
         };
         if let Some(cell) = self.only_cell() {
             // SAFETY: the cell is in our own mapping and no other thread knows it.

@@ -87,8 +87,12 @@ pub(crate) fn inject(
     let extent = target.binary.extent();
     let own = extent.start.loaded(bias)..extent.end.loaded(bias);
     let params = params(plan, bias, &tables, own, settings);
-    let displaced = (plan.displaced.0.as_slice(), plan.displaced.1.loaded(bias).0);
-    let code = blob::assemble(&params, place.0, &plan.epilogue, displaced).ok_or(InjectError::NoPlace)?;
+    let repeated = plan.displaced.iter().map(|displaced| blob::Repeated {
+        hook: displaced.hook,
+        code: &displaced.code,
+        back: displaced.back.map(|back| back.loaded(bias).0),
+    });
+    let code = blob::assemble(&params, place.0, &repeated.collect::<Vec<_>>()).ok_or(InjectError::NoPlace)?;
     stopped.write(place, &code)?;
 
     let mut written = Vec::new();
@@ -151,12 +155,22 @@ fn params(plan: &Plan, bias: u64, tables: &Tables, own: Range<Avma>, settings: S
         entersyscall: loaded(plan.entersyscall),
         exitsyscall: loaded(plan.exitsyscall),
         reentersyscall: loaded(plan.reentersyscall),
+        mcall: loaded(plan.mcall),
+        cgocallbackg1: loaded(plan.cgocallbackg1),
+        needm: loaded(plan.needm),
+        newm1_start: loaded(plan.newm1.start),
+        newm1_end: loaded(plan.newm1.end),
+        lock_os_thread: plan.lock_os_thread.map_or(0, loaded),
         after_asmcgocall: loaded(plan.after_asmcgocall),
+        after_exitsyscall: loaded(plan.after_exitsyscall),
         m_locked_ext: plan.offsets.m_locked_ext.into(),
         m_procid: plan.offsets.m_procid.into(),
         m_p: plan.offsets.m_p.into(),
         m_oldp: plan.offsets.m_oldp.into(),
         m_syscalltick: plan.offsets.m_syscalltick.into(),
+        m_id: plan.offsets.m_id.into(),
+        g_goid: plan.offsets.g_goid.into(),
+        p_stays_wired: plan.p_stays_wired.into(),
         goroutine: plan.goroutine as u64,
         saved_g: frames.saved_g.into(),
         saved_depth: frames.saved_depth.into(),

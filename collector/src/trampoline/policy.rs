@@ -60,6 +60,14 @@ pub struct Shown {
     pub exits: u64,
 }
 
+impl Shown {
+    /// Time in C of all crossings, in ticks, as far as the timed ones tell.
+    pub fn c_sum(&self) -> f64 {
+        let mean = if self.weight == 0 { 0.0 } else { self.c.sum as f64 / self.weight as f64 };
+        mean * self.calls as f64 + self.c.census_sum as f64
+    }
+}
+
 /// Most crossings between two timed ones, on average.
 pub const LONGEST: u32 = 128;
 /// Timed crossings before a cell is trusted at all.

@@ -10,11 +10,13 @@ use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::{Mutex, PoisonError};
 
 use cgoprof_hook::histogram::BUCKETS;
 use cgoprof_hook::layout::{
-    ARENA_OFFSET, Block, Cell, CellRef, EVENTS, Event, Frame, Header, IN_FLIGHT, InFlight, LEAVING, MAGIC, MAX_FRAMES,
-    OVERFLOW, Phase, THREAD_STRIDE, THREADS, THREADS_OFFSET, TICKS, Thread, flags,
+    ARENA_OFFSET, BIRTHS, BUSY, Block, Cell, CellRef, EVENTS, Event, Frame, GOROUTINES, GOROUTINES_OFFSET, Goroutine,
+    Header, IN_FLIGHT, InFlight, LEAVING, MAGIC, MAX_FRAMES, OVERFLOW, THREAD_STRIDE, THREADS, THREADS_OFFSET, TICKS,
+    Thread, flags,
 };
 use cgoprof_symbols::Avma;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
@@ -22,6 +24,9 @@ use nix::unistd::Pid;
 
 use super::policy::{Pool, Shown, interval};
 use crate::process::memory;
+use crate::snapshot::{
+    BirthCopy, CellCopy, ForgottenCopy, GoroutineCopy, InFlightCopy, LockedCopy, Look, Snapshot, ThreadCopy, Waits,
+};
 
 /// The shared tables, mapped into our memory.
 pub struct Tables {
@@ -29,81 +34,66 @@ pub struct Tables {
     size: u64,
     address: Avma,
     bias: u64,
+    left: Mutex<Left>,
+}
+
+/// What threads did that have left their tables to others.
+#[derive(Default)]
+struct Left {
+    gone: Vec<ThreadCopy>,
+    /// Goroutines that were locked to them when they ended.
+    locked: Vec<LockedCopy>,
+    /// By table, what had been counted when the last thread left it.
+    before: HashMap<usize, ThreadCopy>,
+}
+
+/// Threads that have left their tables and are kept apart; of more, those left last are one.
+const MOST_LEFT: usize = 10_000;
+
+impl Left {
+    /// What was counted in a table since the last thread left it.
+    fn since(&self, index: usize, mut copy: ThreadCopy) -> ThreadCopy {
+        let Some(before) = self.before.get(&index) else { return copy };
+        for (function, made) in &mut copy.made {
+            if let Some(before) = before.made.get(function) {
+                made.calls -= before.calls.min(made.calls);
+                made.locked -= before.locked.min(made.locked);
+                made.c = (made.c - before.c).max(0.0);
+            }
+        }
+        for (function, calls) in &mut copy.called_in {
+            *calls -= before.called_in.get(function).copied().unwrap_or(0).min(*calls);
+        }
+        copy.made.retain(|_, made| made.calls > 0);
+        copy.called_in.retain(|_, calls| *calls > 0);
+        copy.locked -= before.locked.min(copy.locked);
+        copy
+    }
+
+    /// A thread leaves its table, in which all this has been counted so far.
+    fn leave(&mut self, index: usize, copy: ThreadCopy) {
+        let own = self.since(index, copy.clone());
+        self.before.insert(index, copy);
+        let full = self.gone.len() >= MOST_LEFT;
+        match self.gone.last_mut().filter(|_| full) {
+            None => self.gone.push(own),
+            Some(last) => {
+                last.locked += own.locked;
+                for (function, made) in own.made {
+                    let sum = last.made.entry(function).or_default();
+                    sum.calls += made.calls;
+                    sum.locked += made.locked;
+                    sum.c += made.c;
+                }
+            }
+        }
+    }
 }
 
 // SAFETY: the mapping stays until drop; shared words are accessed as atomics or as copies of plain numbers.
 unsafe impl Send for Tables {}
 // SAFETY: as above.
 unsafe impl Sync for Tables {}
-
-/// A copy of one cell with its stack.
-#[derive(Clone, Debug)]
-pub struct CellCopy {
-    /// Where it is in the mapping: its identity.
-    pub at: CellRef,
-    /// Address of the C function.
-    pub function: Avma,
-    /// Return addresses, innermost first; the first may lie outside the frame pointer chain.
-    pub stack: Vec<Avma>,
-    /// The crossing in whose callback it is made.
-    pub enclosing: CellRef,
-    /// [`flags`].
-    pub flags: u32,
-    /// What it shows about its timing.
-    pub shown: Shown,
-    /// Left by panic or Goexit.
-    pub abandoned: u64,
-    /// Time inside callbacks.
-    pub callback: Phase,
-    /// Smallest and largest C time in ticks.
-    pub c_extremes: (u64, u64),
-    /// Smallest and largest overhead in ticks.
-    pub overhead_extremes: (u64, u64),
-    /// C times by bucket, only those that are not empty.
-    pub c_times: Vec<(usize, u64)>,
-    /// Overheads by bucket, only those that are not empty.
-    pub overhead_times: Vec<(usize, u64)>,
-}
-
-/// A crossing whose C function had not returned.
-#[derive(Clone, Copy, Debug)]
-pub struct InFlightCopy {
-    /// Its cell.
-    pub cell: CellRef,
-    /// Kernel thread id of its thread when the table was claimed.
-    pub tid: u64,
-    /// When its thread ended in C, in ticks, if it did.
-    pub ended: Option<u64>,
-    /// When C was called, in ticks.
-    pub called: u64,
-    /// Ticks of its callbacks that have ended.
-    pub callback_ticks: u64,
-    /// When the callback that is running began, in ticks.
-    pub callback_began: Option<u64>,
-}
-
-/// Everything the tables hold at one moment.
-#[derive(Clone, Debug, Default)]
-pub struct Snapshot {
-    /// All cells, exits on other threads already added to where they belong.
-    pub cells: Vec<CellCopy>,
-    /// Crossings in C.
-    pub in_flight: Vec<InFlightCopy>,
-    /// Crossings counted by C function alone, because no table was free for their thread.
-    pub overflow: Vec<(Avma, u64)>,
-    /// Crossings whose C function is not known either.
-    pub unattributed: u64,
-    /// Direct crossings without a goroutine.
-    pub unattributed_direct: u64,
-    /// Crossings whose stack found no room.
-    pub folded: u64,
-    /// Callbacks from threads with no crossing in flight.
-    pub foreign_callbacks: u64,
-    /// Slow crossings whose events found no room.
-    pub lost_events: u64,
-    /// How far off all C times may be alike by the engine's own work, in ticks.
-    pub c_error: f64,
-}
 
 impl Tables {
     /// Maps the tables and writes their header. `address` is where the target has them.
@@ -115,7 +105,7 @@ impl Tables {
         // SAFETY: a new mapping at a place the kernel chooses.
         let base =
             unsafe { mmap(None, length, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED, file, 0) }?;
-        let tables = Tables { base: base.cast(), size, address, bias };
+        let tables = Tables { base: base.cast(), size, address, bias, left: Mutex::default() };
         let header = tables.base.as_ptr().cast::<Header>();
         // SAFETY: the mapping holds a header and the target does not run yet.
         unsafe {
@@ -220,12 +210,68 @@ impl Tables {
             if taken == LEAVING {
                 // Nobody is left to finish there: nothing in flight, or its thread ended in C.
                 if self.in_flight(index).0 == 0 || ended() {
+                    let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+                    left.leave(index, self.thread_copy(index));
+                    let room = left.locked.len() < MOST_LEFT;
+                    left.locked.extend(self.locked(index).filter(|_| room));
+                    // SAFETY: nobody has this table.
+                    unsafe { (*thread).locked_since = 0 };
                     owner.store(0, Release);
                 }
             } else if taken != 0 && ended() {
                 let _ = owner.compare_exchange(taken, LEAVING, Release, Relaxed);
             }
         }
+    }
+
+    /// Hands out the threads that the runtime began to make since the last call, each once.
+    pub fn read_births(&self, mut visit: impl FnMut(BirthCopy)) {
+        let header = self.header();
+        let (written, mut read) = (header.births_written.load(Acquire), header.births_read.load(Relaxed));
+        while read < written {
+            let birth = &header.births[read as usize % BIRTHS];
+            let sequence = birth.sequence.load(Acquire);
+            if sequence <= read {
+                // Still being written, or it found no room: then a later one lies there in time.
+                if written - read < BIRTHS as u64 {
+                    break;
+                }
+            } else if sequence == read + 1 {
+                let holders = birth.holders.iter().filter(|holder| holder.count > 0);
+                visit(BirthCopy {
+                    at: birth.at,
+                    creator: birth.creator,
+                    cell: self.reference(birth.cell),
+                    in_c: birth.in_c,
+                    holders: holders.map(|holder| (holder.count, self.reference(holder.cell))).collect(),
+                });
+            }
+            read += 1;
+        }
+        header.births_read.store(read, Release);
+    }
+
+    /// Who is in C.
+    pub fn look(&self, now: u64) -> Look {
+        let mut look = Look { at: now, in_c: Vec::new() };
+        for index in self.used().filter(|&index| self.owner(index) > LEAVING) {
+            let (depth, in_flight) = self.in_flight(index);
+            let Some(innermost) = depth.checked_sub(1) else { continue };
+            // SAFETY: innermost < IN_FLIGHT; thread() is within the mapping; all are plain numbers.
+            let (entry, tid) = unsafe { (&*in_flight.add(innermost), (*self.thread(index)).tid) };
+            let cell = self.reference(entry.cell() as u64);
+            // SAFETY: cell() checks the place.
+            let crosses = |cell: *mut Cell| unsafe { (*cell).flags & flags::DIRECT == 0 };
+            if entry.in_go == 0 && self.cell(cell).is_some_and(crosses) {
+                look.in_c.push((tid, cell));
+            }
+        }
+        look
+    }
+
+    /// The reference of a cell that the target has at an address.
+    pub fn reference(&self, cell: u64) -> CellRef {
+        CellRef((cell.wrapping_sub(self.address.0) / 64) as u32)
     }
 
     /// Copies what the tables hold. Exact when the target has ended, within one crossing a thread before.
@@ -236,16 +282,16 @@ impl Tables {
             // SAFETY: each_cell gives a cell within the mapping.
             let home = unsafe { (*cell).home };
             let copy = self.copy(at, cell);
-            if copy.flags & flags::VISITOR == 0 {
-                snapshot.cells.push(copy);
-            } else {
-                visitors.push((home, copy));
+            match copy.flags & (flags::VISITOR | flags::CALLBACK | flags::LOCK) {
+                0 => snapshot.cells.push(copy),
+                flags::CALLBACK => snapshot.callbacks.push(copy),
+                flags::LOCK => snapshot.locks.push(copy),
+                _ => visitors.push((home, copy)),
             }
         });
         let index: HashMap<_, _> = snapshot.cells.iter().enumerate().map(|(index, cell)| (cell.at, index)).collect();
         for (home, visitor) in visitors {
-            let at = CellRef((home.wrapping_sub(self.address.0) / 64) as u32);
-            if let Some(&index) = index.get(&at) {
+            if let Some(&index) = index.get(&self.reference(home)) {
                 snapshot.cells[index].add_exits(&visitor);
             }
         }
@@ -259,9 +305,93 @@ impl Tables {
                 snapshot.overflow.push((Avma(function), entry.calls.load(Relaxed)));
             }
         }
+        snapshot.threads = self.threads();
+        snapshot.locked.extend(self.left.lock().unwrap_or_else(PoisonError::into_inner).locked.iter());
+        snapshot.goroutines = self.goroutines();
+        let forgotten = &header.forgotten;
+        snapshot.forgotten = ForgottenCopy {
+            goroutines: forgotten.goroutines.load(Relaxed),
+            alive: forgotten.alive.load(Relaxed),
+            calls: forgotten.calls.load(Relaxed),
+            migrations: forgotten.migrations.load(Relaxed),
+        };
+        snapshot.lost_births = header.births_dropped.load(Relaxed);
         snapshot.unattributed = header.unattributed.load(Relaxed);
         snapshot.unattributed_direct = header.unattributed_direct.load(Relaxed);
         snapshot
+    }
+
+    /// What every thread did that has a table or had one.
+    fn threads(&self) -> Vec<ThreadCopy> {
+        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let present = self.used().map(|index| left.since(index, self.thread_copy(index)));
+        left.gone
+            .iter()
+            .cloned()
+            .chain(present)
+            .filter(|thread| *thread != ThreadCopy { tid: thread.tid, m: thread.m, ..ThreadCopy::default() })
+            .collect()
+    }
+
+    /// All that was ever counted in one table, by whichever threads had it.
+    fn thread_copy(&self, index: usize) -> ThreadCopy {
+        let thread = self.thread(index);
+        // SAFETY: thread() is within the mapping.
+        let (tid, m) = unsafe { ((*thread).tid, (*thread).m_id) };
+        let mut copy = ThreadCopy { tid, m, ..ThreadCopy::default() };
+        self.each_cell_of(index, &mut 0, &mut |_, cell| {
+            // SAFETY: each_cell_of gives a cell within the mapping.
+            let (flags, function, shown, enclosing) =
+                unsafe { ((*cell).flags, Avma((*cell).function), shown(cell), (*cell).enclosing) };
+            if flags & flags::CALLBACK != 0 && enclosing == CellRef::NONE {
+                *copy.called_in.entry(function).or_default() += shown.calls;
+            }
+            if flags & flags::LOCK != 0 {
+                copy.locked += shown.c.census_sum;
+            }
+            if flags & (flags::VISITOR | flags::CALLBACK | flags::LOCK) != 0 {
+                return;
+            }
+            let made = copy.made.entry((function, flags & flags::DIRECT != 0)).or_default();
+            made.calls += shown.calls;
+            made.locked += if flags & flags::LOCKED != 0 { shown.calls } else { 0 };
+            made.c += shown.c_sum();
+        });
+        copy
+    }
+
+    fn goroutines(&self) -> Vec<GoroutineCopy> {
+        // SAFETY: the region lies within the mapping; what the target writes there are plain numbers.
+        let entries = unsafe {
+            let first = self.base.as_ptr().add(GOROUTINES_OFFSET as usize).cast::<Goroutine>();
+            std::slice::from_raw_parts(first, GOROUTINES)
+        };
+        let mut copies: HashMap<u64, GoroutineCopy> = HashMap::new();
+        for entry in entries {
+            let goid = entry.goid.load(Acquire);
+            if goid != 0 && goid != BUSY {
+                copies.insert(
+                    goid,
+                    GoroutineCopy {
+                        goid,
+                        calls: entry.calls.load(Relaxed),
+                        threads: entry.threads.iter().map(|word| u64::from(word.count_ones())).sum(),
+                        migrations: entry.migrations,
+                        locks: entry.locks,
+                        cell: entry.cell,
+                    },
+                );
+            }
+        }
+        for index in self.used() {
+            let thread = self.thread(index);
+            // SAFETY: thread() is within the mapping.
+            let (goid, run) = unsafe { ((*thread).goroutine_goid, (*thread).run) };
+            if let Some(copy) = copies.get_mut(&goid) {
+                copy.calls += run;
+            }
+        }
+        copies.into_values().collect()
     }
 
     fn header(&self) -> &Header {
@@ -295,26 +425,31 @@ impl Tables {
     }
 
     fn each_cell(&self, mut visit: impl FnMut(CellRef, *mut Cell)) {
-        let most = self.size as usize / size_of::<Cell>();
         let mut seen = 0;
         for index in self.used() {
-            let thread = self.thread(index);
-            // SAFETY: thread() is within the mapping.
-            let mut at = CellRef(unsafe { (*thread).cells.load(Acquire) });
-            while let Some(cell) = (at != CellRef::NONE && seen < most).then(|| self.cell(at)).flatten() {
-                visit(at, cell);
-                seen += 1;
-                // SAFETY: cell() checked the place.
-                at = unsafe { (*cell).next };
-            }
-            // SAFETY: as above; a spare cell that counts is a cell like any other.
-            let (spare, used) = unsafe {
-                let used = (*thread).owner.load(Relaxed) != 0 || (*thread).cell_count > 0;
-                (&raw mut (*thread).spare, used && (*thread).spare.calls > 0)
-            };
-            if used {
-                visit(CellRef(((spare as u64 - self.base.as_ptr() as u64) / 64) as u32), spare);
-            }
+            self.each_cell_of(index, &mut seen, &mut visit);
+        }
+    }
+
+    /// The cells of one table. `seen` bounds how many are followed in all, whatever the target has written.
+    fn each_cell_of(&self, index: usize, seen: &mut usize, visit: &mut impl FnMut(CellRef, *mut Cell)) {
+        let most = self.size as usize / size_of::<Cell>();
+        let thread = self.thread(index);
+        // SAFETY: thread() is within the mapping.
+        let mut at = CellRef(unsafe { (*thread).cells.load(Acquire) });
+        while let Some(cell) = (at != CellRef::NONE && *seen < most).then(|| self.cell(at)).flatten() {
+            visit(at, cell);
+            *seen += 1;
+            // SAFETY: cell() checked the place.
+            at = unsafe { (*cell).next };
+        }
+        // SAFETY: as above; a spare cell that counts is a cell like any other.
+        let (spare, used) = unsafe {
+            let used = (*thread).owner.load(Relaxed) != 0 || (*thread).cell_count > 0;
+            (&raw mut (*thread).spare, used && (*thread).spare.calls > 0)
+        };
+        if used {
+            visit(CellRef(((spare as u64 - self.base.as_ptr() as u64) / 64) as u32), spare);
         }
     }
 
@@ -329,6 +464,10 @@ impl Tables {
                 flags: (*cell).flags,
                 shown: shown(cell),
                 abandoned: (*cell).abandoned,
+                p_lost: (*cell).p_lost,
+                parked: (*cell).parked,
+                migrations: (*cell).migrations,
+                waits: Waits { count: (*cell).waits, sum: (*cell).wait_sum, max: (*cell).wait_max },
                 callback: (*cell).callback,
                 c_extremes: ((*cell).c_min, (*cell).c_max),
                 overhead_extremes: ((*cell).overhead_min, (*cell).overhead_max),
@@ -381,21 +520,31 @@ impl Tables {
             snapshot.foreign_callbacks += (*thread).foreign_callbacks;
         }
         let (depth, in_flight) = self.in_flight(index);
-        let cell_of = |entry: &InFlight| CellRef(((entry.cell() as u64).wrapping_sub(self.address.0) / 64) as u32);
+        snapshot.locked.extend(self.locked(index));
+        // SAFETY: thread() is within the mapping.
+        let tid = unsafe { (*thread).tid };
         for index in 0..depth {
             // SAFETY: index < IN_FLIGHT.
             let entry = unsafe { &*in_flight.add(index) };
             let timed = entry.timed();
             snapshot.in_flight.push(InFlightCopy {
-                // SAFETY: thread() is within the mapping.
-                tid: unsafe { (*thread).tid },
+                tid,
                 ended: None,
-                cell: cell_of(entry),
+                cell: self.reference(entry.cell() as u64),
                 called: if timed { entry.called.max(entry.entered) } else { self.tick_time(entry.coarse) },
                 callback_ticks: if timed { entry.callback_ticks } else { 0 },
                 callback_began: Some(entry.callback_began).filter(|&began| timed && began != 0),
             });
         }
+    }
+
+    /// The goroutine that is locked to a thread.
+    fn locked(&self, index: usize) -> Option<LockedCopy> {
+        let thread = self.thread(index);
+        // SAFETY: thread() is within the mapping.
+        let (tid, lock, since, goid) =
+            unsafe { ((*thread).tid, (*thread).lock, (*thread).locked_since, (*thread).goroutine_goid) };
+        (since != 0).then(|| LockedCopy { cell: self.reference(lock), tid, goid, since })
     }
 
     /// How many crossings a thread has in flight, and the first of them.
@@ -413,25 +562,6 @@ impl Drop for Tables {
     fn drop(&mut self) {
         // SAFETY: the mapping is ours and nothing borrows from it any more.
         let _ = unsafe { munmap(self.base.cast(), self.size as usize) };
-    }
-}
-
-impl CellCopy {
-    /// Adds the exits that ended on another thread.
-    fn add_exits(&mut self, visitor: &CellCopy) {
-        self.shown.exits += visitor.shown.exits;
-        let (exit, more) = (&mut self.shown.exit, &visitor.shown.exit);
-        exit.sum += more.sum;
-        exit.squares += more.squares;
-        exit.census += more.census;
-        exit.census_sum += more.census_sum;
-        self.overhead_extremes.0 = self.overhead_extremes.0.min(visitor.overhead_extremes.0);
-        self.overhead_extremes.1 = self.overhead_extremes.1.max(visitor.overhead_extremes.1);
-        let mut merged: std::collections::BTreeMap<usize, u64> = self.overhead_times.iter().copied().collect();
-        for &(bucket, count) in &visitor.overhead_times {
-            *merged.entry(bucket).or_default() += count;
-        }
-        self.overhead_times = merged.into_iter().collect();
     }
 }
 

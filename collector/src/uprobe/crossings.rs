@@ -4,15 +4,14 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use cgoprof_hook::histogram::bucket;
-use cgoprof_hook::layout::{CellRef, Event, Phase, flags};
+use cgoprof_hook::layout::{CellRef, Event, Phase, flags, kind};
 use cgoprof_symbols::Avma;
 
 use super::cost::{Cost, Scale};
 use crate::offcpu::Monotonic;
 use crate::perf::Hit;
+use crate::snapshot::{CellCopy, InFlightCopy, Snapshot};
 use crate::target::Point;
-use crate::trampoline::policy::Shown;
-use crate::trampoline::tables::{CellCopy, InFlightCopy, Snapshot};
 
 /// Cells that are kept; the crossings of more stacks are counted without them.
 const MOST_CELLS: usize = 100_000;
@@ -264,9 +263,8 @@ impl Crossings {
         }
         self.leave(entry.goid, entry.cell, hit.time);
         if ticks >= self.landmarks.slow {
-            let cell = entry.cell.offset();
-            let (called, returned) = (entry.called.0, hit.time.0);
-            self.events.push(Event { cell, called, returned, tid: hit.tid, gap: 1 });
+            let (cell, from, to) = (entry.cell.offset(), entry.called.0, hit.time.0);
+            self.events.push(Event { kind: kind::C, cell, from, to, tid: hit.tid, goid: entry.goid, gap: 1, enter: 0 });
         }
     }
 
@@ -378,18 +376,10 @@ impl Crossings {
         let place = self.cells.len() as u32;
         self.index.entry(hash).or_default().push(place);
         self.cells.push(CellCopy {
-            at: CellRef(place + 1),
-            function: key.function,
             stack: key.stack.to_vec(),
             enclosing: key.enclosing,
             flags: key.flags,
-            shown: Shown::default(),
-            abandoned: 0,
-            callback: Phase::default(),
-            c_extremes: (u64::MAX, 0),
-            overhead_extremes: (u64::MAX, 0),
-            c_times: Vec::new(),
-            overhead_times: Vec::new(),
+            ..CellCopy::new(CellRef(place + 1), key.function)
         });
         CellRef(place + 1)
     }
@@ -589,7 +579,7 @@ mod tests {
         let mut story = Story::new();
         story.called(1, NOP, &[0x10]).returned(1, 999).called(1, NOP, &[0x10]).returned(1, 1000);
         let events = story.crossings.take_events();
-        assert_eq!(events, [Event { cell: 64, called: 2019, returned: 3019, tid: 1, gap: 1 }]);
+        assert_eq!(events, [Event { cell: 64, from: 2019, to: 3019, tid: 1, goid: 101, gap: 1, ..Event::default() }]);
         assert!(story.crossings.take_events().is_empty());
     }
 

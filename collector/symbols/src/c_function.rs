@@ -43,6 +43,12 @@ pub fn from_symbol(symbol: &str) -> String {
     demangle(symbol)
 }
 
+/// From the Go function by which C calls an exported one: `_cgoexp_<hash>_f`, as cmd/cgo names it.
+pub fn from_export(go_function: &str) -> Option<&str> {
+    let (hash, name) = go_function.strip_prefix("_cgoexp_")?.split_once('_')?;
+    (hash.len() == 12 && hash.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(name)
+}
+
 /// Splits `github.com/a/b.(*T).f` into package and function.
 pub fn split_package(go_function: &str) -> (&str, &str) {
     let path = go_function.rfind('/').map_or(0, |slash| slash + 1);

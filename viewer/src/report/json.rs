@@ -5,7 +5,8 @@
 use cgoprof_profile::{Distribution, Kind, Profile, Stats, Via};
 use serde::Serialize;
 
-use crate::analysis;
+use super::scheduler_json;
+use crate::{analysis, scheduler};
 
 /// The report of a profile, indented.
 ///
@@ -25,10 +26,15 @@ struct Report<'a> {
     sites: Vec<Site<'a>>,
     stacks: Vec<Stack<'a>>,
     samples: Option<Vec<Sample<'a>>>,
-    callbacks: Option<Vec<()>>,
-    threads: Option<Vec<Thread<'a>>>,
-    goroutines: Option<Vec<()>>,
-    advice: Option<Vec<()>>,
+    callbacks: Option<Vec<scheduler_json::Callback<'a>>>,
+    threads: Option<Vec<scheduler_json::Thread<'a>>>,
+    threads_made: Option<Vec<scheduler_json::Made<'a>>>,
+    peak: Option<scheduler_json::Peak<'a>>,
+    goroutines: Option<Vec<scheduler_json::Goroutine<'a>>>,
+    goroutines_forgotten: Option<scheduler_json::Forgotten>,
+    locks: Option<Vec<scheduler_json::Lock<'a>>>,
+    timeline: Option<scheduler_json::Timeline>,
+    advice: Option<Vec<scheduler_json::Advice<'a>>>,
 }
 
 #[derive(Serialize)]
@@ -82,6 +88,8 @@ struct Totals {
     threads_created: Option<u64>,
     max_threads_in_c: Option<u64>,
     p_lost: Option<u64>,
+    p_wait_ns: Option<f64>,
+    parked: Option<u64>,
     migrations: Option<u64>,
     locked_crossings: Option<u64>,
 }
@@ -114,13 +122,16 @@ struct Function<'a> {
     c: Spread,
     overhead: Spread,
     threads: Option<u64>,
+    unlocked_threads: Option<u64>,
     migrations: Option<u64>,
     locked_calls: Option<u64>,
     p_lost: Option<u64>,
+    p_wait_ns: Option<f64>,
+    parked: Option<u64>,
 }
 
 #[derive(Serialize)]
-struct Spread {
+pub(super) struct Spread {
     min_ns: Option<f64>,
     p50_ns: Option<f64>,
     p90_ns: Option<f64>,
@@ -140,6 +151,11 @@ struct Site<'a> {
     overhead_ns: Option<f64>,
     cpu_ns: Option<f64>,
     blocked_ns: Option<f64>,
+    callbacks: Option<u64>,
+    migrations: Option<u64>,
+    p_lost: Option<u64>,
+    p_wait_ns: Option<f64>,
+    parked: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -155,19 +171,6 @@ struct Stack<'a> {
 }
 
 #[derive(Serialize)]
-struct Thread<'a> {
-    tid: u64,
-    m: Option<u64>,
-    name: &'a str,
-    created_ns: Option<u64>,
-    exited_ns: Option<u64>,
-    crossings: Option<u64>,
-    c_ns: Option<f64>,
-    blocked_ns: Option<f64>,
-    locked_ns: Option<f64>,
-}
-
-#[derive(Serialize)]
 struct Sample<'a> {
     frames: Vec<Frame<'a>>,
     truncated: bool,
@@ -178,7 +181,7 @@ struct Sample<'a> {
 }
 
 #[derive(Serialize)]
-struct Frame<'a> {
+pub(super) struct Frame<'a> {
     kind: &'static str,
     name: &'a str,
     file: Option<&'a str>,
@@ -190,21 +193,33 @@ impl<'a> Report<'a> {
     fn new(profile: &'a Profile) -> Self {
         let functions = analysis::by_function(profile);
         let recording = &profile.recording;
+        let spread = scheduler::spread(profile);
         let locked = functions.iter().filter(|row| row.via == Via::Cgocall).map(|row| row.locked_calls).sum();
         Report {
             schema: "cgoprof.report/1",
             target: Target::new(profile),
             recording: Recording::new(profile),
             totals: Totals::new(profile, locked),
-            functions: functions.into_iter().map(|row| Function::new(row, recording)).collect(),
+            functions: functions
+                .into_iter()
+                .map(|row| {
+                    let spread = spread.get(&(row.id, row.via)).copied().unwrap_or_default();
+                    Function::new(row, recording, spread)
+                })
+                .collect(),
             sites: analysis::by_site(profile).into_iter().map(|row| Site::new(row, recording)).collect(),
             stacks: analysis::by_stack(profile).into_iter().map(|row| Stack::new(row, recording)).collect(),
             samples: (profile.recording.sample_period_ns > 0)
                 .then(|| analysis::by_sample(profile).into_iter().map(Sample::new).collect()),
-            callbacks: None,
-            threads: (!profile.threads.is_empty()).then(|| profile.threads.iter().map(Thread::new).collect()),
-            goroutines: None,
-            advice: None,
+            callbacks: scheduler_json::callbacks(profile),
+            threads: scheduler_json::threads(profile),
+            threads_made: scheduler_json::threads_made(profile),
+            peak: scheduler_json::peak(profile),
+            goroutines: scheduler_json::goroutines(profile),
+            goroutines_forgotten: scheduler_json::forgotten(profile),
+            locks: scheduler_json::locks(profile),
+            timeline: scheduler_json::timeline(profile),
+            advice: scheduler_json::advice(profile),
         }
     }
 }
@@ -256,7 +271,7 @@ impl Totals {
         let recording = &profile.recording;
         let timed = |nanos: f64| measured(&crossings, nanos);
         let counted = |count: u64| recording.counted().then_some(count);
-        let threads = &profile.threads;
+        let (threads, seen) = (&profile.threads, recording.scheduler);
         let watched = |count: usize| (!threads.is_empty()).then_some(count as u64);
         Totals {
             crossings: counted(crossings.calls).or(recording.num_cgo_call),
@@ -271,17 +286,19 @@ impl Totals {
             overhead_ns: timed(crossings.overhead().sum),
             threads: watched(threads.len()),
             threads_created: watched(threads.iter().filter(|thread| thread.created_ns.is_some()).count()),
-            max_threads_in_c: None,
-            p_lost: None,
-            migrations: None,
+            max_threads_in_c: profile.peak.as_ref().map(|peak| peak.threads),
+            p_lost: seen.ps.then_some(crossings.p_lost),
+            p_wait_ns: p_wait(&crossings, recording),
+            parked: seen.ps.then_some(crossings.parked),
+            migrations: seen.migrations.then_some(crossings.migrations),
             locked_crossings: counted(locked_crossings),
         }
     }
 }
 
 impl<'a> Function<'a> {
-    fn new(row: analysis::FunctionRow<'a>, recording: &cgoprof_profile::Recording) -> Self {
-        let stats = &row.stats;
+    fn new(row: analysis::FunctionRow<'a>, recording: &cgoprof_profile::Recording, spread: scheduler::Spread) -> Self {
+        let (stats, seen) = (&row.stats, recording.scheduler);
         let counted = |count: u64| recording.counted().then_some(count);
         let timed = |nanos: f64| measured(stats, nanos);
         // A direct crossing has a C phase only.
@@ -321,16 +338,19 @@ impl<'a> Function<'a> {
                 // Of the few that waited only.
                 Spread::new(&Distribution::default())
             },
-            threads: None,
-            migrations: None,
+            threads: seen.migrations.then_some(spread.threads),
+            unlocked_threads: seen.migrations.then_some(spread.unlocked_threads),
+            migrations: seen.migrations.then_some(stats.migrations),
             locked_calls: counted(row.locked_calls),
-            p_lost: None,
+            p_lost: seen.ps.then_some(stats.p_lost),
+            p_wait_ns: p_wait(stats, recording),
+            parked: seen.ps.then_some(stats.parked),
         }
     }
 }
 
 impl Spread {
-    fn new(times: &Distribution) -> Self {
+    pub(super) fn new(times: &Distribution) -> Self {
         Spread {
             min_ns: times.extremes.map(|(min, _)| min),
             p50_ns: times.quantile(0.5),
@@ -343,7 +363,7 @@ impl Spread {
 
 impl<'a> Site<'a> {
     fn new(row: analysis::SiteRow<'a>, recording: &cgoprof_profile::Recording) -> Self {
-        let stats = &row.stats;
+        let (stats, seen) = (&row.stats, recording.scheduler);
         Site {
             function: &row.function.name,
             caller: row.site.map(|site| site.function),
@@ -355,6 +375,11 @@ impl<'a> Site<'a> {
             overhead_ns: measured(stats, stats.overhead().sum),
             cpu_ns: row.cpu.map(|cpu| cpu.nanos),
             blocked_ns: measured(stats, stats.blocked).filter(|_| recording.off_cpu),
+            callbacks: recording.counted().then_some(stats.callbacks),
+            migrations: seen.migrations.then_some(stats.migrations),
+            p_lost: seen.ps.then_some(stats.p_lost),
+            p_wait_ns: p_wait(stats, recording),
+            parked: seen.ps.then_some(stats.parked),
         }
     }
 }
@@ -388,24 +413,8 @@ impl<'a> Sample<'a> {
     }
 }
 
-impl<'a> Thread<'a> {
-    fn new(thread: &'a cgoprof_profile::Thread) -> Self {
-        Thread {
-            tid: thread.tid,
-            m: thread.m,
-            name: &thread.name,
-            created_ns: thread.created_ns,
-            exited_ns: thread.exited_ns,
-            crossings: None,
-            c_ns: None,
-            blocked_ns: None,
-            locked_ns: None,
-        }
-    }
-}
-
 impl<'a> Frame<'a> {
-    fn new(frame: &analysis::Frame<'a>) -> Self {
+    pub(super) fn new(frame: &analysis::Frame<'a>) -> Self {
         Frame {
             kind: match frame.kind {
                 Kind::Go => "go",
@@ -420,10 +429,15 @@ impl<'a> Frame<'a> {
     }
 }
 
+/// Waits for a P of crossings whose P was lost, if both is known.
+fn p_wait(stats: &Stats, recording: &cgoprof_profile::Recording) -> Option<f64> {
+    (recording.scheduler.ps && recording.timing != "none").then_some(stats.p_wait.sum)
+}
+
 fn measured(stats: &Stats, nanos: f64) -> Option<f64> {
     (stats.timed > 0).then_some(nanos)
 }
 
-fn known(text: &str) -> Option<&str> {
+pub(super) fn known(text: &str) -> Option<&str> {
     (!text.is_empty()).then_some(text)
 }

@@ -1,6 +1,9 @@
 //! Reports: text for people, JSON for programs.
 
 pub mod json;
+mod scheduler_json;
+mod scheduler_text;
+mod table;
 pub mod text;
 
 /// What the rows of a report are.
@@ -13,4 +16,12 @@ pub enum By {
     Site,
     /// Stacks.
     Stack,
+    /// Threads, who made them and why.
+    Thread,
+    /// Goroutines, and those that lock themselves to threads.
+    Goroutine,
+    /// Go functions that C calls.
+    Callback,
+    /// What could be done.
+    Advice,
 }

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use cgoprof_profile::{Kind, Profile, Recording, Stats, Via};
 
-use super::By;
+use super::table::Table;
+use super::{By, scheduler_text};
 use crate::analysis::{self, Cpu, StackRow};
 use crate::units::{count, percent, printable, time};
 
@@ -39,6 +40,13 @@ pub fn write(profile: &Profile, by: By, limit: usize) -> String {
             table(&mut text, profile, &["C FUNCTION", "CALLED BY", "LINE"], named.collect(), limit);
         }
         By::Stack => stacks(&mut text, profile, limit),
+        By::Advice => scheduler_text::advice(&mut text, profile, limit),
+        By::Thread | By::Goroutine | By::Callback if !profile.recording.counted() => {
+            text.push_str("engine sample sees no crossings, only samples: record with another engine for this\n\n");
+        }
+        By::Thread => scheduler_text::threads(&mut text, profile, limit),
+        By::Goroutine => scheduler_text::goroutines(&mut text, profile, limit),
+        By::Callback => scheduler_text::callbacks(&mut text, profile, limit),
     }
     for note in &profile.recording.notes {
         let _ = writeln!(text, "note: {}", printable(note));
@@ -83,6 +91,7 @@ fn header(profile: &Profile) -> String {
     if !more.is_empty() {
         let _ = writeln!(text, "{}", more.join(", "));
     }
+    scheduler_text::summary(&mut text, profile);
     let _ = writeln!(
         text,
         "engine {}, timing {}: {} of the crossings timed; counting cost {} a crossing, taken off the times below",
@@ -113,7 +122,7 @@ fn sampled_header(text: &mut String, profile: &Profile) {
 }
 
 /// A sum with its standard error, where it has one worth showing.
-fn with_error(sum: f64, error: f64) -> String {
+pub(super) fn with_error(sum: f64, error: f64) -> String {
     if error > sum * 0.0005 { format!("{} \u{b1}{}", time(sum), percent(error / sum)) } else { time(sum) }
 }
 
@@ -178,39 +187,24 @@ fn table(
     let run = recording.duration_ns.max(1) as f64;
     let hidden = rows.len().saturating_sub(limit);
     let heads = if recording.counted() { &NUMBERS[..] } else { &SAMPLED_NUMBERS };
-    let mut lines: Vec<Vec<String>> = vec![heads.iter().chain(names).map(|&name| name.to_owned()).collect()];
+    let mut table = Table::new(heads, names);
     for (stats, cpu, named) in rows.iter().take(limit) {
         let numbers = if recording.counted() {
             numbers(stats, *cpu, run)
         } else {
             sampled_numbers(cpu.unwrap_or_default(), recording)
         };
-        lines.push(numbers.into_iter().chain(named.iter().cloned()).collect());
+        table.row(numbers.into_iter().chain(named.iter().cloned()));
     }
-    let mut hide = |column: usize| lines.iter_mut().for_each(|line| line[column].clear());
     if recording.counted() {
-        if rows.iter().all(|(_, cpu, _)| cpu.is_none()) {
-            hide(CPU);
-        }
         if !recording.off_cpu {
-            hide(BLOCKED);
+            table.hide(BLOCKED);
         }
         if !recording.phases_timed() {
-            hide(ENTER);
+            table.hide(ENTER);
         }
     }
-    let columns = heads.len() + names.len();
-    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    for line in &lines {
-        let mut row = String::new();
-        for (column, cell) in line.iter().enumerate().filter(|&(column, _)| widths[column] > 0) {
-            let pad = " ".repeat(widths[column] - cell.chars().count());
-            let (before, after) = if column < heads.len() { (pad, String::new()) } else { (String::new(), pad) };
-            let _ = write!(row, "{before}{cell}{after}  ");
-        }
-        let _ = writeln!(text, "{}", row.trim_end());
-    }
+    table.write(text);
     if hidden > 0 {
         let _ = writeln!(text, "... {hidden} more (--limit)");
     }
@@ -271,7 +265,7 @@ fn file_name(path: &str) -> &str {
 }
 
 /// The last two parts of a path.
-fn short_path(path: &str) -> &str {
+pub(super) fn short_path(path: &str) -> &str {
     let mut slashes = path.rmatch_indices('/').map(|(index, _)| index);
     slashes.nth(1).map_or(path, |index| &path[index + 1..])
 }

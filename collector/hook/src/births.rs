@@ -1,0 +1,81 @@
+//! Threads that the runtime makes: who was in C when it needed another.
+
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+use crate::crossing::innermost;
+use crate::layout::{BIRTHS, Birth, Cell, HOLDERS, Holder, InFlight, THREAD_STRIDE, THREADS, Thread, flags};
+use crate::now;
+use crate::params::Params;
+use crate::threads::header;
+
+/// `newm1` is about to make a thread, by the direct crossing of this cell. Takes a look at every M's table: little beside
+/// what making a thread takes.
+///
+/// # Safety
+/// `thread` must be the running M's, and `params` describe a live mapping.
+#[cold]
+#[inline(never)]
+pub(crate) unsafe fn begin(params: &Params, thread: *mut Thread, cell: *mut Cell) {
+    // SAFETY: the header is mapped; a place in the ring is written by who got its number alone.
+    unsafe {
+        let header = header(params);
+        let number = header.births_written.fetch_add(1, Relaxed);
+        if number.wrapping_sub(header.births_read.load(Acquire)) >= BIRTHS as u64 {
+            header.births_dropped.fetch_add(1, Relaxed);
+            return;
+        }
+        let birth = (&raw const header.births).cast::<Birth>().add(number as usize % BIRTHS).cast_mut();
+        (*birth).at = now();
+        (*birth).creator = (*thread).tid;
+        (*birth).cell = cell as u64;
+        (*birth).in_c = look_around(params, thread, (&raw mut (*birth).holders).cast());
+        (*birth).sequence.store(number + 1, Release);
+    }
+}
+
+/// Counts the other Ms in C, and tells the first few functions they are in.
+unsafe fn look_around(params: &Params, own: *mut Thread, holders: *mut Holder) -> u64 {
+    // SAFETY: the tables of other Ms may change under our eyes, but an entry always holds a cell once used; only its
+    // function is read.
+    unsafe {
+        for place in 0..HOLDERS {
+            holders.add(place).write(Holder { count: 0, cell: 0 });
+        }
+        let used = header(params).used_count.load(Acquire) as usize;
+        let mut in_c = 0;
+        for index in 0..if used < THREADS { used } else { THREADS } {
+            let place =
+                (*(&raw const header(params).used).cast::<core::sync::atomic::AtomicU32>().add(index)).load(Acquire);
+            if place == 0 || place as usize > THREADS {
+                continue;
+            }
+            let thread = (params.threads + (place as u64 - 1) * THREAD_STRIDE as u64) as *mut Thread;
+            if thread == own || (*thread).owner.load(Relaxed) == 0 {
+                continue;
+            }
+            let Some(cell) = in_c_of(thread) else { continue };
+            in_c += 1;
+            for place in 0..HOLDERS {
+                let holder = &mut *holders.add(place);
+                if holder.count == 0 {
+                    holder.cell = cell as u64;
+                }
+                if (*(holder.cell as *const Cell)).function == (*cell).function {
+                    holder.count += 1;
+                    break;
+                }
+            }
+        }
+        in_c
+    }
+}
+
+/// The crossing in whose C an M is; not a direct one, with which the runtime makes threads itself.
+unsafe fn in_c_of(thread: *mut Thread) -> Option<*const Cell> {
+    // SAFETY: as above; an entry below top has been written.
+    unsafe {
+        let entry: *const InFlight = innermost(thread);
+        let in_c = !entry.is_null() && (*entry).in_go == 0 && (*entry).tagged_cell > 1;
+        if in_c && (*(*entry).cell()).flags & flags::DIRECT == 0 { Some((*entry).cell()) } else { None }
+    }
+}

@@ -1,0 +1,168 @@
+//! Which thread each goroutine last crossed on.
+//!
+//! A thread remembers the goroutine that crossed on it last ([`Thread::goid`]): the next crossing of the same one has
+//! nothing to look up. A goroutine that crosses elsewhere takes that memory from the thread where it had been, so that it
+//! is missed when it comes back.
+
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+use crate::layout::{BUSY, CellRef, GOROUTINES, GOROUTINES_OFFSET, Goroutine, THREAD_STRIDE, Thread};
+use crate::params::Params;
+use crate::threads::{header, word};
+
+/// Entries looked at for a goroutine.
+const WINDOW: usize = 8;
+/// `_Gdead` of `g.atomicstatus`, which lies before `g.goid` in every release measured (runtime/runtime2.go).
+const DEAD: u32 = 6;
+
+/// Notes that another goroutine than before is about to cross on this thread. Returns whether it had crossed on another
+/// thread before.
+///
+/// # Safety
+/// `g` must be the running goroutine and `thread` its M's.
+#[inline(never)]
+pub(crate) unsafe fn switched(params: &Params, thread: *mut Thread, g: u64) -> bool {
+    // SAFETY: g is live; thread is this M's.
+    unsafe {
+        hand_over(params, thread);
+        let goid = word(g, params.g_goid);
+        let entry = find(params, goid, g);
+        (*thread).goid.store(goid, Relaxed);
+        (*thread).goroutine = entry as u64;
+        (*thread).goroutine_goid = goid;
+        if entry.is_null() {
+            return false;
+        }
+        let before = (*entry).thread;
+        if before == thread as u64 {
+            return false;
+        }
+        (*entry).thread = thread as u64;
+        let index = (thread as u64 - params.threads) as usize / THREAD_STRIDE;
+        *(&raw mut (*entry).threads).cast::<u64>().add(index / 64) |= 1 << (index % 64);
+        if before == 0 {
+            return false;
+        }
+        let _ = (*(before as *const Thread)).goid.compare_exchange(goid, 0, Relaxed, Relaxed);
+        (*entry).migrations += 1;
+        true
+    }
+}
+
+/// Adds the crossings of the goroutine that was here last to its own.
+///
+/// # Safety
+/// `thread` must be the running M's.
+pub(crate) unsafe fn hand_over(params: &Params, thread: *mut Thread) {
+    // SAFETY: thread is this M's; the entry lies in the mapping.
+    unsafe {
+        let run = core::mem::replace(&mut (*thread).run, 0);
+        let entry = (*thread).goroutine as *const Goroutine;
+        if entry.is_null() || (*entry).goid.load(Relaxed) != (*thread).goroutine_goid {
+            header(params).forgotten.calls.fetch_add(run, Relaxed);
+        } else {
+            (*entry).calls.fetch_add(run, Relaxed);
+        }
+    }
+}
+
+/// Notes the cell by which a goroutine can be named, if it has none yet.
+///
+/// # Safety
+/// `thread` must be the running M's.
+pub(crate) unsafe fn name(thread: *mut Thread, cell: CellRef) {
+    // SAFETY: the entry lies in the mapping, and is that of the running goroutine.
+    unsafe {
+        let entry = (*thread).goroutine as *mut Goroutine;
+        if !entry.is_null() && (*entry).cell == CellRef::NONE {
+            (*entry).cell = cell;
+        }
+    }
+}
+
+/// The entry of a goroutine, a new one if need be; null where all that it could have are in use.
+unsafe fn find(params: &Params, goid: u64, g: u64) -> *mut Goroutine {
+    let home = (goid.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize;
+    let first = (params.tables + GOROUTINES_OFFSET) as *mut Goroutine;
+    // SAFETY: the index stays below GOROUTINES.
+    let entry = |probe: usize| unsafe { first.add((home + probe) % GOROUTINES) };
+    for probe in 0..WINDOW {
+        // SAFETY: as above.
+        if unsafe { (*entry(probe)).goid.load(Acquire) } == goid {
+            return entry(probe);
+        }
+    }
+    for probe in 0..WINDOW {
+        // SAFETY: as above; who wins the exchange is alone with the rest.
+        unsafe {
+            if (*entry(probe)).goid.compare_exchange(0, BUSY, Acquire, Relaxed).is_ok() {
+                return take(entry(probe), goid, g);
+            }
+        }
+    }
+    // SAFETY: as above.
+    unsafe { evict(params, entry, goid, g) }
+}
+
+/// Gives an entry to a goroutine that has none: that of an ended one if there is one, else of the one that crossed least.
+#[cold]
+unsafe fn evict(params: &Params, entry: impl Fn(usize) -> *mut Goroutine, goid: u64, g: u64) -> *mut Goroutine {
+    let (mut victim, mut least) = (core::ptr::null_mut::<Goroutine>(), (true, u64::MAX));
+    for probe in 0..WINDOW {
+        let candidate = entry(probe);
+        // SAFETY: entries lie in the mapping; a g is never freed (runtime/proc.go, allgs).
+        unsafe {
+            let thread = (*candidate).thread as *const Thread;
+            let in_use = !thread.is_null()
+                && (*thread).goroutine == candidate as u64
+                && (*thread).goid.load(Relaxed) == (*candidate).goid.load(Relaxed);
+            let rank = (is_alive(params, candidate), (*candidate).calls.load(Relaxed));
+            if !in_use && rank < least {
+                (victim, least) = (candidate, rank);
+            }
+        }
+    }
+    if victim.is_null() {
+        return victim;
+    }
+    // SAFETY: as above.
+    unsafe {
+        let before = (*victim).goid.load(Relaxed);
+        if before == BUSY || (*victim).goid.compare_exchange(before, BUSY, Acquire, Relaxed).is_err() {
+            return core::ptr::null_mut();
+        }
+        let forgotten = &header(params).forgotten;
+        forgotten.goroutines.fetch_add(1, Relaxed);
+        forgotten.alive.fetch_add(least.0.into(), Relaxed);
+        forgotten.calls.fetch_add((*victim).calls.load(Relaxed), Relaxed);
+        forgotten.migrations.fetch_add((*victim).migrations, Relaxed);
+        take(victim, goid, g)
+    }
+}
+
+/// Whether the goroutine of an entry has not ended.
+unsafe fn is_alive(params: &Params, entry: *const Goroutine) -> bool {
+    // SAFETY: the caller's entry lies in the mapping, and a g is never freed.
+    unsafe {
+        let (g, goid) = ((*entry).g, (*entry).goid.load(Relaxed));
+        g != 0 && word(g, params.g_goid) == goid && ((g + params.g_goid - 8) as *const u32).read() != DEAD
+    }
+}
+
+/// Makes an entry that is [`BUSY`] for us a goroutine's.
+unsafe fn take(entry: *mut Goroutine, goid: u64, g: u64) -> *mut Goroutine {
+    // SAFETY: nobody else writes while the entry is busy.
+    unsafe {
+        (*entry).g = g;
+        (*entry).thread = 0;
+        (*entry).calls.store(0, Relaxed);
+        (*entry).migrations = 0;
+        (*entry).locks = 0;
+        (*entry).cell = CellRef::NONE;
+        for index in 0..crate::layout::THREADS / 64 {
+            (&raw mut (*entry).threads).cast::<u64>().add(index).write(0);
+        }
+        (*entry).goid.store(goid, Release);
+    }
+    entry
+}

@@ -1,0 +1,82 @@
+//! The hooks of `LockOSThread` and `UnlockOSThread`.
+
+use crate::cells::{self, Key, reference};
+use crate::crossing::event;
+use crate::goroutines;
+use crate::layout::{Cell, Event, Goroutine, Thread, flags, kind};
+use crate::now;
+use crate::params::Params;
+use crate::stack::Stack;
+use crate::threads::{self, G_M, G_STACK_HI, word};
+
+/// In `LockOSThread`, after `m.lockedExt++`. `frame` is its frame pointer.
+///
+/// # Safety
+/// `g` must be the running goroutine.
+pub(crate) unsafe fn locked(params: &Params, g: u64, frame: u64) {
+    // SAFETY: g is live, and so is its stack from the frame on.
+    unsafe {
+        let m = word(g, G_M as u64);
+        let thread = threads::find(params, m);
+        if thread.is_null() || count(params, m) != 1 {
+            return;
+        }
+        if (*thread).goid.load(core::sync::atomic::Ordering::Relaxed) != word(g, params.g_goid) {
+            goroutines::switched(params, thread, g);
+        }
+        let key = Key {
+            function: params.lock_os_thread,
+            stack: Stack { frame, top: word(g, G_STACK_HI as u64) },
+            leaf: 0,
+            enclosing: (*thread).enclosing,
+            flags: flags::LOCK,
+            locks: 0,
+        };
+        let cell = cells::find(params, thread, &key);
+        (*cell).calls += 1;
+        goroutines::name(thread, reference(params, cell));
+        let entry = (*thread).goroutine as *mut Goroutine;
+        if !entry.is_null() {
+            (*entry).locks += 1;
+        }
+        (*thread).lock = cell as u64;
+        (*thread).locked_since = now();
+    }
+}
+
+/// In `UnlockOSThread`, after `m.lockedExt--`.
+///
+/// # Safety
+/// `g` must be the running goroutine.
+pub(crate) unsafe fn unlocked(params: &Params, g: u64) {
+    // SAFETY: g is live; thread is this M's.
+    unsafe {
+        let m = word(g, G_M as u64);
+        let thread = threads::find(params, m);
+        if thread.is_null() || count(params, m) != 0 || (*thread).locked_since == 0 {
+            return;
+        }
+        ended(params, thread, word(g, params.g_goid), now());
+    }
+}
+
+unsafe fn ended(params: &Params, thread: *mut Thread, goid: u64, at: u64) {
+    // SAFETY: thread is this M's, and its lock a cell of the mapping.
+    unsafe {
+        let (cell, from) = ((*thread).lock as *mut Cell, (*thread).locked_since);
+        (*thread).locked_since = 0;
+        let held = at.wrapping_sub(from);
+        (*cell).c.whole(held);
+        (*cell).c_max = (*cell).c_max.max(held);
+        if held >= params.slow {
+            let tid = (*thread).tid;
+            event(thread, Event { kind: kind::LOCKED, cell: cell as u64, from, to: at, tid, goid, gap: 1, enter: 0 });
+        }
+    }
+}
+
+/// `m.lockedExt`.
+unsafe fn count(params: &Params, m: u64) -> u32 {
+    // SAFETY: the caller's M is live.
+    unsafe { ((m + params.m_locked_ext) as *const u32).read() }
+}

@@ -1,0 +1,372 @@
+//! From what was seen of threads, goroutines and callbacks to the profile.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use cgoprof_hook::layout::CellRef;
+use cgoprof_profile::{
+    Birth, Callback, Counters, Forgotten, FunctionId, Goroutine, Holder, LocationId, Lock, Locked, Made, Peak, Profile,
+    SlowCrossing, Thread, Timeline, Via, Wait,
+};
+use cgoprof_symbols::Avma;
+
+use crate::assemble::{Clock, Crossing};
+use crate::clock::{Moment, Rate};
+use crate::offcpu::{Monotonic, OffTime};
+use crate::snapshot::{BirthCopy, GoroutineCopy, LockedCopy, Look, Snapshot, ThreadCopy};
+use crate::symbolize::Symbolizer;
+use crate::timeline::Part;
+
+/// What is known of threads beside what the engine counted.
+pub(crate) struct Observed<'a> {
+    /// Threads that the runtime began to make.
+    pub(crate) births: &'a [BirthCopy],
+    /// When most threads were in C, and whether every change was seen.
+    pub(crate) peak: (&'a Look, bool),
+    /// How long each thread was blocked in slow crossings; none if switches were not seen.
+    pub(crate) blocked: Option<&'a HashMap<u64, f64>>,
+    /// How long threads waited outside of C for goroutines locked to them.
+    pub(crate) idle: Option<Idle<'a>>,
+    /// What took long.
+    pub(crate) timeline: Part,
+}
+
+/// Times in nanoseconds that threads waited outside of C for goroutines locked to them.
+#[derive(Clone, Copy)]
+pub(crate) struct Idle<'a> {
+    /// By the cell of the lock.
+    pub(crate) by_lock: &'a HashMap<CellRef, u64>,
+    /// By thread.
+    pub(crate) by_thread: &'a HashMap<u64, u64>,
+}
+
+/// Goroutines that are kept; the others are told in sum.
+const MOST_GOROUTINES: usize = 20_000;
+/// How long after the runtime began to make a thread the kernel may tell of it.
+const LONGEST_BIRTH: u64 = 1_000_000_000;
+
+/// From when to when, and how the engine's clock is read.
+pub(crate) struct Span {
+    pub(crate) rate: Rate,
+    pub(crate) begun: Monotonic,
+    pub(crate) end: Moment,
+}
+
+impl Span {
+    /// Nanoseconds since the recording's start.
+    fn since_start(&self, time: Monotonic) -> u64 {
+        time.0.saturating_sub(self.begun.0)
+    }
+
+    fn ticks_since_start(&self, ticks: u64) -> u64 {
+        self.since_start(self.rate.monotonic(ticks))
+    }
+}
+
+/// Puts threads, goroutines, callbacks, locks and the timeline into the profile, in place of what it holds. `off` tells how
+/// long a thread was off its processor between two times, and when it ended if it has.
+pub(crate) fn assemble_scheduler(
+    profile: &mut Profile,
+    snapshot: &Snapshot,
+    crossings: &HashMap<CellRef, Crossing>,
+    symbolizer: &mut Symbolizer<'_, '_>,
+    (clock, span): (&Clock, &Span),
+    observed: &Observed<'_>,
+    off: impl Fn(u64, Monotonic, Monotonic) -> (OffTime, Option<Monotonic>),
+) {
+    let functions: HashMap<(Avma, bool), (FunctionId, Via)> = crossings
+        .values()
+        .map(|crossing| ((crossing.function, crossing.via != Via::Cgocall), (crossing.named, crossing.via)))
+        .collect();
+    add_threads(profile, &snapshot.threads, &functions, clock, observed.blocked);
+    callbacks(profile, snapshot, crossings, symbolizer, clock);
+    goroutines(profile, snapshot, crossings, symbolizer);
+    let still = still_locked(&snapshot.locked, span, off);
+    locks(profile, snapshot, symbolizer, clock, observed, &still);
+    let holders = |found: &[(u64, CellRef)]| -> Vec<Holder> {
+        let holder = |&(threads, cell): &(u64, CellRef)| {
+            let crossing = crossings.get(&cell)?;
+            Some(Holder { function: crossing.named, cell: crossing.id, threads })
+        };
+        merged(found.iter().filter_map(holder))
+    };
+    let (peak, exact) = observed.peak;
+    let in_c: Vec<_> = peak.in_c.iter().map(|&(_, cell)| (1, cell)).collect();
+    profile.peak = Some(Peak {
+        at_ns: span.ticks_since_start(peak.at),
+        threads: peak.in_c.len() as u64,
+        holders: holders(&in_c),
+        exact,
+    });
+    let tids = match_births(&profile.threads, observed.births, span);
+    profile.births.clear();
+    for (birth, tid) in observed.births.iter().zip(tids) {
+        profile.births.push(Birth {
+            at_ns: span.ticks_since_start(birth.at),
+            tid,
+            stack: crossings.get(&birth.cell).map_or_else(Vec::new, |crossing| crossing.stack.clone()),
+            in_c: birth.in_c,
+            holders: holders(&birth.holders),
+        });
+    }
+    profile.timeline = timeline(&observed.timeline, crossings, span, &snapshot.locked);
+}
+
+/// Holders by function, the most first.
+fn merged(holders: impl Iterator<Item = Holder>) -> Vec<Holder> {
+    let mut by_function: BTreeMap<FunctionId, Holder> = BTreeMap::new();
+    for holder in holders {
+        let sum = by_function.entry(holder.function).or_insert(Holder { threads: 0, ..holder });
+        sum.threads += holder.threads;
+    }
+    let mut merged: Vec<_> = by_function.into_values().collect();
+    merged.sort_by_key(|holder| std::cmp::Reverse(holder.threads));
+    merged
+}
+
+fn add_threads(
+    profile: &mut Profile,
+    copies: &[ThreadCopy],
+    functions: &HashMap<(Avma, bool), (FunctionId, Via)>,
+    clock: &Clock,
+    blocked: Option<&HashMap<u64, f64>>,
+) {
+    // A number may be used again: its last thread is the one that is meant.
+    let mut by_tid: HashMap<u64, usize> =
+        profile.threads.iter().enumerate().map(|(index, thread)| (thread.tid, index)).collect();
+    for copy in copies {
+        let index = *by_tid.entry(copy.tid).or_insert_with(|| {
+            profile.threads.push(Thread { tid: copy.tid, ..Thread::default() });
+            profile.threads.len() - 1
+        });
+        let thread = &mut profile.threads[index];
+        thread.m = Some(copy.m);
+        for (key, made) in &copy.made {
+            let Some(&(function, via)) = functions.get(key) else { continue };
+            let c_ns = clock.c_nanos(made.c, made.calls);
+            match thread.made.iter_mut().find(|known| (known.function, known.via) == (function, via)) {
+                Some(known) => {
+                    known.calls += made.calls;
+                    known.locked += made.locked;
+                    known.c_ns += c_ns;
+                }
+                None => thread.made.push(Made { function, via, calls: made.calls, locked: made.locked, c_ns }),
+            }
+        }
+    }
+    for thread in &mut profile.threads {
+        thread.made.sort_by_key(|made| (made.function, made.via as u8));
+        thread.blocked_ns = blocked.map(|blocked| blocked.get(&thread.tid).copied().unwrap_or(0.0));
+    }
+}
+
+fn callbacks(
+    profile: &mut Profile,
+    snapshot: &Snapshot,
+    crossings: &HashMap<CellRef, Crossing>,
+    symbolizer: &mut Symbolizer<'_, '_>,
+    clock: &Clock,
+) {
+    let mut rows: BTreeMap<(FunctionId, Option<FunctionId>), Callback> = BTreeMap::new();
+    for raw in &snapshot.callbacks {
+        let function = symbolizer.exported(profile, raw.function);
+        let within = crossings.get(&raw.enclosing).map(|crossing| crossing.named);
+        let row =
+            rows.entry((function, within)).or_insert_with(|| Callback { function, within, ..Callback::default() });
+        clock.add_callback(row, raw);
+    }
+    let mut foreign: HashMap<FunctionId, HashSet<u64>> = HashMap::new();
+    for thread in &snapshot.threads {
+        for &function in thread.called_in.keys() {
+            foreign.entry(symbolizer.exported(profile, function)).or_default().insert(thread.tid);
+        }
+    }
+    for row in rows.values_mut().filter(|row| row.within.is_none()) {
+        row.foreign_threads = foreign.get(&row.function).map_or(0, |threads| threads.len() as u64);
+    }
+    profile.callbacks = rows.into_values().collect();
+}
+
+fn goroutines(
+    profile: &mut Profile,
+    snapshot: &Snapshot,
+    crossings: &HashMap<CellRef, Crossing>,
+    symbolizer: &mut Symbolizer<'_, '_>,
+) {
+    let mut copies: Vec<&GoroutineCopy> = snapshot.goroutines.iter().collect();
+    copies.sort_by_key(|copy| (std::cmp::Reverse(copy.calls), copy.goid));
+    let locks: HashMap<CellRef, &[Avma]> = snapshot.locks.iter().map(|cell| (cell.at, cell.stack.as_slice())).collect();
+    let forgotten = snapshot.forgotten;
+    profile.recording.forgotten = Forgotten {
+        goroutines: forgotten.goroutines,
+        alive: forgotten.alive,
+        calls: forgotten.calls,
+        migrations: forgotten.migrations,
+    };
+    for copy in copies.iter().skip(MOST_GOROUTINES) {
+        let forgotten = &mut profile.recording.forgotten;
+        forgotten.goroutines += 1;
+        forgotten.calls += copy.calls;
+        forgotten.migrations += copy.migrations;
+    }
+    profile.goroutines.clear();
+    for copy in copies.into_iter().take(MOST_GOROUTINES) {
+        let stack: Vec<LocationId> = match (crossings.get(&copy.cell), locks.get(&copy.cell)) {
+            (Some(crossing), _) => crossing.stack.clone(),
+            (None, Some(stack)) => stack.iter().map(|&address| symbolizer.go(profile, address)).collect(),
+            (None, None) => Vec::new(),
+        };
+        profile.goroutines.push(Goroutine {
+            goid: copy.goid,
+            function: outermost(profile, &stack),
+            calls: copy.calls,
+            threads: copy.threads,
+            migrations: copy.migrations,
+            locks: copy.locks,
+        });
+    }
+}
+
+/// The function that a goroutine began with: the outermost but for `goexit`.
+fn outermost(profile: &Profile, stack: &[LocationId]) -> Option<FunctionId> {
+    let functions = stack.iter().rev().flat_map(|location| profile.locations[location.0].lines.iter().rev());
+    let mut functions = functions.map(|line| line.function);
+    functions.find(|function| profile.functions[function.0].name != "runtime.goexit")
+}
+
+/// A lock that lasts to the end of its thread or of the recording.
+struct Still {
+    cell: CellRef,
+    tid: u64,
+    nanos: u64,
+    /// In which the thread waited, in C too.
+    waited: u64,
+}
+
+fn still_locked(
+    locked: &[LockedCopy],
+    span: &Span,
+    off: impl Fn(u64, Monotonic, Monotonic) -> (OffTime, Option<Monotonic>),
+) -> Vec<Still> {
+    let still = |copy: &LockedCopy| {
+        let from = span.rate.monotonic(copy.since);
+        let (found, ended) = off(copy.tid, from, span.end.monotonic);
+        let to = ended.map_or(span.end.monotonic, |ended| ended.min(span.end.monotonic));
+        Still { cell: copy.cell, tid: copy.tid, nanos: to.0.saturating_sub(from.0), waited: found.blocked }
+    };
+    locked.iter().map(still).collect()
+}
+
+fn locks(
+    profile: &mut Profile,
+    snapshot: &Snapshot,
+    symbolizer: &mut Symbolizer<'_, '_>,
+    clock: &Clock,
+    observed: &Observed<'_>,
+    still: &[Still],
+) {
+    let mut rows: BTreeMap<Vec<LocationId>, Lock> = BTreeMap::new();
+    for raw in &snapshot.locks {
+        let stack: Vec<_> = raw.stack.iter().map(|&address| symbolizer.go(profile, address)).collect();
+        let row = rows.entry(stack.clone()).or_insert_with(|| Lock { stack, ..Lock::default() });
+        row.locks += raw.shown.calls;
+        row.held_ns += clock.nanos(raw.shown.c.census_sum as f64);
+        row.longest_ns = row.longest_ns.max(clock.nanos(raw.c_extremes.1 as f64));
+        let mut idle = observed.idle.map_or(0, |idle| idle.by_lock.get(&raw.at).copied().unwrap_or(0));
+        for lock in still.iter().filter(|lock| lock.cell == raw.at) {
+            row.held += 1;
+            row.held_ns += lock.nanos as f64;
+            row.longest_ns = row.longest_ns.max(lock.nanos as f64);
+            idle += lock.waited;
+        }
+        if observed.idle.is_some() {
+            *row.idle_ns.get_or_insert(0.0) += idle as f64;
+        }
+    }
+    profile.locks = rows.into_values().collect();
+    let mut held: HashMap<u64, (f64, u64)> = HashMap::new();
+    for lock in still {
+        let sum = held.entry(lock.tid).or_default();
+        sum.0 += lock.nanos as f64;
+        sum.1 += lock.waited;
+    }
+    for copy in &snapshot.threads {
+        held.entry(copy.tid).or_default().0 += clock.nanos(copy.locked as f64);
+    }
+    for thread in &mut profile.threads {
+        let (nanos, waited) = held.get(&thread.tid).copied().unwrap_or_default();
+        thread.locked_ns = Some(nanos);
+        let idle = observed.idle.map(|idle| idle.by_thread.get(&thread.tid).copied().unwrap_or(0) + waited);
+        thread.locked_idle_ns = idle.map(|idle| idle as f64);
+    }
+}
+
+/// The threads that the kernel told of, for what the runtime began to make: the first that the same thread started next.
+fn match_births(threads: &[Thread], births: &[BirthCopy], span: &Span) -> Vec<Option<u64>> {
+    let mut started: HashMap<u64, Vec<(u64, u64)>> = HashMap::new();
+    for thread in threads {
+        if let (Some(parent), Some(created)) = (thread.parent, thread.created_ns) {
+            started.entry(parent).or_default().push((created, thread.tid));
+        }
+    }
+    started.values_mut().for_each(|children| children.sort_unstable());
+    let matched = births.iter().map(|birth| {
+        let at = span.ticks_since_start(birth.at);
+        let children = started.get_mut(&birth.creator)?;
+        // The clocks agree to some microseconds.
+        let first = children.iter().position(|&(created, _)| created + 50_000 >= at)?;
+        if children[first].0 > at + LONGEST_BIRTH {
+            return None;
+        }
+        Some(children.remove(first).1)
+    });
+    matched.collect()
+}
+
+fn timeline(part: &Part, crossings: &HashMap<CellRef, Crossing>, span: &Span, still: &[LockedCopy]) -> Timeline {
+    let id = |cell: CellRef| crossings.get(&cell).map_or(0, |crossing| crossing.id);
+    let crossing = |one: &crate::timeline::Crossing| SlowCrossing {
+        cell: id(one.cell),
+        tid: one.tid,
+        goid: one.goid,
+        called_ns: span.since_start(one.called),
+        enter_ns: one.enter,
+        c_ns: one.c,
+        exit_ns: one.exit,
+        exit_tid: one.exit_tid,
+        blocked_ns: one.blocked,
+        weight: one.gap,
+    };
+    let wait = |one: &crate::timeline::Wait| Wait {
+        tid: one.tid,
+        from_ns: span.since_start(one.from),
+        to_ns: span.since_start(one.to),
+    };
+    let ended = part.locks.iter().map(|one| Locked {
+        tid: one.tid,
+        goid: one.goid,
+        from_ns: span.since_start(one.from),
+        to_ns: Some(span.since_start(one.to)),
+    });
+    let lasting = still.iter().map(|one| Locked {
+        tid: one.tid,
+        goid: one.goid,
+        from_ns: span.ticks_since_start(one.since),
+        to_ns: None,
+    });
+    let look = |one: &crate::timeline::Counters| Counters {
+        at_ns: span.since_start(one.at),
+        in_c: one.in_c,
+        in_go: one.in_go,
+        idle: one.idle,
+    };
+    Timeline {
+        crossings: part.crossings.iter().map(crossing).collect(),
+        waits: part.waits.iter().map(wait).collect(),
+        locked: ended.chain(lasting).collect(),
+        counters: part.looks.iter().map(look).collect(),
+        shortest_ns: part.shortest_crossing,
+        dropped: part.dropped_crossings,
+        shortest_wait_ns: part.shortest_wait,
+        dropped_waits: part.dropped_waits,
+    }
+}

@@ -1,0 +1,247 @@
+//! What an engine has counted at one moment, in its own units.
+
+use std::collections::HashMap;
+
+use cgoprof_hook::layout::{CellRef, Phase};
+use cgoprof_symbols::Avma;
+
+use crate::trampoline::policy::Shown;
+
+/// A copy of one cell with its stack.
+#[derive(Clone, Debug)]
+pub struct CellCopy {
+    /// Where it is in the mapping: its identity.
+    pub at: CellRef,
+    /// Address of the C function.
+    pub function: Avma,
+    /// Return addresses, innermost first; the first may lie outside the frame pointer chain.
+    pub stack: Vec<Avma>,
+    /// The crossing in whose callback it is made.
+    pub enclosing: CellRef,
+    /// [`flags`].
+    pub flags: u32,
+    /// What it shows about its timing.
+    pub shown: Shown,
+    /// Left by panic or Goexit.
+    pub abandoned: u64,
+    /// How often the P was taken while in C.
+    pub p_lost: u64,
+    /// How often the M was parked because there was no P afterwards.
+    pub parked: u64,
+    /// Crossings whose goroutine had made its crossing before on another thread.
+    pub migrations: u64,
+    /// Exits of those whose P had been taken.
+    pub waits: Waits,
+    /// Time inside callbacks.
+    pub callback: Phase,
+    /// Smallest and largest C time in ticks.
+    pub c_extremes: (u64, u64),
+    /// Smallest and largest overhead in ticks.
+    pub overhead_extremes: (u64, u64),
+    /// C times by bucket, only those that are not empty.
+    pub c_times: Vec<(usize, u64)>,
+    /// Overheads by bucket, only those that are not empty.
+    pub overhead_times: Vec<(usize, u64)>,
+}
+
+impl CellCopy {
+    /// A cell that has counted nothing.
+    pub fn new(at: CellRef, function: Avma) -> CellCopy {
+        CellCopy {
+            at,
+            function,
+            stack: Vec::new(),
+            enclosing: CellRef::NONE,
+            flags: 0,
+            shown: Shown::default(),
+            abandoned: 0,
+            p_lost: 0,
+            parked: 0,
+            migrations: 0,
+            waits: Waits::default(),
+            callback: Phase::default(),
+            c_extremes: (u64::MAX, 0),
+            overhead_extremes: (u64::MAX, 0),
+            c_times: Vec::new(),
+            overhead_times: Vec::new(),
+        }
+    }
+
+    /// Adds the exits that ended on another thread.
+    pub(crate) fn add_exits(&mut self, visitor: &CellCopy) {
+        self.shown.exits += visitor.shown.exits;
+        let (exit, more) = (&mut self.shown.exit, &visitor.shown.exit);
+        exit.sum += more.sum;
+        exit.squares += more.squares;
+        exit.census += more.census;
+        exit.census_sum += more.census_sum;
+        self.overhead_extremes.0 = self.overhead_extremes.0.min(visitor.overhead_extremes.0);
+        self.overhead_extremes.1 = self.overhead_extremes.1.max(visitor.overhead_extremes.1);
+        let mut merged: std::collections::BTreeMap<usize, u64> = self.overhead_times.iter().copied().collect();
+        for &(bucket, count) in &visitor.overhead_times {
+            *merged.entry(bucket).or_default() += count;
+        }
+        self.overhead_times = merged.into_iter().collect();
+        self.waits.count += visitor.waits.count;
+        self.waits.sum += visitor.waits.sum;
+        self.waits.max = self.waits.max.max(visitor.waits.max);
+    }
+}
+
+/// Exits that had to wait, in ticks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waits {
+    /// How many were timed.
+    pub count: u64,
+    /// Their sum.
+    pub sum: u64,
+    /// The longest.
+    pub max: u64,
+}
+
+/// What a thread did.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ThreadCopy {
+    /// Kernel thread id.
+    pub tid: u64,
+    /// `m.id`.
+    pub m: u64,
+    /// Its crossings by C function, direct ones apart.
+    pub made: HashMap<(Avma, bool), Made>,
+    /// For how long goroutines were locked to it and are no more, in ticks.
+    pub locked: u64,
+    /// Callbacks that it made as a foreign thread, by Go function.
+    pub called_in: HashMap<Avma, u64>,
+}
+
+/// A thread's crossings with one C function.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Made {
+    /// Crossings.
+    pub calls: u64,
+    /// Those made by a goroutine locked to the thread.
+    pub locked: u64,
+    /// Time in C, in ticks, as far as it is known.
+    pub c: f64,
+}
+
+/// A goroutine that crossed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GoroutineCopy {
+    /// `g.goid`.
+    pub goid: u64,
+    /// Crossings.
+    pub calls: u64,
+    /// Threads they were made on.
+    pub threads: u64,
+    /// Crossings on another thread than the one before.
+    pub migrations: u64,
+    /// How often it locked itself to its thread.
+    pub locks: u64,
+    /// A cell whose stack tells what it is.
+    pub cell: CellRef,
+}
+
+/// A goroutine that is locked to its thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LockedCopy {
+    /// The cell of the lock.
+    pub cell: CellRef,
+    /// Kernel thread id.
+    pub tid: u64,
+    /// `g.goid`.
+    pub goid: u64,
+    /// Since when, in ticks.
+    pub since: u64,
+}
+
+/// Goroutines that are not in the list any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ForgottenCopy {
+    /// How many.
+    pub goroutines: u64,
+    /// How many of them had not ended.
+    pub alive: u64,
+    /// Their crossings.
+    pub calls: u64,
+    /// Their migrations.
+    pub migrations: u64,
+}
+
+/// A thread that the runtime made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BirthCopy {
+    /// When, in ticks.
+    pub at: u64,
+    /// Kernel thread id of the thread that made it.
+    pub creator: u64,
+    /// The direct crossing that made it.
+    pub cell: CellRef,
+    /// Ms in C then.
+    pub in_c: u64,
+    /// How many were in which C functions, and the crossing of one of them.
+    pub holders: Vec<(u64, CellRef)>,
+}
+
+/// Who was in C at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Look {
+    /// When, in ticks.
+    pub at: u64,
+    /// Kernel thread ids, and the crossings.
+    pub in_c: Vec<(u64, CellRef)>,
+}
+
+/// A crossing whose C function had not returned.
+#[derive(Clone, Copy, Debug)]
+pub struct InFlightCopy {
+    /// Its cell.
+    pub cell: CellRef,
+    /// Kernel thread id of its thread when the table was claimed.
+    pub tid: u64,
+    /// When its thread ended in C, in ticks, if it did.
+    pub ended: Option<u64>,
+    /// When C was called, in ticks.
+    pub called: u64,
+    /// Ticks of its callbacks that have ended.
+    pub callback_ticks: u64,
+    /// When the callback that is running began, in ticks.
+    pub callback_began: Option<u64>,
+}
+
+/// Everything the tables hold at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// All cells, exits on other threads already added to where they belong.
+    pub cells: Vec<CellCopy>,
+    /// Callbacks, as cells: see `flags::CALLBACK`.
+    pub callbacks: Vec<CellCopy>,
+    /// Places where goroutines locked themselves to threads, as cells: see `flags::LOCK`.
+    pub locks: Vec<CellCopy>,
+    /// Goroutines locked at that moment.
+    pub locked: Vec<LockedCopy>,
+    /// Threads that crossed.
+    pub threads: Vec<ThreadCopy>,
+    /// Goroutines that crossed.
+    pub goroutines: Vec<GoroutineCopy>,
+    /// Those that made room for others.
+    pub forgotten: ForgottenCopy,
+    /// Threads being made that were not noted.
+    pub lost_births: u64,
+    /// Crossings in C.
+    pub in_flight: Vec<InFlightCopy>,
+    /// Crossings counted by C function alone, because no table was free for their thread.
+    pub overflow: Vec<(Avma, u64)>,
+    /// Crossings whose C function is not known either.
+    pub unattributed: u64,
+    /// Direct crossings without a goroutine.
+    pub unattributed_direct: u64,
+    /// Crossings whose stack found no room.
+    pub folded: u64,
+    /// Callbacks from threads with no crossing in flight.
+    pub foreign_callbacks: u64,
+    /// Slow crossings whose events found no room.
+    pub lost_events: u64,
+    /// How far off all C times may be alike by the engine's own work, in ticks.
+    pub c_error: f64,
+}

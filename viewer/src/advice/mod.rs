@@ -1,0 +1,91 @@
+//! What could be done about a program's crossings: each piece of advice with its evidence. Pure.
+//!
+//! Nothing is said below the thresholds, which docs/advice.md states: none is a good answer.
+
+mod border;
+mod memory;
+mod scheduling;
+
+use cgoprof_profile::{Profile, Stats};
+
+use crate::analysis::{Position, SiteRow};
+
+/// What it is about.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Kind {
+    /// Many short crossings at one line.
+    Chatty,
+    /// Crossings whose goroutines waited for a P afterwards.
+    LostP,
+    /// Threads made because others were in C.
+    ThreadGrowth,
+    /// A thread-bound library called from several threads.
+    Wandering,
+    /// Memory of C's that Go does not free.
+    Unfreed,
+    /// Names looked up through C.
+    Dns,
+    /// More time in callbacks than in C.
+    Callbacks,
+    /// Arguments that escape though C does not call back.
+    Noescape,
+    /// Crossings before `main`.
+    Init,
+}
+
+impl Kind {
+    /// As in the report.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Chatty => "chatty",
+            Kind::LostP => "p-lost",
+            Kind::ThreadGrowth => "thread-growth",
+            Kind::Wandering => "wandering",
+            Kind::Unfreed => "unfreed",
+            Kind::Dns => "dns",
+            Kind::Callbacks => "callbacks",
+            Kind::Noescape => "noescape",
+            Kind::Init => "init",
+        }
+    }
+}
+
+/// One finding.
+#[derive(Clone, Debug)]
+pub struct Advice<'a> {
+    /// What it is about.
+    pub kind: Kind,
+    /// The C function.
+    pub function: &'a str,
+    /// The line of Go, where one stands out.
+    pub site: Option<Position<'a>>,
+    /// What was seen.
+    pub why: String,
+    /// What to do.
+    pub what: String,
+    /// Nanoseconds that this would save, where that can be told.
+    pub saving_ns: Option<f64>,
+}
+
+/// All advice, that which saves most first.
+pub fn advice(profile: &Profile) -> Vec<Advice<'_>> {
+    if !profile.recording.counted() {
+        return Vec::new();
+    }
+    let mut all = Vec::new();
+    border::advise(profile, &mut all);
+    scheduling::advise(profile, &mut all);
+    memory::advise(profile, &mut all);
+    all.sort_by(|one, other| {
+        let by_saving = other.saving_ns.unwrap_or(0.0).total_cmp(&one.saving_ns.unwrap_or(0.0));
+        by_saving.then(one.kind.cmp(&other.kind)).then(one.function.cmp(other.function)).then(one.site.cmp(&other.site))
+    });
+    all
+}
+
+/// The site of a function with the most of something.
+fn busiest<'a>(sites: &[SiteRow<'a>], function: &str, most: impl Fn(&Stats) -> f64) -> Option<Position<'a>> {
+    let of_function = sites.iter().filter(|row| row.function.name == function);
+    let busiest = of_function.max_by(|one, other| most(&one.stats).total_cmp(&most(&other.stats)));
+    busiest.and_then(|row| row.site)
+}

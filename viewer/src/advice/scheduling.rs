@@ -1,0 +1,120 @@
+//! Advice on threads: Ps lost, threads made, libraries that want one thread.
+
+use cgoprof_profile::{Function, Profile, Via};
+
+use super::border::WORTH;
+use super::{Advice, Kind, busiest};
+use crate::analysis::{self, FunctionRow, SiteRow};
+use crate::scheduler::{self, Spread};
+use crate::units::{count, percent, time};
+
+/// Ps lost at one line.
+const LOST: u64 = 10;
+/// Threads made while a function held others.
+const GROWTH: u64 = 8;
+/// Crossings of a thread-bound function on threads that nothing holds it to.
+const WANDERING: u64 = 10;
+/// Parts of the file names of libraries whose state belongs to a thread.
+const THREAD_BOUND: [&str; 14] = [
+    "libGL.",
+    "libEGL.",
+    "libGLX.",
+    "libGLESv2.",
+    "libOpenGL.",
+    "libglfw.",
+    "libSDL2",
+    "libSDL3",
+    "libgtk-",
+    "libjvm.",
+    "libpython",
+    "libruby",
+    "libperl.",
+    "libR.",
+];
+/// What the names of their functions begin with, for those linked in: followed by a capital letter or an underscore.
+const THREAD_BOUND_NAMES: [&str; 8] = ["gl", "egl", "glX", "glfw", "SDL_", "JNI_", "Py", "gtk_"];
+
+pub(super) fn advise<'a>(profile: &'a Profile, all: &mut Vec<Advice<'a>>) {
+    let run = profile.recording.duration_ns.max(1) as f64;
+    let (functions, sites) = (analysis::by_function(profile), analysis::by_site(profile));
+    all.extend(sites.iter().filter_map(|row| lost_p(row, run)));
+    for (function, (threads, held)) in scheduler::growth(profile) {
+        let name = profile.functions[function.0].name.as_str();
+        if threads >= GROWTH {
+            all.push(Advice {
+                kind: Kind::ThreadGrowth,
+                function: name,
+                site: busiest(&sites, name, |stats| stats.c.sum),
+                why: format!("the runtime made {threads} threads while up to {held} others were in it"),
+                what: "bound how many goroutines call it at once, with a semaphore or a few workers: threads are kept to the \
+                       end"
+                    .into(),
+                saving_ns: None,
+            });
+        }
+    }
+    let spread = scheduler::spread(profile);
+    for row in functions.iter().filter(|row| row.via == Via::Cgocall) {
+        let spread = spread.get(&(row.id, row.via)).copied().unwrap_or_default();
+        all.extend(wandering(row, spread, &sites));
+    }
+}
+
+fn lost_p<'a>(row: &SiteRow<'a>, run: f64) -> Option<Advice<'a>> {
+    let (stats, waits) = (&row.stats, row.stats.p_wait);
+    if stats.p_lost < LOST || waits.sum < WORTH * run {
+        return None;
+    }
+    Some(Advice {
+        kind: Kind::LostP,
+        function: &row.function.name,
+        site: row.site,
+        why: format!(
+            "{} of {} crossings lost their P and then waited {} for one in all, up to {}; each was {} in C",
+            count(stats.p_lost),
+            count(stats.calls),
+            time(waits.sum),
+            time(waits.max),
+            time(stats.c.sum / stats.calls.max(1) as f64)
+        ),
+        what: "let fewer goroutines call it at once (a semaphore, or workers of its own), or raise GOMAXPROCS if processors \
+               are idle"
+            .into(),
+        saving_ns: Some(waits.sum),
+    })
+}
+
+fn wandering<'a>(row: &FunctionRow<'a>, spread: Spread, sites: &[SiteRow<'a>]) -> Option<Advice<'a>> {
+    let unlocked = row.stats.calls.saturating_sub(row.locked_calls);
+    let mixed = row.locked_calls >= WANDERING;
+    if !(is_thread_bound(row.function) || mixed) || unlocked < WANDERING || spread.unlocked_threads < 2 {
+        return None;
+    }
+    let name = &row.function.name;
+    let locked = if mixed { format!("; {} more were made locked", count(row.locked_calls)) } else { String::new() };
+    Some(Advice {
+        kind: Kind::Wandering,
+        function: name,
+        site: busiest(sites, name, |stats| stats.migrations as f64),
+        why: format!(
+            "{} crossings without LockOSThread ran on {} threads, {} of them on another than the goroutine's one before{locked}",
+            count(unlocked),
+            spread.unlocked_threads,
+            percent(row.stats.migrations as f64 / row.stats.calls.max(1) as f64)
+        ),
+        what: "if it keeps state by thread (a current context, errno-like results), call it between runtime.LockOSThread and \
+               UnlockOSThread, from one goroutine"
+            .into(),
+        saving_ns: None,
+    })
+}
+
+fn is_thread_bound(function: &Function) -> bool {
+    let file = function.library.rsplit('/').next().unwrap_or_default();
+    let by_name =
+        THREAD_BOUND_NAMES.iter().filter_map(|prefix| function.c_name.strip_prefix(prefix).map(|rest| (prefix, rest)));
+    let mut by_name = by_name.filter(|(prefix, rest)| {
+        prefix.ends_with('_') || rest.starts_with(|c: char| c.is_ascii_uppercase() || c == '_')
+    });
+    THREAD_BOUND.iter().any(|library| file.starts_with(library)) || by_name.next().is_some()
+}

@@ -1,0 +1,215 @@
+//! Threads, goroutines and callbacks of a profile, as people ask for them. Pure.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use cgoprof_profile::{Birth, Callback, FunctionId, Holder, Profile, Thread, Via};
+
+use crate::analysis::{Frame, frames};
+
+/// How many threads call a C function.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spread {
+    /// Threads that called it.
+    pub threads: u64,
+    /// Threads that called it for a goroutine not locked to them.
+    pub unlocked_threads: u64,
+}
+
+/// Why the runtime made a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Why {
+    /// The template thread, which makes threads where a locked one may not: the runtime starts it when a program with cgo
+    /// begins.
+    Template,
+    /// The runtime's monitor, which every program has.
+    Monitor,
+    /// A P was taken from a thread that was long in C or in a system call, and none was idle to run it.
+    TakenP,
+    /// A goroutine was ready, a P was idle and no thread was.
+    Work,
+    /// Work stopped for the garbage collector goes on.
+    AfterStop,
+    /// A locked thread needed another to go on with its P.
+    Locked,
+    /// None of these.
+    Other,
+}
+
+impl Why {
+    /// In words.
+    pub fn text(self) -> &'static str {
+        match self {
+            Why::Template => "template thread",
+            Why::Monitor => "runtime's monitor",
+            Why::TakenP => "P taken from a thread in C or in a system call",
+            Why::Work => "a goroutine was ready and no thread idle",
+            Why::AfterStop => "work went on after a stop of the world",
+            Why::Locked => "a thread was locked to its goroutine",
+            Why::Other => "runtime",
+        }
+    }
+
+    /// Whether every program with cgo has such a thread, whatever it does.
+    pub fn is_usual(self) -> bool {
+        matches!(self, Why::Template | Why::Monitor)
+    }
+}
+
+/// A thread with what explains it.
+#[derive(Clone, Debug)]
+pub struct ThreadRow<'a> {
+    /// The thread.
+    pub thread: &'a Thread,
+    /// Its crossings that `runtime.NumCgoCall` counts.
+    pub crossings: u64,
+    /// Time in C of these.
+    pub c_ns: f64,
+    /// Why the runtime made it, and who was in C then.
+    pub birth: Option<BirthRow<'a>>,
+}
+
+/// A thread that the runtime made.
+#[derive(Clone, Debug)]
+pub struct BirthRow<'a> {
+    /// What the profile tells.
+    pub birth: &'a Birth,
+    /// Why.
+    pub why: Why,
+    /// Who was in C, by function, the most first.
+    pub holders: Vec<(&'a str, u64)>,
+}
+
+/// By C function and way, how many threads called it; empty if that is not known.
+pub fn spread(profile: &Profile) -> HashMap<(FunctionId, Via), Spread> {
+    let mut spread: HashMap<(FunctionId, Via), Spread> = HashMap::new();
+    for made in profile.threads.iter().flat_map(|thread| &thread.made) {
+        let row = spread.entry((made.function, made.via)).or_default();
+        row.threads += 1;
+        row.unlocked_threads += u64::from(made.calls > made.locked);
+    }
+    spread
+}
+
+/// Threads, those with the most time in C first.
+pub fn by_thread(profile: &Profile) -> Vec<ThreadRow<'_>> {
+    let births = births(profile);
+    let mut rows: Vec<_> = profile
+        .threads
+        .iter()
+        .map(|thread| {
+            let made = || thread.made.iter().filter(|made| made.via == Via::Cgocall);
+            ThreadRow {
+                thread,
+                crossings: made().map(|made| made.calls).sum(),
+                c_ns: made().map(|made| made.c_ns).sum(),
+                birth: births
+                    .iter()
+                    .find(|row| row.birth.tid == Some(thread.tid) && is_its(row.birth, thread))
+                    .cloned(),
+            }
+        })
+        .collect();
+    rows.sort_by(|one, other| {
+        let by_time = other.c_ns.total_cmp(&one.c_ns).then(other.crossings.cmp(&one.crossings));
+        by_time.then(one.thread.tid.cmp(&other.thread.tid))
+    });
+    rows
+}
+
+/// A thread's number may have been another's.
+fn is_its(birth: &Birth, thread: &Thread) -> bool {
+    const SOON: u64 = 1_000_000_000;
+    thread.created_ns.is_none_or(|created| created.abs_diff(birth.at_ns) < SOON)
+}
+
+/// The threads that the runtime made, in their order.
+pub fn births(profile: &Profile) -> Vec<BirthRow<'_>> {
+    let row = |birth| BirthRow { birth, why: why(profile, birth), holders: holders(profile, &birth.holders) };
+    profile.births.iter().map(row).collect()
+}
+
+/// Names and numbers of who was in C.
+pub fn holders<'a>(profile: &'a Profile, holders: &[Holder]) -> Vec<(&'a str, u64)> {
+    holders.iter().map(|holder| (profile.functions[holder.function.0].name.as_str(), holder.threads)).collect()
+}
+
+/// `7 in sleep, 1 in nop`.
+pub fn held(holders: &[(&str, u64)], in_c: u64) -> String {
+    let mut parts: Vec<_> = holders.iter().map(|(name, threads)| format!("{threads} in {name}")).collect();
+    let others = in_c.saturating_sub(holders.iter().map(|(_, threads)| threads).sum());
+    if others > 0 {
+        parts.push(format!("{others} elsewhere in C"));
+    }
+    parts.join(", ")
+}
+
+/// From the runtime functions that led there (runtime/proc.go).
+fn why(profile: &Profile, birth: &Birth) -> Why {
+    let stack = frames(profile, &birth.stack);
+    let names: BTreeSet<&str> = stack.iter().map(|frame: &Frame<'_>| frame.position.function).collect();
+    let has = |name: &str| names.contains(name);
+    // The runtime's own threads come from runtime.main, on the system stack.
+    if has("runtime.startTemplateThread") {
+        Why::Template
+    } else if has("runtime.templateThread") || has("runtime.stoplockedm") || has("runtime.startlockedm") {
+        Why::Locked
+    } else if has("runtime.startTheWorldWithSema") || has("runtime.startTheWorld") {
+        Why::AfterStop
+    } else if has("runtime.retake") || has("runtime.sysmon") || has("runtime.handoffp") {
+        Why::TakenP
+    } else if has("runtime.startm") || has("runtime.wakep") || has("runtime.schedule") {
+        Why::Work
+    } else if names.iter().any(|name| name.starts_with("runtime.main")) {
+        Why::Monitor
+    } else {
+        Why::Other
+    }
+}
+
+/// Callbacks of one Go function, however called.
+#[derive(Clone, Debug)]
+pub struct CallbackRow<'a> {
+    /// The Go function.
+    pub name: &'a str,
+    /// The C function that calls it; none for foreign threads.
+    pub within: Option<&'a str>,
+    /// Numbers.
+    pub callback: &'a Callback,
+}
+
+impl CallbackRow<'_> {
+    /// All phases together.
+    pub fn total(&self) -> f64 {
+        let callback = self.callback;
+        callback.acquire.sum + callback.go.sum + callback.release.sum
+    }
+}
+
+/// Callbacks, those with the longest time first.
+pub fn by_callback<'a>(profile: &'a Profile) -> Vec<CallbackRow<'a>> {
+    let name = |id: FunctionId| profile.functions[id.0].name.as_str();
+    let row = |callback: &'a Callback| CallbackRow {
+        name: name(callback.function),
+        within: callback.within.map(name),
+        callback,
+    };
+    let mut rows: Vec<_> = profile.callbacks.iter().map(row).collect();
+    rows.sort_by(|one, other| {
+        let by_time = other.total().total_cmp(&one.total()).then(other.callback.calls.cmp(&one.callback.calls));
+        by_time.then(one.name.cmp(other.name)).then(one.within.cmp(&other.within))
+    });
+    rows
+}
+
+/// How many threads the runtime made while each C function held the most of its threads, without those every program has.
+pub fn growth(profile: &Profile) -> BTreeMap<FunctionId, (u64, u64)> {
+    let mut growth: BTreeMap<FunctionId, (u64, u64)> = BTreeMap::new();
+    for row in births(profile).iter().filter(|row| !row.why.is_usual()) {
+        if let Some(first) = row.birth.holders.first() {
+            let sum = growth.entry(first.function).or_default();
+            sum.0 += 1;
+            sum.1 = sum.1.max(first.threads);
+        }
+    }
+    growth
+}

@@ -233,13 +233,14 @@ fn outermost(profile: &Profile, stack: &[LocationId]) -> Option<FunctionId> {
     functions.find(|function| profile.functions[function.0].name != "runtime.goexit")
 }
 
-/// A lock that lasts to the end of its thread or of the recording.
+/// A lock that lasts to the end of its thread or of the recording, or was the last on its thread.
 struct Still {
     cell: CellRef,
     tid: u64,
     nanos: u64,
-    /// In which the thread waited, in C too.
+    /// In which the thread waited, and not in C.
     waited: u64,
+    lasts: bool,
 }
 
 fn still_locked(
@@ -249,9 +250,11 @@ fn still_locked(
 ) -> Vec<Still> {
     let still = |copy: &LockedCopy| {
         let from = span.rate.monotonic(copy.since);
-        let (found, ended) = off(copy.tid, from, span.end.monotonic);
-        let to = ended.map_or(span.end.monotonic, |ended| ended.min(span.end.monotonic));
-        Still { cell: copy.cell, tid: copy.tid, nanos: to.0.saturating_sub(from.0), waited: found.blocked }
+        let to = copy.until.map_or(span.end.monotonic, |until| span.rate.monotonic(until));
+        let (found, ended) = off(copy.tid, from, to);
+        let to = ended.map_or(to, |ended| ended.min(to));
+        let nanos = to.0.saturating_sub(from.0);
+        Still { cell: copy.cell, tid: copy.tid, nanos, waited: found.blocked, lasts: copy.until.is_none() }
     };
     locked.iter().map(still).collect()
 }
@@ -273,7 +276,7 @@ fn locks(
         row.longest_ns = row.longest_ns.max(clock.nanos(raw.c_extremes.1 as f64));
         let mut idle = observed.idle.map_or(0, |idle| idle.by_lock.get(&raw.at).copied().unwrap_or(0));
         for lock in still.iter().filter(|lock| lock.cell == raw.at) {
-            row.held += 1;
+            row.held += u64::from(lock.lasts);
             row.held_ns += lock.nanos as f64;
             row.longest_ns = row.longest_ns.max(lock.nanos as f64);
             idle += lock.waited;
@@ -351,7 +354,7 @@ fn timeline(part: &Part, crossings: &HashMap<CellRef, Crossing>, span: &Span, st
         tid: one.tid,
         goid: one.goid,
         from_ns: span.ticks_since_start(one.since),
-        to_ns: None,
+        to_ns: one.until.map(|until| span.ticks_since_start(until)),
     });
     let look = |one: &crate::timeline::Counters| Counters {
         at_ns: span.since_start(one.at),

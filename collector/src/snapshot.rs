@@ -142,7 +142,7 @@ pub struct GoroutineCopy {
     pub cell: CellRef,
 }
 
-/// A goroutine that is locked to its thread.
+/// A goroutine that is locked to its thread, or was and has not locked itself there again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LockedCopy {
     /// The cell of the lock.
@@ -153,6 +153,8 @@ pub struct LockedCopy {
     pub goid: u64,
     /// Since when, in ticks.
     pub since: u64,
+    /// Until when, if it is not any more.
+    pub until: Option<u64>,
 }
 
 /// Goroutines that are not in the list any more.
@@ -226,6 +228,8 @@ pub struct Snapshot {
     pub goroutines: Vec<GoroutineCopy>,
     /// Those that made room for others.
     pub forgotten: ForgottenCopy,
+    /// Unlocks that were not noted.
+    pub missed_unlocks: u64,
     /// Threads being made that were not noted.
     pub lost_births: u64,
     /// Crossings in C.

@@ -79,6 +79,8 @@ pub struct Header {
     pub foreign_callbacks: AtomicU64,
     /// Goroutines that had to make room for others.
     pub forgotten: Forgotten,
+    /// Unlocks of Ms whose table was not where the unlock thunk looks for it.
+    pub unlocks_missed: AtomicU64,
     /// Threads that the runtime began to make, each at this number modulo [`BIRTHS`].
     pub births_written: AtomicU64,
     /// Those that the recorder has read. Written by the recorder.
@@ -213,8 +215,12 @@ pub struct Thread {
     pub m_id: u64,
     /// Since when its goroutine is locked to it, in ticks; 0 if it is not.
     pub locked_since: u64,
+    /// When that ended, in ticks; 0 if it has not.
+    pub unlocked: u64,
     /// The cell of that lock, as an address in the target.
     pub lock: u64,
+    /// `g.goid` of the goroutine that locked itself.
+    pub locked_goid: u64,
     /// When this foreign thread began to look for an M, in ticks; 0 once its callback has begun.
     pub attaching: u64,
     /// Where `m.procid` is: an extra M is lent to one foreign thread after the other.

@@ -1,4 +1,4 @@
-//! The hooks of `LockOSThread` and `UnlockOSThread`.
+//! The hook of `LockOSThread`, and what follows from that of `UnlockOSThread`.
 
 use crate::cells::{self, Key, reference};
 use crate::crossing::event;
@@ -39,38 +39,33 @@ pub(crate) unsafe fn locked(params: &Params, g: u64, frame: u64) {
         if !entry.is_null() {
             (*entry).locks += 1;
         }
+        settle(params, thread);
         (*thread).lock = cell as u64;
+        (*thread).locked_goid = word(g, params.g_goid);
+        (*thread).unlocked = 0;
         (*thread).locked_since = now();
     }
 }
 
-/// In `UnlockOSThread`, after `m.lockedExt--`.
+/// Adds the lock that has ended since, if one has. The unlock thunk only notes when: amid any function of Go's there is room
+/// for little more.
 ///
 /// # Safety
-/// `g` must be the running goroutine.
-pub(crate) unsafe fn unlocked(params: &Params, g: u64) {
-    // SAFETY: g is live; thread is this M's.
-    unsafe {
-        let m = word(g, G_M as u64);
-        let thread = threads::find(params, m);
-        if thread.is_null() || count(params, m) != 0 || (*thread).locked_since == 0 {
-            return;
-        }
-        ended(params, thread, word(g, params.g_goid), now());
-    }
-}
-
-unsafe fn ended(params: &Params, thread: *mut Thread, goid: u64, at: u64) {
+/// `thread` must be the running M's.
+pub(crate) unsafe fn settle(params: &Params, thread: *mut Thread) {
     // SAFETY: thread is this M's, and its lock a cell of the mapping.
     unsafe {
-        let (cell, from) = ((*thread).lock as *mut Cell, (*thread).locked_since);
+        let (cell, from, to) = ((*thread).lock as *mut Cell, (*thread).locked_since, (*thread).unlocked);
+        if from == 0 || to == 0 {
+            return;
+        }
         (*thread).locked_since = 0;
-        let held = at.wrapping_sub(from);
+        let held = to.wrapping_sub(from);
         (*cell).c.whole(held);
         (*cell).c_max = (*cell).c_max.max(held);
         if held >= params.slow {
-            let tid = (*thread).tid;
-            event(thread, Event { kind: kind::LOCKED, cell: cell as u64, from, to: at, tid, goid, gap: 1, enter: 0 });
+            let (tid, goid) = ((*thread).tid, (*thread).locked_goid);
+            event(thread, Event { kind: kind::LOCKED, cell: cell as u64, from, to, tid, goid, gap: 1, enter: 0 });
         }
     }
 }

@@ -135,6 +135,7 @@ unsafe fn prepare(params: &Params, thread: *mut Thread, m: u64) {
     // SAFETY: the caller owns the slot, and the M is its own.
     unsafe {
         crate::goroutines::hand_over(params, thread);
+        crate::locks::settle(params, thread);
         (*thread).goroutine = 0;
         (*thread).goid.store(0, Relaxed);
         (*thread).procid = m + params.m_procid;

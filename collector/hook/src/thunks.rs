@@ -7,7 +7,7 @@
 use core::arch::global_asm;
 use core::mem::offset_of;
 
-use crate::layout::{Cell, HOME_FAR, HOME_MASK, HOME_NEAR, InFlight, MARKER_CELL, MEMO, THREAD_STRIDE, Thread};
+use crate::layout::{Cell, HOME_FAR, HOME_MASK, HOME_NEAR, Header, InFlight, MARKER_CELL, MEMO, THREAD_STRIDE, Thread};
 use crate::params::{Params, holes};
 use crate::{callback, crossing, direct, locks};
 
@@ -111,12 +111,6 @@ unsafe extern "sysv64" fn cgoprof_parked(g: u64, frame: u64) {
 unsafe extern "sysv64" fn cgoprof_locked(g: u64, frame: u64) {
     // SAFETY: the thunk passes R14 and RBP as they are in LockOSThread.
     unsafe { locks::locked(params(), g, frame) }
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "sysv64" fn cgoprof_unlocked(g: u64) {
-    // SAFETY: the thunk passes R14.
-    unsafe { locks::unlocked(params(), g) }
 }
 
 #[unsafe(no_mangle)]
@@ -507,8 +501,7 @@ global_asm!(
     "restore",
     "jmp [rip + cgoprof_params + {p_mcall}]",
 
-    // In LockOSThread and UnlockOSThread, in place of the instruction that counts m.lockedExt: that comes first, and the way
-    // back last.
+    // In LockOSThread, in place of the instruction that counts m.lockedExt: that comes first, and the way back last.
     ".balign 16",
     ".globl thunk_lock_displaced",
     "thunk_lock_displaced:",
@@ -521,17 +514,45 @@ global_asm!(
     ".globl thunk_lock_back",
     "thunk_lock_back:",
     ".fill 16, 1, 0xcc",
+
+    // Called where UnlockOSThread has counted m.lockedExt, amid any function of Go's: keeps everything, vectors too, and only
+    // notes when it was, if the goroutine is not locked any more.
     ".balign 16",
-    ".globl thunk_unlock_displaced",
-    "thunk_unlock_displaced:",
-    ".fill 16, 1, 0x90",
-    "save",
-    "mov rdi, r14",
-    "hook cgoprof_unlocked",
-    "restore",
-    ".globl thunk_unlock_back",
-    "thunk_unlock_back:",
-    ".fill 16, 1, 0xcc",
+    ".globl thunk_unlock",
+    "thunk_unlock:",
+    "pushfq",
+    "push rax", "push rcx", "push rdx", "push rsi", "push rdi",
+    "mov rcx, [r14 + 48]",
+    "cmp dword ptr [rcx + {M_LOCKED_EXT}], 0",
+    "jne 3f",
+    "mov esi, ecx",
+    "mov edi, ecx",
+    "shl esi, {home_near}",
+    "shr edi, {home_far}",
+    "xor esi, edi",
+    "and esi, {home_mask}",
+    "mov rdi, rsi",
+    "xor edi, {thread_stride}",
+    "add rsi, [rip + cgoprof_params + {p_threads}]",
+    "cmp [rsi + {t_owner}], rcx",
+    "je 1f",
+    "add rdi, [rip + cgoprof_params + {p_threads}]",
+    "mov rsi, rdi",
+    "cmp [rsi + {t_owner}], rcx",
+    "jne 2f",
+    "1:",
+    "rdtsc",
+    "shl rdx, 32",
+    "or rdx, rax",
+    "mov [rsi + {t_unlocked}], rdx",
+    "3:",
+    "pop rdi", "pop rsi", "pop rdx", "pop rcx", "pop rax",
+    "popfq",
+    "ret",
+    "2:",
+    "mov rsi, [rip + cgoprof_params + {p_tables}]",
+    "lock inc qword ptr [rsi + {h_unlocks_missed}]",
+    "jmp 3b",
 
     // In place of cgocallbackg's `call reentersyscall`, whose arguments are in registers.
     ".balign 16",
@@ -571,6 +592,9 @@ global_asm!(
     SAVED_DEPTH_BELOW = const holes::SAVED_DEPTH_BELOW,
     p_exitsyscall = const offset_of!(Params, exitsyscall),
     p_reentersyscall = const offset_of!(Params, reentersyscall),
+    p_tables = const offset_of!(Params, tables),
+    h_unlocks_missed = const offset_of!(Header, unlocks_missed),
+    t_unlocked = const offset_of!(Thread, unlocked),
     p_mcall = const offset_of!(Params, mcall),
     p_cgocallbackg1 = const offset_of!(Params, cgocallbackg1),
     p_needm = const offset_of!(Params, needm),

@@ -422,6 +422,13 @@ fn notes(snapshot: &Snapshot, timing: Timing) -> Vec<String> {
     note(lost, format!("{lost} crossings could be attributed to no C function"));
     let direct = snapshot.unattributed_direct;
     note(direct, format!("{direct} direct crossings were made without a goroutine: not in the tables"));
+    let missed = snapshot.missed_unlocks;
+    note(
+        missed,
+        format!("{missed} times a goroutine was unlocked from its thread unseen: locks may have been shorter"),
+    );
+    let births = snapshot.lost_births;
+    note(births, format!("{births} threads that the runtime made are not explained"));
     note(snapshot.lost_events, format!("the blocked times of {} slow crossings are not known", snapshot.lost_events));
     note(u64::from(timing == Timing::None), "times were not measured (--timing none)".into());
     notes

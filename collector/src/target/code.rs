@@ -17,13 +17,21 @@ pub(super) struct Code<'data> {
 }
 
 impl<'data> Code<'data> {
-    /// Decodes a function up to its padding.
+    /// Decodes a function of the runtime, up to its padding.
     pub(super) fn decode(binary: &Binary<'data>, function: &Function<'_>) -> Result<Self, PlanError> {
-        const LONGEST: u64 = 4096;
+        Self::decode_up_to(4096, binary, function)
+    }
+
+    /// Decodes a function of anybody's.
+    pub(super) fn decode_long(binary: &Binary<'data>, function: &Function<'_>) -> Result<Self, PlanError> {
+        Self::decode_up_to(16 << 20, binary, function)
+    }
+
+    fn decode_up_to(longest: u64, binary: &Binary<'data>, function: &Function<'_>) -> Result<Self, PlanError> {
         let name = function.name.to_owned();
         let unreadable = || PlanError::Unreadable(name.clone());
         let length =
-            function.end.0.checked_sub(function.start.0).filter(|&length| length <= LONGEST).ok_or_else(unreadable)?;
+            function.end.0.checked_sub(function.start.0).filter(|&length| length <= longest).ok_or_else(unreadable)?;
         let bytes = binary.bytes_at(function.start, length as usize).ok_or_else(unreadable)?;
         let decoder = Decoder::with_ip(64, bytes, function.start.0, DecoderOptions::NONE);
         let mut instructions = Vec::new();

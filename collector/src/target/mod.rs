@@ -3,6 +3,7 @@
 mod code;
 mod functions;
 pub mod inspection;
+mod locks;
 pub mod plan;
 pub mod probes;
 

@@ -11,6 +11,7 @@ use iced_x86::{FlowControl, Instruction, MemorySize, Mnemonic, OpKind, Register}
 use super::Target;
 use super::code::Code;
 use super::functions::RuntimeFunctions;
+use super::locks;
 use super::probes::resumption;
 
 /// Why an engine can't be used on a binary.
@@ -68,7 +69,7 @@ pub enum Hook {
     Park,
     /// `LockOSThread` counts.
     Lock,
-    /// `UnlockOSThread` counts.
+    /// `UnlockOSThread` counts, there or where it is inlined.
     Unlock,
 }
 
@@ -120,6 +121,8 @@ impl Patch {
 pub struct Displaced {
     /// The hook.
     pub hook: Hook,
+    /// Where they were.
+    pub at: Svma,
     /// The instructions.
     pub code: Vec<u8>,
     /// Where it goes on; none after an epilogue.
@@ -223,7 +226,7 @@ impl Plan {
             original: epilogue.clone(),
             transfer: Transfer::Jump,
         });
-        let mut displaced = vec![Displaced { hook: Hook::Exit, code: epilogue, back: None }];
+        let mut displaced = vec![Displaced { hook: Hook::Exit, at: epilogue_at, code: epilogue, back: None }];
         let callback = callback_patches(target, &functions, &mut displaced)?;
         patches.extend(callback);
         let (attach, needm) = attach_patch(target, &functions)?;
@@ -232,10 +235,9 @@ impl Plan {
         let exitsyscall = Code::decode(&target.binary, &functions.exitsyscall)?;
         let resumed = resumption(&exitsyscall, functions.mcall)?;
         patches.push(call_patch(Hook::Park, &exitsyscall, resumed - 1));
-        for (hook, function) in [(Hook::Lock, &functions.lock_os_thread), (Hook::Unlock, &functions.unlock_os_thread)] {
-            if let Some(function) = function {
-                patches.push(lock_patch(hook, &Code::decode(&target.binary, function)?, offsets, &mut displaced)?);
-            }
+        for (patch, repeated) in locks::patches(target, &functions, offsets)? {
+            patches.push(patch);
+            displaced.push(repeated);
         }
 
         Ok(Plan {
@@ -323,7 +325,7 @@ fn callback_patches(
                 return Err(code.unexpected("exitsyscall, cgocallbackg1 and reentersyscall in this order"));
             }
             let (at, epilogue) = epilogue(&code, end)?;
-            displaced.push(Displaced { hook: Hook::CallbackRelease, code: epilogue.clone(), back: None });
+            displaced.push(Displaced { hook: Hook::CallbackRelease, at, code: epilogue.clone(), back: None });
             let release = Patch {
                 hook: Hook::CallbackRelease,
                 function: code.name.clone(),
@@ -364,39 +366,6 @@ fn attach_patch(target: &Target<'_>, functions: &RuntimeFunctions<'_>) -> Result
     Err(code.unexpected("the address of needm or needAndBindM loaded and called"))
 }
 
-/// The instruction of `LockOSThread` or `UnlockOSThread` that changes `m.lockedExt`: the only one that writes it other than
-/// with a constant, as is done before a panic.
-fn lock_patch(
-    hook: Hook,
-    code: &Code<'_>,
-    offsets: RuntimeOffsets,
-    displaced: &mut Vec<Displaced>,
-) -> Result<Patch, PlanError> {
-    let writes = |instruction: &&Instruction| {
-        instruction.op0_kind() == OpKind::Memory
-            && instruction.memory_displacement64() == u64::from(offsets.m_locked_ext)
-            && instruction.memory_size().size() == 4
-            && match instruction.mnemonic() {
-                Mnemonic::Inc | Mnemonic::Dec => true,
-                Mnemonic::Mov => instruction.op1_kind() == OpKind::Register,
-                _ => false,
-            }
-    };
-    let mut stores = code.instructions.iter().filter(writes);
-    let (Some(store), None) = (stores.next(), stores.next()) else {
-        return Err(code.unexpected("one place where m.lockedExt is counted"));
-    };
-    let original = code.bytes_of(store).to_vec();
-    if original.len() < 5 || original.len() > 11 {
-        return Err(code.unexpected("m.lockedExt counted in 5 to 11 bytes"));
-    }
-    code.check_no_branch_into(store.ip()..store.next_ip())?;
-    check_no_vectors(code)?;
-    displaced.push(Displaced { hook, code: original.clone(), back: Some(Svma(store.next_ip())) });
-    let (function, at) = (code.name.clone(), Svma(store.ip()));
-    Ok(Patch { hook, function, at, original, transfer: Transfer::Jump })
-}
-
 /// The instruction of `unwindm` that stores `mp.incgo = false`, which only runs when a crossing is left: its index.
 pub(super) fn incgo_cleared(unwindm: &Code<'_>, offsets: RuntimeOffsets) -> Result<usize, PlanError> {
     let clears = |instruction: &Instruction| {
@@ -421,13 +390,13 @@ fn unwind_patch(
     }
     unwindm.check_no_branch_into(store.ip()..store.next_ip())?;
     check_no_vectors(unwindm)?;
-    displaced.push(Displaced { hook: Hook::Unwind, code: original.clone(), back: Some(Svma(store.next_ip())) });
     let (function, at) = (unwindm.name.clone(), Svma(store.ip()));
+    displaced.push(Displaced { hook: Hook::Unwind, at, code: original.clone(), back: Some(Svma(store.next_ip())) });
     Ok(Patch { hook: Hook::Unwind, function, at, original, transfer: Transfer::Jump })
 }
 
 /// Hooks amid a function keep the general registers and the flags.
-fn check_no_vectors(code: &Code<'_>) -> Result<(), PlanError> {
+pub(super) fn check_no_vectors(code: &Code<'_>) -> Result<(), PlanError> {
     let uses_vectors = |instruction: &Instruction| {
         (0..instruction.op_count()).any(|operand| {
             instruction.op_kind(operand) == OpKind::Register && instruction.op_register(operand).is_vector_register()

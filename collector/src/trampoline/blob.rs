@@ -14,9 +14,22 @@ mod symbols {
 /// Room for the repeated instructions at the end of the exit and unwind thunks.
 const ROOM: usize = 16;
 
-/// Bytes of the code.
-pub(super) fn len() -> u64 {
-    BLOB.len() as u64
+/// Bytes of the code of one place where a goroutine unlocks itself from its thread: the instruction that was there, a call
+/// of the hook, and the way back.
+const UNLOCK: usize = 32;
+
+/// Bytes of the code with so many such places.
+pub(super) fn len(unlocks: usize) -> u64 {
+    unlocks_start() + (unlocks * UNLOCK) as u64
+}
+
+fn unlocks_start() -> u64 {
+    (BLOB.len() as u64).next_multiple_of(UNLOCK as u64)
+}
+
+/// Offset of the code of the place with this number.
+pub(super) fn unlock(number: usize) -> u64 {
+    unlocks_start() + (number * UNLOCK) as u64
 }
 
 /// Offset of a hook's first instruction.
@@ -34,7 +47,7 @@ pub(super) fn entry(hook: Hook, p_stays_wired: bool) -> u64 {
         Hook::Unwind => symbols::THUNK_UNWIND,
         Hook::Park => symbols::THUNK_PARK,
         Hook::Lock => symbols::THUNK_LOCK_DISPLACED,
-        Hook::Unlock => symbols::THUNK_UNLOCK_DISPLACED,
+        Hook::Unlock => symbols::THUNK_UNLOCK,
     }
 }
 
@@ -59,17 +72,36 @@ pub(super) fn assemble(params: &Params, place: u64, repeated: &[Repeated<'_>]) -
 
     fill_holes(&mut code, params)?;
     fill_jumps(&mut code, place, params.entersyscall)?;
-    for one in repeated {
+    let (unlocks, others): (Vec<_>, Vec<_>) = repeated.iter().partition(|one| one.hook == Hook::Unlock);
+    for (number, one) in unlocks.into_iter().enumerate() {
+        code.resize(unlock(number) as usize, 0xcc);
+        let (start, hook) = (place + unlock(number), place + symbols::THUNK_UNLOCK);
+        let call = start + one.code.len() as u64;
+        code.extend_from_slice(one.code);
+        code.push(0xe8);
+        code.extend(distance(call + 5, hook)?.to_le_bytes());
+        code.push(0xe9);
+        code.extend(distance(call + 10, one.back?)?.to_le_bytes());
+        if code.len() as u64 > unlock(number + 1) {
+            return None;
+        }
+    }
+    for one in others {
         let (at, jump) = repeated_at(one)?;
         code.get_mut(at as usize..at as usize + ROOM)?.get_mut(..one.code.len())?.copy_from_slice(one.code);
         if let Some(back) = one.back {
-            let distance = i32::try_from(back as i64 - (place + jump + 5) as i64).ok()?;
+            let distance = distance(place + jump + 5, back)?;
             let jump = jump as usize;
             code[jump] = 0xe9;
             code[jump + 1..jump + 5].copy_from_slice(&distance.to_le_bytes());
         }
     }
     Some(code)
+}
+
+/// From the end of an instruction to where it leads.
+fn distance(next: u64, to: u64) -> Option<i32> {
+    i32::try_from((to as i64).wrapping_sub(next as i64)).ok()
 }
 
 /// Where a hook's repeated instructions are, and where its way back is.
@@ -80,7 +112,6 @@ fn repeated_at(one: &Repeated<'_>) -> Option<(u64, u64)> {
         Hook::CallbackRelease => Some(after(symbols::THUNK_CALLBACK_RELEASE_EPILOGUE)),
         Hook::Unwind => Some(after(symbols::THUNK_UNWIND_DISPLACED)).filter(|_| one.code.len() + 5 <= ROOM),
         Hook::Lock => Some((symbols::THUNK_LOCK_DISPLACED, symbols::THUNK_LOCK_BACK)),
-        Hook::Unlock => Some((symbols::THUNK_UNLOCK_DISPLACED, symbols::THUNK_UNLOCK_BACK)),
         _ => None,
     }
 }
@@ -189,7 +220,7 @@ mod tests {
             let bytes = stack_from(entry(hook, true));
             // Of the 800 that a function without a check of its own may use with all it calls (cmd/internal/objabi,
             // StackNosplit), LockOSThread takes 40 itself, and cgocall with what it calls up to 500.
-            let limit = if matches!(hook, Hook::Lock | Hook::Unlock) { 400 } else { 300 };
+            let limit = if hook == Hook::Lock { 400 } else { 300 };
             assert!(bytes < limit, "{hook:?}: {bytes} bytes");
             assert!(bytes > 16, "{hook:?}: the walk found next to nothing");
         }
@@ -220,6 +251,9 @@ mod tests {
         check(Hook::Unwind, 11, Some(1 << 40), false);
         check(Hook::Lock, 11, Some(1000), true);
         check(Hook::Lock, 11, Some(1 << 40), false);
+        check(Hook::Unlock, 11, Some(1000), true);
+        check(Hook::Unlock, 30, Some(1000), false);
+        check(Hook::Unlock, 6, Some(1 << 40), false);
         check(Hook::Enter, 5, None, false);
     }
 }

@@ -81,7 +81,8 @@ pub(crate) fn inject(
             return Err(InjectError::Changed(patch.function.clone()));
         }
     }
-    let place = map_code(stopped, target, bias)?;
+    let unlocks = plan.patches.iter().filter(|patch| patch.hook == Hook::Unlock).count();
+    let place = map_code(stopped, target, bias, blob::len(unlocks))?;
     let tables = map_tables(stopped, bias)?;
 
     let extent = target.binary.extent();
@@ -95,11 +96,15 @@ pub(crate) fn inject(
     let code = blob::assemble(&params, place.0, &repeated.collect::<Vec<_>>()).ok_or(InjectError::NoPlace)?;
     stopped.write(place, &code)?;
 
-    let mut written = Vec::new();
+    let (mut written, mut unlock) = (Vec::new(), 0..);
     for patch in &plan.patches {
         let at = patch.at.loaded(bias);
-        let bytes =
-            patch.bytes(at.0, place.0 + blob::entry(patch.hook, plan.p_stays_wired)).ok_or(InjectError::NoPlace)?;
+        let hook = match patch.hook {
+            // In the order of the plan, as they are repeated.
+            Hook::Unlock => unlock.next().map_or(0, blob::unlock),
+            hook => blob::entry(hook, plan.p_stays_wired),
+        };
+        let bytes = patch.bytes(at.0, place.0 + hook).ok_or(InjectError::NoPlace)?;
         if let Err(error) = stopped.write(at, &bytes) {
             for (at, original) in written {
                 stopped.write(at, original)?;
@@ -109,17 +114,17 @@ pub(crate) fn inject(
         written.push((at, &patch.original));
     }
     let mappings = maps::read(stopped.pid()).unwrap_or_default();
-    Ok(Injected { tables, hooks: place..Avma(place.0 + blob::len()), mappings })
+    Ok(Injected { tables, hooks: place..Avma(place.0 + blob::len(unlocks)), mappings })
 }
 
-fn map_code(stopped: &mut Stopped, target: &Target<'_>, bias: u64) -> Result<Avma, InjectError> {
+fn map_code(stopped: &mut Stopped, target: &Target<'_>, bias: u64, length: u64) -> Result<Avma, InjectError> {
     let mappings = maps::read(stopped.pid()).map_err(RemoteError::from)?;
     let extent = target.binary.extent();
     let (start, end) = (extent.start.loaded(bias), extent.end.loaded(bias));
-    let place = maps::free_place(&mappings, Avma(start.0 & !4095), end, blob::len()).ok_or(InjectError::NoPlace)?;
+    let place = maps::free_place(&mappings, Avma(start.0 & !4095), end, length).ok_or(InjectError::NoPlace)?;
     let protection = (libc::PROT_READ | libc::PROT_EXEC) as u64;
     let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE) as u64;
-    let size = blob::len().next_multiple_of(4096);
+    let size = length.next_multiple_of(4096);
     let got = stopped.call("mmap of the hooks", libc::SYS_mmap, [place.0, size, protection, flags, u64::MAX, 0])?;
     if got == place.0 { Ok(place) } else { Err(InjectError::NoPlace) }
 }

@@ -315,6 +315,7 @@ impl Tables {
             calls: forgotten.calls.load(Relaxed),
             migrations: forgotten.migrations.load(Relaxed),
         };
+        snapshot.missed_unlocks = header.unlocks_missed.load(Relaxed);
         snapshot.lost_births = header.births_dropped.load(Relaxed);
         snapshot.unattributed = header.unattributed.load(Relaxed);
         snapshot.unattributed_direct = header.unattributed_direct.load(Relaxed);
@@ -542,9 +543,11 @@ impl Tables {
     fn locked(&self, index: usize) -> Option<LockedCopy> {
         let thread = self.thread(index);
         // SAFETY: thread() is within the mapping.
-        let (tid, lock, since, goid) =
-            unsafe { ((*thread).tid, (*thread).lock, (*thread).locked_since, (*thread).goroutine_goid) };
-        (since != 0).then(|| LockedCopy { cell: self.reference(lock), tid, goid, since })
+        let (tid, lock, goid) = unsafe { ((*thread).tid, (*thread).lock, (*thread).locked_goid) };
+        // SAFETY: as above.
+        let (since, unlocked) = unsafe { ((*thread).locked_since, (*thread).unlocked) };
+        let until = (unlocked != 0).then_some(unlocked);
+        (since != 0).then(|| LockedCopy { cell: self.reference(lock), tid, goid, since, until })
     }
 
     /// How many crossings a thread has in flight, and the first of them.

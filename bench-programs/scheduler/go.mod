@@ -1,0 +1,3 @@
+module cgoprof.bench/scheduler
+
+go 1.19

@@ -1,0 +1,288 @@
+// Scheduler does to threads and goroutines what crossings can do to them, and prints, as JSON, what it knows about it.
+//
+// Usage: scheduler SCENARIO [N]; with TRACE=FILE it has the runtime write an execution trace too.
+package main
+
+/*
+#cgo CFLAGS: -O2
+#cgo LDFLAGS: -lpthread
+#include "clib.h"
+*/
+import "C"
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/trace"
+	"strconv"
+	"sync"
+	"time"
+)
+
+var scenarios = map[string]func(t *Truth, n int){
+	"sleepers":  sleepers,
+	"busy":      busy,
+	"workers":   workers,
+	"ping-pong": pingPong,
+	"locks":     locks,
+	"nested":    nested,
+	"foreign":   foreign,
+	"panics":    panics,
+	"many":      many,
+}
+
+func main() {
+	if len(os.Args) < 2 || scenarios[os.Args[1]] == nil {
+		fmt.Fprintln(os.Stderr, "usage: scheduler SCENARIO [N]")
+		os.Exit(2)
+	}
+	n := 0
+	if len(os.Args) > 2 {
+		n, _ = strconv.Atoi(os.Args[2])
+	}
+	if path := os.Getenv("TRACE"); path != "" {
+		file, err := os.Create(path)
+		if err != nil {
+			panic(err)
+		}
+		if err := trace.Start(file); err != nil {
+			panic(err)
+		}
+		defer file.Close()
+		defer trace.Stop()
+	}
+	truth := newTruth(os.Args[1])
+	scenarios[os.Args[1]](truth, n)
+	truth.print()
+}
+
+func or(n, otherwise int) int {
+	if n == 0 {
+		return otherwise
+	}
+	return n
+}
+
+// sleepers: eight goroutines sleep in C at once, on two Ps, long enough for each to lose its own.
+func sleepers(t *Truth, n int) {
+	const all = 8
+	n = or(n, 5)
+	runtime.GOMAXPROCS(2)
+	for round := 0; round < n; round++ {
+		var wait sync.WaitGroup
+		for i := 0; i < all; i++ {
+			wait.Add(1)
+			go func() {
+				defer wait.Done()
+				C.sleep_here(60_000_000)
+			}()
+		}
+		wait.Wait()
+	}
+	t.Calls["sleep_here"] = uint64(all * n)
+	t.PLost = uint64(all * n)
+	t.InC = all
+}
+
+// busy: whoever comes back from C finds both Ps taken by goroutines that never give way of their own.
+func busy(t *Truth, n int) {
+	const sleeping = 4
+	n = or(n, 10)
+	runtime.GOMAXPROCS(2)
+	stop := make(chan bool)
+	for i := 0; i < 2; i++ {
+		go func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					for spin := 0; spin < 1_000_000; spin++ {
+					}
+				}
+			}
+		}()
+	}
+	var wait sync.WaitGroup
+	for i := 0; i < sleeping; i++ {
+		wait.Add(1)
+		go func() {
+			defer wait.Done()
+			var waited int64
+			for round := 0; round < n; round++ {
+				done := int64(C.sleep_for(30_000_000))
+				waited += monotonic() - done
+			}
+			t.mutex.Lock()
+			t.WaitNanos += waited
+			t.mutex.Unlock()
+		}()
+	}
+	wait.Wait()
+	close(stop)
+	t.Calls["sleep_for"] = uint64(sleeping * n)
+	t.PLost = uint64(sleeping * n)
+}
+
+// workers: some goroutines are locked to their threads, some are not; all call the same function, which tells where it ran.
+func workers(t *Truth, n int) {
+	n = or(n, 2000)
+	var wait sync.WaitGroup
+	for i := 0; i < 6; i++ {
+		locked := i < 3
+		wait.Add(1)
+		go func() {
+			defer wait.Done()
+			if locked {
+				runtime.LockOSThread()
+				defer runtime.UnlockOSThread()
+			}
+			visitThreads(t, n, locked, runtime.Gosched)
+		}()
+	}
+	wait.Wait()
+	t.Locks = 3
+}
+
+// pingPong: two goroutines wake each other, and so wander over the threads.
+func pingPong(t *Truth, n int) {
+	n = or(n, 3000)
+	ball := make(chan bool)
+	var wait sync.WaitGroup
+	for i := 0; i < 2; i++ {
+		serves := i == 0
+		wait.Add(1)
+		go func() {
+			defer wait.Done()
+			visitThreads(t, n, false, func() {
+				if serves {
+					ball <- true
+					<-ball
+				} else {
+					<-ball
+					ball <- true
+				}
+				if n%64 == 0 {
+					time.Sleep(time.Microsecond)
+				}
+			})
+		}()
+	}
+	wait.Wait()
+}
+
+// many: more goroutines than are kept apart, each with a few crossings.
+func many(t *Truth, n int) {
+	n = or(n, 40_000)
+	limit := make(chan bool, 16)
+	var wait sync.WaitGroup
+	for i := 0; i < n; i++ {
+		limit <- true
+		wait.Add(1)
+		go func() {
+			defer wait.Done()
+			for round := 0; round < 3; round++ {
+				C.thread_id()
+			}
+			<-limit
+		}()
+	}
+	wait.Wait()
+	t.Calls["thread_id"] = uint64(3 * n)
+}
+
+func visitThreads(t *Truth, n int, locked bool, between func()) {
+	var g Goroutine
+	byThread := map[int]uint64{}
+	for i := 0; i < n; i++ {
+		thread := int(C.thread_id())
+		g.on(thread)
+		byThread[thread]++
+		between()
+	}
+	t.add("thread_id", g, locked, byThread)
+}
+
+// locks: goroutines are locked to threads that sleep for them; the last keeps its own.
+func locks(t *Truth, n int) {
+	n = or(n, 5)
+	var wait sync.WaitGroup
+	for i := 0; i < 3; i++ {
+		wait.Add(1)
+		go func() {
+			defer wait.Done()
+			for round := 0; round < n; round++ {
+				runtime.LockOSThread()
+				from := time.Now()
+				C.sleep_here(10_000_000)
+				asleep := time.Now()
+				time.Sleep(20 * time.Millisecond)
+				idle := time.Since(asleep)
+				held := time.Since(from)
+				runtime.UnlockOSThread()
+				t.mutex.Lock()
+				t.HeldNanos += held.Nanoseconds()
+				t.IdleNanos += idle.Nanoseconds()
+				t.mutex.Unlock()
+			}
+		}()
+	}
+	wait.Wait()
+	kept := make(chan bool)
+	go func() {
+		runtime.LockOSThread()
+		kept <- true
+		select {}
+	}()
+	<-kept
+	from := time.Now()
+	time.Sleep(50 * time.Millisecond)
+	t.HeldNanos += time.Since(from).Nanoseconds()
+	t.IdleNanos += time.Since(from).Nanoseconds()
+	t.Locks = uint64(3*n) + 1
+	t.StillHeld = 1
+	t.Calls["sleep_here"] = uint64(3 * n)
+}
+
+// nested: callbacks eight deep, with known work on both sides at every level.
+func nested(t *Truth, n int) {
+	const depth = 8
+	n = or(n, 50)
+	for i := 0; i < n; i++ {
+		C.visit(depth-1, 20_000)
+	}
+	t.Calls["visit"] = uint64(depth * n)
+	t.Callbacks["goVisit"] = uint64(depth * n)
+	t.GoNanos = goNanos
+	t.SelfNanos = int64(C.spent_ns())
+	t.Calls["spent_ns"] = 1
+}
+
+// foreign: threads that C made call Go.
+func foreign(t *Truth, n int) {
+	n = or(n, 200)
+	const threads = 6
+	C.call_from_threads(threads, C.int(n))
+	t.Calls["call_from_threads"] = 1
+	t.Callbacks["goWork"] = uint64(threads * n)
+	t.Foreign = threads
+	t.GoNanos = goNanos
+}
+
+// panics: half of the callbacks leave C by panic.
+func panics(t *Truth, n int) {
+	n = or(n, 200)
+	for i := 0; i < n; i++ {
+		func() {
+			defer func() {
+				if recover() != nil {
+					t.Panics++
+				}
+			}()
+			C.visit(C.int(-1-i%2), 1000)
+		}()
+	}
+	t.Calls["visit"] = uint64(n)
+	t.Callbacks["goVisit"] = uint64(n)
+}

@@ -67,7 +67,7 @@ func or(n, otherwise int) int {
 // sleepers: eight goroutines sleep in C at once, on two Ps, long enough for each to lose its own.
 func sleepers(t *Truth, n int) {
 	const all = 8
-	n = or(n, 5)
+	n = or(n, 3)
 	runtime.GOMAXPROCS(2)
 	for round := 0; round < n; round++ {
 		var wait sync.WaitGroup
@@ -75,7 +75,7 @@ func sleepers(t *Truth, n int) {
 			wait.Add(1)
 			go func() {
 				defer wait.Done()
-				C.sleep_here(60_000_000)
+				C.sleep_here(200_000_000)
 			}()
 		}
 		wait.Wait()

@@ -9,5 +9,6 @@ mod launcher;
 mod libraries;
 mod matrix;
 mod samples;
+mod scheduling;
 mod symbols;
 mod torture;

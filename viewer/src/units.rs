@@ -32,6 +32,11 @@ pub fn count(number: u64) -> String {
     grouped
 }
 
+/// `1 crossing`, `2 crossings`.
+pub fn crossings(number: u64) -> String {
+    format!("{} crossing{}", count(number), if number == 1 { "" } else { "s" })
+}
+
 /// A share of one: `12.3 %`.
 pub fn percent(share: f64) -> String {
     match share * 100.0 {

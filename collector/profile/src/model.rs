@@ -177,7 +177,7 @@ pub struct Function {
 /// What the code of cgo's wrapper for a C function tells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Wrapper {
-    /// It has arguments, and what they point to escapes to the heap: no `#cgo noescape`.
+    /// It has pointer arguments, and what they point to escapes to the heap: no `#cgo noescape`.
     pub escapes: bool,
     /// `#cgo nocallback`.
     pub nocallback: bool,

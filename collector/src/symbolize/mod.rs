@@ -293,12 +293,14 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
         id
     }
 
-    /// What the code of cgo's wrapper tells: cmd/cgo has it call `cgoUse` with what escapes, `cgoKeepAlive` with what need
-    /// not, and `cgoNoCallback` around C that must not call back (cmd/cgo/out.go).
+    /// What the code of cgo's wrapper tells: cmd/cgo has it call `cgoUse` with each argument if they escape, `cgoKeepAlive` if
+    /// they need not, and `cgoNoCallback` around C that must not call back (cmd/cgo/out.go). What is no pointer is first put
+    /// into memory for it (`convT`, runtime/iface.go).
     fn wrapper(&self, function: &cgoprof_symbols::pclntab::Function<'_>) -> Option<Wrapper> {
         let calls = self.target.calls_of(function)?;
-        let has = |name: &str| calls.contains(&name);
-        Some(Wrapper { escapes: has("runtime.cgoUse"), nocallback: has("runtime.cgoNoCallback") })
+        let pointer_used = |pair: &[&str]| pair[1] == "runtime.cgoUse" && !pair[0].starts_with("runtime.convT");
+        let nocallback = calls.contains(&"runtime.cgoNoCallback");
+        Some(Wrapper { escapes: calls.windows(2).any(pointer_used), nocallback })
     }
 
     /// The Go function that holds a return address.

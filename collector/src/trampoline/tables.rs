@@ -307,12 +307,13 @@ impl Tables {
         }
         snapshot.threads = self.threads();
         snapshot.locked.extend(self.left.lock().unwrap_or_else(PoisonError::into_inner).locked.iter());
-        snapshot.goroutines = self.goroutines();
+        let (goroutines, unnoticed) = self.goroutines();
+        snapshot.goroutines = goroutines;
         let forgotten = &header.forgotten;
         snapshot.forgotten = ForgottenCopy {
             goroutines: forgotten.goroutines.load(Relaxed),
             alive: forgotten.alive.load(Relaxed),
-            calls: forgotten.calls.load(Relaxed),
+            calls: forgotten.calls.load(Relaxed) + unnoticed,
             migrations: forgotten.migrations.load(Relaxed),
         };
         snapshot.missed_unlocks = header.unlocks_missed.load(Relaxed);
@@ -361,7 +362,9 @@ impl Tables {
         copy
     }
 
-    fn goroutines(&self) -> Vec<GoroutineCopy> {
+    /// Goroutines that crossed, and how many crossings were made by those that made room for others on threads that have not
+    /// noticed.
+    fn goroutines(&self) -> (Vec<GoroutineCopy>, u64) {
         // SAFETY: the region lies within the mapping; what the target writes there are plain numbers.
         let entries = unsafe {
             let first = self.base.as_ptr().add(GOROUTINES_OFFSET as usize).cast::<Goroutine>();
@@ -384,15 +387,17 @@ impl Tables {
                 );
             }
         }
+        let mut forgotten = 0;
         for index in self.used() {
             let thread = self.thread(index);
             // SAFETY: thread() is within the mapping.
             let (goid, run) = unsafe { ((*thread).goroutine_goid, (*thread).run) };
-            if let Some(copy) = copies.get_mut(&goid) {
-                copy.calls += run;
+            match copies.get_mut(&goid) {
+                Some(copy) => copy.calls += run,
+                None => forgotten += run,
             }
         }
-        copies.into_values().collect()
+        (copies.into_values().collect(), forgotten)
     }
 
     fn header(&self) -> &Header {

@@ -6,7 +6,7 @@ use cgoprof_profile::{FunctionId, Profile, Stats, Via};
 
 use super::{Advice, Kind, busiest};
 use crate::analysis::{self, FunctionRow, SiteRow};
-use crate::units::{count, percent, time};
+use crate::units::{count, crossings, percent, time};
 
 /// Share of the run that something must take to be worth a word.
 pub(super) const WORTH: f64 = 0.01;
@@ -100,7 +100,7 @@ fn noescape<'a>(profile: &Profile, row: &FunctionRow<'a>, sites: &[SiteRow<'a>])
         kind: Kind::Noescape,
         function: &row.function.name,
         site: busiest(sites, &row.function.name, |stats| stats.calls as f64),
-        why: format!("{} crossings with arguments, and none called back into Go", count(stats.calls)),
+        why: format!("{} crossings with pointer arguments, and none called back into Go", count(stats.calls)),
         what: format!(
             "if it keeps no pointer it is given, `#cgo noescape {name}` and `#cgo nocallback {name}` let what its pointer \
              arguments point to stay on the stack"
@@ -155,7 +155,7 @@ fn init<'a>(profile: &'a Profile, all: &mut Vec<Advice<'a>>) {
                 kind: Kind::Init,
                 function: &profile.functions[function.0].name,
                 site,
-                why: format!("{} crossings took {} before main began", count(stats.calls), time(total)),
+                why: format!("{} took {} before main began", crossings(stats.calls), time(total)),
                 what: "call it when it is first needed (sync.Once), or from a goroutine".into(),
                 saving_ns: Some(total),
             });

@@ -10,6 +10,8 @@ use crate::units::{count, percent, time};
 
 /// Ps lost at one line.
 const LOST: u64 = 10;
+/// Share of the time in C that must be waited for a P afterwards.
+const WAITING: f64 = 0.05;
 /// Threads made while a function held others.
 const GROWTH: u64 = 8;
 /// Crossings of a thread-bound function on threads that nothing holds it to.
@@ -62,7 +64,7 @@ pub(super) fn advise<'a>(profile: &'a Profile, all: &mut Vec<Advice<'a>>) {
 
 fn lost_p<'a>(row: &SiteRow<'a>, run: f64) -> Option<Advice<'a>> {
     let (stats, waits) = (&row.stats, row.stats.p_wait);
-    if stats.p_lost < LOST || waits.sum < WORTH * run {
+    if stats.p_lost < LOST || waits.sum < WORTH * run || waits.sum < WAITING * stats.c.sum {
         return None;
     }
     Some(Advice {

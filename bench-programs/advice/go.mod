@@ -1,0 +1,3 @@
+module cgoprof.bench/advice
+
+go 1.19

@@ -1,0 +1,178 @@
+// Advice does one thing that could be done better, or none.
+//
+// Usage: advice SCENARIO
+package main
+
+/*
+#cgo CFLAGS: -O2
+#include <stdlib.h>
+#include "clib.h"
+*/
+import "C"
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"runtime"
+	"sync"
+	"time"
+	"unsafe"
+)
+
+var scenarios = map[string]func(){
+	"healthy":       healthy,
+	"chatty":        chatty,
+	"p-lost":        lostP,
+	"thread-growth": threadGrowth,
+	"wandering":     wandering,
+	"unfreed":       unfreed,
+	"dns":           dns,
+	"callbacks":     callbacks,
+	"noescape":      noescape,
+	"init":          func() { C.work_us(20_000) },
+}
+
+func init() {
+	if len(os.Args) > 1 && os.Args[1] == "init" {
+		C.setup()
+	}
+}
+
+func main() {
+	if len(os.Args) < 2 || scenarios[os.Args[1]] == nil {
+		fmt.Fprintln(os.Stderr, "usage: advice SCENARIO")
+		os.Exit(2)
+	}
+	scenarios[os.Args[1]]()
+}
+
+// healthy calls C as it should be: seldom, from few goroutines, on one thread where that matters, with nothing left behind.
+func healthy() {
+	var wait sync.WaitGroup
+	for worker := 0; worker < 2; worker++ {
+		wait.Add(1)
+		go func() {
+			defer wait.Done()
+			for i := 0; i < 200; i++ {
+				C.work_us(500)
+				text := C.CString("a few words")
+				C.free(unsafe.Pointer(text))
+			}
+		}()
+	}
+	wait.Add(1)
+	go func() {
+		defer wait.Done()
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		for i := 0; i < 100; i++ {
+			C.glFlush()
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	wait.Wait()
+	C.each(10)
+}
+
+func chatty() {
+	sum := 0
+	for i := 0; i < 3_000_000; i++ {
+		sum = int(C.add(C.int(sum), 1))
+	}
+}
+
+// lostP has whoever comes back from C wait for one of two busy Ps.
+func lostP() {
+	runtime.GOMAXPROCS(2)
+	stop := make(chan bool)
+	for i := 0; i < 2; i++ {
+		go func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					for spin := 0; spin < 1_000_000; spin++ {
+					}
+				}
+			}
+		}()
+	}
+	var wait sync.WaitGroup
+	for i := 0; i < 3; i++ {
+		wait.Add(1)
+		go func() {
+			defer wait.Done()
+			for round := 0; round < 10; round++ {
+				C.sleep_ms(25)
+			}
+		}()
+	}
+	wait.Wait()
+	close(stop)
+}
+
+func threadGrowth() {
+	var wait sync.WaitGroup
+	for i := 0; i < 40; i++ {
+		wait.Add(1)
+		go func() {
+			defer wait.Done()
+			C.sleep_ms(200)
+		}()
+	}
+	wait.Wait()
+}
+
+// wandering flushes from goroutines that are at home on no thread.
+func wandering() {
+	var wait sync.WaitGroup
+	for i := 0; i < 4; i++ {
+		wait.Add(1)
+		go func() {
+			defer wait.Done()
+			for round := 0; round < 200; round++ {
+				C.glFlush()
+				time.Sleep(100 * time.Microsecond)
+				for begin := time.Now(); time.Since(begin) < 100*time.Microsecond; {
+				}
+			}
+		}()
+	}
+	wait.Wait()
+}
+
+func unfreed() {
+	for i := 0; i < 500; i++ {
+		text := C.CString("never given back")
+		if i%10 == 0 {
+			C.free(unsafe.Pointer(text))
+		}
+		time.Sleep(100 * time.Microsecond)
+	}
+}
+
+func dns() {
+	resolver := net.Resolver{}
+	for i := 0; i < 12; i++ {
+		resolver.LookupHost(context.Background(), "localhost")
+	}
+}
+
+func callbacks() {
+	for i := 0; i < 20; i++ {
+		C.each(2000)
+	}
+}
+
+func noescape() {
+	values := []C.long{1, 2, 3}
+	for i := 0; i < 150_000; i++ {
+		C.sum(&values[0], 3)
+		if i%100 == 0 {
+			time.Sleep(200 * time.Microsecond)
+		}
+	}
+}

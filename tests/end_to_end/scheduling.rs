@@ -1,0 +1,258 @@
+//! What the scheduler did to crossings, against programs that know it, as nobody.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::cgoprof::{Recorded, User, command, profile_path, record, report, succeeds};
+use crate::go::{self, Build, shared_dir};
+
+/// Releases of which each has another scheduler, and the oldest.
+const RELEASES: [&str; 5] = ["1.19", "1.21.13", "1.25.5", "1.26.6", "1.27.3"];
+
+fn each_release(check: impl Fn(&str, &Path)) {
+    for release in RELEASES.into_iter().filter(|release| go::is_covered(release)) {
+        check(release, &go::build("scheduler", Build::of(release)));
+    }
+}
+
+fn scenario(program: &Path, name: &str) -> Recorded {
+    record(User::Nobody, &["--engine", "trampoline"], program, &[name])
+}
+
+/// A number of the report must be the program's within 3 %.
+#[track_caller]
+fn check_close(what: &str, found: &Value, expected: &Value) {
+    let (found, expected) = (found.as_f64().unwrap_or(f64::NAN), expected.as_f64().expect("a number"));
+    assert!(((found - expected) / expected).abs() < 0.03, "{what}: {found} instead of {expected}");
+}
+
+fn function<'a>(report: &'a Value, name: &str) -> &'a Value {
+    let functions = report["functions"].as_array().expect("functions");
+    functions.iter().find(|function| function["name"] == name).expect("the function is there")
+}
+
+fn sum(rows: &Value, field: &str) -> f64 {
+    rows.as_array().expect("rows").iter().map(|row| row[field].as_f64().unwrap_or(0.0)).sum()
+}
+
+#[test]
+fn sleepers_lose_their_ps_and_have_threads_made() {
+    each_release(|release, program| {
+        let Recorded { truth, report, .. } = scenario(program, "sleepers");
+        let totals = &report["totals"];
+        assert_eq!(function(&report, "sleep_here")["p_lost"], truth["p_lost"], "{release}");
+        assert_eq!(totals["max_threads_in_c"], truth["in_c"], "{release}");
+        assert_eq!(report["peak"]["holders"][0]["function"], "sleep_here", "{release}");
+        let made = report["threads_made"].as_array().expect("threads made");
+        assert_eq!(Some(made.len() as u64), totals["threads_created"].as_u64(), "{release}: every thread is explained");
+        assert!(made.iter().all(|made| made["tid"].is_u64()), "{release}: {made:?}");
+        let because = |why: &str| made.iter().filter(|made| made["why"] == why).count();
+        assert_eq!((because("template thread"), because("runtime's monitor")), (1, 1), "{release}: {made:?}");
+        let for_sleepers = made.iter().filter(|made| made["holders"][0]["function"] == "sleep_here");
+        assert!(for_sleepers.count() >= 4, "{release}: {made:?}");
+        let timeline = &report["timeline"];
+        assert!(timeline["crossings"].as_u64() >= truth["p_lost"].as_u64(), "{release}: {timeline}");
+        let looks = report["recording"]["duration_ns"].as_u64().expect("duration") / 10_000_000;
+        let counters = timeline["counters"].as_u64().expect("counters");
+        assert!((looks * 6 / 10..=looks + 2).contains(&counters), "{release}: {counters} in {looks} times 10 ms");
+    });
+}
+
+#[test]
+fn exits_wait_for_a_p_as_long_as_the_program_says() {
+    each_release(|release, program| {
+        let Recorded { truth, report, .. } = scenario(program, "busy");
+        let sleep = function(&report, "sleep_for");
+        assert_eq!(sleep["p_lost"], truth["p_lost"], "{release}");
+        check_close(&format!("{release}: waits"), &sleep["p_wait_ns"], &truth["wait_ns"]);
+        let (parked, lost) = (sleep["parked"].as_u64().expect("parked"), sleep["p_lost"].as_u64().expect("lost"));
+        assert!(parked > lost / 2 && parked <= lost, "{release}: {parked} of {lost} parked");
+        assert_eq!(sum(&report["sites"], "p_lost"), report["totals"]["p_lost"].as_f64().unwrap(), "{release}");
+    });
+}
+
+#[test]
+fn goroutines_and_threads_are_told_apart() {
+    each_release(|release, program| {
+        for name in ["workers", "ping-pong"] {
+            let what = format!("{release} {name}");
+            let Recorded { truth, report, .. } = scenario(program, name);
+            let thread_id = function(&report, "thread_id");
+            assert_eq!(thread_id["calls"], truth["calls"]["thread_id"], "{what}");
+            assert_eq!(thread_id["threads"], truth["threads"]["thread_id"], "{what}");
+            let locked = truth["locked"].get("thread_id").map_or(0, |locked| locked.as_u64().unwrap());
+            assert_eq!(thread_id["locked_calls"], locked, "{what}");
+            // On the first thread the program is asked what time it is, and the runtime says that it has begun.
+            let first = report["target"]["pid"].as_u64().expect("pid");
+            for thread in report["threads"].as_array().expect("threads") {
+                let tid = thread["tid"].as_u64().expect("tid");
+                let told = truth["by_thread"].get(tid.to_string()).map_or(0, |calls| calls.as_u64().unwrap());
+                let others = if tid == first { 2 } else { 0 };
+                assert_eq!(thread["crossings"], told + others, "{what}: thread {tid}");
+            }
+            let of = |goroutine: &Value| {
+                ["calls", "threads", "migrations"].map(|field| goroutine[field].as_u64().expect("a count"))
+            };
+            let mut known: Vec<_> = truth["goroutines"].as_array().expect("goroutines").iter().map(of).collect();
+            let all = report["goroutines"].as_array().expect("goroutines");
+            let visit = |goroutine: &&Value| goroutine["calls"].as_u64() > Some(100);
+            let mut found: Vec<_> = all.iter().filter(visit).map(of).collect();
+            known.sort_unstable();
+            found.sort_unstable();
+            assert_eq!(found, known, "{what}");
+            let migrations: u64 = known.iter().map(|[_, _, migrations]| migrations).sum();
+            assert_eq!(thread_id["migrations"], migrations, "{what}");
+        }
+    });
+}
+
+#[test]
+fn more_goroutines_than_are_kept_are_all_counted() {
+    let Recorded { truth, report, .. } = scenario(&go::build("scheduler", Build::newest()), "many");
+    let forgotten = &report["goroutines_forgotten"];
+    assert!(forgotten["goroutines"].as_u64() > Some(10_000), "{forgotten}");
+    let kept = sum(&report["goroutines"], "calls");
+    let all = kept + forgotten["calls"].as_f64().unwrap();
+    assert_eq!(Some(all), truth["num_cgo_call"].as_f64());
+    let migrations = sum(&report["goroutines"], "migrations") + forgotten["migrations"].as_f64().unwrap();
+    assert_eq!(Some(migrations), report["totals"]["migrations"].as_f64());
+}
+
+#[test]
+fn locks_are_held_and_threads_idle_for_them_as_the_program_says() {
+    each_release(|release, program| {
+        let Recorded { truth, report, .. } = scenario(program, "locks");
+        let locks = &report["locks"];
+        assert_eq!(Some(sum(locks, "locks")), truth["locks"].as_f64(), "{release}");
+        assert_eq!(Some(sum(locks, "held")), truth["still_held"].as_f64(), "{release}");
+        check_close(&format!("{release}: held"), &sum(locks, "held_ns").into(), &truth["held_ns"]);
+        check_close(&format!("{release}: idle"), &sum(locks, "idle_ns").into(), &truth["idle_ns"]);
+        let threads = &report["threads"];
+        check_close(&format!("{release}: by thread"), &sum(threads, "locked_ns").into(), &truth["held_ns"]);
+        check_close(&format!("{release}: idle"), &sum(threads, "locked_idle_ns").into(), &truth["idle_ns"]);
+        let line = |lock: &Value| lock["frames"][0]["name"].as_str().expect("a name").to_owned();
+        let mut places: Vec<_> = locks.as_array().unwrap().iter().map(line).collect();
+        places.sort();
+        assert_eq!(places, ["main.locks.func1", "main.locks.func2"], "{release}");
+        assert_eq!(function(&report, "sleep_here")["locked_calls"], truth["calls"]["sleep_here"], "{release}");
+    });
+}
+
+#[test]
+fn callbacks_by_function_with_their_phases() {
+    each_release(|release, program| {
+        let Recorded { truth, report, .. } = scenario(program, "nested");
+        let callbacks = report["callbacks"].as_array().expect("callbacks");
+        assert_eq!(callbacks.len(), 1, "{release}: {callbacks:?}");
+        let callback = &callbacks[0];
+        assert_eq!((&callback["name"], &callback["within"]), (&"main.goVisit".into(), &"visit".into()), "{release}");
+        assert_eq!(callback["calls"], truth["callbacks"]["goVisit"], "{release}");
+        check_close(&format!("{release}: in Go"), &callback["go_ns"], &truth["go_ns"]);
+        let visit = function(&report, "visit");
+        check_close(&format!("{release}: C's own"), &visit["c_self_ns"], &truth["self_ns"]);
+        let phases: f64 =
+            ["acquire_ns", "go_ns", "release_ns"].iter().map(|phase| callback[phase].as_f64().unwrap()).sum();
+        assert!((phases - callback["total_ns"].as_f64().unwrap()).abs() < 1.0, "{release}: {callback}");
+    });
+}
+
+#[test]
+fn foreign_threads_and_panics_in_callbacks() {
+    each_release(|release, program| {
+        let Recorded { truth, report, .. } = scenario(program, "foreign");
+        let callback = &report["callbacks"][0];
+        assert_eq!((&callback["name"], &callback["within"]), (&"main.goWork".into(), &Value::Null), "{release}");
+        assert_eq!(callback["calls"], truth["callbacks"]["goWork"], "{release}");
+        assert_eq!(callback["foreign_threads"], truth["foreign_threads"], "{release}");
+        // Before Go 1.21 each call has to get an M, later the first of each thread.
+        let first = if release == "1.19" { &callback["calls"] } else { &truth["foreign_threads"] };
+        assert_eq!(&callback["attached"], first, "{release}");
+        assert!(callback["attach_ns"].as_f64() > Some(0.0), "{release}: {callback}");
+        check_close(&format!("{release}: in Go"), &callback["go_ns"], &truth["go_ns"]);
+
+        let Recorded { truth, report, .. } = scenario(program, "panics");
+        let callback = &report["callbacks"][0];
+        assert_eq!((&callback["calls"], &callback["abandoned"]), (&truth["callbacks"]["goVisit"], &truth["panics"]));
+        assert_eq!(report["totals"]["abandoned"], truth["panics"], "{release}");
+    });
+}
+
+#[test]
+fn ps_lost_and_waits_are_those_of_gos_own_execution_trace() {
+    let reader = go::build("exectrace", Build::of("1.26.6"));
+    for release in ["1.21.13", "1.25.5", "1.26.6", "1.27.3"] {
+        let program = go::build("scheduler", Build::of(release));
+        for (name, crossing) in [("sleepers", "sleep_here"), ("busy", "sleep_for")] {
+            let profile = profile_path(User::Nobody);
+            let trace = profile.with_extension("trace");
+            let mut recording = command(User::Nobody);
+            recording.args(["record", "-q", "-o"]).arg(&profile).arg("--").arg(&program).arg(name).env("TRACE", &trace);
+            succeeds(&mut recording);
+            let told: Value =
+                serde_json::from_slice(&succeeds(Command::new(&reader).arg(&trace)).stdout).expect("JSON");
+            let report = report(&profile);
+            let found = function(&report, crossing);
+            assert_eq!(found["p_lost"], told["p_lost"], "{release} {name}");
+            assert_eq!(found["calls"], told["crossings"], "{release} {name}");
+            if name == "busy" {
+                check_close(&format!("{release}: waits"), &found["p_wait_ns"], &told["wait_ns"]);
+            }
+        }
+    }
+}
+
+/// What is advised for each scenario of the program: kind, C function and who calls it.
+const ADVICE: [(&str, &[(&str, &str, &str)]); 10] = [
+    ("healthy", &[]),
+    ("chatty", &[("chatty", "add", "main.chatty")]),
+    ("p-lost", &[("p-lost", "sleep_ms", "main.lostP.func2")]),
+    ("thread-growth", &[("thread-growth", "sleep_ms", "main.threadGrowth.func1")]),
+    ("wandering", &[("wandering", "glFlush", "main.wandering.func1")]),
+    ("unfreed", &[("unfreed", "malloc", "main.unfreed")]),
+    ("dns", &[("dns", "getaddrinfo", "net._C_getaddrinfo")]),
+    ("callbacks", &[("callbacks", "each", "main.callbacks")]),
+    ("noescape", &[("noescape", "sum", "main.noescape")]),
+    ("init", &[("init", "setup", "main.init.0")]),
+];
+
+#[test]
+fn each_kind_of_advice_is_given_to_its_program_and_none_to_the_healthy_one() {
+    for release in ["1.21.13", "1.25.5", "1.26.6", "1.27.3"] {
+        let program = go::build("advice", Build::of(release));
+        for (scenario, expected) in ADVICE {
+            let profile = profile_path(User::Nobody);
+            let mut recording = command(User::Nobody);
+            recording.args(["record", "-q", "-o"]).arg(&profile).arg("--").arg(&program).arg(scenario);
+            // A lookup is C's where Go's own resolver is told to keep out of it.
+            succeeds(recording.env("GODEBUG", "netdns=cgo").current_dir(shared_dir()));
+            let report = report(&profile);
+            let advice = report["advice"].as_array().expect("advice");
+            let mut found: Vec<_> = advice
+                .iter()
+                .map(|one| {
+                    let text = |field: &str| one[field].as_str().unwrap_or_default().to_owned();
+                    // Lookups are made by a closure whose number is the compiler's.
+                    let caller = text("caller");
+                    let caller = if scenario == "dns" { caller.trim_end_matches(".func1").to_owned() } else { caller };
+                    (text("kind"), text("function"), caller)
+                })
+                .collect();
+            found.sort();
+            // cmd/cgo knows noescape from Go 1.24 on.
+            let known = !(scenario == "noescape" && release == "1.21.13");
+            let expected = expected.iter().filter(|_| known);
+            let expected: Vec<_> = expected
+                .map(|&(kind, function, caller)| (kind.to_owned(), function.to_owned(), caller.to_owned()))
+                .collect();
+            assert_eq!(found, expected, "{release} {scenario}: {advice:?}");
+            let sections: BTreeMap<&str, &str> =
+                ["thread", "goroutine", "callback", "advice"].map(|by| (by, "")).into();
+            for by in sections.keys() {
+                succeeds(command(User::Root).args(["report", "--by", by]).arg(&profile));
+            }
+        }
+    }
+}

@@ -30,7 +30,7 @@ func goVisit(depth C.int, nanos C.long) {
 //export goWork
 func goWork() {
 	begin := time.Now()
-	spin(30 * time.Microsecond)
+	time.Sleep(time.Millisecond)
 	atomic.AddInt64(&goNanos, time.Since(begin).Nanoseconds())
 }
 

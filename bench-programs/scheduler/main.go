@@ -261,7 +261,7 @@ func nested(t *Truth, n int) {
 
 // foreign: threads that C made call Go.
 func foreign(t *Truth, n int) {
-	n = or(n, 200)
+	n = or(n, 100)
 	const threads = 6
 	C.call_from_threads(threads, C.int(n))
 	t.Calls["call_from_threads"] = 1

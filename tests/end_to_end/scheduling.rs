@@ -1,6 +1,5 @@
 //! What the scheduler did to crossings, against programs that know it, as nobody.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
@@ -204,8 +203,11 @@ fn ps_lost_and_waits_are_those_of_gos_own_execution_trace() {
     }
 }
 
-/// What is advised for each scenario of the program: kind, C function and who calls it.
-const ADVICE: [(&str, &[(&str, &str, &str)]); 10] = [
+/// Kind, C function and who calls it.
+type Advised = (&'static str, &'static str, &'static str);
+
+/// What is advised for each scenario of the program.
+const ADVICE: [(&str, &[Advised]); 10] = [
     ("healthy", &[]),
     ("chatty", &[("chatty", "add", "main.chatty")]),
     ("p-lost", &[("p-lost", "sleep_ms", "main.lostP.func2")]),

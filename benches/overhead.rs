@@ -245,7 +245,8 @@ fn recorder(release: &'static str) {
     let mut child = recorder.stdout(Stdio::null()).spawn().expect("it runs");
     let (start, mut last) = (Instant::now(), (0.0, 0, 0.0));
     while child.try_wait().expect("a child").is_none() {
-        if let Some((cpu, resident)) = usage(child.id()) {
+        // A thread that has ended takes what it used with it: at the end there is less than before.
+        if let Some((cpu, resident)) = usage(child.id()).filter(|usage| usage.0 >= last.0) {
             last = (cpu, resident.max(last.1), start.elapsed().as_secs_f64());
         }
         std::thread::sleep(Duration::from_millis(50));

@@ -1,6 +1,6 @@
 //! When threads were off their processor: how long, and whether they waited for something or would have gone on. Pure.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// CLOCK_MONOTONIC in nanoseconds.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -37,7 +37,8 @@ const MOST: usize = 8192;
 /// All threads' times.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct OffCpu {
-    threads: HashMap<u64, Thread>,
+    // Few, and looked up for every switch.
+    threads: BTreeMap<u64, Thread>,
 }
 
 #[derive(Clone, Debug, Default)]

@@ -17,7 +17,7 @@ use crate::offcpu::{Monotonic, OffCpu, OffTime};
 use crate::perf::{Record, Session};
 use crate::process::maps::Mapping;
 use crate::sample::GoStacks;
-use crate::snapshot::{Look, Snapshot};
+use crate::snapshot::{Look, Seen, Snapshot};
 use crate::threads::Threads;
 use crate::timeline::{Counters, Part, Timeline, Wait};
 use crate::unwind::{Place, Unwinder, Walk};
@@ -159,6 +159,7 @@ impl Sampler {
                 pending.append(&mut events.lock().unwrap_or_else(PoisonError::into_inner));
                 if let Some(crossings) = &mut found.crossings {
                     pending.append(&mut crossings.take_events());
+                    looked.append(&mut crossings.take_looks(complete));
                 }
                 looked.append(&mut looks.lock().unwrap_or_else(PoisonError::into_inner));
                 let rate = Rate::between(start, now);
@@ -188,6 +189,12 @@ impl Sampler {
     /// What the probes have counted.
     pub(crate) fn crossings(&self) -> Option<Snapshot> {
         self.found().crossings.as_ref().map(Crossings::snapshot)
+    }
+
+    /// What the probes tell of threads.
+    pub(crate) fn seen(&self) -> Option<Seen> {
+        let found = self.found();
+        found.crossings.as_ref().map(Crossings::seen)
     }
 
     /// Whether the program became another.

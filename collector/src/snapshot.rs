@@ -194,6 +194,17 @@ pub struct Look {
     pub in_c: Vec<(u64, CellRef)>,
 }
 
+/// What was seen of threads while they ran.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Seen {
+    /// Threads that the runtime began to make.
+    pub births: Vec<BirthCopy>,
+    /// Those that were too many to be kept.
+    pub more_births: u64,
+    /// When most threads were in C.
+    pub peak: Look,
+}
+
 /// A crossing whose C function had not returned.
 #[derive(Clone, Copy, Debug)]
 pub struct InFlightCopy {
@@ -246,6 +257,8 @@ pub struct Snapshot {
     pub foreign_callbacks: u64,
     /// Slow crossings whose events found no room.
     pub lost_events: u64,
+    /// Exits and locks whose events found no room.
+    pub lost_ends: u64,
     /// How far off all C times may be alike by the engine's own work, in ticks.
     pub c_error: f64,
 }

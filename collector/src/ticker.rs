@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 
 use crate::process::maps::{self, Mapping};
 use crate::sampling::{Events, Looks};
-use crate::snapshot::{BirthCopy, Look};
+use crate::snapshot::Seen;
 use crate::trampoline::calibrate::ticks;
 use crate::trampoline::{Tables, Timing};
 
@@ -26,7 +26,7 @@ const BUDGET: f64 = 0.0055;
 const REVIEW: u64 = 256;
 
 /// How many times as long as it takes to set the intervals they are left alone.
-const REST: u32 = 400;
+const REST: u32 = 800;
 
 /// From one look that is kept to the next.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
@@ -41,17 +41,6 @@ pub(crate) struct Ticker {
     looks: Looks,
     seen: Arc<Mutex<Seen>>,
     thread: Option<JoinHandle<()>>,
-}
-
-/// What the ticker has seen of threads.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Seen {
-    /// Threads that the runtime began to make.
-    pub(crate) births: Vec<BirthCopy>,
-    /// Those that were too many to be kept.
-    pub(crate) more_births: u64,
-    /// When most threads were in C, of all ticks.
-    pub(crate) peak: Look,
 }
 
 impl Ticker {
@@ -80,24 +69,23 @@ impl Ticker {
                 let at = ticks();
                 tables.tick(at);
                 read_events(&tables);
-                let look = tables.look(at);
-                noted.lock().unwrap_or_else(PoisonError::into_inner).note(&tables, &look);
-                let now = Instant::now();
+                let (now, in_c) = (Instant::now(), tables.in_c().count());
+                noted.lock().unwrap_or_else(PoisonError::into_inner).note(&tables, in_c, at);
                 if now >= look_due {
-                    taken.lock().unwrap_or_else(PoisonError::into_inner).push(look);
+                    taken.lock().unwrap_or_else(PoisonError::into_inner).push(tables.look(at));
                     look_due = (look_due + BETWEEN_LOOKS).max(now);
                 }
-                if timing == Timing::Auto && Instant::now() > intervals_due {
+                if timing == Timing::Auto && now > intervals_due {
                     let before = own_time();
                     let micros = started.elapsed().as_nanos().max(1) as f64 / 1000.0;
                     tables.apply_policy((at - started_ticks) as f64 / micros);
-                    intervals_due = Instant::now() + REST * (own_time() - before);
+                    intervals_due = now + REST * (own_time() - before);
                 }
-                let (now, due) = (tables.foreign_cells(), ticks_so_far.is_power_of_two() && ticks_so_far < 1 << 16);
-                if (now != foreign || due)
+                let (cells, due) = (tables.foreign_cells(), ticks_so_far.is_power_of_two() && ticks_so_far < 1 << 16);
+                if (cells != foreign || due)
                     && let (Ok(read), Ok(mut found)) = (maps::read(pid), found.lock())
                 {
-                    foreign = now;
+                    foreign = cells;
                     if !read.is_empty() {
                         found.push(read);
                     }
@@ -111,7 +99,7 @@ impl Ticker {
                 let _ = timer.wait();
             }
             read_events(&tables);
-            noted.lock().unwrap_or_else(PoisonError::into_inner).note(&tables, &Look::default());
+            noted.lock().unwrap_or_else(PoisonError::into_inner).note(&tables, 0, ticks());
         });
         Ok(Ticker { stop, mappings, events, looks, seen, thread: Some(thread) })
     }
@@ -146,9 +134,13 @@ impl Ticker {
 }
 
 impl Seen {
-    fn note(&mut self, tables: &Tables, look: &Look) {
-        if look.in_c.len() > self.peak.in_c.len() {
-            self.peak = look.clone();
+    fn note(&mut self, tables: &Tables, in_c: usize, now: u64) {
+        if in_c > self.peak.in_c.len() {
+            let look = tables.look(now);
+            // Who has left meanwhile is not in it.
+            if look.in_c.len() > self.peak.in_c.len() {
+                self.peak = look;
+            }
         }
         tables.read_births(|birth| {
             if self.births.len() < MOST_BIRTHS {

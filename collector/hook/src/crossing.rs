@@ -354,7 +354,9 @@ pub(crate) unsafe fn event(thread: *mut Thread, event: Event) {
     unsafe {
         let written = (*thread).events_written.load(Relaxed);
         if written.wrapping_sub((*thread).events_read.load(Acquire)) >= EVENTS as u64 {
-            (*thread).events_dropped.fetch_add(1, Relaxed);
+            let crosses = matches!(event.kind, kind::C | kind::C_LOCKED);
+            let dropped = if crosses { &(*thread).events_dropped } else { &(*thread).ends_dropped };
+            dropped.fetch_add(1, Relaxed);
             return;
         }
         (&raw mut (*thread).events).cast::<Event>().add(written as usize % EVENTS).write(event);

@@ -4,9 +4,10 @@
 //! nothing to look up. A goroutine that crosses elsewhere takes that memory from the thread where it had been, so that it
 //! is missed when it comes back.
 
+use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-use crate::layout::{BUSY, CellRef, GOROUTINES, GOROUTINES_OFFSET, Goroutine, THREAD_STRIDE, Thread};
+use crate::layout::{BUSY, CellRef, GOROUTINE_BLOCK, GOROUTINES, GOROUTINES_OFFSET, Goroutine, THREAD_STRIDE, Thread};
 use crate::params::Params;
 use crate::threads::{header, word};
 
@@ -82,34 +83,55 @@ pub(crate) unsafe fn name(thread: *mut Thread, cell: CellRef) {
 
 /// The entry of a goroutine, a new one if need be; null where all that it could have are in use.
 unsafe fn find(params: &Params, goid: u64, g: u64) -> *mut Goroutine {
-    let home = (goid.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize;
-    let first = (params.tables + GOROUTINES_OFFSET) as *mut Goroutine;
-    // SAFETY: the index stays below GOROUTINES.
-    let entry = |probe: usize| unsafe { first.add((home + probe) % GOROUTINES) };
     for probe in 0..WINDOW {
-        // SAFETY: as above.
-        if unsafe { (*entry(probe)).goid.load(Acquire) } == goid {
-            return entry(probe);
-        }
-    }
-    for probe in 0..WINDOW {
-        // SAFETY: as above; who wins the exchange is alone with the rest.
-        unsafe {
-            if (*entry(probe)).goid.compare_exchange(0, BUSY, Acquire, Relaxed).is_ok() {
-                return take(entry(probe), goid, g);
-            }
+        let entry = entry(params, goid, probe);
+        // SAFETY: entries lie in the mapping.
+        if unsafe { (*entry).goid.load(Acquire) } == goid {
+            return entry;
         }
     }
     // SAFETY: as above.
-    unsafe { evict(params, entry, goid, g) }
+    unsafe {
+        let free = claim(params, goid, g);
+        if free.is_null() { evict(params, goid, g) } else { free }
+    }
+}
+
+/// One of the entries that a goroutine could have.
+#[inline(always)]
+fn entry(params: &Params, goid: u64, probe: usize) -> *mut Goroutine {
+    let home = (goid.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize;
+    let index = (home + probe) % GOROUTINES;
+    (params.tables + GOROUTINES_OFFSET + (index * size_of::<Goroutine>()) as u64) as *mut Goroutine
+}
+
+/// A free entry, made a goroutine's; null where there is none.
+#[cold]
+#[inline(never)]
+unsafe fn claim(params: &Params, goid: u64, g: u64) -> *mut Goroutine {
+    for probe in 0..WINDOW {
+        let entry = entry(params, goid, probe);
+        // SAFETY: entries lie in the mapping; who wins the exchange is alone with the rest.
+        unsafe {
+            if (*entry).goid.compare_exchange(0, BUSY, Acquire, Relaxed).is_ok() {
+                let index = (entry as u64 - params.tables - GOROUTINES_OFFSET) as usize / size_of::<Goroutine>();
+                let block = index / GOROUTINE_BLOCK;
+                let blocks = (&raw const header(params).goroutine_blocks).cast::<AtomicU64>();
+                (*blocks.add(block / 64)).fetch_or(1 << (block % 64), Relaxed);
+                return take(entry, goid, g);
+            }
+        }
+    }
+    core::ptr::null_mut()
 }
 
 /// Gives an entry to a goroutine that has none: that of an ended one if there is one, else of the one that crossed least.
 #[cold]
-unsafe fn evict(params: &Params, entry: impl Fn(usize) -> *mut Goroutine, goid: u64, g: u64) -> *mut Goroutine {
+#[inline(never)]
+unsafe fn evict(params: &Params, goid: u64, g: u64) -> *mut Goroutine {
     let (mut victim, mut least) = (core::ptr::null_mut::<Goroutine>(), (true, u64::MAX));
     for probe in 0..WINDOW {
-        let candidate = entry(probe);
+        let candidate = entry(params, goid, probe);
         // SAFETY: entries lie in the mapping; a g is never freed (runtime/proc.go, allgs).
         unsafe {
             let thread = (*candidate).thread as *const Thread;

@@ -37,6 +37,8 @@ pub const FRAME_BLOCK: usize = 4;
 pub const MEMO: usize = 1024;
 /// Goroutines that are kept apart at the same time.
 pub const GOROUTINES: usize = 1 << 14;
+/// Goroutines' entries that [`Header::goroutine_blocks`] tells of together.
+pub const GOROUTINE_BLOCK: usize = 64;
 /// Threads being made that can wait for the recorder.
 pub const BIRTHS: usize = 256;
 /// C functions told apart among those that hold Ms when a thread is made.
@@ -77,6 +79,8 @@ pub struct Header {
     pub unattributed: AtomicU64,
     /// Callbacks that came from a thread with no crossing in flight.
     pub foreign_callbacks: AtomicU64,
+    /// Bit `n % 64` of word `n / 64`: of block `n` of [`Goroutine`]s some have been used.
+    pub goroutine_blocks: [AtomicU64; GOROUTINES / GOROUTINE_BLOCK / 64],
     /// Goroutines that had to make room for others.
     pub forgotten: Forgotten,
     /// Unlocks of Ms whose table was not where the unlock thunk looks for it.
@@ -246,7 +250,9 @@ pub struct Thread {
     pub events_read: AtomicU64,
     /// Slow crossings that found no room.
     pub events_dropped: AtomicU64,
-    /// Slow crossings.
+    /// Exits and locks that found no room.
+    pub ends_dropped: AtomicU64,
+    /// Slow crossings, their exits, and locks.
     pub events: [Event; EVENTS],
     /// Cells found lately, as addresses in the target, by [`memo_slot`].
     pub memo: [u64; MEMO],

@@ -19,9 +19,10 @@ use crate::process::maps::Mapping;
 use crate::process::memory;
 use crate::sample::{Counters, GoStacks};
 use crate::sampling::{Sampler, Source};
+use crate::snapshot::Seen;
 use crate::snapshot::Snapshot;
 use crate::target::{PlanError, ProbePlan, Target};
-use crate::ticker::{Seen, Ticker};
+use crate::ticker::Ticker;
 use crate::trampoline::{Calibration, InjectError, Tables, Timing};
 use crate::unwind::{Border, Unwinder};
 use crate::uprobe::{self, Chosen, Crossings, Landmarks, Probes, UprobeError};
@@ -55,7 +56,7 @@ impl EngineKind {
     /// What it sees of the Go scheduler's doing.
     pub(super) fn sees(self) -> Scheduler {
         let hooks = self == EngineKind::Trampoline;
-        Scheduler { migrations: hooks, ps: hooks, callbacks: hooks, locks: hooks }
+        Scheduler { migrations: self != EngineKind::Sample, ps: hooks, callbacks: hooks, locks: hooks }
     }
 }
 
@@ -159,10 +160,11 @@ impl Engine {
     }
 
     /// Threads that the runtime made, and when most were in C.
-    pub(super) fn seen(&self) -> Seen {
+    pub(super) fn seen(&self, sampler: Option<&Sampler>) -> Seen {
         match self {
             Engine::Trampoline { ticker, .. } => ticker.seen(),
-            Engine::Uprobe(_) | Engine::Sample => Seen::default(),
+            Engine::Uprobe(_) => sampler.and_then(Sampler::seen).unwrap_or_default(),
+            Engine::Sample => Seen::default(),
         }
     }
 
@@ -350,6 +352,7 @@ fn landmarks(plan: &ProbePlan, bias: u64, options: &Options) -> Landmarks {
         after_exitsyscall: loaded(plan.after_exitsyscall),
         cgocallback: loaded(plan.cgocallback.start)..loaded(plan.cgocallback.end),
         goexit: loaded(plan.goexit.start)..loaded(plan.goexit.end),
+        newm1: loaded(plan.newm1.start)..loaded(plan.newm1.end),
         purego: plan.purego.map(loaded),
         has_frame: plan.asmcgocall_has_frame(),
         max_frames: options.stack_depth,

@@ -200,11 +200,15 @@ impl<'a> Recorder<'a> {
         }
         let crossings = assemble(&mut self.profile, &snapshot, &mut self.symbolizer, clock, &off);
         if self.profile.recording.counted() {
-            let seen = self.engine.seen();
+            let seen = self.engine.seen(self.sampler.as_ref());
+            if seen.more_births > 0 {
+                let more = seen.more_births;
+                self.profile.recording.notes.push(format!("{more} more threads were made than are explained"));
+            }
             let switches = samples.as_ref().filter(|_| self.profile.recording.off_cpu);
             let observed = Observed {
                 births: &seen.births,
-                peak: (&seen.peak, false),
+                peak: (&seen.peak, self.engine.kind() == EngineKind::Uprobe),
                 blocked: switches.map(|samples| &samples.blocked),
                 idle: switches.map(|samples| Idle { by_lock: &samples.idle, by_thread: &samples.thread_idle }),
                 timeline,
@@ -430,6 +434,8 @@ fn notes(snapshot: &Snapshot, timing: Timing) -> Vec<String> {
     let births = snapshot.lost_births;
     note(births, format!("{births} threads that the runtime made are not explained"));
     note(snapshot.lost_events, format!("the blocked times of {} slow crossings are not known", snapshot.lost_events));
+    let ends = snapshot.lost_ends;
+    note(ends, format!("{ends} exits and locks are not in the timeline: there was no room for them"));
     note(u64::from(timing == Timing::None), "times were not measured (--timing none)".into());
     notes
 }

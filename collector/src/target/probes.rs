@@ -59,6 +59,8 @@ pub struct ProbePlan {
     pub after_exitsyscall: Svma,
     /// `cgocallback`: there a goroutine's stack ends, and C's begins.
     pub cgocallback: std::ops::Range<Svma>,
+    /// `newm1`: what makes threads.
+    pub newm1: std::ops::Range<Svma>,
     /// `goexit`: where a goroutine begins.
     pub goexit: std::ops::Range<Svma>,
     /// Struct offsets.
@@ -122,6 +124,7 @@ impl ProbePlan {
             after_asmcgocall: Svma(cgocall.instructions[asm].next_ip()),
             after_exitsyscall: Svma(cgocall.instructions[exit].next_ip()),
             cgocallback: functions.cgocallback.start..functions.cgocallback.end,
+            newm1: functions.newm1.clone(),
             goexit: functions.goexit.clone(),
             offsets,
             purego: functions.purego,

@@ -14,9 +14,9 @@ use std::sync::{Mutex, PoisonError};
 
 use cgoprof_hook::histogram::BUCKETS;
 use cgoprof_hook::layout::{
-    ARENA_OFFSET, BIRTHS, BUSY, Block, Cell, CellRef, EVENTS, Event, Frame, GOROUTINES, GOROUTINES_OFFSET, Goroutine,
-    Header, IN_FLIGHT, InFlight, LEAVING, MAGIC, MAX_FRAMES, OVERFLOW, THREAD_STRIDE, THREADS, THREADS_OFFSET, TICKS,
-    Thread, flags,
+    ARENA_OFFSET, BIRTHS, BUSY, Block, Cell, CellRef, EVENTS, Event, Frame, GOROUTINE_BLOCK, GOROUTINES,
+    GOROUTINES_OFFSET, Goroutine, Header, IN_FLIGHT, InFlight, LEAVING, MAGIC, MAX_FRAMES, OVERFLOW, THREAD_STRIDE,
+    THREADS, THREADS_OFFSET, TICKS, Thread, flags,
 };
 use cgoprof_symbols::Avma;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
@@ -228,6 +228,9 @@ impl Tables {
     pub fn read_births(&self, mut visit: impl FnMut(BirthCopy)) {
         let header = self.header();
         let (written, mut read) = (header.births_written.load(Acquire), header.births_read.load(Relaxed));
+        if read == written {
+            return;
+        }
         while read < written {
             let birth = &header.births[read as usize % BIRTHS];
             let sequence = birth.sequence.load(Acquire);
@@ -253,20 +256,22 @@ impl Tables {
 
     /// Who is in C.
     pub fn look(&self, now: u64) -> Look {
-        let mut look = Look { at: now, in_c: Vec::new() };
-        for index in self.used().filter(|&index| self.owner(index) > LEAVING) {
+        Look { at: now, in_c: self.in_c().collect() }
+    }
+
+    /// Kernel thread id and crossing of each M that is in C.
+    pub fn in_c(&self) -> impl Iterator<Item = (u64, CellRef)> + '_ {
+        self.used().filter(|&index| self.owner(index) > LEAVING).filter_map(|index| {
             let (depth, in_flight) = self.in_flight(index);
-            let Some(innermost) = depth.checked_sub(1) else { continue };
-            // SAFETY: innermost < IN_FLIGHT; thread() is within the mapping; all are plain numbers.
-            let (entry, tid) = unsafe { (&*in_flight.add(innermost), (*self.thread(index)).tid) };
+            // SAFETY: what is below depth is below IN_FLIGHT, and a plain number.
+            let entry = unsafe { &*in_flight.add(depth.checked_sub(1)?) };
             let cell = self.reference(entry.cell() as u64);
             // SAFETY: cell() checks the place.
             let crosses = |cell: *mut Cell| unsafe { (*cell).flags & flags::DIRECT == 0 };
-            if entry.in_go == 0 && self.cell(cell).is_some_and(crosses) {
-                look.in_c.push((tid, cell));
-            }
-        }
-        look
+            let in_c = entry.in_go == 0 && self.cell(cell).is_some_and(crosses);
+            // SAFETY: thread() is within the mapping.
+            in_c.then(|| (unsafe { (*self.thread(index)).tid }, cell))
+        })
     }
 
     /// The reference of a cell that the target has at an address.
@@ -371,7 +376,10 @@ impl Tables {
             std::slice::from_raw_parts(first, GOROUTINES)
         };
         let mut copies: HashMap<u64, GoroutineCopy> = HashMap::new();
-        for entry in entries {
+        // What was never used takes no memory, and must not when it is looked at.
+        let is_used = |block: usize| self.header().goroutine_blocks[block / 64].load(Relaxed) >> (block % 64) & 1 == 1;
+        let used = entries.chunks(GOROUTINE_BLOCK).enumerate().filter(|&(block, _)| is_used(block));
+        for entry in used.flat_map(|(_, entries)| entries) {
             let goid = entry.goid.load(Acquire);
             if goid != 0 && goid != BUSY {
                 copies.insert(
@@ -523,6 +531,7 @@ impl Tables {
             }
             snapshot.folded += (*thread).folded;
             snapshot.lost_events += (*thread).events_dropped.load(Relaxed);
+            snapshot.lost_ends += (*thread).ends_dropped.load(Relaxed);
             snapshot.foreign_callbacks += (*thread).foreign_callbacks;
         }
         let (depth, in_flight) = self.in_flight(index);

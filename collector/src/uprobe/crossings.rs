@@ -8,9 +8,10 @@ use cgoprof_hook::layout::{CellRef, Event, Phase, flags, kind};
 use cgoprof_symbols::Avma;
 
 use super::cost::{Cost, Scale};
+use super::schedule::{Begun, Schedule};
 use crate::offcpu::Monotonic;
 use crate::perf::Hit;
-use crate::snapshot::{CellCopy, InFlightCopy, Snapshot};
+use crate::snapshot::{CellCopy, InFlightCopy, Look, Seen, Snapshot};
 use crate::target::Point;
 
 /// Cells that are kept; the crossings of more stacks are counted without them.
@@ -43,6 +44,8 @@ pub(crate) struct Landmarks {
     pub(crate) cgocallback: Range<Avma>,
     /// Where a goroutine begins.
     pub(crate) goexit: Range<Avma>,
+    /// What makes threads.
+    pub(crate) newm1: Range<Avma>,
     /// The C function is the first word of this one's argument.
     pub(crate) purego: Option<Avma>,
     /// `asmcgocall` has a frame of its own, so that its caller is in the chain of frame pointers.
@@ -77,6 +80,7 @@ pub(crate) struct Crossings {
     unattributed_direct: u64,
     folded: u64,
     foreign_callbacks: u64,
+    schedule: Schedule,
 }
 
 /// One kernel thread.
@@ -129,6 +133,7 @@ impl Crossings {
             unattributed_direct: 0,
             folded: 0,
             foreign_callbacks: 0,
+            schedule: Schedule::default(),
         }
     }
 
@@ -143,6 +148,9 @@ impl Crossings {
             Point::CallbackEnd => self.callback_ended(&mut thread, hit.time),
             Point::Unwind => self.unwound(&mut thread),
         }
+        if self.landmarks.timed {
+            self.schedule.set(hit.tid, thread.in_c(), hit.time.0);
+        }
         thread.spent += self.cost.of(hit.point, hit.chain().count());
         if let Some(place) = self.threads.get_mut(&hit.tid) {
             *place = thread;
@@ -151,6 +159,7 @@ impl Crossings {
 
     /// A thread has ended: what it had in flight does not return.
     pub(crate) fn end(&mut self, tid: u64, time: Monotonic) {
+        self.schedule.end_thread(tid, time.0);
         let Some(thread) = self.threads.remove(&tid) else { return };
         if self.landmarks.timed {
             let left = thread.in_flight.iter().filter(|entry| !entry.direct);
@@ -162,6 +171,20 @@ impl Crossings {
     pub(crate) fn lose_track(&mut self) {
         self.threads.values_mut().for_each(|thread| thread.in_flight.clear());
         self.leaving.clear();
+        self.schedule.lose_track();
+    }
+
+    /// Looks at who is in C, every ten milliseconds up to a time by which all hits are known.
+    pub(crate) fn take_looks(&mut self, until: Monotonic) -> Vec<Look> {
+        if self.landmarks.timed {
+            self.schedule.look_until(until.0);
+        }
+        self.schedule.take_looks()
+    }
+
+    /// Threads that the runtime made, those that were too many to be kept, and when most threads were in C.
+    pub(crate) fn seen(&self) -> Seen {
+        self.schedule.seen()
     }
 
     /// The crossing in whose C a thread is, if it is.
@@ -188,9 +211,13 @@ impl Crossings {
                 in_flight.extend(left.map(|entry| entry.copy(tid)));
             }
         }
+        let (goroutines, forgotten) = self.schedule.goroutines();
         Snapshot {
             cells: self.cells.clone(),
             in_flight,
+            threads: self.schedule.threads(),
+            goroutines,
+            forgotten,
             unattributed_direct: self.unattributed_direct,
             folded: self.folded,
             foreign_callbacks: self.foreign_callbacks,
@@ -201,7 +228,8 @@ impl Crossings {
 
     fn called(&mut self, thread: &mut Thread, hit: &Hit<'_>) {
         let argument = |index| hit.argument(index);
-        let direct = self.caller(hit) != self.landmarks.after_asmcgocall;
+        let caller = self.caller(hit);
+        let direct = caller != self.landmarks.after_asmcgocall;
         if argument(argument::G) == 0 {
             self.unattributed_direct += 1;
             return;
@@ -226,7 +254,14 @@ impl Crossings {
         }
         let cell = self.find(&Key { function, stack: &stack, enclosing, flags: bits });
         self.walked = stack;
+        let (tid, m, goid) = (hit.tid, argument(argument::M_ID), argument(argument::GOID));
+        let migrated = self.schedule.begin(&Begun { tid, m, goid, cell, function, direct, locked: locked && !direct });
+        if self.landmarks.newm1.contains(&caller) {
+            let cells = &self.cells;
+            self.schedule.birth(tid, cell, hit.time.0, |cell| cells[cell.0 as usize - 1].function);
+        }
         self.cell(cell).shown.calls += 1;
+        self.cell(cell).migrations += u64::from(migrated);
         if thread.in_flight.len() < DEEPEST {
             thread.in_flight.push(InFlight {
                 cell,
@@ -252,6 +287,8 @@ impl Crossings {
         if entry.callbacks == 0 {
             self.scale.add(between, spent);
         }
+        let function = self.cell(entry.cell).function;
+        self.schedule.end(hit.tid, function, ticks);
         let cell = self.cell(entry.cell);
         cell.shown.timed += 1;
         cell.shown.weight += 1;
@@ -386,6 +423,11 @@ impl Crossings {
 }
 
 impl Thread {
+    /// The crossing in whose C it is: not one that calls back, nor one by which the runtime helps itself.
+    fn in_c(&self) -> Option<CellRef> {
+        self.in_flight.last().filter(|entry| entry.callback.is_none() && !entry.direct).map(|entry| entry.cell)
+    }
+
     /// Forgets crossings that have returned without our seeing it: those that are not calling back.
     fn leave_what_returned(&mut self) {
         while self.in_flight.pop_if(|entry| entry.callback.is_none()).is_some() {}
@@ -462,6 +504,7 @@ mod tests {
                 after_exitsyscall: Avma(EXIT),
                 cgocallback: Avma(CALLBACK)..Avma(CALLBACK + 1),
                 goexit: Avma(0x10)..Avma(0x60),
+                newm1: Avma(0x70)..Avma(0x71),
                 purego: None,
                 has_frame: true,
                 max_frames: 4,

@@ -6,6 +6,7 @@
 mod cost;
 mod crossings;
 mod fetch;
+mod schedule;
 pub(crate) mod tracefs;
 
 use std::path::Path;

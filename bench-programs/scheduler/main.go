@@ -85,36 +85,41 @@ func sleepers(t *Truth, n int) {
 	t.InC = all
 }
 
-// busy: whoever comes back from C finds both Ps taken by goroutines that never give way of their own.
+// busy: whoever comes back from C finds the only P taken by a goroutine that never gives way of its own. One, so that the
+// kernel has a processor for everybody: it is the P that is waited for.
 func busy(t *Truth, n int) {
 	const sleeping = 4
 	n = or(n, 10)
-	runtime.GOMAXPROCS(2)
+	runtime.GOMAXPROCS(1)
 	stop := make(chan bool)
-	for i := 0; i < 2; i++ {
-		go func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-					for spin := 0; spin < 1_000_000; spin++ {
-					}
+	go func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				for spin := 0; spin < 1_000_000; spin++ {
 				}
 			}
-		}()
-	}
+		}
+	}()
 	var wait sync.WaitGroup
 	for i := 0; i < sleeping; i++ {
 		wait.Add(1)
 		go func() {
 			defer wait.Done()
 			var waited int64
+			var long uint64
 			for round := 0; round < n; round++ {
 				done := int64(C.sleep_for(30_000_000))
-				waited += monotonic() - done
+				wait := monotonic() - done
+				waited += wait
+				if wait > 5_000_000 {
+					long++
+				}
 			}
 			t.mutex.Lock()
+			t.LongWaits += long
 			t.WaitNanos += waited
 			t.mutex.Unlock()
 		}()

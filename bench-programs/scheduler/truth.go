@@ -18,6 +18,7 @@ type Truth struct {
 	InC        int               `json:"in_c"`       // most threads in C at once
 	PLost      uint64            `json:"p_lost"`     // Ps that must have been lost
 	WaitNanos  int64             `json:"wait_ns"`    // from the end of C to Go going on
+	LongWaits  uint64            `json:"long_waits"` // of more than 5 ms: nobody has those who does not park
 	HeldNanos  int64             `json:"held_ns"`    // locked to a thread
 	IdleNanos  int64             `json:"idle_ns"`    // of that asleep in Go
 	Locks      uint64            `json:"locks"`

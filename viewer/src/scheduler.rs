@@ -100,7 +100,7 @@ pub fn by_thread(profile: &Profile) -> Vec<ThreadRow<'_>> {
             let made = || thread.made.iter().filter(|made| made.via == Via::Cgocall);
             ThreadRow {
                 thread,
-                crossings: made().map(|made| made.calls).sum(),
+                crossings: made().fold(0, |sum, made| u64::saturating_add(sum, made.calls)),
                 c_ns: made().map(|made| made.c_ns).sum(),
                 birth: births
                     .iter()
@@ -136,7 +136,7 @@ pub fn holders<'a>(profile: &'a Profile, holders: &[Holder]) -> Vec<(&'a str, u6
 /// `7 in sleep, 1 in nop`.
 pub fn held(holders: &[(&str, u64)], in_c: u64) -> String {
     let mut parts: Vec<_> = holders.iter().map(|(name, threads)| format!("{threads} in {name}")).collect();
-    let others = in_c.saturating_sub(holders.iter().map(|(_, threads)| threads).sum());
+    let others = holders.iter().fold(in_c, |others, (_, threads)| others.saturating_sub(*threads));
     if others > 0 {
         parts.push(format!("{others} elsewhere in C"));
     }

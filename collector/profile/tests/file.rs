@@ -1,8 +1,9 @@
 //! The file: what is written is read, in any number of members, and any other bytes are an error.
 
 use cgoprof_profile::{
-    Cell, Distribution, Encoder, Estimate, Function, FunctionId, Kind, Line, Location, LocationId, Profile,
-    SampledStack, Stats, Via, decode,
+    Birth, Callback, Cell, Counters, Distribution, Encoder, Estimate, Forgotten, Function, FunctionId, Goroutine,
+    Holder, Kind, Line, Location, LocationId, Lock, Locked, Made, Peak, Profile, SampledStack, Scheduler, SlowCrossing,
+    Stats, Thread, Timeline, Via, Wait, Waits, Wrapper, decode,
 };
 use proptest::prelude::*;
 
@@ -23,6 +24,10 @@ fn profile(calls: &[u64]) -> Profile {
             blocked: calls as f64 * 1.5,
             preempted: calls as f64 * 0.5,
             blocked_within: calls as f64,
+            p_lost: calls / 3,
+            parked: calls / 4,
+            migrations: calls / 5,
+            p_wait: Waits { count: calls / 3, sum: calls as f64, max: 7.0 },
             c: Estimate { sum: calls as f64 * 2.5, variance: calls as f64, common: calls as f64 / 2.0 },
             c_times: Distribution { extremes: Some((1.0, 8.0)), buckets: vec![(1.0, calls), (8.0, 1)] },
             ..Stats::default()
@@ -45,7 +50,121 @@ fn profile(calls: &[u64]) -> Profile {
             ..Cell::default()
         });
     }
+    profile.functions[0].wrapper = Some(Wrapper { escapes: true, nocallback: false });
+    add_scheduler(&mut profile);
     profile
+}
+
+/// What a profile may know of threads and goroutines.
+fn add_scheduler(profile: &mut Profile) {
+    let function = FunctionId(0);
+    let stack = vec![LocationId(0)];
+    let holders = vec![Holder { function, cell: 77, threads: 3 }];
+    profile.recording.scheduler = Scheduler { migrations: true, ps: false, callbacks: true, locks: true };
+    profile.recording.forgotten = Forgotten { goroutines: 1, alive: 2, calls: 3, migrations: 4 };
+    profile.threads = vec![Thread {
+        tid: 7,
+        m: Some(0),
+        name: "app".into(),
+        created_ns: Some(0),
+        exited_ns: None,
+        parent: Some(6),
+        made: vec![Made { function, via: Via::Runtime, calls: 5, locked: 2, c_ns: 1.5 }],
+        blocked_ns: Some(2.5),
+        locked_ns: None,
+        locked_idle_ns: Some(0.0),
+    }];
+    profile.births = vec![Birth { at_ns: 9, tid: Some(7), stack: stack.clone(), in_c: 4, holders: holders.clone() }];
+    profile.peak = Some(Peak { at_ns: 11, threads: 3, holders, exact: true });
+    let goroutine = Goroutine { goid: 1, function: Some(function), calls: 5, threads: 2, migrations: 1, locks: 3 };
+    profile.goroutines = vec![goroutine, Goroutine { goid: 2, function: None, ..goroutine }];
+    let estimate = Estimate { sum: 3.5, variance: 2.0, common: 1.0 };
+    let callback = Callback {
+        function,
+        within: Some(function),
+        calls: 8,
+        timed: 7,
+        abandoned: 1,
+        acquire: estimate,
+        go: estimate,
+        release: estimate,
+        go_times: Distribution { extremes: Some((1.0, 2.0)), buckets: vec![(1.0, 7)] },
+        foreign_threads: 0,
+        attached: 2,
+        attach_ns: 4.5,
+    };
+    profile.callbacks = vec![callback.clone(), Callback { within: None, ..callback }];
+    profile.locks = vec![Lock { stack, locks: 3, held: 1, held_ns: 5.0, longest_ns: 4.0, idle_ns: Some(1.0) }];
+    profile.timeline = timeline(0);
+}
+
+/// Something of each kind, from a time on.
+fn timeline(from: u64) -> Timeline {
+    let slow = SlowCrossing {
+        cell: 77,
+        tid: 7,
+        goid: 1,
+        called_ns: from + 100,
+        enter_ns: 5,
+        c_ns: Some(0),
+        exit_ns: 9,
+        exit_tid: Some(8),
+        blocked_ns: 3,
+        weight: 1,
+    };
+    // Not in the order of their beginnings: they come when they end.
+    let early = SlowCrossing { cell: 5, called_ns: from + 20, c_ns: None, exit_tid: None, ..slow };
+    Timeline {
+        crossings: vec![slow, early],
+        waits: vec![Wait { tid: 7, from_ns: from + 50, to_ns: from + 60 }],
+        locked: vec![
+            Locked { tid: 7, goid: 1, from_ns: from + 1, to_ns: Some(from + 1) },
+            Locked { tid: 8, goid: 2, from_ns: from, to_ns: None },
+        ],
+        counters: vec![Counters { at_ns: from, in_c: 2, in_go: Some(0), idle: None }],
+        shortest_ns: 10,
+        dropped: 20,
+        shortest_wait_ns: 30,
+        dropped_waits: 40,
+    }
+}
+
+#[test]
+fn of_a_timeline_each_member_holds_a_part() {
+    let (mut encoder, mut file) = (Encoder::default(), Vec::new());
+    let mut stage = profile(&[5]);
+    for from in [0, 1000] {
+        stage.timeline = timeline(from);
+        file.extend(encoder.member(&stage));
+    }
+    let read = decode(&file).unwrap().timeline;
+    assert_eq!(read.crossings, [timeline(0).crossings, timeline(1000).crossings].concat());
+    assert_eq!(read.counters, [timeline(0).counters, timeline(1000).counters].concat());
+    assert_eq!((read.locked.len(), read.waits.len(), read.dropped), (4, 2, 20));
+}
+
+#[test]
+fn a_full_timeline_is_small() {
+    let mut profile = profile(&[5]);
+    let one = profile.timeline.crossings[0];
+    let crossing = |index: u64| SlowCrossing {
+        cell: index % 50,
+        tid: 1000 + index % 16,
+        goid: index % 5000,
+        called_ns: index * 200_000 + index * 7919 % 100_000,
+        c_ns: Some(20_000 + index * 104_729 % 1_000_000),
+        exit_ns: index * 31 % 5000,
+        blocked_ns: index * 17 % 20_000,
+        ..one
+    };
+    profile.timeline.crossings = (0..300_000).map(crossing).collect();
+    let wait = |index: u64| Wait { tid: 1000 + index % 16, from_ns: index * 300_000, to_ns: index * 300_000 + 90_000 };
+    profile.timeline.waits = (0..200_000).map(wait).collect();
+    profile.timeline.counters = (0..60_000)
+        .map(|index| Counters { at_ns: index * 10_000_000, in_c: index % 9, ..Counters::default() })
+        .collect();
+    let size = Encoder::default().member(&profile).len();
+    assert!(size < 16 << 20, "{size} bytes of all that is ever kept");
 }
 
 #[test]

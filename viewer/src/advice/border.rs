@@ -44,7 +44,7 @@ fn chatty<'a>(row: &SiteRow<'a>, run: f64) -> Option<Advice<'a>> {
     let stats = &row.stats;
     let overhead = stats.overhead().sum;
     let is_chatty =
-        stats.calls >= CHATTY && stats.timed > 0 && stats.callbacks == 0 && stats.p_lost * 100 < stats.calls;
+        stats.calls >= CHATTY && stats.timed > 0 && stats.callbacks == 0 && stats.p_lost < stats.calls / 100;
     if !is_chatty || overhead < WORTH * run || stats.c_self() > overhead {
         return None;
     }

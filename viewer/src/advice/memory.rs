@@ -13,33 +13,33 @@ const MISSING: u64 = 100;
 
 pub(super) fn advise<'a>(profile: &'a Profile, all: &mut Vec<Advice<'a>>) {
     let mut by_caller: BTreeMap<&str, Balance<'a>> = BTreeMap::new();
-    let (mut taken, mut freed) = (0, 0);
+    let (mut taken, mut freed) = (0u64, 0u64);
     for row in analysis::by_site(profile).iter().filter(|row| row.via == Via::Cgocall) {
         let Some(site) = row.site else { continue };
         let balance = by_caller.entry(outermost(site.function)).or_default();
         match row.function.c_name.as_str() {
             "malloc" | "calloc" | "strdup" | "strndup" => {
-                taken += row.stats.calls;
-                balance.taken += row.stats.calls;
+                taken = taken.saturating_add(row.stats.calls);
+                balance.taken = balance.taken.saturating_add(row.stats.calls);
                 if balance.site.is_none_or(|(_, calls)| calls < row.stats.calls) {
                     balance.site = Some((site, row.stats.calls));
                     balance.function = row.function.name.as_str();
                 }
             }
             "free" => {
-                freed += row.stats.calls;
-                balance.freed += row.stats.calls;
+                freed = freed.saturating_add(row.stats.calls);
+                balance.freed = balance.freed.saturating_add(row.stats.calls);
             }
             _ => {}
         }
     }
     // What one function takes another may free.
-    if taken.saturating_sub(freed) < MISSING || (taken - freed) * 10 < taken {
+    if taken.saturating_sub(freed) < MISSING || taken - freed < taken / 10 {
         return;
     }
     for balance in by_caller.values() {
         let missing = balance.taken.saturating_sub(balance.freed);
-        let Some((site, _)) = balance.site.filter(|_| missing >= MISSING && missing * 10 >= balance.taken) else {
+        let Some((site, _)) = balance.site.filter(|_| missing >= MISSING && missing >= balance.taken / 10) else {
             continue;
         };
         let (own, total) = (count(balance.taken), count(taken));

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use cgoprof_profile::{Profile, Via};
+use cgoprof_profile::{Counters, Profile, Via};
 
 use super::table::Table;
 use super::text::{short_path, with_error};
@@ -71,11 +71,11 @@ fn because(row: &ThreadRow<'_>) -> String {
 /// Threads in C, in Go and idle, on average over the looks.
 fn mean_counters(profile: &Profile) -> Option<(f64, f64, f64)> {
     let looks = &profile.timeline.counters;
-    let count = looks.len() as f64;
-    let mean = |sum: u64| sum as f64 / count;
-    let go = looks.iter().map(|look| look.in_go).sum::<Option<u64>>()?;
-    let idle = looks.iter().map(|look| look.idle).sum::<Option<u64>>()?;
-    (!looks.is_empty()).then(|| (mean(looks.iter().map(|look| look.in_c).sum()), mean(go), mean(idle)))
+    let mean = |of: fn(&Counters) -> Option<u64>| {
+        let sum = looks.iter().map(|look| of(look).map(|threads| threads as f64)).sum::<Option<f64>>()?;
+        (!looks.is_empty()).then(|| sum / looks.len() as f64)
+    };
+    Some((mean(|look| Some(look.in_c))?, mean(|look| look.in_go)?, mean(|look| look.idle)?))
 }
 
 /// Goroutines, then the places where they lock themselves to threads.

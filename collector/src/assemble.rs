@@ -10,7 +10,7 @@ use cgoprof_profile::{Callback, Cell, Distribution, Estimate, FunctionId, Locati
 use cgoprof_symbols::Avma;
 
 use crate::sampling::Slow;
-use crate::snapshot::{CellCopy, Snapshot};
+use crate::snapshot::{CellCopy, InFlightCopy, Snapshot};
 use crate::symbolize::Symbolizer;
 use crate::trampoline::Calibration;
 
@@ -57,11 +57,7 @@ pub(crate) fn assemble(
     let by_ref: HashMap<CellRef, &CellCopy> = snapshot.cells.iter().map(|cell| (cell.at, cell)).collect();
     let mut in_flight: HashMap<CellRef, Vec<(u64, u64)>> = HashMap::new();
     for entry in &snapshot.in_flight {
-        let end = entry.ended.map_or(clock.end, |ended| ended.min(clock.end));
-        let elapsed = end.saturating_sub(entry.called);
-        let running = entry.callback_began.map_or(0, |began| end.saturating_sub(began));
-        let callbacks = entry.callback_ticks.saturating_add(running).min(elapsed);
-        in_flight.entry(entry.cell).or_default().push((elapsed, callbacks));
+        in_flight.entry(entry.cell).or_default().push(clock.so_far(entry));
     }
     let mut within: HashMap<CellRef, f64> = HashMap::new();
     for raw in snapshot.cells.iter().filter(|raw| raw.enclosing != CellRef::NONE) {
@@ -185,6 +181,14 @@ impl Clock {
     /// Nanoseconds of so many ticks.
     pub(crate) fn nanos(&self, ticks: f64) -> f64 {
         ticks / self.ticks_per_ns
+    }
+
+    /// How long a crossing that has not returned has been in C, and how much of that in callbacks, in ticks.
+    pub(crate) fn so_far(&self, entry: &InFlightCopy) -> (u64, u64) {
+        let end = entry.ended.map_or(self.end, |ended| ended.min(self.end));
+        let elapsed = end.saturating_sub(entry.called);
+        let running = entry.callback_began.map_or(0, |began| end.saturating_sub(began));
+        (elapsed, entry.callback_ticks.saturating_add(running).min(elapsed))
     }
 
     /// Time in C of so many crossings, given in ticks as measured.

@@ -20,8 +20,8 @@ use crate::timeline::Part;
 pub(crate) struct Observed<'a> {
     /// Threads that the runtime began to make.
     pub(crate) births: &'a [BirthCopy],
-    /// When most threads were in C, and whether every change was seen.
-    pub(crate) peak: (&'a Look, bool),
+    /// When most threads were in C, and whether every change was seen; none if that is not known.
+    pub(crate) peak: Option<(&'a Look, bool)>,
     /// How long each thread was blocked in slow crossings; none if switches were not seen.
     pub(crate) blocked: Option<&'a HashMap<u64, f64>>,
     /// How long threads waited outside of C for goroutines locked to them.
@@ -41,6 +41,8 @@ pub(crate) struct Idle<'a> {
 
 /// Goroutines that are kept; the others are told in sum.
 const MOST_GOROUTINES: usize = 20_000;
+/// Within how many nanoseconds all threads end when the program does.
+const AT_ONCE: u64 = 100_000_000;
 /// How long after the runtime began to make a thread the kernel may tell of it.
 const LONGEST_BIRTH: u64 = 1_000_000_000;
 
@@ -78,9 +80,11 @@ pub(crate) fn assemble_scheduler(
         .map(|crossing| ((crossing.function, crossing.via != Via::Cgocall), (crossing.named, crossing.via)))
         .collect();
     add_threads(profile, &snapshot.threads, &functions, clock, observed.blocked);
+    add_in_flight(profile, snapshot, crossings, clock);
     callbacks(profile, snapshot, crossings, symbolizer, clock);
     goroutines(profile, snapshot, crossings, symbolizer);
-    let still = still_locked(&snapshot.locked, span, off);
+    let (_, program_end) = off(profile.target.pid.into(), span.begun, span.end.monotonic);
+    let still = still_locked(&snapshot.locked, span, program_end, off);
     locks(profile, snapshot, symbolizer, clock, observed, &still);
     let holders = |found: &[(u64, CellRef)]| -> Vec<Holder> {
         let holder = |&(threads, cell): &(u64, CellRef)| {
@@ -89,13 +93,10 @@ pub(crate) fn assemble_scheduler(
         };
         merged(found.iter().filter_map(holder))
     };
-    let (peak, exact) = observed.peak;
-    let in_c: Vec<_> = peak.in_c.iter().map(|&(_, cell)| (1, cell)).collect();
-    profile.peak = Some(Peak {
-        at_ns: span.ticks_since_start(peak.at),
-        threads: peak.in_c.len() as u64,
-        holders: holders(&in_c),
-        exact,
+    profile.peak = observed.peak.map(|(peak, exact)| {
+        let in_c: Vec<_> = peak.in_c.iter().map(|&(_, cell)| (1, cell)).collect();
+        let (at_ns, threads) = (span.ticks_since_start(peak.at), peak.in_c.len() as u64);
+        Peak { at_ns, threads, holders: holders(&in_c), exact }
     });
     let tids = match_births(&profile.threads, observed.births, span);
     profile.births.clear();
@@ -108,7 +109,16 @@ pub(crate) fn assemble_scheduler(
             holders: holders(&birth.holders),
         });
     }
-    profile.timeline = timeline(&observed.timeline, crossings, span, &snapshot.locked);
+    // What lasts is told once, at the end.
+    let lasting = snapshot.locked.iter().zip(&still).filter(|_| observed.timeline.whole);
+    let lasting = lasting.map(|(copy, still)| Locked {
+        tid: copy.tid,
+        goid: copy.goid,
+        from_ns: span.ticks_since_start(copy.since),
+        to_ns: (!still.lasts).then(|| span.since_start(still.until)),
+    });
+    let lasting: Vec<_> = lasting.collect();
+    profile.timeline = timeline(&observed.timeline, crossings, span, lasting);
 }
 
 /// Holders by function, the most first.
@@ -156,6 +166,20 @@ fn add_threads(
     for thread in &mut profile.threads {
         thread.made.sort_by_key(|made| (made.function, made.via as u8));
         thread.blocked_ns = blocked.map(|blocked| blocked.get(&thread.tid).copied().unwrap_or(0.0));
+    }
+}
+
+/// Adds the time so far of what is still in C.
+fn add_in_flight(profile: &mut Profile, snapshot: &Snapshot, crossings: &HashMap<CellRef, Crossing>, clock: &Clock) {
+    for entry in &snapshot.in_flight {
+        let Some(crossing) = crossings.get(&entry.cell) else { continue };
+        let (elapsed, callbacks) = clock.so_far(entry);
+        let of = |thread: &&mut Thread| thread.tid == entry.tid;
+        let made = profile.threads.iter_mut().rfind(of).map(|thread| &mut thread.made);
+        let is_its = |made: &&mut Made| (made.function, made.via) == (crossing.named, crossing.via);
+        if let Some(made) = made.and_then(|made| made.iter_mut().find(is_its)) {
+            made.c_ns += clock.nanos((elapsed - callbacks) as f64);
+        }
     }
 }
 
@@ -240,12 +264,14 @@ struct Still {
     nanos: u64,
     /// In which the thread waited, and not in C.
     waited: u64,
+    until: Monotonic,
     lasts: bool,
 }
 
 fn still_locked(
     locked: &[LockedCopy],
     span: &Span,
+    program_end: Option<Monotonic>,
     off: impl Fn(u64, Monotonic, Monotonic) -> (OffTime, Option<Monotonic>),
 ) -> Vec<Still> {
     let still = |copy: &LockedCopy| {
@@ -254,7 +280,10 @@ fn still_locked(
         let (found, ended) = off(copy.tid, from, to);
         let to = ended.map_or(to, |ended| ended.min(to));
         let nanos = to.0.saturating_sub(from.0);
-        Still { cell: copy.cell, tid: copy.tid, nanos, waited: found.blocked, lasts: copy.until.is_none() }
+        // When the program ends all its threads do.
+        let with_program = |ended: Monotonic| program_end.is_some_and(|end| ended.0 + AT_ONCE > end.0);
+        let lasts = copy.until.is_none() && ended.is_none_or(with_program);
+        Still { cell: copy.cell, tid: copy.tid, nanos, waited: found.blocked, until: to, lasts }
     };
     locked.iter().map(still).collect()
 }
@@ -325,7 +354,7 @@ fn match_births(threads: &[Thread], births: &[BirthCopy], span: &Span) -> Vec<Op
     matched.collect()
 }
 
-fn timeline(part: &Part, crossings: &HashMap<CellRef, Crossing>, span: &Span, still: &[LockedCopy]) -> Timeline {
+fn timeline(part: &Part, crossings: &HashMap<CellRef, Crossing>, span: &Span, lasting: Vec<Locked>) -> Timeline {
     let id = |cell: CellRef| crossings.get(&cell).map_or(0, |crossing| crossing.id);
     let crossing = |one: &crate::timeline::Crossing| SlowCrossing {
         cell: id(one.cell),
@@ -349,12 +378,6 @@ fn timeline(part: &Part, crossings: &HashMap<CellRef, Crossing>, span: &Span, st
         goid: one.goid,
         from_ns: span.since_start(one.from),
         to_ns: Some(span.since_start(one.to)),
-    });
-    let lasting = still.iter().map(|one| Locked {
-        tid: one.tid,
-        goid: one.goid,
-        from_ns: span.ticks_since_start(one.since),
-        to_ns: one.until.map(|until| span.ticks_since_start(until)),
     });
     let look = |one: &crate::timeline::Counters| Counters {
         at_ns: span.since_start(one.at),

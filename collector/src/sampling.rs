@@ -68,7 +68,21 @@ struct Found {
     execs: u64,
     /// What took long.
     timeline: Timeline,
+    /// By thread, slow crossings that ended lately.
+    ended_lately: HashMap<u64, Vec<Ended>>,
 }
+
+/// A slow crossing that has ended: what it waited is in that of the one around it too.
+#[derive(Clone, Copy)]
+struct Ended {
+    from: Monotonic,
+    to: Monotonic,
+    /// With all within it.
+    blocked: u64,
+}
+
+/// Crossings of a thread that are remembered for the one around them.
+const MOST_ENDED: usize = 256;
 
 /// How the crossing of a sample in C is known.
 pub(crate) enum Source {
@@ -131,6 +145,7 @@ impl Sampler {
             crossings: None,
             execs: 0,
             timeline: Timeline::default(),
+            ended_lately: HashMap::new(),
         };
         let (mut events, mut looks, mut tables, mut go_stacks) = (Events::default(), Looks::default(), Avma(0), None);
         match source {
@@ -223,6 +238,13 @@ impl Sampler {
         let found = self.found();
         let ended = found.off.ended(tid);
         (found.off.between(tid, from, ended.map_or(to, |ended| to.min(ended))).unwrap_or_default(), ended)
+    }
+
+    /// How long the slow crossings of a thread were blocked that began after a time and have ended.
+    pub(crate) fn blocked_within(&self, tid: u64, from: Monotonic) -> u64 {
+        let found = self.found();
+        let lately = found.ended_lately.get(&tid).map_or(&[][..], Vec::as_slice);
+        lately.iter().filter(|ended| ended.from >= from).map(|ended| ended.blocked).sum()
     }
 
     /// What took long: all of it, or what has come since the last call.
@@ -325,6 +347,8 @@ impl Found {
 
     /// Looks up what was slow and ended before a moment: by then all switches are known.
     fn settle(&mut self, pending: &mut Vec<Event>, before: Monotonic, rate: Rate, tables: Avma) {
+        // What is nested comes before what it is in, and a crossing before its exit.
+        pending.sort_by_key(|event| event.to);
         pending.retain(|event| {
             let (from, to) = (rate.monotonic(event.from), rate.monotonic(event.to));
             if to >= before {
@@ -333,10 +357,15 @@ impl Found {
             let cell = CellRef((event.cell.wrapping_sub(tables.0) / 64) as u32);
             let off = self.off.between(event.tid, from, to).unwrap_or_default();
             match event.kind {
-                kind::C | kind::C_LOCKED => {
-                    self.samples.add_slow(event, cell, off);
+                kind::C | kind::C_LOCKED | kind::DIRECT => {
+                    let ended = Ended { from, to, blocked: off.blocked };
+                    let within = within(self.ended_lately.entry(event.tid).or_default(), ended);
+                    let own = off.blocked.saturating_sub(within.iter().map(|ended| ended.blocked).sum());
+                    self.samples.add_slow(event, cell, off, own);
                     for (from, to) in self.off.waits(event.tid, from, to) {
-                        self.timeline.wait(Wait { tid: event.tid, from, to });
+                        if !within.iter().any(|ended| ended.from <= from && to <= ended.to) {
+                            self.timeline.wait(Wait { tid: event.tid, from, to });
+                        }
                     }
                 }
                 kind::LOCKED => {
@@ -371,15 +400,27 @@ impl Found {
     }
 }
 
+/// Remembers a crossing that has ended, and takes out those of its thread that were within it.
+fn within(lately: &mut Vec<Ended>, ended: Ended) -> Vec<Ended> {
+    let first = lately.iter().position(|other| other.from >= ended.from).unwrap_or(lately.len());
+    let within = lately.split_off(first);
+    if lately.len() >= MOST_ENDED {
+        lately.drain(..MOST_ENDED / 2);
+    }
+    lately.push(ended);
+    within
+}
+
 impl Samples {
-    fn add_slow(&mut self, event: &Event, cell: CellRef, off: OffTime) {
+    /// `own` is what it was blocked without those within it.
+    fn add_slow(&mut self, event: &Event, cell: CellRef, off: OffTime, own: u64) {
         let gap = event.gap as f64;
         let sum = self.slow.entry(cell).or_default();
         sum.blocked += off.blocked as f64 * gap;
         sum.preempted += off.preempted as f64 * gap;
-        *self.blocked.entry(event.tid).or_default() += off.blocked as f64 * gap;
+        *self.blocked.entry(event.tid).or_default() += own as f64 * gap;
         if event.kind == kind::C_LOCKED {
-            *self.locked_blocked.entry(event.tid).or_default() += off.blocked;
+            *self.locked_blocked.entry(event.tid).or_default() += own;
         }
     }
 
@@ -400,6 +441,22 @@ impl Samples {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_nested_is_taken_from_what_it_is_in() {
+        let mut lately = Vec::new();
+        let mut check = |from: u64, to: u64, expected: &[u64]| {
+            let ended = Ended { from: Monotonic(from), to: Monotonic(to), blocked: to - from };
+            let found: Vec<_> = within(&mut lately, ended).iter().map(|ended| ended.from.0).collect();
+            assert_eq!(found, expected, "{from}..{to}");
+        };
+        check(10, 20, &[]);
+        check(32, 33, &[]);
+        check(35, 36, &[]);
+        check(31, 37, &[32, 35]);
+        check(30, 40, &[31]);
+        check(5, 50, &[10, 30]);
+    }
 
     #[test]
     fn more_stacks_than_are_kept_are_counted_without_frames() {

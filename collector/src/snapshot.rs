@@ -121,7 +121,7 @@ pub struct Made {
     pub calls: u64,
     /// Those made by a goroutine locked to the thread.
     pub locked: u64,
-    /// Time in C, in ticks, as far as it is known.
+    /// Time in C without callbacks, in ticks, as far as it is known.
     pub c: f64,
 }
 

@@ -90,6 +90,8 @@ pub(crate) struct Part {
     pub(crate) waits: Vec<Wait>,
     pub(crate) locks: Vec<Locked>,
     pub(crate) looks: Vec<Counters>,
+    /// It is all that is kept.
+    pub(crate) whole: bool,
     /// Crossings shorter than this are not among them, and how many those are.
     pub(crate) shortest_crossing: u64,
     pub(crate) dropped_crossings: u64,
@@ -128,9 +130,11 @@ impl Timeline {
         }
     }
 
-    /// Adds a crossing whose C phase ended at `returned` ticks.
+    /// Adds a crossing whose C phase ended at `returned` ticks. One without a goroutine is direct and has no exit.
     pub(crate) fn crossing(&mut self, crossing: Crossing, returned: u64) {
-        if let Some(number) = self.crossings.add(crossing) {
+        if let Some(number) = self.crossings.add(crossing)
+            && crossing.goid != 0
+        {
             if self.open.len() >= MOST_OPEN {
                 self.open.clear();
             }
@@ -182,7 +186,7 @@ impl Timeline {
 
     /// Everything that is kept.
     pub(crate) fn all(&self) -> Part {
-        self.part([0; 4])
+        Part { whole: true, ..self.part([0; 4]) }
     }
 
     /// What has come since the last call.
@@ -194,6 +198,7 @@ impl Timeline {
 
     fn part(&self, from: [u64; 4]) -> Part {
         Part {
+            whole: false,
             crossings: self.crossings.since(from[0]),
             waits: self.waits.since(from[1]),
             locks: self.locks.since(from[2]),
@@ -288,7 +293,7 @@ mod tests {
     use super::*;
 
     fn crossing(c: u64) -> Crossing {
-        Crossing { cell: CellRef(1), c: Some(c), ..Crossing::default() }
+        Crossing { cell: CellRef(1), goid: 7, c: Some(c), ..Crossing::default() }
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod cgoprof;
 #[path = "../end_to_end/go.rs"]
 #[allow(dead_code, reason = "the end-to-end tests use the rest")]
 mod go;
+mod scheduling;
 
 use std::sync::Mutex;
 

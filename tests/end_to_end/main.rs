@@ -9,6 +9,5 @@ mod launcher;
 mod libraries;
 mod matrix;
 mod samples;
-mod scheduling;
 mod symbols;
 mod torture;

@@ -17,6 +17,8 @@ pub struct FunctionRow<'a> {
     pub stats: Stats,
     /// Crossings by goroutines locked to their thread.
     pub locked_calls: u64,
+    /// Migrations of the others.
+    pub unlocked_migrations: u64,
     /// Processor time in C.
     pub cpu: Option<Cpu>,
 }
@@ -130,10 +132,15 @@ pub fn by_function(profile: &Profile) -> Vec<FunctionRow<'_>> {
             via: cell.via,
             stats: Stats::default(),
             locked_calls: 0,
+            unlocked_migrations: 0,
             cpu: None,
         });
         row.stats.add(&cell.stats);
-        row.locked_calls += if cell.locked { cell.stats.calls } else { 0 };
+        if cell.locked {
+            row.locked_calls += cell.stats.calls;
+        } else {
+            row.unlocked_migrations += cell.stats.migrations;
+        }
     }
     let samples = samples_by(profile, |cell| (cell.function, cell.via as u8));
     for (key, row) in &mut rows {

@@ -93,6 +93,14 @@ pub fn spread(profile: &Profile) -> HashMap<(FunctionId, Via), Spread> {
 /// Threads, those with the most time in C first.
 pub fn by_thread(profile: &Profile) -> Vec<ThreadRow<'_>> {
     let births = births(profile);
+    let mut by_tid: HashMap<u64, Vec<&BirthRow<'_>>> = HashMap::new();
+    for row in &births {
+        by_tid.entry(row.birth.tid.unwrap_or(0)).or_default().push(row);
+    }
+    let birth = |thread: &Thread| {
+        let own = by_tid.get(&thread.tid).into_iter().flatten().take(MOST_OF_ONE_NUMBER);
+        own.copied().find(|row| row.birth.tid.is_some() && is_its(row.birth, thread)).cloned()
+    };
     let mut rows: Vec<_> = profile
         .threads
         .iter()
@@ -102,10 +110,7 @@ pub fn by_thread(profile: &Profile) -> Vec<ThreadRow<'_>> {
                 thread,
                 crossings: made().fold(0, |sum, made| u64::saturating_add(sum, made.calls)),
                 c_ns: made().map(|made| made.c_ns).sum(),
-                birth: births
-                    .iter()
-                    .find(|row| row.birth.tid == Some(thread.tid) && is_its(row.birth, thread))
-                    .cloned(),
+                birth: birth(thread),
             }
         })
         .collect();
@@ -115,6 +120,9 @@ pub fn by_thread(profile: &Profile) -> Vec<ThreadRow<'_>> {
     });
     rows
 }
+
+/// Threads of one number that are looked at.
+const MOST_OF_ONE_NUMBER: usize = 100;
 
 /// A thread's number may have been another's.
 fn is_its(birth: &Birth, thread: &Thread) -> bool {
@@ -201,11 +209,13 @@ pub fn by_callback<'a>(profile: &'a Profile) -> Vec<CallbackRow<'a>> {
     rows
 }
 
-/// How many threads the runtime made while each C function held the most of its threads, without those every program has.
+/// How many threads the runtime made for Ps that it had taken while one C function held at least half of all threads made
+/// by then, by this function; and the most that it held.
 pub fn growth(profile: &Profile) -> BTreeMap<FunctionId, (u64, u64)> {
     let mut growth: BTreeMap<FunctionId, (u64, u64)> = BTreeMap::new();
-    for row in births(profile).iter().filter(|row| !row.why.is_usual()) {
-        if let Some(first) = row.birth.holders.first() {
+    for (made, row) in births(profile).iter().enumerate().filter(|(_, row)| row.why == Why::TakenP) {
+        let holds = |holder: &&Holder| holder.threads.saturating_mul(2) > made as u64;
+        if let Some(first) = row.birth.holders.first().filter(holds) {
             let sum = growth.entry(first.function).or_default();
             sum.0 += 1;
             sum.1 = sum.1.max(first.threads);

@@ -19,10 +19,16 @@ pub(crate) unsafe fn begin(params: &Params, thread: *mut Thread, cell: *mut Cell
     // SAFETY: the header is mapped; a place in the ring is written by who got its number alone.
     unsafe {
         let header = header(params);
-        let number = header.births_written.fetch_add(1, Relaxed);
-        if number.wrapping_sub(header.births_read.load(Acquire)) >= BIRTHS as u64 {
-            header.births_dropped.fetch_add(1, Relaxed);
-            return;
+        let mut number = header.births_written.load(Relaxed);
+        loop {
+            if number.wrapping_sub(header.births_read.load(Acquire)) >= BIRTHS as u64 {
+                header.births_dropped.fetch_add(1, Relaxed);
+                return;
+            }
+            match header.births_written.compare_exchange(number, number + 1, Relaxed, Relaxed) {
+                Ok(_) => break,
+                Err(other) => number = other,
+            }
         }
         let birth = (&raw const header.births).cast::<Birth>().add(number as usize % BIRTHS).cast_mut();
         (*birth).at = now();

@@ -5,7 +5,7 @@ use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::cells::{self, Key, at_ref, reference};
 use crate::goroutines;
 use crate::histogram::bucket;
-use crate::layout::{Cell, CellRef, EVENTS, Event, InFlight, TICKS, Thread, flags, kind};
+use crate::layout::{Cell, CellRef, EVENTS, Event, Goroutine, InFlight, TICKS, Thread, flags, kind};
 use crate::now;
 use crate::params::Params;
 use crate::stack::Stack;
@@ -109,7 +109,7 @@ pub(crate) unsafe fn switched(params: &Params, g: u64, frame: u64, thread: *mut 
         let entry = entered(params, g, frame, thread);
         let cell = (*((entry & !1) as *const InFlight)).cell();
         (*cell).migrations += migrated as u64;
-        goroutines::name(thread, reference(params, cell));
+        goroutines::name((*thread).goroutine as *mut Goroutine, reference(params, cell));
         entry
     }
 }
@@ -328,9 +328,12 @@ pub(crate) unsafe fn returned(params: &Params, entry: *mut InFlight, at: u64, sl
         let slow = c >= params.slow;
         if slow {
             let gap = if timed && !long { gap } else { 1 };
-            let (tid, goid) = (word((*thread).procid, 0), (*thread).goroutine_goid);
-            let from = at.wrapping_sub(c);
-            let kind = if (*cell).flags & flags::LOCKED != 0 { kind::C_LOCKED } else { kind::C };
+            let (kind, goid) = match (*cell).flags & (flags::DIRECT | flags::LOCKED) {
+                0 => (kind::C, (*thread).goroutine_goid),
+                flags::LOCKED => (kind::C_LOCKED, (*thread).goroutine_goid),
+                _ => (kind::DIRECT, 0),
+            };
+            let (tid, from) = (word((*thread).procid, 0), at.wrapping_sub(c));
             event(thread, Event { kind, cell: cell as u64, from, to: at, tid, goid, gap, enter });
         }
         // One crossing's exit is in the census exactly when this holds, timed or not.
@@ -354,7 +357,7 @@ pub(crate) unsafe fn event(thread: *mut Thread, event: Event) {
     unsafe {
         let written = (*thread).events_written.load(Relaxed);
         if written.wrapping_sub((*thread).events_read.load(Acquire)) >= EVENTS as u64 {
-            let crosses = matches!(event.kind, kind::C | kind::C_LOCKED);
+            let crosses = matches!(event.kind, kind::C | kind::C_LOCKED | kind::DIRECT);
             let dropped = if crosses { &(*thread).events_dropped } else { &(*thread).ends_dropped };
             dropped.fetch_add(1, Relaxed);
             return;

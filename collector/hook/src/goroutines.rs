@@ -34,17 +34,22 @@ pub(crate) unsafe fn switched(params: &Params, thread: *mut Thread, g: u64) -> b
         if entry.is_null() {
             return false;
         }
-        let before = (*entry).thread;
-        if before == thread as u64 {
+        let (before, generation) = ((*entry).thread, (*entry).generation);
+        let is_table = before == thread as u64;
+        if is_table && generation == (*thread).generation {
             return false;
         }
         (*entry).thread = thread as u64;
+        (*entry).generation = (*thread).generation;
+        (*entry).later_threads += is_table as u64;
         let index = (thread as u64 - params.threads) as usize / THREAD_STRIDE;
         *(&raw mut (*entry).threads).cast::<u64>().add(index / 64) |= 1 << (index % 64);
         if before == 0 {
             return false;
         }
-        let _ = (*(before as *const Thread)).goid.compare_exchange(goid, 0, Relaxed, Relaxed);
+        if !is_table {
+            let _ = (*(before as *const Thread)).goid.compare_exchange(goid, 0, Relaxed, Relaxed);
+        }
         (*entry).migrations += 1;
         true
     }
@@ -67,14 +72,30 @@ pub(crate) unsafe fn hand_over(params: &Params, thread: *mut Thread) {
     }
 }
 
+/// Notes that a goroutine has locked itself to its thread, at the place of this cell. Where it crosses next may be
+/// another thread than before, but that is for the crossing to say.
+///
+/// # Safety
+/// `g` must be the running goroutine.
+#[inline(never)]
+pub(crate) unsafe fn locked(params: &Params, g: u64, cell: CellRef) {
+    // SAFETY: g is live; the entry lies in the mapping, and is that of the running goroutine.
+    unsafe {
+        let entry = find(params, word(g, params.g_goid), g);
+        if !entry.is_null() {
+            (*entry).locks += 1;
+            name(entry, cell);
+        }
+    }
+}
+
 /// Notes the cell by which a goroutine can be named, if it has none yet.
 ///
 /// # Safety
-/// `thread` must be the running M's.
-pub(crate) unsafe fn name(thread: *mut Thread, cell: CellRef) {
-    // SAFETY: the entry lies in the mapping, and is that of the running goroutine.
+/// `entry` must be null or that of the running goroutine.
+pub(crate) unsafe fn name(entry: *mut Goroutine, cell: CellRef) {
+    // SAFETY: the entry lies in the mapping.
     unsafe {
-        let entry = (*thread).goroutine as *mut Goroutine;
         if !entry.is_null() && (*entry).cell == CellRef::NONE {
             (*entry).cell = cell;
         }
@@ -177,6 +198,8 @@ unsafe fn take(entry: *mut Goroutine, goid: u64, g: u64) -> *mut Goroutine {
     unsafe {
         (*entry).g = g;
         (*entry).thread = 0;
+        (*entry).generation = 0;
+        (*entry).later_threads = 0;
         (*entry).calls.store(0, Relaxed);
         (*entry).migrations = 0;
         (*entry).locks = 0;

@@ -19,6 +19,8 @@ pub const THREADS: usize = 1024;
 pub const INDEX: usize = 16384;
 /// [`Thread::owner`] of a slot whose M's thread has ended: nobody's, but not yet anybody's.
 pub const LEAVING: u64 = 1;
+/// [`Thread::owner`] of a slot that the recorder is about to free: nobody may take it back.
+pub const RELEASING: u64 = 2;
 /// Slow crossings of an M that can wait for the recorder.
 pub const EVENTS: usize = 512;
 /// Crossings nested in each other on one M that are kept apart. Deeper ones share the last entry.
@@ -172,6 +174,10 @@ pub struct Goroutine {
     pub thread: u64,
     /// Crossings, without those that its thread has not yet handed over ([`Thread::run`]).
     pub calls: AtomicU64,
+    /// [`Thread::generation`] of that.
+    pub generation: u64,
+    /// Threads that got a table which it had known as another's.
+    pub later_threads: u64,
     /// Crossings on another thread than the one before.
     pub migrations: u64,
     /// How often it locked itself to its thread.
@@ -217,6 +223,8 @@ pub struct Thread {
     pub m: u64,
     /// `m.id`.
     pub m_id: u64,
+    /// How many threads have had this table before.
+    pub generation: u64,
     /// Since when its goroutine is locked to it, in ticks; 0 if it is not.
     pub locked_since: u64,
     /// When that ended, in ticks; 0 if it has not.
@@ -300,6 +308,8 @@ pub mod kind {
     pub const LOCKED: u64 = 2;
     /// The C phase of a crossing whose goroutine was locked to its thread.
     pub const C_LOCKED: u64 = 3;
+    /// A direct crossing: there is no exit, and its goroutine is not known.
+    pub const DIRECT: u64 = 4;
 }
 
 /// One entry of an M's index.

@@ -3,7 +3,7 @@
 use crate::cells::{self, Key, reference};
 use crate::crossing::event;
 use crate::goroutines;
-use crate::layout::{Cell, Event, Goroutine, Thread, flags, kind};
+use crate::layout::{Cell, Event, Thread, flags, kind};
 use crate::now;
 use crate::params::Params;
 use crate::stack::Stack;
@@ -21,9 +21,6 @@ pub(crate) unsafe fn locked(params: &Params, g: u64, frame: u64) {
         if thread.is_null() || count(params, m) != 1 {
             return;
         }
-        if (*thread).goid.load(core::sync::atomic::Ordering::Relaxed) != word(g, params.g_goid) {
-            goroutines::switched(params, thread, g);
-        }
         let key = Key {
             function: params.lock_os_thread,
             stack: Stack { frame, top: word(g, G_STACK_HI as u64) },
@@ -34,11 +31,7 @@ pub(crate) unsafe fn locked(params: &Params, g: u64, frame: u64) {
         };
         let cell = cells::find(params, thread, &key);
         (*cell).calls += 1;
-        goroutines::name(thread, reference(params, cell));
-        let entry = (*thread).goroutine as *mut Goroutine;
-        if !entry.is_null() {
-            (*entry).locks += 1;
-        }
+        goroutines::locked(params, g, reference(params, cell));
         settle(params, thread);
         (*thread).lock = cell as u64;
         (*thread).locked_goid = word(g, params.g_goid);

@@ -142,6 +142,7 @@ unsafe fn prepare(params: &Params, thread: *mut Thread, m: u64) {
         (*thread).tid = word((*thread).procid, 0);
         (*thread).m = m;
         (*thread).m_id = word(m, params.m_id);
+        (*thread).generation += 1;
         (*thread).top = (&raw mut (*thread).in_flight) as u64;
         (*thread).deeper = 0;
         (*thread).enclosing = CellRef::NONE;

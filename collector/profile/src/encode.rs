@@ -32,6 +32,7 @@ pub struct Encoder {
     written: HashMap<u64, Stats>,
     written_samples: HashMap<(Option<u64>, Vec<LocationId>), u64>,
     begun: bool,
+    members: u32,
 }
 
 impl Encoder {
@@ -56,6 +57,9 @@ impl Encoder {
         for cell in &profile.cells {
             self.add_cell(cell, &mut message, &mut cells);
         }
+        // Threads and goroutines are written whole each time: seldom, as the file grows.
+        let whole = self.members.is_power_of_two() || self.members.is_multiple_of(WHOLE_EVERY);
+        self.members += 1;
         let added = profile.samples.iter().filter_map(|stack| self.added_samples(profile, stack, &mut message));
         let sampled = added.collect();
         message.cgoprof.push(pprof::Extension {
@@ -64,8 +68,8 @@ impl Encoder {
             recording: Some(recording(profile)),
             cell: cells,
             sampled,
-            thread: profile.threads.iter().map(scheduler_file::thread).collect(),
-            scheduler: Some(scheduler_file::scheduler(profile)),
+            thread: profile.threads.iter().filter(|_| whole).map(scheduler_file::thread).collect(),
+            scheduler: whole.then(|| scheduler_file::scheduler(profile)),
             timeline: Some(scheduler_file::timeline(&profile.timeline)),
         });
         message
@@ -193,6 +197,9 @@ impl Encoder {
         self.written.insert(cell.id, cell.stats.clone());
     }
 }
+
+/// Members from one that tells of all threads and goroutines to the next, once there are many.
+const WHOLE_EVERY: u32 = 32;
 
 /// Place of `cpu` in [`SAMPLE_TYPES`].
 const CPU: usize = 5;

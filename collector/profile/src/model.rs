@@ -127,6 +127,8 @@ pub struct Scheduler {
     pub callbacks: bool,
     /// `LockOSThread` and `UnlockOSThread`.
     pub locks: bool,
+    /// Threads that came and went.
+    pub threads: bool,
 }
 
 impl Recording {

@@ -226,7 +226,7 @@ pub(crate) struct Recording {
     pub(crate) lost_events: u64,
     #[prost(uint64, optional, tag = "14")]
     pub(crate) num_cgo_call: Option<u64>,
-    /// Bits: 1 migrations, 2 Ps, 4 callbacks, 8 locks.
+    /// Bits: 1 migrations, 2 Ps, 4 callbacks, 8 locks, 16 threads.
     #[prost(uint32, tag = "15")]
     pub(crate) scheduler: u32,
     /// Goroutines not kept apart: how many, how many alive, crossings, migrations.

@@ -38,7 +38,7 @@ pub struct Made {
     pub calls: u64,
     /// Those made by a goroutine locked to the thread.
     pub locked: u64,
-    /// Time in C, callbacks included.
+    /// Time in C, without callbacks.
     pub c_ns: f64,
 }
 

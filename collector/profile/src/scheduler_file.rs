@@ -226,13 +226,13 @@ pub(crate) struct Timeline {
 }
 
 pub(crate) fn seen(seen: Seen) -> u32 {
-    let bits = [seen.migrations, seen.ps, seen.callbacks, seen.locks];
+    let bits = [seen.migrations, seen.ps, seen.callbacks, seen.locks, seen.threads];
     bits.into_iter().enumerate().map(|(index, bit)| u32::from(bit) << index).sum()
 }
 
 pub(crate) fn read_seen(bits: u32) -> Seen {
     let bit = |index: u32| bits >> index & 1 == 1;
-    Seen { migrations: bit(0), ps: bit(1), callbacks: bit(2), locks: bit(3) }
+    Seen { migrations: bit(0), ps: bit(1), callbacks: bit(2), locks: bit(3), threads: bit(4) }
 }
 
 pub(crate) fn forgotten(found: model::Forgotten) -> Vec<u64> {

@@ -60,7 +60,8 @@ fn add_scheduler(profile: &mut Profile) {
     let function = FunctionId(0);
     let stack = vec![LocationId(0)];
     let holders = vec![Holder { function, cell: 77, threads: 3 }];
-    profile.recording.scheduler = Scheduler { migrations: true, ps: false, callbacks: true, locks: true };
+    profile.recording.scheduler =
+        Scheduler { migrations: true, ps: false, callbacks: true, locks: true, threads: true };
     profile.recording.forgotten = Forgotten { goroutines: 1, alive: 2, calls: 3, migrations: 4 };
     profile.threads = vec![Thread {
         tid: 7,

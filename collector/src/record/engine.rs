@@ -56,7 +56,7 @@ impl EngineKind {
     /// What it sees of the Go scheduler's doing.
     pub(super) fn sees(self) -> Scheduler {
         let hooks = self == EngineKind::Trampoline;
-        Scheduler { migrations: self != EngineKind::Sample, ps: hooks, callbacks: hooks, locks: hooks }
+        Scheduler { migrations: self != EngineKind::Sample, ps: hooks, callbacks: hooks, locks: hooks, threads: false }
     }
 }
 

@@ -363,7 +363,13 @@ fn hook(
             let begun = Moment::now();
             let released = stopped.release();
             released.map_err(|error| Problem::Engine(EngineKind::Trampoline, InjectError::from(error).into()))?;
-            let notes = refused.notes(EngineKind::Trampoline);
+            let mut notes = refused.notes(EngineKind::Trampoline);
+            if plan.unseen_unlocks > 0 {
+                notes.push(format!(
+                    "{} places of the program unlock goroutines from their threads unseen: locks may have been shorter",
+                    plan.unseen_unlocks
+                ));
+            }
             watch_hooks(options, program, pid, injected, session, (begun, notes))
         }
         Err(InjectError::Remote(RemoteError::Ended(status))) => {

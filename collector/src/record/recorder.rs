@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use std::time::{Duration, Instant, SystemTime};
 
 use cgoprof_hook::layout::CellRef;
-use cgoprof_profile::{Profile, Recording};
+use cgoprof_profile::{Profile, Recording, Scheduler};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
@@ -87,7 +87,7 @@ impl<'a> Recorder<'a> {
                 timing: if engine.kind() == EngineKind::Sample { Timing::None } else { options.timing }.name().into(),
                 start_unix_ns: since_epoch.as_nanos() as u64,
                 off_cpu: sampling && options.timing != Timing::None && engine.kind() != EngineKind::Sample,
-                scheduler: engine.kind().sees(),
+                scheduler: Scheduler { threads: sampling, ..engine.kind().sees() },
                 sample_period_ns: if sampling { Frequency(options.frequency).period() } else { 0 },
                 ..Recording::default()
             },
@@ -137,6 +137,9 @@ impl<'a> Recorder<'a> {
                 break;
             }
             self.follow_alone();
+            if let (None, Engine::Trampoline { tables, .. }) = (&self.sampler, &self.engine) {
+                tables.end_locks(self.pid, crate::trampoline::calibrate::ticks());
+            }
             self.became_another |= is_another(self.pid, self.program);
             if let Engine::Trampoline { tables, .. } = &self.engine {
                 tables.release_ended(self.pid);
@@ -188,6 +191,9 @@ impl<'a> Recorder<'a> {
                 thread.exited_ns = thread.exited_ns.map(since_start);
             }
             self.profile.threads = threads;
+        } else {
+            // Who crossed is added to it.
+            self.profile.threads.clear();
         }
         for mappings in self.engine.take_mappings() {
             self.symbolizer.set_mappings(&mappings);
@@ -195,11 +201,13 @@ impl<'a> Recorder<'a> {
         let rate = Rate::between(self.begun, end);
         let clock = self.describe(&snapshot, samples.as_ref(), rate, end);
         let mut off = HashMap::new();
-        if let (Some(sampler), Some(samples)) = (&self.sampler, &samples) {
+        let mut samples = samples;
+        if let (Some(sampler), Some(samples)) = (&self.sampler, &mut samples) {
             off = off_cpu(sampler, samples, &mut snapshot, rate, end);
         }
         let crossings = assemble(&mut self.profile, &snapshot, &mut self.symbolizer, clock, &off);
         if self.profile.recording.counted() {
+            let hooked = self.engine.kind() == EngineKind::Trampoline;
             let seen = self.engine.seen(self.sampler.as_ref());
             if seen.more_births > 0 {
                 let more = seen.more_births;
@@ -208,7 +216,8 @@ impl<'a> Recorder<'a> {
             let switches = samples.as_ref().filter(|_| self.profile.recording.off_cpu);
             let observed = Observed {
                 births: &seen.births,
-                peak: (&seen.peak, self.engine.kind() == EngineKind::Uprobe),
+                // Without times probes don't tell when C returns.
+                peak: (hooked || clock.measured).then_some((&seen.peak, !hooked)),
                 blocked: switches.map(|samples| &samples.blocked),
                 idle: switches.map(|samples| Idle { by_lock: &samples.idle, by_thread: &samples.thread_idle }),
                 timeline,
@@ -375,18 +384,28 @@ fn is_gone(pid: Pid) -> bool {
 /// ended.
 fn off_cpu(
     sampler: &Sampler,
-    samples: &Samples,
+    samples: &mut Samples,
     snapshot: &mut Snapshot,
     rate: Rate,
     end: Moment,
 ) -> HashMap<CellRef, Slow> {
     let mut off = samples.slow.clone();
+    let locked: Vec<u64> = snapshot.locked.iter().map(|lock| lock.tid).collect();
+    let mut outermost = std::collections::HashSet::new();
     for entry in &mut snapshot.in_flight {
         let (found, ended) = sampler.off(entry.tid, rate.monotonic(entry.called), end.monotonic);
         entry.ended = entry.ended.or(ended.map(|ended| rate.ticks(ended)));
         let sum = off.entry(entry.cell).or_default();
         sum.blocked += found.blocked as f64;
         sum.preempted += found.preempted as f64;
+        // What is nested in it is in it, and in the thread's sum already if it has ended.
+        if outermost.insert(entry.tid) {
+            let own = found.blocked.saturating_sub(sampler.blocked_within(entry.tid, rate.monotonic(entry.called)));
+            *samples.blocked.entry(entry.tid).or_default() += own as f64;
+            if locked.contains(&entry.tid) {
+                *samples.locked_blocked.entry(entry.tid).or_default() += own;
+            }
+        }
     }
     off
 }

@@ -4,7 +4,7 @@
 use cgoprof_symbols::Svma;
 use cgoprof_symbols::pclntab::Function;
 use cgoprof_symbols::runtime_offsets::RuntimeOffsets;
-use iced_x86::{Instruction, Mnemonic, OpKind};
+use iced_x86::{Instruction, Mnemonic, OpKind, Register};
 use memchr::memmem;
 
 use super::Target;
@@ -14,26 +14,33 @@ use super::plan::{Displaced, Hook, Patch, PlanError, Transfer, check_no_vectors}
 
 const UNLOCK: &str = "runtime.UnlockOSThread";
 
-/// What is replaced for the hooks of locks: none in a program that does not lock.
+/// What is replaced for the hooks of locks, nothing in a program that does not lock; and how many places there are where
+/// goroutines unlock that are not as known.
 pub(super) fn patches(
     target: &Target<'_>,
     functions: &RuntimeFunctions<'_>,
     offsets: RuntimeOffsets,
-) -> Result<Vec<(Patch, Displaced)>, PlanError> {
-    let Some(lock) = &functions.lock_os_thread else { return Ok(Vec::new()) };
+) -> Result<(Vec<(Patch, Displaced)>, usize), PlanError> {
+    let Some(lock) = &functions.lock_os_thread else { return Ok((Vec::new(), 0)) };
     let code = Code::decode(&target.binary, lock)?;
     check_no_vectors(&code)?;
     let mut patches = vec![only(Hook::Lock, &code, offsets)?];
     if let Some(unlock) = &functions.unlock_os_thread {
         patches.push(only(Hook::Unlock, &Code::decode(&target.binary, unlock)?, offsets)?);
     }
+    let mut unseen = 0;
     for function in inlined_in(target, functions, offsets) {
-        let code = Code::decode_long(&target.binary, &function)?;
-        for store in counts(&code, offsets).filter(|store| is_unlock(target, store)) {
-            patches.push(patch(Hook::Unlock, &code, store)?);
-        }
+        let Ok(code) = Code::decode_long(&target.binary, &function) else {
+            unseen += 1;
+            continue;
+        };
+        let stores = counts(&code, offsets).filter(|store| is_unlock(target, store));
+        let (found, other): (Vec<_>, Vec<_>) =
+            stores.map(|store| patch(Hook::Unlock, &code, store)).partition(Result::is_ok);
+        unseen += other.len() + usize::from(found.is_empty() && other.is_empty());
+        patches.extend(found.into_iter().flatten());
     }
-    Ok(patches)
+    Ok((patches, unseen))
 }
 
 /// Go functions other than itself that have `UnlockOSThread` inlined, as far as the bytes tell: those with the offset of
@@ -72,6 +79,7 @@ fn counts<'a>(code: &'a Code<'_>, offsets: RuntimeOffsets) -> impl Iterator<Item
         instruction.op0_kind() == OpKind::Memory
             && instruction.memory_displacement64() == u64::from(offsets.m_locked_ext)
             && instruction.memory_size().size() == 4
+            && instruction.memory_base() != Register::RSP
             && match instruction.mnemonic() {
                 Mnemonic::Inc | Mnemonic::Dec => true,
                 Mnemonic::Mov => instruction.op1_kind() == OpKind::Register,

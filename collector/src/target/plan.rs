@@ -136,6 +136,8 @@ pub struct Plan {
     pub patches: Vec<Patch>,
     /// What the hooks repeat.
     pub displaced: Vec<Displaced>,
+    /// Places where goroutines unlock themselves from their threads that are not as known, and not replaced.
+    pub unseen_unlocks: usize,
     /// `runtime.mcall`.
     pub mcall: Svma,
     /// `runtime.cgocallbackg1`.
@@ -235,7 +237,8 @@ impl Plan {
         let exitsyscall = Code::decode(&target.binary, &functions.exitsyscall)?;
         let resumed = resumption(&exitsyscall, functions.mcall)?;
         patches.push(call_patch(Hook::Park, &exitsyscall, resumed - 1));
-        for (patch, repeated) in locks::patches(target, &functions, offsets)? {
+        let (locks, unseen_unlocks) = locks::patches(target, &functions, offsets)?;
+        for (patch, repeated) in locks {
             patches.push(patch);
             displaced.push(repeated);
         }
@@ -243,6 +246,7 @@ impl Plan {
         Ok(Plan {
             patches,
             displaced,
+            unseen_unlocks,
             mcall: functions.mcall,
             cgocallbackg1: functions.cgocallbackg1,
             needm,

@@ -63,8 +63,13 @@ pub struct Shown {
 impl Shown {
     /// Time in C of all crossings, in ticks, as far as the timed ones tell.
     pub fn c_sum(&self) -> f64 {
-        let mean = if self.weight == 0 { 0.0 } else { self.c.sum as f64 / self.weight as f64 };
-        mean * self.calls as f64 + self.c.census_sum as f64
+        self.sum_of(&self.c)
+    }
+
+    /// The same of another phase that was timed with it.
+    pub fn sum_of(&self, phase: &Phase) -> f64 {
+        let mean = if self.weight == 0 { 0.0 } else { phase.sum as f64 / self.weight as f64 };
+        mean * self.calls as f64 + phase.census_sum as f64
     }
 }
 

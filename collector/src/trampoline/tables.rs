@@ -15,8 +15,8 @@ use std::sync::{Mutex, PoisonError};
 use cgoprof_hook::histogram::BUCKETS;
 use cgoprof_hook::layout::{
     ARENA_OFFSET, BIRTHS, BUSY, Block, Cell, CellRef, EVENTS, Event, Frame, GOROUTINE_BLOCK, GOROUTINES,
-    GOROUTINES_OFFSET, Goroutine, Header, IN_FLIGHT, InFlight, LEAVING, MAGIC, MAX_FRAMES, OVERFLOW, THREAD_STRIDE,
-    THREADS, THREADS_OFFSET, TICKS, Thread, flags,
+    GOROUTINES_OFFSET, Goroutine, Header, IN_FLIGHT, InFlight, LEAVING, MAGIC, MAX_FRAMES, OVERFLOW, RELEASING,
+    THREAD_STRIDE, THREADS, THREADS_OFFSET, TICKS, Thread, flags,
 };
 use cgoprof_symbols::Avma;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
@@ -209,7 +209,11 @@ impl Tables {
             let ended = || tid != 0 && !alive(tid) && !memory::word(pid, Avma(procid)).is_some_and(alive);
             if taken == LEAVING {
                 // Nobody is left to finish there: nothing in flight, or its thread ended in C.
-                if self.in_flight(index).0 == 0 || ended() {
+                if self.in_flight(index).0 != 0 && !ended() {
+                    continue;
+                }
+                // From here on its thread can't take it back, which it may have done before.
+                if owner.compare_exchange(LEAVING, RELEASING, Acquire, Relaxed).is_ok() {
                     let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
                     left.leave(index, self.thread_copy(index));
                     let room = left.locked.len() < MOST_LEFT;
@@ -218,7 +222,7 @@ impl Tables {
                     unsafe { (*thread).locked_since = 0 };
                     owner.store(0, Release);
                 }
-            } else if taken != 0 && ended() {
+            } else if taken > RELEASING && ended() {
                 let _ = owner.compare_exchange(taken, LEAVING, Release, Relaxed);
             }
         }
@@ -231,15 +235,13 @@ impl Tables {
         if read == written {
             return;
         }
-        while read < written {
+        let end = written.min(read.saturating_add(BIRTHS as u64));
+        while read < end {
             let birth = &header.births[read as usize % BIRTHS];
-            let sequence = birth.sequence.load(Acquire);
-            if sequence <= read {
-                // Still being written, or it found no room: then a later one lies there in time.
-                if written - read < BIRTHS as u64 {
-                    break;
-                }
-            } else if sequence == read + 1 {
+            if birth.sequence.load(Acquire) != read + 1 {
+                // Still being written.
+                break;
+            } else {
                 let holders = birth.holders.iter().filter(|holder| holder.count > 0);
                 visit(BirthCopy {
                     at: birth.at,
@@ -261,7 +263,7 @@ impl Tables {
 
     /// Kernel thread id and crossing of each M that is in C.
     pub fn in_c(&self) -> impl Iterator<Item = (u64, CellRef)> + '_ {
-        self.used().filter(|&index| self.owner(index) > LEAVING).filter_map(|index| {
+        self.used().filter(|&index| self.owner(index) > RELEASING).filter_map(|index| {
             let (depth, in_flight) = self.in_flight(index);
             // SAFETY: what is below depth is below IN_FLIGHT, and a plain number.
             let entry = unsafe { &*in_flight.add(depth.checked_sub(1)?) };
@@ -328,6 +330,19 @@ impl Tables {
         snapshot
     }
 
+    /// Notes that threads have ended to which goroutines were locked: for when the kernel does not tell.
+    pub fn end_locks(&self, pid: Pid, now: u64) {
+        for index in self.used() {
+            let thread = self.thread(index);
+            // SAFETY: thread() is within the mapping; all are plain numbers.
+            let (tid, since, unlocked) = unsafe { ((*thread).tid, (*thread).locked_since, (*thread).unlocked) };
+            if since != 0 && unlocked == 0 && !Path::new(&format!("/proc/{pid}/task/{tid}")).exists() {
+                // SAFETY: as above; its thread has ended, and the next that has the table begins by setting this.
+                unsafe { (*thread).unlocked = now };
+            }
+        }
+    }
+
     /// What every thread did that has a table or had one.
     fn threads(&self) -> Vec<ThreadCopy> {
         let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
@@ -362,7 +377,8 @@ impl Tables {
             let made = copy.made.entry((function, flags & flags::DIRECT != 0)).or_default();
             made.calls += shown.calls;
             made.locked += if flags & flags::LOCKED != 0 { shown.calls } else { 0 };
-            made.c += shown.c_sum();
+            // SAFETY: as above.
+            made.c += (shown.c_sum() - shown.sum_of(unsafe { &(*cell).callback })).max(0.0);
         });
         copy
     }
@@ -387,7 +403,10 @@ impl Tables {
                     GoroutineCopy {
                         goid,
                         calls: entry.calls.load(Relaxed),
-                        threads: entry.threads.iter().map(|word| u64::from(word.count_ones())).sum(),
+                        threads: entry
+                            .threads
+                            .iter()
+                            .fold(entry.later_threads, |sum, word| sum.saturating_add(u64::from(word.count_ones()))),
                         migrations: entry.migrations,
                         locks: entry.locks,
                         cell: entry.cell,

@@ -61,7 +61,12 @@ fn chatty<'a>(row: &SiteRow<'a>, run: f64) -> Option<Advice<'a>> {
             time(overhead / calls),
             percent(overhead / run)
         ),
-        what: format!("hand C {BATCH} at a time: one crossing in place of {BATCH} saves {}", time(saving)),
+        what: match row.function.c_name.as_str() {
+            "malloc" | "free" => {
+                format!("keep the memory and use it again: each ten times would save {}", time(saving))
+            }
+            _ => format!("hand C {BATCH} at a time: one crossing in place of {BATCH} saves {}", time(saving)),
+        },
         saving_ns: Some(saving),
     })
 }
@@ -126,11 +131,14 @@ fn dns<'a>(row: &FunctionRow<'a>, sites: &[SiteRow<'a>], run: f64) -> Option<Adv
         kind: Kind::Dns,
         function: &row.function.name,
         site: busiest(sites, &row.function.name, |stats| stats.c.sum),
-        why: format!(
-            "{} lookups through C's resolver, each holding a thread for {}",
-            count(stats.calls),
-            time(stats.c.sum / stats.calls.max(1) as f64)
-        ),
+        why: match stats.timed {
+            0 => format!("{} lookups through C's resolver, each holding a thread", count(stats.calls)),
+            _ => format!(
+                "{} lookups through C's resolver, each holding a thread for {}",
+                count(stats.calls),
+                time(stats.c.sum / stats.calls.max(1) as f64)
+            ),
+        },
         what: "use Go's own resolver: GODEBUG=netdns=go, the build tag netgo, or net.Resolver{PreferGo: true}".into(),
         saving_ns: None,
     })

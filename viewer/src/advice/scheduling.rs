@@ -11,7 +11,7 @@ use crate::units::{count, percent, time};
 /// Ps lost at one line.
 const LOST: u64 = 10;
 /// Share of the time in C that must be waited for a P afterwards.
-const WAITING: f64 = 0.05;
+const WAITING: f64 = 0.1;
 /// Threads made while a function held others.
 const GROWTH: u64 = 8;
 /// Crossings of a thread-bound function on threads that nothing holds it to.
@@ -73,7 +73,7 @@ fn lost_p<'a>(row: &SiteRow<'a>, run: f64) -> Option<Advice<'a>> {
         site: row.site,
         why: format!(
             "{} of {} crossings lost their P and then waited {} for one in all, up to {}; each was {} in C",
-            count(stats.p_lost),
+            count(waits.count),
             count(stats.calls),
             time(waits.sum),
             time(waits.max),
@@ -82,13 +82,15 @@ fn lost_p<'a>(row: &SiteRow<'a>, run: f64) -> Option<Advice<'a>> {
         what: "let fewer goroutines call it at once (a semaphore, or workers of its own), or raise GOMAXPROCS if processors \
                are idle"
             .into(),
-        saving_ns: Some(waits.sum),
+        // Goroutines wait side by side.
+        saving_ns: Some(waits.sum.min(run)),
     })
 }
 
 fn wandering<'a>(row: &FunctionRow<'a>, spread: Spread, sites: &[SiteRow<'a>]) -> Option<Advice<'a>> {
     let unlocked = row.stats.calls.saturating_sub(row.locked_calls);
-    let mixed = row.locked_calls >= WANDERING;
+    // Most calls are made locked, and some are not: as if that had been forgotten.
+    let mixed = row.locked_calls >= WANDERING && row.locked_calls > unlocked && !is_plain(&row.function.c_name);
     if !(is_thread_bound(row.function) || mixed) || unlocked < WANDERING || spread.unlocked_threads < 2 {
         return None;
     }
@@ -102,13 +104,19 @@ fn wandering<'a>(row: &FunctionRow<'a>, spread: Spread, sites: &[SiteRow<'a>]) -
             "{} crossings without LockOSThread ran on {} threads, {} of them on another than the goroutine's one before{locked}",
             count(unlocked),
             spread.unlocked_threads,
-            percent(row.stats.migrations as f64 / row.stats.calls.max(1) as f64)
+            percent(row.unlocked_migrations as f64 / unlocked as f64)
         ),
         what: "if it keeps state by thread (a current context, errno-like results), call it between runtime.LockOSThread and \
                UnlockOSThread, from one goroutine"
             .into(),
         saving_ns: None,
     })
+}
+
+/// Functions of the C library that know no threads.
+fn is_plain(name: &str) -> bool {
+    const PLAIN: [&str; 8] = ["malloc", "calloc", "realloc", "free", "strdup", "strlen", "memcpy", "memset"];
+    PLAIN.contains(&name)
 }
 
 fn is_thread_bound(function: &Function) -> bool {

@@ -272,7 +272,7 @@ impl Totals {
         let timed = |nanos: f64| measured(&crossings, nanos);
         let counted = |count: u64| recording.counted().then_some(count);
         let (threads, seen) = (&profile.threads, recording.scheduler);
-        let watched = |count: usize| (!threads.is_empty()).then_some(count as u64);
+        let watched = |count: usize| seen.threads.then_some(count as u64);
         Totals {
             crossings: counted(crossings.calls).or(recording.num_cgo_call),
             direct: counted(direct.calls),

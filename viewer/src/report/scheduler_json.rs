@@ -180,7 +180,7 @@ pub(super) fn locks(profile: &Profile) -> Option<Vec<Lock<'_>>> {
 
 pub(super) fn timeline(profile: &Profile) -> Option<Timeline> {
     let timeline = &profile.timeline;
-    profile.recording.counted().then_some(Timeline {
+    (profile.recording.counted() && profile.recording.timing != "none").then_some(Timeline {
         crossings: timeline.crossings.len(),
         waits: timeline.waits.len(),
         locked: timeline.locked.len(),

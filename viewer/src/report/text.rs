@@ -44,6 +44,10 @@ pub fn write(profile: &Profile, by: By, limit: usize) -> String {
         By::Thread | By::Goroutine | By::Callback if !profile.recording.counted() => {
             text.push_str("engine sample sees no crossings, only samples: record with another engine for this\n\n");
         }
+        By::Callback if !profile.recording.scheduler.callbacks => {
+            let engine = &profile.recording.engine;
+            let _ = writeln!(text, "engine {engine} sees that C calls back, but not which function\n");
+        }
         By::Thread => scheduler_text::threads(&mut text, profile, limit),
         By::Goroutine => scheduler_text::goroutines(&mut text, profile, limit),
         By::Callback => scheduler_text::callbacks(&mut text, profile, limit),

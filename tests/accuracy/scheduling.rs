@@ -5,6 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::ONE_AT_A_TIME;
 use crate::cgoprof::{Recorded, User, command, profile_path, record, report, succeeds};
 use crate::go::{self, Build, shared_dir};
 
@@ -39,6 +40,7 @@ fn sum(rows: &Value, field: &str) -> f64 {
 
 #[test]
 fn sleepers_lose_their_ps_and_have_threads_made() {
+    let _alone = ONE_AT_A_TIME.lock();
     each_release(|release, program| {
         let Recorded { truth, report, .. } = scenario(program, "sleepers");
         let totals = &report["totals"];
@@ -62,6 +64,7 @@ fn sleepers_lose_their_ps_and_have_threads_made() {
 
 #[test]
 fn exits_wait_for_a_p_as_long_as_the_program_says() {
+    let _alone = ONE_AT_A_TIME.lock();
     each_release(|release, program| {
         let Recorded { truth, report, .. } = scenario(program, "busy");
         let sleep = function(&report, "sleep_for");
@@ -76,6 +79,7 @@ fn exits_wait_for_a_p_as_long_as_the_program_says() {
 
 #[test]
 fn goroutines_and_threads_are_told_apart() {
+    let _alone = ONE_AT_A_TIME.lock();
     each_release(|release, program| {
         for name in ["workers", "ping-pong"] {
             let what = format!("{release} {name}");
@@ -115,6 +119,7 @@ fn check_visits(what: &str, truth: &Value, report: &Value) {
 
 #[test]
 fn probes_follow_goroutines_and_threads_as_hooks_do() {
+    let _alone = ONE_AT_A_TIME.lock();
     for release in ["1.21.13", "1.27.3"] {
         let program = go::build("scheduler", Build::of(release));
         for name in ["workers", "ping-pong", "sleepers"] {
@@ -140,6 +145,7 @@ fn probes_follow_goroutines_and_threads_as_hooks_do() {
 
 #[test]
 fn more_goroutines_than_are_kept_are_all_counted() {
+    let _alone = ONE_AT_A_TIME.lock();
     let Recorded { truth, report, .. } = scenario(&go::build("scheduler", Build::newest()), "many");
     let forgotten = &report["goroutines_forgotten"];
     assert!(forgotten["goroutines"].as_u64() > Some(10_000), "{forgotten}");
@@ -152,6 +158,7 @@ fn more_goroutines_than_are_kept_are_all_counted() {
 
 #[test]
 fn locks_are_held_and_threads_idle_for_them_as_the_program_says() {
+    let _alone = ONE_AT_A_TIME.lock();
     each_release(|release, program| {
         let Recorded { truth, report, .. } = scenario(program, "locks");
         let locks = &report["locks"];
@@ -172,6 +179,7 @@ fn locks_are_held_and_threads_idle_for_them_as_the_program_says() {
 
 #[test]
 fn callbacks_by_function_with_their_phases() {
+    let _alone = ONE_AT_A_TIME.lock();
     each_release(|release, program| {
         let Recorded { truth, report, .. } = scenario(program, "nested");
         let callbacks = report["callbacks"].as_array().expect("callbacks");
@@ -190,6 +198,7 @@ fn callbacks_by_function_with_their_phases() {
 
 #[test]
 fn foreign_threads_and_panics_in_callbacks() {
+    let _alone = ONE_AT_A_TIME.lock();
     each_release(|release, program| {
         let Recorded { truth, report, .. } = scenario(program, "foreign");
         let callback = &report["callbacks"][0];
@@ -211,6 +220,7 @@ fn foreign_threads_and_panics_in_callbacks() {
 
 #[test]
 fn ps_lost_and_waits_are_those_of_gos_own_execution_trace() {
+    let _alone = ONE_AT_A_TIME.lock();
     let reader = go::build("exectrace", Build::of("1.26.6"));
     for release in ["1.21.13", "1.25.5", "1.26.6", "1.27.3"] {
         let program = go::build("scheduler", Build::of(release));
@@ -252,6 +262,7 @@ const ADVICE: [(&str, &[Advised]); 10] = [
 
 #[test]
 fn each_kind_of_advice_is_given_to_its_program_and_none_to_the_healthy_one() {
+    let _alone = ONE_AT_A_TIME.lock();
     for release in ["1.21.13", "1.25.5", "1.26.6", "1.27.3"] {
         let program = go::build("advice", Build::of(release));
         for (scenario, expected) in ADVICE {

@@ -23,6 +23,7 @@ import (
 
 var scenarios = map[string]func(){
 	"healthy":       healthy,
+	"event-loop":    eventLoop,
 	"chatty":        chatty,
 	"p-lost":        lostP,
 	"thread-growth": threadGrowth,
@@ -72,6 +73,41 @@ func healthy() {
 	}()
 	wait.Wait()
 	C.each(10)
+}
+
+// eventLoop never comes back from C on one thread, as programs with a window do, while others work on files, one of them
+// locked for reasons of its own.
+func eventLoop() {
+	go func() {
+		runtime.LockOSThread()
+		for {
+			C.sleep_ms(100_000)
+		}
+	}()
+	var wait sync.WaitGroup
+	for i := 0; i < 24; i++ {
+		locked := i == 0
+		wait.Add(1)
+		go func() {
+			defer wait.Done()
+			if locked {
+				runtime.LockOSThread()
+				defer runtime.UnlockOSThread()
+			}
+			file, err := os.CreateTemp("", "advice")
+			if err != nil {
+				panic(err)
+			}
+			defer os.Remove(file.Name())
+			for round := 0; round < 30; round++ {
+				text := C.CString("a few words")
+				C.free(unsafe.Pointer(text))
+				file.WriteAt(make([]byte, 1<<16), 0)
+				file.Sync()
+			}
+		}()
+	}
+	wait.Wait()
 }
 
 func chatty() {

@@ -21,15 +21,17 @@ import (
 )
 
 var scenarios = map[string]func(t *Truth, n int){
-	"sleepers":  sleepers,
-	"busy":      busy,
-	"workers":   workers,
-	"ping-pong": pingPong,
-	"locks":     locks,
-	"nested":    nested,
-	"foreign":   foreign,
-	"panics":    panics,
-	"many":      many,
+	"sleepers":   sleepers,
+	"busy":       busy,
+	"workers":    workers,
+	"ping-pong":  pingPong,
+	"locks":      locks,
+	"lock-moves": lockMoves,
+	"ended":      ended,
+	"nested":     nested,
+	"foreign":    foreign,
+	"panics":     panics,
+	"many":       many,
 }
 
 func main() {
@@ -248,6 +250,50 @@ func locks(t *Truth, n int) {
 	t.Locks = uint64(3*n) + 1
 	t.StillHeld = 1
 	t.Calls["sleep_here"] = uint64(3 * n)
+}
+
+// lockMoves: goroutines are locked to a thread for each crossing, and wander between.
+func lockMoves(t *Truth, n int) {
+	n = or(n, 300)
+	var wait sync.WaitGroup
+	for i := 0; i < 4; i++ {
+		wait.Add(1)
+		go func() {
+			defer wait.Done()
+			var g Goroutine
+			byThread := map[int]uint64{}
+			for round := 0; round < n; round++ {
+				runtime.LockOSThread()
+				thread := int(C.thread_id())
+				runtime.UnlockOSThread()
+				g.on(thread)
+				byThread[thread]++
+				time.Sleep(200 * time.Microsecond)
+			}
+			t.add("thread_id", g, true, byThread)
+		}()
+	}
+	wait.Wait()
+	t.Locks = uint64(4 * n)
+}
+
+// ended: goroutines that end locked, and so end their threads; not the first one, which Go keeps, and keeps for them.
+func ended(t *Truth, n int) {
+	n = or(n, 20)
+	runtime.LockOSThread()
+	for i := 0; i < n; i++ {
+		done := make(chan bool)
+		go func() {
+			runtime.LockOSThread()
+			C.sleep_here(1_000_000)
+			done <- true
+		}()
+		<-done
+	}
+	time.Sleep(300 * time.Millisecond)
+	t.Calls["sleep_here"] = uint64(n)
+	t.Locks = uint64(n) + 1
+	t.StillHeld = 1
 }
 
 // nested: callbacks eight deep, with known work on both sides at every level.

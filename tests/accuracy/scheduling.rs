@@ -81,7 +81,7 @@ fn exits_wait_for_a_p_as_long_as_the_program_says() {
 fn goroutines_and_threads_are_told_apart() {
     let _alone = ONE_AT_A_TIME.lock();
     each_release(|release, program| {
-        for name in ["workers", "ping-pong"] {
+        for name in ["workers", "ping-pong", "lock-moves"] {
             let what = format!("{release} {name}");
             let Recorded { truth, report, .. } = scenario(program, name);
             check_visits(&what, &truth, &report);
@@ -115,6 +115,8 @@ fn check_visits(what: &str, truth: &Value, report: &Value) {
     assert_eq!(found, known, "{what}");
     let migrations: u64 = known.iter().map(|[_, _, migrations]| migrations).sum();
     assert_eq!(thread_id["migrations"], migrations, "{what}");
+    let all = sum(&report["goroutines"], "migrations");
+    assert_eq!(report["totals"]["migrations"].as_f64(), Some(all), "{what}");
 }
 
 #[test]
@@ -175,6 +177,19 @@ fn locks_are_held_and_threads_idle_for_them_as_the_program_says() {
         assert_eq!(places, ["main.locks.func1", "main.locks.func2"], "{release}");
         assert_eq!(function(&report, "sleep_here")["locked_calls"], truth["calls"]["sleep_here"], "{release}");
     });
+}
+
+#[test]
+fn goroutines_that_end_locked_hold_nothing_any_more() {
+    let _alone = ONE_AT_A_TIME.lock();
+    let Recorded { truth, report, .. } = scenario(&go::build("scheduler", Build::newest()), "ended");
+    let locks = &report["locks"];
+    assert_eq!(Some(sum(locks, "locks")), truth["locks"].as_f64());
+    assert_eq!(Some(sum(locks, "held")), truth["still_held"].as_f64(), "{locks}");
+    // Each slept a millisecond, and its thread ended.
+    let ended = locks.as_array().unwrap().iter().find(|lock| lock["held"] == 0).expect("those that ended");
+    let held = ended["held_ns"].as_f64().unwrap() / ended["locks"].as_f64().unwrap();
+    assert!((1e6..50e6).contains(&held), "{held} ns each");
 }
 
 #[test]
@@ -247,8 +262,9 @@ fn ps_lost_and_waits_are_those_of_gos_own_execution_trace() {
 type Advised = (&'static str, &'static str, &'static str);
 
 /// What is advised for each scenario of the program.
-const ADVICE: [(&str, &[Advised]); 10] = [
+const ADVICE: [(&str, &[Advised]); 11] = [
     ("healthy", &[]),
+    ("event-loop", &[]),
     ("chatty", &[("chatty", "add", "main.chatty")]),
     ("p-lost", &[("p-lost", "sleep_ms", "main.lostP.func2")]),
     ("thread-growth", &[("thread-growth", "sleep_ms", "main.threadGrowth.func1")]),

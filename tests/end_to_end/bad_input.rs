@@ -247,6 +247,34 @@ fn where_perf_events_are_forbidden_the_recording_goes_on_without() {
 }
 
 #[test]
+fn without_perf_events_threads_are_known_by_their_crossings() {
+    let program = go::build("scheduler", Build::newest());
+    // Long enough for the file to grow: each piece has all threads so far.
+    for (scenario, size) in [("lock-moves", "12000"), ("ended", "20")] {
+        let profile = profile_path(User::Root);
+        let mut command = without("perf_event_open");
+        succeeds(
+            command
+                .arg(binary())
+                .args(["record", "-q", "-o"])
+                .arg(&profile)
+                .arg("--")
+                .arg(&program)
+                .args([scenario, size]),
+        );
+        let report = report(&profile);
+        let sum = |rows: &str, field: &str| -> f64 {
+            report[rows].as_array().expect("rows").iter().map(|row| row[field].as_f64().unwrap_or(0.0)).sum()
+        };
+        assert_eq!(Some(sum("threads", "crossings")), report["totals"]["crossings"].as_f64(), "{scenario}");
+        let totals = &report["totals"];
+        assert!(totals["threads_created"].is_null() && totals["threads"].is_null(), "{scenario}: {totals}");
+        assert!(report["threads"][0]["blocked_ns"].is_null(), "{scenario}");
+        assert_eq!(sum("locks", "held"), f64::from(scenario == "ended"), "{scenario}: the first goroutine's");
+    }
+}
+
+#[test]
 fn the_doctor_says_what_is_allowed_and_how_to_allow_the_rest() {
     let forbidden = |system_call: &str| {
         let mut command = without(system_call);

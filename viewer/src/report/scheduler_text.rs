@@ -209,14 +209,17 @@ pub(super) fn summary(text: &mut String, profile: &Profile) {
         } else {
             String::new()
         };
-        parts.push(format!("{} times a P was lost in C{waited}", count(stats.p_lost)));
+        let lost = if stats.p_lost == 1 { "P was lost" } else { "Ps were lost" };
+        parts.push(format!("{} {lost} in C{waited}", count(stats.p_lost)));
     }
     let made = scheduler::births(profile).iter().filter(|row| !row.why.is_usual() && row.birth.in_c > 0).count();
     if made > 0 {
-        parts.push(format!("{made} threads made while others were in C"));
+        let threads = if made == 1 { "thread was" } else { "threads were" };
+        parts.push(format!("{made} {threads} made while others were in C"));
     }
     if seen.migrations && stats.migrations > 0 {
-        parts.push(format!("{} migrations", count(stats.migrations)));
+        let migrations = if stats.migrations == 1 { "migration" } else { "migrations" };
+        parts.push(format!("{} {migrations}", count(stats.migrations)));
     }
     if !parts.is_empty() {
         let _ = writeln!(text, "{}", parts.join("; "));

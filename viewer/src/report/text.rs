@@ -40,14 +40,12 @@ pub fn write(profile: &Profile, by: By, limit: usize) -> String {
             table(&mut text, profile, &["C FUNCTION", "CALLED BY", "LINE"], named.collect(), limit);
         }
         By::Stack => stacks(&mut text, profile, limit),
-        By::Advice => scheduler_text::advice(&mut text, profile, limit),
-        By::Thread | By::Goroutine | By::Callback if !profile.recording.counted() => {
+        By::Thread | By::Goroutine | By::Callback | By::Advice if !profile.recording.counted() => {
             text.push_str("engine sample sees no crossings, only samples: record with another engine for this\n\n");
         }
-        By::Callback if !profile.recording.scheduler.callbacks => {
-            let engine = &profile.recording.engine;
-            let _ = writeln!(text, "engine {engine} sees that C calls back, but not which function\n");
-        }
+        By::Thread | By::Goroutine if !profile.recording.scheduler.migrations => text.push_str(NOT_SEEN),
+        By::Callback if !profile.recording.scheduler.callbacks => text.push_str(NOT_SEEN),
+        By::Advice => scheduler_text::advice(&mut text, profile, limit),
         By::Thread => scheduler_text::threads(&mut text, profile, limit),
         By::Goroutine => scheduler_text::goroutines(&mut text, profile, limit),
         By::Callback => scheduler_text::callbacks(&mut text, profile, limit),
@@ -107,6 +105,9 @@ fn header(profile: &Profile) -> String {
     text.push('\n');
     text
 }
+
+/// Said in place of a section.
+const NOT_SEEN: &str = "this is not in the recording: engine trampoline of this cgoprof sees it\n\n";
 
 /// Of samples alone.
 fn sampled_header(text: &mut String, profile: &Profile) {

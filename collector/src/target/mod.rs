@@ -1,5 +1,6 @@
 //! What is in a Go binary and what is to be patched. Pure functions over the bytes of the file.
 
+mod callbacks;
 mod code;
 mod functions;
 pub mod inspection;

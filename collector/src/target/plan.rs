@@ -11,8 +11,8 @@ use iced_x86::{FlowControl, Instruction, MemorySize, Mnemonic, OpKind, Register}
 use super::Target;
 use super::code::Code;
 use super::functions::RuntimeFunctions;
-use super::locks;
 use super::probes::resumption;
+use super::{callbacks, locks};
 
 /// Why an engine can't be used on a binary.
 #[derive(Debug, thiserror::Error, PartialEq, Eq, Clone)]
@@ -190,7 +190,7 @@ pub struct FrameLayout {
 /// `mov rcx, rbx; call rax`: how `asmcgocall` calls C up to Go 1.21.
 const CALL_C: [u8; 5] = [0x48, 0x89, 0xd9, 0xff, 0xd0];
 /// `lea rax, [rip + ...]`.
-const LOAD_RAX: [u8; 3] = [0x48, 0x8d, 0x05];
+pub(super) const LOAD_RAX: [u8; 3] = [0x48, 0x8d, 0x05];
 /// `mov rdi, rbx; jmp rax`: the landing pad, from Go 1.22 on.
 const LANDING_PAD: [u8; 5] = [0x48, 0x89, 0xdf, 0xff, 0xe0];
 
@@ -229,9 +229,9 @@ impl Plan {
             transfer: Transfer::Jump,
         });
         let mut displaced = vec![Displaced { hook: Hook::Exit, at: epilogue_at, code: epilogue, back: None }];
-        let callback = callback_patches(target, &functions, &mut displaced)?;
+        let callback = callbacks::patches(target, &functions, &mut displaced)?;
         patches.extend(callback);
-        let (attach, needm) = attach_patch(target, &functions)?;
+        let (attach, needm) = callbacks::attach(target, &functions)?;
         patches.push(attach);
         patches.push(unwind_patch(&unwindm, offsets, &mut displaced)?);
         let exitsyscall = Code::decode(&target.binary, &functions.exitsyscall)?;
@@ -266,7 +266,7 @@ impl Plan {
     }
 }
 
-fn call_patch(hook: Hook, code: &Code<'_>, index: usize) -> Patch {
+pub(super) fn call_patch(hook: Hook, code: &Code<'_>, index: usize) -> Patch {
     let call = &code.instructions[index];
     let original = code.bytes_of(call).to_vec();
     Patch { hook, function: code.name.clone(), at: Svma(call.ip()), original, transfer: Transfer::Call }
@@ -313,63 +313,6 @@ fn c_patches(
     Ok(patches)
 }
 
-fn callback_patches(
-    target: &Target<'_>,
-    functions: &RuntimeFunctions<'_>,
-    displaced: &mut Vec<Displaced>,
-) -> Result<Vec<Patch>, PlanError> {
-    // Up to Go 1.26 there is an ABI wrapper of the same name, which calls neither.
-    for function in &functions.cgocallbackg {
-        let code = Code::decode(&target.binary, function)?;
-        let begin = code.only_call(functions.exitsyscall.start, "runtime.exitsyscall");
-        let end = code.only_call(functions.reentersyscall, "runtime.reentersyscall");
-        if let (Ok(begin), Ok(end)) = (begin, end) {
-            let acquired = code.only_call(functions.cgocallbackg1, "runtime.cgocallbackg1")?;
-            if !(begin < acquired && acquired < end) {
-                return Err(code.unexpected("exitsyscall, cgocallbackg1 and reentersyscall in this order"));
-            }
-            let (at, epilogue) = epilogue(&code, end)?;
-            displaced.push(Displaced { hook: Hook::CallbackRelease, at, code: epilogue.clone(), back: None });
-            let release = Patch {
-                hook: Hook::CallbackRelease,
-                function: code.name.clone(),
-                at,
-                original: epilogue,
-                transfer: Transfer::Jump,
-            };
-            return Ok(vec![
-                call_patch(Hook::CallbackBegin, &code, begin),
-                call_patch(Hook::CallbackAcquired, &code, acquired),
-                call_patch(Hook::CallbackEnd, &code, end),
-                release,
-            ]);
-        }
-    }
-    let function = "runtime.cgocallbackg".to_owned();
-    Err(PlanError::Shape { function, expected: "one call each of exitsyscall and reentersyscall".into() })
-}
-
-/// Where `cgocallback` loads the address of what gets an M for a foreign thread, for the call that follows; and that address.
-fn attach_patch(target: &Target<'_>, functions: &RuntimeFunctions<'_>) -> Result<(Patch, Svma), PlanError> {
-    let code = Code::decode(&target.binary, &functions.cgocallback)?;
-    for pair in code.instructions.windows(2) {
-        let (load, call) = (&pair[0], &pair[1]);
-        let original = code.bytes_of(load);
-        let calls = call.flow_control() == FlowControl::IndirectCall && call.op0_register() == Register::RAX;
-        if !(calls && original.starts_with(&LOAD_RAX) && load.is_ip_rel_memory_operand()) {
-            continue;
-        }
-        let loaded = Svma(load.ip_rel_memory_address());
-        if functions.needm.contains(&loaded) {
-            code.check_no_branch_into(load.ip()..call.next_ip())?;
-            let (at, original) = (Svma(load.ip()), original.to_vec());
-            let function = code.name.clone();
-            return Ok((Patch { hook: Hook::Attach, function, at, original, transfer: Transfer::Load }, loaded));
-        }
-    }
-    Err(code.unexpected("the address of needm or needAndBindM loaded and called"))
-}
-
 /// The instruction of `unwindm` that stores `mp.incgo = false`, which only runs when a crossing is left: its index.
 pub(super) fn incgo_cleared(unwindm: &Code<'_>, offsets: RuntimeOffsets) -> Result<usize, PlanError> {
     let clears = |instruction: &Instruction| {
@@ -413,7 +356,7 @@ pub(super) fn check_no_vectors(code: &Code<'_>) -> Result<(), PlanError> {
 }
 
 /// The bytes from the end of a function's work to its only return, which follows its last call.
-fn epilogue(code: &Code<'_>, exit: usize) -> Result<(Svma, Vec<u8>), PlanError> {
+pub(super) fn epilogue(code: &Code<'_>, exit: usize) -> Result<(Svma, Vec<u8>), PlanError> {
     let returns: Vec<_> = (0..code.instructions.len())
         .filter(|&index| code.instructions[index].flow_control() == FlowControl::Return)
         .collect();

@@ -3,6 +3,7 @@
 mod blob;
 pub mod calibrate;
 pub mod inject;
+mod left;
 pub mod policy;
 pub mod tables;
 

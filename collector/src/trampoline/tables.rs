@@ -22,6 +22,7 @@ use cgoprof_symbols::Avma;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use nix::unistd::Pid;
 
+use super::left::{Left, MOST_LEFT};
 use super::policy::{Pool, Shown, interval};
 use crate::process::memory;
 use crate::snapshot::{
@@ -35,59 +36,6 @@ pub struct Tables {
     address: Avma,
     bias: u64,
     left: Mutex<Left>,
-}
-
-/// What threads did that have left their tables to others.
-#[derive(Default)]
-struct Left {
-    gone: Vec<ThreadCopy>,
-    /// Goroutines that were locked to them when they ended.
-    locked: Vec<LockedCopy>,
-    /// By table, what had been counted when the last thread left it.
-    before: HashMap<usize, ThreadCopy>,
-}
-
-/// Threads that have left their tables and are kept apart; of more, those left last are one.
-const MOST_LEFT: usize = 10_000;
-
-impl Left {
-    /// What was counted in a table since the last thread left it.
-    fn since(&self, index: usize, mut copy: ThreadCopy) -> ThreadCopy {
-        let Some(before) = self.before.get(&index) else { return copy };
-        for (function, made) in &mut copy.made {
-            if let Some(before) = before.made.get(function) {
-                made.calls -= before.calls.min(made.calls);
-                made.locked -= before.locked.min(made.locked);
-                made.c = (made.c - before.c).max(0.0);
-            }
-        }
-        for (function, calls) in &mut copy.called_in {
-            *calls -= before.called_in.get(function).copied().unwrap_or(0).min(*calls);
-        }
-        copy.made.retain(|_, made| made.calls > 0);
-        copy.called_in.retain(|_, calls| *calls > 0);
-        copy.locked -= before.locked.min(copy.locked);
-        copy
-    }
-
-    /// A thread leaves its table, in which all this has been counted so far.
-    fn leave(&mut self, index: usize, copy: ThreadCopy) {
-        let own = self.since(index, copy.clone());
-        self.before.insert(index, copy);
-        let full = self.gone.len() >= MOST_LEFT;
-        match self.gone.last_mut().filter(|_| full) {
-            None => self.gone.push(own),
-            Some(last) => {
-                last.locked += own.locked;
-                for (function, made) in own.made {
-                    let sum = last.made.entry(function).or_default();
-                    sum.calls += made.calls;
-                    sum.locked += made.locked;
-                    sum.c += made.c;
-                }
-            }
-        }
-    }
 }
 
 // SAFETY: the mapping stays until drop; shared words are accessed as atomics or as copies of plain numbers.

@@ -120,9 +120,9 @@ fn is_plain(name: &str) -> bool {
 }
 
 fn is_thread_bound(function: &Function) -> bool {
-    let file = function.library.rsplit('/').next().unwrap_or_default();
-    let by_name =
-        THREAD_BOUND_NAMES.iter().filter_map(|prefix| function.c_name.strip_prefix(prefix).map(|rest| (prefix, rest)));
+    let Function { library, c_name, .. } = function;
+    let file = library.rsplit('/').next().unwrap_or_default();
+    let by_name = THREAD_BOUND_NAMES.iter().filter_map(|prefix| c_name.strip_prefix(prefix).map(|rest| (prefix, rest)));
     let mut by_name = by_name.filter(|(prefix, rest)| {
         prefix.ends_with('_') || rest.starts_with(|c: char| c.is_ascii_uppercase() || c == '_')
     });

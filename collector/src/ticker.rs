@@ -21,12 +21,12 @@ const SHORTEST: Duration = Duration::from_millis(1);
 /// Where they are so dear that this would pass the budget, no further apart than this.
 const LONGEST: Duration = Duration::from_millis(4);
 /// Share of a core that ticking may take.
-const BUDGET: f64 = 0.0055;
+const BUDGET: f64 = 0.0045;
 /// Ticks between two looks at what they cost.
 const REVIEW: u64 = 256;
 
 /// How many times as long as it takes to set the intervals they are left alone.
-const REST: u32 = 800;
+const REST: u32 = 1200;
 
 /// From one look that is kept to the next.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
@@ -183,8 +183,8 @@ mod tests {
         };
         check(0, 1000);
         check(2_000, 1000);
-        check(5_500, 1000);
-        check(11_000, 2000);
+        check(4_500, 1000);
+        check(9_000, 2000);
         check(1_000_000, 4000);
     }
 }

@@ -58,7 +58,7 @@ fn print_plan(out: &mut dyn Write, plan: &Plan) -> std::io::Result<()> {
     writeln!(out, "engine trampoline: {} patches", plan.patches.len())?;
     for patch in &plan.patches {
         let bytes: String = patch.original.iter().map(|byte| format!("{byte:02x}")).collect();
-        writeln!(out, "  {:<13}  {}  {:<20}  in {}", format!("{:?}", patch.hook), patch.at, bytes, patch.function)?;
+        writeln!(out, "  {:<16}  {}  {:<20}  in {}", format!("{:?}", patch.hook), patch.at, bytes, patch.function)?;
     }
     let frames = plan.frames;
     writeln!(

@@ -81,6 +81,8 @@ struct Ended {
     blocked: u64,
 }
 
+/// Threads of which slow crossings are remembered; when there are more all are forgotten.
+const MOST_THREADS: usize = 10_000;
 /// Crossings of a thread that are remembered for the one around them.
 const MOST_ENDED: usize = 256;
 
@@ -380,6 +382,9 @@ impl Found {
             false
         });
         self.off.forget_ended_before(Monotonic(before.0.saturating_sub(KEPT)));
+        if self.ended_lately.len() > MOST_THREADS {
+            self.ended_lately.clear();
+        }
     }
 
     /// Adds what threads not in C did at the looks that were taken before a moment.

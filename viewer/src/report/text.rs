@@ -97,8 +97,8 @@ fn header(profile: &Profile) -> String {
     let _ = writeln!(
         text,
         "engine {}, timing {}: {} of the crossings timed; counting cost {} a crossing, taken off the times below",
-        recording.engine,
-        recording.timing,
+        printable(&recording.engine),
+        printable(&recording.timing),
         percent(crossings.timed as f64 / crossings.calls.max(1) as f64),
         time(recording.hook_ns_per_crossing),
     );

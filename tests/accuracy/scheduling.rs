@@ -173,6 +173,9 @@ fn locks_are_held_and_threads_idle_for_them_as_the_program_says() {
         let threads = &report["threads"];
         check_close(&format!("{release}: by thread"), &sum(threads, "locked_ns").into(), &truth["held_ns"]);
         check_close(&format!("{release}: idle"), &sum(threads, "locked_idle_ns").into(), &truth["idle_ns"]);
+        let lasting = report["locks_held"].as_array().expect("locks held");
+        assert_eq!(lasting.len(), 1, "{release}: {lasting:?}");
+        assert_eq!(lasting[0]["function"], "main.locks.func2", "{release}: {lasting:?}");
         let line = |lock: &Value| lock["frames"][0]["name"].as_str().expect("a name").to_owned();
         let mut places: Vec<_> = locks.as_array().unwrap().iter().map(line).collect();
         places.sort();

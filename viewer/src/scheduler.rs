@@ -174,6 +174,36 @@ fn why(profile: &Profile, birth: &Birth) -> Why {
     }
 }
 
+/// A goroutine that was locked to its thread at the end.
+#[derive(Clone, Copy, Debug)]
+pub struct HeldRow<'a> {
+    /// Its number.
+    pub goid: u64,
+    /// The function it began with.
+    pub function: Option<&'a str>,
+    /// Kernel thread id.
+    pub tid: u64,
+    /// Since when, since the recording's start.
+    pub since_ns: u64,
+}
+
+/// Goroutines that were locked to their threads at the end, the longest first.
+pub fn held_at_end(profile: &Profile) -> Vec<HeldRow<'_>> {
+    let functions: HashMap<u64, FunctionId> =
+        profile.goroutines.iter().filter_map(|goroutine| Some((goroutine.goid, goroutine.function?))).collect();
+    let lasting = profile.timeline.locked.iter().filter(|locked| locked.to_ns.is_none());
+    let mut rows: Vec<_> = lasting
+        .map(|locked| HeldRow {
+            goid: locked.goid,
+            function: functions.get(&locked.goid).map(|function| profile.functions[function.0].name.as_str()),
+            tid: locked.tid,
+            since_ns: locked.from_ns,
+        })
+        .collect();
+    rows.sort_by_key(|row| (row.since_ns, row.goid));
+    rows
+}
+
 /// Callbacks of one Go function, however called.
 #[derive(Clone, Debug)]
 pub struct CallbackRow<'a> {

@@ -33,6 +33,7 @@ struct Report<'a> {
     goroutines: Option<Vec<scheduler_json::Goroutine<'a>>>,
     goroutines_forgotten: Option<scheduler_json::Forgotten>,
     locks: Option<Vec<scheduler_json::Lock<'a>>>,
+    locks_held: Option<Vec<scheduler_json::Held<'a>>>,
     timeline: Option<scheduler_json::Timeline>,
     advice: Option<Vec<scheduler_json::Advice<'a>>>,
 }
@@ -218,6 +219,7 @@ impl<'a> Report<'a> {
             goroutines: scheduler_json::goroutines(profile),
             goroutines_forgotten: scheduler_json::forgotten(profile),
             locks: scheduler_json::locks(profile),
+            locks_held: scheduler_json::locks_held(profile),
             timeline: scheduler_json::timeline(profile),
             advice: scheduler_json::advice(profile),
         }

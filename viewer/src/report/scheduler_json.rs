@@ -87,6 +87,15 @@ pub(super) struct Lock<'a> {
     idle_ns: Option<f64>,
 }
 
+/// A goroutine locked to its thread at the end.
+#[derive(Serialize)]
+pub(super) struct Held<'a> {
+    goid: u64,
+    function: Option<&'a str>,
+    tid: u64,
+    since_ns: u64,
+}
+
 #[derive(Serialize)]
 pub(super) struct Forgotten {
     goroutines: u64,
@@ -176,6 +185,12 @@ pub(super) fn locks(profile: &Profile) -> Option<Vec<Lock<'_>>> {
         idle_ns: lock.idle_ns,
     };
     profile.recording.scheduler.locks.then(|| profile.locks.iter().map(lock).collect())
+}
+
+pub(super) fn locks_held(profile: &Profile) -> Option<Vec<Held<'_>>> {
+    let rows = scheduler::held_at_end(profile).into_iter();
+    let rows = rows.map(|row| Held { goid: row.goid, function: row.function, tid: row.tid, since_ns: row.since_ns });
+    profile.recording.scheduler.locks.then(|| rows.collect())
 }
 
 pub(super) fn timeline(profile: &Profile) -> Option<Timeline> {

@@ -126,6 +126,14 @@ pub(super) fn goroutines(text: &mut String, profile: &Profile, limit: usize) {
     }
     table.write(text);
     more(text, locks.len(), limit);
+    let held = scheduler::held_at_end(profile);
+    for row in held.iter().take(limit) {
+        let name = row.function.map_or_else(String::new, |name| format!(" ({})", printable(name)));
+        let since = time(row.since_ns as f64);
+        let _ =
+            writeln!(text, "goroutine {}{name} was locked to thread {} from {since} on to the end", row.goid, row.tid);
+    }
+    more(text, held.len(), limit);
     text.push('\n');
 }
 

@@ -119,6 +119,7 @@ pub(crate) fn check_counts(what: &str, recorded: &Recorded) {
         by_function(report, "cgocall", "abandoned").into_iter().filter(|&(_, count)| count > 0).collect();
     assert_eq!(serde_json::json!(abandoned), truth["abandoned"], "{what}: abandoned");
     assert_eq!(report["recording"]["lost"]["folded_stacks"], 0, "{what}: folded stacks");
+    check_shares(what, report);
     for (name, stacks) in truth["stacks"].as_object().expect("stacks") {
         let rows = report["stacks"].as_array().expect("stacks");
         let found = rows.iter().filter(|row| row["function"] == name.as_str()).count() as u64;
@@ -128,5 +129,21 @@ pub(crate) fn check_counts(what: &str, recorded: &Recorded) {
         let rows = report["sites"].as_array().expect("sites");
         let first = rows.iter().filter(|row| truth["calls"].get(row["function"].as_str().unwrap_or("")).is_some());
         assert_eq!(first.count() as u64, sites, "{what}: sites");
+    }
+}
+
+/// What threads, goroutines and callbacks have of the counts must add up to all of them.
+fn check_shares(what: &str, report: &Value) {
+    let sum = |rows: &str, field: &str| -> u64 {
+        report[rows].as_array().expect("rows").iter().map(|row| row[field].as_u64().expect("a count")).sum()
+    };
+    let (totals, forgotten) = (&report["totals"], &report["goroutines_forgotten"]);
+    let others = |field: &str| forgotten[field].as_u64().expect("a count");
+    assert_eq!(totals["crossings"], sum("threads", "crossings"), "{what}: by thread");
+    assert_eq!(totals["crossings"], sum("goroutines", "calls") + others("calls"), "{what}: by goroutine");
+    assert_eq!(totals["migrations"], sum("goroutines", "migrations") + others("migrations"), "{what}: migrations");
+    if !report["callbacks"].is_null() {
+        assert_eq!(totals["callbacks"], sum("callbacks", "calls"), "{what}: callbacks by function");
+        assert_eq!(totals["abandoned"], sum("callbacks", "abandoned"), "{what}: abandoned callbacks");
     }
 }

@@ -1,11 +1,13 @@
 //! The memory that the hooks write and the recorder reads: one definition for both sides.
 //!
-//! Everything lives in one shared mapping. Its start is a [`Header`], then one [`Thread`] for every M that
-//! has crossed, then the arena of [`Cell`]s, each followed by the stack it stands for. A reference within
-//! the mapping is a [`CellRef`]: an offset in units of 64 bytes, so that both sides may map it anywhere.
+//! Everything lives in one shared mapping. Its start is a [`Header`], then one [`Thread`] for every kernel thread
+//! that has crossed, then the [`Goroutine`]s, then the arena of [`Cell`]s, each followed by the stack it stands for.
+//! A reference within the mapping is a [`CellRef`]: an offset in units of 64 bytes, so that both sides may map it
+//! anywhere.
 //!
-//! Every word has one writer. What the target's thread writes, the recorder only reads; the few words the
-//! recorder writes (`coarse`, `interval`, `owner` of a dead thread) are marked. There are no locks.
+//! Nearly every word has one writer. What the target's thread writes, the recorder only reads; the few words the
+//! recorder writes (`coarse`, `interval`, `owner` of a dead thread) are marked. Where threads of the target share
+//! words (goroutines' entries, [`Thread::goid`], the header) they are atomic. There are no locks.
 
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
@@ -79,8 +81,6 @@ pub struct Header {
     pub unattributed_direct: AtomicU64,
     /// Crossings that found neither a [`Thread`] nor room in `overflow`.
     pub unattributed: AtomicU64,
-    /// Callbacks that came from a thread with no crossing in flight.
-    pub foreign_callbacks: AtomicU64,
     /// Bit `n % 64` of word `n / 64`: of block `n` of [`Goroutine`]s some have been used.
     pub goroutine_blocks: [AtomicU64; GOROUTINES / GOROUTINE_BLOCK / 64],
     /// Goroutines that had to make room for others.

@@ -208,6 +208,7 @@ impl<'a> Recorder<'a> {
         let crossings = assemble(&mut self.profile, &snapshot, &mut self.symbolizer, clock, &off);
         if self.profile.recording.counted() {
             let hooked = self.engine.kind() == EngineKind::Trampoline;
+            let all_heard = samples.as_ref().is_some_and(|samples| samples.lost == 0);
             let seen = self.engine.seen(self.sampler.as_ref());
             if seen.more_births > 0 {
                 let more = seen.more_births;
@@ -217,7 +218,7 @@ impl<'a> Recorder<'a> {
             let observed = Observed {
                 births: &seen.births,
                 // Without times probes don't tell when C returns.
-                peak: (hooked || clock.measured).then_some((&seen.peak, !hooked)),
+                peak: (hooked || clock.measured).then_some((&seen.peak, !hooked && all_heard)),
                 blocked: switches.map(|samples| &samples.blocked),
                 idle: switches.map(|samples| Idle { by_lock: &samples.idle, by_thread: &samples.thread_idle }),
                 timeline,
@@ -244,7 +245,10 @@ impl<'a> Recorder<'a> {
     fn follow_alone(&mut self) {
         if let (None, Engine::Trampoline { tables, ticker, .. }) = (&self.sampler, &self.engine) {
             let rate = Rate::between(self.begun, self.engine.timebase().now());
-            for event in ticker.events().lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            let mut events = std::mem::take(&mut *ticker.events().lock().unwrap_or_else(PoisonError::into_inner));
+            // A crossing comes before its exit.
+            events.sort_by_key(|event| event.to);
+            for event in events {
                 self.timeline.add(&event, tables.reference(event.cell), 0, rate);
             }
             for look in ticker.looks().lock().unwrap_or_else(PoisonError::into_inner).drain(..) {

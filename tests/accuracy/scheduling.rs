@@ -39,14 +39,11 @@ fn sum(rows: &Value, field: &str) -> f64 {
 }
 
 #[test]
-fn sleepers_lose_their_ps_and_have_threads_made() {
+fn sleepers_have_threads_made() {
     let _alone = ONE_AT_A_TIME.lock();
     each_release(|release, program| {
         let Recorded { truth, report, .. } = scenario(program, "sleepers");
         let totals = &report["totals"];
-        // Up to Go 1.25 the runtime may leave one with its thread to the end: seen once in 3600 crossings.
-        let (lost, all) = (&function(&report, "sleep_here")["p_lost"], truth["p_lost"].as_u64().expect("all"));
-        assert!((all - 1..=all).contains(&lost.as_u64().expect("Ps lost")), "{release}: {lost} of {all}");
         assert_eq!(totals["max_threads_in_c"], truth["in_c"], "{release}");
         assert_eq!(report["peak"]["holders"][0]["function"], "sleep_here", "{release}");
         let made = report["threads_made"].as_array().expect("threads made");
@@ -57,7 +54,7 @@ fn sleepers_lose_their_ps_and_have_threads_made() {
         let for_sleepers = made.iter().filter(|made| made["holders"][0]["function"] == "sleep_here");
         assert!(for_sleepers.count() >= 4, "{release}: {made:?}");
         let timeline = &report["timeline"];
-        assert!(timeline["crossings"].as_u64() >= truth["p_lost"].as_u64(), "{release}: {timeline}");
+        assert!(timeline["crossings"].as_u64() >= truth["calls"]["sleep_here"].as_u64(), "{release}: {timeline}");
         let looks = report["recording"]["duration_ns"].as_u64().expect("duration") / 10_000_000;
         let counters = timeline["counters"].as_u64().expect("counters");
         assert!((looks * 6 / 10..=looks + 2).contains(&counters), "{release}: {counters} in {looks} times 10 ms");
@@ -244,6 +241,7 @@ fn ps_lost_and_waits_are_those_of_gos_own_execution_trace() {
     let reader = go::build("exectrace", Build::of("1.26.6"));
     for release in ["1.21.13", "1.25.5", "1.26.6", "1.27.3"] {
         let program = go::build("scheduler", Build::of(release));
+        // Whether each sleeper loses its P is the runtime's to say: up to Go 1.25 it leaves one of 24 its own now and then.
         for (name, crossing) in [("sleepers", "sleep_here"), ("busy", "sleep_for")] {
             let profile = profile_path(User::Nobody);
             let trace = profile.with_extension("trace");
@@ -255,6 +253,7 @@ fn ps_lost_and_waits_are_those_of_gos_own_execution_trace() {
             let report = report(&profile);
             let found = function(&report, crossing);
             assert_eq!(found["p_lost"], told["p_lost"], "{release} {name}");
+            assert!(told["p_lost"].as_u64() > Some(20), "{release} {name}: {told}");
             assert_eq!(found["calls"], told["crossings"], "{release} {name}");
             if name == "busy" {
                 check_close(&format!("{release}: waits"), &found["p_wait_ns"], &told["wait_ns"]);

@@ -202,9 +202,9 @@ func callbacks() {
 }
 
 func noescape() {
-	values := []C.long{1, 2, 3}
+	values := make([]C.long, 2000)
 	for i := 0; i < 150_000; i++ {
-		C.sum(&values[0], 3)
+		C.sum(&values[0], 2000)
 		if i%100 == 0 {
 			time.Sleep(200 * time.Microsecond)
 		}

@@ -129,7 +129,6 @@ func busy(t *Truth, n int) {
 	wait.Wait()
 	close(stop)
 	t.Calls["sleep_for"] = uint64(sleeping * n)
-	t.PLost = uint64(sleeping * n)
 }
 
 // workers: some goroutines are locked to their threads, some are not; all call the same function, which tells where it ran.

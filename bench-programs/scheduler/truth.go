@@ -16,7 +16,6 @@ type Truth struct {
 	ByThread   map[int]uint64    `json:"by_thread"`  // crossings by kernel thread id, of the functions that tell
 	Goroutines []Goroutine       `json:"goroutines"` // those that tell
 	InC        int               `json:"in_c"`       // most threads in C at once
-	PLost      uint64            `json:"p_lost"`     // Ps that must have been lost
 	WaitNanos  int64             `json:"wait_ns"`    // from the end of C to Go going on
 	LongWaits  uint64            `json:"long_waits"` // of more than 5 ms: nobody has those who does not park
 	HeldNanos  int64             `json:"held_ns"`    // locked to a thread

@@ -43,7 +43,7 @@ fn main() {
     let file = object::File::parse(&*data).unwrap();
     assert!(file.dynamic_relocations().is_none_or(|mut all| all.next().is_none()), "the hook needs relocations");
     let mut blob = Vec::new();
-    for name in [".params", ".text", ".data"] {
+    for name in [".here", ".params", ".text", ".data"] {
         let Some(section) = file.section_by_name(name) else { continue };
         let start = section.address() as usize;
         blob.resize(start, 0);

@@ -85,6 +85,10 @@ pub(crate) unsafe fn acquired(params: &Params, g: u64, function: u64) {
             return;
         }
         let entry = running(thread);
+        if (*entry).in_go == 0 && (*thread).deeper == 0 {
+            // It began before we came.
+            return;
+        }
         let enclosing =
             if entry == &raw mut (*thread).foreign { crate::layout::CellRef::NONE } else { (*thread).enclosing };
         let cell = cells::callback(params, thread, function, enclosing);
@@ -149,6 +153,10 @@ pub(crate) unsafe fn released(params: &Params, g: u64) {
             return;
         }
         let entry = running(thread);
+        if (*entry).in_go == 0 {
+            // It began before we came.
+            return;
+        }
         let crossing = (*entry).cell();
         (*entry).in_go = 0;
         if !crossing.is_null() {

@@ -389,7 +389,7 @@ unsafe fn began_about(params: &Params, sequence: u64) -> u64 {
 #[inline(always)]
 pub(crate) unsafe fn exited(params: &Params, g: u64, packed: u64, from: u64, to: u64) {
     let Some(slots) = Slots::unpack(packed) else { return };
-    if slots.cell.offset() + size_of::<Cell>() as u64 > params.arena_end {
+    if from < params.begun || slots.cell.offset() + size_of::<Cell>() as u64 > params.arena_end {
         return;
     }
     // SAFETY: g is live; a packed word names a finished cell of the mapping.

@@ -14,7 +14,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64};
 use crate::histogram::Histogram;
 
 /// First word of the mapping: "cgoprof" and the version of this layout.
-pub const MAGIC: u64 = u64::from_le_bytes(*b"cgoprof\x02");
+pub const MAGIC: u64 = u64::from_le_bytes(*b"cgoprof\x03");
 /// Ms that can have a table of their own at the same time. Their slots are reused when they end.
 pub const THREADS: usize = 1024;
 /// Entries of one M's index of cells; three quarters may be used for stacks, some more for cells without.
@@ -66,13 +66,71 @@ impl CellRef {
     }
 }
 
-/// The start of the mapping.
-#[repr(C, align(64))]
-pub struct Header {
+/// Who is at work in a process and where: the start of the mapping, so that whoever finds that can undo the rest.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Presence {
     /// [`MAGIC`].
     pub magic: u64,
     /// Bytes of the whole mapping.
     pub size: u64,
+    /// Address of the hooks' mapping.
+    pub hooks: u64,
+    /// Bytes of that.
+    pub hooks_size: u64,
+    /// Address of the [`Undo`] within the hooks' mapping.
+    pub undo: u64,
+    /// The recorder's process id.
+    pub recorder: u64,
+    /// When that process was started, in clock ticks since the system's (`/proc/PID/stat`, field 22).
+    pub recorder_started: u64,
+    /// The namespace of its process id: the inode of `/proc/self/ns/pid`.
+    pub recorder_namespace: u64,
+    /// The process that it records, as that namespace knows it: a child that this forks has the same mapping.
+    pub target: u64,
+}
+
+/// First word of an [`Undo`].
+pub const UNDO: u64 = u64::from_le_bytes(*b"cgoundo\x01");
+
+/// What was replaced in the program, behind the hooks' code, where the program can't write; [`Replaced`] follow, in
+/// the order in which they are to be put back.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Undo {
+    /// [`UNDO`].
+    pub magic: u64,
+    /// How many were replaced.
+    pub count: u64,
+    /// Start of Go's code.
+    pub go_start: u64,
+    /// End of Go's code.
+    pub go_end: u64,
+    /// From FS to the thread's g, as a signed number.
+    pub goroutine: u64,
+    /// Offset of `m.procid`.
+    pub m_procid: u64,
+}
+
+/// Bytes of the program's code that were replaced.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Replaced {
+    /// Where.
+    pub at: u64,
+    /// How many.
+    pub length: u64,
+    /// What was there.
+    pub original: [u8; 16],
+    /// What is there instead.
+    pub hooked: [u8; 16],
+}
+
+/// The start of the mapping.
+#[repr(C, align(64))]
+pub struct Header {
+    /// See there.
+    pub presence: Presence,
     /// Next free byte of the arena; grows past the end when the arena is full.
     pub arena_next: AtomicU64,
     /// Cells whose C function lies outside the program's own file: a hint to read the library list now.

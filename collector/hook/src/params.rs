@@ -1,6 +1,6 @@
-//! What the recorder tells the hooks: addresses and offsets of this target, at the start of the code page.
+//! What the recorder tells the hooks: addresses and offsets of this target, before their code.
 
-/// Read by the hooks, written once by the recorder before the target runs.
+/// Read by the hooks, written once by the recorder before any of them runs.
 ///
 /// Offsets of `g`, `m` and `p` are Go's (`runtime/runtime2.go`), found by the plan for the target's version.
 #[repr(C)]
@@ -80,6 +80,8 @@ pub struct Params {
     pub slow: u64,
     /// Crossings between timed ones at first: 1, or 0 for never.
     pub first_interval: u64,
+    /// When the hooks came, in ticks: a crossing that returned from C before was an earlier recorder's.
+    pub begun: u64,
 }
 
 /// Displacements that the thunks are assembled with, each replaced by this target's before they are mapped:

@@ -3,7 +3,7 @@
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-use crate::layout::{Cell, CellRef, Header, LEAVING, MEMO, OVERFLOW, THREAD_STRIDE, THREADS, Thread, home};
+use crate::layout::{Cell, CellRef, Header, InFlight, LEAVING, MEMO, OVERFLOW, THREAD_STRIDE, THREADS, Thread, home};
 use crate::params::Params;
 
 /// Offset of `g.m` in every Go version measured (1.19 to 1.27).
@@ -144,6 +144,8 @@ unsafe fn prepare(params: &Params, thread: *mut Thread, m: u64) {
         (*thread).m_id = word(m, params.m_id);
         (*thread).generation += 1;
         (*thread).top = (&raw mut (*thread).in_flight) as u64;
+        // Not this thread's: the crossing in which it is, if it is in one, is not counted.
+        (*((*thread).top as *mut InFlight)).tagged_cell = 0;
         (*thread).deeper = 0;
         (*thread).enclosing = CellRef::NONE;
         (*thread).locked_since = 0;

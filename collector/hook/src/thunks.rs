@@ -120,19 +120,27 @@ unsafe extern "sysv64" fn cgoprof_unwound(g: u64) {
 }
 
 global_asm!(
+    // The address of the threads' tables; 0 until all hooks are there, and once they are to be removed. Alone on a page
+    // that is wiped in a forked child, which so leaves its parent's tables alone.
+    ".section .here, \"aw\"",
+    ".globl cgoprof_here",
+    "cgoprof_here: .quad 0",
     ".section .params, \"aw\"",
     ".balign 64",
     ".globl cgoprof_params",
     "cgoprof_params: .zero {params_size}",
     ".text",
 
-    // Calls a Rust hook on whatever stack this is: aligns it, keeps it in RBX, restores X15.
+    // Calls a Rust hook on whatever stack this is: aligns it, keeps it in RBX, restores X15. Nothing where there are no tables.
     ".macro hook name",
+    "cmp qword ptr [rip + cgoprof_here], 0",
+    "je 98f",
     "mov rbx, rsp",
     "and rsp, -16",
     "call \\name",
     "mov rsp, rbx",
     "xorps xmm15, xmm15",
+    "98:",
     ".endm",
 
     // A tail jump; the distance is filled in.
@@ -160,6 +168,7 @@ global_asm!(
     "thunk_enter:",
     "mov rcx, [r14 + 48]",                                   // m
     "mov r8, [rbp]",
+    "mov rdx, [rip + cgoprof_here]",
     "mov r10, [r14 + 8]",
     "mov r11, [r14 + {G_GOID}]",
     "sub r10, rbp",                                          // depth of the stack
@@ -172,7 +181,9 @@ global_asm!(
     "shr edi, {home_far}",
     "xor esi, edi",
     "and esi, {home_mask}",
-    "add rsi, [rip + cgoprof_params + {p_threads}]",         // thread
+    "test rdx, rdx",
+    "jz 4f",
+    "add rsi, rdx",                                          // thread
     "cmp [rsi + {t_owner}], rcx",
     "jne 7f",
     "1:",
@@ -239,9 +250,9 @@ global_asm!(
     "to_entersyscall",
     // Not at home: perhaps next to it.
     "7:",
-    "sub rsi, [rip + cgoprof_params + {p_threads}]",
+    "sub rsi, rdx",
     "xor esi, {thread_stride}",
-    "add rsi, [rip + cgoprof_params + {p_threads}]",
+    "add rsi, rdx",
     "cmp [rsi + {t_owner}], rcx",
     "je 1b",
     "mov rdi, r14",
@@ -263,6 +274,10 @@ global_asm!(
     "hook cgoprof_entered",
     "5:",
     "mov [rbp + {FRAME_RESULT}], rax",
+    "to_entersyscall",
+    // Without tables.
+    "4:",
+    "mov [rbp + {FRAME_RESULT}], rdx",
     "to_entersyscall",
 
     // In place of the landing pad, or of `mov rcx, rbx; call rax`: RAX is the C function, RBX its argument.
@@ -295,15 +310,20 @@ global_asm!(
     "mov r12, [rdx + {RESULT}]",                             // entry, odd if timed
     "sub rsp, 24",
     "mov [rsp], r12",
+    // Its upper half is 0 where there is none: who joins a program that runs sets that of crossings that have not passed
+    // the enter hook.
+    "mov r8, r12",
+    "shr r8, 32",
+    "jz 14f",
     "test r12b, 1",
     "jnz 12f",
-    "test r12, r12",
-    "jz 14f",
     // What the unwinder of a sample finds at the frame of this call.
     "mov r8, [r12 + {f_cell}]",
     "mov [rsp + {marker_cell}], r8",
     "mov rdi, rbx",
     "call rax",
+    "cmp qword ptr [rip + cgoprof_here], 0",
+    "je 18f",
     "mov r12, [rsp]",
     "mov rcx, [rsp + {SAVED_G_BELOW}]",
     "mov r13, [r12 + {f_thread}]",
@@ -317,11 +337,12 @@ global_asm!(
     "add rsp, 24",
     "ret",
 
-    // Of an M without a table: already counted.
+    // Of an M without a table: already counted. Or begun before we came.
     "14:",
-    "mov [rsp + {marker_cell}], r12",
+    "mov qword ptr [rsp + {marker_cell}], 0",
     "mov rdi, rbx",
     "call rax",
+    "18:",
     "add rsp, 24",
     "ret",
 
@@ -336,6 +357,8 @@ global_asm!(
     "mov [r12 - 1 + {f_called}], rdx",
     "mov rdi, rbx",
     "call r8",
+    "cmp qword ptr [rip + cgoprof_here], 0",
+    "je 18b",
     "mov rbx, rax",
     "rdtsc",
     "shl rdx, 32",
@@ -388,7 +411,11 @@ global_asm!(
     "mov rdi, r14",
     "mov rsi, rax",
     "mov rcx, rbp",
+    "xor eax, eax",
+    "cmp qword ptr [rip + cgoprof_here], 0",
+    "je 35f",
     "call cgoprof_direct_entered",
+    "35:",
     "mov rcx, [rsp]",
     "mov [rsp], rax",
     "test rax, rax",
@@ -401,6 +428,8 @@ global_asm!(
     "mov rdi, [rsp]",
     "test rdi, rdi",
     "jz 33f",
+    "cmp qword ptr [rip + cgoprof_here], 0",
+    "je 33f",
     "mov [rsp], rax",
     "rdtsc",
     "shl rdx, 32",
@@ -525,6 +554,9 @@ global_asm!(
     "mov rcx, [r14 + 48]",
     "cmp dword ptr [rcx + {M_LOCKED_EXT}], 0",
     "jne 3f",
+    "mov rdx, [rip + cgoprof_here]",
+    "test rdx, rdx",
+    "jz 3f",
     "mov esi, ecx",
     "mov edi, ecx",
     "shl esi, {home_near}",
@@ -533,10 +565,10 @@ global_asm!(
     "and esi, {home_mask}",
     "mov rdi, rsi",
     "xor edi, {thread_stride}",
-    "add rsi, [rip + cgoprof_params + {p_threads}]",
+    "add rsi, rdx",
     "cmp [rsi + {t_owner}], rcx",
     "je 1f",
-    "add rdi, [rip + cgoprof_params + {p_threads}]",
+    "add rdi, rdx",
     "mov rsi, rdi",
     "cmp [rsi + {t_owner}], rcx",
     "jne 2f",
@@ -603,7 +635,6 @@ global_asm!(
     t_run = const offset_of!(Thread, run),
     p_m_oldp = const offset_of!(Params, m_oldp),
     p_m_syscalltick = const offset_of!(Params, m_syscalltick),
-    p_threads = const offset_of!(Params, threads),
     home_near = const HOME_NEAR,
     home_far = const HOME_FAR,
     thread_stride = const THREAD_STRIDE,

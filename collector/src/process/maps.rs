@@ -80,10 +80,15 @@ const LARGEST: u64 = 1 << 30;
 /// # Errors
 /// If the process is gone or not ours.
 pub fn read(pid: Pid) -> std::io::Result<Vec<Mapping>> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/maps"))?;
-    let mut mappings: Vec<Mapping> = text.lines().filter_map(parse).collect();
+    let mut mappings = read_unopened(pid)?;
     mappings.iter_mut().for_each(|mapping| mapping.open(pid));
     Ok(mappings)
+}
+
+/// The same without their files.
+pub(crate) fn read_unopened(pid: Pid) -> std::io::Result<Vec<Mapping>> {
+    let text = std::fs::read(format!("/proc/{pid}/maps"))?;
+    Ok(String::from_utf8_lossy(&text).lines().filter_map(parse).collect())
 }
 
 fn parse(line: &str) -> Option<Mapping> {

@@ -1,8 +1,13 @@
-//! Processes: starting one stopped at its first instruction, acting in it, and what is mapped into it.
+//! Processes: starting one stopped at its first instruction, stopping one that runs, acting in it, and what is mapped
+//! into it.
 
 pub(crate) mod auxv;
 mod broken_pipe;
+pub(crate) mod frozen;
 pub mod launch;
 pub mod maps;
 pub(crate) mod memory;
 pub(crate) mod remote;
+mod slack;
+pub mod status;
+pub(crate) mod tracee;

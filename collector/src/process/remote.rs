@@ -1,21 +1,31 @@
-//! Acting in a process that is stopped under ptrace: its memory, and system calls made in its name.
+//! System calls made in the name of a thread that stands still under our ptrace.
+//!
+//! Whoever makes them may be killed in between, and the thread then goes on where it was put. So it is put to
+//! code that makes the call and then restores every register by itself; that code lies in unused bytes of the
+//! program's own. Normally the thread is stopped again after the call and its registers are set as they were, with
+//! what the kernel needs to take up a system call that was interrupted.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt as _;
+use std::time::{Duration, Instant};
 
 use cgoprof_symbols::Avma;
+use libc::user_regs_struct;
 use nix::errno::Errno;
-use nix::sys::ptrace;
-use nix::sys::signal::Signal;
-use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-/// A process stopped under our ptrace, at its first instruction and with one thread.
+use super::maps;
+use super::memory::Memory;
+use super::slack;
+use super::status;
+use super::tracee::{Stop, Tracee};
+
+/// A process with one thread stopped under our ptrace; other threads go on.
 pub(crate) struct Stopped {
     pid: Pid,
-    memory: File,
-    /// Signals that arrived while we worked, to be handed on at the end.
-    pending: Vec<Signal>,
+    thread: Tracee,
+    memory: Memory,
+    /// Unused bytes of its code, once they are needed.
+    room: Option<Avma>,
+    since: Instant,
 }
 
 /// What went wrong in the other process.
@@ -31,104 +41,228 @@ pub enum RemoteError {
     #[error("{0} failed in the program: {1}")]
     Call(&'static str, Errno),
     /// It ended under our hands, with this exit status (128 + n for a signal).
-    #[error("it ended before it began, with status {0}")]
+    #[error("it ended while it was worked on, with status {0}")]
     Ended(u8),
+    /// It is another program by now.
+    #[error("it became another program meanwhile")]
+    Became,
+    /// None of its threads stops.
+    #[error("none of its threads can be stopped: all wait in the kernel for something that does not come")]
+    Stuck,
+    /// All of its code is in use.
+    #[error("its code leaves no room to work with")]
+    NoRoom,
 }
 
+/// Bytes of the code that a thread is put to.
+const ROOM: usize = 256;
+/// How long a thread may take to stop.
+const LONGEST: Duration = Duration::from_millis(500);
+
 impl Stopped {
-    pub(crate) fn new(pid: Pid) -> Result<Stopped, RemoteError> {
-        let memory = File::options().read(true).write(true).open(format!("/proc/{pid}/mem"))?;
-        Ok(Stopped { pid, memory, pending: Vec::new() })
+    /// A program that we have launched and that stands at its first instruction.
+    pub(crate) fn launched(pid: Pid) -> Result<Stopped, RemoteError> {
+        Ok(Stopped {
+            pid,
+            memory: Memory::open(pid)?,
+            thread: Tracee::launched(pid),
+            room: None,
+            since: Instant::now(),
+        })
+    }
+
+    /// Stops one thread of a program that runs.
+    pub(crate) fn seize(pid: Pid) -> Result<Stopped, RemoteError> {
+        let (memory, mut refused) = (Memory::open(pid)?, None);
+        for tid in status::threads(pid) {
+            let mut thread = match Tracee::seize(tid) {
+                Ok(thread) => thread,
+                Err(error) => {
+                    refused = refused.or(Some(error));
+                    continue;
+                }
+            };
+            let since = Instant::now();
+            thread.interrupt()?;
+            match thread.wait(LONGEST)? {
+                Some(Stop::Ended(status)) if tid == pid => return Err(RemoteError::Ended(status)),
+                Some(Stop::Became) => return Err(RemoteError::Became),
+                Some(Stop::Made(born)) => drop(Tracee::born(born)),
+                Some(Stop::Ended(_)) | None => continue,
+                Some(_) => {}
+            }
+            return Ok(Stopped { pid, thread, memory, room: None, since });
+        }
+        Err(refused.map_or(RemoteError::Stuck, RemoteError::Ptrace))
     }
 
     pub(crate) fn pid(&self) -> Pid {
         self.pid
     }
 
-    pub(crate) fn read(&self, at: Avma, length: usize) -> Result<Vec<u8>, RemoteError> {
-        let mut bytes = vec![0; length];
-        self.memory.read_exact_at(&mut bytes, at.0)?;
-        Ok(bytes)
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.memory
     }
 
-    /// Writes even where the process itself may not.
-    pub(crate) fn write(&self, at: Avma, bytes: &[u8]) -> Result<(), RemoteError> {
-        Ok(self.memory.write_all_at(bytes, at.0)?)
-    }
-
-    /// Makes a system call in the process's name, at the place where it stands.
-    pub(crate) fn call(&mut self, name: &'static str, number: i64, args: [u64; 6]) -> Result<u64, RemoteError> {
-        const SYSCALL: [u8; 2] = [0x0f, 0x05];
-        let before = ptrace::getregs(self.pid)?;
-        let here = Avma(before.rip);
-        let original = self.read(here, SYSCALL.len())?;
-        self.write(here, &SYSCALL)?;
+    /// Makes a system call in the process's name. `data` is there for the call to read, at the place that replaces
+    /// the arguments given as [`DATA`].
+    pub(crate) fn call(
+        &mut self,
+        name: &'static str,
+        number: i64,
+        args: [u64; 6],
+        data: &[u8],
+    ) -> Result<u64, RemoteError> {
+        let before = self.thread.registers()?;
+        let mut code = call_and_restore(&before);
+        let data_at = code.len() as u64;
+        code.extend_from_slice(data);
+        let place = self.room().filter(|_| code.len() <= ROOM).ok_or(RemoteError::NoRoom)?;
+        self.memory.write(place, &code)?;
         let mut registers = before;
+        registers.rip = place.0;
         registers.rax = number as u64;
+        // Not in a system call that could be restarted.
         registers.orig_rax = u64::MAX;
-        [registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9] = args;
-        let stepped = ptrace::setregs(self.pid, registers).map_err(RemoteError::from).and_then(|()| self.step());
-        let result = stepped.and_then(|()| Ok(ptrace::getregs(self.pid)?.rax as i64));
-        self.write(here, &original)?;
-        ptrace::setregs(self.pid, before)?;
+        let arg = |arg: u64| if arg == DATA { place.0 + data_at } else { arg };
+        [registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9] = args.map(arg);
+        let called = self.thread.set_registers(registers).map_err(RemoteError::from).and_then(|()| self.step());
+        if let Err(RemoteError::Ended(status)) = called {
+            return Err(RemoteError::Ended(status));
+        }
+        let result = called.and_then(|()| Ok(self.thread.registers()?.rax as i64));
+        self.thread.set_registers(before)?;
+        self.memory.write(place, &[0; ROOM])?;
         match result? {
             error @ -4095..0 => Err(RemoteError::Call(name, Errno::from_raw(-error as i32))),
             value => Ok(value as u64),
         }
     }
 
+    fn room(&mut self) -> Option<Avma> {
+        if self.room.is_none() {
+            self.room = slack::find(&maps::read(self.pid).ok()?, ROOM);
+        }
+        self.room
+    }
+
+    fn step(&mut self) -> Result<(), RemoteError> {
+        match self.thread.step()? {
+            Stop::Ended(status) => Err(RemoteError::Ended(status)),
+            Stop::Became => Err(RemoteError::Became),
+            _ => Ok(()),
+        }
+    }
+
     /// Lets it run until it reaches an address, which must be code that it has not executed yet.
     pub(crate) fn run_to(&mut self, at: Avma) -> Result<(), RemoteError> {
         const BREAKPOINT: [u8; 1] = [0xcc];
-        if ptrace::getregs(self.pid)?.rip == at.0 {
+        if self.thread.registers()?.rip == at.0 {
             return Ok(());
         }
-        let original = self.read(at, BREAKPOINT.len())?;
-        self.write(at, &BREAKPOINT)?;
-        let mut signal = None;
-        loop {
-            ptrace::cont(self.pid, signal)?;
-            match waitpid(self.pid, None)? {
-                WaitStatus::Stopped(_, Signal::SIGTRAP) => break,
-                WaitStatus::Stopped(_, other) => signal = Some(other),
-                status => return Err(RemoteError::Ended(exit_status(status))),
-            }
+        let original = self.memory.read(at, BREAKPOINT.len())?;
+        self.memory.write(at, &BREAKPOINT)?;
+        match self.thread.run()? {
+            Stop::Ended(status) => return Err(RemoteError::Ended(status)),
+            Stop::Became => return Err(RemoteError::Became),
+            _ => {}
         }
-        self.write(at, &original)?;
-        let mut registers = ptrace::getregs(self.pid)?;
+        self.memory.write(at, &original)?;
+        let mut registers = self.thread.registers()?;
         registers.rip = at.0;
-        Ok(ptrace::setregs(self.pid, registers)?)
+        Ok(self.thread.set_registers(registers)?)
     }
 
-    /// One instruction; signals that come meanwhile are kept.
-    fn step(&mut self) -> Result<(), RemoteError> {
-        loop {
-            ptrace::step(self.pid, None)?;
-            match waitpid(self.pid, None)? {
-                WaitStatus::Stopped(_, Signal::SIGTRAP) => return Ok(()),
-                WaitStatus::Stopped(_, signal) => self.pending.push(signal),
-                status => return Err(RemoteError::Ended(exit_status(status))),
-            }
-        }
-    }
-
-    /// Lets it run, untraced.
-    pub(crate) fn release(self) -> Result<(), RemoteError> {
-        let (first, rest) = match self.pending.split_first() {
-            Some((&first, rest)) => (Some(first), rest),
-            None => (None, &[][..]),
-        };
-        for &signal in rest {
-            nix::sys::signal::kill(self.pid, signal)?;
-        }
-        Ok(ptrace::detach(self.pid, first)?)
+    /// Lets it run, untraced. Returns how long the thread stood still.
+    pub(crate) fn release(mut self) -> Duration {
+        self.thread.release();
+        self.since.elapsed()
     }
 }
 
-fn exit_status(status: WaitStatus) -> u8 {
-    match status {
-        WaitStatus::Exited(_, code) => code as u8,
-        WaitStatus::Signaled(_, signal, _) => 128 + signal as i32 as u8,
-        _ => 0,
+/// Stands for the place of a call's data among its arguments.
+pub(crate) const DATA: u64 = 0xcd47_a000_da7a_0001;
+
+/// `syscall`, then all registers as they were, and on from where the thread was.
+fn call_and_restore(before: &user_regs_struct) -> Vec<u8> {
+    let (rip, rax) = resumption(before);
+    let mut code = vec![0x0f, 0x05];
+    // movabs: REX.W (with B for R8 to R15), B8 + register.
+    let mut load = |register: u8, value: u64| {
+        code.extend([0x48 | register >> 3, 0xb8 | register & 7]);
+        code.extend(value.to_le_bytes());
+    };
+    let registers = [
+        (1, before.rcx),
+        (2, before.rdx),
+        (3, before.rbx),
+        (4, before.rsp),
+        (5, before.rbp),
+        (6, before.rsi),
+        (7, before.rdi),
+        (8, before.r8),
+        (9, before.r9),
+        (10, before.r10),
+        (11, before.r11),
+        (12, before.r12),
+        (13, before.r13),
+        (14, before.r14),
+        (15, before.r15),
+    ];
+    registers.into_iter().for_each(|(register, value)| load(register, value));
+    // The flags without the stack: overflow by an addition, the rest of the arithmetic ones by SAHF, direction.
+    const OVERFLOW: u64 = 1 << 11;
+    const DIRECTION: u64 = 1 << 10;
+    let overflows = u8::from(before.eflags & OVERFLOW != 0);
+    code.extend([0xb0, 0x7f, 0x04, overflows, 0xb4, before.eflags as u8, 0x9e]);
+    code.push(if before.eflags & DIRECTION != 0 { 0xfd } else { 0xfc });
+    code.extend([0x48, 0xb8]);
+    code.extend(rax.to_le_bytes());
+    // jmp [rip + 0].
+    code.extend([0xff, 0x25, 0, 0, 0, 0]);
+    code.extend(rip.to_le_bytes());
+    code
+}
+
+/// Where a thread goes on, and with which RAX: as the kernel would have it where a system call was interrupted
+/// (arch/x86/kernel/signal.c, `arch_do_signal_or_restart`, without a handler).
+fn resumption(before: &user_regs_struct) -> (u64, u64) {
+    const SYSCALL: u64 = 2;
+    let in_call = before.orig_rax as i64 >= 0;
+    match before.rax as i64 {
+        // ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND.
+        -514..=-512 if in_call => (before.rip - SYSCALL, before.orig_rax),
+        // ERESTART_RESTARTBLOCK.
+        -516 if in_call => (before.rip - SYSCALL, libc::SYS_restart_syscall as u64),
+        _ => (before.rip, before.rax),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn registers() -> user_regs_struct {
+        // SAFETY: all registers are plain numbers.
+        unsafe { std::mem::zeroed() }
+    }
+
+    #[test]
+    fn an_interrupted_system_call_is_taken_up_again() {
+        let check = |orig_rax: i64, rax: i64, expected: (u64, u64)| {
+            let before = user_regs_struct { rip: 0x1000, rax: rax as u64, orig_rax: orig_rax as u64, ..registers() };
+            assert_eq!(resumption(&before), expected, "{orig_rax} {rax}");
+        };
+        check(202, -512, (0xffe, 202));
+        check(202, -514, (0xffe, 202));
+        check(202, -516, (0xffe, 219));
+        check(202, -4, (0x1000, -4i64 as u64));
+        check(-1, -512, (0x1000, -512i64 as u64));
+        check(-1, 7, (0x1000, 7));
+    }
+
+    #[test]
+    fn the_code_fits_with_data_behind_it() {
+        assert!(call_and_restore(&registers()).len() + 16 <= ROOM);
     }
 }

@@ -23,7 +23,7 @@ use crate::snapshot::Seen;
 use crate::snapshot::Snapshot;
 use crate::target::{PlanError, ProbePlan, Target};
 use crate::ticker::Ticker;
-use crate::trampoline::{Calibration, InjectError, Tables, Timing};
+use crate::trampoline::{Calibration, InjectError, JoinError, Tables, Timing, UndoError, Undone, undo_all};
 use crate::unwind::{Border, Unwinder};
 use crate::uprobe::{self, Chosen, Crossings, Landmarks, Probes, UprobeError};
 
@@ -74,9 +74,9 @@ pub enum EngineError {
         "ptrace is not permitted here ({0}); allow it (container: --cap-add=SYS_PTRACE; seccomp: allow ptrace), or run as root"
     )]
     Untraced(Errno),
-    /// It must be there from the start.
-    #[error("it can't join a program that runs already")]
-    Running,
+    /// The program that runs could not be joined.
+    #[error(transparent)]
+    Join(#[from] JoinError),
     /// The code is not as known.
     #[error("its Go runtime is not known to cgoprof: {0}; please report it with the output of `cgoprof inspect`")]
     Plan(#[from] PlanError),
@@ -151,11 +151,21 @@ impl Engine {
         }
     }
 
-    /// Does no more than it must, for a program that goes on.
-    pub(super) fn stop(&mut self) {
-        if let Engine::Trampoline { tables, ticker, .. } = self {
-            ticker.stop();
+    /// Takes its hooks out of a program that goes on. Returns how it was left.
+    pub(super) fn leave(&self, pid: Pid) -> Option<Result<Undone, UndoError>> {
+        let Engine::Trampoline { tables, .. } = self else { return None };
+        let undone = undo_all(pid);
+        if undone.is_err() {
+            // They stay, as cheap as they get.
             tables.relax();
+        }
+        Some(undone)
+    }
+
+    /// Counts no more.
+    pub(super) fn stop(&mut self) {
+        if let Engine::Trampoline { ticker, .. } = self {
+            ticker.stop();
         }
     }
 
@@ -213,20 +223,17 @@ impl Prepared {
             Whom::BeforeExec(pid) => session.watch(pid),
             Whom::Stopped(_) | Whom::Running(_) => session.watch_all(),
         };
-        let (session, probes) = match kind {
-            EngineKind::Trampoline => return Err(EngineError::Running),
-            EngineKind::Uprobe => {
-                // A name that is good whatever is in the path, and whatever the path leads to by now.
-                let program = format!("/proc/self/fd/{}", file.as_raw_fd());
-                let set = uprobe::set(whom.pid(), Path::new(&program), &plan, wanted, chosen(options), watch)?;
-                (set.session, Some(set.probes))
-            }
-            EngineKind::Sample if options.frequency == 0 => return Err(EngineError::NoSamples),
-            EngineKind::Sample => {
-                let mut session = Session::new(whom.pid(), wanted, Vec::new())?;
-                watch(&mut session)?;
-                (session, None)
-            }
+        let (session, probes) = if kind == EngineKind::Uprobe {
+            // A name that is good whatever is in the path, and whatever the path leads to by now.
+            let program = format!("/proc/self/fd/{}", file.as_raw_fd());
+            let set = uprobe::set(whom.pid(), Path::new(&program), &plan, wanted, chosen(options), watch)?;
+            (set.session, Some(set.probes))
+        } else if options.frequency == 0 {
+            return Err(EngineError::NoSamples);
+        } else {
+            let mut session = Session::new(whom.pid(), wanted, Vec::new())?;
+            watch(&mut session)?;
+            (session, None)
         };
         Ok(Prepared { session, plan, probes, joined: matches!(whom, Whom::Running(_)) })
     }
@@ -295,7 +302,7 @@ impl Prepared {
 }
 
 /// Each event is a file. The program, if we start it, has been made before and keeps its own limit.
-fn allow_many_files() {
+pub(super) fn allow_many_files() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);

@@ -27,10 +27,11 @@ use crate::process::auxv::load_bias;
 use crate::process::launch::{LaunchError, Waiting, find_program, launch};
 use crate::process::maps;
 use crate::process::remote::Stopped;
+use crate::process::status::{self, Unfit};
 use crate::sampling::{Sampler, Source};
-use crate::target::{Plan, Target, TargetError};
+use crate::target::{Image, Plan, Target, TargetError};
 use crate::ticker::Ticker;
-use crate::trampoline::{InjectError, Injected, RemoteError, Settings, Timing, calibrate, inject};
+use crate::trampoline::{self, InjectError, Joined, Placed, RemoteError, Settings, Timing, calibrate, inject};
 use crate::unwind::{Border, Unwinder};
 
 /// What to record and how.
@@ -104,6 +105,9 @@ pub enum RecordError {
     /// There is no such process, or it is not ours.
     #[error("cannot look at process {0}: {1}{way_out}", way_out = whose(.1))]
     Process(Pid, std::io::Error),
+    /// It is nothing that can be recorded.
+    #[error("cannot record process {0}: {1}")]
+    Unfit(Pid, Unfit),
     /// No engine works for a process that runs.
     #[error("cannot record process {0}: {1}")]
     Join(Pid, Problem),
@@ -159,7 +163,7 @@ pub fn record(options: &Options, progress: &dyn Progress) -> Result<Outcome, Rec
         &Subject::Process(pid) => {
             let opened = PathBuf::from(format!("/proc/{pid}/exe"));
             let lost = |error| RecordError::Process(pid, error);
-            check_is_process(pid).map_err(lost)?;
+            status::check(pid).map_err(|unfit| RecordError::Unfit(pid, unfit))?;
             (opened.read_link().map_err(lost)?, opened, command_line(pid).map_err(lost)?)
         }
     };
@@ -323,7 +327,7 @@ fn read(
         notes.push(WITHOUT_KERNEL.into());
     }
     let (engine, sampler) = prepared.start(pid, program.target, bias, &mappings, options);
-    Watched { engine, sampler: Some(sampler), bias, mappings, begun, notes }
+    Watched { engine, sampler: Some(sampler), bias, mappings, begun, pause: None, notes }
 }
 
 const WITHOUT_KERNEL: &str = "samples leave out what happens in the kernel: seeing that takes root, or \
@@ -342,9 +346,8 @@ fn hook(
     let wanted =
         Wanted { frequency: Frequency(options.frequency), kernel: true, only_samples: false, before_exec: false };
     let session = Session::new(pid, wanted, Vec::new()).and_then(|mut session| session.watch(pid).map(|()| session));
-    let slow = options.slow.as_nanos() as f64 * Rate::between(began, Moment::now()).ticks_per_ns;
-    let settings = Settings { max_frames: options.stack_depth, timing: options.timing, slow: slow as u64 };
-    let mut stopped = match Stopped::new(pid) {
+    let settings = settings(options, Rate::between(began, Moment::now()));
+    let mut stopped = match Stopped::launched(pid) {
         Ok(stopped) => stopped,
         Err(error) => {
             refused.add(EngineKind::Trampoline, InjectError::from(error));
@@ -357,20 +360,16 @@ fn hook(
             return Ok(read(options, program, pid, prepared, bias?, (begun, refused.notes(kind))));
         }
     };
-    let injected = inject(&mut stopped, program.target, plan, settings);
-    match injected {
-        Ok(injected) => {
+    let image = load_bias(pid, program.target).map(|bias| Image { target: program.target, bias });
+    let placed = image.ok_or(InjectError::Auxv).and_then(|image| inject(&mut stopped, image, plan, settings));
+    match placed {
+        Ok(placed) => {
             let begun = Moment::now();
-            let released = stopped.release();
-            released.map_err(|error| Problem::Engine(EngineKind::Trampoline, InjectError::from(error).into()))?;
+            stopped.release();
             let mut notes = refused.notes(EngineKind::Trampoline);
-            if plan.unseen_unlocks > 0 {
-                notes.push(format!(
-                    "{} places of the program unlock goroutines from their threads unseen: locks may have been shorter",
-                    plan.unseen_unlocks
-                ));
-            }
-            watch_hooks(options, program, pid, injected, session, (begun, notes))
+            notes.extend(unseen_unlocks(plan));
+            let watched = watch_hooks(options, program, pid, placed, session, (begun, None, notes));
+            watched.map_err(|error| Problem::Engine(EngineKind::Trampoline, error).into())
         }
         Err(InjectError::Remote(RemoteError::Ended(status))) => {
             refused.add(EngineKind::Trampoline, InjectError::Remote(RemoteError::Ended(status)));
@@ -382,8 +381,7 @@ fn hook(
             let prepared = prepare(options, program, Whom::Stopped(pid), &mut refused);
             let bias = load_bias(pid, program.target).ok_or(Problem::Ended);
             let begun = Moment::now();
-            let released = stopped.release();
-            released.map_err(|error| Problem::Engine(EngineKind::Trampoline, InjectError::from(error).into()))?;
+            stopped.release();
             let Some((kind, prepared)) = prepared else { return Err(refused.problem().into()) };
             Ok(read(options, program, pid, prepared, bias?, (begun, refused.notes(kind))))
         }
@@ -395,14 +393,14 @@ fn watch_hooks(
     options: &Options,
     program: &Program<'_>,
     pid: Pid,
-    injected: Injected,
+    injected: Placed,
     session: Result<Session, PerfError>,
-    (begun, mut notes): (Moment, Vec<String>),
-) -> Result<Watched, NotWatched> {
+    (begun, pause, mut notes): (Moment, Option<Duration>, Vec<String>),
+) -> Result<Watched, EngineError> {
     let tables = Arc::new(injected.tables);
     let (bias, address) = (tables.bias(), tables.address());
-    let ticker = Ticker::start(Arc::clone(&tables), pid, options.timing)
-        .map_err(|error| Problem::Engine(EngineKind::Trampoline, InjectError::Tables(error.into()).into()))?;
+    let ticker =
+        Ticker::start(Arc::clone(&tables), pid, options.timing).map_err(|error| InjectError::Tables(error.into()))?;
     let (events, looks) = (ticker.events(), ticker.looks());
     let engine = Engine::Trampoline { tables, ticker, calibration: calibrate() };
     let sampler = match session {
@@ -421,30 +419,62 @@ fn watch_hooks(
             Some(Sampler::start(session, pid, unwinder, source, engine.timebase()))
         }
     };
-    Ok(Watched { engine, sampler, bias, mappings: injected.mappings, begun, notes })
+    Ok(Watched { engine, sampler, bias, mappings: injected.mappings, begun, pause, notes })
+}
+
+fn unseen_unlocks(plan: &Plan) -> Option<String> {
+    let places = plan.unseen_unlocks;
+    (places > 0).then(|| {
+        format!(
+            "{places} places of the program unlock goroutines from their threads unseen: locks may have been shorter"
+        )
+    })
 }
 
 /// Watches a program that runs with the first engine that can.
 fn join(options: &Options, program: &Program<'_>, pid: Pid) -> Result<Watched, Problem> {
     let mut refused = Refused(Vec::new());
+    let bias = load_bias(pid, program.target).ok_or(Problem::Ended)?;
     if wanted(options, EngineKind::Trampoline) {
-        refused.add(EngineKind::Trampoline, EngineError::Running);
+        match join_with_hooks(options, program, pid, bias) {
+            Ok(watched) => return Ok(watched),
+            Err(error) => refused.add(EngineKind::Trampoline, error),
+        }
     }
     let Some((kind, prepared)) = prepare(options, program, Whom::Running(pid), &mut refused) else {
         return Err(refused.problem());
     };
-    let bias = load_bias(pid, program.target).ok_or(Problem::Ended)?;
     Ok(read(options, program, pid, prepared, bias, (Moment::now(), refused.notes(kind))))
 }
 
-/// Refuses the number of a thread.
-fn check_is_process(pid: Pid) -> std::io::Result<()> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let leader = status.lines().find_map(|line| line.strip_prefix("Tgid:")).map(str::trim);
-    match leader.filter(|&leader| leader != pid.to_string()) {
-        Some(leader) => Err(std::io::Error::other(format!("it is a thread of process {leader}; use -p {leader}"))),
-        None => Ok(()),
+fn join_with_hooks(options: &Options, program: &Program<'_>, pid: Pid, bias: u64) -> Result<Watched, EngineError> {
+    let plan = Plan::new(program.target)?;
+    let began = Moment::now();
+    engine::allow_many_files();
+    let wanted =
+        Wanted { frequency: Frequency(options.frequency), kernel: true, only_samples: false, before_exec: false };
+    let session = Session::new(pid, wanted, Vec::new()).and_then(|mut session| session.watch_all().map(|()| session));
+    std::thread::sleep(LEARNING);
+    let settings = settings(options, Rate::between(began, Moment::now()));
+    let image = Image { target: program.target, bias };
+    let Joined { placed, pause, in_flight, since, cleaned } = trampoline::join(pid, image, &plan, settings)?;
+    let mut notes = Vec::from_iter(unseen_unlocks(&plan));
+    if cleaned {
+        notes.push("what an earlier recorder had left in the program was removed first".into());
     }
+    if in_flight > 0 {
+        notes.push(format!("{in_flight} crossings had begun when the recorder came: they are not counted"));
+    }
+    watch_hooks(options, program, pid, placed, session, (since, Some(pause), notes))
+}
+
+/// How long the rate of the clock is learned before it is needed.
+const LEARNING: Duration = Duration::from_millis(5);
+
+/// What the hooks are told.
+fn settings(options: &Options, rate: Rate) -> Settings {
+    let slow = options.slow.as_nanos() as f64 * rate.ticks_per_ns;
+    Settings { max_frames: options.stack_depth, timing: options.timing, slow: slow as u64 }
 }
 
 /// The arguments of a process that runs.

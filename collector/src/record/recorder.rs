@@ -20,13 +20,15 @@ use crate::clock::{Moment, Rate};
 use crate::offcpu::{Monotonic, OffTime};
 use crate::output::Output;
 use crate::perf::Frequency;
+use crate::process::frozen::FreezeError;
 use crate::process::maps::Mapping;
+use crate::process::tracee::release_late;
 use crate::sampling::{Sampler, Samples, Slow};
 use crate::snapshot::Snapshot;
 use crate::symbolize::{Symbolizer, tell_apart};
 use crate::target::Target;
 use crate::timeline::{Counters, Part, Timeline};
-use crate::trampoline::{Calibration, Timing};
+use crate::trampoline::{Calibration, RemoteError, Timing, UndoError};
 
 /// How long after SIGTERM the program may take to end before the profile is finished without it.
 const GRACE: Duration = Duration::from_secs(2);
@@ -44,6 +46,8 @@ pub(super) struct Watched {
     pub(super) mappings: Vec<Mapping>,
     /// When the program began to run with it, or was joined.
     pub(super) begun: Moment,
+    /// How long it stood still when it was joined, if it was by hooks.
+    pub(super) pause: Option<Duration>,
     /// What is to be said.
     pub(super) notes: Vec<String>,
 }
@@ -64,6 +68,8 @@ pub(super) struct Recorder<'a> {
     started: Instant,
     /// When it began, on both clocks.
     begun: Moment,
+    /// Longest time that the program stood still for us, if it has.
+    pause: Option<Duration>,
     /// The program as a file: its device and inode.
     program: Option<(u64, u64)>,
     /// The process runs another program by now.
@@ -74,7 +80,7 @@ pub(super) struct Recorder<'a> {
 
 impl<'a> Recorder<'a> {
     pub(super) fn new(options: &'a Options, program: &Program<'a>, pid: Pid, watched: Watched, output: Output) -> Self {
-        let Watched { engine, sampler, bias, mappings, begun, mut notes } = watched;
+        let Watched { engine, sampler, bias, mappings, begun, pause, mut notes } = watched;
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let sampling = sampler.is_some();
         if engine.kind() == EngineKind::Uprobe && options.timing != Timing::None {
@@ -105,6 +111,7 @@ impl<'a> Recorder<'a> {
             timeline: Timeline::default(),
             started: Instant::now(),
             begun: engine.timebase().of(begun),
+            pause,
             engine,
             program: identity(program.file.metadata()),
             became_another: false,
@@ -136,6 +143,7 @@ impl<'a> Recorder<'a> {
             if status.is_some() || over {
                 break;
             }
+            release_late();
             self.follow_alone();
             if let (None, Engine::Trampoline { tables, .. }) = (&self.sampler, &self.engine) {
                 tables.end_locks(self.pid, crate::trampoline::calibrate::ticks());
@@ -149,7 +157,9 @@ impl<'a> Recorder<'a> {
                 last_member = Instant::now();
             }
         }
-        self.finish(progress);
+        let goes_on = status.is_none() || (child.is_none() && !is_gone(self.pid));
+        let left = if goes_on && !self.became_another { self.leave(&mut status) } else { None };
+        self.finish(progress, left);
         let problem = self.write_error.take().map(|error| Problem::Write(self.options.output.clone(), error));
         // The probes go with their engine, before a program that runs on is waited for.
         let Recorder { profile, engine, sampler, .. } = self;
@@ -273,6 +283,10 @@ impl<'a> Recorder<'a> {
         recording.lost_events = snapshot.lost_events;
         recording.notes = notes(snapshot, self.options.timing);
         recording.notes.extend_from_slice(&self.notes);
+        if let Some(pause) = self.pause {
+            let pause = pause.as_secs_f64() * 1000.0;
+            recording.notes.push(format!("the program stood still for {pause:.2} ms at most, to be joined and left"));
+        }
         if !known {
             recording.notes.push("the hooks' own time could not be measured: it is in the times".into());
         }
@@ -293,9 +307,31 @@ impl<'a> Recorder<'a> {
         Clock { measured, ticks_per_ns, calibration, c_error: snapshot.c_error, end: end.ticks }
     }
 
-    fn finish(&mut self, progress: &dyn Progress) {
+    /// Takes the engine out of a program that goes on. Returns when that was, if it had to be taken out.
+    fn leave(&mut self, status: &mut Option<u8>) -> Option<Moment> {
+        let (note, off) = match self.engine.leave(self.pid)? {
+            Ok(undone) => {
+                let pause = self.pause.unwrap_or_default().max(undone.pause);
+                self.pause = Some(pause);
+                let kept = "a thread may still return to the hooks from C: their code stays mapped, and does nothing";
+                ((undone.kept > 0).then(|| kept.to_owned()), undone.off)
+            }
+            Err(error) => {
+                if let UndoError::Freeze(FreezeError::Remote(RemoteError::Ended(ended))) = error {
+                    *status = status.or(Some(ended));
+                    return None;
+                }
+                let pid = self.pid;
+                (Some(format!("the hooks are still in the program: {error}; remove them: cgoprof detach {pid}")), None)
+            }
+        };
+        self.notes.extend(note);
+        off
+    }
+
+    fn finish(&mut self, progress: &dyn Progress, left: Option<Moment>) {
         // A program that goes on: what returns after this is not in the snapshot, so its events may come or not.
-        let end = self.engine.timebase().now();
+        let end = left.map_or_else(|| self.engine.timebase().now(), |left| self.engine.timebase().of(left));
         let hooked = self.engine.kind() == EngineKind::Trampoline;
         let counted = hooked.then(|| self.engine.snapshot(self.sampler.as_ref()));
         self.engine.stop();

@@ -35,6 +35,15 @@ pub struct Target<'data> {
     pub pclntab: Pclntab<'data>,
 }
 
+/// A target in a process.
+#[derive(Clone, Copy)]
+pub struct Image<'target, 'data> {
+    /// The file.
+    pub target: &'target Target<'data>,
+    /// How far from its stated addresses it was loaded.
+    pub bias: u64,
+}
+
 /// Why a file is not a target.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {

@@ -148,6 +148,8 @@ pub struct Plan {
     pub newm1: std::ops::Range<Svma>,
     /// `runtime.LockOSThread`, if the program has it.
     pub lock_os_thread: Option<Svma>,
+    /// Return address of `cgocall`'s call of `entersyscall`.
+    pub after_entersyscall: Svma,
     /// Return address of `cgocall`'s call of `exitsyscall`.
     pub after_exitsyscall: Svma,
     /// `runtime.entersyscall`.
@@ -164,10 +166,19 @@ pub struct Plan {
     pub p_stays_wired: bool,
     /// Layout of `asmcgocall`'s and `cgocall`'s frames.
     pub frames: FrameLayout,
-    /// Where a thread keeps its g, from FS.
-    pub goroutine: i32,
+    /// Where a thread keeps its g.
+    pub goroutine: GoroutineSlot,
     /// purego's trampoline.
     pub purego: Option<Svma>,
+}
+
+/// Where a thread keeps its g, from FS.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum GoroutineSlot {
+    /// There, in any process.
+    At(i32),
+    /// There where this word says, which is filled in when the library is loaded.
+    Stated(Svma),
 }
 
 /// Distances in bytes between what the hooks need in the frames of `cgocall` and `asmcgocall`.
@@ -215,7 +226,7 @@ impl Plan {
         let (epilogue_at, epilogue) = epilogue(&cgocall, exit)?;
         check_slots_stay_dead(&cgocall, asm, epilogue_at)?;
         check_result_left_alone(&cgocall, enter, asm)?;
-        let goroutine = goroutine_offset(&asmcgocall)?;
+        let goroutine = goroutine_slot(&asmcgocall)?;
         let frames = frame_layout(&cgocall, &asmcgocall, enter, asm)?;
         check_stack_pointer_kept(&asmcgocall)?;
 
@@ -252,6 +263,7 @@ impl Plan {
             needm,
             newm1: functions.newm1.clone(),
             lock_os_thread: functions.lock_os_thread.map(|function| function.start),
+            after_entersyscall: Svma(cgocall.instructions[enter].next_ip()),
             after_exitsyscall: Svma(cgocall.instructions[exit].next_ip()),
             entersyscall: functions.entersyscall,
             exitsyscall: functions.exitsyscall.start,
@@ -424,15 +436,23 @@ fn check_result_left_alone(cgocall: &Code<'_>, enter: usize, asm: usize) -> Resu
 }
 
 /// Where the thread keeps its g, from FS: -8 in most programs, further off where libc's own thread-local
-/// variables are linked in too. Given in place, or in a register before.
-fn goroutine_offset(asmcgocall: &Code<'_>) -> Result<i32, PlanError> {
-    let mut immediates = Vec::new();
+/// variables are linked in too. Given in place, or in a register before; in a library, loaded from a word that is
+/// filled in when it is loaded.
+fn goroutine_slot(asmcgocall: &Code<'_>) -> Result<GoroutineSlot, PlanError> {
+    let (mut immediates, mut stated) = (Vec::new(), Vec::new());
     for instruction in &asmcgocall.instructions {
         let moves = instruction.mnemonic() == Mnemonic::Mov;
         if moves && instruction.op1_kind() == OpKind::Immediate32to64 {
             immediates.push((instruction.op0_register(), instruction.immediate32to64()));
         }
+        if moves && instruction.is_ip_rel_memory_operand() && instruction.op0_kind() == OpKind::Register {
+            stated.push((instruction.op0_register(), Svma(instruction.ip_rel_memory_address())));
+        }
         if instruction.segment_prefix() == Register::FS && moves {
+            let word = stated.iter().find(|&&(register, _)| register == instruction.memory_base());
+            if let (Some(&(_, word)), 0) = (word, instruction.memory_displacement64()) {
+                return Ok(GoroutineSlot::Stated(word));
+            }
             let base = immediates.iter().find(|&&(register, _)| register == instruction.memory_base());
             let displacement = instruction.memory_displacement64() as i64;
             let offset = match (instruction.memory_base(), base) {
@@ -443,6 +463,7 @@ fn goroutine_offset(asmcgocall: &Code<'_>) -> Result<i32, PlanError> {
             return i32::try_from(offset)
                 .ok()
                 .filter(|offset| (-4096..0).contains(offset))
+                .map(GoroutineSlot::At)
                 .ok_or_else(|| asmcgocall.unexpected(format!("the goroutine just below FS, found {offset:#x}")));
         }
     }

@@ -4,12 +4,15 @@ use cgoprof_hook::params::{Params, holes};
 
 use crate::target::plan::Hook;
 
-/// Parameters, code and constants, with nothing filled in.
+/// The page that a fork wipes, parameters, code and constants, with nothing filled in.
 static BLOB: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hook.bin"));
 
 mod symbols {
     include!(concat!(env!("OUT_DIR"), "/hook_symbols.rs"));
 }
+
+/// Where the parameters are. Before them, alone on its page, is the word without which no hook does anything.
+pub(super) const PARAMS: u64 = 4096;
 
 /// Room for the repeated instructions at the end of the exit and unwind thunks.
 const ROOM: usize = 16;
@@ -68,7 +71,7 @@ pub(super) fn assemble(params: &Params, place: u64, repeated: &[Repeated<'_>]) -
     let mut code = BLOB.to_vec();
     // SAFETY: Params is a repr(C) struct of u64 without padding.
     let bytes = unsafe { std::slice::from_raw_parts((&raw const *params).cast::<u8>(), size_of::<Params>()) };
-    code[..bytes.len()].copy_from_slice(bytes);
+    code[PARAMS as usize..][..bytes.len()].copy_from_slice(bytes);
 
     fill_holes(&mut code, params)?;
     fill_jumps(&mut code, place, params.entersyscall)?;

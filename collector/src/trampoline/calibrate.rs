@@ -162,6 +162,7 @@ impl Stage {
         // SAFETY: the places lie within the mapping, apart from each other.
         unsafe {
             std::ptr::copy_nonoverlapping(code.as_ptr(), stage.at(CODE), code.len());
+            stage.at(CODE).cast::<u64>().write(params.threads);
             std::ptr::copy_nonoverlapping(EXCHANGE.as_ptr(), stage.at(SYSTEM_CALL), EXCHANGE.len());
             stage.at(M + 208).cast::<u64>().write(1);
             let header = stage.at(TABLES).cast::<Header>();

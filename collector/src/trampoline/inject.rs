@@ -1,28 +1,33 @@
-//! Putting the hooks into a program before its first instruction.
+//! Putting the hooks into a program: before its first instruction, or while it runs.
+//!
+//! In three steps, each of which leaves a program that runs on unharmed should we be killed there: hooks and tables are
+//! mapped; the program's code is made to lead to the hooks, which do nothing yet; the hooks are switched on.
 
 use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 
-use cgoprof_hook::layout::{ARENA_OFFSET, THREADS_OFFSET};
+use cgoprof_hook::layout::{ARENA_OFFSET, Presence, Replaced, THREADS_OFFSET, UNDO, Undo};
 use cgoprof_hook::params::Params;
 use cgoprof_symbols::{Avma, Svma};
 
 use super::blob;
+use super::calibrate::ticks;
 use super::policy::Timing;
+use super::presence;
 use super::tables::Tables;
-use crate::process::auxv::load_bias;
 use crate::process::maps::{self, Mapping};
-use crate::process::remote::{RemoteError, Stopped};
-use crate::target::Target;
-use crate::target::plan::{Hook, Plan};
+use crate::process::memory::Memory;
+use crate::process::remote::{DATA, RemoteError, Stopped};
+use crate::target::Image;
+use crate::target::plan::{GoroutineSlot, Hook, Plan};
 
 /// Bytes for cells. Only what is used takes memory.
 const ARENA: u64 = 1 << 30;
 /// Bytes at the arena's end kept for cells without a stack, so that a full table still knows its functions.
 const RESERVE: u64 = 128 << 20;
 
-/// Why the hooks could not be put in. The program's code is left as it was; pages mapped by then stay, unused.
+/// Why the hooks could not be put in. The program is left as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum InjectError {
     /// The program could not be worked on.
@@ -37,6 +42,9 @@ pub enum InjectError {
     /// The loaded code is not the file's.
     #[error("the code of {0} in memory is not that of the file")]
     Changed(String),
+    /// The dynamic linker is at work on it.
+    #[error("it is just being loaded")]
+    Loading,
     /// The process's start data can't be read.
     #[error("its auxiliary vector can't be read")]
     Auxv,
@@ -53,89 +61,131 @@ pub struct Settings {
     pub slow: u64,
 }
 
-/// What was put into a program.
-pub struct Injected {
+/// Hooks that are in a program, with nothing that leads to them yet.
+pub struct Placed {
     /// The tables.
     pub tables: Tables,
     /// Where the hooks' code is.
     pub hooks: Range<Avma>,
     /// What was mapped into the program then.
     pub mappings: Vec<Mapping>,
+    replaced: Vec<Replaced>,
 }
 
-/// Lets the dynamic linker do its work, maps the hooks and tables into the program and patches it.
+/// Lets the dynamic linker do its work in a program that stands at its first instruction, and puts the hooks in.
 ///
 /// # Errors
-/// See [`InjectError`]: the program then has no hooks.
+/// See [`InjectError`].
 pub(crate) fn inject(
     stopped: &mut Stopped,
-    target: &Target<'_>,
+    image: Image<'_, '_>,
     plan: &Plan,
     settings: Settings,
-) -> Result<Injected, InjectError> {
-    let bias = load_bias(stopped.pid(), target).ok_or(InjectError::Auxv)?;
-    // From here on all libraries that the program is linked with are mapped.
-    stopped.run_to(target.binary.entry().loaded(bias))?;
+) -> Result<Placed, InjectError> {
+    // From there on all libraries that the program is linked with are mapped.
+    stopped.run_to(image.target.binary.entry().loaded(image.bias))?;
+    let placed = place(stopped, image, plan, settings)?;
+    placed.switch_on(stopped.memory())?;
+    Ok(placed)
+}
+
+/// Maps the hooks and tables into a program.
+///
+/// # Errors
+/// See [`InjectError`].
+pub(super) fn place(
+    stopped: &mut Stopped,
+    image: Image<'_, '_>,
+    plan: &Plan,
+    settings: Settings,
+) -> Result<Placed, InjectError> {
     for patch in &plan.patches {
-        if stopped.read(patch.at.loaded(bias), patch.original.len())? != patch.original {
+        let found = stopped.memory().read(patch.at.loaded(image.bias), patch.original.len());
+        if found.map_err(RemoteError::from)? != patch.original {
             return Err(InjectError::Changed(patch.function.clone()));
         }
     }
-    let unlocks = plan.patches.iter().filter(|patch| patch.hook == Hook::Unlock).count();
-    let place = map_code(stopped, target, bias, blob::len(unlocks))?;
-    let tables = map_tables(stopped, bias)?;
+    let goroutine = goroutine_offset(stopped.memory(), image, plan)?;
+    let code_size = blob::len(unlocks(plan)).next_multiple_of(8);
+    let undo_size = size_of::<Undo>() + plan.patches.len() * size_of::<Replaced>();
+    let size = (code_size + undo_size as u64).next_multiple_of(4096);
+    let place = free_place(stopped, image, size)?;
 
-    let extent = target.binary.extent();
-    let own = extent.start.loaded(bias)..extent.end.loaded(bias);
-    let params = params(plan, bias, &tables, own, settings);
-    let repeated = plan.displaced.iter().map(|displaced| blob::Repeated {
-        hook: displaced.hook,
-        code: &displaced.code,
-        back: displaced.back.map(|back| back.loaded(bias).0),
+    let tables = map_tables(stopped, image.bias)?;
+    let presence = Presence {
+        size: tables.size(),
+        hooks: place.0,
+        hooks_size: size,
+        undo: place.0 + code_size,
+        target: stopped.pid().as_raw() as u64,
+        ..presence::own()
+    };
+    tables.announce(presence);
+    let filled = map_hooks(stopped, place, size).and_then(|()| {
+        let replaced = replacements(plan, image.bias, place)?;
+        fill(stopped.memory(), place, image, (plan, goroutine), &tables, settings)?;
+        let undo = undo_list(image, plan, goroutine, &replaced);
+        stopped.memory().write(Avma(presence.undo), &undo).map_err(RemoteError::from)?;
+        Ok(replaced)
     });
-    let code = blob::assemble(&params, place.0, &repeated.collect::<Vec<_>>()).ok_or(InjectError::NoPlace)?;
-    stopped.write(place, &code)?;
-
-    let (mut written, mut unlock) = (Vec::new(), 0..);
-    for patch in &plan.patches {
-        let at = patch.at.loaded(bias);
-        let hook = match patch.hook {
-            // In the order of the plan, as they are repeated.
-            Hook::Unlock => unlock.next().map_or(0, blob::unlock),
-            hook => blob::entry(hook, plan.p_stays_wired),
-        };
-        let bytes = patch.bytes(at.0, place.0 + hook).ok_or(InjectError::NoPlace)?;
-        if let Err(error) = stopped.write(at, &bytes) {
-            for (at, original) in written {
-                stopped.write(at, original)?;
-            }
-            return Err(error.into());
+    let replaced = match filled {
+        Ok(replaced) => replaced,
+        Err(error) => {
+            presence::unmap(stopped, tables.address(), &presence);
+            return Err(error);
         }
-        written.push((at, &patch.original));
-    }
+    };
     let mappings = maps::read(stopped.pid()).unwrap_or_default();
-    Ok(Injected { tables, hooks: place..Avma(place.0 + blob::len(unlocks)), mappings })
+    Ok(Placed { tables, hooks: place..Avma(place.0 + code_size), mappings, replaced })
 }
 
-fn map_code(stopped: &mut Stopped, target: &Target<'_>, bias: u64, length: u64) -> Result<Avma, InjectError> {
+impl Placed {
+    /// Code that is to be replaced: no thread may stand amid any of it.
+    pub(crate) fn ranges(&self) -> Vec<Range<Avma>> {
+        self.replaced.iter().map(|one| Avma(one.at)..Avma(one.at + one.length)).collect()
+    }
+
+    /// Makes the program's code lead to the hooks, and switches them on. The program must stand still.
+    ///
+    /// # Errors
+    /// If it ends meanwhile.
+    pub(crate) fn switch_on(&self, memory: &Memory) -> Result<(), RemoteError> {
+        // The enter hook first: the C hook takes what that left.
+        for one in &self.replaced {
+            memory.write(Avma(one.at), &one.hooked[..one.length as usize])?;
+        }
+        let threads = self.tables.address().0 + THREADS_OFFSET;
+        Ok(memory.write(self.hooks.start, &threads.to_le_bytes())?)
+    }
+}
+
+fn unlocks(plan: &Plan) -> usize {
+    plan.patches.iter().filter(|patch| patch.hook == Hook::Unlock).count()
+}
+
+fn free_place(stopped: &Stopped, image: Image<'_, '_>, size: u64) -> Result<Avma, InjectError> {
     let mappings = maps::read(stopped.pid()).map_err(RemoteError::from)?;
-    let extent = target.binary.extent();
-    let (start, end) = (extent.start.loaded(bias), extent.end.loaded(bias));
-    let place = maps::free_place(&mappings, Avma(start.0 & !4095), end, length).ok_or(InjectError::NoPlace)?;
+    let extent = image.target.binary.extent();
+    let (start, end) = (extent.start.loaded(image.bias), extent.end.loaded(image.bias));
+    maps::free_place(&mappings, Avma(start.0 & !4095), end, size).ok_or(InjectError::NoPlace)
+}
+
+fn map_hooks(stopped: &mut Stopped, place: Avma, size: u64) -> Result<(), InjectError> {
     let protection = (libc::PROT_READ | libc::PROT_EXEC) as u64;
     let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE) as u64;
-    let size = length.next_multiple_of(4096);
-    let got = stopped.call("mmap of the hooks", libc::SYS_mmap, [place.0, size, protection, flags, u64::MAX, 0])?;
-    if got == place.0 { Ok(place) } else { Err(InjectError::NoPlace) }
+    let args = [place.0, size, protection, flags, u64::MAX, 0];
+    let got = stopped.call("mmap of the hooks", libc::SYS_mmap, args, &[])?;
+    if got != place.0 {
+        return Err(InjectError::NoPlace);
+    }
+    let args = [place.0, blob::PARAMS, libc::MADV_WIPEONFORK as u64, 0, 0, 0];
+    stopped.call("madvise(MADV_WIPEONFORK)", libc::SYS_madvise, args, &[])?;
+    Ok(())
 }
 
 fn map_tables(stopped: &mut Stopped, bias: u64) -> Result<Tables, InjectError> {
-    // A name for the mapping, written where the program's stack is not in use.
-    let registers = nix::sys::ptrace::getregs(stopped.pid()).map_err(RemoteError::from)?;
-    let name = Avma((registers.rsp - 256) & !15);
-    stopped.write(name, b"cgoprof\0")?;
-    let fd =
-        stopped.call("memfd_create", libc::SYS_memfd_create, [name.0, u64::from(libc::MFD_CLOEXEC), 0, 0, 0, 0])?;
+    let args = [DATA, u64::from(libc::MFD_CLOEXEC), 0, 0, 0, 0];
+    let fd = stopped.call("memfd_create", libc::SYS_memfd_create, args, presence::NAME)?;
     let size = ARENA_OFFSET + ARENA;
     let path = format!("/proc/{}/fd/{fd}", stopped.pid());
     let opened = File::options().read(true).write(true).open(path).and_then(|file| {
@@ -145,15 +195,91 @@ fn map_tables(stopped: &mut Stopped, bias: u64) -> Result<Tables, InjectError> {
     });
     let protection = (libc::PROT_READ | libc::PROT_WRITE) as u64;
     let flags = (libc::MAP_SHARED | libc::MAP_NORESERVE) as u64;
-    let mapped = stopped.call("mmap of the tables", libc::SYS_mmap, [0, size, protection, flags, fd, 0]);
-    stopped.call("close", libc::SYS_close, [fd, 0, 0, 0, 0, 0])?;
-    let file = opened.map_err(InjectError::Tables)?;
-    Tables::map(&file, size, Avma(mapped?), bias).map_err(InjectError::Tables)
+    let mapped = stopped.call("mmap of the tables", libc::SYS_mmap, [0, size, protection, flags, fd, 0], &[]);
+    stopped.call("close", libc::SYS_close, [fd, 0, 0, 0, 0, 0], &[])?;
+    let mapped = Avma(mapped?);
+    let tables = opened.and_then(|file| Tables::map(&file, size, mapped, bias));
+    tables.map_err(|error| {
+        presence::unmap(stopped, mapped, &Presence { size, ..Presence::default() });
+        InjectError::Tables(error)
+    })
 }
 
-fn params(plan: &Plan, bias: u64, tables: &Tables, own: Range<Avma>, settings: Settings) -> Params {
-    let loaded = |address: Svma| address.loaded(bias).0;
-    let frames = plan.frames;
+/// Where a thread keeps its g, from FS.
+///
+/// # Errors
+/// If the library is not all loaded yet.
+pub(super) fn goroutine_offset(memory: &Memory, image: Image<'_, '_>, plan: &Plan) -> Result<i32, InjectError> {
+    match plan.goroutine {
+        GoroutineSlot::At(offset) => Ok(offset),
+        GoroutineSlot::Stated(at) => {
+            let word = memory.word(at.loaded(image.bias)).map_err(RemoteError::from)?;
+            i32::try_from(word as i64).ok().filter(|&offset| offset < 0).ok_or(InjectError::Loading)
+        }
+    }
+}
+
+/// What replaces what, in the order of the plan.
+fn replacements(plan: &Plan, bias: u64, place: Avma) -> Result<Vec<Replaced>, InjectError> {
+    let mut unlock = 0..;
+    let replaced = plan.patches.iter().map(|patch| {
+        let at = patch.at.loaded(bias).0;
+        let hook = match patch.hook {
+            // In the order of the plan, as they are repeated.
+            Hook::Unlock => unlock.next().map_or(0, blob::unlock),
+            hook => blob::entry(hook, plan.p_stays_wired),
+        };
+        let bytes = patch.bytes(at, place.0 + hook).ok_or(InjectError::NoPlace)?;
+        let mut one = Replaced { at, length: bytes.len() as u64, original: [0; 16], hooked: [0; 16] };
+        one.original[..bytes.len()].copy_from_slice(&patch.original);
+        one.hooked[..bytes.len()].copy_from_slice(&bytes);
+        Ok(one)
+    });
+    replaced.collect()
+}
+
+/// Writes the hooks' code, made ready for this program.
+fn fill(
+    memory: &Memory,
+    place: Avma,
+    image: Image<'_, '_>,
+    (plan, goroutine): (&Plan, i32),
+    tables: &Tables,
+    settings: Settings,
+) -> Result<(), InjectError> {
+    let params = params(image, plan, goroutine, tables, settings);
+    let repeated = plan.displaced.iter().map(|displaced| blob::Repeated {
+        hook: displaced.hook,
+        code: &displaced.code,
+        back: displaced.back.map(|back| back.loaded(image.bias).0),
+    });
+    let code = blob::assemble(&params, place.0, &repeated.collect::<Vec<_>>()).ok_or(InjectError::NoPlace)?;
+    Ok(memory.write(place, &code).map_err(RemoteError::from)?)
+}
+
+/// What is behind the hooks' code, for whoever undoes it: the enter hook last.
+fn undo_list(image: Image<'_, '_>, plan: &Plan, goroutine: i32, replaced: &[Replaced]) -> Vec<u8> {
+    let go = image.target.go_text(image.bias);
+    let undo = Undo {
+        magic: UNDO,
+        count: replaced.len() as u64,
+        go_start: go.start.0,
+        go_end: go.end.0,
+        goroutine: goroutine as u64,
+        m_procid: plan.offsets.m_procid.into(),
+    };
+    // SAFETY: both are plain numbers without padding.
+    let bytes = |from: *const u8, size: usize| unsafe { std::slice::from_raw_parts(from, size) };
+    let mut list = bytes((&raw const undo).cast(), size_of::<Undo>()).to_vec();
+    for one in replaced.iter().rev() {
+        list.extend_from_slice(bytes((&raw const *one).cast(), size_of::<Replaced>()));
+    }
+    list
+}
+
+fn params(image: Image<'_, '_>, plan: &Plan, goroutine: i32, tables: &Tables, settings: Settings) -> Params {
+    let loaded = |address: Svma| address.loaded(image.bias).0;
+    let (frames, extent) = (plan.frames, image.target.binary.extent());
     Params {
         tables: tables.address().0,
         threads: tables.address().0 + THREADS_OFFSET,
@@ -176,7 +302,7 @@ fn params(plan: &Plan, bias: u64, tables: &Tables, own: Range<Avma>, settings: S
         m_id: plan.offsets.m_id.into(),
         g_goid: plan.offsets.g_goid.into(),
         p_stays_wired: plan.p_stays_wired.into(),
-        goroutine: plan.goroutine as u64,
+        goroutine: goroutine as u64,
         saved_g: frames.saved_g.into(),
         saved_depth: frames.saved_depth.into(),
         to_frame: frames.to_frame.into(),
@@ -187,11 +313,12 @@ fn params(plan: &Plan, bias: u64, tables: &Tables, own: Range<Avma>, settings: S
         indirect_fn: plan.purego.map_or(0, loaded),
         stack_arena_end: tables.size() - RESERVE,
         arena_end: tables.size(),
-        own_start: own.start.0,
-        own_end: own.end.0,
+        own_start: loaded(extent.start),
+        own_end: loaded(extent.end),
         max_frames: settings.max_frames as u64,
         slow: settings.slow,
         first_interval: settings.timing.first_interval().into(),
+        begun: ticks(),
     }
 }
 

@@ -3,14 +3,22 @@
 mod blob;
 pub mod calibrate;
 pub mod inject;
+mod join;
 mod left;
 pub mod policy;
+mod presence;
+mod standing;
 pub mod tables;
+mod undo;
 
 pub use calibrate::{Calibration, calibrate};
 pub(crate) use inject::inject;
-pub use inject::{InjectError, Injected, Settings};
+pub use inject::{InjectError, Placed, Settings};
+pub use join::JoinError;
+pub(crate) use join::{Joined, join};
 pub use policy::Timing;
 pub use tables::Tables;
 
 pub use crate::process::remote::RemoteError;
+pub use undo::UndoError;
+pub(crate) use undo::{Undone, undo_all};

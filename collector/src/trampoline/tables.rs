@@ -15,7 +15,7 @@ use std::sync::{Mutex, PoisonError};
 use cgoprof_hook::histogram::BUCKETS;
 use cgoprof_hook::layout::{
     ARENA_OFFSET, BIRTHS, BUSY, Block, Cell, CellRef, EVENTS, Event, Frame, GOROUTINE_BLOCK, GOROUTINES,
-    GOROUTINES_OFFSET, Goroutine, Header, IN_FLIGHT, InFlight, LEAVING, MAGIC, MAX_FRAMES, OVERFLOW, RELEASING,
+    GOROUTINES_OFFSET, Goroutine, Header, IN_FLIGHT, InFlight, LEAVING, MAX_FRAMES, OVERFLOW, Presence, RELEASING,
     THREAD_STRIDE, THREADS, THREADS_OFFSET, TICKS, Thread, flags,
 };
 use cgoprof_symbols::Avma;
@@ -57,11 +57,17 @@ impl Tables {
         let header = tables.base.as_ptr().cast::<Header>();
         // SAFETY: the mapping holds a header and the target does not run yet.
         unsafe {
-            (*header).magic = MAGIC;
-            (*header).size = size;
+            (*header).presence.size = size;
             (*header).arena_next.store(ARENA_OFFSET, Relaxed);
         }
         Ok(tables)
+    }
+
+    /// Writes who is at work with them.
+    pub(super) fn announce(&self, presence: Presence) {
+        let header = self.base.as_ptr().cast::<Header>();
+        // SAFETY: the mapping begins with a header; only recorders read this part of it.
+        unsafe { (&raw mut (*header).presence).write_volatile(presence) };
     }
 
     /// Where the target has them.

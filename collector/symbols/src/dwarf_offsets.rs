@@ -37,7 +37,9 @@ pub fn read(binary: &Binary<'_>) -> Option<RuntimeOffsets> {
                 m_syscalltick: of("syscalltick")?,
                 m_id: of("id")?,
                 m_alllink: of("alllink")?,
+                m_curg: of("curg")?,
                 g_goid: g.get("goid").copied()?,
+                g_syscallsp: g.get("syscallsp").copied()?,
             });
         }
     }

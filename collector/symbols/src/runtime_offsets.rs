@@ -27,8 +27,12 @@ pub struct RuntimeOffsets {
     pub m_id: u32,
     /// `m.alllink`.
     pub m_alllink: u32,
+    /// `m.curg`.
+    pub m_curg: u32,
     /// `g.goid`.
     pub g_goid: u32,
+    /// `g.syscallsp`; `g.syscallpc` follows.
+    pub g_syscallsp: u32,
 }
 
 impl RuntimeOffsets {
@@ -47,7 +51,9 @@ impl RuntimeOffsets {
                 // Next to others in all these releases.
                 m_id: m_p + 24,
                 m_alllink: m_ncgocall + 32,
+                m_curg: m_procid + 120,
                 g_goid,
+                g_syscallsp: if minor >= 25 { 104 } else { 112 },
             })
         };
         match minor {

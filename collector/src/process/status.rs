@@ -1,0 +1,181 @@
+//! What a process is and who it belongs to: `/proc/PID/status`.
+
+use std::path::Path;
+
+use nix::unistd::Pid;
+
+/// Why a process can't be joined.
+#[derive(Debug, thiserror::Error)]
+pub enum Unfit {
+    /// Nothing there.
+    #[error("there is no such process")]
+    None,
+    /// It can't be looked at.
+    #[error("it can't be looked at: {0}")]
+    Unreadable(std::io::Error),
+    /// The number of a thread.
+    #[error("it is a thread of process {0}; use -p {0}")]
+    Thread(String),
+    /// Dead.
+    #[error("it has ended already; its parent has not asked for its status yet (a zombie)")]
+    Zombie,
+    /// Stopped by a signal.
+    #[error("it is stopped (SIGSTOP, or job control); let it go on first: kill -CONT {0}")]
+    Stopped(Pid),
+    /// Part of the kernel.
+    #[error("it is a thread of the kernel, not a program")]
+    Kernel,
+    /// Someone else's.
+    #[error("it belongs to another user; run as that user, or as root")]
+    Foreign,
+}
+
+/// What is known of a process.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Status {
+    /// R, S, D, T, t, Z, X, I.
+    pub(crate) state: char,
+    leader: String,
+    /// Who traces it.
+    pub(crate) tracer: Option<Pid>,
+    /// Its number in each namespace, ours first.
+    pub(crate) numbers: Vec<i32>,
+    user: Option<u32>,
+    has_memory: bool,
+    /// What it may ask of the kernel is restricted by a filter.
+    pub(crate) filtered: bool,
+}
+
+impl Status {
+    pub(crate) fn read(pid: Pid) -> std::io::Result<Status> {
+        std::fs::read_to_string(format!("/proc/{pid}/status")).map(|text| Status::parse(&text))
+    }
+
+    /// Of one thread of it.
+    pub(crate) fn of_thread(pid: Pid, tid: Pid) -> std::io::Result<Status> {
+        std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/status")).map(|text| Status::parse(&text))
+    }
+
+    fn parse(text: &str) -> Status {
+        let mut status = Status { state: '?', ..Status::default() };
+        for line in text.lines() {
+            let Some((name, value)) = line.split_once(':') else { continue };
+            let value = value.trim();
+            let number = || value.split_whitespace().next().and_then(|word| word.parse::<i64>().ok());
+            match name {
+                "State" => status.state = value.chars().next().unwrap_or('?'),
+                "Tgid" => status.leader = value.to_owned(),
+                "TracerPid" => {
+                    status.tracer = number().filter(|&tracer| tracer != 0).map(|tracer| Pid::from_raw(tracer as i32));
+                }
+                "NSpid" => {
+                    status.numbers = value.split_whitespace().filter_map(|number| number.parse().ok()).collect();
+                }
+                "Uid" => status.user = number().map(|user| user as u32),
+                "VmSize" => status.has_memory = true,
+                "Seccomp" => status.filtered = value == "2",
+                _ => {}
+            }
+        }
+        status
+    }
+
+    /// What keeps this process from being joined, as far as can be told from outside.
+    pub(crate) fn check(&self, pid: Pid) -> Result<(), Unfit> {
+        if self.leader != pid.to_string() {
+            return Err(Unfit::Thread(self.leader.clone()));
+        }
+        match self.state {
+            // The first thread may have ended while others go on.
+            'Z' if !has_other_threads(pid) => Err(Unfit::Zombie),
+            'X' => Err(Unfit::Zombie),
+            'T' => Err(Unfit::Stopped(pid)),
+            _ if !self.has_memory && self.state != 'Z' => Err(Unfit::Kernel),
+            _ if !nix::unistd::geteuid().is_root() && self.user != Some(nix::unistd::geteuid().as_raw()) => {
+                Err(Unfit::Foreign)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Checks that there is a process of this number that can be joined.
+///
+/// # Errors
+/// See [`Unfit`].
+pub(crate) fn check(pid: Pid) -> Result<(), Unfit> {
+    match Status::read(pid) {
+        Ok(status) => status.check(pid),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(Unfit::None),
+        // It ended just then.
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Err(Unfit::None),
+        Err(error) => Err(Unfit::Unreadable(error)),
+    }
+}
+
+fn has_other_threads(pid: Pid) -> bool {
+    threads(pid)
+        .into_iter()
+        .any(|tid| tid != pid && Status::of_thread(pid, tid).is_ok_and(|status| !matches!(status.state, 'Z' | 'X')))
+}
+
+/// The threads of a process by now.
+pub(crate) fn threads(pid: Pid) -> Vec<Pid> {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).map(Pid::from_raw).collect()
+}
+
+/// The name of a process, for people.
+pub(crate) fn name(pid: Pid) -> Option<String> {
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    Some(name.trim_end().to_owned())
+}
+
+/// When a process was started, in clock ticks since the system was; none if there is none.
+pub(crate) fn started(pid: Pid) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in parentheses, may hold anything; 22 fields in all up to the one wanted.
+    let (_, rest) = stat.rsplit_once(") ")?;
+    rest.split(' ').nth(19)?.parse().ok()
+}
+
+/// The namespace of process ids that a process lives in.
+pub(crate) fn pid_namespace(pid: Pid) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata(Path::new(&format!("/proc/{pid}/ns/pid"))).ok().map(|metadata| metadata.ino())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(what: &str, change: (&str, &str), refused: Option<&str>) {
+        let own = std::fs::read_to_string("/proc/self/status").unwrap().replace(change.0, change.1);
+        let refusal = Status::parse(&own).check(Pid::this()).err().map(|unfit| unfit.to_string());
+        match (refusal, refused) {
+            (None, None) => {}
+            (Some(found), Some(words)) => assert!(found.contains(words), "{what}: {found}"),
+            (found, wanted) => panic!("{what}: {found:?}, wanted {wanted:?}"),
+        }
+    }
+
+    #[test]
+    fn what_can_be_joined() {
+        let state = std::fs::read_to_string("/proc/self/status").unwrap();
+        let state = state.lines().find(|line| line.starts_with("State:")).unwrap().to_owned();
+        let leader = format!("Tgid:\t{}", Pid::this());
+        check("ourselves", ("", ""), None);
+        check("stopped", (&state, "State:\tT (stopped)"), Some("kill -CONT"));
+        check("dead", (&state, "State:\tX (dead)"), Some("ended"));
+        check("a thread", (&leader, "Tgid:\t4711"), Some("use -p 4711"));
+        check("the kernel", ("VmSize", "Nothing"), Some("kernel"));
+    }
+
+    #[test]
+    fn facts_of_our_own() {
+        let status = Status::read(Pid::this()).unwrap();
+        assert_eq!(status.numbers.first().copied(), Some(Pid::this().as_raw()));
+        assert!(started(Pid::this()).is_some() && pid_namespace(Pid::this()).is_some());
+        assert!(threads(Pid::this()).contains(&nix::unistd::gettid()));
+    }
+}

@@ -1,0 +1,175 @@
+//! Joining a program that runs: its threads stand still while its code is changed.
+
+use std::time::Duration;
+
+use cgoprof_symbols::Avma;
+use nix::unistd::Pid;
+
+use super::inject::{InjectError, Placed, Settings, goroutine_offset, place};
+use super::presence;
+use super::standing::{Standing, word};
+use super::undo::{self, UndoError};
+use crate::clock::Moment;
+use crate::process::frozen::{FreezeError, Frozen};
+use crate::process::memory::Memory;
+use crate::process::remote::{RemoteError, Stopped};
+use crate::target::Image;
+use crate::target::plan::Plan;
+
+/// Why a program that runs could not be joined. It is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    /// Another recorder is there.
+    #[error("{name} ({pid}) records it already; end that first, or if it hangs: cgoprof detach {target}")]
+    Taken {
+        /// Who.
+        pid: Pid,
+        /// Its name.
+        name: String,
+        /// The program.
+        target: Pid,
+    },
+    /// What another one has left there can't be removed.
+    #[error("what an earlier recorder has left in it can't be removed: {0}")]
+    Left(#[from] UndoError),
+    /// The hooks.
+    #[error(transparent)]
+    Inject(#[from] InjectError),
+    /// Its threads.
+    #[error(transparent)]
+    Freeze(#[from] FreezeError),
+    /// There is always one that handles a signal.
+    #[error("its threads handle signals all the time")]
+    Busy,
+}
+
+/// A program that has been joined.
+pub(crate) struct Joined {
+    pub(crate) placed: Placed,
+    /// Longest time that it stood still.
+    pub(crate) pause: Duration,
+    /// Crossings that had begun: they are not counted.
+    pub(crate) in_flight: u64,
+    /// When the hooks were switched on.
+    pub(crate) since: Moment,
+    /// What an earlier recorder had left was removed.
+    pub(crate) cleaned: bool,
+}
+
+/// How often the program is frozen anew when a thread stands where it must not.
+const ATTEMPTS: u32 = 300;
+/// How long it goes on before that.
+const BETWEEN: Duration = Duration::from_micros(300);
+
+/// Puts hooks into a program that runs.
+///
+/// # Errors
+/// See [`JoinError`].
+pub(crate) fn join(pid: Pid, image: Image<'_, '_>, plan: &Plan, settings: Settings) -> Result<Joined, JoinError> {
+    let (mut pause, cleaned) = clean(pid)?;
+    let mut stopped = seize(pid)?;
+    // Nobody else can come meanwhile: ptrace allows one.
+    check_free(pid)?;
+    let placed = place(&mut stopped, image, plan, settings);
+    pause = pause.max(stopped.release());
+    let placed = placed?;
+    match switch_on(pid, &placed, image, plan) {
+        Ok(on) => Ok(Joined { placed, pause: pause.max(on.stood), in_flight: on.in_flight, since: on.since, cleaned }),
+        Err(error) => {
+            // Nothing leads to the hooks, or nothing that does anything.
+            let _ = undo::undo_all(pid);
+            Err(error)
+        }
+    }
+}
+
+/// Removes what recorders have left that live no more.
+fn clean(pid: Pid) -> Result<(Duration, bool), JoinError> {
+    check_free(pid)?;
+    let undone = undo::undo_all(pid)?;
+    Ok((undone.pause, undone.found > 0))
+}
+
+/// Refuses where another recorder is at work.
+fn check_free(pid: Pid) -> Result<(), JoinError> {
+    let found = presence::find(pid).map_err(|error| InjectError::Remote(error.into()))?;
+    match found.iter().find_map(|one| one.recorder(pid)) {
+        Some((recorder, name)) if recorder != Pid::this() => Err(JoinError::Taken { pid: recorder, name, target: pid }),
+        _ => Ok(()),
+    }
+}
+
+fn seize(pid: Pid) -> Result<Stopped, JoinError> {
+    Stopped::seize(pid).map_err(|error| match error {
+        RemoteError::Ptrace(errno) => match crate::process::status::Status::read(pid) {
+            Ok(status) => crate::process::frozen::refusal(&status, errno).into(),
+            Err(_) => JoinError::Freeze(error.into()),
+        },
+        error => JoinError::Freeze(error.into()),
+    })
+}
+
+struct On {
+    since: Moment,
+    stood: Duration,
+    in_flight: u64,
+}
+
+fn switch_on(pid: Pid, placed: &Placed, image: Image<'_, '_>, plan: &Plan) -> Result<On, JoinError> {
+    let mut ranges = placed.ranges();
+    // Nobody may be about to set up entersyscall's frame: it is then found by its frame pointer.
+    let prologue = plan.entersyscall.loaded(image.bias).0;
+    ranges.push(Avma(prologue - 1)..Avma(prologue + 24));
+    let mut longest = Duration::ZERO;
+    for _ in 0..ATTEMPTS {
+        let mut frozen = Frozen::new(pid)?;
+        frozen.step_out(&ranges).map_err(FreezeError::from)?;
+        let goroutine = goroutine_offset(frozen.memory(), image, plan)?;
+        let standing = Standing::all(&frozen, goroutine);
+        let m_procid = plan.offsets.m_procid.into();
+        if standing.iter().any(|one| one.handles_signal(frozen.memory(), m_procid)) {
+            longest = longest.max(frozen.release());
+            std::thread::sleep(BETWEEN);
+            continue;
+        }
+        let on_the_way = standing.iter().filter_map(|one| crossing(one, frozen.memory(), image, plan));
+        let on_the_way: Vec<u64> = on_the_way.collect();
+        for &frame in &on_the_way {
+            // The upper half of the word for asmcgocall's result, of which that only fills the lower: the C hook sees
+            // that the enter hook was not passed.
+            frozen.memory().write(Avma(frame + 20), &[0; 4]).map_err(RemoteError::from).map_err(FreezeError::from)?;
+        }
+        placed.switch_on(frozen.memory()).map_err(FreezeError::from)?;
+        let (since, in_flight) = (Moment::now(), on_the_way.len() as u64);
+        return Ok(On { since, stood: longest.max(frozen.release()), in_flight });
+    }
+    Err(JoinError::Busy)
+}
+
+/// The stack pointer of `cgocall` where a thread's goroutine is beyond its call of `entersyscall`: in a crossing.
+fn crossing(one: &Standing, memory: &Memory, image: Image<'_, '_>, plan: &Plan) -> Option<u64> {
+    let after_enter = plan.after_entersyscall.loaded(image.bias).0;
+    let curg = word(memory, one.m.wrapping_add(plan.offsets.m_curg.into())).filter(|&curg| curg != 0)?;
+    let (low, high) = (word(memory, curg)?, word(memory, curg + 8)?);
+    let syscall = curg.wrapping_add(plan.offsets.g_syscallsp.into());
+    let (sp, pc) = (word(memory, syscall)?, word(memory, syscall + 8)?);
+    if sp != 0 && pc == after_enter {
+        return Some(sp).filter(|sp| (low..high - 64).contains(sp));
+    }
+    // Not yet noted in the goroutine: within entersyscall, or what that calls on the goroutine's stack.
+    let go = image.target.go_text(image.bias);
+    if one.g != curg || !go.contains(&Avma(one.registers.rip)) {
+        return None;
+    }
+    let mut frame = one.registers.rbp;
+    for _ in 0..8 {
+        if !(low..high - 64).contains(&frame) {
+            return None;
+        }
+        if word(memory, frame + 8)? == after_enter {
+            return Some(frame + 16);
+        }
+        frame = word(memory, frame)?;
+    }
+    None
+}

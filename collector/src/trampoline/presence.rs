@@ -1,0 +1,145 @@
+//! What a recorder has in a process: found by anybody by the name of its tables' mapping.
+
+use std::ops::Range;
+use std::sync::OnceLock;
+
+use cgoprof_hook::layout::{MAGIC, Presence, Replaced, UNDO, Undo};
+use cgoprof_symbols::Avma;
+use nix::unistd::Pid;
+
+use crate::process::maps::{self, Mapping};
+use crate::process::memory;
+use crate::process::remote::Stopped;
+use crate::process::status;
+
+/// What the tables are called in the program's mappings.
+pub(super) const NAME: &[u8] = b"cgoprof\0";
+/// Patches that are believed: a damaged list may say anything.
+const MOST: u64 = 100_000;
+
+/// Hooks and tables found in a process.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    /// The tables' mapping.
+    pub(super) tables: Range<Avma>,
+    /// What their start says; nothing but its size if it was never written.
+    pub(super) presence: Presence,
+    /// What to put back; none if that is not to be had.
+    pub(super) undo: Option<(Undo, Vec<Replaced>)>,
+    /// Its layout is not known to us.
+    pub(super) other_version: bool,
+}
+
+/// We, as we tell others.
+pub(super) fn own() -> Presence {
+    static OWN: OnceLock<(u64, u64)> = OnceLock::new();
+    let &(recorder_started, recorder_namespace) = OWN.get_or_init(|| {
+        let own = Pid::this();
+        (status::started(own).unwrap_or(0), status::pid_namespace(own).unwrap_or(0))
+    });
+    let recorder = u64::from(std::process::id());
+    Presence { magic: MAGIC, recorder, recorder_started, recorder_namespace, ..Presence::default() }
+}
+
+/// All that recorders have in a process.
+///
+/// # Errors
+/// If its memory can't be read.
+pub(crate) fn find(pid: Pid) -> std::io::Result<Vec<Found>> {
+    let mappings = maps::read_unopened(pid)?;
+    Ok(mappings.iter().filter(|mapping| is_tables(mapping)).map(|mapping| read(pid, mapping)).collect())
+}
+
+fn is_tables(mapping: &Mapping) -> bool {
+    mapping.path.as_os_str() == "/memfd:cgoprof (deleted)"
+}
+
+fn read(pid: Pid, mapping: &Mapping) -> Found {
+    let tables = mapping.range.clone();
+    let size = tables.end.0 - tables.start.0;
+    let written = read_plain::<Presence>(pid, tables.start).unwrap_or_default();
+    let other_version = written.magic != MAGIC && written.magic != 0;
+    let presence = if written.magic == MAGIC { written } else { Presence { size, ..Presence::default() } };
+    let undo = read_plain::<Undo>(pid, Avma(presence.undo)).filter(|undo| undo.magic == UNDO && undo.count < MOST);
+    let undo = undo.and_then(|undo| {
+        let entry = |index: u64| {
+            let at = presence.undo + size_of::<Undo>() as u64 + index * size_of::<Replaced>() as u64;
+            read_plain::<Replaced>(pid, Avma(at)).filter(|one| (1..=16).contains(&one.length))
+        };
+        Some((undo, (0..undo.count).map(entry).collect::<Option<Vec<_>>>()?))
+    });
+    Found { tables, presence, undo, other_version }
+}
+
+/// Reads a struct of plain numbers.
+fn read_plain<T: Copy>(pid: Pid, at: Avma) -> Option<T> {
+    let mut bytes = vec![0u8; size_of::<T>()];
+    if at.0 == 0 || memory::read(pid, at, &mut bytes) != Some(bytes.len()) {
+        return None;
+    }
+    // SAFETY: only used for structs of integers, for which any bytes are valid; the read is unaligned.
+    Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
+}
+
+impl Found {
+    /// The recorder that is at work in the process, if it lives, and who that is.
+    pub(crate) fn recorder(&self, target: Pid) -> Option<(Pid, String)> {
+        let presence = &self.presence;
+        let pid = Pid::from_raw(i32::try_from(presence.recorder).ok().filter(|&pid| pid != 0)?);
+        if presence.recorder_namespace != own().recorder_namespace {
+            return self.is_on(target).then(|| (pid, "a process of another PID namespace".into()));
+        }
+        let lives = status::started(pid) == Some(presence.recorder_started);
+        (lives && presence.target == target.as_raw() as u64).then(|| (pid, status::name(pid).unwrap_or_default()))
+    }
+
+    /// Whether its hooks do anything: not in a child that its process has forked, nor before they are switched on.
+    fn is_on(&self, pid: Pid) -> bool {
+        memory::word(pid, Avma(self.presence.hooks)).is_some_and(|here| here != 0)
+    }
+
+    /// Whether the hooks' mapping is there: their recorder may have been killed before it made that.
+    pub(super) fn has_hooks(&self, mappings: &[Mapping]) -> bool {
+        let hooks = self.hooks();
+        let ours = |mapping: &&Mapping| mapping.executable && mapping.path.as_os_str().is_empty();
+        let within = mappings
+            .iter()
+            .filter(ours)
+            .filter(|mapping| hooks.start <= mapping.range.start && mapping.range.end <= hooks.end);
+        hooks.start != hooks.end
+            && within.map(|mapping| mapping.range.end.0 - mapping.range.start.0).sum::<u64>()
+                == self.presence.hooks_size
+    }
+
+    /// Where its hooks are.
+    pub(super) fn hooks(&self) -> Range<Avma> {
+        let start = self.presence.hooks;
+        Avma(start)..Avma(start.saturating_add(self.presence.hooks_size))
+    }
+}
+
+/// Removes the mappings of a presence; nothing may lead there any more.
+pub(super) fn unmap(stopped: &mut Stopped, tables: Avma, presence: &Presence) {
+    let mut unmap = |what, at: u64, size: u64| {
+        if let (true, Err(error)) = (at != 0, stopped.call(what, libc::SYS_munmap, [at, size, 0, 0, 0, 0], &[])) {
+            tracing::warn!("{error}");
+        }
+    };
+    // The tables last: they tell of the rest.
+    unmap("munmap of the hooks", presence.hooks, presence.hooks_size);
+    unmap("munmap of the tables", tables.0, presence.size);
+}
+
+/// Closes what a recorder that was killed on its way has left open in the program.
+pub(super) fn close_files(stopped: &mut Stopped) {
+    let files = std::fs::read_dir(format!("/proc/{}/fd", stopped.pid())).into_iter().flatten().flatten();
+    let left: Vec<u64> = files
+        .filter(|file| file.path().read_link().is_ok_and(|path| path.as_os_str() == "/memfd:cgoprof (deleted)"))
+        .filter_map(|file| file.file_name().to_str()?.parse().ok())
+        .collect();
+    for fd in left {
+        if let Err(error) = stopped.call("close", libc::SYS_close, [fd, 0, 0, 0, 0, 0], &[]) {
+            tracing::warn!("{error}");
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! Leaving a program as it was: its own code back, and nothing of ours mapped.
+//!
+//! In two steps. First the hooks are switched off and the code is put back; whoever is in a hook goes on. A little later
+//! nobody is. But threads may be in C for as long as they like, and return from there to a hook: their return addresses
+//! are changed to code of the program's own that does what the hook would do by then, `add rsp, 24; ret`.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::time::Duration;
+
+use cgoprof_hook::layout::{
+    Header, IN_FLIGHT, InFlight, Presence, Replaced, THREAD_STRIDE, THREADS, THREADS_OFFSET, Thread, Undo,
+};
+use cgoprof_hook::params::holes;
+use cgoprof_symbols::Avma;
+use memchr::memmem;
+use nix::unistd::Pid;
+
+use super::presence::{self, Found};
+use super::standing::Standing;
+use crate::clock::Moment;
+use crate::process::frozen::{FreezeError, Frozen};
+use crate::process::maps::{self, Mapping};
+use crate::process::memory::{self, Memory};
+use crate::process::remote::{RemoteError, Stopped};
+
+/// Why a program could not be left as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum UndoError {
+    /// Its threads.
+    #[error(transparent)]
+    Freeze(#[from] FreezeError),
+    /// What is there is not ours.
+    #[error("it was put there by another version of cgoprof; use that one's `cgoprof detach`")]
+    Version,
+    /// What the program has in place of the hooks' calls is neither.
+    #[error("another tool has changed its code at {0:#x} meanwhile")]
+    Changed(u64),
+}
+
+impl From<RemoteError> for UndoError {
+    fn from(error: RemoteError) -> Self {
+        UndoError::Freeze(error.into())
+    }
+}
+
+/// How a program was left.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Undone {
+    /// Recorders' hooks that were in it.
+    pub(crate) found: usize,
+    /// Longest time that it stood still.
+    pub(crate) pause: Duration,
+    /// When the last hooks were switched off; none if there were none.
+    pub(crate) off: Option<Moment>,
+    /// Hooks that had to stay mapped: a thread may return to them. Nothing else leads there.
+    pub(crate) kept: usize,
+}
+
+/// How often it is looked whether threads have left the hooks.
+const ATTEMPTS: u32 = 200;
+/// How long they are given at first; twice as long each time, up to the longest.
+const BETWEEN: Duration = Duration::from_micros(500);
+const LONGEST: Duration = Duration::from_millis(10);
+
+/// Undoes all that recorders have in a process, living or not.
+///
+/// # Errors
+/// See [`UndoError`]: then the rest is as it was.
+pub(crate) fn undo_all(pid: Pid) -> Result<Undone, UndoError> {
+    let all = presence::find(pid).map_err(RemoteError::from)?;
+    if all.iter().any(|found| found.other_version) {
+        return Err(UndoError::Version);
+    }
+    let mut undone = Undone { found: all.len(), ..Undone::default() };
+    let mut unused = Vec::new();
+    for found in all {
+        // Where their recorder was killed before it had filled them, nothing leads to the hooks.
+        let unreachable = match &found.undo {
+            None => true,
+            Some((undo, replaced)) => remove(pid, &found, undo, replaced, &mut undone)?,
+        };
+        if unreachable {
+            unused.push(found);
+        } else {
+            undone.kept += 1;
+        }
+    }
+    if undone.found > 0 {
+        let mappings = maps::read_unopened(pid).map_err(RemoteError::from)?;
+        let mut stopped = Stopped::seize(pid)?;
+        for found in &unused {
+            let hooks = if found.has_hooks(&mappings) { found.presence.hooks } else { 0 };
+            presence::unmap(&mut stopped, found.tables.start, &Presence { hooks, ..found.presence });
+        }
+        presence::close_files(&mut stopped);
+        undone.pause = undone.pause.max(stopped.release());
+    }
+    Ok(undone)
+}
+
+/// Switches hooks off, puts the program's own code back, and waits until nobody is in them. Returns whether no thread
+/// will return there.
+fn remove(pid: Pid, found: &Found, undo: &Undo, replaced: &[Replaced], undone: &mut Undone) -> Result<bool, UndoError> {
+    let mappings = maps::read(pid).map_err(RemoteError::from)?;
+    let returns = Returns {
+        hooks: found.hooks(),
+        go: undo.go_start..undo.go_end,
+        way_out: way_out(&mappings, undo.go_start..undo.go_end),
+        mappings,
+        pid,
+    };
+    let frozen = Frozen::new(pid)?;
+    let changed = still_changed(frozen.memory(), replaced)?;
+    undone.off = Some(Moment::now());
+    frozen.memory().write(found.hooks().start, &[0; 8]).map_err(RemoteError::from)?;
+    for one in changed {
+        let original = &one.original[..one.length as usize];
+        frozen.memory().write(Avma(one.at), original).map_err(RemoteError::from)?;
+    }
+    let standing = Standing::all(&frozen, undo.goroutine as i64 as i32);
+    let certain = in_callbacks(pid, found);
+    let mut all_found = true;
+    for one in &standing {
+        let busy = returns.is_busy(one, frozen.memory(), undo.m_procid);
+        let count = returns.redirect(one, frozen.memory(), !busy)?;
+        all_found &= count >= certain.get(&one.m).copied().unwrap_or(0);
+    }
+    undone.pause = undone.pause.max(frozen.release());
+
+    let mut between = BETWEEN;
+    for _ in 0..ATTEMPTS {
+        std::thread::sleep(between);
+        between = (between * 2).min(LONGEST);
+        let frozen = Frozen::new(pid)?;
+        let standing = Standing::all(&frozen, undo.goroutine as i64 as i32);
+        let memory = frozen.memory();
+        let busy = frozen.registers().any(|registers| returns.hooks.contains(&Avma(registers.rip)))
+            || standing.iter().any(|one| returns.is_busy(one, memory, undo.m_procid));
+        if !busy {
+            for one in &standing {
+                let count = returns.redirect(one, memory, true)?;
+                all_found &= count == 0 || returns.way_out.is_some();
+            }
+        }
+        undone.pause = undone.pause.max(frozen.release());
+        if !busy {
+            return Ok(all_found);
+        }
+    }
+    Ok(false)
+}
+
+/// What is still to be put back: all, unless whoever began to was killed.
+fn still_changed<'a>(memory: &Memory, replaced: &'a [Replaced]) -> Result<Vec<&'a Replaced>, UndoError> {
+    let mut changed = Vec::new();
+    for one in replaced {
+        let length = one.length as usize;
+        let now = memory.read(Avma(one.at), length).map_err(RemoteError::from)?;
+        if now == one.hooked[..length] {
+            changed.push(one);
+        } else if now != one.original[..length] {
+            return Err(UndoError::Changed(one.at));
+        }
+    }
+    Ok(changed)
+}
+
+/// Where threads return to hooks, and where they are to return instead.
+struct Returns {
+    pid: Pid,
+    hooks: Range<Avma>,
+    go: Range<u64>,
+    way_out: Option<u64>,
+    mappings: Vec<Mapping>,
+}
+
+impl Returns {
+    /// Whether a thread is in a hook, or may be in one amid which a signal came.
+    fn is_busy(&self, one: &Standing, memory: &Memory, m_procid: u64) -> bool {
+        self.hooks.contains(&Avma(one.registers.rip)) || one.handles_signal(memory, m_procid)
+    }
+
+    /// Finds where a thread returns to the hooks from C, and has it return elsewhere if it may be changed. Returns how
+    /// often it does.
+    fn redirect(&self, one: &Standing, memory: &Memory, change: bool) -> Result<usize, UndoError> {
+        let Some(system) = one.system_stack(memory) else { return Ok(0) };
+        let again = || maps::read_unopened(self.pid).unwrap_or_default();
+        let Some(stack) = end_of(&self.mappings, system).or_else(|| end_of(&again(), system)) else { return Ok(0) };
+        // The frames of asmcgocall and of the hook lie just below; those of C that Go called on the system stack itself
+        // lie as far down as that goes.
+        let rsp = one.registers.rsp;
+        let start = if stack.contains(&rsp) { rsp.min(system - BELOW) } else { system - BELOW } & !7;
+        let mut bytes = vec![0; (stack.end - start) as usize];
+        let read = memory::read(self.pid, Avma(start), &mut bytes).unwrap_or(0);
+        let word = |word: &[u8]| u64::from_le_bytes(word.try_into().unwrap_or_default());
+        let words: Vec<u64> = bytes[..read].chunks_exact(8).map(word).collect();
+        let mut count = 0;
+        for (index, _) in words.iter().enumerate().filter(|(_, value)| self.hooks.contains(&Avma(**value))) {
+            // Above the hook's frame lies its own return address, in asmcgocall. Others are dead words.
+            let above = words.get(index + 1 + holes::FRAME as usize / 8).copied().unwrap_or(0);
+            if !self.go.contains(&above) {
+                continue;
+            }
+            count += 1;
+            if let (true, Some(to)) = (change, self.way_out) {
+                let at = Avma(start + index as u64 * 8);
+                memory.write(at, &to.to_le_bytes()).map_err(RemoteError::from)?;
+            }
+        }
+        Ok(count)
+    }
+}
+
+/// How far below the place where the system stack was left the frames of asmcgocall and the hook may lie.
+const BELOW: u64 = 256;
+
+/// The stack that an address lies on: from there to its end.
+fn end_of(mappings: &[Mapping], at: u64) -> Option<std::ops::Range<u64>> {
+    let mapping = mappings.iter().find(|mapping| mapping.range.contains(&Avma(at)))?;
+    Some(mapping.range.start.0..mapping.range.end.0)
+}
+
+/// `add rsp, 24; ret` in the program's own C code, or its C library's.
+fn way_out(mappings: &[Mapping], go: std::ops::Range<u64>) -> Option<u64> {
+    const CODE: [u8; 5] = [0x48, 0x83, 0xc4, holes::FRAME as u8, 0xc3];
+    let own = mappings.iter().find(|mapping| mapping.range.contains(&Avma(go.start)))?;
+    let lasting = |mapping: &&Mapping| {
+        let name = mapping.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        mapping.executable && (mapping.path == own.path || name.starts_with("libc.") || name.starts_with("ld-"))
+    };
+    mappings.iter().filter(lasting).find_map(|mapping| {
+        let contents = mapping.contents()?;
+        let length = (mapping.range.end.0 - mapping.range.start.0) as usize;
+        let start = mapping.offset.0 as usize;
+        let code = contents.get(start..contents.len().min(start + length))?;
+        let places = memmem::find_iter(code, &CODE).map(|at| mapping.range.start.0 + at as u64);
+        places.into_iter().find(|at| !go.contains(at))
+    })
+}
+
+/// By M, crossings that are in a callback: their hooks' frames are on the stack for certain.
+fn in_callbacks(pid: Pid, found: &Found) -> HashMap<u64, usize> {
+    use std::mem::offset_of;
+    let tables = found.tables.start.0;
+    let word = |at: u64| memory::word(pid, Avma(at)).unwrap_or(0);
+    let used = (word(tables + offset_of!(Header, used_count) as u64) as usize).min(THREADS);
+    let mut certain = HashMap::new();
+    let mut indices = vec![0; used * 4];
+    let _ = memory::read(pid, Avma(tables + offset_of!(Header, used) as u64), &mut indices);
+    for index in indices.chunks_exact(4).map(|index| u32::from_le_bytes(index.try_into().unwrap_or_default())) {
+        let Some(index) = (index as usize).checked_sub(1).filter(|&index| index < THREADS) else { continue };
+        let thread = tables + THREADS_OFFSET + (index * THREAD_STRIDE) as u64;
+        let first = thread + offset_of!(Thread, in_flight) as u64;
+        let top = word(thread + offset_of!(Thread, top) as u64);
+        let depth = (top.wrapping_sub(first) as usize / size_of::<InFlight>()).min(IN_FLIGHT);
+        let in_go = |entry: usize| {
+            word(first + (entry * size_of::<InFlight>() + offset_of!(InFlight, in_go)) as u64) as u32 == 1
+        };
+        let count = (0..depth).filter(|&entry| in_go(entry)).count();
+        *certain.entry(word(thread + offset_of!(Thread, m) as u64)).or_insert(0) += count;
+    }
+    certain
+}

@@ -3,19 +3,21 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use cgoprof_symbols::Avma;
 use libc::user_regs_struct;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use super::memory::Memory;
-use super::remote::RemoteError;
+use super::promptness::take_short_turns;
+use super::remote::{Remote, RemoteError, Room};
 use super::status::{self, Status};
 use super::tracee::{Stop, Tracee};
 
-/// The process. Its threads go on, untraced, when this is dropped.
+/// The process. Its threads go on, untraced, when the thread of ours ends that has stopped them: the kernel then lets
+/// them go all at once.
 pub(crate) struct Frozen {
     threads: Vec<Tracee>,
+    pid: Pid,
     memory: Memory,
     since: Instant,
 }
@@ -44,30 +46,88 @@ const REST: Duration = Duration::from_micros(100);
 /// Attempts.
 const ATTEMPTS: u32 = 10;
 
-impl Frozen {
-    /// Stops every thread of a process, those that are born meanwhile too.
-    ///
-    /// # Errors
-    /// See [`FreezeError`].
-    pub(crate) fn new(pid: Pid) -> Result<Frozen, FreezeError> {
-        let mut attempt = 0;
-        loop {
-            attempt += 1;
-            match Frozen::attempt(pid) {
-                // A thread that waits for its vfork child, as in posix_spawn, stops when that has become a program.
-                Err(FreezeError::Stuck(..)) if attempt < ATTEMPTS => std::thread::sleep(LONGEST / 20 * attempt),
-                done => return done,
-            }
+impl From<std::io::Error> for FreezeError {
+    fn from(error: std::io::Error) -> Self {
+        FreezeError::Remote(error.into())
+    }
+}
+
+/// Stops every thread of a process, those that are born meanwhile too, and lets it go on when something has been done.
+/// Returns what came of that and how long the process stood still.
+///
+/// # Errors
+/// See [`FreezeError`].
+pub(crate) fn freeze<T: Send, E: Send + From<FreezeError>>(
+    pid: Pid,
+    mut act: impl FnMut(&mut Frozen) -> Result<T, E> + Send,
+) -> Result<(T, Duration), E> {
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let done = as_tracer(|| {
+            let mut frozen = Frozen::new(pid)?;
+            let done = act(&mut frozen);
+            frozen.threads.iter_mut().for_each(Tracee::send_suppressed);
+            Ok((done, frozen.since.elapsed()))
+        });
+        match done {
+            // A thread that waits for its vfork child, as in posix_spawn, stops when that has become a program.
+            Err(FreezeError::Stuck(..)) if attempt < ATTEMPTS => std::thread::sleep(LONGEST / 20 * attempt),
+            Err(error) => return Err(error.into()),
+            Ok((done, stood)) => return done.map(|done| (done, stood)),
         }
     }
+}
 
-    fn attempt(pid: Pid) -> Result<Frozen, FreezeError> {
+/// Does something in a thread of its own: whatever it traces is let go when it ends.
+fn as_tracer<T: Send>(act: impl FnOnce() -> T + Send) -> T {
+    let act = || {
+        take_short_turns();
+        act()
+    };
+    match std::thread::scope(|scope| scope.spawn(act).join()) {
+        Ok(done) => done,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+/// Acts in a process while one of its threads stands still, one that sleeps if there is one.
+///
+/// # Errors
+/// See [`FreezeError`].
+pub(crate) fn with_one_thread<T: Send>(
+    pid: Pid,
+    room: Room,
+    act: impl Fn(&mut Remote<'_>) -> T + Send + Sync,
+) -> Result<T, FreezeError> {
+    let sleeps = |&tid: &Pid| Status::of_thread(pid, tid).is_ok_and(|status| status.state == 'S');
+    let (sleeping, awake): (Vec<Pid>, Vec<Pid>) = status::threads(pid).into_iter().partition(sleeps);
+    let memory = Memory::open(pid).map_err(RemoteError::from)?;
+    for tid in sleeping.into_iter().rev().chain(awake) {
+        let done = as_tracer(|| {
+            let mut thread = Tracee::seize(tid).ok()?;
+            thread.interrupt().ok()?;
+            thread.wait(LONGEST).ok()??;
+            let done = thread.can_be_moved().then(|| act(&mut Remote::new(pid, &mut thread, &memory, room)));
+            thread.send_suppressed();
+            done
+        });
+        if let Some(done) = done {
+            return Ok(done);
+        }
+    }
+    Err(RemoteError::Occupied.into())
+}
+
+impl Frozen {
+    fn new(pid: Pid) -> Result<Frozen, FreezeError> {
         let memory = Memory::open(pid).map_err(RemoteError::from)?;
-        let mut frozen = Frozen { threads: Vec::new(), memory, since: Instant::now() };
+        let mut frozen = Frozen { threads: Vec::new(), pid, memory, since: Instant::now() };
         let (mut known, mut interrupted) = (HashSet::new(), false);
         loop {
             let new: Vec<Pid> = status::threads(pid).into_iter().filter(|&tid| known.insert(tid)).collect();
             if new.is_empty() && frozen.threads.iter().all(Tracee::is_stopped) {
+                tracing::debug!("all stopped after {:?}", frozen.since.elapsed());
                 return if frozen.threads.is_empty() { Err(gone().into()) } else { Ok(frozen) };
             }
             for tid in new {
@@ -109,7 +169,7 @@ impl Frozen {
                 }
             }
             for index in ended.into_iter().rev() {
-                self.threads.swap_remove(index).forget();
+                self.threads.swap_remove(index);
             }
             for tid in born {
                 known.insert(tid);
@@ -130,8 +190,10 @@ impl Frozen {
         &self.memory
     }
 
-    pub(crate) fn threads_mut(&mut self) -> &mut [Tracee] {
-        &mut self.threads
+    /// To act in it.
+    pub(crate) fn remote(&mut self, room: Room) -> Result<Remote<'_>, RemoteError> {
+        let thread = self.threads.iter_mut().find(|thread| thread.can_be_moved()).ok_or(RemoteError::Occupied)?;
+        Ok(Remote::new(self.pid, thread, &self.memory, room))
     }
 
     /// Registers of each thread that has not been killed meanwhile.
@@ -139,25 +201,18 @@ impl Frozen {
         self.threads.iter().filter_map(|thread| thread.registers().ok())
     }
 
-    /// Has every thread that stands amid one of these ranges, which are short, go on to their end.
-    pub(crate) fn step_out(&mut self, ranges: &[std::ops::Range<Avma>]) -> Result<(), RemoteError> {
-        let amid = |rip: u64| ranges.iter().any(|range| range.start.0 < rip && rip < range.end.0);
-        for thread in self.threads_mut() {
-            while thread.registers().is_ok_and(|registers| amid(registers.rip)) {
-                match thread.step()? {
-                    Stop::Ended(status) => return Err(RemoteError::Ended(status)),
-                    Stop::Became => return Err(RemoteError::Became),
-                    _ => {}
-                }
+    /// Changes the registers of threads. They must not be amid system calls.
+    pub(crate) fn change_registers(
+        &self,
+        change: impl Fn(&user_regs_struct) -> Result<Option<user_regs_struct>, RemoteError>,
+    ) -> Result<(), RemoteError> {
+        for thread in &self.threads {
+            let Ok(registers) = thread.registers() else { continue };
+            if let Some(changed) = change(&registers)? {
+                thread.set_registers(changed)?;
             }
         }
         Ok(())
-    }
-
-    /// Lets it go on, untraced. Returns how long it stood still.
-    pub(crate) fn release(mut self) -> Duration {
-        self.threads.clear();
-        self.since.elapsed()
     }
 }
 

@@ -5,27 +5,40 @@
 //! program's own. Normally the thread is stopped again after the call and its registers are set as they were, with
 //! what the kernel needs to take up a system call that was interrupted.
 
-use std::time::{Duration, Instant};
-
 use cgoprof_symbols::Avma;
 use libc::user_regs_struct;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-use super::maps;
+use super::maps::Mapping;
 use super::memory::Memory;
 use super::slack;
-use super::status;
 use super::tracee::{Stop, Tracee};
 
-/// A process with one thread stopped under our ptrace; other threads go on.
+/// A program that we have launched and that stands at its first instruction, with one thread.
 pub(crate) struct Stopped {
     pid: Pid,
     thread: Tracee,
     memory: Memory,
-    /// Unused bytes of its code, once they are needed.
-    room: Option<Avma>,
-    since: Instant,
+}
+
+/// A thread that stands still, to act in its process.
+pub(crate) struct Remote<'a> {
+    pub(crate) pid: Pid,
+    pub(crate) memory: &'a Memory,
+    thread: &'a mut Tracee,
+    room: Room,
+}
+
+/// Unused bytes of a program's code.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room(Avma);
+
+impl Room {
+    /// Finds them.
+    pub(crate) fn find(mappings: &[Mapping]) -> Result<Room, RemoteError> {
+        slack::find(mappings, ROOM).map(Room).ok_or(RemoteError::NoRoom)
+    }
 }
 
 /// What went wrong in the other process.
@@ -46,9 +59,9 @@ pub enum RemoteError {
     /// It is another program by now.
     #[error("it became another program meanwhile")]
     Became,
-    /// None of its threads stops.
-    #[error("none of its threads can be stopped: all wait in the kernel for something that does not come")]
-    Stuck,
+    /// None of its threads is where it can be made to do something.
+    #[error("none of its threads is free to work with: all begin or make others")]
+    Occupied,
     /// All of its code is in use.
     #[error("its code leaves no room to work with")]
     NoRoom,
@@ -56,52 +69,10 @@ pub enum RemoteError {
 
 /// Bytes of the code that a thread is put to.
 const ROOM: usize = 256;
-/// How long a thread may take to stop.
-const LONGEST: Duration = Duration::from_millis(500);
 
-impl Stopped {
-    /// A program that we have launched and that stands at its first instruction.
-    pub(crate) fn launched(pid: Pid) -> Result<Stopped, RemoteError> {
-        Ok(Stopped {
-            pid,
-            memory: Memory::open(pid)?,
-            thread: Tracee::launched(pid),
-            room: None,
-            since: Instant::now(),
-        })
-    }
-
-    /// Stops one thread of a program that runs.
-    pub(crate) fn seize(pid: Pid) -> Result<Stopped, RemoteError> {
-        let (memory, mut refused) = (Memory::open(pid)?, None);
-        for tid in status::threads(pid) {
-            let mut thread = match Tracee::seize(tid) {
-                Ok(thread) => thread,
-                Err(error) => {
-                    refused = refused.or(Some(error));
-                    continue;
-                }
-            };
-            let since = Instant::now();
-            thread.interrupt()?;
-            match thread.wait(LONGEST)? {
-                Some(Stop::Ended(status)) if tid == pid => return Err(RemoteError::Ended(status)),
-                Some(Stop::Became) => return Err(RemoteError::Became),
-                Some(Stop::Made(born)) => drop(Tracee::born(born)),
-                Some(Stop::Ended(_)) | None => continue,
-                Some(_) => {}
-            }
-            return Ok(Stopped { pid, thread, memory, room: None, since });
-        }
-        Err(refused.map_or(RemoteError::Stuck, RemoteError::Ptrace))
-    }
-
-    pub(crate) fn pid(&self) -> Pid {
-        self.pid
-    }
-
-    pub(crate) fn memory(&self) -> &Memory {
-        &self.memory
+impl<'a> Remote<'a> {
+    pub(crate) fn new(pid: Pid, thread: &'a mut Tracee, memory: &'a Memory, room: Room) -> Remote<'a> {
+        Remote { pid, memory, thread, room }
     }
 
     /// Makes a system call in the process's name. `data` is there for the call to read, at the place that replaces
@@ -117,7 +88,7 @@ impl Stopped {
         let mut code = call_and_restore(&before);
         let data_at = code.len() as u64;
         code.extend_from_slice(data);
-        let place = self.room().filter(|_| code.len() <= ROOM).ok_or(RemoteError::NoRoom)?;
+        let place = Some(self.room.0).filter(|_| code.len() <= ROOM).ok_or(RemoteError::NoRoom)?;
         self.memory.write(place, &code)?;
         let mut registers = before;
         registers.rip = place.0;
@@ -126,7 +97,9 @@ impl Stopped {
         registers.orig_rax = u64::MAX;
         let arg = |arg: u64| if arg == DATA { place.0 + data_at } else { arg };
         [registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9] = args.map(arg);
-        let called = self.thread.set_registers(registers).map_err(RemoteError::from).and_then(|()| self.step());
+        let called = self.thread.set_registers(registers).map_err(RemoteError::from);
+        // To its start and to its end.
+        let called = called.and_then(|()| self.run_to_call()).and_then(|()| self.run_to_call());
         if let Err(RemoteError::Ended(status)) = called {
             return Err(RemoteError::Ended(status));
         }
@@ -139,19 +112,27 @@ impl Stopped {
         }
     }
 
-    fn room(&mut self) -> Option<Avma> {
-        if self.room.is_none() {
-            self.room = slack::find(&maps::read(self.pid).ok()?, ROOM);
-        }
-        self.room
-    }
-
-    fn step(&mut self) -> Result<(), RemoteError> {
-        match self.thread.step()? {
+    fn run_to_call(&mut self) -> Result<(), RemoteError> {
+        match self.thread.run_to_call()? {
             Stop::Ended(status) => Err(RemoteError::Ended(status)),
             Stop::Became => Err(RemoteError::Became),
             _ => Ok(()),
         }
+    }
+}
+
+impl Stopped {
+    pub(crate) fn launched(pid: Pid) -> Result<Stopped, RemoteError> {
+        Ok(Stopped { pid, memory: Memory::open(pid)?, thread: Tracee::launched(pid)? })
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// To act in it.
+    pub(crate) fn remote(&mut self, room: Room) -> Remote<'_> {
+        Remote::new(self.pid, &mut self.thread, &self.memory, room)
     }
 
     /// Lets it run until it reaches an address, which must be code that it has not executed yet.
@@ -173,10 +154,9 @@ impl Stopped {
         Ok(self.thread.set_registers(registers)?)
     }
 
-    /// Lets it run, untraced. Returns how long the thread stood still.
-    pub(crate) fn release(mut self) -> Duration {
+    /// Lets it run, untraced.
+    pub(crate) fn release(self) {
         self.thread.release();
-        self.since.elapsed()
     }
 }
 

@@ -1,6 +1,5 @@
 //! One thread under our ptrace. All calls must come from the thread of ours that traces it.
 
-use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use libc::user_regs_struct;
@@ -8,14 +7,18 @@ use nix::errno::Errno;
 use nix::sys::ptrace;
 use nix::unistd::Pid;
 
-/// A thread that we trace. It is let go when this is dropped.
+/// A thread that we trace. It goes on, untraced, when the thread of ours that traces it ends, if not before; a signal
+/// that was about to be delivered then is.
 #[derive(Debug)]
 pub(crate) struct Tracee {
     tid: Pid,
     stopped: bool,
-    /// Signals that came while it was ours, to be handed on.
-    pending: Vec<i32>,
-    gone: bool,
+    /// A signal that is about to be delivered.
+    held: Option<i32>,
+    /// Signals that were not, because it was made to go on without.
+    suppressed: Vec<i32>,
+    /// It stands amid a system call, whose result is still to come.
+    amid_call: bool,
 }
 
 /// Why a thread stopped, or that it has ended.
@@ -27,8 +30,10 @@ pub(crate) enum Stop {
     Made(Pid),
     /// It has become another program.
     Became,
-    /// One instruction was executed, or a breakpoint.
+    /// A breakpoint.
     Trap,
+    /// It makes a system call, or has made it.
+    Call,
     /// A signal was about to be delivered.
     Signal(i32),
     /// It has ended, with this exit status (128 + n for a signal).
@@ -37,8 +42,11 @@ pub(crate) enum Stop {
 
 impl Tracee {
     /// One that traces itself and stands at its program's first instruction.
-    pub(crate) fn launched(pid: Pid) -> Tracee {
-        Tracee { tid: pid, stopped: true, pending: Vec::new(), gone: false }
+    pub(crate) fn launched(pid: Pid) -> nix::Result<Tracee> {
+        ptrace::setoptions(pid, ptrace::Options::PTRACE_O_TRACESYSGOOD)?;
+        let mut thread = Tracee::born(pid);
+        thread.stopped = true;
+        Ok(thread)
     }
 
     /// Starts to trace a thread, which goes on. Threads that it makes are traced too.
@@ -46,18 +54,16 @@ impl Tracee {
     /// # Errors
     /// ESRCH when it has ended, EPERM when that is not permitted, it is traced already, or has all but ended.
     pub(crate) fn seize(tid: Pid) -> nix::Result<Tracee> {
-        ptrace::seize(tid, ptrace::Options::PTRACE_O_TRACECLONE | ptrace::Options::PTRACE_O_TRACEEXEC)?;
-        Ok(Tracee { tid, stopped: false, pending: Vec::new(), gone: false })
+        let options = ptrace::Options::PTRACE_O_TRACECLONE
+            | ptrace::Options::PTRACE_O_TRACEEXEC
+            | ptrace::Options::PTRACE_O_TRACESYSGOOD;
+        ptrace::seize(tid, options)?;
+        Ok(Tracee::born(tid))
     }
 
     /// A thread that one of ours has made, and that will stop at its start.
     pub(crate) fn born(tid: Pid) -> Tracee {
-        Tracee { tid, stopped: false, pending: Vec::new(), gone: false }
-    }
-
-    /// Has ended: there is nobody to let go.
-    pub(crate) fn forget(mut self) {
-        self.gone = true;
+        Tracee { tid, stopped: false, held: None, suppressed: Vec::new(), amid_call: false }
     }
 
     pub(crate) fn tid(&self) -> Pid {
@@ -66,6 +72,11 @@ impl Tracee {
 
     pub(crate) fn is_stopped(&self) -> bool {
         self.stopped
+    }
+
+    /// Whether its registers are all that says what it does next.
+    pub(crate) fn can_be_moved(&self) -> bool {
+        self.stopped && !self.amid_call
     }
 
     /// Asks it to stop.
@@ -82,21 +93,21 @@ impl Tracee {
             return Ok(None);
         }
         if libc::WIFEXITED(status) {
-            self.gone = true;
             return Ok(Some(Stop::Ended(libc::WEXITSTATUS(status) as u8)));
         }
         if libc::WIFSIGNALED(status) {
-            self.gone = true;
             return Ok(Some(Stop::Ended(128u8.wrapping_add(libc::WTERMSIG(status) as u8))));
         }
         self.stopped = true;
         let (signal, event) = (libc::WSTOPSIG(status), status >> 16);
+        self.amid_call = matches!(event, libc::PTRACE_EVENT_CLONE | libc::PTRACE_EVENT_EXEC);
         Ok(Some(match event {
             libc::PTRACE_EVENT_CLONE => Stop::Made(Pid::from_raw(ptrace::getevent(self.tid)? as i32)),
             libc::PTRACE_EVENT_EXEC => Stop::Became,
             0 if signal == libc::SIGTRAP => Stop::Trap,
+            0 if signal == libc::SIGTRAP | 0x80 => Stop::Call,
             0 => {
-                self.pending.push(signal);
+                self.held = Some(signal);
                 Stop::Signal(signal)
             }
             _ => Stop::Asked,
@@ -126,23 +137,22 @@ impl Tracee {
         ptrace::setregs(self.tid, registers)
     }
 
-    /// Lets it execute one instruction, or run up to a breakpoint. Signals that come first are kept.
-    pub(crate) fn step(&mut self) -> nix::Result<Stop> {
-        self.resume(|tid| ptrace::step(tid, None))
+    /// Lets it go on to the start or end of a system call. Signals that come first are kept.
+    ///
+    /// Not by single steps: a thread that has made one dies of it when its tracer is killed then.
+    pub(crate) fn run_to_call(&mut self) -> nix::Result<Stop> {
+        self.resume(|tid| ptrace::syscall(tid, None))
     }
 
-    /// Lets it run up to a breakpoint. Signals on the way are handed on.
+    /// Lets it run up to a breakpoint. Signals on the way are kept.
     pub(crate) fn run(&mut self) -> nix::Result<Stop> {
-        let signals = std::mem::take(&mut self.pending);
-        for &signal in &signals {
-            self.send(signal)?;
-        }
         self.resume(|tid| ptrace::cont(tid, None))
     }
 
     fn resume(&mut self, how: impl Fn(Pid) -> nix::Result<()>) -> nix::Result<Stop> {
         const LONGEST: Duration = Duration::from_secs(10);
         loop {
+            self.suppressed.extend(self.held.take());
             how(self.tid)?;
             self.stopped = false;
             match self.wait(LONGEST)?.ok_or(Errno::ETIMEDOUT)? {
@@ -152,58 +162,20 @@ impl Tracee {
         }
     }
 
-    fn send(&self, signal: i32) -> nix::Result<()> {
-        let tid = libc::c_long::from(self.tid.as_raw());
-        // SAFETY: a system call on numbers.
-        Errno::result(unsafe { libc::syscall(libc::SYS_tkill, tid, signal) }).map(drop)
+    /// Sends the signals again that it was made to go on without.
+    pub(crate) fn send_suppressed(&mut self) {
+        for signal in self.suppressed.drain(..) {
+            let tid = libc::c_long::from(self.tid.as_raw());
+            // SAFETY: a system call on numbers. That it fails means that the thread has ended.
+            unsafe { libc::syscall(libc::SYS_tkill, tid, signal) };
+        }
     }
 
-    /// Lets it go on, untraced. One that has not stopped can't be let go; it is when we end.
-    pub(crate) fn release(&mut self) {
-        if !self.stopped || self.gone {
-            return;
-        }
-        self.gone = true;
-        let (first, rest) = match self.pending.split_first() {
-            Some((&first, rest)) => (first, rest),
-            None => (0, &[][..]),
-        };
-        for &signal in rest {
-            let _ = self.send(signal);
-        }
+    /// Lets it go on, untraced.
+    pub(crate) fn release(mut self) {
+        self.send_suppressed();
+        let signal = libc::c_long::from(self.held.unwrap_or(0));
         // SAFETY: PTRACE_DETACH takes no address, and a signal's number as its data.
-        unsafe { libc::ptrace(libc::PTRACE_DETACH, self.tid.as_raw(), 0, libc::c_long::from(first)) };
-    }
-}
-
-impl Drop for Tracee {
-    fn drop(&mut self) {
-        const LONGEST: Duration = Duration::from_millis(20);
-        if !self.stopped && !self.gone && self.interrupt().is_ok() && !matches!(self.wait(LONGEST), Ok(Some(_))) {
-            LATE.with_borrow_mut(|late| late.push(self.tid));
-            return;
-        }
-        self.release();
-    }
-}
-
-thread_local! {
-    /// Threads that did not stop when they were to be let go: they are ours until they do.
-    static LATE: RefCell<Vec<Pid>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Lets go threads that have stopped by now and had not when it was time.
-pub(crate) fn release_late() {
-    let late = LATE.take();
-    for tid in late {
-        let mut thread = Tracee::born(tid);
-        match thread.poll() {
-            Ok(None) => {
-                thread.gone = true;
-                LATE.with_borrow_mut(|late| late.push(tid));
-            }
-            Ok(Some(_)) => thread.release(),
-            Err(_) => thread.gone = true,
-        }
+        unsafe { libc::ptrace(libc::PTRACE_DETACH, self.tid.as_raw(), 0, signal) };
     }
 }

@@ -25,7 +25,7 @@ use crate::output::Output;
 use crate::perf::{Frequency, PerfError, Session, Wanted};
 use crate::process::auxv::load_bias;
 use crate::process::launch::{LaunchError, Waiting, find_program, launch};
-use crate::process::maps;
+use crate::process::maps::{self, Mapping};
 use crate::process::remote::Stopped;
 use crate::process::status::{self, Unfit};
 use crate::sampling::{Sampler, Source};
@@ -364,11 +364,11 @@ fn hook(
     let placed = image.ok_or(InjectError::Auxv).and_then(|image| inject(&mut stopped, image, plan, settings));
     match placed {
         Ok(placed) => {
-            let begun = Moment::now();
+            let (mappings, begun) = (maps::read(pid).unwrap_or_default(), Moment::now());
             stopped.release();
             let mut notes = refused.notes(EngineKind::Trampoline);
             notes.extend(unseen_unlocks(plan));
-            let watched = watch_hooks(options, program, pid, placed, session, (begun, None, notes));
+            let watched = watch_hooks(options, program, pid, (placed, mappings), session, (begun, None, notes));
             watched.map_err(|error| Problem::Engine(EngineKind::Trampoline, error).into())
         }
         Err(InjectError::Remote(RemoteError::Ended(status))) => {
@@ -393,7 +393,7 @@ fn watch_hooks(
     options: &Options,
     program: &Program<'_>,
     pid: Pid,
-    injected: Placed,
+    (injected, mappings): (Placed, Vec<Mapping>),
     session: Result<Session, PerfError>,
     (begun, pause, mut notes): (Moment, Option<Duration>, Vec<String>),
 ) -> Result<Watched, EngineError> {
@@ -414,12 +414,12 @@ fn watch_hooks(
             }
             let border = Border::Hooks { code: injected.hooks, tables: address };
             let mut unwinder = Unwinder::new(program.target.go_text(bias), border);
-            injected.mappings.iter().for_each(|mapping| unwinder.add_mapping(mapping));
+            mappings.iter().for_each(|mapping| unwinder.add_mapping(mapping));
             let source = Source::Hooks { events, looks, tables: address };
             Some(Sampler::start(session, pid, unwinder, source, engine.timebase()))
         }
     };
-    Ok(Watched { engine, sampler, bias, mappings: injected.mappings, begun, pause, notes })
+    Ok(Watched { engine, sampler, bias, mappings, begun, pause, notes })
 }
 
 fn unseen_unlocks(plan: &Plan) -> Option<String> {
@@ -457,7 +457,7 @@ fn join_with_hooks(options: &Options, program: &Program<'_>, pid: Pid, bias: u64
     std::thread::sleep(LEARNING);
     let settings = settings(options, Rate::between(began, Moment::now()));
     let image = Image { target: program.target, bias };
-    let Joined { placed, pause, in_flight, since, cleaned } = trampoline::join(pid, image, &plan, settings)?;
+    let Joined { placed, mappings, pause, in_flight, since, cleaned } = trampoline::join(pid, image, &plan, settings)?;
     let mut notes = Vec::from_iter(unseen_unlocks(&plan));
     if cleaned {
         notes.push("what an earlier recorder had left in the program was removed first".into());
@@ -465,7 +465,7 @@ fn join_with_hooks(options: &Options, program: &Program<'_>, pid: Pid, bias: u64
     if in_flight > 0 {
         notes.push(format!("{in_flight} crossings had begun when the recorder came: they are not counted"));
     }
-    watch_hooks(options, program, pid, placed, session, (since, Some(pause), notes))
+    watch_hooks(options, program, pid, (placed, mappings), session, (since, Some(pause), notes))
 }
 
 /// How long the rate of the clock is learned before it is needed.

@@ -22,7 +22,6 @@ use crate::output::Output;
 use crate::perf::Frequency;
 use crate::process::frozen::FreezeError;
 use crate::process::maps::Mapping;
-use crate::process::tracee::release_late;
 use crate::sampling::{Sampler, Samples, Slow};
 use crate::snapshot::Snapshot;
 use crate::symbolize::{Symbolizer, tell_apart};
@@ -143,7 +142,6 @@ impl<'a> Recorder<'a> {
             if status.is_some() || over {
                 break;
             }
-            release_late();
             self.follow_alone();
             if let (None, Engine::Trampoline { tables, .. }) = (&self.sampler, &self.engine) {
                 tables.end_locks(self.pid, crate::trampoline::calibrate::ticks());

@@ -199,7 +199,7 @@ pub struct FrameLayout {
 }
 
 /// `mov rcx, rbx; call rax`: how `asmcgocall` calls C up to Go 1.21.
-const CALL_C: [u8; 5] = [0x48, 0x89, 0xd9, 0xff, 0xd0];
+pub(crate) const CALL_C: [u8; 5] = [0x48, 0x89, 0xd9, 0xff, 0xd0];
 /// `lea rax, [rip + ...]`.
 pub(super) const LOAD_RAX: [u8; 3] = [0x48, 0x8d, 0x05];
 /// `mov rdi, rbx; jmp rax`: the landing pad, from Go 1.22 on.

@@ -1,6 +1,7 @@
 //! The hooks' code, as built by `build.rs`, made ready for one target.
 
 use cgoprof_hook::params::{Params, holes};
+use memchr::memmem;
 
 use crate::target::plan::Hook;
 
@@ -51,6 +52,15 @@ pub(super) fn entry(hook: Hook, p_stays_wired: bool) -> u64 {
         Hook::Park => symbols::THUNK_PARK,
         Hook::Lock => symbols::THUNK_LOCK_DISPLACED,
         Hook::Unlock => symbols::THUNK_UNLOCK,
+    }
+}
+
+/// Offset of the epilogue that a hook repeats, byte for byte, if it repeats one.
+pub(super) fn epilogue(hook: Hook) -> Option<u64> {
+    match hook {
+        Hook::Exit => Some(symbols::THUNK_EXIT_EPILOGUE),
+        Hook::CallbackRelease => Some(symbols::THUNK_CALLBACK_RELEASE_EPILOGUE),
+        _ => None,
     }
 }
 
@@ -111,8 +121,7 @@ fn distance(next: u64, to: u64) -> Option<i32> {
 fn repeated_at(one: &Repeated<'_>) -> Option<(u64, u64)> {
     let after = |at: u64| (at, at + one.code.len() as u64);
     match one.hook {
-        Hook::Exit => Some(after(symbols::THUNK_EXIT_EPILOGUE)),
-        Hook::CallbackRelease => Some(after(symbols::THUNK_CALLBACK_RELEASE_EPILOGUE)),
+        Hook::Exit | Hook::CallbackRelease => epilogue(one.hook).map(after),
         Hook::Unwind => Some(after(symbols::THUNK_UNWIND_DISPLACED)).filter(|_| one.code.len() + 5 <= ROOM),
         Hook::Lock => Some((symbols::THUNK_LOCK_DISPLACED, symbols::THUNK_LOCK_BACK)),
         _ => None,
@@ -150,14 +159,11 @@ fn fill_jumps(code: &mut [u8], place: u64, entersyscall: u64) -> Option<()> {
 
 /// Replaces a hole wherever it is; none if it is nowhere, or its value doesn't fit.
 fn fill(code: &mut [u8], hole: u32, value: impl Fn(usize) -> Option<u32>) -> Option<()> {
-    let mut filled = None;
-    for at in 0..code.len() - 3 {
-        if code[at..at + 4] == hole.to_le_bytes() {
-            code[at..at + 4].copy_from_slice(&value(at)?.to_le_bytes());
-            filled = Some(());
-        }
+    let places: Vec<usize> = memmem::find_iter(code, &hole.to_le_bytes()).collect();
+    for &at in &places {
+        code[at..at + 4].copy_from_slice(&value(at)?.to_le_bytes());
     }
-    filled
+    (!places.is_empty()).then_some(())
 }
 
 #[cfg(test)]

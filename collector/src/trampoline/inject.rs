@@ -10,6 +10,7 @@ use std::os::unix::fs::FileExt as _;
 use cgoprof_hook::layout::{ARENA_OFFSET, Presence, Replaced, THREADS_OFFSET, UNDO, Undo};
 use cgoprof_hook::params::Params;
 use cgoprof_symbols::{Avma, Svma};
+use libc::user_regs_struct;
 
 use super::blob;
 use super::calibrate::ticks;
@@ -18,9 +19,9 @@ use super::presence;
 use super::tables::Tables;
 use crate::process::maps::{self, Mapping};
 use crate::process::memory::Memory;
-use crate::process::remote::{DATA, RemoteError, Stopped};
+use crate::process::remote::{DATA, Remote, RemoteError, Room, Stopped};
 use crate::target::Image;
-use crate::target::plan::{GoroutineSlot, Hook, Plan};
+use crate::target::plan::{CALL_C, GoroutineSlot, Hook, Plan};
 
 /// Bytes for cells. Only what is used takes memory.
 const ARENA: u64 = 1 << 30;
@@ -67,9 +68,7 @@ pub struct Placed {
     pub tables: Tables,
     /// Where the hooks' code is.
     pub hooks: Range<Avma>,
-    /// What was mapped into the program then.
-    pub mappings: Vec<Mapping>,
-    replaced: Vec<Replaced>,
+    replaced: Vec<(Hook, Replaced)>,
 }
 
 /// Lets the dynamic linker do its work in a program that stands at its first instruction, and puts the hooks in.
@@ -84,8 +83,10 @@ pub(crate) fn inject(
 ) -> Result<Placed, InjectError> {
     // From there on all libraries that the program is linked with are mapped.
     stopped.run_to(image.target.binary.entry().loaded(image.bias))?;
-    let placed = place(stopped, image, plan, settings)?;
-    placed.switch_on(stopped.memory())?;
+    let mappings = maps::read(stopped.pid()).map_err(RemoteError::from)?;
+    let mut remote = stopped.remote(Room::find(&mappings)?);
+    let placed = place(&mut remote, image, plan, settings, &mappings)?;
+    placed.switch_on(remote.memory)?;
     Ok(placed)
 }
 
@@ -94,55 +95,73 @@ pub(crate) fn inject(
 /// # Errors
 /// See [`InjectError`].
 pub(super) fn place(
-    stopped: &mut Stopped,
+    remote: &mut Remote<'_>,
     image: Image<'_, '_>,
     plan: &Plan,
     settings: Settings,
+    mappings: &[Mapping],
 ) -> Result<Placed, InjectError> {
     for patch in &plan.patches {
-        let found = stopped.memory().read(patch.at.loaded(image.bias), patch.original.len());
+        let found = remote.memory.read(patch.at.loaded(image.bias), patch.original.len());
         if found.map_err(RemoteError::from)? != patch.original {
             return Err(InjectError::Changed(patch.function.clone()));
         }
     }
-    let goroutine = goroutine_offset(stopped.memory(), image, plan)?;
+    let goroutine = goroutine_offset(remote.memory, image, plan)?;
     let code_size = blob::len(unlocks(plan)).next_multiple_of(8);
     let undo_size = size_of::<Undo>() + plan.patches.len() * size_of::<Replaced>();
     let size = (code_size + undo_size as u64).next_multiple_of(4096);
-    let place = free_place(stopped, image, size)?;
+    let place = free_place(mappings, image, size)?;
 
-    let tables = map_tables(stopped, image.bias)?;
+    let tables = map_tables(remote, image.bias)?;
     let presence = Presence {
         size: tables.size(),
         hooks: place.0,
         hooks_size: size,
         undo: place.0 + code_size,
-        target: stopped.pid().as_raw() as u64,
+        target: remote.pid.as_raw() as u64,
         ..presence::own()
     };
     tables.announce(presence);
-    let filled = map_hooks(stopped, place, size).and_then(|()| {
+    let filled = map_hooks(remote, place, size).and_then(|()| {
         let replaced = replacements(plan, image.bias, place)?;
-        fill(stopped.memory(), place, image, (plan, goroutine), &tables, settings)?;
+        fill(remote.memory, place, image, (plan, goroutine), &tables, settings)?;
         let undo = undo_list(image, plan, goroutine, &replaced);
-        stopped.memory().write(Avma(presence.undo), &undo).map_err(RemoteError::from)?;
+        remote.memory.write(Avma(presence.undo), &undo).map_err(RemoteError::from)?;
         Ok(replaced)
     });
     let replaced = match filled {
         Ok(replaced) => replaced,
         Err(error) => {
-            presence::unmap(stopped, tables.address(), &presence);
+            presence::unmap(remote, tables.address(), &presence);
             return Err(error);
         }
     };
-    let mappings = maps::read(stopped.pid()).unwrap_or_default();
-    Ok(Placed { tables, hooks: place..Avma(place.0 + code_size), mappings, replaced })
+    Ok(Placed { tables, hooks: place..Avma(place.0 + code_size), replaced })
 }
 
 impl Placed {
-    /// Code that is to be replaced: no thread may stand amid any of it.
-    pub(crate) fn ranges(&self) -> Vec<Range<Avma>> {
-        self.replaced.iter().map(|one| Avma(one.at)..Avma(one.at + one.length)).collect()
+    /// Registers with which a thread goes on that stands amid code to be replaced, where it does what is left of that;
+    /// none for others. Only the C hook and the epilogues replace more than one instruction.
+    pub(super) fn beyond(
+        &self,
+        registers: &user_regs_struct,
+        memory: &Memory,
+    ) -> Result<Option<user_regs_struct>, RemoteError> {
+        let amid = |one: &Replaced| one.at < registers.rip && registers.rip < one.at + one.length;
+        let Some((hook, one)) = self.replaced.iter().find(|(_, one)| amid(one)) else { return Ok(None) };
+        let mut changed = *registers;
+        if let Some(repeated) = blob::epilogue(*hook) {
+            changed.rip = self.hooks.start.0 + repeated + (registers.rip - one.at);
+            return Ok(Some(changed));
+        }
+        // `jmp rax` or `call rax` is left.
+        changed.rip = registers.rax;
+        if one.original.starts_with(&CALL_C) {
+            changed.rsp -= 8;
+            memory.write(Avma(changed.rsp), &(one.at + one.length).to_le_bytes())?;
+        }
+        Ok(Some(changed))
     }
 
     /// Makes the program's code lead to the hooks, and switches them on. The program must stand still.
@@ -151,7 +170,7 @@ impl Placed {
     /// If it ends meanwhile.
     pub(crate) fn switch_on(&self, memory: &Memory) -> Result<(), RemoteError> {
         // The enter hook first: the C hook takes what that left.
-        for one in &self.replaced {
+        for (_, one) in &self.replaced {
             memory.write(Avma(one.at), &one.hooked[..one.length as usize])?;
         }
         let threads = self.tables.address().0 + THREADS_OFFSET;
@@ -163,31 +182,30 @@ fn unlocks(plan: &Plan) -> usize {
     plan.patches.iter().filter(|patch| patch.hook == Hook::Unlock).count()
 }
 
-fn free_place(stopped: &Stopped, image: Image<'_, '_>, size: u64) -> Result<Avma, InjectError> {
-    let mappings = maps::read(stopped.pid()).map_err(RemoteError::from)?;
+fn free_place(mappings: &[Mapping], image: Image<'_, '_>, size: u64) -> Result<Avma, InjectError> {
     let extent = image.target.binary.extent();
     let (start, end) = (extent.start.loaded(image.bias), extent.end.loaded(image.bias));
-    maps::free_place(&mappings, Avma(start.0 & !4095), end, size).ok_or(InjectError::NoPlace)
+    maps::free_place(mappings, Avma(start.0 & !4095), end, size).ok_or(InjectError::NoPlace)
 }
 
-fn map_hooks(stopped: &mut Stopped, place: Avma, size: u64) -> Result<(), InjectError> {
+fn map_hooks(remote: &mut Remote<'_>, place: Avma, size: u64) -> Result<(), InjectError> {
     let protection = (libc::PROT_READ | libc::PROT_EXEC) as u64;
     let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE) as u64;
     let args = [place.0, size, protection, flags, u64::MAX, 0];
-    let got = stopped.call("mmap of the hooks", libc::SYS_mmap, args, &[])?;
+    let got = remote.call("mmap of the hooks", libc::SYS_mmap, args, &[])?;
     if got != place.0 {
         return Err(InjectError::NoPlace);
     }
     let args = [place.0, blob::PARAMS, libc::MADV_WIPEONFORK as u64, 0, 0, 0];
-    stopped.call("madvise(MADV_WIPEONFORK)", libc::SYS_madvise, args, &[])?;
+    remote.call("madvise(MADV_WIPEONFORK)", libc::SYS_madvise, args, &[])?;
     Ok(())
 }
 
-fn map_tables(stopped: &mut Stopped, bias: u64) -> Result<Tables, InjectError> {
+fn map_tables(remote: &mut Remote<'_>, bias: u64) -> Result<Tables, InjectError> {
     let args = [DATA, u64::from(libc::MFD_CLOEXEC), 0, 0, 0, 0];
-    let fd = stopped.call("memfd_create", libc::SYS_memfd_create, args, presence::NAME)?;
+    let fd = remote.call("memfd_create", libc::SYS_memfd_create, args, presence::NAME)?;
     let size = ARENA_OFFSET + ARENA;
-    let path = format!("/proc/{}/fd/{fd}", stopped.pid());
+    let path = format!("/proc/{}/fd/{fd}", remote.pid);
     let opened = File::options().read(true).write(true).open(path).and_then(|file| {
         file.set_len(size)?;
         file.write_all_at(&[0], 0)?;
@@ -195,12 +213,12 @@ fn map_tables(stopped: &mut Stopped, bias: u64) -> Result<Tables, InjectError> {
     });
     let protection = (libc::PROT_READ | libc::PROT_WRITE) as u64;
     let flags = (libc::MAP_SHARED | libc::MAP_NORESERVE) as u64;
-    let mapped = stopped.call("mmap of the tables", libc::SYS_mmap, [0, size, protection, flags, fd, 0], &[]);
-    stopped.call("close", libc::SYS_close, [fd, 0, 0, 0, 0, 0], &[])?;
+    let mapped = remote.call("mmap of the tables", libc::SYS_mmap, [0, size, protection, flags, fd, 0], &[]);
+    remote.call("close", libc::SYS_close, [fd, 0, 0, 0, 0, 0], &[])?;
     let mapped = Avma(mapped?);
     let tables = opened.and_then(|file| Tables::map(&file, size, mapped, bias));
     tables.map_err(|error| {
-        presence::unmap(stopped, mapped, &Presence { size, ..Presence::default() });
+        presence::unmap(remote, mapped, &Presence { size, ..Presence::default() });
         InjectError::Tables(error)
     })
 }
@@ -220,7 +238,7 @@ pub(super) fn goroutine_offset(memory: &Memory, image: Image<'_, '_>, plan: &Pla
 }
 
 /// What replaces what, in the order of the plan.
-fn replacements(plan: &Plan, bias: u64, place: Avma) -> Result<Vec<Replaced>, InjectError> {
+fn replacements(plan: &Plan, bias: u64, place: Avma) -> Result<Vec<(Hook, Replaced)>, InjectError> {
     let mut unlock = 0..;
     let replaced = plan.patches.iter().map(|patch| {
         let at = patch.at.loaded(bias).0;
@@ -233,7 +251,7 @@ fn replacements(plan: &Plan, bias: u64, place: Avma) -> Result<Vec<Replaced>, In
         let mut one = Replaced { at, length: bytes.len() as u64, original: [0; 16], hooked: [0; 16] };
         one.original[..bytes.len()].copy_from_slice(&patch.original);
         one.hooked[..bytes.len()].copy_from_slice(&bytes);
-        Ok(one)
+        Ok((patch.hook, one))
     });
     replaced.collect()
 }
@@ -258,7 +276,7 @@ fn fill(
 }
 
 /// What is behind the hooks' code, for whoever undoes it: the enter hook last.
-fn undo_list(image: Image<'_, '_>, plan: &Plan, goroutine: i32, replaced: &[Replaced]) -> Vec<u8> {
+fn undo_list(image: Image<'_, '_>, plan: &Plan, goroutine: i32, replaced: &[(Hook, Replaced)]) -> Vec<u8> {
     let go = image.target.go_text(image.bias);
     let undo = Undo {
         magic: UNDO,
@@ -271,7 +289,7 @@ fn undo_list(image: Image<'_, '_>, plan: &Plan, goroutine: i32, replaced: &[Repl
     // SAFETY: both are plain numbers without padding.
     let bytes = |from: *const u8, size: usize| unsafe { std::slice::from_raw_parts(from, size) };
     let mut list = bytes((&raw const undo).cast(), size_of::<Undo>()).to_vec();
-    for one in replaced.iter().rev() {
+    for (_, one) in replaced.iter().rev() {
         list.extend_from_slice(bytes((&raw const *one).cast(), size_of::<Replaced>()));
     }
     list

@@ -10,9 +10,10 @@ use super::presence;
 use super::standing::{Standing, word};
 use super::undo::{self, UndoError};
 use crate::clock::Moment;
-use crate::process::frozen::{FreezeError, Frozen};
+use crate::process::frozen::{FreezeError, Frozen, freeze};
+use crate::process::maps::{self, Mapping};
 use crate::process::memory::Memory;
-use crate::process::remote::{RemoteError, Stopped};
+use crate::process::remote::{RemoteError, Room};
 use crate::target::Image;
 use crate::target::plan::Plan;
 
@@ -46,6 +47,8 @@ pub enum JoinError {
 /// A program that has been joined.
 pub(crate) struct Joined {
     pub(crate) placed: Placed,
+    /// What is mapped into it.
+    pub(crate) mappings: Vec<Mapping>,
     /// Longest time that it stood still.
     pub(crate) pause: Duration,
     /// Crossings that had begun: they are not counted.
@@ -56,6 +59,8 @@ pub(crate) struct Joined {
     pub(crate) cleaned: bool,
 }
 
+/// Bytes at the start of a function within which its frame is set up.
+const PROLOGUE: u64 = 24;
 /// How often the program is frozen anew when a thread stands where it must not.
 const ATTEMPTS: u32 = 300;
 /// How long it goes on before that.
@@ -66,28 +71,46 @@ const BETWEEN: Duration = Duration::from_micros(300);
 /// # Errors
 /// See [`JoinError`].
 pub(crate) fn join(pid: Pid, image: Image<'_, '_>, plan: &Plan, settings: Settings) -> Result<Joined, JoinError> {
-    let (mut pause, cleaned) = clean(pid)?;
-    let mut stopped = seize(pid)?;
-    // Nobody else can come meanwhile: ptrace allows one.
-    check_free(pid)?;
-    let placed = place(&mut stopped, image, plan, settings);
-    pause = pause.max(stopped.release());
-    let placed = placed?;
-    match switch_on(pid, &placed, image, plan) {
-        Ok(on) => Ok(Joined { placed, pause: pause.max(on.stood), in_flight: on.in_flight, since: on.since, cleaned }),
-        Err(error) => {
-            // Nothing leads to the hooks, or nothing that does anything.
-            let _ = undo::undo_all(pid);
-            Err(error)
-        }
-    }
-}
-
-/// Removes what recorders have left that live no more.
-fn clean(pid: Pid) -> Result<(Duration, bool), JoinError> {
     check_free(pid)?;
     let undone = undo::undo_all(pid)?;
-    Ok((undone.pause, undone.found > 0))
+    let mut longest = undone.pause;
+    for _ in 0..ATTEMPTS {
+        let mappings = maps::read(pid).map_err(FreezeError::from)?;
+        let room = Room::find(&mappings).map_err(FreezeError::from)?;
+        let (joined, stood) = freeze(pid, |frozen| {
+            // Nobody else can come from here on: ptrace allows one.
+            check_free(pid)?;
+            let goroutine = goroutine_offset(frozen.memory(), image, plan)?;
+            let m_procid = plan.offsets.m_procid.into();
+            let unclear = |one: &Standing| {
+                // Setting up entersyscall's frame: it is found by its frame pointer.
+                let prologue = plan.entersyscall.loaded(image.bias).0;
+                (prologue..prologue + PROLOGUE).contains(&one.registers.rip)
+                    || one.handles_signal(frozen.memory(), m_procid)
+            };
+            if Standing::all(frozen, goroutine).iter().any(unclear) {
+                return Ok(None);
+            }
+            let mut remote = frozen.remote(room).map_err(FreezeError::from)?;
+            let placed = place(&mut remote, image, plan, settings, &mappings)?;
+            let switched = switch_on(frozen, &placed, image, plan, goroutine);
+            Ok::<_, JoinError>(Some((placed, switched, Moment::now())))
+        })?;
+        longest = longest.max(stood);
+        match joined {
+            None => std::thread::sleep(BETWEEN),
+            Some((placed, Ok(in_flight), since)) => {
+                let mappings = maps::read(pid).unwrap_or_default();
+                return Ok(Joined { placed, mappings, pause: longest, in_flight, since, cleaned: undone.found > 0 });
+            }
+            Some((_, Err(error), _)) => {
+                // Nothing leads to the hooks, or nothing that does anything.
+                let _ = undo::undo_all(pid);
+                return Err(error);
+            }
+        }
+    }
+    Err(JoinError::Busy)
 }
 
 /// Refuses where another recorder is at work.
@@ -99,51 +122,25 @@ fn check_free(pid: Pid) -> Result<(), JoinError> {
     }
 }
 
-fn seize(pid: Pid) -> Result<Stopped, JoinError> {
-    Stopped::seize(pid).map_err(|error| match error {
-        RemoteError::Ptrace(errno) => match crate::process::status::Status::read(pid) {
-            Ok(status) => crate::process::frozen::refusal(&status, errno).into(),
-            Err(_) => JoinError::Freeze(error.into()),
-        },
-        error => JoinError::Freeze(error.into()),
-    })
-}
-
-struct On {
-    since: Moment,
-    stood: Duration,
-    in_flight: u64,
-}
-
-fn switch_on(pid: Pid, placed: &Placed, image: Image<'_, '_>, plan: &Plan) -> Result<On, JoinError> {
-    let mut ranges = placed.ranges();
-    // Nobody may be about to set up entersyscall's frame: it is then found by its frame pointer.
-    let prologue = plan.entersyscall.loaded(image.bias).0;
-    ranges.push(Avma(prologue - 1)..Avma(prologue + 24));
-    let mut longest = Duration::ZERO;
-    for _ in 0..ATTEMPTS {
-        let mut frozen = Frozen::new(pid)?;
-        frozen.step_out(&ranges).map_err(FreezeError::from)?;
-        let goroutine = goroutine_offset(frozen.memory(), image, plan)?;
-        let standing = Standing::all(&frozen, goroutine);
-        let m_procid = plan.offsets.m_procid.into();
-        if standing.iter().any(|one| one.handles_signal(frozen.memory(), m_procid)) {
-            longest = longest.max(frozen.release());
-            std::thread::sleep(BETWEEN);
-            continue;
-        }
-        let on_the_way = standing.iter().filter_map(|one| crossing(one, frozen.memory(), image, plan));
-        let on_the_way: Vec<u64> = on_the_way.collect();
-        for &frame in &on_the_way {
-            // The upper half of the word for asmcgocall's result, of which that only fills the lower: the C hook sees
-            // that the enter hook was not passed.
-            frozen.memory().write(Avma(frame + 20), &[0; 4]).map_err(RemoteError::from).map_err(FreezeError::from)?;
-        }
-        placed.switch_on(frozen.memory()).map_err(FreezeError::from)?;
-        let (since, in_flight) = (Moment::now(), on_the_way.len() as u64);
-        return Ok(On { since, stood: longest.max(frozen.release()), in_flight });
+/// Makes the frozen program's code lead to the hooks. Returns how many crossings were on their way.
+fn switch_on(
+    frozen: &Frozen,
+    placed: &Placed,
+    image: Image<'_, '_>,
+    plan: &Plan,
+    goroutine: i32,
+) -> Result<u64, JoinError> {
+    let beyond = frozen.change_registers(|registers| placed.beyond(registers, frozen.memory()));
+    beyond.map_err(FreezeError::from)?;
+    let (standing, memory) = (Standing::all(frozen, goroutine), frozen.memory());
+    let on_the_way: Vec<u64> = standing.iter().filter_map(|one| crossing(one, memory, image, plan)).collect();
+    for &frame in &on_the_way {
+        // The upper half of the word for asmcgocall's result, of which that only fills the lower: the C hook sees that
+        // the enter hook was not passed.
+        memory.write(Avma(frame + 20), &[0; 4]).map_err(RemoteError::from).map_err(FreezeError::from)?;
     }
-    Err(JoinError::Busy)
+    placed.switch_on(memory).map_err(FreezeError::from)?;
+    Ok(on_the_way.len() as u64)
 }
 
 /// The stack pointer of `cgocall` where a thread's goroutine is beyond its call of `entersyscall`: in a crossing.

@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 
 use crate::process::maps::{self, Mapping};
 use crate::process::memory;
-use crate::process::remote::Stopped;
+use crate::process::remote::Remote;
 use crate::process::status;
 
 /// What the tables are called in the program's mappings.
@@ -119,9 +119,9 @@ impl Found {
 }
 
 /// Removes the mappings of a presence; nothing may lead there any more.
-pub(super) fn unmap(stopped: &mut Stopped, tables: Avma, presence: &Presence) {
+pub(super) fn unmap(remote: &mut Remote<'_>, tables: Avma, presence: &Presence) {
     let mut unmap = |what, at: u64, size: u64| {
-        if let (true, Err(error)) = (at != 0, stopped.call(what, libc::SYS_munmap, [at, size, 0, 0, 0, 0], &[])) {
+        if let (true, Err(error)) = (at != 0, remote.call(what, libc::SYS_munmap, [at, size, 0, 0, 0, 0], &[])) {
             tracing::warn!("{error}");
         }
     };
@@ -131,14 +131,14 @@ pub(super) fn unmap(stopped: &mut Stopped, tables: Avma, presence: &Presence) {
 }
 
 /// Closes what a recorder that was killed on its way has left open in the program.
-pub(super) fn close_files(stopped: &mut Stopped) {
-    let files = std::fs::read_dir(format!("/proc/{}/fd", stopped.pid())).into_iter().flatten().flatten();
+pub(super) fn close_files(remote: &mut Remote<'_>) {
+    let files = std::fs::read_dir(format!("/proc/{}/fd", remote.pid)).into_iter().flatten().flatten();
     let left: Vec<u64> = files
         .filter(|file| file.path().read_link().is_ok_and(|path| path.as_os_str() == "/memfd:cgoprof (deleted)"))
         .filter_map(|file| file.file_name().to_str()?.parse().ok())
         .collect();
     for fd in left {
-        if let Err(error) = stopped.call("close", libc::SYS_close, [fd, 0, 0, 0, 0, 0], &[]) {
+        if let Err(error) = remote.call("close", libc::SYS_close, [fd, 0, 0, 0, 0, 0], &[]) {
             tracing::warn!("{error}");
         }
     }

@@ -19,10 +19,10 @@ use nix::unistd::Pid;
 use super::presence::{self, Found};
 use super::standing::Standing;
 use crate::clock::Moment;
-use crate::process::frozen::{FreezeError, Frozen};
+use crate::process::frozen::{FreezeError, freeze, with_one_thread};
 use crate::process::maps::{self, Mapping};
 use crate::process::memory::{self, Memory};
-use crate::process::remote::{RemoteError, Stopped};
+use crate::process::remote::{RemoteError, Room};
 
 /// Why a program could not be left as it was.
 #[derive(Debug, thiserror::Error)]
@@ -73,77 +73,81 @@ pub(crate) fn undo_all(pid: Pid) -> Result<Undone, UndoError> {
         return Err(UndoError::Version);
     }
     let mut undone = Undone { found: all.len(), ..Undone::default() };
-    let mut unused = Vec::new();
     for found in all {
-        // Where their recorder was killed before it had filled them, nothing leads to the hooks.
+        let mappings = maps::read(pid).map_err(RemoteError::from)?;
         let unreachable = match &found.undo {
+            // Their recorder was killed before it had filled them: nothing leads to the hooks.
             None => true,
-            Some((undo, replaced)) => remove(pid, &found, undo, replaced, &mut undone)?,
+            Some((undo, replaced)) => remove(pid, &found, (undo, replaced), &mappings, &mut undone)?,
         };
         if unreachable {
-            unused.push(found);
-        } else {
-            undone.kept += 1;
+            unmap(pid, &found, &mappings)?;
         }
-    }
-    if undone.found > 0 {
-        let mappings = maps::read_unopened(pid).map_err(RemoteError::from)?;
-        let mut stopped = Stopped::seize(pid)?;
-        for found in &unused {
-            let hooks = if found.has_hooks(&mappings) { found.presence.hooks } else { 0 };
-            presence::unmap(&mut stopped, found.tables.start, &Presence { hooks, ..found.presence });
-        }
-        presence::close_files(&mut stopped);
-        undone.pause = undone.pause.max(stopped.release());
+        undone.kept += usize::from(!unreachable);
     }
     Ok(undone)
 }
 
+/// Removes what nobody will use any more.
+fn unmap(pid: Pid, found: &Found, mappings: &[Mapping]) -> Result<(), UndoError> {
+    let hooks = if found.has_hooks(mappings) { found.presence.hooks } else { 0 };
+    let room = Room::find(mappings)?;
+    Ok(with_one_thread(pid, room, |remote| {
+        presence::unmap(remote, found.tables.start, &Presence { hooks, ..found.presence });
+        presence::close_files(remote);
+    })?)
+}
+
 /// Switches hooks off, puts the program's own code back, and waits until nobody is in them. Returns whether no thread
 /// will return there.
-fn remove(pid: Pid, found: &Found, undo: &Undo, replaced: &[Replaced], undone: &mut Undone) -> Result<bool, UndoError> {
-    let mappings = maps::read(pid).map_err(RemoteError::from)?;
+fn remove(
+    pid: Pid,
+    found: &Found,
+    (undo, replaced): (&Undo, &[Replaced]),
+    mappings: &[Mapping],
+    undone: &mut Undone,
+) -> Result<bool, UndoError> {
     let returns = Returns {
         hooks: found.hooks(),
         go: undo.go_start..undo.go_end,
-        way_out: way_out(&mappings, undo.go_start..undo.go_end),
+        way_out: way_out(mappings, undo.go_start..undo.go_end),
         mappings,
         pid,
     };
-    let frozen = Frozen::new(pid)?;
-    let changed = still_changed(frozen.memory(), replaced)?;
-    undone.off = Some(Moment::now());
-    frozen.memory().write(found.hooks().start, &[0; 8]).map_err(RemoteError::from)?;
-    for one in changed {
-        let original = &one.original[..one.length as usize];
-        frozen.memory().write(Avma(one.at), original).map_err(RemoteError::from)?;
-    }
-    let standing = Standing::all(&frozen, undo.goroutine as i64 as i32);
-    let certain = in_callbacks(pid, found);
-    let mut all_found = true;
-    for one in &standing {
-        let busy = returns.is_busy(one, frozen.memory(), undo.m_procid);
-        let count = returns.redirect(one, frozen.memory(), !busy)?;
-        all_found &= count >= certain.get(&one.m).copied().unwrap_or(0);
-    }
-    undone.pause = undone.pause.max(frozen.release());
+    let goroutine = undo.goroutine as i64 as i32;
+    let ((off, mut all_found), pause) = freeze(pid, |frozen| {
+        let memory = frozen.memory();
+        let (changed, off) = (still_changed(memory, replaced)?, Moment::now());
+        memory.write(found.hooks().start, &[0; 8]).map_err(RemoteError::from)?;
+        for one in changed {
+            memory.write(Avma(one.at), &one.original[..one.length as usize]).map_err(RemoteError::from)?;
+        }
+        let certain = in_callbacks(pid, found);
+        let mut all_found = true;
+        for one in Standing::all(frozen, goroutine) {
+            let busy = returns.is_busy(&one, memory, undo.m_procid);
+            all_found &= returns.redirect(&one, memory, !busy)? >= certain.get(&one.m).copied().unwrap_or(0);
+        }
+        Ok::<_, UndoError>((off, all_found))
+    })?;
+    undone.off = Some(off);
+    undone.pause = undone.pause.max(pause);
 
     let mut between = BETWEEN;
     for _ in 0..ATTEMPTS {
         std::thread::sleep(between);
         between = (between * 2).min(LONGEST);
-        let frozen = Frozen::new(pid)?;
-        let standing = Standing::all(&frozen, undo.goroutine as i64 as i32);
-        let memory = frozen.memory();
-        let busy = frozen.registers().any(|registers| returns.hooks.contains(&Avma(registers.rip)))
-            || standing.iter().any(|one| returns.is_busy(one, memory, undo.m_procid));
-        if !busy {
-            for one in &standing {
+        let (busy, pause) = freeze(pid, |frozen| {
+            let (standing, memory) = (Standing::all(frozen, goroutine), frozen.memory());
+            let busy = frozen.registers().any(|registers| returns.hooks.contains(&Avma(registers.rip)))
+                || standing.iter().any(|one| returns.is_busy(one, memory, undo.m_procid));
+            for one in standing.iter().filter(|_| !busy) {
                 let count = returns.redirect(one, memory, true)?;
                 all_found &= count == 0 || returns.way_out.is_some();
             }
-        }
-        undone.pause = undone.pause.max(frozen.release());
+            Ok::<_, UndoError>(busy)
+        })?;
+        undone.pause = undone.pause.max(pause);
         if !busy {
             return Ok(all_found);
         }
@@ -167,15 +171,15 @@ fn still_changed<'a>(memory: &Memory, replaced: &'a [Replaced]) -> Result<Vec<&'
 }
 
 /// Where threads return to hooks, and where they are to return instead.
-struct Returns {
+struct Returns<'a> {
     pid: Pid,
     hooks: Range<Avma>,
     go: Range<u64>,
     way_out: Option<u64>,
-    mappings: Vec<Mapping>,
+    mappings: &'a [Mapping],
 }
 
-impl Returns {
+impl Returns<'_> {
     /// Whether a thread is in a hook, or may be in one amid which a signal came.
     fn is_busy(&self, one: &Standing, memory: &Memory, m_procid: u64) -> bool {
         self.hooks.contains(&Avma(one.registers.rip)) || one.handles_signal(memory, m_procid)
@@ -186,7 +190,7 @@ impl Returns {
     fn redirect(&self, one: &Standing, memory: &Memory, change: bool) -> Result<usize, UndoError> {
         let Some(system) = one.system_stack(memory) else { return Ok(0) };
         let again = || maps::read_unopened(self.pid).unwrap_or_default();
-        let Some(stack) = end_of(&self.mappings, system).or_else(|| end_of(&again(), system)) else { return Ok(0) };
+        let Some(stack) = end_of(self.mappings, system).or_else(|| end_of(&again(), system)) else { return Ok(0) };
         // The frames of asmcgocall and of the hook lie just below; those of C that Go called on the system stack itself
         // lie as far down as that goes.
         let rsp = one.registers.rsp;

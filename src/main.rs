@@ -1,6 +1,7 @@
 //! The command line of cgoprof.
 
 mod demo;
+mod detach;
 mod doctor;
 mod flamegraph;
 mod inspect;
@@ -30,6 +31,7 @@ enum Command {
     Report(report::Args),
     Flamegraph(flamegraph::Args),
     Inspect(inspect::Args),
+    Detach(detach::Args),
     Demo(demo::Args),
     Doctor(doctor::Args),
 }
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Command::Report(args) => report::run(&args),
         Command::Flamegraph(args) => flamegraph::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Detach(args) => detach::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Doctor(args) => doctor::run(&args),
     };

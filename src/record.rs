@@ -1,7 +1,7 @@
 //! `cgoprof record`: run a program and write its profile.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -180,6 +180,15 @@ struct Spinner {
 }
 
 impl Progress for Spinner {
+    fn waiting(&self, pid: Pid, program: &Path) {
+        if !self.quiet {
+            let program = printable(&program.display().to_string());
+            say(format_args!(
+                "process {pid} ({program}) has no Go code yet: waiting until it loads some; Ctrl-C ends that"
+            ));
+        }
+    }
+
     fn joined(&self, pid: Pid, engine: EngineKind) {
         if !self.quiet {
             say(format_args!(

@@ -4,6 +4,7 @@ mod assemble;
 mod assemble_samples;
 mod assemble_scheduler;
 mod clock;
+pub mod detach;
 pub mod doctor;
 mod offcpu;
 pub mod output;
@@ -22,4 +23,5 @@ pub mod trampoline;
 mod unwind;
 mod uprobe;
 
+pub use detach::detach;
 pub use record::{Options, Outcome, RecordError, record};

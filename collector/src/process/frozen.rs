@@ -128,7 +128,7 @@ impl Frozen {
             let new: Vec<Pid> = status::threads(pid).into_iter().filter(|&tid| known.insert(tid)).collect();
             if new.is_empty() && frozen.threads.iter().all(Tracee::is_stopped) {
                 tracing::debug!("all stopped after {:?}", frozen.since.elapsed());
-                return if frozen.threads.is_empty() { Err(gone().into()) } else { Ok(frozen) };
+                return if frozen.threads.is_empty() { Err(RemoteError::Gone.into()) } else { Ok(frozen) };
             }
             for tid in new {
                 match Tracee::seize(tid) {
@@ -214,10 +214,6 @@ impl Frozen {
         }
         Ok(())
     }
-}
-
-fn gone() -> RemoteError {
-    RemoteError::Ptrace(Errno::ESRCH)
 }
 
 /// What a thread that may not be traced means: nothing if it has all but ended.

@@ -58,6 +58,11 @@ impl Mapping {
         self.file = Opened(found.map(Arc::new));
     }
 
+    /// The file itself, if it was opened.
+    pub(crate) fn opened(&self) -> Option<File> {
+        self.file.0.as_ref()?.try_clone().ok()
+    }
+
     /// The file, if it was opened. Not to be kept: whoever cuts the file off meanwhile ends us.
     pub(crate) fn contents(&self) -> Option<Mmap> {
         let file = self.file.0.as_ref()?;

@@ -46,10 +46,13 @@ impl Room {
 pub enum RemoteError {
     /// A system call on our side.
     #[error("ptrace: {0}")]
-    Ptrace(#[from] Errno),
+    Ptrace(Errno),
     /// Its memory.
     #[error("its memory can't be accessed: {0}")]
-    Memory(#[from] std::io::Error),
+    Memory(std::io::Error),
+    /// There is no such process any more.
+    #[error("it has ended")]
+    Gone,
     /// A system call on its side.
     #[error("{0} failed in the program: {1}")]
     Call(&'static str, Errno),
@@ -65,6 +68,28 @@ pub enum RemoteError {
     /// All of its code is in use.
     #[error("its code leaves no room to work with")]
     NoRoom,
+}
+
+impl RemoteError {
+    /// Whether there is no use in trying again.
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(self, RemoteError::Gone | RemoteError::Ended(_) | RemoteError::Became)
+    }
+}
+
+impl From<Errno> for RemoteError {
+    fn from(error: Errno) -> Self {
+        if error == Errno::ESRCH { RemoteError::Gone } else { RemoteError::Ptrace(error) }
+    }
+}
+
+impl From<std::io::Error> for RemoteError {
+    fn from(error: std::io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(libc::ESRCH | libc::ENOENT) => RemoteError::Gone,
+            _ => RemoteError::Memory(error),
+        }
+    }
 }
 
 /// Bytes of the code that a thread is put to.

@@ -216,12 +216,12 @@ impl Prepared {
             only_samples: kind == EngineKind::Sample,
             before_exec: whom == Whom::BeforeExec(whom.pid()),
         };
-        if let (EngineKind::Uprobe, Whom::Running(pid)) = (kind, whom) {
-            check_unchanged(pid, target, &plan)?;
+        if let (EngineKind::Uprobe, Whom::Running(pid, bias)) = (kind, whom) {
+            check_unchanged(pid, bias, &plan)?;
         }
         let watch = |session: &mut Session| match whom {
             Whom::BeforeExec(pid) => session.watch(pid),
-            Whom::Stopped(_) | Whom::Running(_) => session.watch_all(),
+            Whom::Stopped(_) | Whom::Running(..) => session.watch_all(),
         };
         let (session, probes) = if kind == EngineKind::Uprobe {
             // A name that is good whatever is in the path, and whatever the path leads to by now.
@@ -235,7 +235,7 @@ impl Prepared {
             watch(&mut session)?;
             (session, None)
         };
-        Ok(Prepared { session, plan, probes, joined: matches!(whom, Whom::Running(_)) })
+        Ok(Prepared { session, plan, probes, joined: matches!(whom, Whom::Running(..)) })
     }
 
     /// Starts to read, now that it is known where the program is.
@@ -311,9 +311,8 @@ pub(super) fn allow_many_files() {
 
 /// Refuses a program in which something else has been patched where probes are to be: the kernel would carry out what
 /// the file has there. Another probe is no such thing.
-fn check_unchanged(pid: Pid, target: &Target<'_>, plan: &ProbePlan) -> Result<(), EngineError> {
+fn check_unchanged(pid: Pid, bias: u64, plan: &ProbePlan) -> Result<(), EngineError> {
     const BREAKPOINT: u8 = 0xcc;
-    let bias = load_bias(pid, target).ok_or(EngineError::Unreadable)?;
     for probe in &plan.probes {
         let mut found = vec![0; probe.original.len()];
         if memory::read(pid, probe.at.loaded(bias), &mut found) != Some(found.len()) {
@@ -336,14 +335,14 @@ pub(super) enum Whom {
     BeforeExec(Pid),
     /// The program before it has done anything.
     Stopped(Pid),
-    /// The program, with its threads.
-    Running(Pid),
+    /// The program, with its threads, and how far from its stated addresses its Go code is loaded.
+    Running(Pid, u64),
 }
 
 impl Whom {
     pub(super) fn pid(self) -> Pid {
         match self {
-            Whom::BeforeExec(pid) | Whom::Stopped(pid) | Whom::Running(pid) => pid,
+            Whom::BeforeExec(pid) | Whom::Stopped(pid) | Whom::Running(pid, _) => pid,
         }
     }
 }

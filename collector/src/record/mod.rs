@@ -1,37 +1,40 @@
 //! A recording from the program's start to the finished file.
 
 mod engine;
+mod joined;
+mod launched;
+mod located;
 mod recorder;
 mod signals;
 
 use std::ffi::OsString;
-use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use cgoprof_profile::Profile;
-use memmap2::Mmap;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use engine::{Engine, Prepared, Whom};
 pub use engine::{EngineError, EngineKind};
+use joined::join;
+use launched::{NotWatched, start};
+use located::Located;
 use recorder::{Recorder, Watched};
 use signals::Signals;
 
 use crate::clock::{Moment, Rate};
 use crate::output::Output;
-use crate::perf::{Frequency, PerfError, Session, Wanted};
-use crate::process::auxv::load_bias;
-use crate::process::launch::{LaunchError, Waiting, find_program, launch};
+use crate::perf::{PerfError, Session};
+use crate::process::launch::LaunchError;
 use crate::process::maps::{self, Mapping};
-use crate::process::remote::Stopped;
-use crate::process::status::{self, Unfit};
+use crate::process::status::Unfit;
 use crate::sampling::{Sampler, Source};
-use crate::target::{Image, Plan, Target, TargetError};
+use crate::target::{Plan, Target, TargetError};
 use crate::ticker::Ticker;
-use crate::trampoline::{self, InjectError, Joined, Placed, RemoteError, Settings, Timing, calibrate, inject};
+use crate::trampoline::{InjectError, Placed, RemoteError, Settings, Timing, calibrate};
 use crate::unwind::{Border, Unwinder};
 
 /// What to record and how.
@@ -84,6 +87,9 @@ pub enum Problem {
     /// All of them.
     #[error("no engine works here: {}", list(.0))]
     NoEngine(Vec<(EngineKind, EngineError)>),
+    /// It was lost while it was joined.
+    #[error(transparent)]
+    Lost(RemoteError),
     /// It ended too early.
     #[error("it had ended before it could be looked at")]
     Ended,
@@ -108,6 +114,9 @@ pub enum RecordError {
     /// It is nothing that can be recorded.
     #[error("cannot record process {0}: {1}")]
     Unfit(Pid, Unfit),
+    /// It was not waited for any longer.
+    #[error("process {0} has loaded no Go code")]
+    NothingLoaded(Pid),
     /// No engine works for a process that runs.
     #[error("cannot record process {0}: {1}")]
     Join(Pid, Problem),
@@ -132,6 +141,8 @@ fn whose(error: &std::io::Error) -> &'static str {
 
 /// What a recording tells while it goes on.
 pub trait Progress {
+    /// A program that runs has no Go code yet: its libraries are awaited.
+    fn waiting(&self, pid: Pid, program: &Path);
     /// A program that runs is being recorded from now on.
     fn joined(&self, pid: Pid, engine: EngineKind);
     /// Symbols of so many crossings' stacks are looked up.
@@ -140,11 +151,17 @@ pub trait Progress {
     fn symbolized(&self);
 }
 
+/// A file: its device and inode.
+type Identity = (u64, u64);
+
+fn identity(file: std::io::Result<std::fs::Metadata>) -> Option<Identity> {
+    let file = file.ok()?;
+    Some((file.dev(), file.ino()))
+}
+
 /// The program that is recorded, as a file.
 struct Program<'a> {
-    path: &'a Path,
-    arguments: Vec<String>,
-    file: &'a File,
+    located: &'a Located,
     target: &'a Target<'a>,
 }
 
@@ -154,27 +171,15 @@ struct Program<'a> {
 /// If the program is not started, or not joined. Once it runs, it runs to its end, recorded or not.
 pub fn record(options: &Options, progress: &dyn Progress) -> Result<Outcome, RecordError> {
     let began = Moment::now();
-    let (path, opened, arguments) = match &options.subject {
-        Subject::Command(command) => {
-            let path = find_program(&command[0])?;
-            let opened = path.clone();
-            (path, opened, command[1..].iter().map(|text| text.to_string_lossy().into_owned()).collect())
-        }
-        &Subject::Process(pid) => {
-            let opened = PathBuf::from(format!("/proc/{pid}/exe"));
-            let lost = |error| RecordError::Process(pid, error);
-            status::check(pid).map_err(|unfit| RecordError::Unfit(pid, unfit))?;
-            (opened.read_link().map_err(lost)?, opened, command_line(pid).map_err(lost)?)
-        }
-    };
-    let shown = path.display().to_string();
-    let file = File::open(&opened).map_err(|error| RecordError::Unreadable(shown.clone(), error))?;
-    // SAFETY: the kernel refuses writes to a program that runs; one that is cut off before that is not a target.
-    let data = unsafe { Mmap::map(&file) }.map_err(|error| RecordError::Unreadable(shown.clone(), error))?;
-    let target = Target::parse(&data).map_err(|error| RecordError::Target(shown, error))?;
-    let program = Program { path: &path, arguments, file: &file, target: &target };
-    let output = Output::open(&options.output).map_err(|error| RecordError::Output(options.output.clone(), error))?;
     let signals = Signals::block()?;
+    let located = match &options.subject {
+        Subject::Command(command) => Located::command(command)?,
+        &Subject::Process(pid) => Located::process(pid, &signals, |program| progress.waiting(pid, program))?
+            .ok_or(RecordError::NothingLoaded(pid))?,
+    };
+    let target = Target::parse(&located.data).map_err(|error| RecordError::Target(located.shown(), error))?;
+    let program = Program { located: &located, target: &target };
+    let output = Output::open(&options.output).map_err(|error| RecordError::Output(options.output.clone(), error))?;
 
     let (pid, watched) = match &options.subject {
         Subject::Command(command) => match start(options, &program, command, &signals, began) {
@@ -208,19 +213,6 @@ pub fn record(options: &Options, progress: &dyn Progress) -> Result<Outcome, Rec
     }
 }
 
-/// A program that has been started and is not recorded.
-struct NotWatched {
-    problem: Problem,
-    /// Its status, if it has ended.
-    ended: Option<u8>,
-}
-
-impl From<Problem> for NotWatched {
-    fn from(problem: Problem) -> Self {
-        NotWatched { problem, ended: None }
-    }
-}
-
 /// The engines that were tried and can't be used.
 struct Refused(Vec<(EngineKind, EngineError)>);
 
@@ -246,39 +238,6 @@ impl Refused {
     }
 }
 
-/// Starts the program with the first engine that works.
-fn start(
-    options: &Options,
-    program: &Program<'_>,
-    command: &[OsString],
-    signals: &Signals,
-    began: Moment,
-) -> Result<(Pid, Result<Watched, NotWatched>), RecordError> {
-    let mut refused = Refused(Vec::new());
-    let mut plan = None;
-    if wanted(options, EngineKind::Trampoline) {
-        match Plan::new(program.target) {
-            Ok(found) => plan = Some(found),
-            Err(error) => refused.add(EngineKind::Trampoline, error),
-        }
-    }
-    let waiting = launch(program.path, command, &signals.mask_before, plan.is_some())?;
-    let pid = waiting.pid;
-    let plan = match (plan, waiting.traced) {
-        (Some(plan), Some(Ok(()))) => plan,
-        (planned, traced) => {
-            if let (Some(_), Some(Err(error))) = (planned, traced) {
-                refused.add(EngineKind::Trampoline, EngineError::Untraced(error));
-            }
-            let prepared = prepare(options, program, Whom::BeforeExec(pid), &mut refused);
-            return go(options, program, waiting, prepared, refused).map(|watched| (pid, watched));
-        }
-    };
-    waiting.go()?;
-    let watched = hook(options, program, &plan, pid, began, refused);
-    Ok((pid, watched))
-}
-
 fn wanted(options: &Options, kind: EngineKind) -> bool {
     options.engine.is_none_or(|engine| engine == kind)
 }
@@ -291,27 +250,12 @@ fn prepare(
     refused: &mut Refused,
 ) -> Option<(EngineKind, Prepared)> {
     for kind in [EngineKind::Uprobe, EngineKind::Sample].into_iter().filter(|&kind| wanted(options, kind)) {
-        match Prepared::new(kind, whom, program.target, program.file, options) {
+        match Prepared::new(kind, whom, program.target, &program.located.file, options) {
             Ok(prepared) => return Some((kind, prepared)),
             Err(error) => refused.add(kind, error),
         }
     }
     None
-}
-
-/// Has the process become the program, and reads what the events of an engine tell.
-fn go(
-    options: &Options,
-    program: &Program<'_>,
-    waiting: Waiting,
-    prepared: Option<(EngineKind, Prepared)>,
-    refused: Refused,
-) -> Result<Result<Watched, NotWatched>, RecordError> {
-    let (pid, begun) = (waiting.pid, Moment::now());
-    waiting.go()?;
-    let Some((kind, mut prepared)) = prepared else { return Ok(Err(refused.problem().into())) };
-    let Some(bias) = prepared.bias(pid, program.path, program.target) else { return Ok(Err(Problem::Ended.into())) };
-    Ok(Ok(read(options, program, pid, prepared, bias, (begun, refused.notes(kind)))))
 }
 
 fn read(
@@ -332,61 +276,6 @@ fn read(
 
 const WITHOUT_KERNEL: &str = "samples leave out what happens in the kernel: seeing that takes root, or \
                               `sysctl kernel.perf_event_paranoid=1`";
-
-/// Puts hooks into a program that stands at its first instruction, or else watches it with another engine.
-fn hook(
-    options: &Options,
-    program: &Program<'_>,
-    plan: &Plan,
-    pid: Pid,
-    began: Moment,
-    mut refused: Refused,
-) -> Result<Watched, NotWatched> {
-    // Before it runs: its threads inherit it.
-    let wanted =
-        Wanted { frequency: Frequency(options.frequency), kernel: true, only_samples: false, before_exec: false };
-    let session = Session::new(pid, wanted, Vec::new()).and_then(|mut session| session.watch(pid).map(|()| session));
-    let settings = settings(options, Rate::between(began, Moment::now()));
-    let mut stopped = match Stopped::launched(pid) {
-        Ok(stopped) => stopped,
-        Err(error) => {
-            refused.add(EngineKind::Trampoline, InjectError::from(error));
-            drop(session);
-            let prepared = prepare(options, program, Whom::Stopped(pid), &mut refused);
-            let bias = load_bias(pid, program.target).ok_or(Problem::Ended);
-            let begun = Moment::now();
-            let _ = nix::sys::ptrace::detach(pid, None);
-            let Some((kind, prepared)) = prepared else { return Err(refused.problem().into()) };
-            return Ok(read(options, program, pid, prepared, bias?, (begun, refused.notes(kind))));
-        }
-    };
-    let image = load_bias(pid, program.target).map(|bias| Image { target: program.target, bias });
-    let placed = image.ok_or(InjectError::Auxv).and_then(|image| inject(&mut stopped, image, plan, settings));
-    match placed {
-        Ok(placed) => {
-            let (mappings, begun) = (maps::read(pid).unwrap_or_default(), Moment::now());
-            stopped.release();
-            let mut notes = refused.notes(EngineKind::Trampoline);
-            notes.extend(unseen_unlocks(plan));
-            let watched = watch_hooks(options, program, pid, (placed, mappings), session, (begun, None, notes));
-            watched.map_err(|error| Problem::Engine(EngineKind::Trampoline, error).into())
-        }
-        Err(InjectError::Remote(RemoteError::Ended(status))) => {
-            refused.add(EngineKind::Trampoline, InjectError::Remote(RemoteError::Ended(status)));
-            Err(NotWatched { problem: refused.problem(), ended: Some(status) })
-        }
-        Err(error) => {
-            refused.add(EngineKind::Trampoline, error);
-            drop(session);
-            let prepared = prepare(options, program, Whom::Stopped(pid), &mut refused);
-            let bias = load_bias(pid, program.target).ok_or(Problem::Ended);
-            let begun = Moment::now();
-            stopped.release();
-            let Some((kind, prepared)) = prepared else { return Err(refused.problem().into()) };
-            Ok(read(options, program, pid, prepared, bias?, (begun, refused.notes(kind))))
-        }
-    }
-}
 
 /// Reads what the hooks count and what perf tells beside them, if it may.
 fn watch_hooks(
@@ -431,55 +320,8 @@ fn unseen_unlocks(plan: &Plan) -> Option<String> {
     })
 }
 
-/// Watches a program that runs with the first engine that can.
-fn join(options: &Options, program: &Program<'_>, pid: Pid) -> Result<Watched, Problem> {
-    let mut refused = Refused(Vec::new());
-    let bias = load_bias(pid, program.target).ok_or(Problem::Ended)?;
-    if wanted(options, EngineKind::Trampoline) {
-        match join_with_hooks(options, program, pid, bias) {
-            Ok(watched) => return Ok(watched),
-            Err(error) => refused.add(EngineKind::Trampoline, error),
-        }
-    }
-    let Some((kind, prepared)) = prepare(options, program, Whom::Running(pid), &mut refused) else {
-        return Err(refused.problem());
-    };
-    Ok(read(options, program, pid, prepared, bias, (Moment::now(), refused.notes(kind))))
-}
-
-fn join_with_hooks(options: &Options, program: &Program<'_>, pid: Pid, bias: u64) -> Result<Watched, EngineError> {
-    let plan = Plan::new(program.target)?;
-    let began = Moment::now();
-    engine::allow_many_files();
-    let wanted =
-        Wanted { frequency: Frequency(options.frequency), kernel: true, only_samples: false, before_exec: false };
-    let session = Session::new(pid, wanted, Vec::new()).and_then(|mut session| session.watch_all().map(|()| session));
-    std::thread::sleep(LEARNING);
-    let settings = settings(options, Rate::between(began, Moment::now()));
-    let image = Image { target: program.target, bias };
-    let Joined { placed, mappings, pause, in_flight, since, cleaned } = trampoline::join(pid, image, &plan, settings)?;
-    let mut notes = Vec::from_iter(unseen_unlocks(&plan));
-    if cleaned {
-        notes.push("what an earlier recorder had left in the program was removed first".into());
-    }
-    if in_flight > 0 {
-        notes.push(format!("{in_flight} crossings had begun when the recorder came: they are not counted"));
-    }
-    watch_hooks(options, program, pid, (placed, mappings), session, (since, Some(pause), notes))
-}
-
-/// How long the rate of the clock is learned before it is needed.
-const LEARNING: Duration = Duration::from_millis(5);
-
 /// What the hooks are told.
 fn settings(options: &Options, rate: Rate) -> Settings {
     let slow = options.slow.as_nanos() as f64 * rate.ticks_per_ns;
     Settings { max_frames: options.stack_depth, timing: options.timing, slow: slow as u64 }
-}
-
-/// The arguments of a process that runs.
-fn command_line(pid: Pid) -> std::io::Result<Vec<String>> {
-    let bytes = std::fs::read(format!("/proc/{pid}/cmdline"))?;
-    let words = bytes.strip_suffix(b"\0").unwrap_or(&bytes).split(|&byte| byte == 0).skip(1);
-    Ok(words.map(|word| String::from_utf8_lossy(word).into_owned()).collect())
 }

@@ -1,7 +1,6 @@
 //! The recorder at work: it watches the program, lets the file grow, and finishes it.
 
 use std::collections::HashMap;
-use std::os::unix::fs::MetadataExt as _;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -12,7 +11,7 @@ use nix::unistd::Pid;
 
 use super::engine::Engine;
 use super::signals::{Signals, ended};
-use super::{EngineKind, Options, Outcome, Problem, Program, Progress, RecordError, Subject};
+use super::{EngineKind, Identity, Options, Outcome, Problem, Program, Progress, RecordError, Subject, identity};
 use crate::assemble::{Clock, assemble};
 use crate::assemble_samples::assemble_samples;
 use crate::assemble_scheduler::{Idle, Observed, Span, assemble_scheduler};
@@ -70,7 +69,7 @@ pub(super) struct Recorder<'a> {
     /// Longest time that the program stood still for us, if it has.
     pause: Option<Duration>,
     /// The program as a file: its device and inode.
-    program: Option<(u64, u64)>,
+    program: Option<Identity>,
     /// The process runs another program by now.
     became_another: bool,
     output: Option<Output>,
@@ -112,7 +111,7 @@ impl<'a> Recorder<'a> {
             begun: engine.timebase().of(begun),
             pause,
             engine,
-            program: identity(program.file.metadata()),
+            program: program.located.identity,
             became_another: false,
             output: Some(output),
             write_error: None,
@@ -400,13 +399,8 @@ fn perf_notes(engine: EngineKind, samples: &Samples, end: Monotonic) -> Vec<Stri
     notes
 }
 
-fn identity(file: std::io::Result<std::fs::Metadata>) -> Option<(u64, u64)> {
-    let file = file.ok()?;
-    Some((file.dev(), file.ino()))
-}
-
 /// Whether a process runs another program than this file, as far as one may look.
-fn is_another(pid: Pid, program: Option<(u64, u64)>) -> bool {
+fn is_another(pid: Pid, program: Option<Identity>) -> bool {
     let now = identity(std::fs::metadata(format!("/proc/{pid}/exe")));
     now.is_some() && program.is_some() && now != program
 }
@@ -450,10 +444,11 @@ fn off_cpu(
 
 fn target_facts(program: &Program<'_>, pid: Pid) -> cgoprof_profile::Target {
     let target: &Target<'_> = program.target;
-    let absolute = program.path.canonicalize().unwrap_or_else(|_| program.path.to_owned());
+    let path = &program.located.program;
+    let absolute = path.canonicalize().unwrap_or_else(|_| path.clone());
     cgoprof_profile::Target {
         path: absolute.to_string_lossy().into_owned(),
-        args: program.arguments.clone(),
+        args: program.located.arguments.clone(),
         pid: pid.as_raw() as u32,
         go_version: target.build.version_text.clone(),
         build_id: target.binary.build_id().unwrap_or_default(),

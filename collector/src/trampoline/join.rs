@@ -88,12 +88,13 @@ pub(crate) fn join(pid: Pid, image: Image<'_, '_>, plan: &Plan, settings: Settin
                 (prologue..prologue + PROLOGUE).contains(&one.registers.rip)
                     || one.handles_signal(frozen.memory(), m_procid)
             };
-            if Standing::all(frozen, goroutine).iter().any(unclear) {
+            let standing = Standing::all(frozen, goroutine);
+            if standing.iter().any(unclear) {
                 return Ok(None);
             }
             let mut remote = frozen.remote(room).map_err(FreezeError::from)?;
             let placed = place(&mut remote, image, plan, settings, &mappings)?;
-            let switched = switch_on(frozen, &placed, image, plan, goroutine);
+            let switched = switch_on(frozen, &standing, &placed, image, plan);
             Ok::<_, JoinError>(Some((placed, switched, Moment::now())))
         })?;
         longest = longest.max(stood);
@@ -125,14 +126,14 @@ fn check_free(pid: Pid) -> Result<(), JoinError> {
 /// Makes the frozen program's code lead to the hooks. Returns how many crossings were on their way.
 fn switch_on(
     frozen: &Frozen,
+    standing: &[Standing],
     placed: &Placed,
     image: Image<'_, '_>,
     plan: &Plan,
-    goroutine: i32,
 ) -> Result<u64, JoinError> {
     let beyond = frozen.change_registers(|registers| placed.beyond(registers, frozen.memory()));
     beyond.map_err(FreezeError::from)?;
-    let (standing, memory) = (Standing::all(frozen, goroutine), frozen.memory());
+    let memory = frozen.memory();
     let on_the_way: Vec<u64> = standing.iter().filter_map(|one| crossing(one, memory, image, plan)).collect();
     for &frame in &on_the_way {
         // The upper half of the word for asmcgocall's result, of which that only fills the lower: the C hook sees that

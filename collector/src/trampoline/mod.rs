@@ -21,4 +21,4 @@ pub use tables::Tables;
 
 pub use crate::process::remote::RemoteError;
 pub use undo::UndoError;
-pub(crate) use undo::{Undone, undo_all};
+pub(crate) use undo::{Undone, recorders, undo_all};

@@ -1,5 +1,7 @@
 //! Where the threads of a Go program stand while it is frozen.
 
+use std::ops::Range;
+
 use cgoprof_symbols::Avma;
 use libc::user_regs_struct;
 
@@ -11,6 +13,8 @@ const G_STACK: u64 = 0;
 const G_M: u64 = 48;
 const G_SCHED_SP: u64 = 56;
 const M_G0: u64 = 0;
+/// Of a system stack no more is looked at.
+const LARGEST_STACK: u64 = 64 << 20;
 
 /// A thread that runs Go, or C called by Go.
 pub(super) struct Standing {
@@ -42,10 +46,12 @@ impl Standing {
         matches!(bounds, (Some(low), Some(high)) if (low..high).contains(&self.registers.rsp))
     }
 
-    /// Where it left its system stack for a goroutine's, or for C: all that is still in use of that lies above.
-    pub(super) fn system_stack(&self, memory: &Memory) -> Option<u64> {
+    /// From where it left its system stack for a goroutine's, or for C, to where Go's part of that begins: what Go has
+    /// called C from is there.
+    pub(super) fn system_stack(&self, memory: &Memory) -> Option<Range<u64>> {
         let g0 = word(memory, self.m.wrapping_add(M_G0))?;
-        word(memory, g0.wrapping_add(G_SCHED_SP)).filter(|&sp| sp != 0)
+        let (sp, high) = (word(memory, g0.wrapping_add(G_SCHED_SP))?, word(memory, g0.wrapping_add(G_STACK + 8))?);
+        (sp != 0 && sp < high && high - sp <= LARGEST_STACK).then_some(sp..high)
     }
 }
 

@@ -88,6 +88,15 @@ pub(crate) fn undo_all(pid: Pid) -> Result<Undone, UndoError> {
     Ok(undone)
 }
 
+/// The recorders that are at work in a process.
+///
+/// # Errors
+/// If its memory can't be read.
+pub(crate) fn recorders(pid: Pid) -> Result<Vec<(Pid, String)>, UndoError> {
+    let all = presence::find(pid).map_err(RemoteError::from)?;
+    Ok(all.iter().filter_map(|found| found.recorder(pid)).collect())
+}
+
 /// Removes what nobody will use any more.
 fn unmap(pid: Pid, found: &Found, mappings: &[Mapping]) -> Result<(), UndoError> {
     let hooks = if found.has_hooks(mappings) { found.presence.hooks } else { 0 };
@@ -111,7 +120,6 @@ fn remove(
         hooks: found.hooks(),
         go: undo.go_start..undo.go_end,
         way_out: way_out(mappings, undo.go_start..undo.go_end),
-        mappings,
         pid,
     };
     let goroutine = undo.goroutine as i64 as i32;
@@ -171,15 +179,14 @@ fn still_changed<'a>(memory: &Memory, replaced: &'a [Replaced]) -> Result<Vec<&'
 }
 
 /// Where threads return to hooks, and where they are to return instead.
-struct Returns<'a> {
+struct Returns {
     pid: Pid,
     hooks: Range<Avma>,
     go: Range<u64>,
     way_out: Option<u64>,
-    mappings: &'a [Mapping],
 }
 
-impl Returns<'_> {
+impl Returns {
     /// Whether a thread is in a hook, or may be in one amid which a signal came.
     fn is_busy(&self, one: &Standing, memory: &Memory, m_procid: u64) -> bool {
         self.hooks.contains(&Avma(one.registers.rip)) || one.handles_signal(memory, m_procid)
@@ -188,13 +195,12 @@ impl Returns<'_> {
     /// Finds where a thread returns to the hooks from C, and has it return elsewhere if it may be changed. Returns how
     /// often it does.
     fn redirect(&self, one: &Standing, memory: &Memory, change: bool) -> Result<usize, UndoError> {
-        let Some(system) = one.system_stack(memory) else { return Ok(0) };
-        let again = || maps::read_unopened(self.pid).unwrap_or_default();
-        let Some(stack) = end_of(self.mappings, system).or_else(|| end_of(&again(), system)) else { return Ok(0) };
+        let Some(stack) = one.system_stack(memory) else { return Ok(0) };
         // The frames of asmcgocall and of the hook lie just below; those of C that Go called on the system stack itself
         // lie as far down as that goes.
         let rsp = one.registers.rsp;
-        let start = if stack.contains(&rsp) { rsp.min(system - BELOW) } else { system - BELOW } & !7;
+        let near = (stack.start.saturating_sub(FARTHEST)..stack.end).contains(&rsp);
+        let start = (if near { rsp.min(stack.start - BELOW) } else { stack.start - BELOW }) & !7;
         let mut bytes = vec![0; (stack.end - start) as usize];
         let read = memory::read(self.pid, Avma(start), &mut bytes).unwrap_or(0);
         let word = |word: &[u8]| u64::from_le_bytes(word.try_into().unwrap_or_default());
@@ -218,12 +224,8 @@ impl Returns<'_> {
 
 /// How far below the place where the system stack was left the frames of asmcgocall and the hook may lie.
 const BELOW: u64 = 256;
-
-/// The stack that an address lies on: from there to its end.
-fn end_of(mappings: &[Mapping], at: u64) -> Option<std::ops::Range<u64>> {
-    let mapping = mappings.iter().find(|mapping| mapping.range.contains(&Avma(at)))?;
-    Some(mapping.range.start.0..mapping.range.end.0)
-}
+/// How far below it a thread may be on the same stack.
+const FARTHEST: u64 = 8 << 20;
 
 /// `add rsp, 24; ret` in the program's own C code, or its C library's.
 fn way_out(mappings: &[Mapping], go: std::ops::Range<u64>) -> Option<u64> {
@@ -246,23 +248,26 @@ fn way_out(mappings: &[Mapping], go: std::ops::Range<u64>) -> Option<u64> {
 /// By M, crossings that are in a callback: their hooks' frames are on the stack for certain.
 fn in_callbacks(pid: Pid, found: &Found) -> HashMap<u64, usize> {
     use std::mem::offset_of;
-    let tables = found.tables.start.0;
-    let word = |at: u64| memory::word(pid, Avma(at)).unwrap_or(0);
-    let used = (word(tables + offset_of!(Header, used_count) as u64) as usize).min(THREADS);
-    let mut certain = HashMap::new();
-    let mut indices = vec![0; used * 4];
-    let _ = memory::read(pid, Avma(tables + offset_of!(Header, used) as u64), &mut indices);
-    for index in indices.chunks_exact(4).map(|index| u32::from_le_bytes(index.try_into().unwrap_or_default())) {
-        let Some(index) = (index as usize).checked_sub(1).filter(|&index| index < THREADS) else { continue };
-        let thread = tables + THREADS_OFFSET + (index * THREAD_STRIDE) as u64;
-        let first = thread + offset_of!(Thread, in_flight) as u64;
-        let top = word(thread + offset_of!(Thread, top) as u64);
+    let word = |bytes: &[u8], at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap_or_default());
+    let read = |at: u64, length: usize| {
+        let mut bytes = vec![0; length];
+        (memory::read(pid, Avma(at), &mut bytes) == Some(length)).then_some(bytes)
+    };
+    let start_of = |index: usize| found.tables.start.0 + THREADS_OFFSET + (index * THREAD_STRIDE) as u64;
+    let one = |index: usize| {
+        let start = start_of(index);
+        let head = read(start, offset_of!(Thread, events))?;
+        let first = start + offset_of!(Thread, in_flight) as u64;
+        let top = word(&head, offset_of!(Thread, top));
         let depth = (top.wrapping_sub(first) as usize / size_of::<InFlight>()).min(IN_FLIGHT);
-        let in_go = |entry: usize| {
-            word(first + (entry * size_of::<InFlight>() + offset_of!(InFlight, in_go)) as u64) as u32 == 1
-        };
-        let count = (0..depth).filter(|&entry| in_go(entry)).count();
-        *certain.entry(word(thread + offset_of!(Thread, m) as u64)).or_insert(0) += count;
-    }
-    certain
+        let entries = read(first, depth * size_of::<InFlight>())?;
+        let in_go = |entry: &&[u8]| word(entry, offset_of!(InFlight, in_go)) as u32 == 1;
+        let count = entries.chunks_exact(size_of::<InFlight>()).filter(in_go).count();
+        (count > 0).then(|| (word(&head, offset_of!(Thread, m)), count))
+    };
+    let header = read(found.tables.start.0, size_of::<Header>()).unwrap_or_default();
+    let used = header.get(offset_of!(Header, used)..).unwrap_or_default();
+    let used = used.chunks_exact(4).take(THREADS).map(|index| u32::from_le_bytes(index.try_into().unwrap_or_default()));
+    let indices = used.take_while(|&index| index != 0).map(|index| index as usize - 1).filter(|&index| index < THREADS);
+    indices.filter_map(one).collect()
 }

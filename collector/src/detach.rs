@@ -1,0 +1,44 @@
+//! Taking out of a process by hand what recorders have put into it.
+
+use std::time::Duration;
+
+use nix::unistd::Pid;
+
+use crate::process::status::{self, Unfit};
+use crate::trampoline::{self, UndoError};
+
+/// How a process was left.
+#[derive(Debug)]
+pub struct Detached {
+    /// Recorders' hooks that were in it.
+    pub found: usize,
+    /// Recorders that were at work there: they count nothing any more.
+    pub recorders: Vec<(Pid, String)>,
+    /// How long it stood still at most.
+    pub pause: Duration,
+    /// Hooks whose code had to stay mapped, because a thread may return to it from C. It does nothing.
+    pub kept: usize,
+}
+
+/// Why that could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum DetachError {
+    /// Not that process.
+    #[error("cannot detach from process {0}: {1}")]
+    Unfit(Pid, Unfit),
+    /// Not now.
+    #[error("cannot detach from process {0}: {1}")]
+    Undo(Pid, UndoError),
+}
+
+/// Puts a process's own code back and unmaps what is not its own.
+///
+/// # Errors
+/// See [`DetachError`]: then it is as it was.
+pub fn detach(pid: Pid) -> Result<Detached, DetachError> {
+    status::check(pid).map_err(|unfit| DetachError::Unfit(pid, unfit))?;
+    let refused = |error| DetachError::Undo(pid, error);
+    let recorders = trampoline::recorders(pid).map_err(refused)?;
+    let undone = trampoline::undo_all(pid).map_err(refused)?;
+    Ok(Detached { found: undone.found, recorders, pause: undone.pause, kept: undone.kept })
+}

@@ -1,0 +1,76 @@
+//! A program that runs already.
+
+use std::time::{Duration, Instant};
+
+use nix::unistd::Pid;
+
+use super::engine::{EngineError, Whom, allow_many_files};
+use super::recorder::Watched;
+use super::{
+    EngineKind, Options, Problem, Program, Refused, prepare, read, settings, unseen_unlocks, wanted, watch_hooks,
+};
+use crate::clock::{Moment, Rate};
+use crate::perf::{Frequency, Session, Wanted};
+use crate::process::frozen::FreezeError;
+use crate::target::{Image, Plan};
+use crate::trampoline::{self, InjectError, JoinError, Joined};
+
+/// Watches a program that runs with the first engine that can.
+pub(super) fn join(options: &Options, program: &Program<'_>, pid: Pid) -> Result<Watched, Problem> {
+    let mut refused = Refused(Vec::new());
+    let bias = program.located.bias(pid, program.target).ok_or(Problem::Ended)?;
+    if wanted(options, EngineKind::Trampoline) {
+        match join_with_hooks(options, program, pid, bias) {
+            Ok(watched) => return Ok(watched),
+            // Nothing that another engine would make good.
+            Err(error @ EngineError::Join(JoinError::Taken { .. } | JoinError::Freeze(FreezeError::Traced(_)))) => {
+                return Err(Problem::Engine(EngineKind::Trampoline, error));
+            }
+            Err(EngineError::Join(JoinError::Freeze(FreezeError::Remote(error)))) if error.is_final() => {
+                return Err(Problem::Lost(error));
+            }
+            Err(error) => refused.add(EngineKind::Trampoline, error),
+        }
+    }
+    let Some((kind, prepared)) = prepare(options, program, Whom::Running(pid, bias), &mut refused) else {
+        return Err(refused.problem());
+    };
+    Ok(read(options, program, pid, prepared, bias, (Moment::now(), refused.notes(kind))))
+}
+
+fn join_with_hooks(options: &Options, program: &Program<'_>, pid: Pid, bias: u64) -> Result<Watched, EngineError> {
+    let plan = Plan::new(program.target)?;
+    let (began, started) = (Moment::now(), Instant::now());
+    allow_many_files();
+    let wanted =
+        Wanted { frequency: Frequency(options.frequency), kernel: true, only_samples: false, before_exec: false };
+    let session = Session::new(pid, wanted, Vec::new()).and_then(|mut session| session.watch_all().map(|()| session));
+    std::thread::sleep(LEARNING);
+    let settings = settings(options, Rate::between(began, Moment::now()));
+    let image = Image { target: program.target, bias };
+    let Joined { placed, mappings, pause, in_flight, since, cleaned } = loop {
+        match trampoline::join(pid, image, &plan, settings) {
+            // Its loading takes milliseconds.
+            Err(JoinError::Inject(InjectError::Loading)) if started.elapsed() < LOADING => {
+                std::thread::sleep(LEARNING);
+            }
+            joined => break joined?,
+        }
+    };
+    let mut notes = Vec::from_iter(unseen_unlocks(&plan));
+    if let Some(library) = &program.located.library {
+        notes.push(format!("the Go code is that of {}", library.path.display()));
+    }
+    if cleaned {
+        notes.push("what an earlier recorder had left in the program was removed first".into());
+    }
+    if in_flight > 0 {
+        notes.push(format!("{in_flight} crossings had begun when the recorder came: they are not counted"));
+    }
+    watch_hooks(options, program, pid, (placed, mappings), session, (since, Some(pause), notes))
+}
+
+/// How long the rate of the clock is learned before it is needed.
+const LEARNING: Duration = Duration::from_millis(5);
+/// How long a library may take to be loaded.
+const LOADING: Duration = Duration::from_secs(10);

@@ -1,0 +1,139 @@
+//! A program that is started to be recorded.
+
+use std::ffi::OsString;
+
+use nix::unistd::Pid;
+
+use super::engine::{EngineError, Prepared, Whom};
+use super::recorder::Watched;
+use super::signals::Signals;
+use super::{
+    EngineKind, Options, Problem, Program, RecordError, Refused, prepare, read, settings, unseen_unlocks, wanted,
+    watch_hooks,
+};
+use crate::clock::{Moment, Rate};
+use crate::perf::{Frequency, Session, Wanted};
+use crate::process::auxv::load_bias;
+use crate::process::launch::{Waiting, launch};
+use crate::process::maps;
+use crate::process::remote::Stopped;
+use crate::target::{Image, Plan};
+use crate::trampoline::{InjectError, RemoteError, inject};
+
+/// A program that has been started and is not recorded.
+pub(super) struct NotWatched {
+    pub(super) problem: Problem,
+    /// Its status, if it has ended.
+    pub(super) ended: Option<u8>,
+}
+
+impl From<Problem> for NotWatched {
+    fn from(problem: Problem) -> Self {
+        NotWatched { problem, ended: None }
+    }
+}
+
+/// Starts the program with the first engine that works.
+pub(super) fn start(
+    options: &Options,
+    program: &Program<'_>,
+    command: &[OsString],
+    signals: &Signals,
+    began: Moment,
+) -> Result<(Pid, Result<Watched, NotWatched>), RecordError> {
+    let mut refused = Refused(Vec::new());
+    let mut plan = None;
+    if wanted(options, EngineKind::Trampoline) {
+        match Plan::new(program.target) {
+            Ok(found) => plan = Some(found),
+            Err(error) => refused.add(EngineKind::Trampoline, error),
+        }
+    }
+    let waiting = launch(&program.located.program, command, &signals.mask_before, plan.is_some())?;
+    let pid = waiting.pid;
+    let plan = match (plan, waiting.traced) {
+        (Some(plan), Some(Ok(()))) => plan,
+        (planned, traced) => {
+            if let (Some(_), Some(Err(error))) = (planned, traced) {
+                refused.add(EngineKind::Trampoline, EngineError::Untraced(error));
+            }
+            let prepared = prepare(options, program, Whom::BeforeExec(pid), &mut refused);
+            return go(options, program, waiting, prepared, refused).map(|watched| (pid, watched));
+        }
+    };
+    waiting.go()?;
+    let watched = hook(options, program, &plan, pid, began, refused);
+    Ok((pid, watched))
+}
+
+/// Has the process become the program, and reads what the events of an engine tell.
+fn go(
+    options: &Options,
+    program: &Program<'_>,
+    waiting: Waiting,
+    prepared: Option<(EngineKind, Prepared)>,
+    refused: Refused,
+) -> Result<Result<Watched, NotWatched>, RecordError> {
+    let (pid, begun) = (waiting.pid, Moment::now());
+    waiting.go()?;
+    let Some((kind, mut prepared)) = prepared else { return Ok(Err(refused.problem().into())) };
+    let Some(bias) = prepared.bias(pid, &program.located.program, program.target) else {
+        return Ok(Err(Problem::Ended.into()));
+    };
+    Ok(Ok(read(options, program, pid, prepared, bias, (begun, refused.notes(kind)))))
+}
+
+/// Puts hooks into a program that stands at its first instruction, or else watches it with another engine.
+fn hook(
+    options: &Options,
+    program: &Program<'_>,
+    plan: &Plan,
+    pid: Pid,
+    began: Moment,
+    mut refused: Refused,
+) -> Result<Watched, NotWatched> {
+    // Before it runs: its threads inherit it.
+    let wanted =
+        Wanted { frequency: Frequency(options.frequency), kernel: true, only_samples: false, before_exec: false };
+    let session = Session::new(pid, wanted, Vec::new()).and_then(|mut session| session.watch(pid).map(|()| session));
+    let settings = settings(options, Rate::between(began, Moment::now()));
+    let mut stopped = match Stopped::launched(pid) {
+        Ok(stopped) => stopped,
+        Err(error) => {
+            refused.add(EngineKind::Trampoline, InjectError::from(error));
+            drop(session);
+            let prepared = prepare(options, program, Whom::Stopped(pid), &mut refused);
+            let bias = load_bias(pid, program.target).ok_or(Problem::Ended);
+            let begun = Moment::now();
+            let _ = nix::sys::ptrace::detach(pid, None);
+            let Some((kind, prepared)) = prepared else { return Err(refused.problem().into()) };
+            return Ok(read(options, program, pid, prepared, bias?, (begun, refused.notes(kind))));
+        }
+    };
+    let image = load_bias(pid, program.target).map(|bias| Image { target: program.target, bias });
+    let placed = image.ok_or(InjectError::Auxv).and_then(|image| inject(&mut stopped, image, plan, settings));
+    match placed {
+        Ok(placed) => {
+            let (mappings, begun) = (maps::read(pid).unwrap_or_default(), Moment::now());
+            stopped.release();
+            let mut notes = refused.notes(EngineKind::Trampoline);
+            notes.extend(unseen_unlocks(plan));
+            let watched = watch_hooks(options, program, pid, (placed, mappings), session, (begun, None, notes));
+            watched.map_err(|error| Problem::Engine(EngineKind::Trampoline, error).into())
+        }
+        Err(InjectError::Remote(RemoteError::Ended(status))) => {
+            refused.add(EngineKind::Trampoline, InjectError::Remote(RemoteError::Ended(status)));
+            Err(NotWatched { problem: refused.problem(), ended: Some(status) })
+        }
+        Err(error) => {
+            refused.add(EngineKind::Trampoline, error);
+            drop(session);
+            let prepared = prepare(options, program, Whom::Stopped(pid), &mut refused);
+            let bias = load_bias(pid, program.target).ok_or(Problem::Ended);
+            let begun = Moment::now();
+            stopped.release();
+            let Some((kind, prepared)) = prepared else { return Err(refused.problem().into()) };
+            Ok(read(options, program, pid, prepared, bias?, (begun, refused.notes(kind))))
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Where the Go code of a recording is: in the program itself, or in a library that a process has loaded.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use cgoprof_symbols::{Avma, FileOffset};
+use memmap2::Mmap;
+use nix::unistd::Pid;
+
+use super::signals::Signals;
+use super::{Identity, RecordError, identity};
+use crate::process::auxv::load_bias;
+use crate::process::launch::find_program;
+use crate::process::maps::{self, Mapping};
+use crate::process::status::{self, Unfit};
+use crate::target::{Target, TargetError};
+
+/// The file with the Go code, and the program that it is in.
+pub(super) struct Located {
+    /// The program.
+    pub(super) program: PathBuf,
+    /// Its arguments.
+    pub(super) arguments: Vec<String>,
+    /// The program's file.
+    pub(super) identity: Option<Identity>,
+    /// The library, if it is not the program itself.
+    pub(super) library: Option<Library>,
+    /// The one of both that has the Go code.
+    pub(super) file: File,
+    pub(super) data: Mmap,
+}
+
+/// A library with Go code.
+pub(super) struct Library {
+    pub(super) path: PathBuf,
+    /// Where its code is mapped, and from where in the file.
+    code: (Avma, FileOffset),
+}
+
+/// How often it is looked whether a process has loaded Go code by now.
+const BETWEEN: Duration = Duration::from_millis(5);
+
+impl Located {
+    /// The program that a command starts.
+    pub(super) fn command(command: &[std::ffi::OsString]) -> Result<Located, RecordError> {
+        let path = find_program(&command[0])?;
+        let arguments = command[1..].iter().map(|text| text.to_string_lossy().into_owned()).collect();
+        Located::own(path.clone(), &path, arguments)
+    }
+
+    /// The Go code of a process: once it is there, if its program has none. `waiting` is called when it is not there
+    /// yet. None if a signal says to wait no longer.
+    pub(super) fn process(
+        pid: Pid,
+        signals: &Signals,
+        waiting: impl FnOnce(&Path),
+    ) -> Result<Option<Located>, RecordError> {
+        status::check(pid).map_err(|unfit| RecordError::Unfit(pid, unfit))?;
+        let (mut waiting, mut seen) = (Some(waiting), HashSet::new());
+        let mut program = Located::program_of(pid)?;
+        loop {
+            match Target::parse(&program.data) {
+                Err(TargetError::NotGo) => {}
+                // Whatever else is wrong with it is found out later.
+                _ => return Ok(Some(program)),
+            }
+            let mappings = maps::read_unopened(pid).map_err(|error| RecordError::Process(pid, error))?;
+            if mappings.is_empty() {
+                return Err(RecordError::Unfit(pid, Unfit::None));
+            }
+            for mut mapping in mappings.into_iter().filter(|mapping| mapping.executable) {
+                if !seen.insert((mapping.range.start, mapping.path.clone())) {
+                    continue;
+                }
+                mapping.open(pid);
+                if let Some((file, data)) = with_go_code(&mapping) {
+                    let code = (mapping.range.start, mapping.offset);
+                    let library = Some(Library { path: mapping.path, code });
+                    return Ok(Some(Located { library, file, data, ..program }));
+                }
+            }
+            if let Some(waiting) = waiting.take() {
+                waiting(&program.program);
+            }
+            if signals.wait_and_forward(None, BETWEEN).is_some() {
+                return Ok(None);
+            }
+            if identity(std::fs::metadata(format!("/proc/{pid}/exe"))) != program.identity {
+                program = Located::program_of(pid)?;
+                seen.clear();
+            }
+        }
+    }
+
+    /// The program that a process runs.
+    fn program_of(pid: Pid) -> Result<Located, RecordError> {
+        let opened = PathBuf::from(format!("/proc/{pid}/exe"));
+        let lost = |error: std::io::Error| match error.kind() {
+            std::io::ErrorKind::NotFound => RecordError::Unfit(pid, Unfit::None),
+            _ => RecordError::Process(pid, error),
+        };
+        Located::own(opened.read_link().map_err(lost)?, &opened, command_line(pid).map_err(lost)?)
+    }
+
+    fn own(program: PathBuf, opened: &Path, arguments: Vec<String>) -> Result<Located, RecordError> {
+        let shown = program.display().to_string();
+        let file = File::open(opened).map_err(|error| RecordError::Unreadable(shown.clone(), error))?;
+        // SAFETY: the kernel refuses writes to a program that runs; one that is cut off before that is not a target.
+        let data = unsafe { Mmap::map(&file) }.map_err(|error| RecordError::Unreadable(shown, error))?;
+        let identity = identity(file.metadata());
+        Ok(Located { program, arguments, identity, library: None, file, data })
+    }
+
+    /// The file with the Go code, for people.
+    pub(super) fn shown(&self) -> String {
+        self.library.as_ref().map_or(&self.program, |library| &library.path).display().to_string()
+    }
+
+    /// How far from its stated addresses the Go code is loaded in a process; none if that can't be told.
+    pub(super) fn bias(&self, pid: Pid, target: &Target<'_>) -> Option<u64> {
+        match &self.library {
+            Some(library) => target.binary.bias(library.code.0, library.code.1),
+            None => load_bias(pid, target),
+        }
+    }
+}
+
+/// A mapped file, if it has Go code.
+fn with_go_code(mapping: &Mapping) -> Option<(File, Mmap)> {
+    let data = mapping.contents()?;
+    match Target::parse(&data) {
+        Err(TargetError::NotGo | TargetError::Binary(_)) => None,
+        _ => Some((mapping.opened()?, data)),
+    }
+}
+
+/// The arguments of a process that runs.
+fn command_line(pid: Pid) -> std::io::Result<Vec<String>> {
+    let bytes = std::fs::read(format!("/proc/{pid}/cmdline"))?;
+    let words = bytes.strip_suffix(b"\0").unwrap_or(&bytes).split(|&byte| byte == 0).skip(1);
+    Ok(words.map(|word| String::from_utf8_lossy(word).into_owned()).collect())
+}

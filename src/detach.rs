@@ -1,0 +1,33 @@
+//! `cgoprof detach`: take the hooks of a recorder that is no more out of a process.
+
+use std::process::ExitCode;
+
+use nix::unistd::Pid;
+
+use crate::notice::say;
+
+/// Take out of a process what a recorder has left in it
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The process
+    #[arg(value_parser = clap::value_parser!(i32).range(1..))]
+    pid: i32,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let detached = cgoprof_collector::detach(Pid::from_raw(args.pid))?;
+    let pid = args.pid;
+    for (recorder, name) in &detached.recorders {
+        say(format_args!("{name} ({recorder}) was recording process {pid}: it counts nothing from now on"));
+    }
+    let pause = detached.pause.as_secs_f64() * 1000.0;
+    match (detached.found, detached.kept) {
+        (0, _) => say(format_args!("process {pid} has nothing of cgoprof's in it")),
+        (_, 0) => say(format_args!("process {pid} is as it was; it stood still for {pause:.2} ms at most")),
+        (_, kept) => say(format_args!(
+            "process {pid} has its own code back; {kept} mappings stay, because a thread may return to them from C: run \
+             this again later"
+        )),
+    }
+    Ok(ExitCode::SUCCESS)
+}

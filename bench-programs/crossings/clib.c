@@ -2,6 +2,10 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <time.h>
 
 enum { SPIN, SPIN_SHORT, PAUSE, TAIL, MIXED, CLOCKS };
@@ -85,3 +89,25 @@ void run_foreign_threads(int threads, int calls) {
 	for (int i = 0; i < threads; i++) pthread_create(&ids[i], 0, foreign, (void *)(long)calls);
 	for (int i = 0; i < threads; i++) pthread_join(ids[i], 0);
 }
+
+// Forks. The child ends in C (0), calls back and ends (1), becomes another program (2), or returns 1 (3). The parent waits
+// for it and returns 0. Go is not made for being forked: in a child it may wait for threads that are not there, so that the
+// child is ended after a while.
+int fork_once(int how) {
+	pid_t child = fork();
+	if (child == 0) {
+		signal(SIGALRM, SIG_DFL);
+		ualarm(20000, 0);
+		if (how == 1) goOnce();
+		if (how == 2) execl("/bin/true", "true", (char *)0);
+		if (how == 3) return 1;
+		_exit(0);
+	}
+	int status = 0;
+	if (child < 0 || waitpid(child, &status, 0) != child) abort();
+	int waited = WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM;
+	if (status != 0 && !(waited && how % 2 == 1)) abort();
+	return 0;
+}
+
+void leave(void) { _exit(0); }

@@ -14,6 +14,8 @@ void call_back(int depth);
 void call_back_once(void);
 void call_back_panic(int how);
 void leaf(void);
+int fork_once(int how);
+void leave(void);
 void run_foreign_threads(int threads, int calls);
 long spent_ns(int which);
 

@@ -37,6 +37,8 @@ var scenarios = map[string]func(t *Truth, n int){
 	"foreign":   foreign,
 	"depth":     depth,
 	"forest":    forest,
+	"forks":     forks,
+	"rounds":    rounds,
 	"threads":   threads,
 	"one-site":  oneSite,
 }

@@ -11,4 +11,5 @@ mod promptness;
 pub(crate) mod remote;
 mod slack;
 pub mod status;
+pub(crate) mod tids;
 mod tracee;

@@ -143,7 +143,7 @@ impl<'a> Recorder<'a> {
             }
             self.follow_alone();
             if let (None, Engine::Trampoline { tables, .. }) = (&self.sampler, &self.engine) {
-                tables.end_locks(self.pid, crate::trampoline::calibrate::ticks());
+                tables.end_locks(crate::trampoline::calibrate::ticks());
             }
             self.became_another |= is_another(self.pid, self.program);
             if let Engine::Trampoline { tables, .. } = &self.engine {

@@ -216,7 +216,7 @@ fn map_tables(remote: &mut Remote<'_>, bias: u64) -> Result<Tables, InjectError>
     let mapped = remote.call("mmap of the tables", libc::SYS_mmap, [0, size, protection, flags, fd, 0], &[]);
     remote.call("close", libc::SYS_close, [fd, 0, 0, 0, 0, 0], &[])?;
     let mapped = Avma(mapped?);
-    let tables = opened.and_then(|file| Tables::map(&file, size, mapped, bias));
+    let tables = opened.and_then(|file| Tables::map(&file, size, mapped, bias, remote.pid));
     tables.map_err(|error| {
         presence::unmap(remote, mapped, &Presence { size, ..Presence::default() });
         InjectError::Tables(error)

@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::num::NonZeroUsize;
-use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -25,6 +24,7 @@ use nix::unistd::Pid;
 use super::left::{Left, MOST_LEFT};
 use super::policy::{Pool, Shown, interval};
 use crate::process::memory;
+use crate::process::tids::Tids;
 use crate::snapshot::{
     BirthCopy, CellCopy, ForgottenCopy, GoroutineCopy, InFlightCopy, LockedCopy, Look, Snapshot, ThreadCopy, Waits,
 };
@@ -35,6 +35,7 @@ pub struct Tables {
     size: u64,
     address: Avma,
     bias: u64,
+    tids: Tids,
     left: Mutex<Left>,
 }
 
@@ -44,16 +45,16 @@ unsafe impl Send for Tables {}
 unsafe impl Sync for Tables {}
 
 impl Tables {
-    /// Maps the tables and writes their header. `address` is where the target has them.
+    /// Maps the tables and writes their header. `address` is where the target, process `pid`, has them.
     ///
     /// # Errors
     /// If the system refuses the mapping.
-    pub fn map(file: &File, size: u64, address: Avma, bias: u64) -> std::io::Result<Tables> {
+    pub fn map(file: &File, size: u64, address: Avma, bias: u64, pid: Pid) -> std::io::Result<Tables> {
         let length = NonZeroUsize::new(size as usize).ok_or(std::io::ErrorKind::InvalidInput)?;
         // SAFETY: a new mapping at a place the kernel chooses.
         let base =
             unsafe { mmap(None, length, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED, file, 0) }?;
-        let tables = Tables { base: base.cast(), size, address, bias, left: Mutex::default() };
+        let tables = Tables { base: base.cast(), size, address, bias, tids: Tids::of(pid), left: Mutex::default() };
         let header = tables.base.as_ptr().cast::<Header>();
         // SAFETY: the mapping holds a header and the target does not run yet.
         unsafe {
@@ -110,7 +111,8 @@ impl Tables {
             unsafe {
                 let (written, read) = ((*thread).events_written.load(Acquire), (*thread).events_read.load(Relaxed));
                 for number in read..written.min(read.saturating_add(EVENTS as u64)) {
-                    visit((&raw const (*thread).events).cast::<Event>().add(number as usize % EVENTS).read());
+                    let event = (&raw const (*thread).events).cast::<Event>().add(number as usize % EVENTS).read();
+                    visit(Event { tid: self.tids.ours(event.tid), ..event });
                 }
                 (*thread).events_read.store(written, Release);
             }
@@ -151,7 +153,7 @@ impl Tables {
         if self.used().filter(|&index| self.owner(index) != 0).count() < THREADS / 16 {
             return;
         }
-        let alive = |tid: u64| Path::new(&format!("/proc/{pid}/task/{tid}")).exists();
+        let alive = |tid: u64| self.tids.is_alive(tid);
         for index in self.used() {
             let thread = self.thread(index);
             // SAFETY: thread() is within the mapping; tid and procid are plain numbers.
@@ -199,7 +201,7 @@ impl Tables {
                 let holders = birth.holders.iter().filter(|holder| holder.count > 0);
                 visit(BirthCopy {
                     at: birth.at,
-                    creator: birth.creator,
+                    creator: self.tids.ours(birth.creator),
                     cell: self.reference(birth.cell),
                     in_c: birth.in_c,
                     holders: holders.map(|holder| (holder.count, self.reference(holder.cell))).collect(),
@@ -226,7 +228,7 @@ impl Tables {
             let crosses = |cell: *mut Cell| unsafe { (*cell).flags & flags::DIRECT == 0 };
             let in_c = entry.in_go == 0 && self.cell(cell).is_some_and(crosses);
             // SAFETY: thread() is within the mapping.
-            in_c.then(|| (unsafe { (*self.thread(index)).tid }, cell))
+            in_c.then(|| (self.tids.ours(unsafe { (*self.thread(index)).tid }), cell))
         })
     }
 
@@ -285,12 +287,12 @@ impl Tables {
     }
 
     /// Notes that threads have ended to which goroutines were locked: for when the kernel does not tell.
-    pub fn end_locks(&self, pid: Pid, now: u64) {
+    pub fn end_locks(&self, now: u64) {
         for index in self.used() {
             let thread = self.thread(index);
             // SAFETY: thread() is within the mapping; all are plain numbers.
             let (tid, since, unlocked) = unsafe { ((*thread).tid, (*thread).locked_since, (*thread).unlocked) };
-            if since != 0 && unlocked == 0 && !Path::new(&format!("/proc/{pid}/task/{tid}")).exists() {
+            if since != 0 && unlocked == 0 && !self.tids.is_alive(tid) {
                 // SAFETY: as above; its thread has ended, and the next that has the table begins by setting this.
                 unsafe { (*thread).unlocked = now };
             }
@@ -314,7 +316,7 @@ impl Tables {
         let thread = self.thread(index);
         // SAFETY: thread() is within the mapping.
         let (tid, m) = unsafe { ((*thread).tid, (*thread).m_id) };
-        let mut copy = ThreadCopy { tid, m, ..ThreadCopy::default() };
+        let mut copy = ThreadCopy { tid: self.tids.ours(tid), m, ..ThreadCopy::default() };
         self.each_cell_of(index, &mut 0, &mut |_, cell| {
             // SAFETY: each_cell_of gives a cell within the mapping.
             let (flags, function, shown, enclosing) =
@@ -510,7 +512,7 @@ impl Tables {
         let (depth, in_flight) = self.in_flight(index);
         snapshot.locked.extend(self.locked(index));
         // SAFETY: thread() is within the mapping.
-        let tid = unsafe { (*thread).tid };
+        let tid = self.tids.ours(unsafe { (*thread).tid });
         for index in 0..depth {
             // SAFETY: index < IN_FLIGHT.
             let entry = unsafe { &*in_flight.add(index) };
@@ -534,7 +536,7 @@ impl Tables {
         // SAFETY: as above.
         let (since, unlocked) = unsafe { ((*thread).locked_since, (*thread).unlocked) };
         let until = (unlocked != 0).then_some(unlocked);
-        (since != 0).then(|| LockedCopy { cell: self.reference(lock), tid, goid, since, until })
+        (since != 0).then(|| LockedCopy { cell: self.reference(lock), tid: self.tids.ours(tid), goid, since, until })
     }
 
     /// How many crossings a thread has in flight, and the first of them.
@@ -595,7 +597,7 @@ mod tests {
         let file = tempfile::tempfile().unwrap();
         let size = ARENA_OFFSET + (1 << 20);
         file.set_len(size).unwrap();
-        let tables = Tables::map(&file, size, ADDRESS, 0).unwrap();
+        let tables = Tables::map(&file, size, ADDRESS, 0, Pid::this()).unwrap();
         for index in 0..threads {
             let thread = tables.thread(index);
             let first = ADDRESS.0 + (index * THREAD_STRIDE) as u64 + THREADS_OFFSET;

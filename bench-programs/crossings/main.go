@@ -40,6 +40,7 @@ var scenarios = map[string]func(t *Truth, n int){
 	"forks":     forks,
 	"rounds":    rounds,
 	"threads":   threads,
+	"throng":    throng,
 	"one-site":  oneSite,
 }
 

@@ -8,6 +8,8 @@ import "C"
 import (
 	"runtime"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
 // The clocks of clib.c.
@@ -77,6 +79,30 @@ func crowd(t *Truth, n int) {
 	t.count("pause_for", n)
 	t.count("nop", 100*n)
 	t.Locked = uint64(101 * n)
+	t.spent(clockPause, "pause_for")
+}
+
+// throng has a thousand threads that cross now and then, for N seconds.
+func throng(t *Truth, n int) {
+	end := time.Now().Add(time.Duration(or(n, 3)) * time.Second)
+	var calls uint64
+	var wait sync.WaitGroup
+	for worker := 0; worker < 1000; worker++ {
+		wait.Add(1)
+		go func() {
+			defer wait.Done()
+			runtime.LockOSThread()
+			for time.Now().Before(end) {
+				C.pause_for(50_000_000)
+				C.nop()
+				atomic.AddUint64(&calls, 1)
+			}
+		}()
+	}
+	wait.Wait()
+	t.count("pause_for", int(calls))
+	t.count("nop", int(calls))
+	t.Locked = 2 * calls
 	t.spent(clockPause, "pause_for")
 }
 

@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 
 use super::inject::{InjectError, Placed, Settings, goroutine_offset, place};
 use super::presence;
-use super::standing::{Standing, word};
+use super::standing::{Running, Standing, word};
 use super::undo::{self, UndoError};
 use crate::clock::Moment;
 use crate::process::frozen::{FreezeError, Frozen, freeze};
@@ -81,14 +81,12 @@ pub(crate) fn join(pid: Pid, image: Image<'_, '_>, plan: &Plan, settings: Settin
             // Nobody else can come from here on: ptrace allows one.
             check_free(pid)?;
             let goroutine = goroutine_offset(frozen.memory(), image, plan)?;
-            let m_procid = plan.offsets.m_procid.into();
             let unclear = |one: &Standing| {
                 // Setting up entersyscall's frame: it is found by its frame pointer.
                 let prologue = plan.entersyscall.loaded(image.bias).0;
-                (prologue..prologue + PROLOGUE).contains(&one.registers.rip)
-                    || one.handles_signal(frozen.memory(), m_procid)
+                (prologue..prologue + PROLOGUE).contains(&one.registers.rip) || one.handles_signal
             };
-            let standing = Standing::all(frozen, goroutine);
+            let standing = Standing::all(frozen, goroutine, plan.offsets.m_procid.into());
             if standing.iter().any(unclear) {
                 return Ok(None);
             }
@@ -134,34 +132,33 @@ fn switch_on(
     let beyond = frozen.change_registers(|registers| placed.beyond(registers, frozen.memory()));
     beyond.map_err(FreezeError::from)?;
     let memory = frozen.memory();
-    let on_the_way: Vec<u64> = standing.iter().filter_map(|one| crossing(one, memory, image, plan)).collect();
-    for &frame in &on_the_way {
-        // The upper half of the word for asmcgocall's result, of which that only fills the lower: the C hook sees that
-        // the enter hook was not passed.
-        memory.write(Avma(frame + 20), &[0; 4]).map_err(RemoteError::from).map_err(FreezeError::from)?;
-    }
+    let running = Running::all(standing, memory, plan.offsets.m_curg, plan.offsets.g_syscallsp);
+    let crossings =
+        standing.iter().zip(running).filter_map(|(one, running)| crossing(one, &running, memory, image, plan));
+    // The upper half of the word for asmcgocall's result, of which that only fills the lower: the C hook sees that the
+    // enter hook was not passed.
+    let results: Vec<u64> = crossings.map(|frame| frame + 20).collect();
+    memory.write_all(&results, &[0; 4]).map_err(RemoteError::from).map_err(FreezeError::from)?;
     placed.switch_on(memory).map_err(FreezeError::from)?;
-    Ok(on_the_way.len() as u64)
+    Ok(results.len() as u64)
 }
 
 /// The stack pointer of `cgocall` where a thread's goroutine is beyond its call of `entersyscall`: in a crossing.
-fn crossing(one: &Standing, memory: &Memory, image: Image<'_, '_>, plan: &Plan) -> Option<u64> {
+fn crossing(one: &Standing, running: &Running, memory: &Memory, image: Image<'_, '_>, plan: &Plan) -> Option<u64> {
     let after_enter = plan.after_entersyscall.loaded(image.bias).0;
-    let curg = word(memory, one.m.wrapping_add(plan.offsets.m_curg.into())).filter(|&curg| curg != 0)?;
-    let (low, high) = (word(memory, curg)?, word(memory, curg + 8)?);
-    let syscall = curg.wrapping_add(plan.offsets.g_syscallsp.into());
-    let (sp, pc) = (word(memory, syscall)?, word(memory, syscall + 8)?);
+    let within = |at: u64| running.stack.contains(&at) && running.stack.end - at > 64;
+    let (sp, pc) = running.syscall;
     if sp != 0 && pc == after_enter {
-        return Some(sp).filter(|sp| (low..high - 64).contains(sp));
+        return Some(sp).filter(|&sp| within(sp));
     }
     // Not yet noted in the goroutine: within entersyscall, or what that calls on the goroutine's stack.
     let go = image.target.go_text(image.bias);
-    if one.g != curg || !go.contains(&Avma(one.registers.rip)) {
+    if one.g != running.g || !go.contains(&Avma(one.registers.rip)) {
         return None;
     }
     let mut frame = one.registers.rbp;
     for _ in 0..8 {
-        if !(low..high - 64).contains(&frame) {
+        if !within(frame) {
             return None;
         }
         if word(memory, frame + 8)? == after_enter {

@@ -17,7 +17,7 @@ use memchr::memmem;
 use nix::unistd::Pid;
 
 use super::presence::{self, Found};
-use super::standing::Standing;
+use super::standing::{Standing, system_stacks};
 use crate::clock::Moment;
 use crate::process::frozen::{FreezeError, freeze, with_one_thread};
 use crate::process::maps::{self, Mapping};
@@ -132,9 +132,9 @@ fn remove(
         }
         let certain = in_callbacks(pid, found);
         let mut all_found = true;
-        for one in Standing::all(frozen, goroutine) {
-            let busy = returns.is_busy(&one, memory, undo.m_procid);
-            all_found &= returns.redirect(&one, memory, !busy)? >= certain.get(&one.m).copied().unwrap_or(0);
+        let standing = Standing::all(frozen, goroutine, undo.m_procid);
+        for (one, count) in standing.iter().zip(returns.redirect(&standing, memory)?) {
+            all_found &= count >= certain.get(&one.m).copied().unwrap_or(0);
         }
         Ok::<_, UndoError>((off, all_found))
     })?;
@@ -146,12 +146,12 @@ fn remove(
         std::thread::sleep(between);
         between = (between * 2).min(LONGEST);
         let (busy, pause) = freeze(pid, |frozen| {
-            let (standing, memory) = (Standing::all(frozen, goroutine), frozen.memory());
+            let standing = Standing::all(frozen, goroutine, undo.m_procid);
             let busy = frozen.registers().any(|registers| returns.hooks.contains(&Avma(registers.rip)))
-                || standing.iter().any(|one| returns.is_busy(one, memory, undo.m_procid));
-            for one in standing.iter().filter(|_| !busy) {
-                let count = returns.redirect(one, memory, true)?;
-                all_found &= count == 0 || returns.way_out.is_some();
+                || standing.iter().any(|one| returns.is_busy(one));
+            if !busy {
+                let left = returns.redirect(&standing, frozen.memory())?.into_iter().any(|count| count > 0);
+                all_found &= !left || returns.way_out.is_some();
             }
             Ok::<_, UndoError>(busy)
         })?;
@@ -188,37 +188,42 @@ struct Returns {
 
 impl Returns {
     /// Whether a thread is in a hook, or may be in one amid which a signal came.
-    fn is_busy(&self, one: &Standing, memory: &Memory, m_procid: u64) -> bool {
-        self.hooks.contains(&Avma(one.registers.rip)) || one.handles_signal(memory, m_procid)
+    fn is_busy(&self, one: &Standing) -> bool {
+        self.hooks.contains(&Avma(one.registers.rip)) || one.handles_signal
     }
 
-    /// Finds where a thread returns to the hooks from C, and has it return elsewhere if it may be changed. Returns how
-    /// often it does.
-    fn redirect(&self, one: &Standing, memory: &Memory, change: bool) -> Result<usize, UndoError> {
-        let Some(stack) = one.system_stack(memory) else { return Ok(0) };
+    /// Finds where threads return to the hooks from C, and has those return elsewhere that are not in a hook now. Returns
+    /// how often each does.
+    fn redirect(&self, standing: &[Standing], memory: &Memory) -> Result<Vec<usize>, UndoError> {
+        let (mut counts, mut changed) = (Vec::new(), Vec::new());
+        for (one, stack) in standing.iter().zip(system_stacks(standing, memory)) {
+            let places = self.places(one.registers.rsp, stack);
+            counts.push(places.len());
+            if !self.is_busy(one) {
+                changed.extend(places);
+            }
+        }
+        if let Some(to) = self.way_out {
+            memory.write_all(&changed, &to.to_le_bytes()).map_err(RemoteError::from)?;
+        }
+        Ok(counts)
+    }
+
+    /// Where return addresses in the hooks lie on a system stack.
+    fn places(&self, rsp: u64, stack: Range<u64>) -> Vec<u64> {
         // The frames of asmcgocall and of the hook lie just below; those of C that Go called on the system stack itself
         // lie as far down as that goes.
-        let rsp = one.registers.rsp;
+        let bottom = stack.start.saturating_sub(BELOW);
         let near = (stack.start.saturating_sub(FARTHEST)..stack.end).contains(&rsp);
-        let start = (if near { rsp.min(stack.start - BELOW) } else { stack.start - BELOW }) & !7;
+        let start = if near { rsp.min(bottom) } else { bottom } & !7;
         let mut bytes = vec![0; (stack.end - start) as usize];
         let read = memory::read(self.pid, Avma(start), &mut bytes).unwrap_or(0);
         let word = |word: &[u8]| u64::from_le_bytes(word.try_into().unwrap_or_default());
         let words: Vec<u64> = bytes[..read].chunks_exact(8).map(word).collect();
-        let mut count = 0;
-        for (index, _) in words.iter().enumerate().filter(|(_, value)| self.hooks.contains(&Avma(**value))) {
-            // Above the hook's frame lies its own return address, in asmcgocall. Others are dead words.
-            let above = words.get(index + 1 + holes::FRAME as usize / 8).copied().unwrap_or(0);
-            if !self.go.contains(&above) {
-                continue;
-            }
-            count += 1;
-            if let (true, Some(to)) = (change, self.way_out) {
-                let at = Avma(start + index as u64 * 8);
-                memory.write(at, &to.to_le_bytes()).map_err(RemoteError::from)?;
-            }
-        }
-        Ok(count)
+        let in_hooks = (0..words.len()).filter(|&index| self.hooks.contains(&Avma(words[index])));
+        // Above the hook's frame lies its own return address, in asmcgocall. Others are dead words.
+        let above = |index: usize| words.get(index + 1 + holes::FRAME as usize / 8).copied().unwrap_or(0);
+        in_hooks.filter(|&index| self.go.contains(&above(index))).map(|index| start + index as u64 * 8).collect()
     }
 }
 

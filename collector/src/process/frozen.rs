@@ -1,5 +1,6 @@
 //! A process with every one of its threads stopped under our ptrace.
 
+use std::cell::OnceCell;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ pub(crate) struct Frozen {
     threads: Vec<Tracee>,
     pid: Pid,
     memory: Memory,
+    registers: OnceCell<Vec<user_regs_struct>>,
     since: Instant,
 }
 
@@ -122,36 +124,35 @@ pub(crate) fn with_one_thread<T: Send>(
 impl Frozen {
     fn new(pid: Pid) -> Result<Frozen, FreezeError> {
         let memory = Memory::open(pid).map_err(RemoteError::from)?;
-        let mut frozen = Frozen { threads: Vec::new(), pid, memory, since: Instant::now() };
-        let (mut known, mut interrupted) = (HashSet::new(), false);
-        loop {
-            let new: Vec<Pid> = status::threads(pid).into_iter().filter(|&tid| known.insert(tid)).collect();
-            if new.is_empty() && frozen.threads.iter().all(Tracee::is_stopped) {
-                tracing::debug!("all stopped after {:?}", frozen.since.elapsed());
-                return if frozen.threads.is_empty() { Err(RemoteError::Gone.into()) } else { Ok(frozen) };
-            }
-            for tid in new {
+        let mut frozen = Frozen { threads: Vec::new(), pid, memory, registers: OnceCell::new(), since: Instant::now() };
+        // Who has just slept is not soon taken off the processor.
+        std::thread::sleep(REST);
+        let mut known = HashSet::new();
+        let mut new = status::threads(pid);
+        frozen.since = Instant::now();
+        // Those that one of ours makes from now on are ours, but others may have been made before.
+        while !new.is_empty() {
+            for &tid in &new {
                 match Tracee::seize(tid) {
-                    Ok(thread) => frozen.threads.push(thread),
+                    Ok(thread) => {
+                        // One that has ended says so when it is waited for.
+                        let _ = thread.interrupt();
+                        frozen.threads.push(thread);
+                    }
                     Err(Errno::ESRCH) => {}
-                    Err(error) => check_ended(pid, tid, error)?,
+                    Err(error) => check_passed_over(pid, tid, error)?,
                 }
             }
-            if !interrupted {
-                // Who has just slept is not soon taken off the processor.
-                std::thread::sleep(REST);
-                (frozen.since, interrupted) = (Instant::now(), true);
-            }
-            for thread in frozen.threads.iter().filter(|thread| !thread.is_stopped()) {
-                // One that has ended says so when it is waited for.
-                let _ = thread.interrupt();
-            }
-            frozen.wait(pid, &mut known)?;
+            known.extend(new);
+            new = status::threads(pid).into_iter().filter(|tid| !known.contains(tid)).collect();
         }
+        frozen.wait(pid)?;
+        tracing::debug!("{} threads stopped after {:?}", frozen.threads.len(), frozen.since.elapsed());
+        if frozen.threads.is_empty() { Err(RemoteError::Gone.into()) } else { Ok(frozen) }
     }
 
     /// Waits until all threads so far have stopped or ended, and those that they made.
-    fn wait(&mut self, pid: Pid, known: &mut HashSet<Pid>) -> Result<(), FreezeError> {
+    fn wait(&mut self, pid: Pid) -> Result<(), FreezeError> {
         let deadline = Instant::now() + LONGEST;
         loop {
             let (mut born, mut ended, mut running) = (Vec::new(), Vec::new(), None);
@@ -172,7 +173,6 @@ impl Frozen {
                 self.threads.swap_remove(index);
             }
             for tid in born {
-                known.insert(tid);
                 self.threads.push(Tracee::born(tid));
                 running = Some(tid);
             }
@@ -197,29 +197,26 @@ impl Frozen {
     }
 
     /// Registers of each thread that has not been killed meanwhile.
-    pub(crate) fn registers(&self) -> impl Iterator<Item = user_regs_struct> + '_ {
-        self.threads.iter().filter_map(|thread| thread.registers().ok())
+    pub(crate) fn registers(&self) -> &[user_regs_struct] {
+        self.registers.get_or_init(|| self.threads.iter().filter_map(|thread| thread.registers().ok()).collect())
     }
 
-    /// Changes the registers of threads. They must not be amid system calls.
+    /// Changes the registers of the thread that has these.
     pub(crate) fn change_registers(
         &self,
-        change: impl Fn(&user_regs_struct) -> Result<Option<user_regs_struct>, RemoteError>,
+        before: &user_regs_struct,
+        changed: user_regs_struct,
     ) -> Result<(), RemoteError> {
-        for thread in &self.threads {
-            let Ok(registers) = thread.registers() else { continue };
-            if let Some(changed) = change(&registers)? {
-                thread.set_registers(changed)?;
-            }
-        }
-        Ok(())
+        let own = |thread: &&Tracee| thread.registers().is_ok_and(|now| (now.rip, now.rsp) == (before.rip, before.rsp));
+        let thread = self.threads.iter().find(own).ok_or(RemoteError::Gone)?;
+        Ok(thread.set_registers(changed)?)
     }
 }
 
-/// What a thread that may not be traced means: nothing if it has all but ended.
-fn check_ended(pid: Pid, tid: Pid, error: Errno) -> Result<(), FreezeError> {
+/// What a thread that may not be traced means: nothing if it has all but ended, or is ours because one of ours made it.
+fn check_passed_over(pid: Pid, tid: Pid, error: Errno) -> Result<(), FreezeError> {
     let Ok(status) = Status::of_thread(pid, tid) else { return Ok(()) };
-    if matches!(status.state, 'Z' | 'X') {
+    if matches!(status.state, 'Z' | 'X') || status.tracer == Some(nix::unistd::gettid()) {
         return Ok(());
     }
     Err(refusal(&status, error))

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{IoSlice, IoSliceMut};
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 
 use cgoprof_symbols::Avma;
@@ -48,19 +49,45 @@ impl Memory {
         Ok(u64::from_le_bytes(word))
     }
 
-    /// The words at these addresses, 0 where there is none.
-    pub(crate) fn words(&self, at: impl Iterator<Item = u64>) -> Vec<u64> {
-        let places: Vec<RemoteIoVec> = at.map(|at| RemoteIoVec { base: at as usize, len: 8 }).collect();
-        let mut bytes = vec![0; places.len() * 8];
-        let mut done = 0;
+    /// So many words from each of these addresses on, 0 where there are none.
+    pub(crate) fn words<const N: usize>(&self, at: impl Iterator<Item = u64>) -> Vec<[u64; N]> {
+        let bytes = self.gather(at.map(|at| (at, N * 8)).collect());
+        let words: Vec<u64> = bytes.chunks_exact(8).map(word_of).collect();
+        words.as_chunks().0.to_vec()
+    }
+
+    /// What lies in these ranges, 0 where there is nothing.
+    pub(crate) fn ranges(&self, ranges: &[Range<u64>]) -> Vec<Vec<u64>> {
+        let length = |range: &Range<u64>| (range.end - range.start) as usize / 8 * 8;
+        let bytes = self.gather(ranges.iter().map(|range| (range.start, length(range))).collect());
+        let mut rest = bytes.as_slice();
+        let mut next =
+            |range| rest.split_off(..length(range)).unwrap_or_default().chunks_exact(8).map(word_of).collect();
+        ranges.iter().map(&mut next).collect()
+    }
+
+    /// The bytes at these places, of these lengths, one after the other, in few system calls.
+    fn gather(&self, places: Vec<(u64, usize)>) -> Vec<u8> {
+        let places: Vec<RemoteIoVec> =
+            places.into_iter().map(|(at, len)| RemoteIoVec { base: at as usize, len }).collect();
+        let mut bytes = vec![0; places.iter().map(|place| place.len).sum()];
+        let (mut done, mut start) = (0, 0);
         while done < places.len() {
-            let end = places.len().min(done + MOST_PLACES);
-            let into = &mut bytes[done * 8..end * 8];
-            // It stops at the first that is not there.
-            let read = process_vm_readv(self.pid, &mut [IoSliceMut::new(into)], &places[done..end]).unwrap_or(0) / 8;
-            done += if read == end - done { read } else { read + 1 };
+            let now = &places[done..places.len().min(done + MOST_PLACES)];
+            let length: usize = now.iter().map(|place| place.len).sum();
+            let into = &mut bytes[start..start + length];
+            let mut read = process_vm_readv(self.pid, &mut [IoSliceMut::new(into)], now).unwrap_or(0);
+            for place in now {
+                (done, start) = (done + 1, start + place.len);
+                if read < place.len {
+                    // It stops at what is not there.
+                    bytes[start - place.len..start].fill(0);
+                    break;
+                }
+                read -= place.len;
+            }
         }
-        bytes.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap_or_default())).collect()
+        bytes
     }
 
     pub(crate) fn write(&self, at: Avma, bytes: &[u8]) -> std::io::Result<()> {
@@ -81,6 +108,10 @@ impl Memory {
     }
 }
 
+fn word_of(bytes: &[u8]) -> u64 {
+    u64::from_le_bytes(bytes.try_into().unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,8 +122,12 @@ mod tests {
         let memory = Memory::open(Pid::this()).unwrap();
         let at = |index: usize| if index.is_multiple_of(7) { 16 } else { &raw const own[index] as u64 };
         let read = memory.words((0..own.len()).map(at));
-        let expected = |index: usize| if index.is_multiple_of(7) { 0 } else { own[index] };
+        let expected = |index: usize| if index.is_multiple_of(7) { [0] } else { [own[index]] };
         assert_eq!(read, (0..own.len()).map(expected).collect::<Vec<_>>());
+
+        let start = own.as_ptr() as u64;
+        let ranges = [start..start + 24, 0..80, 0..0, start + 80..start + 96];
+        assert_eq!(memory.ranges(&ranges), [vec![1, 2, 3], vec![0; 10], vec![], vec![11, 12]]);
     }
 
     #[test]

@@ -77,9 +77,7 @@ pub(crate) fn join(pid: Pid, image: Image<'_, '_>, plan: &Plan, settings: Settin
     for _ in 0..ATTEMPTS {
         let mappings = maps::read(pid).map_err(FreezeError::from)?;
         let room = Room::find(&mappings).map_err(FreezeError::from)?;
-        let (joined, stood) = freeze(pid, |frozen| {
-            // Nobody else can come from here on: ptrace allows one.
-            check_free(pid)?;
+        let frozen = freeze(pid, |frozen| {
             let goroutine = goroutine_offset(frozen.memory(), image, plan)?;
             let unclear = |one: &Standing| {
                 // Setting up entersyscall's frame: it is found by its frame pointer.
@@ -94,7 +92,15 @@ pub(crate) fn join(pid: Pid, image: Image<'_, '_>, plan: &Plan, settings: Settin
             let placed = place(&mut remote, image, plan, settings, &mappings)?;
             let switched = switch_on(frozen, &standing, &placed, image, plan);
             Ok::<_, JoinError>(Some((placed, switched, Moment::now())))
-        })?;
+        });
+        let (joined, stood) = match frozen {
+            // Perhaps by another recorder that came just before.
+            Err(JoinError::Inject(InjectError::Changed(function))) => {
+                check_free(pid)?;
+                return Err(InjectError::Changed(function).into());
+            }
+            done => done?,
+        };
         longest = longest.max(stood);
         match joined {
             None => std::thread::sleep(BETWEEN),
@@ -129,8 +135,11 @@ fn switch_on(
     image: Image<'_, '_>,
     plan: &Plan,
 ) -> Result<u64, JoinError> {
-    let beyond = frozen.change_registers(|registers| placed.beyond(registers, frozen.memory()));
-    beyond.map_err(FreezeError::from)?;
+    for before in frozen.registers() {
+        if let Some(beyond) = placed.beyond(before, frozen.memory()).map_err(FreezeError::from)? {
+            frozen.change_registers(before, beyond).map_err(FreezeError::from)?;
+        }
+    }
     let memory = frozen.memory();
     let running = Running::all(standing, memory, plan.offsets.m_curg, plan.offsets.g_syscallsp);
     let crossings =

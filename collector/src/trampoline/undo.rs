@@ -21,7 +21,7 @@ use super::standing::{Standing, system_stacks};
 use crate::clock::Moment;
 use crate::process::frozen::{FreezeError, freeze, with_one_thread};
 use crate::process::maps::{self, Mapping};
-use crate::process::memory::{self, Memory};
+use crate::process::memory::Memory;
 use crate::process::remote::{RemoteError, Room};
 
 /// Why a program could not be left as it was.
@@ -120,7 +120,6 @@ fn remove(
         hooks: found.hooks(),
         go: undo.go_start..undo.go_end,
         way_out: way_out(mappings, undo.go_start..undo.go_end),
-        pid,
     };
     let goroutine = undo.goroutine as i64 as i32;
     let ((off, mut all_found), pause) = freeze(pid, |frozen| {
@@ -130,7 +129,7 @@ fn remove(
         for one in changed {
             memory.write(Avma(one.at), &one.original[..one.length as usize]).map_err(RemoteError::from)?;
         }
-        let certain = in_callbacks(pid, found);
+        let certain = in_callbacks(memory, found);
         let mut all_found = true;
         let standing = Standing::all(frozen, goroutine, undo.m_procid);
         for (one, count) in standing.iter().zip(returns.redirect(&standing, memory)?) {
@@ -147,7 +146,7 @@ fn remove(
         between = (between * 2).min(LONGEST);
         let (busy, pause) = freeze(pid, |frozen| {
             let standing = Standing::all(frozen, goroutine, undo.m_procid);
-            let busy = frozen.registers().any(|registers| returns.hooks.contains(&Avma(registers.rip)))
+            let busy = frozen.registers().iter().any(|registers| returns.hooks.contains(&Avma(registers.rip)))
                 || standing.iter().any(|one| returns.is_busy(one));
             if !busy {
                 let left = returns.redirect(&standing, frozen.memory())?.into_iter().any(|count| count > 0);
@@ -180,7 +179,6 @@ fn still_changed<'a>(memory: &Memory, replaced: &'a [Replaced]) -> Result<Vec<&'
 
 /// Where threads return to hooks, and where they are to return instead.
 struct Returns {
-    pid: Pid,
     hooks: Range<Avma>,
     go: Range<u64>,
     way_out: Option<u64>,
@@ -196,8 +194,10 @@ impl Returns {
     /// how often each does.
     fn redirect(&self, standing: &[Standing], memory: &Memory) -> Result<Vec<usize>, UndoError> {
         let (mut counts, mut changed) = (Vec::new(), Vec::new());
-        for (one, stack) in standing.iter().zip(system_stacks(standing, memory)) {
-            let places = self.places(one.registers.rsp, stack);
+        let stacks = standing.iter().zip(system_stacks(standing, memory)).map(|(one, stack)| in_use(one, stack));
+        let stacks: Vec<Range<u64>> = stacks.collect();
+        for ((one, stack), words) in standing.iter().zip(&stacks).zip(memory.ranges(&stacks)) {
+            let places = self.places(stack.start, &words);
             counts.push(places.len());
             if !self.is_busy(one) {
                 changed.extend(places);
@@ -209,22 +209,25 @@ impl Returns {
         Ok(counts)
     }
 
-    /// Where return addresses in the hooks lie on a system stack.
-    fn places(&self, rsp: u64, stack: Range<u64>) -> Vec<u64> {
-        // The frames of asmcgocall and of the hook lie just below; those of C that Go called on the system stack itself
-        // lie as far down as that goes.
-        let bottom = stack.start.saturating_sub(BELOW);
-        let near = (stack.start.saturating_sub(FARTHEST)..stack.end).contains(&rsp);
-        let start = if near { rsp.min(bottom) } else { bottom } & !7;
-        let mut bytes = vec![0; (stack.end - start) as usize];
-        let read = memory::read(self.pid, Avma(start), &mut bytes).unwrap_or(0);
-        let word = |word: &[u8]| u64::from_le_bytes(word.try_into().unwrap_or_default());
-        let words: Vec<u64> = bytes[..read].chunks_exact(8).map(word).collect();
+    /// Where return addresses in the hooks lie among these words of a system stack.
+    fn places(&self, start: u64, words: &[u64]) -> Vec<u64> {
         let in_hooks = (0..words.len()).filter(|&index| self.hooks.contains(&Avma(words[index])));
         // Above the hook's frame lies its own return address, in asmcgocall. Others are dead words.
         let above = |index: usize| words.get(index + 1 + holes::FRAME as usize / 8).copied().unwrap_or(0);
         in_hooks.filter(|&index| self.go.contains(&above(index))).map(|index| start + index as u64 * 8).collect()
     }
+}
+
+/// What of a thread's system stack may hold frames of hooks, given from where it left that on.
+fn in_use(one: &Standing, stack: Range<u64>) -> Range<u64> {
+    if stack.is_empty() {
+        return stack;
+    }
+    // The frames of asmcgocall and of the hook lie just below; those of C that Go called on the system stack itself lie as
+    // far down as that goes.
+    let (rsp, bottom) = (one.registers.rsp, stack.start.saturating_sub(BELOW));
+    let near = (stack.start.saturating_sub(FARTHEST)..stack.end).contains(&rsp);
+    ((if near { rsp.min(bottom) } else { bottom }) & !7)..stack.end
 }
 
 /// How far below the place where the system stack was left the frames of asmcgocall and the hook may lie.
@@ -251,28 +254,29 @@ fn way_out(mappings: &[Mapping], go: std::ops::Range<u64>) -> Option<u64> {
 }
 
 /// By M, crossings that are in a callback: their hooks' frames are on the stack for certain.
-fn in_callbacks(pid: Pid, found: &Found) -> HashMap<u64, usize> {
+fn in_callbacks(memory: &Memory, found: &Found) -> HashMap<u64, usize> {
     use std::mem::offset_of;
-    let word = |bytes: &[u8], at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap_or_default());
-    let read = |at: u64, length: usize| {
-        let mut bytes = vec![0; length];
-        (memory::read(pid, Avma(at), &mut bytes) == Some(length)).then_some(bytes)
-    };
-    let start_of = |index: usize| found.tables.start.0 + THREADS_OFFSET + (index * THREAD_STRIDE) as u64;
-    let one = |index: usize| {
-        let start = start_of(index);
-        let head = read(start, offset_of!(Thread, events))?;
-        let first = start + offset_of!(Thread, in_flight) as u64;
-        let top = word(&head, offset_of!(Thread, top));
-        let depth = (top.wrapping_sub(first) as usize / size_of::<InFlight>()).min(IN_FLIGHT);
-        let entries = read(first, depth * size_of::<InFlight>())?;
-        let in_go = |entry: &&[u8]| word(entry, offset_of!(InFlight, in_go)) as u32 == 1;
-        let count = entries.chunks_exact(size_of::<InFlight>()).filter(in_go).count();
-        (count > 0).then(|| (word(&head, offset_of!(Thread, m)), count))
-    };
-    let header = read(found.tables.start.0, size_of::<Header>()).unwrap_or_default();
-    let used = header.get(offset_of!(Header, used)..).unwrap_or_default();
-    let used = used.chunks_exact(4).take(THREADS).map(|index| u32::from_le_bytes(index.try_into().unwrap_or_default()));
-    let indices = used.take_while(|&index| index != 0).map(|index| index as usize - 1).filter(|&index| index < THREADS);
-    indices.filter_map(one).collect()
+    let tables = found.tables.start.0;
+    let used = memory.ranges(&[tables + offset_of!(Header, used) as u64..tables + offset_of!(Header, coarse) as u64]);
+    let halves = used.into_iter().flatten().flat_map(|word| [word as u32, (word >> 32) as u32]);
+    let threads: Vec<u64> = halves
+        .take_while(|&index| index != 0)
+        .filter(|&index| index as usize <= THREADS)
+        .map(|index| tables + THREADS_OFFSET + u64::from(index - 1) * THREAD_STRIDE as u64)
+        .collect();
+    let field = |offset: usize| memory.words::<1>(threads.iter().map(move |thread| thread + offset as u64));
+    let (ms, tops) = (field(offset_of!(Thread, m)), field(offset_of!(Thread, top)));
+    let entries = threads.iter().zip(ms).zip(tops).flat_map(|((thread, [m]), [top])| {
+        let first = thread + offset_of!(Thread, in_flight) as u64;
+        let depth = top.wrapping_sub(first) / size_of::<InFlight>() as u64;
+        let depth = if depth <= IN_FLIGHT as u64 { depth } else { 0 };
+        (0..depth).map(move |entry| (m, first + entry * size_of::<InFlight>() as u64))
+    });
+    let entries: Vec<(u64, u64)> = entries.collect();
+    let in_go = memory.words::<1>(entries.iter().map(|(_, entry)| entry + offset_of!(InFlight, in_go) as u64));
+    let mut certain = HashMap::new();
+    for ((m, _), _) in entries.into_iter().zip(in_go).filter(|(_, [in_go])| *in_go as u32 == 1) {
+        *certain.entry(m).or_insert(0) += 1;
+    }
+    certain
 }

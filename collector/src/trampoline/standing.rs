@@ -47,10 +47,15 @@ impl Standing {
             .collect();
         // m.gsignal follows m.procid in every release measured.
         let gsignal = |one: &Standing| one.m_words.get(m_procid as usize / 8 + 1).copied().unwrap_or(0);
-        let stacks = memory.words(all.iter().map(gsignal));
-        for (one, [low, high]) in all.iter_mut().zip(stacks) {
+        // Who waits in a system call that a handler made has the handler's g.
+        let clear = |one: &Standing| one.registers.orig_rax as i64 >= 0 && one.g != gsignal(one);
+        let (waiting, mut unclear): (Vec<_>, Vec<_>) = all.into_iter().partition(clear);
+        let stacks = memory.words(unclear.iter().map(gsignal));
+        for (one, [low, high]) in unclear.iter_mut().zip(stacks) {
             one.handles_signal = (low..high).contains(&one.registers.rsp);
         }
+        all = waiting;
+        all.extend(unclear);
         all
     }
 }

@@ -129,11 +129,13 @@ fn remove(
         for one in changed {
             memory.write(Avma(one.at), &one.original[..one.length as usize]).map_err(RemoteError::from)?;
         }
-        let certain = in_callbacks(memory, found);
-        let mut all_found = true;
-        let standing = Standing::all(frozen, goroutine, undo.m_procid);
-        for (one, count) in standing.iter().zip(returns.redirect(&standing, memory)?) {
-            all_found &= count >= certain.get(&one.m).copied().unwrap_or(0);
+        // Only now the tables tell for certain who has a frame of ours on its stack.
+        let (mut all_found, certain) = (true, in_callbacks(memory, found));
+        if !certain.is_empty() {
+            let standing = Standing::all(frozen, goroutine, undo.m_procid);
+            for (one, places) in standing.iter().zip(returns.find(&standing, memory)) {
+                all_found &= places.len() >= certain.get(&one.m).copied().unwrap_or(0);
+            }
         }
         Ok::<_, UndoError>((off, all_found))
     })?;
@@ -149,8 +151,7 @@ fn remove(
             let busy = frozen.registers().iter().any(|registers| returns.hooks.contains(&Avma(registers.rip)))
                 || standing.iter().any(|one| returns.is_busy(one));
             if !busy {
-                let left = returns.redirect(&standing, frozen.memory())?.into_iter().any(|count| count > 0);
-                all_found &= !left || returns.way_out.is_some();
+                all_found &= returns.redirect(&standing, frozen.memory())?;
             }
             Ok::<_, UndoError>(busy)
         })?;
@@ -190,23 +191,21 @@ impl Returns {
         self.hooks.contains(&Avma(one.registers.rip)) || one.handles_signal
     }
 
-    /// Finds where threads return to the hooks from C, and has those return elsewhere that are not in a hook now. Returns
-    /// how often each does.
-    fn redirect(&self, standing: &[Standing], memory: &Memory) -> Result<Vec<usize>, UndoError> {
-        let (mut counts, mut changed) = (Vec::new(), Vec::new());
+    /// Where threads return to the hooks from C, by thread.
+    fn find(&self, standing: &[Standing], memory: &Memory) -> Vec<Vec<u64>> {
         let stacks = standing.iter().zip(system_stacks(standing, memory)).map(|(one, stack)| in_use(one, stack));
         let stacks: Vec<Range<u64>> = stacks.collect();
-        for ((one, stack), words) in standing.iter().zip(&stacks).zip(memory.ranges(&stacks)) {
-            let places = self.places(stack.start, &words);
-            counts.push(places.len());
-            if !self.is_busy(one) {
-                changed.extend(places);
-            }
-        }
-        if let Some(to) = self.way_out {
-            memory.write_all(&changed, &to.to_le_bytes()).map_err(RemoteError::from)?;
-        }
-        Ok(counts)
+        let words = memory.ranges(&stacks);
+        stacks.iter().zip(words).map(|(stack, words)| self.places(stack.start, &words)).collect()
+    }
+
+    /// Has threads that would return to the hooks from C return elsewhere; nobody must be in the hooks. Returns whether
+    /// nobody returns there now.
+    fn redirect(&self, standing: &[Standing], memory: &Memory) -> Result<bool, UndoError> {
+        let places = self.find(standing, memory).concat();
+        let Some(to) = self.way_out else { return Ok(places.is_empty()) };
+        memory.write_all(&places, &to.to_le_bytes()).map_err(RemoteError::from)?;
+        Ok(true)
     }
 
     /// Where return addresses in the hooks lie among these words of a system stack.
@@ -264,18 +263,19 @@ fn in_callbacks(memory: &Memory, found: &Found) -> HashMap<u64, usize> {
         .filter(|&index| index as usize <= THREADS)
         .map(|index| tables + THREADS_OFFSET + u64::from(index - 1) * THREAD_STRIDE as u64)
         .collect();
-    let field = |offset: usize| memory.words::<1>(threads.iter().map(move |thread| thread + offset as u64));
-    let (ms, tops) = (field(offset_of!(Thread, m)), field(offset_of!(Thread, top)));
-    let entries = threads.iter().zip(ms).zip(tops).flat_map(|((thread, [m]), [top])| {
+    let tops = memory.words::<1>(threads.iter().map(|thread| thread + offset_of!(Thread, top) as u64));
+    let entries = threads.iter().zip(tops).flat_map(|(&thread, [top])| {
         let first = thread + offset_of!(Thread, in_flight) as u64;
         let depth = top.wrapping_sub(first) / size_of::<InFlight>() as u64;
         let depth = if depth <= IN_FLIGHT as u64 { depth } else { 0 };
-        (0..depth).map(move |entry| (m, first + entry * size_of::<InFlight>() as u64))
+        (0..depth).map(move |entry| (thread, first + entry * size_of::<InFlight>() as u64))
     });
     let entries: Vec<(u64, u64)> = entries.collect();
     let in_go = memory.words::<1>(entries.iter().map(|(_, entry)| entry + offset_of!(InFlight, in_go) as u64));
+    let of = entries.into_iter().zip(in_go).filter(|(_, [in_go])| *in_go as u32 == 1).map(|((thread, _), _)| thread);
+    let of: Vec<u64> = of.collect();
     let mut certain = HashMap::new();
-    for ((m, _), _) in entries.into_iter().zip(in_go).filter(|(_, [in_go])| *in_go as u32 == 1) {
+    for [m] in memory.words(of.iter().map(|thread| thread + offset_of!(Thread, m) as u64)) {
         *certain.entry(m).or_insert(0) += 1;
     }
     certain

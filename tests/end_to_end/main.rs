@@ -1,5 +1,6 @@
 //! The cgoprof binary on real Go programs.
 
+mod attach;
 mod bad_input;
 mod cgoprof;
 mod engines;

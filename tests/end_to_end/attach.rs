@@ -1,0 +1,459 @@
+//! Joining a program that runs with hooks, and leaving it as it was.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::cgoprof::{User, command, profile_path, record, report, succeeds};
+use crate::go::{self, Build, shared_dir};
+
+/// The releases that differ most.
+const CORNERS: [&str; 5] = ["1.19", "1.21.13", "1.25.5", "1.26.6", "1.27.3"];
+
+fn as_user(user: User, program: &Path) -> Command {
+    match user {
+        User::Root => Command::new(program),
+        User::Nobody => {
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program);
+            command
+        }
+    }
+}
+
+/// A program that does as it is told line by line, and answers each with a line.
+struct Talking {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<std::process::ChildStdout>,
+}
+
+impl Talking {
+    fn start(command: &mut Command) -> Talking {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it runs");
+        let output = BufReader::new(child.stdout.take().expect("stdout"));
+        Talking { input: child.stdin.take(), child, output }
+    }
+
+    fn rounds(user: User, release: &'static str) -> Talking {
+        let program = go::build("crossings", Build::of(release));
+        let mut talking = Talking::start(as_user(user, &program).arg("rounds"));
+        assert_eq!(talking.answer(), "ready");
+        talking
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id() as i32)
+    }
+
+    fn answer(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).expect("an answer");
+        line.trim_end().to_owned()
+    }
+
+    fn ask(&mut self, line: &str) -> String {
+        writeln!(self.input.as_mut().expect("stdin"), "{line}").expect("it listens");
+        self.answer()
+    }
+
+    fn end(mut self) {
+        self.input = None;
+        assert!(self.child.wait().expect("it ends").success());
+    }
+}
+
+/// A recorder of a program that runs, once it is at work.
+struct Recorder {
+    child: Child,
+    messages: BufReader<std::process::ChildStderr>,
+    profile: PathBuf,
+}
+
+impl Recorder {
+    fn join(user: User, pid: Pid, options: &[&str]) -> Recorder {
+        let mut recorder = Recorder::start(user, pid, options);
+        recorder.wait_for("recording process");
+        recorder
+    }
+
+    fn start(user: User, pid: Pid, options: &[&str]) -> Recorder {
+        let profile = profile_path(user);
+        let mut command = command(user);
+        command.args(["record", "--engine", "trampoline", "-o"]).arg(&profile).args(options);
+        let mut child = command.args(["-p", &pid.to_string()]).stderr(Stdio::piped()).spawn().expect("cgoprof runs");
+        let messages = BufReader::new(child.stderr.take().expect("stderr"));
+        Recorder { child, messages, profile }
+    }
+
+    fn wait_for(&mut self, words: &str) {
+        let mut line = String::new();
+        self.messages.read_line(&mut line).expect("a message");
+        assert!(line.contains(words), "{words}: {line}");
+    }
+
+    /// Ends it as Ctrl-C does, and gives its report.
+    fn leave(mut self) -> Value {
+        kill(Pid::from_raw(self.child.id() as i32), Signal::SIGINT).expect("a signal");
+        assert!(self.child.wait().expect("it ends").success());
+        report(&self.profile)
+    }
+}
+
+/// The code of a process: what is mapped as executable from files.
+fn code(pid: Pid) -> Vec<u8> {
+    use std::os::unix::fs::FileExt as _;
+    let memory = std::fs::File::open(format!("/proc/{pid}/mem")).expect("its memory");
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).expect("its mappings");
+    let mut code = Vec::new();
+    for line in maps.lines().filter(|line| line.contains("r-xp") && line.contains('/')) {
+        let (start, end) = line.split(' ').next().and_then(|range| range.split_once('-')).expect("a range");
+        let hex = |text| u64::from_str_radix(text, 16).expect("an address");
+        let mut bytes = vec![0; (hex(end) - hex(start)) as usize];
+        memory.read_exact_at(&mut bytes, hex(start)).expect("its code");
+        code.extend(bytes);
+    }
+    code
+}
+
+/// Nothing of ours is in a process: no mapping, no file, no tracer.
+fn check_as_it_was(what: &str, pid: Pid, code_before: &[u8]) {
+    assert!(code(pid) == code_before, "{what}: its code differs");
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).expect("its mappings");
+    assert!(!maps.contains("cgoprof (deleted)"), "{what}: {maps}");
+    let own = |line: &&str| line.contains("r-xp 00000000 00:00 0") && !line.contains('[');
+    assert_eq!(maps.lines().filter(own).collect::<Vec<_>>(), Vec::<&str>::new(), "{what}");
+    for file in std::fs::read_dir(format!("/proc/{pid}/fd")).expect("its files").flatten() {
+        let link = file.path().read_link().unwrap_or_default();
+        assert!(!link.to_string_lossy().contains("memfd:cgoprof"), "{what}: {link:?}");
+    }
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task")).expect("its threads").flatten() {
+        let status = std::fs::read_to_string(thread.path().join("status")).unwrap_or_default();
+        assert!(status.is_empty() || status.contains("TracerPid:\t0\n"), "{what}: {status}");
+    }
+}
+
+/// What is reported of a round must be what the program says it did.
+fn check_round(what: &str, truth: &str, report: &Value) {
+    let truth: Value = serde_json::from_str(truth).expect("a truth");
+    let sum = |field: &str| -> u64 {
+        let functions = report["functions"].as_array().expect("functions").iter();
+        functions.filter(|row| row["via"] == "cgocall").map(|row| row[field].as_u64().expect("a count")).sum()
+    };
+    let found = crate::cgoprof::calls(report, "cgocall");
+    for (name, calls) in truth["calls"].as_object().expect("calls") {
+        assert_eq!(found.get(name).copied(), calls.as_u64(), "{what}: calls of {name}");
+    }
+    assert_eq!(Some(sum("calls")), truth["num_cgo_call"].as_u64(), "{what}: NumCgoCall; {found:?}");
+    assert_eq!(report["totals"]["callbacks"], truth["callbacks"], "{what}: callbacks");
+    assert_eq!(report["totals"]["locked_crossings"], truth["locked"], "{what}: locked");
+    assert_eq!(Some(sum("abandoned")), truth["abandoned"]["call_back_panic"].as_u64(), "{what}: abandoned");
+    let notes = report["recording"]["notes"].as_array().expect("notes");
+    assert!(notes.iter().any(|note| note.as_str().unwrap_or("").contains("stood still for")), "{what}: {notes:?}");
+}
+
+#[test]
+fn rounds_between_joining_and_leaving_are_counted_exactly() {
+    for release in CORNERS {
+        for user in [User::Nobody, User::Root] {
+            let what = format!("Go {release} as {user:?}");
+            let mut program = Talking::rounds(user, release);
+            program.ask("not recorded");
+            let before = code(program.pid());
+            for round in ["first", "second", "third"] {
+                let recorder = Recorder::join(user, program.pid(), &[]);
+                let truth = program.ask(round);
+                check_round(&format!("{what}, {round}"), &truth, &recorder.leave());
+                check_as_it_was(&what, program.pid(), &before);
+                program.ask("not recorded");
+            }
+            program.end();
+        }
+    }
+}
+
+/// A program under torture, and what it prints in the end.
+struct Tortured {
+    child: Child,
+    before: Vec<u8>,
+}
+
+impl Tortured {
+    fn start(user: User, release: &'static str, scenario: &[&str]) -> Tortured {
+        let program = go::build("crossings", Build::of(release));
+        let mut command = as_user(user, &program);
+        let child = command.args(scenario).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it runs");
+        // Long enough to be at full load.
+        std::thread::sleep(Duration::from_millis(500));
+        let before = code(Pid::from_raw(child.id() as i32));
+        Tortured { child, before }
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id() as i32)
+    }
+
+    fn end(self, what: &str) {
+        check_as_it_was(what, self.pid(), &self.before);
+        let output = self.child.wait_with_output().expect("it ends");
+        assert!(output.status.success(), "{what}: {:?}", output.status);
+        let truth: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let calls: u64 = truth["calls"].as_object().expect("calls").values().filter_map(Value::as_u64).sum();
+        // The runtime makes one itself.
+        let counted = truth["num_cgo_call"].as_u64().expect("a count");
+        assert!(counted == calls || counted == calls + 1, "{what}: {truth}");
+    }
+}
+
+/// Joins and leaves so often. Returns the longest time that the program stood still, in milliseconds, by cycle.
+fn cycles(what: &str, user: User, pid: Pid, count: usize) -> Vec<f64> {
+    let mut pauses = Vec::new();
+    for cycle in 0..count {
+        let mut command = command(user);
+        command.args(["record", "--engine", "trampoline", "--no-samples", "--duration", "5ms", "-o"]);
+        let output = succeeds(command.arg(profile_path(user)).args(["-p", &pid.to_string()]));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!said.contains("stays mapped") && !said.contains("earlier"), "{what}, cycle {cycle}: {said}");
+        let pause = said.split_once("stood still for ").and_then(|(_, rest)| rest.split(' ').next()?.parse().ok());
+        pauses.push(pause.unwrap_or_else(|| panic!("{what}, cycle {cycle}: {said}")));
+    }
+    pauses
+}
+
+#[test]
+fn joining_and_leaving_again_and_again_does_not_disturb_a_tortured_program() {
+    for release in CORNERS {
+        for user in [User::Nobody, User::Root] {
+            let what = format!("Go {release} as {user:?}");
+            let program = Tortured::start(user, release, &["torture", "6"]);
+            let mut pauses = cycles(&what, user, program.pid(), 15);
+            pauses.sort_by(f64::total_cmp);
+            println!("{what}: stood still for {pauses:?} ms");
+            program.end(&what);
+        }
+    }
+}
+
+#[test]
+fn a_thousand_threads_are_joined_and_left() {
+    let program = Tortured::start(User::Nobody, "1.26.6", &["throng", "8"]);
+    std::thread::sleep(Duration::from_secs(1));
+    let threads = std::fs::read_dir(format!("/proc/{}/task", program.pid())).expect("threads").count();
+    assert!(threads > 1000, "{threads}");
+    println!("stood still for {:?} ms", cycles("1000 threads", User::Nobody, program.pid(), 5));
+    check_as_it_was("1000 threads", program.pid(), &program.before);
+    assert!(program.child.wait_with_output().expect("it ends").status.success());
+}
+
+/// Runs a command of cgoprof that is killed at a system call of its own. Returns whether it was.
+fn killed_at(call: &str, number: usize, args: &[&str]) -> bool {
+    let inject = format!("inject={call}:signal=SIGKILL:when={number}");
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &inject]);
+    let output =
+        strace.arg(crate::cgoprof::binary()).args(args).output().expect("strace runs: tests/install-toolchains");
+    !output.status.success()
+}
+
+#[test]
+fn a_recorder_killed_anywhere_leaves_the_program_unharmed_and_the_next_one_works() {
+    for release in CORNERS {
+        let what = format!("Go {release}");
+        let program = Tortured::start(User::Root, release, &["torture", "20"]);
+        let pid = program.pid().to_string();
+        let profile = profile_path(User::Root);
+        let profile = profile.to_str().expect("a path");
+        let record =
+            ["record", "-q", "--engine", "trampoline", "--no-samples", "--duration", "5ms", "-o", profile, "-p", &pid];
+        let mut killed = 0;
+        // On the way in, and then on the way out of what is left.
+        for (call, number) in [("pwrite64", 3), ("ptrace", 20), ("pwrite64", 9), ("ptrace", 35), ("pwrite64", 17)] {
+            killed += usize::from(killed_at(call, number, &record));
+        }
+        for (call, number) in
+            [("pwrite64", 1), ("pwrite64", 6), ("pwrite64", 14), ("ptrace", 4), ("process_vm_writev", 1)]
+        {
+            let recorder = Recorder::join(User::Root, program.pid(), &["--no-samples"]);
+            kill(Pid::from_raw(recorder.child.id() as i32), Signal::SIGKILL).expect("a signal");
+            let _ = recorder.child.wait_with_output();
+            killed += usize::from(killed_at(call, number, &["detach", &pid]));
+        }
+        assert!(killed >= 8, "{what}: only {killed} were killed on the way");
+        let said = succeeds(command(User::Root).args(record));
+        assert!(said.stderr.is_empty(), "{what}: {said:?}");
+        program.end(&what);
+    }
+}
+
+#[test]
+fn what_a_dead_recorder_left_is_undone_by_hand_and_a_living_one_is_named() {
+    let mut program = Talking::rounds(User::Nobody, "1.27.3");
+    let (pid, before) = (program.pid(), code(program.pid()));
+    let mut first = Recorder::join(User::Nobody, pid, &[]);
+    let refused = Recorder::start(User::Root, pid, &[]).child.wait_with_output().expect("it ends");
+    assert_eq!(refused.status.code(), Some(125));
+    let mut second = Recorder::start(User::Root, pid, &[]);
+    second.wait_for(&format!("cgoprof ({}) records it already", first.child.id()));
+    program.ask("one");
+    first.child.kill().expect("a signal");
+    first.child.wait().expect("it ends");
+    // The program goes on with hooks that nobody reads.
+    program.ask("two");
+    let undone = succeeds(command(User::Nobody).args(["detach", &pid.to_string()]));
+    assert!(String::from_utf8_lossy(&undone.stderr).contains("is as it was"), "{undone:?}");
+    check_as_it_was("detached", pid, &before);
+    let nothing = succeeds(command(User::Nobody).args(["detach", &pid.to_string()]));
+    assert!(String::from_utf8_lossy(&nothing.stderr).contains("has nothing of cgoprof's"), "{nothing:?}");
+    let recorder = Recorder::join(User::Nobody, pid, &[]);
+    let truth = program.ask("three");
+    check_round("after a dead one", &truth, &recorder.leave());
+    program.end();
+}
+
+#[test]
+fn children_forked_in_c_do_not_count_for_their_parents() {
+    for release in CORNERS {
+        let program = go::build("crossings", Build::of(release));
+        for user in [User::Nobody, User::Root] {
+            let recorded = record(user, &[], &program, &["forks"]);
+            let found = crate::cgoprof::calls(&recorded.report, "cgocall");
+            for (name, calls) in recorded.truth["calls"].as_object().expect("calls") {
+                assert_eq!(found.get(name).copied(), calls.as_u64(), "Go {release} as {user:?}: calls of {name}");
+            }
+            assert_eq!(recorded.report["totals"]["callbacks"], 0, "Go {release}");
+        }
+    }
+}
+
+/// A library with Go code in another language's process.
+fn library(release: &'static str) -> PathBuf {
+    go::build("library", Build { release, args: &["-buildmode=c-shared"] })
+}
+
+#[test]
+fn go_in_a_library_of_a_python_process_is_recorded_there_or_still_to_come() {
+    for release in CORNERS {
+        for early in [false, true] {
+            let what = format!("Go {release}, {}", if early { "joined before it is loaded" } else { "loaded" });
+            let script = concat!(env!("CARGO_MANIFEST_DIR"), "/bench-programs/library/host.py");
+            let mut host = Talking::start(as_user(User::Nobody, Path::new("/usr/bin/python3")).arg(script));
+            assert_eq!(host.answer(), "ready");
+            let load = format!("load {}", library(release).display());
+            let mut recorder = Recorder::start(User::Nobody, host.pid(), &[]);
+            if early {
+                recorder.wait_for("has no Go code yet");
+                assert_eq!(host.ask(&load), "loaded");
+            } else {
+                // It waits for that too, if it was quicker.
+                assert_eq!(host.ask(&load), "loaded");
+            }
+            let mut line = String::new();
+            while !line.contains("recording process") {
+                line.clear();
+                assert!(recorder.messages.read_line(&mut line).expect("a message") > 0, "{what}");
+            }
+            let first: u64 = host.ask("cross 1000").parse().expect("a count");
+            let second: u64 = host.ask("cross 23456").parse().expect("a count");
+            let report = recorder.leave();
+            let calls = crate::cgoprof::calls(&report, "cgocall");
+            assert_eq!(calls.get("poke"), Some(&24456), "{what}: {calls:?}");
+            assert_eq!(second - first, 23456, "{what}: NumCgoCall");
+            assert_eq!(report["totals"]["callbacks"], 2, "{what}");
+            let maps = std::fs::read_to_string(format!("/proc/{}/maps", host.pid())).expect("its mappings");
+            assert!(!maps.contains("cgoprof (deleted)"), "{what}: {maps}");
+            host.ask("cross 5");
+            host.end();
+        }
+    }
+}
+
+#[test]
+fn go_in_an_archive_of_a_c_program_is_recorded() {
+    for release in CORNERS {
+        let archive = go::build("library", Build { release, args: &["-buildmode=c-archive"] });
+        let program = shared_dir().join(format!("c-host-{release}"));
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/bench-programs/library/host.c.txt");
+        let mut cc = Command::new("cc");
+        succeeds(
+            cc.args(["-O1", "-x", "c", source, "-x", "none"]).arg(&archive).args(["-lpthread", "-o"]).arg(&program),
+        );
+        let mut host = Talking::start(&mut as_user(User::Nobody, &program));
+        assert_eq!(host.answer(), "ready");
+        let recorder = Recorder::join(User::Nobody, host.pid(), &[]);
+        host.ask("1234");
+        let calls = crate::cgoprof::calls(&recorder.leave(), "cgocall");
+        assert_eq!(calls.get("poke"), Some(&1234), "Go {release}: {calls:?}");
+        host.end();
+    }
+}
+
+#[test]
+fn a_program_in_namespaces_of_its_own_is_recorded() {
+    let program = go::build("crossings", Build::of("1.26.6"));
+    // The program is where nobody outside sees it.
+    let script = format!("mount -t tmpfs none /mnt && cp {} /mnt/inside && exec /mnt/inside rounds", program.display());
+    let mut unshare = Command::new("unshare");
+    let unshare = unshare.args(["--pid", "--fork", "--mount", "--mount-proc", "sh", "-c", &script]);
+    let mut host = Talking::start(unshare);
+    assert_eq!(host.answer(), "ready");
+    let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", host.pid())).expect("children");
+    let pid = Pid::from_raw(children.trim().parse().expect("one child"));
+    let (before, recorder) = (code(pid), Recorder::join(User::Root, pid, &[]));
+    let truth = host.ask("one");
+    let report = recorder.leave();
+    check_round("namespaces", &truth, &report);
+    check_as_it_was("namespaces", pid, &before);
+    let known = |row: &&Value| row["tid"].as_i64().is_some_and(|tid| tid >= i64::from(pid.as_raw()));
+    let rows = report["threads"].as_array().expect("threads");
+    assert_eq!(rows.iter().filter(known).count(), rows.len(), "threads are known as outside: {rows:?}");
+    host.end();
+}
+
+#[test]
+fn processes_that_can_not_be_joined_are_refused_with_one_line() {
+    let check = |what: &str, user: User, pid: Pid, words: &[&str]| {
+        let output = Recorder::start(user, pid, &[]);
+        let output = { output.child.wait_with_output().expect("it ends").status.code() };
+        assert_eq!(output, Some(125), "{what}");
+        let mut again = Recorder::start(user, pid, &[]);
+        let mut line = String::new();
+        again.messages.read_line(&mut line).expect("a message");
+        for word in words {
+            assert!(line.starts_with("cgoprof: ") && line.contains(word), "{what}: {word}: {line}");
+        }
+        line.clear();
+        assert_eq!(again.messages.read_line(&mut line).expect("its end"), 0, "{what}: {line}");
+        again.child.wait().expect("it ends");
+    };
+    check("none", User::Root, Pid::from_raw(999_999_999), &["999999999", "no such process"]);
+    check("the kernel", User::Root, Pid::from_raw(2), &["kernel"]);
+    let mut program = Talking::rounds(User::Root, "1.27.3");
+    let pid = program.pid();
+    check("another's", User::Nobody, pid, &["another user", "root"]);
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("threads").flatten();
+    let thread = threads.filter_map(|thread| thread.file_name().to_str()?.parse().ok()).max().expect("threads");
+    check("a thread", User::Root, Pid::from_raw(thread), &["thread", &format!("-p {pid}")]);
+    kill(pid, Signal::SIGSTOP).expect("a signal");
+    std::thread::sleep(Duration::from_millis(50));
+    check("stopped", User::Root, pid, &["stopped", &format!("kill -CONT {pid}")]);
+    kill(pid, Signal::SIGCONT).expect("a signal");
+    let mut tracer = Command::new("strace");
+    let tracer = tracer.args(["-f", "-qq", "-o", "/dev/null", "-p", &pid.to_string()]).spawn();
+    let mut tracer = tracer.expect("strace runs: tests/install-toolchains");
+    std::thread::sleep(Duration::from_millis(500));
+    check("traced", User::Root, pid, &["strace", &tracer.id().to_string()]);
+    kill(Pid::from_raw(tracer.id() as i32), Signal::SIGTERM).expect("a signal");
+    tracer.wait().expect("it ends");
+    let before = code(pid);
+    program.ask("still well");
+    check_as_it_was("after all that", pid, &before);
+    kill(pid, Signal::SIGKILL).expect("a signal");
+    std::thread::sleep(Duration::from_millis(50));
+    check("a zombie", User::Root, pid, &["zombie"]);
+    program.child.wait().expect("it ends");
+}

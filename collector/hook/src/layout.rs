@@ -86,6 +86,8 @@ pub struct Presence {
     pub recorder_started: u64,
     /// The namespace of its process id: the inode of `/proc/self/ns/pid`.
     pub recorder_namespace: u64,
+    /// 1 if the hooks are off and must stay mapped for good: it is not known who may return there.
+    pub kept: u64,
     /// The process that it records, as that namespace knows it: a child that this forks has the same mapping.
     pub target: u64,
 }

@@ -41,12 +41,17 @@ pub enum FreezeError {
     Remote(#[from] RemoteError),
 }
 
-/// How long all threads may take to stop before they are let go and stopped anew.
-const LONGEST: Duration = Duration::from_millis(200);
+/// How long all threads may take to stop before they are let go and stopped anew; more where there are many.
+const LONGEST: Duration = Duration::from_millis(20);
+const LONGEST_EACH: Duration = Duration::from_micros(50);
+/// How long one thread may, that is alone.
+const LONGEST_ALONE: Duration = Duration::from_millis(200);
 /// How long we sleep before threads are stopped.
 const REST: Duration = Duration::from_micros(100);
-/// Attempts.
-const ATTEMPTS: u32 = 10;
+/// How long a thread that does not stop is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two looks at it.
+const BETWEEN: Duration = Duration::from_millis(2);
 
 impl From<std::io::Error> for FreezeError {
     fn from(error: std::io::Error) -> Self {
@@ -63,20 +68,26 @@ pub(crate) fn freeze<T: Send, E: Send + From<FreezeError>>(
     pid: Pid,
     mut act: impl FnMut(&mut Frozen) -> Result<T, E> + Send,
 ) -> Result<(T, Duration), E> {
-    let mut attempt = 0;
+    let (started, mut failed) = (Instant::now(), Duration::ZERO);
     loop {
-        attempt += 1;
         let done = as_tracer(|| {
             let mut frozen = Frozen::new(pid)?;
             let done = act(&mut frozen);
-            frozen.threads.iter_mut().for_each(Tracee::send_suppressed);
+            frozen.threads.iter_mut().for_each(Tracee::give_back_signals);
             Ok((done, frozen.since.elapsed()))
         });
         match done {
-            // A thread that waits for its vfork child, as in posix_spawn, stops when that has become a program.
-            Err(FreezeError::Stuck(..)) if attempt < ATTEMPTS => std::thread::sleep(LONGEST / 20 * attempt),
-            Err(error) => return Err(error.into()),
-            Ok((done, stood)) => return done.map(|done| (done, stood)),
+            // It waits for a disk, or for its vfork child to become a program. The others need not wait with it.
+            Err((FreezeError::Stuck(tid, _), stood)) if started.elapsed() < PATIENCE => {
+                failed = failed.max(stood);
+                while Status::of_thread(pid, tid).is_ok_and(|status| status.state == 'D')
+                    && started.elapsed() < PATIENCE
+                {
+                    std::thread::sleep(BETWEEN);
+                }
+            }
+            Err((error, _)) => return Err(error.into()),
+            Ok((done, stood)) => return done.map(|done| (done, stood.max(failed))),
         }
     }
 }
@@ -109,9 +120,9 @@ pub(crate) fn with_one_thread<T: Send>(
         let done = as_tracer(|| {
             let mut thread = Tracee::seize(tid).ok()?;
             thread.interrupt().ok()?;
-            thread.wait(LONGEST).ok()??;
+            thread.wait(LONGEST_ALONE).ok()??;
             let done = thread.can_be_moved().then(|| act(&mut Remote::new(pid, &mut thread, &memory, room)));
-            thread.send_suppressed();
+            thread.give_back_signals();
             done
         });
         if let Some(done) = done {
@@ -122,8 +133,9 @@ pub(crate) fn with_one_thread<T: Send>(
 }
 
 impl Frozen {
-    fn new(pid: Pid) -> Result<Frozen, FreezeError> {
-        let memory = Memory::open(pid).map_err(RemoteError::from)?;
+    /// With an error comes how long threads stood still.
+    fn new(pid: Pid) -> Result<Frozen, (FreezeError, Duration)> {
+        let memory = Memory::open(pid).map_err(|error| (error.into(), Duration::ZERO))?;
         let mut frozen = Frozen { threads: Vec::new(), pid, memory, registers: OnceCell::new(), since: Instant::now() };
         // Who has just slept is not soon taken off the processor.
         std::thread::sleep(REST);
@@ -140,20 +152,22 @@ impl Frozen {
                         frozen.threads.push(thread);
                     }
                     Err(Errno::ESRCH) => {}
-                    Err(error) => check_passed_over(pid, tid, error)?,
+                    Err(error) => {
+                        check_passed_over(pid, tid, error).map_err(|error| (error, frozen.since.elapsed()))?
+                    }
                 }
             }
             known.extend(new);
             new = status::threads(pid).into_iter().filter(|tid| !known.contains(tid)).collect();
         }
-        frozen.wait(pid)?;
+        frozen.wait(pid).map_err(|error| (error, frozen.since.elapsed()))?;
         tracing::debug!("{} threads stopped after {:?}", frozen.threads.len(), frozen.since.elapsed());
-        if frozen.threads.is_empty() { Err(RemoteError::Gone.into()) } else { Ok(frozen) }
+        if frozen.threads.is_empty() { Err((RemoteError::Gone.into(), Duration::ZERO)) } else { Ok(frozen) }
     }
 
     /// Waits until all threads so far have stopped or ended, and those that they made.
     fn wait(&mut self, pid: Pid) -> Result<(), FreezeError> {
-        let deadline = Instant::now() + LONGEST;
+        let deadline = Instant::now() + LONGEST + LONGEST_EACH * self.threads.len() as u32;
         loop {
             let (mut born, mut ended, mut running) = (Vec::new(), Vec::new(), None);
             for (index, thread) in self.threads.iter_mut().enumerate().filter(|(_, thread)| !thread.is_stopped()) {

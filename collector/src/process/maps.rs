@@ -10,6 +10,8 @@ use cgoprof_symbols::{Avma, FileOffset};
 use memmap2::Mmap;
 use nix::unistd::Pid;
 
+use super::status;
+
 /// One mapping.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapping {
@@ -92,7 +94,12 @@ pub fn read(pid: Pid) -> std::io::Result<Vec<Mapping>> {
 
 /// The same without their files.
 pub(crate) fn read_unopened(pid: Pid) -> std::io::Result<Vec<Mapping>> {
-    let text = std::fs::read(format!("/proc/{pid}/maps"))?;
+    let mut text = std::fs::read(format!("/proc/{pid}/maps"))?;
+    if text.is_empty()
+        && let Some(thread) = status::living_thread(pid)
+    {
+        text = std::fs::read(format!("/proc/{pid}/task/{thread}/maps"))?;
+    }
     Ok(String::from_utf8_lossy(&text).lines().filter_map(parse).collect())
 }
 

@@ -9,6 +9,8 @@ use cgoprof_symbols::Avma;
 use nix::sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev};
 use nix::unistd::Pid;
 
+use super::status;
+
 /// A word of it.
 pub(crate) fn word(pid: Pid, at: Avma) -> Option<u64> {
     let mut word = [0; 8];
@@ -33,8 +35,9 @@ const MOST_PLACES: usize = 1024;
 
 impl Memory {
     pub(crate) fn open(pid: Pid) -> std::io::Result<Memory> {
-        let file = File::options().read(true).write(true).open(format!("/proc/{pid}/mem"))?;
-        Ok(Memory { pid, file })
+        let thread = status::living_thread(pid).unwrap_or(pid);
+        let file = File::options().read(true).write(true).open(format!("/proc/{pid}/task/{thread}/mem"))?;
+        Ok(Memory { pid: thread, file })
     }
 
     pub(crate) fn read(&self, at: Avma, length: usize) -> std::io::Result<Vec<u8>> {

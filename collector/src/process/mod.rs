@@ -5,6 +5,7 @@ pub(crate) mod auxv;
 mod broken_pipe;
 pub(crate) mod frozen;
 pub mod launch;
+pub(crate) mod lock;
 pub mod maps;
 pub(crate) mod memory;
 mod promptness;

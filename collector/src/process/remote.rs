@@ -35,6 +35,11 @@ pub(crate) struct Remote<'a> {
 pub(crate) struct Room(Avma);
 
 impl Room {
+    /// Whether a thread is there that a recorder has put to it which was killed then.
+    pub(crate) fn is_in_use(self, registers: &[user_regs_struct]) -> bool {
+        registers.iter().any(|one| (self.0.0..self.0.0 + ROOM as u64).contains(&one.rip))
+    }
+
     /// Finds them.
     pub(crate) fn find(mappings: &[Mapping]) -> Result<Room, RemoteError> {
         slack::find(mappings, ROOM).map(Room).ok_or(RemoteError::NoRoom)

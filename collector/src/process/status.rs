@@ -87,7 +87,7 @@ impl Status {
         }
         match self.state {
             // The first thread may have ended while others go on.
-            'Z' if !has_other_threads(pid) => Err(Unfit::Zombie),
+            'Z' if living_thread(pid).is_none() => Err(Unfit::Zombie),
             'X' => Err(Unfit::Zombie),
             'T' => Err(Unfit::Stopped(pid)),
             _ if !self.has_memory && self.state != 'Z' => Err(Unfit::Kernel),
@@ -113,10 +113,11 @@ pub(crate) fn check(pid: Pid) -> Result<(), Unfit> {
     }
 }
 
-fn has_other_threads(pid: Pid) -> bool {
-    threads(pid)
-        .into_iter()
-        .any(|tid| tid != pid && Status::of_thread(pid, tid).is_ok_and(|status| !matches!(status.state, 'Z' | 'X')))
+/// A thread of a process that lives: its first one, unless that has ended while others go on. Its memory and files can be
+/// reached through any.
+pub(crate) fn living_thread(pid: Pid) -> Option<Pid> {
+    let lives = |&tid: &Pid| Status::of_thread(pid, tid).is_ok_and(|status| !matches!(status.state, 'Z' | 'X'));
+    Some(pid).filter(lives).or_else(|| threads(pid).into_iter().find(lives))
 }
 
 /// The threads of a process by now.

@@ -9,14 +9,13 @@ use nix::unistd::Pid;
 
 /// A thread that we trace. It goes on, untraced, when the thread of ours that traces it ends, if not before; a signal
 /// that was about to be delivered then is.
-#[derive(Debug)]
 pub(crate) struct Tracee {
     tid: Pid,
     stopped: bool,
     /// A signal that is about to be delivered.
     held: Option<i32>,
-    /// Signals that were not, because it was made to go on without.
-    suppressed: Vec<i32>,
+    /// What came with signals that were not, because it was made to go on without.
+    suppressed: Vec<libc::siginfo_t>,
     /// It stands amid a system call, whose result is still to come.
     amid_call: bool,
 }
@@ -76,7 +75,7 @@ impl Tracee {
 
     /// Whether its registers are all that says what it does next.
     pub(crate) fn can_be_moved(&self) -> bool {
-        self.stopped && !self.amid_call
+        self.stopped && !self.amid_call && self.held.is_none()
     }
 
     /// Asks it to stop.
@@ -85,33 +84,52 @@ impl Tracee {
     }
 
     /// Whether it has stopped or ended by now, and why.
+    ///
+    /// A stop is only looked at, not taken: its signal is delivered all the same when we are no more.
     pub(crate) fn poll(&mut self) -> nix::Result<Option<Stop>> {
-        let mut status = 0;
-        // SAFETY: waitpid writes the status, which is ours. Real-time signals are no `nix::Signal`s.
-        let found = unsafe { libc::waitpid(self.tid.as_raw(), &raw mut status, libc::__WALL | libc::WNOHANG) };
-        if Errno::result(found)? == 0 {
+        self.look(libc::WNOHANG)
+    }
+
+    fn look(&mut self, how: i32) -> nix::Result<Option<Stop>> {
+        let flags = libc::WEXITED | libc::WSTOPPED | libc::__WALL | libc::WNOWAIT | how;
+        // SAFETY: all zeroes are a valid siginfo_t, which waitid fills.
+        let info = unsafe {
+            let mut info: libc::siginfo_t = std::mem::zeroed();
+            Errno::result(libc::waitid(libc::P_PID, self.tid.as_raw() as u32, &raw mut info, flags))?;
+            info
+        };
+        // SAFETY: waitid fills in what belongs to SIGCHLD, or leaves zeroes.
+        let (found, status) = unsafe { (info.si_pid(), info.si_status()) };
+        if found == 0 {
             return Ok(None);
         }
-        if libc::WIFEXITED(status) {
-            return Ok(Some(Stop::Ended(libc::WEXITSTATUS(status) as u8)));
-        }
-        if libc::WIFSIGNALED(status) {
-            return Ok(Some(Stop::Ended(128u8.wrapping_add(libc::WTERMSIG(status) as u8))));
+        match info.si_code {
+            libc::CLD_EXITED => return self.reap().map(|()| Some(Stop::Ended(status as u8))),
+            libc::CLD_KILLED | libc::CLD_DUMPED => {
+                return self.reap().map(|()| Some(Stop::Ended(128u8.wrapping_add(status as u8))));
+            }
+            _ => {}
         }
         self.stopped = true;
-        let (signal, event) = (libc::WSTOPSIG(status), status >> 16);
+        let (signal, event) = (status & 0xff, status >> 8);
         self.amid_call = matches!(event, libc::PTRACE_EVENT_CLONE | libc::PTRACE_EVENT_EXEC);
+        self.held = None;
         Ok(Some(match event {
             libc::PTRACE_EVENT_CLONE => Stop::Made(Pid::from_raw(ptrace::getevent(self.tid)? as i32)),
             libc::PTRACE_EVENT_EXEC => Stop::Became,
-            0 if signal == libc::SIGTRAP => Stop::Trap,
             0 if signal == libc::SIGTRAP | 0x80 => Stop::Call,
             0 => {
                 self.held = Some(signal);
-                Stop::Signal(signal)
+                if signal == libc::SIGTRAP { Stop::Trap } else { Stop::Signal(signal) }
             }
             _ => Stop::Asked,
         }))
+    }
+
+    /// Takes the status of one that has ended.
+    fn reap(&self) -> nix::Result<()> {
+        // SAFETY: a status is not asked for.
+        Errno::result(unsafe { libc::waitpid(self.tid.as_raw(), std::ptr::null_mut(), libc::__WALL) }).map(drop)
     }
 
     /// Waits until it has stopped or ended, at most so long.
@@ -141,41 +159,72 @@ impl Tracee {
     ///
     /// Not by single steps: a thread that has made one dies of it when its tracer is killed then.
     pub(crate) fn run_to_call(&mut self) -> nix::Result<Stop> {
-        self.resume(|tid| ptrace::syscall(tid, None))
-    }
-
-    /// Lets it run up to a breakpoint. Signals on the way are kept.
-    pub(crate) fn run(&mut self) -> nix::Result<Stop> {
-        self.resume(|tid| ptrace::cont(tid, None))
-    }
-
-    fn resume(&mut self, how: impl Fn(Pid) -> nix::Result<()>) -> nix::Result<Stop> {
         const LONGEST: Duration = Duration::from_secs(10);
         loop {
-            self.suppressed.extend(self.held.take());
-            how(self.tid)?;
-            self.stopped = false;
+            self.suppress();
+            self.resume(libc::PTRACE_SYSCALL, 0)?;
             match self.wait(LONGEST)?.ok_or(Errno::ETIMEDOUT)? {
-                Stop::Signal(_) | Stop::Asked => {}
+                Stop::Signal(_) | Stop::Trap | Stop::Asked => {}
                 stop => return Ok(stop),
             }
         }
     }
 
-    /// Sends the signals again that it was made to go on without.
-    pub(crate) fn send_suppressed(&mut self) {
-        for signal in self.suppressed.drain(..) {
+    /// Lets it run up to a breakpoint, however long that takes. Signals on the way are delivered.
+    pub(crate) fn run(&mut self) -> nix::Result<Stop> {
+        loop {
+            let signal = self.held.take().unwrap_or(0);
+            self.resume(libc::PTRACE_CONT, signal)?;
+            match self.look(0)? {
+                Some(Stop::Signal(_) | Stop::Asked) | None => {}
+                Some(stop) => {
+                    // That of the breakpoint.
+                    self.held = None;
+                    return Ok(stop);
+                }
+            }
+        }
+    }
+
+    /// It goes on without the signal that is about to be delivered: that is kept with all that belongs to it.
+    fn suppress(&mut self) {
+        if self.held.take().is_some() {
+            self.suppressed.extend(ptrace::getsiginfo(self.tid).ok());
+        }
+    }
+
+    /// Has it stand again before the delivery of signals that were kept.
+    pub(crate) fn give_back_signals(&mut self) {
+        const LONGEST: Duration = Duration::from_millis(100);
+        let mut kept = std::mem::take(&mut self.suppressed).into_iter().peekable();
+        while let Some(info) = kept.next() {
             let tid = libc::c_long::from(self.tid.as_raw());
             // SAFETY: a system call on numbers. That it fails means that the thread has ended.
-            unsafe { libc::syscall(libc::SYS_tkill, tid, signal) };
+            unsafe { libc::syscall(libc::SYS_tkill, tid, info.si_signo) };
+            if kept.peek().is_some() {
+                continue;
+            }
+            // It comes before the next instruction.
+            if self.resume(libc::PTRACE_CONT, 0).is_ok()
+                && let Ok(Some(Stop::Signal(signal))) = self.wait(LONGEST)
+                && signal == info.si_signo
+            {
+                let _ = ptrace::setsiginfo(self.tid, &info);
+            }
         }
+    }
+
+    fn resume(&mut self, request: libc::c_uint, signal: i32) -> nix::Result<()> {
+        // SAFETY: these requests take no address, and a signal's number as their data.
+        let done = unsafe { libc::ptrace(request, self.tid.as_raw(), 0, libc::c_long::from(signal)) };
+        self.stopped = false;
+        Errno::result(done).map(drop)
     }
 
     /// Lets it go on, untraced.
     pub(crate) fn release(mut self) {
-        self.send_suppressed();
-        let signal = libc::c_long::from(self.held.unwrap_or(0));
-        // SAFETY: PTRACE_DETACH takes no address, and a signal's number as its data.
-        unsafe { libc::ptrace(libc::PTRACE_DETACH, self.tid.as_raw(), 0, signal) };
+        self.give_back_signals();
+        let signal = self.held.unwrap_or(0);
+        let _ = self.resume(libc::PTRACE_DETACH, signal);
     }
 }

@@ -23,7 +23,7 @@ use crate::snapshot::Seen;
 use crate::snapshot::Snapshot;
 use crate::target::{PlanError, ProbePlan, Target};
 use crate::ticker::Ticker;
-use crate::trampoline::{Calibration, InjectError, JoinError, Tables, Timing, UndoError, Undone, undo_all};
+use crate::trampoline::{Calibration, InjectError, JoinError, Tables, Timing, UndoError, Undone, undo_own};
 use crate::unwind::{Border, Unwinder};
 use crate::uprobe::{self, Chosen, Crossings, Landmarks, Probes, UprobeError};
 
@@ -154,7 +154,7 @@ impl Engine {
     /// Takes its hooks out of a program that goes on. Returns how it was left.
     pub(super) fn leave(&self, pid: Pid) -> Option<Result<Undone, UndoError>> {
         let Engine::Trampoline { tables, .. } = self else { return None };
-        let undone = undo_all(pid);
+        let undone = undo_own(pid, tables.address());
         if undone.is_err() {
             // They stay, as cheap as they get.
             tables.relax();

@@ -67,7 +67,12 @@ fn join_with_hooks(options: &Options, program: &Program<'_>, pid: Pid, bias: u64
     if in_flight > 0 {
         notes.push(format!("{in_flight} crossings had begun when the recorder came: they are not counted"));
     }
-    watch_hooks(options, program, pid, (placed, mappings), session, (since, Some(pause), notes))
+    let tables = placed.tables.address();
+    let watched = watch_hooks(options, program, pid, (placed, mappings), session, (since, Some(pause), notes));
+    watched.inspect_err(|_| {
+        // Nobody would take them out.
+        let _ = trampoline::undo_own(pid, tables);
+    })
 }
 
 /// How long the rate of the clock is learned before it is needed.

@@ -21,6 +21,7 @@ use crate::output::Output;
 use crate::perf::Frequency;
 use crate::process::frozen::FreezeError;
 use crate::process::maps::Mapping;
+use crate::process::status;
 use crate::sampling::{Sampler, Samples, Slow};
 use crate::snapshot::Snapshot;
 use crate::symbolize::{Symbolizer, tell_apart};
@@ -311,7 +312,9 @@ impl<'a> Recorder<'a> {
                 let pause = self.pause.unwrap_or_default().max(undone.pause);
                 self.pause = Some(pause);
                 let kept = "a thread may still return to the hooks from C: their code stays mapped, and does nothing";
-                ((undone.kept > 0).then(|| kept.to_owned()), undone.off)
+                let gone = "somebody has taken the hooks out before the end: what came then is not counted";
+                let note = if undone.found == 0 { Some(gone) } else { Some(kept).filter(|_| undone.kept > 0) };
+                (note.map(str::to_owned), undone.off)
             }
             Err(error) => {
                 if let UndoError::Freeze(FreezeError::Remote(RemoteError::Ended(ended))) = error {
@@ -407,9 +410,7 @@ fn is_another(pid: Pid, program: Option<Identity>) -> bool {
 
 /// Whether a process that is not our child has ended.
 fn is_gone(pid: Pid) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The state follows the name, which is in parentheses.
-    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
+    status::living_thread(pid).is_none()
 }
 
 /// The off-CPU times of the slow crossings of each cell, those still in C included; of these tells when their threads

@@ -20,6 +20,7 @@ use super::tables::Tables;
 use crate::process::maps::{self, Mapping};
 use crate::process::memory::Memory;
 use crate::process::remote::{DATA, Remote, RemoteError, Room, Stopped};
+use crate::process::status;
 use crate::target::Image;
 use crate::target::plan::{CALL_C, GoroutineSlot, Hook, Plan};
 
@@ -205,7 +206,8 @@ fn map_tables(remote: &mut Remote<'_>, bias: u64) -> Result<Tables, InjectError>
     let args = [DATA, u64::from(libc::MFD_CLOEXEC), 0, 0, 0, 0];
     let fd = remote.call("memfd_create", libc::SYS_memfd_create, args, presence::NAME)?;
     let size = ARENA_OFFSET + ARENA;
-    let path = format!("/proc/{}/fd/{fd}", remote.pid);
+    let thread = status::living_thread(remote.pid).unwrap_or(remote.pid);
+    let path = format!("/proc/{}/task/{thread}/fd/{fd}", remote.pid);
     let opened = File::options().read(true).write(true).open(path).and_then(|file| {
         file.set_len(size)?;
         file.write_all_at(&[0], 0)?;

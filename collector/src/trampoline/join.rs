@@ -11,6 +11,7 @@ use super::standing::{Running, Standing, word};
 use super::undo::{self, UndoError};
 use crate::clock::Moment;
 use crate::process::frozen::{FreezeError, Frozen, freeze};
+use crate::process::lock::Lock;
 use crate::process::maps::{self, Mapping};
 use crate::process::memory::Memory;
 use crate::process::remote::{RemoteError, Room};
@@ -71,8 +72,9 @@ const BETWEEN: Duration = Duration::from_micros(300);
 /// # Errors
 /// See [`JoinError`].
 pub(crate) fn join(pid: Pid, image: Image<'_, '_>, plan: &Plan, settings: Settings) -> Result<Joined, JoinError> {
+    let _lock = Lock::of(pid);
     check_free(pid)?;
-    let undone = undo::undo_all(pid)?;
+    let undone = undo::undo_dead(pid)?;
     let mut longest = undone.pause;
     for _ in 0..ATTEMPTS {
         let mappings = maps::read(pid).map_err(FreezeError::from)?;
@@ -85,7 +87,7 @@ pub(crate) fn join(pid: Pid, image: Image<'_, '_>, plan: &Plan, settings: Settin
                 (prologue..prologue + PROLOGUE).contains(&one.registers.rip) || one.handles_signal
             };
             let standing = Standing::all(frozen, goroutine, plan.offsets.m_procid.into());
-            if standing.iter().any(unclear) {
+            if standing.iter().any(unclear) || room.is_in_use(frozen.registers()) {
                 return Ok(None);
             }
             let mut remote = frozen.remote(room).map_err(FreezeError::from)?;
@@ -108,9 +110,9 @@ pub(crate) fn join(pid: Pid, image: Image<'_, '_>, plan: &Plan, settings: Settin
                 let mappings = maps::read(pid).unwrap_or_default();
                 return Ok(Joined { placed, mappings, pause: longest, in_flight, since, cleaned: undone.found > 0 });
             }
-            Some((_, Err(error), _)) => {
+            Some((placed, Err(error), _)) => {
                 // Nothing leads to the hooks, or nothing that does anything.
-                let _ = undo::undo_all(pid);
+                let _ = undo::undo_placed(pid, placed.tables.address());
                 return Err(error);
             }
         }
@@ -121,9 +123,9 @@ pub(crate) fn join(pid: Pid, image: Image<'_, '_>, plan: &Plan, settings: Settin
 /// Refuses where another recorder is at work.
 fn check_free(pid: Pid) -> Result<(), JoinError> {
     let found = presence::find(pid).map_err(|error| InjectError::Remote(error.into()))?;
-    match found.iter().find_map(|one| one.recorder(pid)) {
-        Some((recorder, name)) if recorder != Pid::this() => Err(JoinError::Taken { pid: recorder, name, target: pid }),
-        _ => Ok(()),
+    match found.iter().filter(|one| !one.is_own(pid)).find_map(|one| one.recorder(pid)) {
+        Some((recorder, name)) => Err(JoinError::Taken { pid: recorder, name, target: pid }),
+        None => Ok(()),
     }
 }
 

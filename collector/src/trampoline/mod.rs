@@ -7,6 +7,7 @@ mod join;
 mod left;
 pub mod policy;
 mod presence;
+mod returns;
 mod standing;
 pub mod tables;
 mod undo;
@@ -21,4 +22,4 @@ pub use tables::Tables;
 
 pub use crate::process::remote::RemoteError;
 pub use undo::UndoError;
-pub(crate) use undo::{Undone, recorders, undo_all};
+pub(crate) use undo::{Undone, recorders, undo_all, undo_own};

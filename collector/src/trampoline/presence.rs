@@ -47,6 +47,7 @@ pub(super) fn own() -> Presence {
 /// If its memory can't be read.
 pub(crate) fn find(pid: Pid) -> std::io::Result<Vec<Found>> {
     let mappings = maps::read_unopened(pid)?;
+    let pid = status::living_thread(pid).unwrap_or(pid);
     Ok(mappings.iter().filter(|mapping| is_tables(mapping)).map(|mapping| read(pid, mapping)).collect())
 }
 
@@ -93,6 +94,33 @@ impl Found {
         (lives && presence.target == target.as_raw() as u64).then(|| (pid, status::name(pid).unwrap_or_default()))
     }
 
+    /// Whether it is ours, and not a parent's of which the process is a fork.
+    pub(super) fn is_own(&self, target: Pid) -> bool {
+        let (own, presence) = (own(), &self.presence);
+        (own.recorder, own.recorder_started, target.as_raw() as u64)
+            == (presence.recorder, presence.recorder_started, presence.target)
+    }
+
+    /// Where it is noted that the hooks must stay.
+    pub(super) fn kept_at(&self) -> Avma {
+        Avma(self.tables.start.0 + std::mem::offset_of!(Presence, kept) as u64)
+    }
+
+    /// Whether what is to be written to is what it is said to be: the tables are the program's to overwrite.
+    pub(super) fn makes_sense(&self, mappings: &[Mapping]) -> bool {
+        let Some((undo, replaced)) = &self.undo else { return false };
+        let end = self.presence.undo.checked_add((size_of::<Undo>() + replaced.len() * size_of::<Replaced>()) as u64);
+        let code = |at: u64| {
+            let of_a_file = |mapping: &&Mapping| mapping.executable && mapping.path.is_absolute();
+            mappings.iter().filter(of_a_file).any(|mapping| mapping.range.contains(&Avma(at)))
+        };
+        self.has_hooks(mappings)
+            && self.presence.undo > self.presence.hooks
+            && end.is_some_and(|end| end <= self.hooks().end.0)
+            && undo.go_start < undo.go_end
+            && replaced.iter().all(|one| code(one.at) && code(one.at.saturating_add(one.length - 1)))
+    }
+
     /// Whether its hooks do anything: not in a child that its process has forked, nor before they are switched on.
     fn is_on(&self, pid: Pid) -> bool {
         memory::word(pid, Avma(self.presence.hooks)).is_some_and(|here| here != 0)
@@ -132,7 +160,8 @@ pub(super) fn unmap(remote: &mut Remote<'_>, tables: Avma, presence: &Presence) 
 
 /// Closes what a recorder that was killed on its way has left open in the program.
 pub(super) fn close_files(remote: &mut Remote<'_>) {
-    let files = std::fs::read_dir(format!("/proc/{}/fd", remote.pid)).into_iter().flatten().flatten();
+    let (pid, thread) = (remote.pid, status::living_thread(remote.pid).unwrap_or(remote.pid));
+    let files = std::fs::read_dir(format!("/proc/{pid}/task/{thread}/fd")).into_iter().flatten().flatten();
     let left: Vec<u64> = files
         .filter(|file| file.path().read_link().is_ok_and(|path| path.as_os_str() == "/memfd:cgoprof (deleted)"))
         .filter_map(|file| file.file_name().to_str()?.parse().ok())

@@ -1,0 +1,199 @@
+//! Who is in hooks that are to be removed, and who will return there.
+//!
+//! A thread may be in C for as long as it likes, called by the C hook, and return to that: its return address is changed to
+//! code of the program's own that does what the hook would do by then, `add rsp, 24; ret`.
+
+use std::collections::HashMap;
+use std::mem::offset_of;
+use std::ops::Range;
+
+use cgoprof_hook::layout::{Header, IN_FLIGHT, InFlight, THREAD_STRIDE, THREADS, THREADS_OFFSET, Thread, Undo};
+use cgoprof_hook::params::holes;
+use cgoprof_symbols::Avma;
+use libc::user_regs_struct;
+use memchr::memmem;
+
+use super::presence::Found;
+use super::standing::{Standing, system_stacks};
+use crate::process::frozen::Frozen;
+use crate::process::maps::Mapping;
+use crate::process::memory::Memory;
+use crate::process::remote::RemoteError;
+
+/// Hooks, and where threads are to return instead.
+pub(super) struct Returns {
+    hooks: Range<u64>,
+    go: Range<u64>,
+    tables: u64,
+    way_out: Option<u64>,
+}
+
+/// How far below the place where the system stack was left the frames of asmcgocall and the hook may lie.
+const BELOW: u64 = 256;
+/// How much of a stack is looked at below that, where C that Go called on the system stack itself may be; and above the
+/// stack pointer of a thread that may be about to get an M.
+const NEAR: u64 = 8 << 10;
+
+impl Returns {
+    pub(super) fn new(found: &Found, undo: &Undo, mappings: &[Mapping]) -> Returns {
+        let (hooks, go) = (found.hooks(), undo.go_start..undo.go_end);
+        let way_out = way_out(mappings, go.clone());
+        Returns { hooks: hooks.start.0..hooks.end.0, go, tables: found.tables.start.0, way_out }
+    }
+
+    /// Whether a thread is in a hook, or may be: one amid which a signal came, or one that calls what gets an M for it.
+    pub(super) fn is_anybody_there(&self, frozen: &Frozen, standing: &[Standing]) -> bool {
+        let (registers, memory) = (frozen.registers(), frozen.memory());
+        let there = |one: &user_regs_struct| {
+            self.hooks.contains(&one.rip) || (self.hooks.contains(&one.rax) && self.go.contains(&one.rip))
+        };
+        if registers.iter().any(there) || standing.iter().any(|one| one.handles_signal) {
+            return true;
+        }
+        let stacks: Vec<_> = registers.iter().map(|one| (one.rsp & !7)..(one.rsp & !7).saturating_add(NEAR)).collect();
+        memory.ranges(&stacks).iter().any(|words| self.is_called(words) || self.is_interrupted(words))
+    }
+
+    /// Whether the hook that calls what gets an M waits for that: above its frame of one word lies its return address.
+    fn is_called(&self, words: &[u64]) -> bool {
+        words.windows(3).any(|three| self.hooks.contains(&three[0]) && self.go.contains(&three[2]))
+    }
+
+    /// Whether a signal came to a handler on this stack amid a hook: RIP is followed by the flags and CS
+    /// (arch/x86/include/uapi/asm/sigcontext.h).
+    fn is_interrupted(&self, words: &[u64]) -> bool {
+        let frame = |three: &[u64]| {
+            self.hooks.contains(&three[0]) && three[1] & 2 != 0 && three[1] < 1 << 22 && three[2] & 0xffff == 0x33
+        };
+        words.windows(3).any(frame)
+    }
+
+    /// Whether all frames of hooks are found that are there for certain, going by the tables. These tell that only while
+    /// the hooks are on.
+    pub(super) fn are_all_found(&self, frozen: &Frozen, goroutine: i32, m_procid: u64) -> bool {
+        let certain = self.in_callbacks(frozen.memory());
+        if certain.is_empty() {
+            return true;
+        }
+        let standing = Standing::all(frozen, goroutine, m_procid);
+        let found = self.find(&standing, frozen.memory());
+        let enough = |(one, places): (&Standing, Vec<u64>)| places.len() >= certain.get(&one.m).copied().unwrap_or(0);
+        standing.iter().zip(found).all(enough)
+    }
+
+    /// Has threads that would return to the hooks from C return elsewhere; nobody must be in the hooks. Returns whether
+    /// nobody returns there now.
+    pub(super) fn redirect(&self, standing: &[Standing], memory: &Memory) -> Result<bool, RemoteError> {
+        let places = self.find(standing, memory).concat();
+        let Some(to) = self.way_out else { return Ok(places.is_empty()) };
+        memory.write_all(&places, &to.to_le_bytes())?;
+        Ok(true)
+    }
+
+    /// Where threads return to the hooks from C, by thread.
+    fn find(&self, standing: &[Standing], memory: &Memory) -> Vec<Vec<u64>> {
+        let stacks = system_stacks(standing, memory);
+        let bottom = |stack: &Range<u64>| stack.start.saturating_sub(BELOW) & !7;
+        let used = stacks.iter().map(|stack| if stack.is_empty() { 0..0 } else { bottom(stack)..stack.end });
+        let below = standing.iter().zip(&stacks).map(|(one, stack)| {
+            let (rsp, bottom) = (one.registers.rsp & !7, bottom(stack));
+            if rsp < bottom && bottom - rsp <= NEAR { rsp..bottom } else { 0..0 }
+        });
+        let (used, below): (Vec<_>, Vec<_>) = (used.collect(), below.collect());
+        let words = memory.ranges(&used).into_iter().zip(memory.ranges(&below));
+        let ranges = used.iter().zip(&below);
+        // What lies below goes on above.
+        ranges
+            .zip(words)
+            .map(|((used, below), (upper, lower))| {
+                let start = if lower.is_empty() { used.start } else { below.start };
+                self.places(start, &[lower, upper].concat())
+            })
+            .collect()
+    }
+
+    /// Where return addresses in the hooks lie among these words of a system stack.
+    fn places(&self, start: u64, words: &[u64]) -> Vec<u64> {
+        let in_hooks = (0..words.len()).filter(|&index| self.hooks.contains(&words[index]));
+        // Above the hook's frame lies its own return address, in asmcgocall. Others are dead words.
+        let above = |index: usize| words.get(index + 1 + holes::FRAME as usize / 8).copied().unwrap_or(0);
+        in_hooks.filter(|&index| self.go.contains(&above(index))).map(|index| start + index as u64 * 8).collect()
+    }
+
+    /// By M, crossings that are in a callback: their hooks' frames are on the stack for certain.
+    fn in_callbacks(&self, memory: &Memory) -> HashMap<u64, usize> {
+        let used = offset_of!(Header, used) as u64..offset_of!(Header, coarse) as u64;
+        let used = memory.ranges(&[self.tables + used.start..self.tables + used.end]);
+        let halves = used.into_iter().flatten().flat_map(|word| [word as u32, (word >> 32) as u32]);
+        let threads: Vec<u64> = halves
+            .take_while(|&index| index != 0)
+            .filter(|&index| index as usize <= THREADS)
+            .map(|index| self.tables + THREADS_OFFSET + u64::from(index - 1) * THREAD_STRIDE as u64)
+            .collect();
+        let tops = memory.words::<1>(threads.iter().map(|thread| thread + offset_of!(Thread, top) as u64));
+        let entries = threads.iter().zip(tops).flat_map(|(&thread, [top])| {
+            let first = thread + offset_of!(Thread, in_flight) as u64;
+            let depth = top.wrapping_sub(first) / size_of::<InFlight>() as u64;
+            let depth = if depth <= IN_FLIGHT as u64 { depth } else { 0 };
+            (0..depth).map(move |entry| (thread, first + entry * size_of::<InFlight>() as u64))
+        });
+        let entries: Vec<(u64, u64)> = entries.collect();
+        let in_go = memory.words::<1>(entries.iter().map(|(_, entry)| entry + offset_of!(InFlight, in_go) as u64));
+        let of =
+            entries.into_iter().zip(in_go).filter(|(_, [in_go])| *in_go as u32 == 1).map(|((thread, _), _)| thread);
+        let of: Vec<u64> = of.collect();
+        let mut certain = HashMap::new();
+        for [m] in memory.words(of.iter().map(|thread| thread + offset_of!(Thread, m) as u64)) {
+            *certain.entry(m).or_insert(0) += 1;
+        }
+        certain
+    }
+}
+
+/// `add rsp, 24; ret` in the program's own C code, or its C library's.
+fn way_out(mappings: &[Mapping], go: Range<u64>) -> Option<u64> {
+    const CODE: [u8; 5] = [0x48, 0x83, 0xc4, holes::FRAME as u8, 0xc3];
+    let own = mappings.iter().find(|mapping| mapping.range.contains(&Avma(go.start)))?;
+    let lasting = |mapping: &&Mapping| {
+        let name = mapping.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        mapping.executable && (mapping.path == own.path || name.starts_with("libc.") || name.starts_with("ld-"))
+    };
+    mappings.iter().filter(lasting).find_map(|mapping| {
+        let contents = mapping.contents()?;
+        let length = (mapping.range.end.0 - mapping.range.start.0) as usize;
+        let start = mapping.offset.0 as usize;
+        let code = contents.get(start..contents.len().min(start + length))?;
+        memmem::find_iter(code, &CODE).map(|at| mapping.range.start.0 + at as u64).find(|at| !go.contains(at))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOOK: u64 = 0x3f_c100;
+    const GO: u64 = 0x41_0000;
+
+    fn returns() -> Returns {
+        Returns { hooks: 0x3f_c000..0x3f_f000, go: 0x40_1000..0x50_0000, tables: 0, way_out: None }
+    }
+
+    #[test]
+    fn return_addresses_are_told_from_dead_words() {
+        let check =
+            |words: &[u64], expected: &[u64]| assert_eq!(returns().places(0x1000, words), expected, "{words:x?}");
+        check(&[0, HOOK, 1, 2, 3, GO], &[0x1008]);
+        check(&[HOOK, 1, 2, 3, 0x7fff_0000], &[]);
+        check(&[HOOK, 1, 2], &[]);
+        check(&[HOOK, 1, 2, 3, GO, HOOK, 1, 2, 3, GO], &[0x1000, 0x1028]);
+    }
+
+    #[test]
+    fn who_waits_for_an_m_or_was_interrupted_is_there() {
+        assert!(returns().is_called(&[7, HOOK, 1234, GO]));
+        assert!(!returns().is_called(&[7, HOOK, GO, 1234]));
+        assert!(returns().is_interrupted(&[HOOK, 0x246, 0x2b_0000_0000_0033]));
+        assert!(!returns().is_interrupted(&[HOOK, 0x246, 0x7f12_3456_789a]));
+        assert!(!returns().is_called(&[]) && !returns().is_interrupted(&[HOOK]));
+    }
+}

@@ -50,8 +50,11 @@ pub(crate) struct Args {
     /// Record a process that runs, to its end, --duration or Ctrl-C
     #[arg(short, long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..), conflicts_with = "command")]
     pid: Option<i32>,
+    /// Record the next program of this name that somebody starts
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["command", "pid"])]
+    wait: Option<String>,
     /// Program and its arguments
-    #[arg(required_unless_present = "pid", trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(required_unless_present_any = ["pid", "wait"], trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<OsString>,
 }
 
@@ -79,9 +82,10 @@ enum TimingArg {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let options = Options {
-        subject: match args.pid {
-            Some(pid) => Subject::Process(Pid::from_raw(pid)),
-            None => Subject::Command(args.command.clone()),
+        subject: match (args.pid, &args.wait) {
+            (Some(pid), _) => Subject::Process(Pid::from_raw(pid)),
+            (None, Some(name)) => Subject::Process(wait_for(name, args.quiet)),
+            (None, None) => Subject::Command(args.command.clone()),
         },
         engine: match args.engine {
             EngineArg::Auto => None,
@@ -101,6 +105,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         duration: args.duration,
     };
     record(&options, args.quiet)
+}
+
+fn wait_for(name: &str, quiet: bool) -> Pid {
+    if !quiet {
+        say(format_args!("waiting for a program called {} to start", printable(name)));
+    }
+    cgoprof_collector::process::named::wait_for(name)
 }
 
 /// Records, prints the summary, gives the program's own exit status.

@@ -90,7 +90,7 @@ fn trampoline(machine: &str) -> Ability {
     } else {
         (None, None)
     };
-    let gives = "counts, times and stacks of every crossing of a program that `record` launches";
+    let gives = "counts, times and stacks of every crossing of a program that `record` launches or joins";
     Ability { name: TRAMPOLINE, gives, why_not, without: None, way_out }
 }
 

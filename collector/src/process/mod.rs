@@ -8,6 +8,7 @@ pub mod launch;
 pub(crate) mod lock;
 pub mod maps;
 pub(crate) mod memory;
+pub mod named;
 mod promptness;
 pub(crate) mod remote;
 mod slack;

@@ -11,8 +11,14 @@ use super::status::{self, Status};
 /// The threads of a process.
 pub(crate) struct Tids {
     pid: Pid,
-    /// Ours by theirs, and when they were read; none where both are the same.
-    known: Option<Mutex<(HashMap<u64, u64>, Option<Instant>)>>,
+    /// None where both are the same.
+    known: Option<Mutex<Known>>,
+}
+
+#[derive(Default)]
+struct Known {
+    ours_by_theirs: HashMap<u64, u64>,
+    read: Option<Instant>,
 }
 
 /// How old what is known may be: an id may be given to another thread.
@@ -28,15 +34,15 @@ impl Tids {
     pub(crate) fn ours(&self, theirs: u64) -> u64 {
         let Some(known) = &self.known else { return theirs };
         let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.1.is_none_or(|read| read.elapsed() > OLDEST) {
+        if known.read.is_none_or(|read| read.elapsed() > OLDEST) {
             let threads = status::threads(self.pid);
             let numbers = threads.into_iter().filter_map(|tid| Status::of_thread(self.pid, tid).ok());
             // From the outermost namespace that we see to its own.
             let pairs = numbers.filter_map(|status| Some((*status.numbers.last()?, *status.numbers.first()?)));
-            known.0.extend(pairs.map(|(theirs, ours)| (theirs as u64, ours as u64)));
-            known.1 = Some(Instant::now());
+            known.ours_by_theirs.extend(pairs.map(|(theirs, ours)| (theirs as u64, ours as u64)));
+            known.read = Some(Instant::now());
         }
-        known.0.get(&theirs).copied().unwrap_or(0)
+        known.ours_by_theirs.get(&theirs).copied().unwrap_or(0)
     }
 
     /// Whether there is a thread that the process calls so.

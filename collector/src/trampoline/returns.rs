@@ -122,9 +122,9 @@ impl Returns {
 
     /// By M, crossings that are in a callback: their hooks' frames are on the stack for certain.
     fn in_callbacks(&self, memory: &Memory) -> HashMap<u64, usize> {
-        let used = offset_of!(Header, used) as u64..offset_of!(Header, coarse) as u64;
-        let used = memory.ranges(&[self.tables + used.start..self.tables + used.end]);
-        let halves = used.into_iter().flatten().flat_map(|word| [word as u32, (word >> 32) as u32]);
+        let used = self.tables + offset_of!(Header, used) as u64;
+        let words = memory.words::<{ THREADS / 2 }>(std::iter::once(used)).concat();
+        let halves = words.into_iter().flat_map(|word| [word as u32, (word >> 32) as u32]);
         let threads: Vec<u64> = halves
             .take_while(|&index| index != 0)
             .filter(|&index| index as usize <= THREADS)

@@ -7,10 +7,13 @@ import (
 	"time"
 )
 
-// goEnd sleeps and then ends the program from within the callback.
+// goEnd sleeps and then ends the program from within the callback, or panics there.
 //
 //export goEnd
 func goEnd(millis C.int) {
+	if millis < 0 {
+		panic("called by C")
+	}
 	time.Sleep(time.Duration(millis) * time.Millisecond)
 	os.Exit(0)
 }

@@ -41,6 +41,12 @@ func cross() (sum int) {
 
 func main() {
 	cross()
+	if os.Getenv("ACTOR_WAIT") != "" {
+		// For a recorder that joins.
+		fmt.Println("ready")
+		_, _ = os.Stdin.Read(make([]byte, 1))
+		cross()
+	}
 	number := 0
 	if len(os.Args) > 2 {
 		number, _ = strconv.Atoi(os.Args[2])
@@ -64,6 +70,10 @@ func main() {
 	case "stubborn":
 		signal.Ignore(syscall.SIGTERM, syscall.SIGHUP)
 		wait(nil)
+	case "panic":
+		panic("on the Go side")
+	case "panic-in-callback":
+		C.call_back(-1)
 	case "callback":
 		C.call_back(C.int(number))
 	case "exec":

@@ -23,6 +23,7 @@ var scenarios = map[string]func(t *Truth, n int){
 	"hot":       hot,
 	"sites":     sites,
 	"durations": durations,
+	"asleep":    asleep,
 	"blocking":  blocking,
 	"crowd":     crowd,
 	"tail":      tail,

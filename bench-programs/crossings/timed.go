@@ -82,6 +82,12 @@ func crowd(t *Truth, n int) {
 	t.spent(clockPause, "pause_for")
 }
 
+// asleep is in C for N seconds, once.
+func asleep(t *Truth, n int) {
+	C.pause_for(C.long(or(n, 1)) * 1_000_000_000)
+	t.count("pause_for", 1)
+}
+
 // throng has a thousand threads that cross now and then, for N seconds.
 func throng(t *Truth, n int) {
 	end := time.Now().Add(time.Duration(or(n, 3)) * time.Second)

@@ -2,8 +2,10 @@
 package main
 
 import (
+	"bufio"
 	"database/sql"
 	"encoding/json"
+	"fmt"
 	"os"
 	"runtime"
 
@@ -13,6 +15,10 @@ import (
 const rows = 100_000
 
 func main() {
+	if os.Getenv("SQLITE_SERVE") != "" {
+		serve()
+		return
+	}
 	db, err := sql.Open("sqlite3", ":memory:")
 	must(err)
 	db.SetMaxOpenConns(1)
@@ -30,6 +36,29 @@ func main() {
 		"stacks":       map[string]int{},
 		"num_cgo_call": runtime.NumCgoCall(),
 	})
+}
+
+// serve has four goroutines query without pause, and says for each line on its input how often the runtime has counted
+// crossings by now.
+func serve() {
+	db, err := sql.Open("sqlite3", "file::memory:?cache=shared")
+	must(err)
+	insert(db)
+	for worker := 0; worker < 4; worker++ {
+		go func() {
+			for {
+				var count int
+				must(db.QueryRow("select count(*) from t where id % 1000 = 7").Scan(&count))
+				if count != rows/1000 {
+					panic("rows are missing")
+				}
+			}
+		}()
+	}
+	fmt.Println("ready")
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		fmt.Println(runtime.NumCgoCall())
+	}
 }
 
 func insert(db *sql.DB) {

@@ -457,3 +457,128 @@ fn processes_that_can_not_be_joined_are_refused_with_one_line() {
     check("a zombie", User::Root, pid, &["zombie"]);
     program.child.wait().expect("it ends");
 }
+
+#[test]
+fn a_database_server_under_load_is_joined_counted_and_left() {
+    let program = go::build("sqlite", Build::of("1.26.6"));
+    for round in 0..3 {
+        let mut server = Talking::start(as_user(User::Nobody, &program).env("SQLITE_SERVE", "1"));
+        assert_eq!(server.answer(), "ready");
+        let before = code(server.pid());
+        let mut count = || server.ask("count").parse::<u64>().expect("a count");
+        let pid = Pid::from_raw(server.child.id() as i32);
+        let outside = count();
+        let recorder = Recorder::join(User::Nobody, pid, &[]);
+        let inside = count();
+        std::thread::sleep(Duration::from_millis(500));
+        let most_inside = count();
+        let report = recorder.leave();
+        let most_outside = count();
+        let counted = report["totals"]["crossings"].as_u64().expect("a count");
+        let (least, most) = (most_inside - inside, most_outside - outside);
+        // The runtime counts before the hooks do.
+        assert!(least <= counted + 8 && counted <= most, "round {round}: {least} <= {counted} <= {most}");
+        assert!(counted > 1000, "round {round}: {counted}");
+        check_as_it_was("the server", pid, &before);
+        count();
+        kill(pid, Signal::SIGKILL).expect("a signal");
+        server.child.wait().expect("it ends");
+    }
+}
+
+#[test]
+fn gdb_finds_the_go_frames_of_a_crossing_while_it_is_recorded() {
+    for release in CORNERS {
+        let program = go::build("crossings", Build::of(release));
+        let mut asleep = Command::new(&program);
+        let mut asleep = asleep.args(["asleep", "30"]).stdin(Stdio::null()).spawn().expect("it runs");
+        std::thread::sleep(Duration::from_millis(300));
+        let pid = Pid::from_raw(asleep.id() as i32);
+        let recorder = Recorder::join(User::Root, pid, &[]);
+        let root = succeeds(Command::new(go::command(release)).args(["env", "GOROOT"]));
+        let script = format!("source {}/src/runtime/runtime-gdb.py", String::from_utf8_lossy(&root.stdout).trim());
+        let mut gdb = Command::new("gdb");
+        gdb.args(["-q", "-batch", "-nx", "-ex", &script, "-ex", "goroutine 1 bt", "-p", &pid.to_string()]);
+        let shown = gdb.output().expect("gdb runs: tests/install-toolchains");
+        let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+        for function in ["runtime.cgocall", "main.asleep", "main.main"] {
+            assert!(shown.contains(function), "Go {release}: {function}: {shown}");
+        }
+        let report = recorder.leave();
+        let notes = report["recording"]["notes"].to_string();
+        assert!(notes.contains("1 crossings had begun when the recorder came"), "Go {release}: {notes}");
+        asleep.kill().expect("a signal");
+        asleep.wait().expect("it ends");
+    }
+}
+
+/// What a program that fails says, without what differs from run to run: addresses, numbers of goroutines and threads.
+fn traceback(output: &str) -> Vec<String> {
+    let differs = |word: &str| {
+        let word = word.trim_matches(|c: char| !c.is_alphanumeric());
+        word.starts_with("0x") || word.starts_with("+0x") || word.contains("=0x") || word.starts_with("m=")
+    };
+    let registers =
+        ["rax", "rbx", "rcx", "rdx", "rdi", "rsi", "rbp", "rsp", "r8", "r9", "r1", "rip", "rflags", "cs", "fs", "gs"];
+    let lines = output.lines().filter(|line| !registers.iter().any(|register| line.starts_with(register)));
+    let rest = |line: &str| -> String {
+        let line: String = line.split('(').next().unwrap_or("").to_owned();
+        line.split(' ').filter(|word| !differs(word)).collect::<Vec<_>>().join(" ")
+    };
+    // Goroutines of the runtime's own are listed as the scheduler has them.
+    let own = lines.take_while(|line| !line.starts_with("goroutine ") || line.starts_with("goroutine 1 "));
+    own.map(rest).filter(|line| !line.trim().is_empty()).collect()
+}
+
+#[test]
+fn a_program_that_fails_while_it_is_recorded_says_the_same_as_without() {
+    for release in CORNERS {
+        let program = go::build("actor", Build::of(release));
+        for how in ["segv", "panic", "panic-in-callback"] {
+            let start = || {
+                let mut actor = Command::new(&program);
+                let actor = actor.arg(how).env("ACTOR_WAIT", "1").env("GOTRACEBACK", "single").stderr(Stdio::piped());
+                let mut actor = Talking::start(actor);
+                assert_eq!(actor.answer(), "ready");
+                actor
+            };
+            let fail = |mut actor: Talking| {
+                writeln!(actor.input.take().expect("stdin"), "go").expect("it listens");
+                let output = actor.child.wait_with_output().expect("it ends");
+                (output.status.code(), traceback(&String::from_utf8_lossy(&output.stderr)))
+            };
+            let bare = fail(start());
+            let actor = start();
+            let recorder = Recorder::join(User::Root, actor.pid(), &[]);
+            assert_eq!(fail(actor), bare, "Go {release}, {how}");
+            assert!(bare.1.len() > 3, "Go {release}, {how}: {bare:?}");
+            recorder.child.wait_with_output().expect("it ends");
+            assert!(report(&recorder.profile)["totals"]["crossings"].as_u64() >= Some(1000), "Go {release}, {how}");
+        }
+    }
+}
+
+#[test]
+fn the_next_program_of_a_name_is_waited_for() {
+    let named = shared_dir().join("awaited-program");
+    std::fs::copy(go::build("crossings", Build::newest()), &named).expect("a copy");
+    let profile = profile_path(User::Root);
+    let mut recorder = command(User::Root);
+    recorder.args(["record", "--engine", "trampoline", "-o"]).arg(&profile).args(["--wait", "awaited-program"]);
+    let mut recorder = recorder.stderr(Stdio::piped()).spawn().expect("cgoprof runs");
+    let mut messages = BufReader::new(recorder.stderr.take().expect("stderr"));
+    let mut line = String::new();
+    messages.read_line(&mut line).expect("a message");
+    assert!(line.contains("waiting for a program called awaited-program"), "{line}");
+    std::thread::sleep(Duration::from_millis(100));
+    let mut program = Talking::start(Command::new(&named).arg("rounds"));
+    assert_eq!(program.answer(), "ready");
+    line.clear();
+    messages.read_line(&mut line).expect("a message");
+    assert!(line.contains("recording process"), "{line}");
+    let truth: Value = serde_json::from_str(&program.ask("one")).expect("a truth");
+    program.end();
+    assert!(recorder.wait().expect("it ends").success());
+    let calls = crate::cgoprof::calls(&report(&profile), "cgocall");
+    assert_eq!(calls.get("nop").copied(), truth["calls"]["nop"].as_u64(), "{calls:?}");
+}

@@ -167,13 +167,13 @@ impl Joined {
 }
 
 /// What was crossed after the recorder came must have been counted: all that the program knows of.
-fn check_joined(what: &str, truth: &Value, report: &Value) {
+fn check_joined(what: &str, engine: &str, truth: &Value, report: &Value) {
     let found = calls(report, "cgocall");
     for (name, calls) in truth["calls"].as_object().expect("calls") {
         assert_eq!(found.get(name).copied(), calls.as_u64(), "{what}: calls of {name}: {found:?}");
     }
     assert_eq!(report["totals"]["callbacks"], truth["callbacks"], "{what}: callbacks");
-    assert_eq!(report["recording"]["engine"], "uprobe", "{what}");
+    assert_eq!(report["recording"]["engine"], engine, "{what}");
 }
 
 #[test]
@@ -181,10 +181,12 @@ fn a_program_that_runs_is_joined_and_counted_exactly() {
     for release in ["1.21.13", "1.27.3"].into_iter().filter(|&release| go::is_covered(release)) {
         let program = go::build("crossings", Build::of(release));
         for (scenario, size) in [("threads", "2000"), ("foreign", "20"), ("nested", "50"), ("crowd", "200")] {
-            let mut joined = Joined::new(User::Root, &[], &program, &[scenario, size]);
-            joined.begin();
-            let (truth, report) = joined.end();
-            check_joined(&format!("{scenario} of {release}"), &truth, &report);
+            for engine in ["trampoline", "uprobe"] {
+                let mut joined = Joined::new(User::Root, &["--engine", engine], &program, &[scenario, size]);
+                joined.begin();
+                let (truth, report) = joined.end();
+                check_joined(&format!("{scenario} of {release}"), engine, &truth, &report);
+            }
         }
     }
 }
@@ -204,8 +206,8 @@ fn two_recorders_of_one_program_count_the_same() {
     let (truth, found) = first.end();
     said.read_to_string(&mut String::new()).expect("its messages");
     assert!(second.wait().expect("it ends").success());
-    check_joined("the first", &truth, &found);
-    check_joined("the second", &truth, &report(&profile));
+    check_joined("the first", "uprobe", &truth, &found);
+    check_joined("the second", "uprobe", &truth, &report(&profile));
 }
 
 #[test]
@@ -443,9 +445,8 @@ fn processes_that_can_not_be_joined_are_named_with_the_reason() {
         assert_eq!(output.status.code(), Some(125), "{pid}: {said}");
         words.iter().for_each(|word| assert!(said.contains(word), "{pid}: {word}: {said}"));
     };
-    check("2147483647", User::Root, &["process 2147483647", "No such"]);
-    check("1", User::Nobody, &["process 1", "run as its user, or as root"]);
-    check(&std::process::id().to_string(), User::Root, &["not a Go program"]);
+    check("2147483647", User::Root, &["process 2147483647", "no such process"]);
+    check("1", User::Nobody, &["process 1", "or as root"]);
     let thread = nix::unistd::gettid();
     if thread != nix::unistd::Pid::this() {
         let leader = format!("use -p {}", std::process::id());

@@ -50,22 +50,20 @@ impl Located {
         Located::own(path.clone(), &path, arguments)
     }
 
-    /// The Go code of a process: once it is there, if its program has none. `waiting` is called when it is not there
-    /// yet. None if a signal says to wait no longer.
+    /// The Go code of a process, in its program or its libraries: once it is there, if there is none yet. Each has a
+    /// runtime of its own. `waiting` is called when there is none yet. None are given if a signal says to wait no longer.
     pub(super) fn process(
         pid: Pid,
         signals: &Signals,
         waiting: impl FnOnce(&Path),
-    ) -> Result<Option<Located>, RecordError> {
+    ) -> Result<Vec<Located>, RecordError> {
         status::check(pid).map_err(|unfit| RecordError::Unfit(pid, unfit))?;
         let (mut waiting, mut seen) = (Some(waiting), HashSet::new());
         let mut program = Located::program_of(pid)?;
         loop {
-            match Target::parse(&program.data) {
-                Err(TargetError::NotGo) => {}
-                // Whatever else is wrong with it is found out later.
-                _ => return Ok(Some(program)),
-            }
+            // Whatever else is wrong with it is found out later.
+            let own = !matches!(Target::parse(&program.data), Err(TargetError::NotGo));
+            let mut found = Vec::new();
             let mappings = maps::read_unopened(pid).map_err(|error| RecordError::Process(pid, error))?;
             if mappings.is_empty() {
                 return Err(RecordError::Unfit(pid, Unfit::None));
@@ -75,17 +73,28 @@ impl Located {
                     continue;
                 }
                 mapping.open(pid);
+                if mapping.opened().is_some_and(|file| identity(file.metadata()) == program.identity) {
+                    continue;
+                }
                 if let Some((file, data)) = with_go_code(&mapping) {
                     let code = (mapping.range.start, mapping.offset);
                     let library = Some(Library { path: mapping.path, code });
-                    return Ok(Some(Located { library, file, data, ..program }));
+                    let (path, arguments) = (program.program.clone(), program.arguments.clone());
+                    found.push(Located { program: path, arguments, library, file, data, identity: program.identity });
                 }
+            }
+            if own {
+                found.insert(0, program);
+                return Ok(found);
+            }
+            if !found.is_empty() {
+                return Ok(found);
             }
             if let Some(waiting) = waiting.take() {
                 waiting(&program.program);
             }
             if signals.wait_and_forward(None, BETWEEN).is_some() {
-                return Ok(None);
+                return Ok(Vec::new());
             }
             if identity(std::fs::metadata(format!("/proc/{pid}/exe"))) != program.identity {
                 program = Located::program_of(pid)?;
@@ -111,6 +120,11 @@ impl Located {
         let data = unsafe { Mmap::map(&file) }.map_err(|error| RecordError::Unreadable(shown, error))?;
         let identity = identity(file.metadata());
         Ok(Located { program, arguments, identity, library: None, file, data })
+    }
+
+    /// What is in it.
+    pub(super) fn target(&self) -> Result<Target<'_>, RecordError> {
+        Target::parse(&self.data).map_err(|error| RecordError::Target(self.shown(), error))
     }
 
     /// The file with the Go code, for people.

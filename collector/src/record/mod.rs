@@ -8,9 +8,11 @@ mod recorder;
 mod signals;
 
 use std::ffi::OsString;
+use std::fmt;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cgoprof_profile::Profile;
@@ -23,7 +25,7 @@ use joined::join;
 use launched::{NotWatched, start};
 use located::Located;
 use recorder::{Recorder, Watched};
-use signals::Signals;
+use signals::{Orders, Signals};
 
 use crate::clock::{Moment, Rate};
 use crate::output::Output;
@@ -76,6 +78,8 @@ pub struct Outcome {
     pub profile: Option<Profile>,
     /// Why none was recorded, or could not be written.
     pub problem: Option<Problem>,
+    /// Files of the process's other Go runtimes, or why there is none.
+    pub others: Vec<Result<PathBuf, String>>,
 }
 
 /// What kept a recording from being made; the program ran all the same.
@@ -172,45 +176,122 @@ struct Program<'a> {
 pub fn record(options: &Options, progress: &dyn Progress) -> Result<Outcome, RecordError> {
     let began = Moment::now();
     let signals = Signals::block()?;
-    let located = match &options.subject {
-        Subject::Command(command) => Located::command(command)?,
-        &Subject::Process(pid) => Located::process(pid, &signals, |program| progress.waiting(pid, program))?
-            .ok_or(RecordError::NothingLoaded(pid))?,
-    };
-    let target = Target::parse(&located.data).map_err(|error| RecordError::Target(located.shown(), error))?;
-    let program = Program { located: &located, target: &target };
-    let output = Output::open(&options.output).map_err(|error| RecordError::Output(options.output.clone(), error))?;
-
-    let (pid, watched) = match &options.subject {
-        Subject::Command(command) => match start(options, &program, command, &signals, began) {
-            Ok((pid, watched)) => (pid, watched),
-            Err(error) => {
-                output.discard();
-                return Err(error);
-            }
-        },
-        &Subject::Process(pid) => match join(options, &program, pid) {
-            Ok(watched) => (pid, Ok(watched)),
-            Err(problem) => {
-                output.discard();
-                return Err(RecordError::Join(pid, problem));
-            }
-        },
-    };
-    if let (Subject::Process(pid), Ok(watched)) = (&options.subject, &watched) {
-        progress.joined(*pid, watched.engine.kind());
+    match &options.subject {
+        Subject::Command(command) => record_command(options, command, &signals, progress, began),
+        &Subject::Process(pid) => record_process(options, pid, &signals, progress),
     }
+}
+
+fn record_command(
+    options: &Options,
+    command: &[OsString],
+    signals: &Signals,
+    progress: &dyn Progress,
+    began: Moment,
+) -> Result<Outcome, RecordError> {
+    let located = Located::command(command)?;
+    let target = located.target()?;
+    let program = Program { located: &located, target: &target };
+    let output = open(&options.output)?;
+    let (pid, watched) = match start(options, &program, command, signals, began) {
+        Ok(started) => started,
+        Err(error) => {
+            output.discard();
+            return Err(error);
+        }
+    };
     match watched {
-        Ok(watched) => Recorder::new(options, &program, pid, watched, output).run(&signals, progress),
+        Ok(watched) => Recorder::new(options, &program, pid, watched, output).run(Orders::Signals(signals), progress),
         Err(NotWatched { problem, ended }) => {
             output.discard();
             let status = match ended {
                 Some(status) => status,
                 None => signals.wait_for_end(pid)?,
             };
-            Ok(Outcome { status, profile: None, problem: Some(problem) })
+            Ok(Outcome { status, profile: None, problem: Some(problem), others: Vec::new() })
         }
     }
+}
+
+/// Records each Go runtime of a process into a file of its own.
+fn record_process(
+    options: &Options,
+    pid: Pid,
+    signals: &Signals,
+    progress: &dyn Progress,
+) -> Result<Outcome, RecordError> {
+    let located = Located::process(pid, signals, |program| progress.waiting(pid, program))?;
+    let (first, others) = located.split_first().ok_or(RecordError::NothingLoaded(pid))?;
+    let target = first.target()?;
+    let program = Program { located: first, target: &target };
+    let output = open(&options.output)?;
+    let watched = match join(options, &program, pid) {
+        Ok(watched) => watched,
+        Err(problem) => {
+            output.discard();
+            return Err(RecordError::Join(pid, problem));
+        }
+    };
+    progress.joined(pid, watched.engine.kind());
+    let finish = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let beside: Vec<_> = others
+            .iter()
+            .map(|located| scope.spawn(|| record_beside(options, pid, located, Orders::Flag(&finish))))
+            .collect();
+        let recorder = Recorder::new(options, &program, pid, watched, output);
+        let outcome = recorder.run(Orders::Signals(signals), progress);
+        finish.store(true, Ordering::Release);
+        let results: Vec<_> = beside.into_iter().filter_map(|recorder| recorder.join().ok()).collect();
+        outcome.map(|outcome| Outcome { others: results, ..outcome })
+    })
+}
+
+/// Records one more Go runtime of a process. Samples are taken once: by the recorder of the first.
+fn record_beside(options: &Options, pid: Pid, located: &Located, orders: Orders<'_>) -> Result<PathBuf, String> {
+    let name = located.library.as_ref().map_or(&located.program, |library| &library.path);
+    let output = beside(&options.output, name);
+    let options = Options { output: output.clone(), frequency: 0, ..options.clone() };
+    let shown = located.shown();
+    let failed = |why: &dyn fmt::Display| format!("the Go code of {shown} is not recorded: {why}");
+    let target = located.target().map_err(|error| failed(&error))?;
+    let program = Program { located, target: &target };
+    let file = open(&output).map_err(|error| failed(&error))?;
+    let watched = match join(&options, &program, pid) {
+        Ok(watched) => watched,
+        Err(problem) => {
+            file.discard();
+            return Err(failed(&problem));
+        }
+    };
+    let outcome = Recorder::new(&options, &program, pid, watched, file).run(orders, &Silent);
+    match outcome.map_err(|error| failed(&error))?.problem {
+        Some(problem) => Err(failed(&problem)),
+        None => Ok(output),
+    }
+}
+
+/// Beside a profile's file, that of another runtime: `cgoprof.pb.gz` and `libx.so` give `cgoprof-libx.so.pb.gz`.
+fn beside(output: &Path, library: &Path) -> PathBuf {
+    let file = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let (name, library) = (file(output), file(library));
+    let (stem, extension) = name.split_once('.').map_or((name.as_str(), ""), |(stem, extension)| (stem, extension));
+    let dot = if extension.is_empty() { "" } else { "." };
+    output.with_file_name(format!("{stem}-{library}{dot}{extension}"))
+}
+
+fn open(output: &Path) -> Result<Output, RecordError> {
+    Output::open(output).map_err(|error| RecordError::Output(output.to_owned(), error))
+}
+
+/// Tells nothing: of recorders beside the first.
+struct Silent;
+
+impl Progress for Silent {
+    fn waiting(&self, _: Pid, _: &Path) {}
+    fn joined(&self, _: Pid, _: EngineKind) {}
+    fn symbolizing(&self, _: usize) {}
+    fn symbolized(&self) {}
 }
 
 /// The engines that were tried and can't be used.
@@ -324,4 +405,18 @@ fn unseen_unlocks(plan: &Plan) -> Option<String> {
 fn settings(options: &Options, rate: Rate) -> Settings {
     let slow = options.slow.as_nanos() as f64 * rate.ticks_per_ns;
     Settings { max_frames: options.stack_depth, timing: options.timing, slow: slow as u64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_runtimes_have_files_beside_the_first() {
+        let check = |output: &str, library: &str, expected: &str| {
+            assert_eq!(beside(Path::new(output), Path::new(library)), Path::new(expected));
+        };
+        check("cgoprof.pb.gz", "/lib/libx.so", "cgoprof-libx.so.pb.gz");
+        check("/tmp/a/profile", "/lib/libx.so.1", "/tmp/a/profile-libx.so.1");
+    }
 }

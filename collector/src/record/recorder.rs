@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::engine::Engine;
-use super::signals::{Signals, ended};
+use super::signals::{Orders, ended};
 use super::{EngineKind, Identity, Options, Outcome, Problem, Program, Progress, RecordError, Subject, identity};
 use crate::assemble::{Clock, assemble};
 use crate::assemble_samples::assemble_samples;
@@ -120,7 +120,7 @@ impl<'a> Recorder<'a> {
     }
 
     /// Records until the program ends, or we are told to finish.
-    pub(super) fn run(mut self, signals: &Signals, progress: &dyn Progress) -> Result<Outcome, RecordError> {
+    pub(super) fn run(mut self, orders: Orders<'_>, progress: &dyn Progress) -> Result<Outcome, RecordError> {
         let child = match self.options.subject {
             Subject::Command(_) => Some(self.pid),
             Subject::Process(_) => None,
@@ -129,7 +129,7 @@ impl<'a> Recorder<'a> {
         let mut asked_to_finish: Option<(Signal, Instant)> = None;
         let mut last_member = Instant::now();
         loop {
-            if let (Some(signal), None) = (signals.wait_and_forward(child, PAUSE), asked_to_finish) {
+            if let (Some(signal), None) = (orders.wait(child, PAUSE), asked_to_finish) {
                 asked_to_finish = Some((signal, Instant::now()));
             }
             if child.is_some() {
@@ -166,9 +166,12 @@ impl<'a> Recorder<'a> {
         let status = match (status, asked_to_finish) {
             (Some(status), _) => status,
             (None, Some((signal, _))) => 128 + signal as i32 as u8,
-            (None, None) => child.map_or(Ok(0), |child| signals.wait_for_end(child))?,
+            (None, None) => match (child, orders) {
+                (Some(child), Orders::Signals(signals)) => signals.wait_for_end(child)?,
+                _ => 0,
+            },
         };
-        Ok(Outcome { status, profile: Some(profile), problem })
+        Ok(Outcome { status, profile: Some(profile), problem, others: Vec::new() })
     }
 
     fn append(&mut self) {

@@ -1,6 +1,7 @@
 //! The signals of a launcher: handed on to the program, or an order to finish.
 
 use std::os::fd::AsFd as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -15,6 +16,28 @@ pub(super) struct Signals {
     file: SignalFd,
     /// What was blocked before.
     pub(super) mask_before: SigSet,
+}
+
+/// What tells a recorder to finish.
+#[derive(Clone, Copy)]
+pub(super) enum Orders<'a> {
+    /// Our signals.
+    Signals(&'a Signals),
+    /// Another recorder, whose signals they are.
+    Flag(&'a AtomicBool),
+}
+
+impl Orders<'_> {
+    /// Waits a little. Returns the signal that asks us to finish, if one does.
+    pub(super) fn wait(&self, child: Option<Pid>, timeout: Duration) -> Option<Signal> {
+        match self {
+            Orders::Signals(signals) => signals.wait_and_forward(child, timeout),
+            Orders::Flag(finish) => {
+                std::thread::sleep(timeout);
+                finish.load(Ordering::Acquire).then_some(Signal::SIGINT)
+            }
+        }
+    }
 }
 
 impl Signals {

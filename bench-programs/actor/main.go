@@ -4,6 +4,11 @@ package main
 /*
 #include <signal.h>
 #include <stdlib.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 static int pipe_ignored;
 __attribute__((constructor)) static void note(void) {
@@ -15,6 +20,19 @@ static int sigpipe_ignored(void) { return pipe_ignored; }
 
 extern void goEnd(int);
 static void call_back(int millis) { goEnd(millis); }
+
+// Has calls of memfd_create and the like end as action says, for all threads.
+static int filter(unsigned action, int call) {
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, action),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = {4, code};
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program);
+}
 
 static int twice(int n) { return 2 * n; }
 static void segv(void) { *(volatile int *)8 = 1; }
@@ -41,6 +59,14 @@ func cross() (sum int) {
 
 func main() {
 	cross()
+	switch os.Getenv("ACTOR_FILTER") {
+	case "kill":
+		C.filter(C.SECCOMP_RET_KILL_PROCESS, C.SYS_memfd_create)
+	case "refuse":
+		C.filter(C.SECCOMP_RET_ERRNO|1, C.SYS_memfd_create)
+	case "refuse-mmap":
+		C.filter(C.SECCOMP_RET_ERRNO|1, C.SYS_madvise)
+	}
 	if os.Getenv("ACTOR_WAIT") != "" {
 		// For a recorder that joins.
 		fmt.Println("ready")

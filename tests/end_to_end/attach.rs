@@ -465,8 +465,8 @@ fn a_database_server_under_load_is_joined_counted_and_left() {
         let mut server = Talking::start(as_user(User::Nobody, &program).env("SQLITE_SERVE", "1"));
         assert_eq!(server.answer(), "ready");
         let before = code(server.pid());
+        let pid = server.pid();
         let mut count = || server.ask("count").parse::<u64>().expect("a count");
-        let pid = Pid::from_raw(server.child.id() as i32);
         let outside = count();
         let recorder = Recorder::join(User::Nobody, pid, &[]);
         let inside = count();
@@ -581,4 +581,61 @@ fn the_next_program_of_a_name_is_waited_for() {
     assert!(recorder.wait().expect("it ends").success());
     let calls = crate::cgoprof::calls(&report(&profile), "cgocall");
     assert_eq!(calls.get("nop").copied(), truth["calls"]["nop"].as_u64(), "{calls:?}");
+}
+
+#[test]
+fn a_program_whose_filters_forbid_it_is_left_as_it_was() {
+    let program = go::build("actor", Build::newest());
+    for (filter, user, words) in [
+        ("kill", User::Root, "would kill it"),
+        ("kill", User::Nobody, "only root may read"),
+        ("refuse", User::Root, "memfd_create failed in the program: EPERM"),
+        ("refuse-mmap", User::Root, "madvise(MADV_WIPEONFORK) failed in the program: EPERM"),
+    ] {
+        let mut actor = as_user(user, &program);
+        let mut actor = Talking::start(actor.args(["sleep", "1"]).env("ACTOR_WAIT", "1").env("ACTOR_FILTER", filter));
+        assert_eq!(actor.answer(), "ready");
+        let before = code(actor.pid());
+        let mut recorder = Recorder::start(user, actor.pid(), &[]);
+        recorder.wait_for(words);
+        assert_eq!(recorder.child.wait().expect("it ends").code(), Some(125), "{filter} as {user:?}");
+        check_as_it_was(filter, actor.pid(), &before);
+        writeln!(actor.input.take().expect("stdin"), "go").expect("it listens");
+        assert!(actor.child.wait().expect("it ends").success(), "{filter} as {user:?}");
+    }
+}
+
+#[test]
+fn two_go_runtimes_of_one_process_are_recorded_each_into_its_file() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/bench-programs/library/two.py");
+    let copy = |name: &str, release| {
+        let path = shared_dir().join(name);
+        std::fs::copy(library(release), &path).expect("a copy");
+        path
+    };
+    let libraries = [copy("libone.so", "1.27.3"), copy("libtwo.so", "1.19")];
+    let mut host = Command::new("/usr/bin/python3");
+    let mut host = Talking::start(host.arg(script).args(&libraries));
+    assert_eq!(host.answer(), "ready");
+    let recorder = Recorder::join(User::Root, host.pid(), &[]);
+    // The second is joined a moment later.
+    std::thread::sleep(Duration::from_millis(500));
+    host.ask("1000");
+    host.ask("234");
+    let profile = recorder.profile.clone();
+    let first = recorder.leave();
+    let mut found: Vec<Value> = vec![first];
+    for name in ["libone.so", "libtwo.so"] {
+        let stem = profile.file_name().and_then(|name| name.to_str()).expect("a name").replace(".pb.gz", "");
+        let other = profile.with_file_name(format!("{stem}-{name}.pb.gz"));
+        found.extend(other.exists().then(|| report(&other)));
+    }
+    let mut counts: Vec<u64> = found.iter().map(|report| crate::cgoprof::calls(report, "cgocall")["poke"]).collect();
+    counts.sort_unstable();
+    // The second crosses twice as often.
+    assert_eq!(counts, [1234, 2468]);
+    let maps = std::fs::read_to_string(format!("/proc/{}/maps", host.pid())).expect("its mappings");
+    assert!(!maps.contains("cgoprof (deleted)"), "{maps}");
+    host.ask("5");
+    host.end();
 }

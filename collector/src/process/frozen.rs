@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 use super::memory::Memory;
 use super::promptness::take_short_turns;
 use super::remote::{Remote, RemoteError, Room};
+use super::seccomp::{self, Verdict};
 use super::status::{self, Status};
 use super::tracee::{Stop, Tracee};
 
@@ -33,6 +34,11 @@ pub enum FreezeError {
     /// Not allowed.
     #[error("ptrace is restricted{0}; run as root or use `record --`")]
     Forbidden(String),
+    /// It has filters of system calls.
+    #[error(
+        "a seccomp filter of its own restricts the system calls that hooks need (memfd_create, mmap, madvise), {0}"
+    )]
+    Filtered(&'static str),
     /// A thread does not stop.
     #[error("its thread {0} does not stop: it waits in the kernel (state {1})")]
     Stuck(Pid, char),
@@ -202,6 +208,20 @@ impl Frozen {
 
     pub(crate) fn memory(&self) -> &Memory {
         &self.memory
+    }
+
+    /// Refuses if system calls of these numbers in its name might kill it.
+    pub(crate) fn check_filters(&self, calls: &[i64]) -> Result<(), FreezeError> {
+        let filters = |pid| Status::read(pid).map_or(0, |status| status.filters);
+        let (theirs, ours) = (filters(self.pid), filters(Pid::this()));
+        let Some(thread) = self.threads.first().filter(|_| theirs > 0) else { return Ok(()) };
+        match seccomp::verdict(thread.tid(), calls) {
+            Some(Verdict::Harmless) => Ok(()),
+            Some(Verdict::Dangerous) => Err(FreezeError::Filtered("and would kill it for them")),
+            // As many as we have ourselves: they are our container's, and don't kill us.
+            None if theirs == ours => Ok(()),
+            None => Err(FreezeError::Filtered("which only root may read")),
+        }
     }
 
     /// To act in it.

@@ -11,6 +11,7 @@ pub(crate) mod memory;
 pub mod named;
 mod promptness;
 pub(crate) mod remote;
+pub(crate) mod seccomp;
 mod slack;
 pub mod status;
 pub(crate) mod tids;

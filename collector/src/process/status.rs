@@ -42,8 +42,8 @@ pub(crate) struct Status {
     pub(crate) numbers: Vec<i32>,
     user: Option<u32>,
     has_memory: bool,
-    /// What it may ask of the kernel is restricted by a filter.
-    pub(crate) filtered: bool,
+    /// Filters that restrict what it may ask of the kernel; one at least where the kernel does not count them (before 5.9).
+    pub(crate) filters: u32,
 }
 
 impl Status {
@@ -73,7 +73,8 @@ impl Status {
                 }
                 "Uid" => status.user = number().map(|user| user as u32),
                 "VmSize" => status.has_memory = true,
-                "Seccomp" => status.filtered = value == "2",
+                "Seccomp" => status.filters = u32::from(value == "2"),
+                "Seccomp_filters" => status.filters = number().map_or(status.filters, |count| count as u32),
                 _ => {}
             }
         }

@@ -60,6 +60,8 @@ pub(crate) struct Joined {
     pub(crate) cleaned: bool,
 }
 
+/// What is called in the program's name, on the way in and out.
+const CALLS: [i64; 5] = [libc::SYS_memfd_create, libc::SYS_mmap, libc::SYS_madvise, libc::SYS_close, libc::SYS_munmap];
 /// Bytes at the start of a function within which its frame is set up.
 const PROLOGUE: u64 = 24;
 /// How often the program is frozen anew when a thread stands where it must not.
@@ -90,6 +92,7 @@ pub(crate) fn join(pid: Pid, image: Image<'_, '_>, plan: &Plan, settings: Settin
             if standing.iter().any(unclear) || room.is_in_use(frozen.registers()) {
                 return Ok(None);
             }
+            frozen.check_filters(&CALLS)?;
             let mut remote = frozen.remote(room).map_err(FreezeError::from)?;
             let placed = place(&mut remote, image, plan, settings, &mappings)?;
             let switched = switch_on(frozen, &standing, &placed, image, plan);

@@ -1,0 +1,185 @@
+//! What a process's seccomp filters would make of a system call: whether it may be made in its name at all. A filter may
+//! refuse a call, which does no harm, or kill for it.
+
+use nix::unistd::Pid;
+
+/// One instruction of a filter (linux/filter.h, `sock_filter`).
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Instruction {
+    code: u16,
+    if_true: u8,
+    if_false: u8,
+    k: u32,
+}
+
+/// What a filter is shown of a call, in words of 32 bits (linux/seccomp.h, `seccomp_data`): number, architecture, address of
+/// the call, arguments.
+type Data = [u32; 16];
+
+/// AUDIT_ARCH_X86_64.
+const ARCHITECTURE: u32 = 0xc000_003e;
+/// Instructions of a filter that are followed at most; the kernel allows 4,096, and no loops.
+const MOST: usize = 4096;
+
+/// What a filter does with a call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Verdict {
+    /// It is made, or fails with an error.
+    Harmless,
+    /// It kills, traps, or asks somebody.
+    Dangerous,
+}
+
+/// What all filters of a stopped thread do with calls of these numbers; none if they can't be read, which takes
+/// CAP_SYS_ADMIN.
+pub(crate) fn verdict(tid: Pid, calls: &[i64]) -> Option<Verdict> {
+    let mut index = 0;
+    loop {
+        let filter = match read(tid, index) {
+            Ok(filter) => filter,
+            // No more of them.
+            Err(libc::ENOENT) => return Some(Verdict::Harmless),
+            Err(_) => return None,
+        };
+        if calls.iter().any(|&call| judge(&filter, &data(call)) == Verdict::Dangerous) {
+            return Some(Verdict::Dangerous);
+        }
+        index += 1;
+    }
+}
+
+/// A thread's filter, the latest first.
+fn read(tid: Pid, index: u64) -> Result<Vec<Instruction>, i32> {
+    const PTRACE_SECCOMP_GET_FILTER: libc::c_uint = 0x420c;
+    let mut filter = vec![Instruction::default(); MOST];
+    // SAFETY: the kernel writes at most 4,096 instructions (BPF_MAXINSNS), for which there is room.
+    let length = unsafe { libc::ptrace(PTRACE_SECCOMP_GET_FILTER, tid.as_raw(), index, filter.as_mut_ptr()) };
+    if length < 0 {
+        return Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(0));
+    }
+    filter.truncate(length as usize);
+    Ok(filter)
+}
+
+/// A call with arguments that nothing is known of: filters of such calls rarely look at them.
+fn data(call: i64) -> Data {
+    let mut data = [0; 16];
+    (data[0], data[1]) = (call as u32, ARCHITECTURE);
+    data
+}
+
+fn judge(filter: &[Instruction], data: &Data) -> Verdict {
+    match run(filter, data).map(|action| action & 0xffff_0000) {
+        // SECCOMP_RET_ALLOW, SECCOMP_RET_LOG, SECCOMP_RET_ERRNO.
+        Some(0x7fff_0000 | 0x7ffc_0000 | 0x0005_0000) => Verdict::Harmless,
+        _ => Verdict::Dangerous,
+    }
+}
+
+/// What a filter returns; none if it is not a filter that the kernel would have taken.
+fn run(filter: &[Instruction], data: &Data) -> Option<u32> {
+    let (mut a, mut x, mut memory, mut at) = (0u32, 0u32, [0u32; 16], 0usize);
+    for _ in 0..MOST {
+        let Instruction { code, if_true, if_false, k } = *filter.get(at)?;
+        at += 1;
+        let operand = if code & 0x08 != 0 { x } else { k };
+        match code & 0x07 {
+            // BPF_LD and BPF_LDX: by BPF_ABS, BPF_IMM, BPF_MEM, BPF_LEN.
+            0x00 | 0x01 => {
+                let value = match code & 0xe0 {
+                    0x20 => *data.get(k as usize / 4)?,
+                    0x00 => k,
+                    0x60 => *memory.get(k as usize)?,
+                    0x80 => size_of::<Data>() as u32,
+                    _ => return None,
+                };
+                *if code & 0x07 == 0 { &mut a } else { &mut x } = value;
+            }
+            0x02 => *memory.get_mut(k as usize)? = a,
+            0x03 => *memory.get_mut(k as usize)? = x,
+            // BPF_ALU.
+            0x04 => {
+                a = match code & 0xf0 {
+                    0x00 => a.wrapping_add(operand),
+                    0x10 => a.wrapping_sub(operand),
+                    0x20 => a.wrapping_mul(operand),
+                    0x30 => a.checked_div(operand)?,
+                    0x40 => a | operand,
+                    0x50 => a & operand,
+                    0x60 => a.checked_shl(operand).unwrap_or(0),
+                    0x70 => a.checked_shr(operand).unwrap_or(0),
+                    0x80 => a.wrapping_neg(),
+                    0xa0 => a ^ operand,
+                    _ => return None,
+                }
+            }
+            // BPF_JMP.
+            0x05 => {
+                let holds = match code & 0xf0 {
+                    0x00 => {
+                        at = at.checked_add(k as usize)?;
+                        continue;
+                    }
+                    0x10 => a == operand,
+                    0x20 => a > operand,
+                    0x30 => a >= operand,
+                    0x40 => a & operand != 0,
+                    _ => return None,
+                };
+                at += usize::from(if holds { if_true } else { if_false });
+            }
+            // BPF_RET.
+            0x06 => return Some(if code & 0x18 == 0x10 { a } else { k }),
+            // BPF_MISC: BPF_TAX, BPF_TXA.
+            _ => *if code & 0x80 == 0 { &mut x } else { &mut a } = if code & 0x80 == 0 { a } else { x },
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(what: &str, filter: &[(u16, u8, u8, u32)], call: i64, expected: Verdict) {
+        let filter: Vec<_> =
+            filter.iter().map(|&(code, if_true, if_false, k)| Instruction { code, if_true, if_false, k }).collect();
+        assert_eq!(judge(&filter, &data(call)), expected, "{what}, call {call}");
+    }
+
+    #[test]
+    fn filters_are_judged_as_the_kernel_does() {
+        const ALLOW: u32 = 0x7fff_0000;
+        const KILL: u32 = 0x8000_0000;
+        const REFUSE: u32 = 0x0005_0001;
+        // Kills for 319, refuses 9, allows the rest.
+        let some = [
+            (0x20, 0, 0, 0),
+            (0x15, 0, 1, 319),
+            (0x06, 0, 0, KILL),
+            (0x15, 0, 1, 9),
+            (0x06, 0, 0, REFUSE),
+            (0x06, 0, 0, ALLOW),
+        ];
+        check("kills for one", &some, 319, Verdict::Dangerous);
+        check("refuses one", &some, 9, Verdict::Harmless);
+        check("allows another", &some, 28, Verdict::Harmless);
+        let other_architecture = [(0x20, 0, 0, 4), (0x15, 1, 0, ARCHITECTURE), (0x06, 0, 0, KILL), (0x06, 0, 0, ALLOW)];
+        check("by architecture", &other_architecture, 9, Verdict::Harmless);
+        let computed = [
+            (0x20, 0, 0, 0),
+            (0x54, 0, 0, 0xff),
+            (0x02, 0, 0, 3),
+            (0x61, 0, 0, 3),
+            (0x87, 0, 0, 0),
+            (0x35, 0, 1, 9),
+            (0x06, 0, 0, KILL),
+            (0x06, 0, 0, ALLOW),
+        ];
+        check("by arithmetic", &computed, 9, Verdict::Dangerous);
+        check("by arithmetic", &computed, 8, Verdict::Harmless);
+        check("no end", &[(0x05, 0, 0, u32::MAX)], 9, Verdict::Dangerous);
+        check("nothing", &[], 9, Verdict::Dangerous);
+    }
+}

@@ -108,6 +108,10 @@ pub struct Undo {
     pub go_start: u64,
     /// End of Go's code.
     pub go_end: u64,
+    /// Start of the hook that calls what gets an M for a foreign thread.
+    pub attach_start: u64,
+    /// End of that.
+    pub attach_end: u64,
     /// From FS to the thread's g, as a signed number.
     pub goroutine: u64,
     /// Offset of `m.procid`.

@@ -55,6 +55,11 @@ pub(super) fn entry(hook: Hook, p_stays_wired: bool) -> u64 {
     }
 }
 
+/// Offsets of the hook that calls what gets an M.
+pub(super) fn attach() -> std::ops::Range<u64> {
+    symbols::THUNK_ATTACH..symbols::THUNK_PARK
+}
+
 /// Offset of the epilogue that a hook repeats, byte for byte, if it repeats one.
 pub(super) fn epilogue(hook: Hook) -> Option<u64> {
     match hook {

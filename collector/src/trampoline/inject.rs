@@ -127,7 +127,7 @@ pub(super) fn place(
     let filled = map_hooks(remote, place, size).and_then(|()| {
         let replaced = replacements(plan, image.bias, place)?;
         fill(remote.memory, place, image, (plan, goroutine), &tables, settings)?;
-        let undo = undo_list(image, plan, goroutine, &replaced);
+        let undo = undo_list(image, plan, (goroutine, place), &replaced);
         remote.memory.write(Avma(presence.undo), &undo).map_err(RemoteError::from)?;
         Ok(replaced)
     });
@@ -278,13 +278,20 @@ fn fill(
 }
 
 /// What is behind the hooks' code, for whoever undoes it: the enter hook last.
-fn undo_list(image: Image<'_, '_>, plan: &Plan, goroutine: i32, replaced: &[(Hook, Replaced)]) -> Vec<u8> {
-    let go = image.target.go_text(image.bias);
+fn undo_list(
+    image: Image<'_, '_>,
+    plan: &Plan,
+    (goroutine, place): (i32, Avma),
+    replaced: &[(Hook, Replaced)],
+) -> Vec<u8> {
+    let (go, attach) = (image.target.go_text(image.bias), blob::attach());
     let undo = Undo {
         magic: UNDO,
         count: replaced.len() as u64,
         go_start: go.start.0,
         go_end: go.end.0,
+        attach_start: place.0 + attach.start,
+        attach_end: place.0 + attach.end,
         goroutine: goroutine as u64,
         m_procid: plan.offsets.m_procid.into(),
     };

@@ -23,6 +23,8 @@ use crate::process::remote::RemoteError;
 /// Hooks, and where threads are to return instead.
 pub(super) struct Returns {
     hooks: Range<u64>,
+    /// The one that calls what gets an M.
+    attach: Range<u64>,
     go: Range<u64>,
     tables: u64,
     way_out: Option<u64>,
@@ -38,7 +40,13 @@ impl Returns {
     pub(super) fn new(found: &Found, undo: &Undo, mappings: &[Mapping]) -> Returns {
         let (hooks, go) = (found.hooks(), undo.go_start..undo.go_end);
         let way_out = way_out(mappings, go.clone());
-        Returns { hooks: hooks.start.0..hooks.end.0, go, tables: found.tables.start.0, way_out }
+        Returns {
+            hooks: hooks.start.0..hooks.end.0,
+            attach: undo.attach_start..undo.attach_end,
+            go,
+            tables: found.tables.start.0,
+            way_out,
+        }
     }
 
     /// Whether a thread is in a hook, or may be: one amid which a signal came, or one that calls what gets an M for it.
@@ -56,7 +64,7 @@ impl Returns {
 
     /// Whether the hook that calls what gets an M waits for that: above its frame of one word lies its return address.
     fn is_called(&self, words: &[u64]) -> bool {
-        words.windows(3).any(|three| self.hooks.contains(&three[0]) && self.go.contains(&three[2]))
+        words.windows(3).any(|three| self.attach.contains(&three[0]) && self.go.contains(&three[2]))
     }
 
     /// Whether a signal came to a handler on this stack amid a hook: RIP is followed by the flags and CS
@@ -175,7 +183,13 @@ mod tests {
     const GO: u64 = 0x41_0000;
 
     fn returns() -> Returns {
-        Returns { hooks: 0x3f_c000..0x3f_f000, go: 0x40_1000..0x50_0000, tables: 0, way_out: None }
+        Returns {
+            hooks: 0x3f_c000..0x3f_f000,
+            attach: HOOK..HOOK + 64,
+            go: 0x40_1000..0x50_0000,
+            tables: 0,
+            way_out: None,
+        }
     }
 
     #[test]
@@ -192,6 +206,7 @@ mod tests {
     fn who_waits_for_an_m_or_was_interrupted_is_there() {
         assert!(returns().is_called(&[7, HOOK, 1234, GO]));
         assert!(!returns().is_called(&[7, HOOK, GO, 1234]));
+        assert!(!returns().is_called(&[7, HOOK + 64, 1234, GO]));
         assert!(returns().is_interrupted(&[HOOK, 0x246, 0x2b_0000_0000_0033]));
         assert!(!returns().is_interrupted(&[HOOK, 0x246, 0x7f12_3456_789a]));
         assert!(!returns().is_called(&[]) && !returns().is_interrupted(&[HOOK]));

@@ -129,7 +129,9 @@ impl<'a> Recorder<'a> {
         let mut asked_to_finish: Option<(Signal, Instant)> = None;
         let mut last_member = Instant::now();
         loop {
-            if let (Some(signal), None) = (orders.wait(child, PAUSE), asked_to_finish) {
+            let left = self.options.duration.map(|duration| duration.saturating_sub(self.started.elapsed()));
+            let pause = left.map_or(PAUSE, |left| left.min(PAUSE));
+            if let (Some(signal), None) = (orders.wait(child, pause), asked_to_finish) {
                 asked_to_finish = Some((signal, Instant::now()));
             }
             if child.is_some() {

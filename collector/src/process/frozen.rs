@@ -80,7 +80,9 @@ pub(crate) fn freeze<T: Send, E: Send + From<FreezeError>>(
             let mut frozen = Frozen::new(pid)?;
             let done = act(&mut frozen);
             frozen.threads.iter_mut().for_each(Tracee::give_back_signals);
-            Ok((done, frozen.since.elapsed()))
+            let stood = frozen.since.elapsed();
+            tracing::debug!("stood still for {stood:?}");
+            Ok((done, stood))
         });
         match done {
             // It waits for a disk, or for its vfork child to become a program. The others need not wait with it.
@@ -210,16 +212,15 @@ impl Frozen {
         &self.memory
     }
 
-    /// Refuses if system calls of these numbers in its name might kill it.
-    pub(crate) fn check_filters(&self, calls: &[i64]) -> Result<(), FreezeError> {
-        let filters = |pid| Status::read(pid).map_or(0, |status| status.filters);
-        let (theirs, ours) = (filters(self.pid), filters(Pid::this()));
-        let Some(thread) = self.threads.first().filter(|_| theirs > 0) else { return Ok(()) };
+    /// Refuses if system calls of these numbers in its name might kill it, which has so many filters.
+    pub(crate) fn check_filters(&self, filters: u32, calls: &[i64]) -> Result<(), FreezeError> {
+        let Some(thread) = self.threads.first() else { return Ok(()) };
+        let ours = || Status::read(Pid::this()).map_or(0, |status| status.filters);
         match seccomp::verdict(thread.tid(), calls) {
             Some(Verdict::Harmless) => Ok(()),
             Some(Verdict::Dangerous) => Err(FreezeError::Filtered("and would kill it for them")),
             // As many as we have ourselves: they are our container's, and don't kill us.
-            None if theirs == ours => Ok(()),
+            None if filters == ours() => Ok(()),
             None => Err(FreezeError::Filtered("which only root may read")),
         }
     }

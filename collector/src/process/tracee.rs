@@ -85,7 +85,8 @@ impl Tracee {
 
     /// Whether it has stopped or ended by now, and why.
     ///
-    /// A stop is only looked at, not taken: its signal is delivered all the same when we are no more.
+    /// It is only looked at, not taken: the signal of a stop is delivered all the same when we are no more, and the end of
+    /// our own child is there to be waited for.
     pub(crate) fn poll(&mut self) -> nix::Result<Option<Stop>> {
         self.look(libc::WNOHANG)
     }
@@ -104,10 +105,8 @@ impl Tracee {
             return Ok(None);
         }
         match info.si_code {
-            libc::CLD_EXITED => return self.reap().map(|()| Some(Stop::Ended(status as u8))),
-            libc::CLD_KILLED | libc::CLD_DUMPED => {
-                return self.reap().map(|()| Some(Stop::Ended(128u8.wrapping_add(status as u8))));
-            }
+            libc::CLD_EXITED => return Ok(Some(Stop::Ended(status as u8))),
+            libc::CLD_KILLED | libc::CLD_DUMPED => return Ok(Some(Stop::Ended(128u8.wrapping_add(status as u8)))),
             _ => {}
         }
         self.stopped = true;
@@ -124,12 +123,6 @@ impl Tracee {
             }
             _ => Stop::Asked,
         }))
-    }
-
-    /// Takes the status of one that has ended.
-    fn reap(&self) -> nix::Result<()> {
-        // SAFETY: a status is not asked for.
-        Errno::result(unsafe { libc::waitpid(self.tid.as_raw(), std::ptr::null_mut(), libc::__WALL) }).map(drop)
     }
 
     /// Waits until it has stopped or ended, at most so long.

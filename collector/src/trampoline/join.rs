@@ -15,6 +15,7 @@ use crate::process::lock::Lock;
 use crate::process::maps::{self, Mapping};
 use crate::process::memory::Memory;
 use crate::process::remote::{RemoteError, Room};
+use crate::process::status::Status;
 use crate::target::Image;
 use crate::target::plan::Plan;
 
@@ -40,8 +41,8 @@ pub enum JoinError {
     /// Its threads.
     #[error(transparent)]
     Freeze(#[from] FreezeError),
-    /// There is always one that handles a signal.
-    #[error("its threads handle signals all the time")]
+    /// There is always one that handles a signal, or begins one of the few things amid which it must not be changed.
+    #[error("its threads are never all where they can be left alone: they handle signals all the time")]
     Busy,
 }
 
@@ -78,6 +79,7 @@ pub(crate) fn join(pid: Pid, image: Image<'_, '_>, plan: &Plan, settings: Settin
     check_free(pid)?;
     let undone = undo::undo_dead(pid)?;
     let mut longest = undone.pause;
+    let filters = Status::read(pid).map_or(0, |status| status.filters);
     for _ in 0..ATTEMPTS {
         let mappings = maps::read(pid).map_err(FreezeError::from)?;
         let room = Room::find(&mappings).map_err(FreezeError::from)?;
@@ -92,8 +94,10 @@ pub(crate) fn join(pid: Pid, image: Image<'_, '_>, plan: &Plan, settings: Settin
             if standing.iter().any(unclear) || room.is_in_use(frozen.registers()) {
                 return Ok(None);
             }
-            frozen.check_filters(&CALLS)?;
-            let mut remote = frozen.remote(room).map_err(FreezeError::from)?;
+            if filters > 0 {
+                frozen.check_filters(filters, &CALLS)?;
+            }
+            let Ok(mut remote) = frozen.remote(room) else { return Ok(None) };
             let placed = place(&mut remote, image, plan, settings, &mappings)?;
             let switched = switch_on(frozen, &standing, &placed, image, plan);
             Ok::<_, JoinError>(Some((placed, switched, Moment::now())))

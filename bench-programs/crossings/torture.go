@@ -122,6 +122,9 @@ func torture(t *Truth, n int) {
 	workers.Wait()
 	disturbers.Wait()
 	pprof.StopCPUProfile()
+	// What an M has counted that is just ending is for a moment neither among those of living Ms nor of those that are
+	// gone (runtime/proc.go, mexit).
+	time.Sleep(100 * time.Millisecond)
 	t.count("nop", int(nops))
 	t.count("leaf", int(leaves+born))
 	t.count("call_back", int(nestings))

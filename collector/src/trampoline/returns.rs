@@ -35,6 +35,8 @@ const BELOW: u64 = 256;
 /// How much of a stack is looked at below that, where C that Go called on the system stack itself may be; and above the
 /// stack pointer of a thread that may be about to get an M.
 const NEAR: u64 = 8 << 10;
+/// As much where it is in Go: what waits there needs little.
+const NEAR_IN_GO: u64 = 1 << 10;
 
 impl Returns {
     pub(super) fn new(found: &Found, undo: &Undo, mappings: &[Mapping]) -> Returns {
@@ -49,17 +51,31 @@ impl Returns {
         }
     }
 
-    /// Whether a thread is in a hook, or may be: one amid which a signal came, or one that calls what gets an M for it.
-    pub(super) fn is_anybody_there(&self, frozen: &Frozen, standing: &[Standing]) -> bool {
+    /// Where threads return to the hooks from C; none if one is in a hook, or may be: one amid which a signal came, or one
+    /// that calls what gets an M for it.
+    pub(super) fn look(&self, frozen: &Frozen, standing: &[Standing]) -> Option<Vec<u64>> {
         let (registers, memory) = (frozen.registers(), frozen.memory());
         let there = |one: &user_regs_struct| {
             self.hooks.contains(&one.rip) || (self.hooks.contains(&one.rax) && self.go.contains(&one.rip))
         };
         if registers.iter().any(there) || standing.iter().any(|one| one.handles_signal) {
-            return true;
+            return None;
         }
-        let stacks: Vec<_> = registers.iter().map(|one| (one.rsp & !7)..(one.rsp & !7).saturating_add(NEAR)).collect();
-        memory.ranges(&stacks).iter().any(|words| self.is_called(words) || self.is_interrupted(words))
+        let found = self.find(standing, memory)?;
+        let with_m: HashMap<u64, bool> =
+            standing.iter().zip(&found).map(|(one, places)| (one.registers.rsp, places.is_empty())).collect();
+        // Who gets an M is in Go, in C that Go calls for that, or has none yet; not in C that a crossing has called.
+        let may_wait = |one: &&user_regs_struct| self.go.contains(&one.rip) || *with_m.get(&one.rsp).unwrap_or(&true);
+        let stacks: Vec<Range<u64>> = registers
+            .iter()
+            .filter(may_wait)
+            .map(|one| {
+                let (start, near) = (one.rsp & !7, if self.go.contains(&one.rip) { NEAR_IN_GO } else { NEAR });
+                start..start.saturating_add(near)
+            })
+            .collect();
+        let waits = memory.ranges(&stacks).iter().any(|words| self.is_called(words) || self.is_interrupted(words));
+        (!waits).then(|| found.concat())
     }
 
     /// Whether the hook that calls what gets an M waits for that: above its frame of one word lies its return address.
@@ -84,22 +100,20 @@ impl Returns {
             return true;
         }
         let standing = Standing::all(frozen, goroutine, m_procid);
-        let found = self.find(&standing, frozen.memory());
+        let Some(found) = self.find(&standing, frozen.memory()) else { return false };
         let enough = |(one, places): (&Standing, Vec<u64>)| places.len() >= certain.get(&one.m).copied().unwrap_or(0);
         standing.iter().zip(found).all(enough)
     }
 
-    /// Has threads that would return to the hooks from C return elsewhere; nobody must be in the hooks. Returns whether
-    /// nobody returns there now.
-    pub(super) fn redirect(&self, standing: &[Standing], memory: &Memory) -> Result<bool, RemoteError> {
-        let places = self.find(standing, memory).concat();
+    /// Has threads return elsewhere that would return to the hooks from these places. Returns whether that is possible.
+    pub(super) fn redirect(&self, places: &[u64], memory: &Memory) -> Result<bool, RemoteError> {
         let Some(to) = self.way_out else { return Ok(places.is_empty()) };
-        memory.write_all(&places, &to.to_le_bytes())?;
+        memory.write_all(places, &to.to_le_bytes())?;
         Ok(true)
     }
 
-    /// Where threads return to the hooks from C, by thread.
-    fn find(&self, standing: &[Standing], memory: &Memory) -> Vec<Vec<u64>> {
+    /// Where threads return to the hooks from C, by thread; none if a signal came amid a hook to a handler on such a stack.
+    fn find(&self, standing: &[Standing], memory: &Memory) -> Option<Vec<Vec<u64>>> {
         let stacks = system_stacks(standing, memory);
         let bottom = |stack: &Range<u64>| stack.start.saturating_sub(BELOW) & !7;
         let used = stacks.iter().map(|stack| if stack.is_empty() { 0..0 } else { bottom(stack)..stack.end });
@@ -109,15 +123,17 @@ impl Returns {
         });
         let (used, below): (Vec<_>, Vec<_>) = (used.collect(), below.collect());
         let words = memory.ranges(&used).into_iter().zip(memory.ranges(&below));
-        let ranges = used.iter().zip(&below);
-        // What lies below goes on above.
-        ranges
-            .zip(words)
-            .map(|((used, below), (upper, lower))| {
-                let start = if lower.is_empty() { used.start } else { below.start };
-                self.places(start, &[lower, upper].concat())
-            })
-            .collect()
+        let mut found = Vec::new();
+        for ((used, below), (upper, lower)) in used.iter().zip(&below).zip(words) {
+            // What lies below goes on above.
+            let start = if lower.is_empty() { used.start } else { below.start };
+            let words = if lower.is_empty() { upper } else { [lower, upper].concat() };
+            if self.is_interrupted(&words) {
+                return None;
+            }
+            found.push(self.places(start, &words));
+        }
+        Some(found)
     }
 
     /// Where return addresses in the hooks lie among these words of a system stack.

@@ -173,10 +173,8 @@ fn remove(
         between = (between * 2).min(LONGEST);
         let (left, pause) = freeze(pid, |frozen| {
             let standing = Standing::all(frozen, goroutine, undo.m_procid);
-            if returns.is_anybody_there(frozen, &standing) {
-                return Ok(None);
-            }
-            Ok::<_, UndoError>(Some(returns.redirect(&standing, frozen.memory())?))
+            let Some(places) = returns.look(frozen, &standing) else { return Ok(None) };
+            Ok::<_, UndoError>(Some(returns.redirect(&places, frozen.memory())?))
         })?;
         undone.pause = undone.pause.max(pause);
         if let Some(left) = left {

@@ -115,7 +115,14 @@ pub(crate) fn join(pid: Pid, image: Image<'_, '_>, plan: &Plan, settings: Settin
             None => std::thread::sleep(BETWEEN),
             Some((placed, Ok(in_flight), since)) => {
                 let mappings = maps::read(pid).unwrap_or_default();
-                return Ok(Joined { placed, mappings, pause: longest, in_flight, since, cleaned: undone.found > 0 });
+                return Ok(Joined {
+                    placed,
+                    mappings,
+                    pause: longest,
+                    in_flight,
+                    since,
+                    cleaned: undone.found > undone.kept,
+                });
             }
             Some((placed, Err(error), _)) => {
                 // Nothing leads to the hooks, or nothing that does anything.

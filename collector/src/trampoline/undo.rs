@@ -108,7 +108,6 @@ fn undo(pid: Pid, chosen: impl Fn(&Found) -> bool) -> Result<Undone, UndoError> 
         undone.found += 1;
         let mappings = maps::read(pid).map_err(RemoteError::from)?;
         let unreachable = match &found.undo {
-            _ if found.presence.kept != 0 => false,
             // Their recorder was killed before it had filled them: nothing leads to the hooks.
             None => true,
             Some((undo, replaced)) => {
@@ -151,7 +150,8 @@ fn remove(
         let were_on = memory.word(found.hooks().start).map_err(RemoteError::from)? != 0;
         let changed = still_changed(memory, replaced, were_on)?;
         // Who switches them off knows whether all frames are found, and says so first.
-        let all_found = !were_on || returns.are_all_found(frozen, goroutine, undo.m_procid);
+        let all_found =
+            if were_on { returns.are_all_found(frozen, goroutine, undo.m_procid) } else { found.presence.kept == 0 };
         if !all_found {
             memory.write(found.kept_at(), &1u64.to_le_bytes()).map_err(RemoteError::from)?;
         }

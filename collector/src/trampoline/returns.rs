@@ -38,6 +38,9 @@ const NEAR: u64 = 8 << 10;
 /// As much where it is in Go: what waits there needs little.
 const NEAR_IN_GO: u64 = 1 << 10;
 
+/// CS, GS, FS and SS of 64-bit code, as a signal's frame has them.
+const SEGMENTS: u64 = 0x002b_0000_0000_0033;
+
 impl Returns {
     pub(super) fn new(found: &Found, undo: &Undo, mappings: &[Mapping]) -> Returns {
         let (hooks, go) = (found.hooks(), undo.go_start..undo.go_end);
@@ -87,7 +90,7 @@ impl Returns {
     /// (arch/x86/include/uapi/asm/sigcontext.h).
     fn is_interrupted(&self, words: &[u64]) -> bool {
         let frame = |three: &[u64]| {
-            self.hooks.contains(&three[0]) && three[1] & 2 != 0 && three[1] < 1 << 22 && three[2] & 0xffff == 0x33
+            self.hooks.contains(&three[0]) && three[1] & 2 != 0 && three[1] < 1 << 22 && three[2] == SEGMENTS
         };
         words.windows(3).any(frame)
     }
@@ -225,6 +228,7 @@ mod tests {
         assert!(!returns().is_called(&[7, HOOK + 64, 1234, GO]));
         assert!(returns().is_interrupted(&[HOOK, 0x246, 0x2b_0000_0000_0033]));
         assert!(!returns().is_interrupted(&[HOOK, 0x246, 0x7f12_3456_789a]));
+        assert!(!returns().is_interrupted(&[HOOK, 0x246, 0x4a_0033]));
         assert!(!returns().is_called(&[]) && !returns().is_interrupted(&[HOOK]));
     }
 }

@@ -58,7 +58,7 @@ fn join_with_hooks(options: &Options, program: &Program<'_>, pid: Pid, bias: u64
         }
     };
     let mut notes = Vec::from_iter(unseen_unlocks(&plan));
-    if let Some(library) = &program.located.library {
+    if let Some(library) = &program.located.go_library {
         notes.push(format!("the Go code is that of {}", library.path.display()));
     }
     if cleaned {

@@ -26,7 +26,7 @@ pub(super) struct Located {
     /// The program's file.
     pub(super) identity: Option<Identity>,
     /// The library, if it is not the program itself.
-    pub(super) library: Option<Library>,
+    pub(super) go_library: Option<Library>,
     /// The one of both that has the Go code.
     pub(super) file: File,
     pub(super) data: Mmap,
@@ -78,9 +78,9 @@ impl Located {
                 }
                 if let Some((file, data)) = with_go_code(&mapping) {
                     let code = (mapping.range.start, mapping.offset);
-                    let library = Some(Library { path: mapping.path, code });
+                    let go_library = Some(Library { path: mapping.path, code });
                     let (path, arguments) = (program.program.clone(), program.arguments.clone());
-                    found.push(Located { program: path, arguments, library, file, data, identity: program.identity });
+                    found.push(Located { program: path, arguments, go_library, file, data, identity: program.identity });
                 }
             }
             if own {
@@ -119,7 +119,7 @@ impl Located {
         // SAFETY: the kernel refuses writes to a program that runs; one that is cut off before that is not a target.
         let data = unsafe { Mmap::map(&file) }.map_err(|error| RecordError::Unreadable(shown, error))?;
         let identity = identity(file.metadata());
-        Ok(Located { program, arguments, identity, library: None, file, data })
+        Ok(Located { program, arguments, identity, go_library: None, file, data })
     }
 
     /// What is in it.
@@ -129,12 +129,12 @@ impl Located {
 
     /// The file with the Go code, for people.
     pub(super) fn shown(&self) -> String {
-        self.library.as_ref().map_or(&self.program, |library| &library.path).display().to_string()
+        self.go_library.as_ref().map_or(&self.program, |library| &library.path).display().to_string()
     }
 
     /// How far from its stated addresses the Go code is loaded in a process; none if that can't be told.
     pub(super) fn bias(&self, pid: Pid, target: &Target<'_>) -> Option<u64> {
-        match &self.library {
+        match &self.go_library {
             Some(library) => target.binary.bias(library.code.0, library.code.1),
             None => load_bias(pid, target),
         }

@@ -249,7 +249,7 @@ fn record_process(
 
 /// Records one more Go runtime of a process. Samples are taken once: by the recorder of the first.
 fn record_beside(options: &Options, pid: Pid, located: &Located, orders: Orders<'_>) -> Result<PathBuf, String> {
-    let name = located.library.as_ref().map_or(&located.program, |library| &library.path);
+    let name = located.go_library.as_ref().map_or(&located.program, |library| &library.path);
     let output = beside(&options.output, name);
     let options = Options { output: output.clone(), frequency: 0, ..options.clone() };
     let shown = located.shown();

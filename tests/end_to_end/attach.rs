@@ -1,8 +1,7 @@
 //! Joining a program that runs with hooks, and leaving it as it was.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -11,151 +10,7 @@ use serde_json::Value;
 
 use crate::cgoprof::{User, command, profile_path, record, report, succeeds};
 use crate::go::{self, Build, shared_dir};
-
-/// The releases that differ most.
-const CORNERS: [&str; 5] = ["1.19", "1.21.13", "1.25.5", "1.26.6", "1.27.3"];
-
-fn as_user(user: User, program: &Path) -> Command {
-    match user {
-        User::Root => Command::new(program),
-        User::Nobody => {
-            let mut command = Command::new("setpriv");
-            command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program);
-            command
-        }
-    }
-}
-
-/// A program that does as it is told line by line, and answers each with a line.
-struct Talking {
-    child: Child,
-    input: Option<ChildStdin>,
-    output: BufReader<std::process::ChildStdout>,
-}
-
-impl Talking {
-    fn start(command: &mut Command) -> Talking {
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it runs");
-        let output = BufReader::new(child.stdout.take().expect("stdout"));
-        Talking { input: child.stdin.take(), child, output }
-    }
-
-    fn rounds(user: User, release: &'static str) -> Talking {
-        let program = go::build("crossings", Build::of(release));
-        let mut talking = Talking::start(as_user(user, &program).arg("rounds"));
-        assert_eq!(talking.answer(), "ready");
-        talking
-    }
-
-    fn pid(&self) -> Pid {
-        Pid::from_raw(self.child.id() as i32)
-    }
-
-    fn answer(&mut self) -> String {
-        let mut line = String::new();
-        self.output.read_line(&mut line).expect("an answer");
-        line.trim_end().to_owned()
-    }
-
-    fn ask(&mut self, line: &str) -> String {
-        writeln!(self.input.as_mut().expect("stdin"), "{line}").expect("it listens");
-        self.answer()
-    }
-
-    fn end(mut self) {
-        self.input = None;
-        assert!(self.child.wait().expect("it ends").success());
-    }
-}
-
-/// A recorder of a program that runs, once it is at work.
-struct Recorder {
-    child: Child,
-    messages: BufReader<std::process::ChildStderr>,
-    profile: PathBuf,
-}
-
-impl Recorder {
-    fn join(user: User, pid: Pid, options: &[&str]) -> Recorder {
-        let mut recorder = Recorder::start(user, pid, options);
-        recorder.wait_for("recording process");
-        recorder
-    }
-
-    fn start(user: User, pid: Pid, options: &[&str]) -> Recorder {
-        let profile = profile_path(user);
-        let mut command = command(user);
-        command.args(["record", "--engine", "trampoline", "-o"]).arg(&profile).args(options);
-        let mut child = command.args(["-p", &pid.to_string()]).stderr(Stdio::piped()).spawn().expect("cgoprof runs");
-        let messages = BufReader::new(child.stderr.take().expect("stderr"));
-        Recorder { child, messages, profile }
-    }
-
-    fn wait_for(&mut self, words: &str) {
-        let mut line = String::new();
-        self.messages.read_line(&mut line).expect("a message");
-        assert!(line.contains(words), "{words}: {line}");
-    }
-
-    /// Ends it as Ctrl-C does, and gives its report.
-    fn leave(mut self) -> Value {
-        kill(Pid::from_raw(self.child.id() as i32), Signal::SIGINT).expect("a signal");
-        assert!(self.child.wait().expect("it ends").success());
-        report(&self.profile)
-    }
-}
-
-/// The code of a process: what is mapped as executable from files.
-fn code(pid: Pid) -> Vec<u8> {
-    use std::os::unix::fs::FileExt as _;
-    let memory = std::fs::File::open(format!("/proc/{pid}/mem")).expect("its memory");
-    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).expect("its mappings");
-    let mut code = Vec::new();
-    for line in maps.lines().filter(|line| line.contains("r-xp") && line.contains('/')) {
-        let (start, end) = line.split(' ').next().and_then(|range| range.split_once('-')).expect("a range");
-        let hex = |text| u64::from_str_radix(text, 16).expect("an address");
-        let mut bytes = vec![0; (hex(end) - hex(start)) as usize];
-        memory.read_exact_at(&mut bytes, hex(start)).expect("its code");
-        code.extend(bytes);
-    }
-    code
-}
-
-/// Nothing of ours is in a process: no mapping, no file, no tracer.
-fn check_as_it_was(what: &str, pid: Pid, code_before: &[u8]) {
-    assert!(code(pid) == code_before, "{what}: its code differs");
-    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).expect("its mappings");
-    assert!(!maps.contains("cgoprof (deleted)"), "{what}: {maps}");
-    let own = |line: &&str| line.contains("r-xp 00000000 00:00 0") && !line.contains('[');
-    assert_eq!(maps.lines().filter(own).collect::<Vec<_>>(), Vec::<&str>::new(), "{what}");
-    for file in std::fs::read_dir(format!("/proc/{pid}/fd")).expect("its files").flatten() {
-        let link = file.path().read_link().unwrap_or_default();
-        assert!(!link.to_string_lossy().contains("memfd:cgoprof"), "{what}: {link:?}");
-    }
-    for thread in std::fs::read_dir(format!("/proc/{pid}/task")).expect("its threads").flatten() {
-        let status = std::fs::read_to_string(thread.path().join("status")).unwrap_or_default();
-        assert!(status.is_empty() || status.contains("TracerPid:\t0\n"), "{what}: {status}");
-    }
-}
-
-/// What is reported of a round must be what the program says it did.
-fn check_round(what: &str, truth: &str, report: &Value) {
-    let truth: Value = serde_json::from_str(truth).expect("a truth");
-    let sum = |field: &str| -> u64 {
-        let functions = report["functions"].as_array().expect("functions").iter();
-        functions.filter(|row| row["via"] == "cgocall").map(|row| row[field].as_u64().expect("a count")).sum()
-    };
-    let found = crate::cgoprof::calls(report, "cgocall");
-    for (name, calls) in truth["calls"].as_object().expect("calls") {
-        assert_eq!(found.get(name).copied(), calls.as_u64(), "{what}: calls of {name}");
-    }
-    assert_eq!(Some(sum("calls")), truth["num_cgo_call"].as_u64(), "{what}: NumCgoCall; {found:?}");
-    assert_eq!(report["totals"]["callbacks"], truth["callbacks"], "{what}: callbacks");
-    assert_eq!(report["totals"]["locked_crossings"], truth["locked"], "{what}: locked");
-    assert_eq!(Some(sum("abandoned")), truth["abandoned"]["call_back_panic"].as_u64(), "{what}: abandoned");
-    let notes = report["recording"]["notes"].as_array().expect("notes");
-    assert!(notes.iter().any(|note| note.as_str().unwrap_or("").contains("stood still for")), "{what}: {notes:?}");
-}
+use crate::joining::{CORNERS, Recorder, Talking, as_user, check_as_it_was, check_round, code};
 
 #[test]
 fn rounds_between_joining_and_leaving_are_counted_exactly() {
@@ -330,90 +185,6 @@ fn children_forked_in_c_do_not_count_for_their_parents() {
     }
 }
 
-/// A library with Go code in another language's process.
-fn library(release: &'static str) -> PathBuf {
-    go::build("library", Build { release, args: &["-buildmode=c-shared"] })
-}
-
-#[test]
-fn go_in_a_library_of_a_python_process_is_recorded_there_or_still_to_come() {
-    for release in CORNERS {
-        for early in [false, true] {
-            let what = format!("Go {release}, {}", if early { "joined before it is loaded" } else { "loaded" });
-            let script = concat!(env!("CARGO_MANIFEST_DIR"), "/bench-programs/library/host.py");
-            let mut host = Talking::start(as_user(User::Nobody, Path::new("/usr/bin/python3")).arg(script));
-            assert_eq!(host.answer(), "ready");
-            let load = format!("load {}", library(release).display());
-            let mut recorder = Recorder::start(User::Nobody, host.pid(), &[]);
-            if early {
-                recorder.wait_for("has no Go code yet");
-                assert_eq!(host.ask(&load), "loaded");
-            } else {
-                // It waits for that too, if it was quicker.
-                assert_eq!(host.ask(&load), "loaded");
-            }
-            let mut line = String::new();
-            while !line.contains("recording process") {
-                line.clear();
-                assert!(recorder.messages.read_line(&mut line).expect("a message") > 0, "{what}");
-            }
-            let first: u64 = host.ask("cross 1000").parse().expect("a count");
-            let second: u64 = host.ask("cross 23456").parse().expect("a count");
-            let report = recorder.leave();
-            let calls = crate::cgoprof::calls(&report, "cgocall");
-            assert_eq!(calls.get("poke"), Some(&24456), "{what}: {calls:?}");
-            assert_eq!(second - first, 23456, "{what}: NumCgoCall");
-            assert_eq!(report["totals"]["callbacks"], 2, "{what}");
-            let maps = std::fs::read_to_string(format!("/proc/{}/maps", host.pid())).expect("its mappings");
-            assert!(!maps.contains("cgoprof (deleted)"), "{what}: {maps}");
-            host.ask("cross 5");
-            host.end();
-        }
-    }
-}
-
-#[test]
-fn go_in_an_archive_of_a_c_program_is_recorded() {
-    for release in CORNERS {
-        let archive = go::build("library", Build { release, args: &["-buildmode=c-archive"] });
-        let program = shared_dir().join(format!("c-host-{release}"));
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/bench-programs/library/host.c.txt");
-        let mut cc = Command::new("cc");
-        succeeds(
-            cc.args(["-O1", "-x", "c", source, "-x", "none"]).arg(&archive).args(["-lpthread", "-o"]).arg(&program),
-        );
-        let mut host = Talking::start(&mut as_user(User::Nobody, &program));
-        assert_eq!(host.answer(), "ready");
-        let recorder = Recorder::join(User::Nobody, host.pid(), &[]);
-        host.ask("1234");
-        let calls = crate::cgoprof::calls(&recorder.leave(), "cgocall");
-        assert_eq!(calls.get("poke"), Some(&1234), "Go {release}: {calls:?}");
-        host.end();
-    }
-}
-
-#[test]
-fn a_program_in_namespaces_of_its_own_is_recorded() {
-    let program = go::build("crossings", Build::of("1.26.6"));
-    // The program is where nobody outside sees it.
-    let script = format!("mount -t tmpfs none /mnt && cp {} /mnt/inside && exec /mnt/inside rounds", program.display());
-    let mut unshare = Command::new("unshare");
-    let unshare = unshare.args(["--pid", "--fork", "--mount", "--mount-proc", "sh", "-c", &script]);
-    let mut host = Talking::start(unshare);
-    assert_eq!(host.answer(), "ready");
-    let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", host.pid())).expect("children");
-    let pid = Pid::from_raw(children.trim().parse().expect("one child"));
-    let (before, recorder) = (code(pid), Recorder::join(User::Root, pid, &[]));
-    let truth = host.ask("one");
-    let report = recorder.leave();
-    check_round("namespaces", &truth, &report);
-    check_as_it_was("namespaces", pid, &before);
-    let known = |row: &&Value| row["tid"].as_i64().is_some_and(|tid| tid >= i64::from(pid.as_raw()));
-    let rows = report["threads"].as_array().expect("threads");
-    assert_eq!(rows.iter().filter(known).count(), rows.len(), "threads are known as outside: {rows:?}");
-    host.end();
-}
-
 #[test]
 fn processes_that_can_not_be_joined_are_refused_with_one_line() {
     let check = |what: &str, user: User, pid: Pid, words: &[&str]| {
@@ -456,34 +227,6 @@ fn processes_that_can_not_be_joined_are_refused_with_one_line() {
     std::thread::sleep(Duration::from_millis(50));
     check("a zombie", User::Root, pid, &["zombie"]);
     program.child.wait().expect("it ends");
-}
-
-#[test]
-fn a_database_server_under_load_is_joined_counted_and_left() {
-    let program = go::build("sqlite", Build::of("1.26.6"));
-    for round in 0..3 {
-        let mut server = Talking::start(as_user(User::Nobody, &program).env("SQLITE_SERVE", "1"));
-        assert_eq!(server.answer(), "ready");
-        let before = code(server.pid());
-        let pid = server.pid();
-        let mut count = || server.ask("count").parse::<u64>().expect("a count");
-        let outside = count();
-        let recorder = Recorder::join(User::Nobody, pid, &[]);
-        let inside = count();
-        std::thread::sleep(Duration::from_millis(500));
-        let most_inside = count();
-        let report = recorder.leave();
-        let most_outside = count();
-        let counted = report["totals"]["crossings"].as_u64().expect("a count");
-        let (least, most) = (most_inside - inside, most_outside - outside);
-        // The runtime counts before the hooks do.
-        assert!(least <= counted + 8 && counted <= most, "round {round}: {least} <= {counted} <= {most}");
-        assert!(counted > 1000, "round {round}: {counted}");
-        check_as_it_was("the server", pid, &before);
-        count();
-        kill(pid, Signal::SIGKILL).expect("a signal");
-        server.child.wait().expect("it ends");
-    }
 }
 
 #[test]
@@ -603,39 +346,4 @@ fn a_program_whose_filters_forbid_it_is_left_as_it_was() {
         writeln!(actor.input.take().expect("stdin"), "go").expect("it listens");
         assert!(actor.child.wait().expect("it ends").success(), "{filter} as {user:?}");
     }
-}
-
-#[test]
-fn two_go_runtimes_of_one_process_are_recorded_each_into_its_file() {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/bench-programs/library/two.py");
-    let copy = |name: &str, release| {
-        let path = shared_dir().join(name);
-        std::fs::copy(library(release), &path).expect("a copy");
-        path
-    };
-    let libraries = [copy("libone.so", "1.27.3"), copy("libtwo.so", "1.19")];
-    let mut host = Command::new("/usr/bin/python3");
-    let mut host = Talking::start(host.arg(script).args(&libraries));
-    assert_eq!(host.answer(), "ready");
-    let recorder = Recorder::join(User::Root, host.pid(), &[]);
-    // The second is joined a moment later.
-    std::thread::sleep(Duration::from_millis(500));
-    host.ask("1000");
-    host.ask("234");
-    let profile = recorder.profile.clone();
-    let first = recorder.leave();
-    let mut found: Vec<Value> = vec![first];
-    for name in ["libone.so", "libtwo.so"] {
-        let stem = profile.file_name().and_then(|name| name.to_str()).expect("a name").replace(".pb.gz", "");
-        let other = profile.with_file_name(format!("{stem}-{name}.pb.gz"));
-        found.extend(other.exists().then(|| report(&other)));
-    }
-    let mut counts: Vec<u64> = found.iter().map(|report| crate::cgoprof::calls(report, "cgocall")["poke"]).collect();
-    counts.sort_unstable();
-    // The second crosses twice as often.
-    assert_eq!(counts, [1234, 2468]);
-    let maps = std::fs::read_to_string(format!("/proc/{}/maps", host.pid())).expect("its mappings");
-    assert!(!maps.contains("cgoprof (deleted)"), "{maps}");
-    host.ask("5");
-    host.end();
 }

@@ -6,6 +6,8 @@ mod cgoprof;
 mod engines;
 mod formats;
 mod go;
+mod hosts;
+mod joining;
 mod launcher;
 mod libraries;
 mod matrix;

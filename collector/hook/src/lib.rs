@@ -16,6 +16,7 @@ extern crate std;
 pub mod histogram;
 pub mod layout;
 pub mod params;
+pub mod presence;
 
 mod births;
 mod callback;

@@ -88,6 +88,8 @@ pub(crate) fn freeze<T: Send, E: Send + From<FreezeError>>(
             // It waits for a disk, or for its vfork child to become a program. The others need not wait with it.
             Err((FreezeError::Stuck(tid, _), stood)) if started.elapsed() < PATIENCE => {
                 failed = failed.max(stood);
+                // It goes on for at least as long as it stood.
+                std::thread::sleep(stood.max(BETWEEN));
                 while Status::of_thread(pid, tid).is_ok_and(|status| status.state == 'D')
                     && started.elapsed() < PATIENCE
                 {

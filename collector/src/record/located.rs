@@ -80,7 +80,14 @@ impl Located {
                     let code = (mapping.range.start, mapping.offset);
                     let go_library = Some(Library { path: mapping.path, code });
                     let (path, arguments) = (program.program.clone(), program.arguments.clone());
-                    found.push(Located { program: path, arguments, go_library, file, data, identity: program.identity });
+                    found.push(Located {
+                        program: path,
+                        arguments,
+                        go_library,
+                        file,
+                        data,
+                        identity: program.identity,
+                    });
                 }
             }
             if own {

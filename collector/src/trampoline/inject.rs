@@ -7,8 +7,9 @@ use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 
-use cgoprof_hook::layout::{ARENA_OFFSET, Presence, Replaced, THREADS_OFFSET, UNDO, Undo};
+use cgoprof_hook::layout::{ARENA_OFFSET, THREADS_OFFSET};
 use cgoprof_hook::params::Params;
+use cgoprof_hook::presence::{Presence, Replaced, UNDO, Undo};
 use cgoprof_symbols::{Avma, Svma};
 use libc::user_regs_struct;
 
@@ -134,7 +135,7 @@ pub(super) fn place(
     let replaced = match filled {
         Ok(replaced) => replaced,
         Err(error) => {
-            presence::unmap(remote, tables.address(), &presence);
+            presence::unmap(remote, tables.address(), &presence)?;
             return Err(error);
         }
     };
@@ -219,10 +220,13 @@ fn map_tables(remote: &mut Remote<'_>, bias: u64) -> Result<Tables, InjectError>
     remote.call("close", libc::SYS_close, [fd, 0, 0, 0, 0, 0], &[])?;
     let mapped = Avma(mapped?);
     let tables = opened.and_then(|file| Tables::map(&file, size, mapped, bias, remote.pid));
-    tables.map_err(|error| {
-        presence::unmap(remote, mapped, &Presence { size, ..Presence::default() });
-        InjectError::Tables(error)
-    })
+    match tables {
+        Ok(tables) => Ok(tables),
+        Err(error) => {
+            presence::unmap(remote, mapped, &Presence { size, ..Presence::default() })?;
+            Err(InjectError::Tables(error))
+        }
+    }
 }
 
 /// Where a thread keeps its g, from FS.

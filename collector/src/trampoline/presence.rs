@@ -3,13 +3,14 @@
 use std::ops::Range;
 use std::sync::OnceLock;
 
-use cgoprof_hook::layout::{MAGIC, Presence, Replaced, UNDO, Undo};
+use cgoprof_hook::layout::MAGIC;
+use cgoprof_hook::presence::{Presence, Replaced, UNDO, Undo};
 use cgoprof_symbols::Avma;
 use nix::unistd::Pid;
 
 use crate::process::maps::{self, Mapping};
 use crate::process::memory;
-use crate::process::remote::Remote;
+use crate::process::remote::{Remote, RemoteError};
 use crate::process::status;
 
 /// What the tables are called in the program's mappings.
@@ -147,19 +148,24 @@ impl Found {
 }
 
 /// Removes the mappings of a presence; nothing may lead there any more.
-pub(super) fn unmap(remote: &mut Remote<'_>, tables: Avma, presence: &Presence) {
-    let mut unmap = |what, at: u64, size: u64| {
-        if let (true, Err(error)) = (at != 0, remote.call(what, libc::SYS_munmap, [at, size, 0, 0, 0, 0], &[])) {
-            tracing::warn!("{error}");
-        }
-    };
+///
+/// # Errors
+/// If a call fails: what is left tells of itself.
+pub(super) fn unmap(remote: &mut Remote<'_>, tables: Avma, presence: &Presence) -> Result<(), RemoteError> {
+    if presence.hooks != 0 {
+        let hooks = [presence.hooks, presence.hooks_size, 0, 0, 0, 0];
+        remote.call("munmap of the hooks", libc::SYS_munmap, hooks, &[])?;
+    }
     // The tables last: they tell of the rest.
-    unmap("munmap of the hooks", presence.hooks, presence.hooks_size);
-    unmap("munmap of the tables", tables.0, presence.size);
+    remote.call("munmap of the tables", libc::SYS_munmap, [tables.0, presence.size, 0, 0, 0, 0], &[])?;
+    Ok(())
 }
 
 /// Closes what a recorder that was killed on its way has left open in the program.
-pub(super) fn close_files(remote: &mut Remote<'_>) {
+///
+/// # Errors
+/// If a call fails.
+pub(super) fn close_files(remote: &mut Remote<'_>) -> Result<(), RemoteError> {
     let (pid, thread) = (remote.pid, status::living_thread(remote.pid).unwrap_or(remote.pid));
     let files = std::fs::read_dir(format!("/proc/{pid}/task/{thread}/fd")).into_iter().flatten().flatten();
     let left: Vec<u64> = files
@@ -167,8 +173,7 @@ pub(super) fn close_files(remote: &mut Remote<'_>) {
         .filter_map(|file| file.file_name().to_str()?.parse().ok())
         .collect();
     for fd in left {
-        if let Err(error) = remote.call("close", libc::SYS_close, [fd, 0, 0, 0, 0, 0], &[]) {
-            tracing::warn!("{error}");
-        }
+        remote.call("close", libc::SYS_close, [fd, 0, 0, 0, 0, 0], &[])?;
     }
+    Ok(())
 }

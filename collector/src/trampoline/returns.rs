@@ -7,8 +7,9 @@ use std::collections::HashMap;
 use std::mem::offset_of;
 use std::ops::Range;
 
-use cgoprof_hook::layout::{Header, IN_FLIGHT, InFlight, THREAD_STRIDE, THREADS, THREADS_OFFSET, Thread, Undo};
+use cgoprof_hook::layout::{Header, IN_FLIGHT, InFlight, THREAD_STRIDE, THREADS, THREADS_OFFSET, Thread};
 use cgoprof_hook::params::holes;
+use cgoprof_hook::presence::Undo;
 use cgoprof_symbols::Avma;
 use libc::user_regs_struct;
 use memchr::memmem;

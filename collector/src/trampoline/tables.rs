@@ -14,9 +14,10 @@ use std::sync::{Mutex, PoisonError};
 use cgoprof_hook::histogram::BUCKETS;
 use cgoprof_hook::layout::{
     ARENA_OFFSET, BIRTHS, BUSY, Block, Cell, CellRef, EVENTS, Event, Frame, GOROUTINE_BLOCK, GOROUTINES,
-    GOROUTINES_OFFSET, Goroutine, Header, IN_FLIGHT, InFlight, LEAVING, MAX_FRAMES, OVERFLOW, Presence, RELEASING,
-    THREAD_STRIDE, THREADS, THREADS_OFFSET, TICKS, Thread, flags,
+    GOROUTINES_OFFSET, Goroutine, Header, IN_FLIGHT, InFlight, LEAVING, MAX_FRAMES, OVERFLOW, RELEASING, THREAD_STRIDE,
+    THREADS, THREADS_OFFSET, TICKS, Thread, flags,
 };
+use cgoprof_hook::presence::Presence;
 use cgoprof_symbols::Avma;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use nix::unistd::Pid;

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use cgoprof_hook::layout::{Presence, Replaced, Undo};
+use cgoprof_hook::presence::{Presence, Replaced, Undo};
 use cgoprof_symbols::Avma;
 use nix::unistd::Pid;
 
@@ -130,9 +130,9 @@ fn unmap(pid: Pid, found: &Found, mappings: &[Mapping]) -> Result<(), UndoError>
     let hooks = if found.has_hooks(mappings) { found.presence.hooks } else { 0 };
     let room = Room::find(mappings)?;
     Ok(with_one_thread(pid, room, |remote| {
-        presence::unmap(remote, found.tables.start, &Presence { hooks, ..found.presence });
-        presence::close_files(remote);
-    })?)
+        presence::unmap(remote, found.tables.start, &Presence { hooks, ..found.presence })?;
+        presence::close_files(remote)
+    })??)
 }
 
 /// Switches hooks off, puts the program's own code back, and waits until nobody is in them. Returns whether no thread

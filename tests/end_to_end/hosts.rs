@@ -1,0 +1,161 @@
+//! Where Go code is joined: in libraries of other languages' processes, in archives, in containers, in a server at work.
+
+use std::io::BufRead as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::cgoprof::{User, report, succeeds};
+use crate::go::{self, Build, shared_dir};
+use crate::joining::{CORNERS, Recorder, Talking, as_user, check_as_it_was, check_round, code};
+
+/// A library with Go code in another language's process.
+fn library(release: &'static str) -> PathBuf {
+    go::build("library", Build { release, args: &["-buildmode=c-shared"] })
+}
+
+#[test]
+fn go_in_a_library_of_a_python_process_is_recorded_there_or_still_to_come() {
+    for release in CORNERS {
+        for early in [false, true] {
+            let what = format!("Go {release}, {}", if early { "joined before it is loaded" } else { "loaded" });
+            let script = concat!(env!("CARGO_MANIFEST_DIR"), "/bench-programs/library/host.py");
+            let mut host = Talking::start(as_user(User::Nobody, Path::new("/usr/bin/python3")).arg(script));
+            assert_eq!(host.answer(), "ready");
+            let load = format!("load {}", library(release).display());
+            let mut recorder = Recorder::start(User::Nobody, host.pid(), &[]);
+            if early {
+                recorder.wait_for("has no Go code yet");
+                assert_eq!(host.ask(&load), "loaded");
+            } else {
+                // It waits for that too, if it was quicker.
+                assert_eq!(host.ask(&load), "loaded");
+            }
+            let mut line = String::new();
+            while !line.contains("recording process") {
+                line.clear();
+                assert!(recorder.messages.read_line(&mut line).expect("a message") > 0, "{what}");
+            }
+            let first: u64 = host.ask("cross 1000").parse().expect("a count");
+            let second: u64 = host.ask("cross 23456").parse().expect("a count");
+            let report = recorder.leave();
+            let calls = crate::cgoprof::calls(&report, "cgocall");
+            assert_eq!(calls.get("poke"), Some(&24456), "{what}: {calls:?}");
+            assert_eq!(second - first, 23456, "{what}: NumCgoCall");
+            assert_eq!(report["totals"]["callbacks"], 2, "{what}");
+            let maps = std::fs::read_to_string(format!("/proc/{}/maps", host.pid())).expect("its mappings");
+            assert!(!maps.contains("cgoprof (deleted)"), "{what}: {maps}");
+            host.ask("cross 5");
+            host.end();
+        }
+    }
+}
+
+#[test]
+fn go_in_an_archive_of_a_c_program_is_recorded() {
+    for release in CORNERS {
+        let archive = go::build("library", Build { release, args: &["-buildmode=c-archive"] });
+        let program = shared_dir().join(format!("c-host-{release}"));
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/bench-programs/library/host.c.txt");
+        let mut cc = Command::new("cc");
+        succeeds(
+            cc.args(["-O1", "-x", "c", source, "-x", "none"]).arg(&archive).args(["-lpthread", "-o"]).arg(&program),
+        );
+        let mut host = Talking::start(&mut as_user(User::Nobody, &program));
+        assert_eq!(host.answer(), "ready");
+        let recorder = Recorder::join(User::Nobody, host.pid(), &[]);
+        host.ask("1234");
+        let calls = crate::cgoprof::calls(&recorder.leave(), "cgocall");
+        assert_eq!(calls.get("poke"), Some(&1234), "Go {release}: {calls:?}");
+        host.end();
+    }
+}
+
+#[test]
+fn a_program_in_namespaces_of_its_own_is_recorded() {
+    let program = go::build("crossings", Build::of("1.26.6"));
+    // The program is where nobody outside sees it.
+    let script = format!("mount -t tmpfs none /mnt && cp {} /mnt/inside && exec /mnt/inside rounds", program.display());
+    let mut unshare = Command::new("unshare");
+    let unshare = unshare.args(["--pid", "--fork", "--mount", "--mount-proc", "sh", "-c", &script]);
+    let mut host = Talking::start(unshare);
+    assert_eq!(host.answer(), "ready");
+    let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", host.pid())).expect("children");
+    let pid = Pid::from_raw(children.trim().parse().expect("one child"));
+    let (before, recorder) = (code(pid), Recorder::join(User::Root, pid, &[]));
+    let truth = host.ask("one");
+    let report = recorder.leave();
+    check_round("namespaces", &truth, &report);
+    check_as_it_was("namespaces", pid, &before);
+    let known = |row: &&Value| row["tid"].as_i64().is_some_and(|tid| tid >= i64::from(pid.as_raw()));
+    let rows = report["threads"].as_array().expect("threads");
+    assert_eq!(rows.iter().filter(known).count(), rows.len(), "threads are known as outside: {rows:?}");
+    host.end();
+}
+
+#[test]
+fn a_database_server_under_load_is_joined_counted_and_left() {
+    let program = go::build("sqlite", Build::of("1.26.6"));
+    for round in 0..3 {
+        let mut server = Talking::start(as_user(User::Nobody, &program).env("SQLITE_SERVE", "1"));
+        assert_eq!(server.answer(), "ready");
+        let before = code(server.pid());
+        let pid = server.pid();
+        let mut count = || server.ask("count").parse::<u64>().expect("a count");
+        let outside = count();
+        let recorder = Recorder::join(User::Nobody, pid, &[]);
+        let inside = count();
+        std::thread::sleep(Duration::from_millis(500));
+        let most_inside = count();
+        let report = recorder.leave();
+        let most_outside = count();
+        let counted = report["totals"]["crossings"].as_u64().expect("a count");
+        let (least, most) = (most_inside - inside, most_outside - outside);
+        // The runtime counts before the hooks do.
+        assert!(least <= counted + 8 && counted <= most, "round {round}: {least} <= {counted} <= {most}");
+        assert!(counted > 1000, "round {round}: {counted}");
+        check_as_it_was("the server", pid, &before);
+        count();
+        kill(pid, Signal::SIGKILL).expect("a signal");
+        server.child.wait().expect("it ends");
+    }
+}
+
+#[test]
+fn two_go_runtimes_of_one_process_are_recorded_each_into_its_file() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/bench-programs/library/two.py");
+    let copy = |name: &str, release| {
+        let path = shared_dir().join(name);
+        std::fs::copy(library(release), &path).expect("a copy");
+        path
+    };
+    let libraries = [copy("libone.so", "1.27.3"), copy("libtwo.so", "1.19")];
+    let mut host = Command::new("/usr/bin/python3");
+    let mut host = Talking::start(host.arg(script).args(&libraries));
+    assert_eq!(host.answer(), "ready");
+    let recorder = Recorder::join(User::Root, host.pid(), &[]);
+    // The second is joined a moment later.
+    std::thread::sleep(Duration::from_millis(500));
+    host.ask("1000");
+    host.ask("234");
+    let profile = recorder.profile.clone();
+    let first = recorder.leave();
+    let mut found: Vec<Value> = vec![first];
+    for name in ["libone.so", "libtwo.so"] {
+        let stem = profile.file_name().and_then(|name| name.to_str()).expect("a name").replace(".pb.gz", "");
+        let other = profile.with_file_name(format!("{stem}-{name}.pb.gz"));
+        found.extend(other.exists().then(|| report(&other)));
+    }
+    let mut counts: Vec<u64> = found.iter().map(|report| crate::cgoprof::calls(report, "cgocall")["poke"]).collect();
+    counts.sort_unstable();
+    // The second crosses twice as often.
+    assert_eq!(counts, [1234, 2468]);
+    let maps = std::fs::read_to_string(format!("/proc/{}/maps", host.pid())).expect("its mappings");
+    assert!(!maps.contains("cgoprof (deleted)"), "{maps}");
+    host.ask("5");
+    host.end();
+}

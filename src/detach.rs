@@ -20,10 +20,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     for (recorder, name) in &detached.recorders {
         say(format_args!("{name} ({recorder}) was recording process {pid}: it counts nothing from now on"));
     }
-    let pause = detached.pause.as_secs_f64() * 1000.0;
     match (detached.found, detached.kept) {
         (0, _) => say(format_args!("process {pid} has nothing of cgoprof's in it")),
-        (_, 0) => say(format_args!("process {pid} is as it was; it stood still for {pause:.2} ms at most")),
+        (_, 0) => say(format_args!("process {pid} is as it was; it stood still for {}", detached.pause)),
         (_, kept) => say(format_args!(
             "process {pid} has its own code back; {kept} mappings stay, because a thread may return to them from C: run \
              this again later"

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use cgoprof_viewer::flamegraph::{self, Value};
+use cgoprof_viewer::flamegraph;
+use cgoprof_viewer::value::Value;
 use clap::ValueEnum;
 
 use crate::notice::say;

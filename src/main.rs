@@ -9,6 +9,7 @@ mod notice;
 mod profile_file;
 mod record;
 mod report;
+mod watched;
 
 use std::process::ExitCode;
 

@@ -1,117 +1,38 @@
 //! `cgoprof record`: run a program and write its profile.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use cgoprof_collector::process::launch::LaunchError;
 use cgoprof_collector::record::{EngineKind, Options, Progress, RecordError, Subject};
-use cgoprof_collector::trampoline::Timing;
 use cgoprof_profile::Profile;
 use cgoprof_viewer::analysis;
 use cgoprof_viewer::units::{count, percent, printable, time};
-use clap::ValueEnum;
 use nix::unistd::Pid;
 
 use crate::notice::say;
+use crate::watched::{How, Whom};
 use crate::{TOOL_ERROR, profile_file};
 
-/// Run a program and record its Go/C crossings
+/// Run a program, or join one that runs, and record its Go/C crossings
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// File to write the profile to
     #[arg(short, long, default_value = profile_file::DEFAULT)]
     output: PathBuf,
-    /// How often crossings are timed; all are counted
-    #[arg(long, value_enum, default_value_t = TimingArg::Auto)]
-    timing: TimingArg,
-    /// Most Go frames kept of a stack
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=256))]
-    stack_depth: u16,
-    /// C time from which on a crossing is looked up in the threads' context switches (50us, 1ms)
-    #[arg(long, default_value = "10us", value_parser = humantime::parse_duration)]
-    slow: Duration,
-    /// Samples a second of each thread's processor time
-    #[arg(long, default_value_t = 199, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    freq: u32,
-    /// Take no samples of what runs: no CPU times, nothing of what C does inside
-    #[arg(long, conflicts_with = "freq")]
-    no_samples: bool,
-    /// Finish the profile after this time (10s, 500ms); the program runs on
-    #[arg(long, value_parser = humantime::parse_duration)]
-    duration: Option<Duration>,
     /// Print no summary
     #[arg(short, long)]
     quiet: bool,
-    /// What counts crossings; auto takes the first that works
-    #[arg(long, value_enum, default_value_t = EngineArg::Auto)]
-    engine: EngineArg,
-    /// Record a process that runs, to its end, --duration or Ctrl-C
-    #[arg(short, long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..), conflicts_with = "command")]
-    pid: Option<i32>,
-    /// Record the next program of this name that somebody starts
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["command", "pid"])]
-    wait: Option<String>,
-    /// Program and its arguments
-    #[arg(required_unless_present_any = ["pid", "wait"], trailing_var_arg = true, allow_hyphen_values = true)]
-    command: Vec<OsString>,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum EngineArg {
-    /// The first of these that works
-    Auto,
-    /// Hooks in the program: every crossing, for some nanoseconds
-    Trampoline,
-    /// Breakpoints of the kernel: every crossing, for some microseconds, as root
-    Uprobe,
-    /// Samples alone: an estimate of the time in C
-    Sample,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum TimingArg {
-    /// Every crossing
-    Every,
-    /// As often as a standard error of about 1 % needs
-    Auto,
-    /// Counts only
-    None,
+    #[command(flatten)]
+    how: How,
+    #[command(flatten)]
+    whom: Whom,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let options = Options {
-        subject: match (args.pid, &args.wait) {
-            (Some(pid), _) => Subject::Process(Pid::from_raw(pid)),
-            (None, Some(name)) => Subject::Process(wait_for(name, args.quiet)),
-            (None, None) => Subject::Command(args.command.clone()),
-        },
-        engine: match args.engine {
-            EngineArg::Auto => None,
-            EngineArg::Trampoline => Some(EngineKind::Trampoline),
-            EngineArg::Uprobe => Some(EngineKind::Uprobe),
-            EngineArg::Sample => Some(EngineKind::Sample),
-        },
-        output: args.output.clone(),
-        timing: match args.timing {
-            TimingArg::Every => Timing::Every,
-            TimingArg::Auto => Timing::Auto,
-            TimingArg::None => Timing::None,
-        },
-        stack_depth: usize::from(args.stack_depth),
-        slow: args.slow,
-        frequency: if args.no_samples { 0 } else { args.freq },
-        duration: args.duration,
-    };
-    record(&options, args.quiet)
-}
-
-fn wait_for(name: &str, quiet: bool) -> Pid {
-    if !quiet {
-        say(format_args!("waiting for a program called {} to start", printable(name)));
-    }
-    cgoprof_collector::process::named::wait_for(name)
+    let options = args.how.options(args.whom.subject(args.quiet));
+    record(&Options { output: Some(args.output.clone()), ..options }, args.quiet)
 }
 
 /// Records, prints the summary, gives the program's own exit status.
@@ -170,8 +91,9 @@ fn summary(profile: &Profile, options: &Options) {
     for note in &profile.recording.notes {
         say(note);
     }
-    let file = options.output.display();
-    say(format_args!("written {file}; see it with: cgoprof report {file}"));
+    if let Some(file) = options.output.as_deref().map(Path::display) {
+        say(format_args!("written {file}; see it with: cgoprof tui {file}, or cgoprof report {file}"));
+    }
 }
 
 fn sampled_summary(profile: &Profile) {

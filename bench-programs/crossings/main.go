@@ -20,11 +20,13 @@ import (
 )
 
 var scenarios = map[string]func(t *Truth, n int){
+	"anew":      anew,
 	"hot":       hot,
 	"sites":     sites,
 	"durations": durations,
 	"asleep":    asleep,
 	"blocking":  blocking,
+	"collected": collected,
 	"crowd":     crowd,
 	"tail":      tail,
 	"mixed":     mixed,
@@ -34,7 +36,9 @@ var scenarios = map[string]func(t *Truth, n int){
 	"torture":   torture,
 	"errno":     errnoForm,
 	"strings":   cStrings,
+	"leftovers": leftovers,
 	"locked":    locked,
+	"mimicry":   mimicry,
 	"foreign":   foreign,
 	"depth":     depth,
 	"forest":    forest,

@@ -27,7 +27,7 @@ pub(crate) struct Observed<'a> {
     /// How long threads waited outside of C for goroutines locked to them.
     pub(crate) idle: Option<Idle<'a>>,
     /// What took long.
-    pub(crate) timeline: Part,
+    pub(crate) timeline: Option<Part>,
 }
 
 /// Times in nanoseconds that threads waited outside of C for goroutines locked to them.
@@ -110,7 +110,8 @@ pub(crate) fn assemble_scheduler(
         });
     }
     // What lasts is told once, at the end.
-    let lasting = snapshot.locked.iter().zip(&still).filter(|_| observed.timeline.whole);
+    let lasting =
+        snapshot.locked.iter().zip(&still).filter(|_| observed.timeline.as_ref().is_some_and(|part| part.whole));
     let lasting = lasting.map(|(copy, still)| Locked {
         tid: copy.tid,
         goid: copy.goid,
@@ -118,7 +119,9 @@ pub(crate) fn assemble_scheduler(
         to_ns: (!still.lasts).then(|| span.since_start(still.until)),
     });
     let lasting: Vec<_> = lasting.collect();
-    profile.timeline = timeline(&observed.timeline, crossings, span, lasting);
+    if let Some(part) = &observed.timeline {
+        profile.timeline = timeline(part, crossings, span, lasting).into();
+    }
 }
 
 /// Holders by function, the most first.
@@ -394,5 +397,8 @@ fn timeline(part: &Part, crossings: &HashMap<CellRef, Crossing>, span: &Span, la
         dropped: part.dropped_crossings,
         shortest_wait_ns: part.shortest_wait,
         dropped_waits: part.dropped_waits,
+        asleep: part.asleep.iter().map(wait).collect(),
+        shortest_asleep_ns: part.shortest_asleep,
+        dropped_asleep: part.dropped_asleep,
     }
 }

@@ -1,9 +1,8 @@
 //! Taking out of a process by hand what recorders have put into it.
 
-use std::time::Duration;
-
 use nix::unistd::Pid;
 
+use crate::process::pause::Pause;
 use crate::process::status::{self, Unfit};
 use crate::trampoline::{self, UndoError};
 
@@ -15,7 +14,7 @@ pub struct Detached {
     /// Recorders that were at work there: they count nothing any more.
     pub recorders: Vec<(Pid, String)>,
     /// How long it stood still at most.
-    pub pause: Duration,
+    pub pause: Pause,
     /// Hooks whose code had to stay mapped, because a thread may return to it from C. It does nothing.
     pub kept: usize,
 }

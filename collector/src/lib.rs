@@ -24,4 +24,4 @@ mod unwind;
 mod uprobe;
 
 pub use detach::detach;
-pub use record::{Options, Outcome, RecordError, record};
+pub use record::{Options, Outcome, RecordError, record, watch};

@@ -61,9 +61,26 @@ struct Interval {
 }
 
 impl OffCpu {
-    /// Adds a switch. Those of one thread must come in the order of their times.
-    pub(crate) fn add(&mut self, switch: Switch) {
-        self.threads.entry(switch.tid).or_default().add(switch.time, switch.kind);
+    /// Adds a switch. Those of one thread must come in the order of their times. Returns since when the thread waited for
+    /// something, if that is over now; a thread of which nothing was known is taken to have waited ever since.
+    pub(crate) fn add(&mut self, switch: Switch) -> Option<Monotonic> {
+        let thread = self.threads.entry(switch.tid).or_default();
+        let is_new = thread.out.is_none() && thread.intervals.is_empty() && thread.ended.is_none();
+        let out = thread.out.filter(|_| switch.kind == SwitchKind::In);
+        thread.add(switch.time, switch.kind);
+        match out {
+            Some((since, SwitchKind::Blocked)) => Some(since),
+            Some(_) => None,
+            None => (is_new && switch.kind == SwitchKind::In).then_some(Monotonic(0)),
+        }
+    }
+
+    /// Threads that wait for something, and since when.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = (u64, Monotonic)> {
+        self.threads.iter().filter_map(|(&tid, thread)| match thread.out {
+            Some((since, SwitchKind::Blocked)) if thread.ended.is_none() => Some((tid, since)),
+            _ => None,
+        })
     }
 
     /// A thread has ended.
@@ -191,6 +208,26 @@ mod tests {
     }
 
     use SwitchKind::{Blocked, In, Preempted};
+
+    #[test]
+    fn waits_are_told_when_they_are_over() {
+        let mut off = OffCpu::default();
+        let mut check = |tid, time, kind, expected: Option<u64>| {
+            let told = off.add(Switch { tid, time: Monotonic(time), kind });
+            assert_eq!(told, expected.map(Monotonic), "{tid} {time}");
+        };
+        check(1, 100, In, Some(0));
+        check(1, 200, Blocked, None);
+        check(1, 300, In, Some(200));
+        check(1, 400, Preempted, None);
+        check(1, 500, In, None);
+        check(1, 600, Blocked, None);
+        check(2, 50, Preempted, None);
+        check(2, 60, In, None);
+        assert_eq!(off.waiting().collect::<Vec<_>>(), [(1, Monotonic(600))]);
+        off.end(1, Monotonic(700));
+        assert_eq!(off.waiting().count(), 0);
+    }
 
     #[test]
     fn time_off_between_two_times() {

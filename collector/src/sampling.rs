@@ -12,6 +12,7 @@ use cgoprof_symbols::Avma;
 use nix::sys::eventfd::EventFd;
 use nix::unistd::Pid;
 
+use crate::clock::Moment;
 use crate::clock::{Rate, Timebase};
 use crate::offcpu::{Monotonic, OffCpu, OffTime};
 use crate::perf::{Record, Session};
@@ -252,7 +253,14 @@ impl Sampler {
     /// What took long: all of it, or what has come since the last call.
     pub(crate) fn timeline(&self, all: bool) -> Part {
         let mut found = self.found();
-        if all { found.timeline.all() } else { found.timeline.take_new() }
+        if !all {
+            return found.timeline.take_new();
+        }
+        let mut part = found.timeline.all();
+        // Those that have not ended are in no part.
+        let to = Moment::now().monotonic;
+        part.asleep.extend(found.off.waiting().map(|(tid, from)| Wait { tid, from, to }));
+        part
     }
 
     /// Executable mappings that have come since the last call.
@@ -321,7 +329,11 @@ impl Found {
                 }
                 self.samples.count(walk);
             }
-            Record::Switch(switch) => self.off.add(switch),
+            Record::Switch(switch) => {
+                if let Some(from) = self.off.add(switch) {
+                    self.timeline.asleep(Wait { tid: switch.tid, from, to: switch.time });
+                }
+            }
             Record::Start { tid, parent, time } => self.threads.start(tid, parent, time),
             Record::Name { tid, name } => self.threads.name(tid, name),
             Record::Exec => self.execs += 1,

@@ -168,7 +168,7 @@ fn set(timer: &TimerFd, period: Duration) -> nix::Result<()> {
 }
 
 /// Processor time of the running thread.
-fn own_time() -> Duration {
+pub(crate) fn own_time() -> Duration {
     clock_gettime(Clock::CLOCK_THREAD_CPUTIME_ID).map(Duration::from).unwrap_or_default()
 }
 

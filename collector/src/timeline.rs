@@ -13,6 +13,8 @@ use crate::offcpu::Monotonic;
 const MOST_CROSSINGS: usize = 300_000;
 /// Intervals kept in which threads waited, and in which goroutines were locked.
 const MOST_SPANS: usize = 200_000;
+/// Shorter waits are not looked at, wherever a thread is, nanoseconds.
+const SHORTEST_SLEEP: u64 = 20_000;
 /// Looks kept.
 const MOST_LOOKS: usize = 60_000;
 /// Crossings whose exit may still come.
@@ -24,6 +26,7 @@ pub(crate) struct Timeline {
     crossings: Kept<Crossing>,
     waits: Kept<Wait>,
     locks: Kept<Locked>,
+    asleep: Kept<Wait>,
     looks: Vec<Counters>,
     /// One look of so many is kept.
     every: usize,
@@ -31,7 +34,7 @@ pub(crate) struct Timeline {
     /// By cell and end of the C phase in ticks, crossings whose exit has not come.
     open: HashMap<(CellRef, u64), u64>,
     /// How much of each has been handed out.
-    taken: [u64; 4],
+    taken: [u64; 5],
 }
 
 /// A crossing that was slow in C or on its way back. Times in nanoseconds.
@@ -54,7 +57,7 @@ pub(crate) struct Crossing {
     pub(crate) gap: u64,
 }
 
-/// A thread waited for something while in C.
+/// A thread waited for something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Wait {
     pub(crate) tid: u64,
@@ -87,7 +90,10 @@ pub(crate) struct Counters {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Part {
     pub(crate) crossings: Vec<Crossing>,
+    /// In C.
     pub(crate) waits: Vec<Wait>,
+    /// In C or not.
+    pub(crate) asleep: Vec<Wait>,
     pub(crate) locks: Vec<Locked>,
     pub(crate) looks: Vec<Counters>,
     /// It is all that is kept.
@@ -98,6 +104,8 @@ pub(crate) struct Part {
     /// The same of waits.
     pub(crate) shortest_wait: u64,
     pub(crate) dropped_waits: u64,
+    pub(crate) shortest_asleep: u64,
+    pub(crate) dropped_asleep: u64,
 }
 
 /// Something with a length.
@@ -154,7 +162,14 @@ impl Timeline {
         }
     }
 
-    /// Adds a wait.
+    /// Adds a wait, in C or not.
+    pub(crate) fn asleep(&mut self, wait: Wait) {
+        if wait.nanos() >= SHORTEST_SLEEP {
+            self.asleep.add(wait);
+        }
+    }
+
+    /// Adds a wait in C.
     pub(crate) fn wait(&mut self, wait: Wait) {
         self.waits.add(wait);
     }
@@ -181,27 +196,30 @@ impl Timeline {
 
     /// Everything that is kept.
     pub(crate) fn all(&self) -> Part {
-        Part { whole: true, ..self.part([0; 4]) }
+        Part { whole: true, ..self.part([0; 5]) }
     }
 
     /// What has come since the last call.
     pub(crate) fn take_new(&mut self) -> Part {
         let part = self.part(self.taken);
-        self.taken = [self.crossings.next, self.waits.next, self.locks.next, self.looks.len() as u64];
+        self.taken = [self.crossings.next, self.waits.next, self.locks.next, self.looks.len() as u64, self.asleep.next];
         part
     }
 
-    fn part(&self, from: [u64; 4]) -> Part {
+    fn part(&self, from: [u64; 5]) -> Part {
         Part {
             whole: false,
             crossings: self.crossings.since(from[0]),
             waits: self.waits.since(from[1]),
             locks: self.locks.since(from[2]),
+            asleep: self.asleep.since(from[4]),
             looks: self.looks[(from[3] as usize).min(self.looks.len())..].to_vec(),
             shortest_crossing: self.crossings.shortest,
             dropped_crossings: self.crossings.dropped,
             shortest_wait: self.waits.shortest,
             dropped_waits: self.waits.dropped,
+            shortest_asleep: self.asleep.shortest.max(SHORTEST_SLEEP),
+            dropped_asleep: self.asleep.dropped,
         }
     }
 }

@@ -9,8 +9,9 @@ use anyhow::{Context as _, bail};
 use cgoprof_collector::process::launch::find_program;
 use cgoprof_collector::record::{Options, Subject};
 use cgoprof_collector::trampoline::Timing;
-use cgoprof_viewer::flamegraph::{self, Value};
+use cgoprof_viewer::flamegraph;
 use cgoprof_viewer::report::{By, text};
+use cgoprof_viewer::value::Value;
 
 use crate::notice::say;
 use crate::{profile_file, record};
@@ -53,7 +54,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let options = Options {
         subject: Subject::Command(vec![program.into_os_string()]),
         engine: None,
-        output: output.clone(),
+        output: Some(output.clone()),
+        streams: None,
         timing: Timing::Auto,
         stack_depth: 64,
         slow: std::time::Duration::from_micros(10),

@@ -36,7 +36,7 @@ fn ratio(recorded: &Recorded, name: &str) -> f64 {
 fn one_and_a_hundred_microseconds_are_right_within_3_percent() {
     let _alone = ONE_AT_A_TIME.lock();
     for timing in ["auto", "every"] {
-        let recorded = crossings(&["--timing", timing], &["durations", "1000"]);
+        let recorded = crossings(&["--timing", timing], &["durations", "10000"]);
         // The function's own clock does not see its two readings of it, the call and the return.
         let own = 2.0 * clock_gettime_nanos();
         let calls = function(&recorded, "spin_short")["calls"].as_f64().expect("calls");

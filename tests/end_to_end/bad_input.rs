@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::Mutex;
 
 use crate::cgoprof::{User, binary, command, profile_path, record, report, succeeds};
 use crate::go::{self, Build, shared_dir};
@@ -161,9 +162,15 @@ fn outputs_that_cannot_be_written() {
     check("full disk", &mut full, 125, &["/dev/full", "No space left"]);
 }
 
-/// Runs a command under a seccomp filter that refuses a system call, as some container runtimes have.
+/// Runs a command under a seccomp filter that refuses a system call, as some container runtimes have. Built once for
+/// all tests: one that executes it while another has it written again would be refused.
 fn without(system_call: &str) -> Command {
+    static BUILDING: Mutex<()> = Mutex::new(());
     let filter = shared_dir().join(format!("without-{system_call}"));
+    let _one_at_a_time = BUILDING.lock().expect("every filter was built");
+    if filter.exists() {
+        return Command::new(filter);
+    }
     let source = r#"
         #include <errno.h>
         #include <linux/filter.h>

@@ -22,7 +22,9 @@ pub(crate) fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         let copy = shared_dir().join("cgoprof");
-        std::fs::copy(env!("CARGO_BIN_EXE_cgoprof"), &copy).expect("a copy of cgoprof");
+        // By another process: a file this one has open for writing is open in what other tests fork, too, and cannot
+        // be executed while it is.
+        succeeds(Command::new("cp").arg(env!("CARGO_BIN_EXE_cgoprof")).arg(&copy));
         copy
     })
 }

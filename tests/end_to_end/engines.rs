@@ -262,8 +262,8 @@ fn the_sample_engine_knows_where_c_was_called_and_how_often() {
         let lost = lost.filter(|row| row["frames"][0]["kind"] == "c").map(|row| row["cpu_ns"].as_f64().expect("cpu"));
         let share = (cpu + lost.sum::<f64>()) / worked;
         assert!((0.9..1.1).contains(&share), "{user:?}: {share}");
-        // A third of heavy's crossings are made in callbacks: some tens of microseconds, over before their stack is read.
-        assert!(cpu > 0.6 * worked, "{user:?}: most have a Go caller: {cpu} of {worked}");
+        // Crossings of 50 to 160 microseconds: some are over before their stack is read.
+        assert!(cpu > 0.75 * worked, "{user:?}: most have a Go caller: {cpu} of {worked}");
         let back =
             rows.iter().find(|row| row["name"] == "through_go").map_or(0.0, |row| row["cpu_ns"].as_f64().expect("cpu"));
         assert!(back < 0.02 * worked, "{user:?}: what its callback did is not through_go's: {back}");

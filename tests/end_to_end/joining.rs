@@ -120,13 +120,23 @@ pub(crate) fn code(pid: Pid) -> Vec<u8> {
     code
 }
 
+/// Where hooks are in a process: code of no file.
+pub(crate) fn hooks(pid: Pid) -> Vec<std::ops::Range<u64>> {
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).expect("its mappings");
+    let own = |line: &&str| line.contains("r-xp 00000000 00:00 0") && !line.contains('[');
+    let range = |line: &str| {
+        let (start, end) = line.split(' ').next()?.split_once('-')?;
+        Some(u64::from_str_radix(start, 16).ok()?..u64::from_str_radix(end, 16).ok()?)
+    };
+    maps.lines().filter(own).filter_map(range).collect()
+}
+
 /// Nothing of ours is in a process: no mapping, no file, no tracer.
 pub(crate) fn check_as_it_was(what: &str, pid: Pid, code_before: &[u8]) {
     assert!(code(pid) == code_before, "{what}: its code differs");
     let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).expect("its mappings");
     assert!(!maps.contains("cgoprof (deleted)"), "{what}: {maps}");
-    let own = |line: &&str| line.contains("r-xp 00000000 00:00 0") && !line.contains('[');
-    assert_eq!(maps.lines().filter(own).collect::<Vec<_>>(), Vec::<&str>::new(), "{what}");
+    assert_eq!(hooks(pid), [], "{what}");
     for file in std::fs::read_dir(format!("/proc/{pid}/fd")).expect("its files").flatten() {
         let link = file.path().read_link().unwrap_or_default();
         assert!(!link.to_string_lossy().contains("memfd:cgoprof"), "{what}: {link:?}");

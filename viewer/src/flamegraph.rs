@@ -1,31 +1,12 @@
 //! Flame graphs: Go frames, the border, the C function.
 
-use cgoprof_profile::{Kind, Profile, Stats};
+use cgoprof_profile::{Kind, Profile};
 use inferno::flamegraph::color::{MultiPalette, Palette};
 use inferno::flamegraph::{Direction, Options, from_lines};
 
 use crate::analysis::{self, Frame};
 use crate::units::{printable, time};
-
-/// What the width of a frame stands for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Value {
-    /// Number of crossings.
-    Calls,
-    /// Enter, C and exit.
-    #[default]
-    Total,
-    /// C alone.
-    C,
-    /// Enter and exit.
-    Overhead,
-    /// Exit alone: the wait for a P.
-    ExitWait,
-    /// Processor time, Go's too.
-    Cpu,
-    /// Time in C that threads waited for something.
-    Blocked,
-}
+use crate::value::Value;
 
 /// Why there is no flame graph.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +35,7 @@ pub fn draw(profile: &Profile, value: Value, inverted: bool) -> Result<Vec<u8>, 
         return Err(FlamegraphError::Damaged);
     }
     let mut options = Options::default();
-    options.title = format!("{}: {}", program(profile), title(value));
+    options.title = format!("{}: {}", program(profile), value.title());
     options.subtitle =
         Some("green: Go   orange: the border   red and yellow: C   (click to zoom, Ctrl-F to search)".into());
     options.count_name = if value == Value::Calls { "crossings".into() } else { "ns".into() };
@@ -98,7 +79,7 @@ fn folded(profile: &Profile, value: Value) -> (Vec<String>, f64) {
         }
     } else {
         for row in analysis::by_stack(profile) {
-            let (c, other) = widths(&row.stats, value);
+            let (c, other) = value.of(&row.stats);
             let samples: f64 = row.inside.iter().map(|&(_, samples)| samples as f64).sum();
             for (inner, count) in &row.inside {
                 add(&row.frames, row.truncated, inner, c * *count as f64 / samples);
@@ -117,32 +98,6 @@ fn annotated(frame: &Frame<'_>) -> String {
         Kind::Go => format!("{name}_[j]"),
         Kind::Border => format!("{name}_[k]"),
         Kind::C => name,
-    }
-}
-
-/// How much of a value was spent in C, where samples tell what C did, and how much not. Without callbacks: the
-/// crossings in them are drawn above.
-fn widths(stats: &Stats, value: Value) -> (f64, f64) {
-    match value {
-        Value::Calls => (0.0, stats.calls as f64),
-        Value::Total => (stats.c_self(), stats.overhead().sum),
-        Value::C => (stats.c_self(), 0.0),
-        Value::Overhead => (0.0, stats.overhead().sum),
-        Value::ExitWait => (0.0, stats.exit.sum),
-        Value::Cpu => (0.0, 0.0),
-        Value::Blocked => (0.0, stats.blocked_self()),
-    }
-}
-
-fn title(value: Value) -> &'static str {
-    match value {
-        Value::Calls => "Go/C crossings",
-        Value::Total => "time of Go/C crossings",
-        Value::C => "time in C",
-        Value::Overhead => "time at the Go/C border",
-        Value::ExitWait => "time from C back to Go",
-        Value::Cpu => "processor time, Go and C",
-        Value::Blocked => "time blocked in C",
     }
 }
 

@@ -1,4 +1,5 @@
-//! From a profile to eyes: analysis, reports and flame graphs. No operating system here.
+//! From a profile to eyes: analysis, reports, flame graphs and the terminal UI. No operating system here, but for the
+//! terminal.
 
 pub mod advice;
 pub mod analysis;
@@ -6,3 +7,4 @@ pub mod flamegraph;
 pub mod report;
 pub mod scheduler;
 pub mod units;
+pub mod value;

@@ -68,6 +68,19 @@ pub struct ThreadRow<'a> {
     pub birth: Option<BirthRow<'a>>,
 }
 
+impl ThreadRow<'_> {
+    /// Why it was made, and who was in C then; empty if that is not known.
+    pub fn because(&self) -> String {
+        let Some(birth) = &self.birth else { return String::new() };
+        let held = held(&birth.holders, birth.birth.in_c);
+        if held.is_empty() || birth.why.is_usual() {
+            birth.why.text().to_owned()
+        } else {
+            format!("{}: {held}", birth.why.text())
+        }
+    }
+}
+
 /// A thread that the runtime made.
 #[derive(Clone, Debug)]
 pub struct BirthRow<'a> {

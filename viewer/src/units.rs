@@ -46,11 +46,27 @@ pub fn percent(share: f64) -> String {
     }
 }
 
-/// A name from a binary, safe for a terminal: without control characters.
+/// A name from a binary, safe for a terminal: without control characters, without what turns the direction of text, and
+/// without what can't be seen.
 pub fn printable(name: &str) -> String {
-    name.chars()
-        .map(|c| if c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c) { '\u{fffd}' } else { c })
-        .collect()
+    let safe = |c: char| if c.is_control() || is_formatting(c) { '\u{fffd}' } else { c };
+    name.chars().map(safe).collect()
+}
+
+/// Bidirectional controls, separators and spaces of no width (Unicode, UAX 9 and the category Cf).
+fn is_formatting(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}'
+            | '\u{61c}'
+            | '\u{180e}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}'
+    )
 }
 
 #[cfg(test)]
@@ -91,5 +107,7 @@ mod tests {
     #[test]
     fn names_cannot_drive_a_terminal() {
         assert_eq!(printable("a\x1b[31mb\n"), "a\u{fffd}[31mb\u{fffd}");
+        assert_eq!(printable("a\u{202e}b\u{2066}c\u{200b}"), "a\u{fffd}b\u{fffd}c\u{fffd}");
+        assert_eq!(printable("日本語 e\u{301} α"), "日本語 e\u{301} α");
     }
 }

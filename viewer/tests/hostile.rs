@@ -4,8 +4,9 @@ use std::io::{Read as _, Write as _};
 use std::path::Path;
 
 use cgoprof_profile::decode;
-use cgoprof_viewer::flamegraph::{self, Value};
+use cgoprof_viewer::flamegraph;
 use cgoprof_viewer::report::{By, json, text};
+use cgoprof_viewer::value::Value;
 use proptest::prelude::*;
 
 /// The messages of the recorded profiles.

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use cgoprof_profile::{Profile, decode};
-use cgoprof_viewer::flamegraph::{self, Value};
+use cgoprof_viewer::flamegraph;
 use cgoprof_viewer::report::{By, json, text};
+use cgoprof_viewer::value::Value;
 
 /// The recorded profiles by name.
 fn profiles() -> Vec<(String, Profile)> {

@@ -15,7 +15,7 @@ use crate::histogram::Histogram;
 use crate::presence::Presence;
 
 /// First word of the mapping: "cgoprof" and the version of this layout.
-pub const MAGIC: u64 = u64::from_le_bytes(*b"cgoprof\x03");
+pub const MAGIC: u64 = u64::from_le_bytes(*b"cgoprof\x04");
 /// Ms that can have a table of their own at the same time. Their slots are reused when they end.
 pub const THREADS: usize = 1024;
 /// Entries of one M's index of cells; three quarters may be used for stacks, some more for cells without.
@@ -525,6 +525,10 @@ pub const fn home(m: u64) -> u64 {
 /// From the stack pointer at the C hook's call of C to the word that names the crossing for the unwinder of a sample:
 /// [`InFlight::tagged_cell`], or 0 if it has none.
 pub const MARKER_CELL: u64 = 8;
+
+/// Bytes below the place where a system stack was left for C in which the frames of `asmcgocall` and the C hook lie, and the
+/// return address of the C function: 112 at most, in Go 1.19 to 1.21.
+pub const HOOK_FRAMES: u64 = 128;
 
 /// Start of the array of [`Thread`]s.
 pub const THREADS_OFFSET: u64 = (size_of::<Header>() as u64).next_multiple_of(4096);

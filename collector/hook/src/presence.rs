@@ -27,7 +27,7 @@ pub struct Presence {
 }
 
 /// First word of an [`Undo`].
-pub const UNDO: u64 = u64::from_le_bytes(*b"cgoundo\x01");
+pub const UNDO: u64 = u64::from_le_bytes(*b"cgoundo\x02");
 
 /// What was replaced in the program, behind the hooks' code, where the program can't write; [`Replaced`] follow, in
 /// the order in which they are to be put back.
@@ -50,6 +50,12 @@ pub struct Undo {
     pub goroutine: u64,
     /// Offset of `m.procid`.
     pub m_procid: u64,
+    /// Bytes that `asmcgocall` takes of the system stack, which it then aligns to 16.
+    pub taken: u64,
+    /// From the C hook's return address in `asmcgocall` to the g that is saved there.
+    pub saved_g: u64,
+    /// The same to the depth of its stack.
+    pub saved_depth: u64,
 }
 
 /// Bytes of the program's code that were replaced.

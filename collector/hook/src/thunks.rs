@@ -7,9 +7,14 @@
 use core::arch::global_asm;
 use core::mem::offset_of;
 
-use crate::layout::{Cell, HOME_FAR, HOME_MASK, HOME_NEAR, Header, InFlight, MARKER_CELL, MEMO, THREAD_STRIDE, Thread};
+use crate::layout::{
+    Cell, HOME_FAR, HOME_MASK, HOME_NEAR, HOOK_FRAMES, Header, InFlight, MARKER_CELL, MEMO, THREAD_STRIDE, Thread,
+};
 use crate::params::{Params, holes};
 use crate::{callback, crossing, direct, locks};
+
+/// Offset of `g.sched.sp`, the same since Go 1.19 (runtime/runtime2.go).
+const G_SCHED_SP: usize = 56;
 
 unsafe extern "C" {
     #[link_name = "cgoprof_params"]
@@ -280,6 +285,14 @@ global_asm!(
     "mov [rbp + {FRAME_RESULT}], rdx",
     "to_entersyscall",
 
+    // Back to asmcgocall. The word that was a return address is wiped: who leaves the program takes it for one, should it lie
+    // in the frame of a later C function that was called without the hook.
+    ".macro back",
+    "mov qword ptr [rsp - 8], 0",
+    "add rsp, 24",
+    "ret",
+    ".endm",
+
     // In place of the landing pad, or of `mov rcx, rbx; call rax`: RAX is the C function, RBX its argument.
     // asmcgocall needs no register afterwards but RSP and RBP. Neither may we: assembly that is called like C
     // (purego's) keeps only those, so that everything else waits on the stack.
@@ -334,8 +347,7 @@ global_asm!(
     "jae 13f",
     "\\p_lost 16f",
     "mov [r13 + {t_top}], r12",
-    "add rsp, 24",
-    "ret",
+    "back",
 
     // Of an M without a table: already counted. Or begun before we came.
     "14:",
@@ -343,8 +355,7 @@ global_asm!(
     "mov rdi, rbx",
     "call rax",
     "18:",
-    "add rsp, 24",
-    "ret",
+    "back",
 
     // Timed: notes when C is called, and when it is back. EAX is C's errno.
     "12:",
@@ -396,8 +407,7 @@ global_asm!(
     "mov ecx, r8d",
     "call cgoprof_returned",
     "mov eax, ebx",
-    "add rsp, 24",
-    "ret",
+    "back",
 
     // Not a crossing: direct. The g of the thread where no goroutine was switched from.
     "31:",
@@ -438,8 +448,7 @@ global_asm!(
     "call cgoprof_direct_returned",
     "mov eax, [rsp]",
     "33:",
-    "add rsp, 24",
-    "ret",
+    "back",
     ".endm",
     ".balign 64",
     ".globl thunk_c_wired",
@@ -603,6 +612,15 @@ global_asm!(
     "save",
     "mov rdi, r14",
     "hook cgoprof_unwound",
+    // As C has not returned to its hook, what that has left on the system stack is wiped here. Nobody is on that, up to
+    // where it was left for C (m.g0.sched.sp), which unwindm has just set.
+    "mov rdi, [r14 + 48]",
+    "mov rdi, [rdi]",
+    "mov rdi, [rdi + {G_SCHED_SP}]",
+    "sub rdi, {hook_frames}",
+    "xor eax, eax",
+    "mov ecx, {hook_frames} / 8",
+    "rep stosq",
     "restore",
     ".globl thunk_unwind_displaced",
     "thunk_unwind_displaced:",
@@ -630,6 +648,8 @@ global_asm!(
     p_mcall = const offset_of!(Params, mcall),
     p_cgocallbackg1 = const offset_of!(Params, cgocallbackg1),
     p_needm = const offset_of!(Params, needm),
+    G_SCHED_SP = const G_SCHED_SP,
+    hook_frames = const HOOK_FRAMES,
     G_GOID = const holes::G_GOID,
     t_goid = const offset_of!(Thread, goid),
     t_run = const offset_of!(Thread, run),

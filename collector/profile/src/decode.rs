@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::Read as _;
+use std::sync::Arc;
 
 use flate2::read::MultiGzDecoder;
 use prost::Message as _;
@@ -73,7 +74,7 @@ pub fn decode(file: &[u8]) -> Result<Profile, DecodeError> {
             scheduler_file::read_scheduler(found, &mut profile)?;
         }
         if let Some(found) = extension.timeline {
-            scheduler_file::read_timeline(found, &mut profile.timeline);
+            scheduler_file::read_timeline(found, Arc::make_mut(&mut profile.timeline));
         }
         for found in extension.sampled {
             read_samples(found, &mut profile, &mut by_stack)?;

@@ -1,5 +1,7 @@
 //! What a recording knows.
 
+use std::sync::Arc;
+
 use crate::scheduler::{Birth, Callback, Forgotten, Goroutine, Lock, Peak, Thread, Timeline};
 
 /// A whole recording.
@@ -29,8 +31,8 @@ pub struct Profile {
     pub callbacks: Vec<Callback>,
     /// Where goroutines locked themselves to threads.
     pub locks: Vec<Lock>,
-    /// What took long.
-    pub timeline: Timeline,
+    /// What took long: much, and shared by profiles of one recording as it goes on.
+    pub timeline: Arc<Timeline>,
 }
 
 /// Samples of processor time with one stack.

@@ -176,6 +176,12 @@ pub struct Timeline {
     pub shortest_wait_ns: u64,
     /// How many those are.
     pub dropped_waits: u64,
+    /// When threads waited for something, in C or not.
+    pub asleep: Vec<Wait>,
+    /// The same of these.
+    pub shortest_asleep_ns: u64,
+    /// How many those are.
+    pub dropped_asleep: u64,
 }
 
 /// A crossing that was slow in C or on its way back.
@@ -203,7 +209,7 @@ pub struct SlowCrossing {
     pub weight: u64,
 }
 
-/// A thread waited for something while in C.
+/// A thread waited for something.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wait {
     /// Kernel thread id.

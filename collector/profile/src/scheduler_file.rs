@@ -223,6 +223,17 @@ pub(crate) struct Timeline {
     pub(crate) shortest_wait: u64,
     #[prost(uint64, tag = "26")]
     pub(crate) dropped_waits: u64,
+    #[prost(uint64, repeated, tag = "27")]
+    pub(crate) asleep_tid: Vec<u64>,
+    /// Each since the one before.
+    #[prost(sint64, repeated, tag = "28")]
+    pub(crate) asleep_from: Vec<i64>,
+    #[prost(uint64, repeated, tag = "29")]
+    pub(crate) asleep: Vec<u64>,
+    #[prost(uint64, tag = "30")]
+    pub(crate) shortest_asleep: u64,
+    #[prost(uint64, tag = "31")]
+    pub(crate) dropped_asleep: u64,
 }
 
 pub(crate) fn seen(seen: Seen) -> u32 {
@@ -457,6 +468,7 @@ pub(crate) fn timeline(timeline: &model::Timeline) -> Timeline {
     cell_id.dedup();
     let cell = crossings().map(|one| cell_id.binary_search(&one.cell).unwrap_or(0) as u32).collect();
     let (waits, locked, counters) = (&timeline.waits, &timeline.locked, &timeline.counters);
+    let asleep = &timeline.asleep;
     Timeline {
         cell,
         cell_id,
@@ -484,6 +496,11 @@ pub(crate) fn timeline(timeline: &model::Timeline) -> Timeline {
         dropped: timeline.dropped,
         shortest_wait: timeline.shortest_wait_ns,
         dropped_waits: timeline.dropped_waits,
+        asleep_tid: asleep.iter().map(|wait| wait.tid).collect(),
+        asleep_from: differences(asleep.iter().map(|wait| wait.from_ns)),
+        asleep: asleep.iter().map(|wait| wait.to_ns.saturating_sub(wait.from_ns)).collect(),
+        shortest_asleep: timeline.shortest_asleep_ns,
+        dropped_asleep: timeline.dropped_asleep,
     }
 }
 
@@ -521,4 +538,8 @@ pub(crate) fn read_timeline(found: Timeline, timeline: &mut model::Timeline) {
     }
     (timeline.shortest_ns, timeline.dropped) = (found.shortest, found.dropped);
     (timeline.shortest_wait_ns, timeline.dropped_waits) = (found.shortest_wait, found.dropped_waits);
+    for ((from_ns, &tid), &nanos) in sums(&found.asleep_from).zip(&found.asleep_tid).zip(&found.asleep) {
+        timeline.asleep.push(model::Wait { tid, from_ns, to_ns: from_ns.saturating_add(nanos) });
+    }
+    (timeline.shortest_asleep_ns, timeline.dropped_asleep) = (found.shortest_asleep, found.dropped_asleep);
 }

@@ -96,7 +96,7 @@ fn add_scheduler(profile: &mut Profile) {
     };
     profile.callbacks = vec![callback.clone(), Callback { within: None, ..callback }];
     profile.locks = vec![Lock { stack, locks: 3, held: 1, held_ns: 5.0, longest_ns: 4.0, idle_ns: Some(1.0) }];
-    profile.timeline = timeline(0);
+    profile.timeline = timeline(0).into();
 }
 
 /// Something of each kind, from a time on.
@@ -127,6 +127,12 @@ fn timeline(from: u64) -> Timeline {
         dropped: 20,
         shortest_wait_ns: 30,
         dropped_waits: 40,
+        asleep: vec![
+            Wait { tid: 7, from_ns: from + 50, to_ns: from + 70 },
+            Wait { tid: 9, from_ns: from, to_ns: from + 1 },
+        ],
+        shortest_asleep_ns: 50,
+        dropped_asleep: 60,
     }
 }
 
@@ -135,13 +141,15 @@ fn of_a_timeline_each_member_holds_a_part() {
     let (mut encoder, mut file) = (Encoder::default(), Vec::new());
     let mut stage = profile(&[5]);
     for from in [0, 1000] {
-        stage.timeline = timeline(from);
+        stage.timeline = timeline(from).into();
         file.extend(encoder.member(&stage));
     }
     let read = decode(&file).unwrap().timeline;
     assert_eq!(read.crossings, [timeline(0).crossings, timeline(1000).crossings].concat());
     assert_eq!(read.counters, [timeline(0).counters, timeline(1000).counters].concat());
     assert_eq!((read.locked.len(), read.waits.len(), read.dropped), (4, 2, 20));
+    assert_eq!(read.asleep, [timeline(0).asleep, timeline(1000).asleep].concat());
+    assert_eq!((read.shortest_asleep_ns, read.dropped_asleep), (50, 60));
 }
 
 #[test]
@@ -158,10 +166,12 @@ fn a_full_timeline_is_small() {
         blocked_ns: index * 17 % 20_000,
         ..one
     };
-    profile.timeline.crossings = (0..300_000).map(crossing).collect();
+    let timeline = std::sync::Arc::make_mut(&mut profile.timeline);
+    timeline.crossings = (0..300_000).map(crossing).collect();
     let wait = |index: u64| Wait { tid: 1000 + index % 16, from_ns: index * 300_000, to_ns: index * 300_000 + 90_000 };
-    profile.timeline.waits = (0..200_000).map(wait).collect();
-    profile.timeline.counters = (0..60_000)
+    timeline.waits = (0..200_000).map(wait).collect();
+    timeline.asleep = timeline.waits.clone();
+    timeline.counters = (0..60_000)
         .map(|index| Counters { at_ns: index * 10_000_000, in_c: index % 9, ..Counters::default() })
         .collect();
     let size = Encoder::default().member(&profile).len();

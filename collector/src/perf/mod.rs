@@ -29,6 +29,7 @@ use ring::Ring;
 
 use crate::offcpu::Monotonic;
 use crate::process::maps::Mapping;
+use crate::process::promptness::Station;
 use crate::target::Point;
 
 /// Why there are no perf events.
@@ -92,6 +93,10 @@ pub(crate) struct Session {
     format: RecordParseInfo,
     origins: Origins,
     waker: Arc<EventFd>,
+    /// The processor of the last record since the last wait.
+    latest: Option<usize>,
+    /// Of the thread that waits for samples.
+    station: Option<Station>,
 }
 
 /// What is known of an event's records.
@@ -128,7 +133,8 @@ impl Session {
         let format = attributes::format(attributes::ring_owner(0, 1).attrs())?;
         let waker = Arc::new(EventFd::new().map_err(std::io::Error::from)?);
         let (events, origins) = (HashMap::new(), Origins::default());
-        Ok(Session { rings, pid, wanted, probes, events, format, origins, waker })
+        let (latest, station) = (None, None);
+        Ok(Session { rings, pid, wanted, probes, events, format, origins, waker, latest, station })
     }
 
     /// Watches a thread, and every thread that it will start. Where samples in the kernel are not permitted, without
@@ -233,6 +239,10 @@ impl Session {
 
     /// Waits until a ring has filled a little, at most so long.
     pub(crate) fn wait(&mut self, timeout: Duration) {
+        if self.wanted.only_samples {
+            // Where nothing has come it may run anywhere.
+            self.station.get_or_insert_with(Station::here).go_to(self.latest.take());
+        }
         let rings = self.rings.iter().map(|ring| ring.as_fd());
         let mut ready: Vec<PollFd<'_>> =
             rings.chain([self.waker.as_fd()]).map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
@@ -273,6 +283,7 @@ impl Session {
                 break;
             }
             let ring = &mut self.rings[first];
+            self.latest = Some(ring.cpu);
             if let Some(bytes) = ring.next()
                 && let Some(record) = parse(bytes, &self.events, format, &mut self.origins, self.pid)
             {

@@ -2,6 +2,8 @@
 
 use std::cell::OnceCell;
 use std::collections::HashSet;
+use std::path::Path;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use libc::user_regs_struct;
@@ -9,9 +11,10 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use super::memory::Memory;
+use super::pause::Pause;
 use super::promptness::take_short_turns;
-use super::remote::{Remote, RemoteError, Room};
-use super::seccomp::{self, Verdict};
+use super::remote::RemoteError;
+use super::seccomp::Filtered;
 use super::status::{self, Status};
 use super::tracee::{Stop, Tracee};
 
@@ -22,7 +25,29 @@ pub(crate) struct Frozen {
     pid: Pid,
     memory: Memory,
     registers: OnceCell<Vec<user_regs_struct>>,
+    /// When we began to make its threads ours: since then one may have stopped.
+    started: Instant,
+    /// When they were asked to stop.
     since: Instant,
+    /// One has stopped before it was asked to, perhaps: for a signal, or because it made another.
+    by_self: bool,
+}
+
+/// Threads of a process.
+#[derive(Clone, Copy)]
+enum Chosen<'a> {
+    All,
+    These(&'a [Pid]),
+}
+
+impl Chosen<'_> {
+    /// Those that a look finds: /proc misses some where others end meanwhile.
+    fn find(self, pid: Pid) -> Vec<Pid> {
+        match self {
+            Chosen::All => status::threads(pid),
+            Chosen::These(threads) => threads.to_vec(),
+        }
+    }
 }
 
 /// Why a process could not be stopped; it goes on.
@@ -35,10 +60,8 @@ pub enum FreezeError {
     #[error("ptrace is restricted{0}; run as root or use `record --`")]
     Forbidden(String),
     /// It has filters of system calls.
-    #[error(
-        "a seccomp filter of its own restricts the system calls that hooks need (memfd_create, mmap, madvise), {0}"
-    )]
-    Filtered(&'static str),
+    #[error(transparent)]
+    Filtered(#[from] Filtered),
     /// A thread does not stop.
     #[error("its thread {0} does not stop: it waits in the kernel (state {1})")]
     Stuck(Pid, char),
@@ -47,13 +70,17 @@ pub enum FreezeError {
     Remote(#[from] RemoteError),
 }
 
-/// How long all threads may take to stop before they are let go and stopped anew; more where there are many.
-const LONGEST: Duration = Duration::from_millis(20);
-const LONGEST_EACH: Duration = Duration::from_micros(50);
-/// How long one thread may, that is alone.
-const LONGEST_ALONE: Duration = Duration::from_millis(200);
+/// How long all threads may take to stop before they are let go and stopped anew, first and last; more where there are
+/// many. Nearly always they take a fraction of that: those that have stopped don't wait for one that gets no processor.
+const SHORTEST: Duration = Duration::from_micros(700);
+const LONGEST: Duration = Duration::from_millis(32);
+const EACH: Duration = Duration::from_micros(10);
+/// How long the kernel takes to let one go, of those that are let go together: 4 to 5 us by its own events (Linux 6.18).
+const LET_GO: Duration = Duration::from_micros(5);
 /// How long we sleep before threads are stopped.
 const REST: Duration = Duration::from_micros(100);
+/// How often it is looked for threads that have ended, while others are stopped.
+const REAPING: Duration = Duration::from_millis(50);
 /// How long a thread that does not stop is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two looks at it.
@@ -73,23 +100,49 @@ impl From<std::io::Error> for FreezeError {
 pub(crate) fn freeze<T: Send, E: Send + From<FreezeError>>(
     pid: Pid,
     mut act: impl FnMut(&mut Frozen) -> Result<T, E> + Send,
-) -> Result<(T, Duration), E> {
-    let (started, mut failed) = (Instant::now(), Duration::ZERO);
+) -> Result<(T, Pause), E> {
+    let act = |frozen: &mut Frozen| match frozen.threads.is_empty() {
+        true => Err(FreezeError::from(RemoteError::Gone).into()),
+        false => act(frozen),
+    };
+    freeze_those(pid, Chosen::All, act)
+}
+
+/// The same with only these of its threads, and those that they make meanwhile. Some may have ended, or all.
+///
+/// # Errors
+/// See [`FreezeError`].
+pub(crate) fn freeze_threads<T: Send, E: Send + From<FreezeError>>(
+    pid: Pid,
+    threads: &[Pid],
+    act: impl FnMut(&mut Frozen) -> Result<T, E> + Send,
+) -> Result<(T, Pause), E> {
+    freeze_those(pid, Chosen::These(threads), act)
+}
+
+fn freeze_those<T: Send, E: Send + From<FreezeError>>(
+    pid: Pid,
+    chosen: Chosen<'_>,
+    mut act: impl FnMut(&mut Frozen) -> Result<T, E> + Send,
+) -> Result<(T, Pause), E> {
+    let (started, mut pause, mut longest) = (Instant::now(), Pause::default(), SHORTEST);
     loop {
-        let done = as_tracer(|| {
-            let mut frozen = Frozen::new(pid)?;
+        let done = as_tracer(pid, || {
+            let mut frozen = Frozen::new(pid, chosen, longest)?;
             let done = act(&mut frozen);
             frozen.threads.iter_mut().for_each(Tracee::give_back_signals);
-            let stood = frozen.since.elapsed();
-            tracing::debug!("stood still for {stood:?}");
+            let stood = frozen.has_stood();
+            tracing::debug!("stood still for {stood}");
             Ok((done, stood))
         });
         match done {
-            // It waits for a disk, or for its vfork child to become a program. The others need not wait with it.
+            // It gets no processor, or waits for a disk, or for its vfork child to become a program. The others need not
+            // wait with it.
             Err((FreezeError::Stuck(tid, _), stood)) if started.elapsed() < PATIENCE => {
-                failed = failed.max(stood);
+                pause = pause.max(stood);
+                longest = (longest * 5 / 4).min(LONGEST);
                 // It goes on for at least as long as it stood.
-                std::thread::sleep(stood.max(BETWEEN));
+                std::thread::sleep(stood.all.max(BETWEEN));
                 while Status::of_thread(pid, tid).is_ok_and(|status| status.state == 'D')
                     && started.elapsed() < PATIENCE
                 {
@@ -97,87 +150,122 @@ pub(crate) fn freeze<T: Send, E: Send + From<FreezeError>>(
                 }
             }
             Err((error, _)) => return Err(error.into()),
-            Ok((done, stood)) => return done.map(|done| (done, stood.max(failed))),
+            Ok((done, stood)) => return done.map(|done| (done, pause.max(stood))),
         }
     }
 }
 
-/// Does something in a thread of its own: whatever it traces is let go when it ends.
-fn as_tracer<T: Send>(act: impl FnOnce() -> T + Send) -> T {
+/// Does something to a process in a thread of its own: whatever that traces is let go when it ends.
+pub(super) fn as_tracer<T: Send>(pid: Pid, act: impl FnOnce() -> T + Send) -> T {
+    let (ends, ended) = mpsc::channel::<()>();
     let act = || {
+        let _ends = ends;
         take_short_turns();
         act()
     };
-    match std::thread::scope(|scope| scope.spawn(act).join()) {
+    let done = std::thread::scope(|scope| {
+        let tracer = scope.spawn(act);
+        while ended.recv_timeout(REAPING) == Err(RecvTimeoutError::Timeout) {
+            reap(pid);
+        }
+        tracer.join()
+    });
+    match done {
         Ok(done) => done,
         Err(panic) => std::panic::resume_unwind(panic),
     }
 }
 
-/// Acts in a process while one of its threads stands still, one that sleeps if there is one.
-///
-/// # Errors
-/// See [`FreezeError`].
-pub(crate) fn with_one_thread<T: Send>(
-    pid: Pid,
-    room: Room,
-    act: impl Fn(&mut Remote<'_>) -> T + Send + Sync,
-) -> Result<T, FreezeError> {
-    let sleeps = |&tid: &Pid| Status::of_thread(pid, tid).is_ok_and(|status| status.state == 'S');
-    let (sleeping, awake): (Vec<Pid>, Vec<Pid>) = status::threads(pid).into_iter().partition(sleeps);
-    let memory = Memory::open(pid).map_err(RemoteError::from)?;
-    for tid in sleeping.into_iter().rev().chain(awake) {
-        let done = as_tracer(|| {
-            let mut thread = Tracee::seize(tid).ok()?;
-            thread.interrupt().ok()?;
-            thread.wait(LONGEST_ALONE).ok()??;
-            let done = thread.can_be_moved().then(|| act(&mut Remote::new(pid, &mut thread, &memory, room)));
-            thread.give_back_signals();
-            done
-        });
-        if let Some(done) = done {
-            return Ok(done);
+/// Takes note of threads that have ended. Where the process becomes another program meanwhile, it waits for its traced
+/// threads to be seen to have ended, and our tracer, who wants another of them, for it (kernel/ptrace.c, `ptrace_attach`,
+/// takes the lock that fs/exec.c, `begin_new_exec`, holds).
+fn reap(pid: Pid) {
+    for tid in status::threads(pid).into_iter().filter(|&tid| tid != pid) {
+        if Status::of_thread(pid, tid).is_ok_and(|status| status.state == 'Z') {
+            // SAFETY: a system call on numbers, that returns nothing. It does nothing to threads that are not traced by us.
+            unsafe {
+                let flags = libc::WEXITED | libc::WNOHANG | libc::__WALL;
+                libc::waitid(libc::P_PID, tid.as_raw() as u32, std::ptr::null_mut(), flags);
+            }
         }
     }
-    Err(RemoteError::Occupied.into())
 }
 
 impl Frozen {
-    /// With an error comes how long threads stood still.
-    fn new(pid: Pid) -> Result<Frozen, (FreezeError, Duration)> {
-        let memory = Memory::open(pid).map_err(|error| (error.into(), Duration::ZERO))?;
-        let mut frozen = Frozen { threads: Vec::new(), pid, memory, registers: OnceCell::new(), since: Instant::now() };
+    /// Stops threads, which may take so long. With an error comes how long some stood still.
+    fn new(pid: Pid, chosen: Chosen<'_>, longest: Duration) -> Result<Frozen, (FreezeError, Pause)> {
+        let memory = Memory::open(pid).map_err(|error| (error.into(), Pause::default()))?;
         // Who has just slept is not soon taken off the processor.
         std::thread::sleep(REST);
-        let mut known = HashSet::new();
-        let mut new = status::threads(pid);
+        let now = Instant::now();
+        let (threads, registers) = (Vec::new(), OnceCell::new());
+        let mut frozen = Frozen { threads, pid, memory, registers, started: now, since: now, by_self: false };
+        let seized = frozen.seize(chosen);
         frozen.since = Instant::now();
+        if let Err(error) = seized.and_then(|()| frozen.stop(chosen, longest)) {
+            return Err((error, frozen.has_stood()));
+        }
+        tracing::debug!("{} threads stopped after {:?}", frozen.threads.len(), frozen.since.elapsed());
+        Ok(frozen)
+    }
+
+    /// How long its threads will have stood still when they are let go now.
+    fn has_stood(&self) -> Pause {
+        let since = |when: Instant| when.elapsed() + LET_GO * self.threads.len() as u32;
+        Pause { all: since(self.since), one: since(if self.by_self { self.started } else { self.since }) }
+    }
+
+    /// Makes the threads ours while they go on.
+    fn seize(&mut self, chosen: Chosen<'_>) -> Result<(), FreezeError> {
+        let mut known = HashSet::new();
+        let mut new = chosen.find(self.pid);
         // Those that one of ours makes from now on are ours, but others may have been made before.
         while !new.is_empty() {
             for &tid in &new {
-                match Tracee::seize(tid) {
-                    Ok(thread) => {
-                        // One that has ended says so when it is waited for.
-                        let _ = thread.interrupt();
-                        frozen.threads.push(thread);
-                    }
-                    Err(Errno::ESRCH) => {}
-                    Err(error) => {
-                        check_passed_over(pid, tid, error).map_err(|error| (error, frozen.since.elapsed()))?
-                    }
-                }
+                self.threads.extend(seize(self.pid, tid)?);
             }
             known.extend(new);
-            new = status::threads(pid).into_iter().filter(|tid| !known.contains(tid)).collect();
+            new = chosen.find(self.pid).into_iter().filter(|tid| !known.contains(tid)).collect();
         }
-        frozen.wait(pid).map_err(|error| (error, frozen.since.elapsed()))?;
-        tracing::debug!("{} threads stopped after {:?}", frozen.threads.len(), frozen.since.elapsed());
-        if frozen.threads.is_empty() { Err((RemoteError::Gone.into(), Duration::ZERO)) } else { Ok(frozen) }
+        Ok(())
+    }
+
+    /// Stops them, and those that were missed: when all that are known stand, the others are found for certain.
+    fn stop(&mut self, chosen: Chosen<'_>, longest: Duration) -> Result<(), FreezeError> {
+        let deadline = Instant::now() + longest + EACH * self.threads.len() as u32;
+        let mut asked = 0;
+        loop {
+            for thread in &self.threads[asked..] {
+                // One that has ended says so when it is waited for.
+                let _ = thread.interrupt();
+            }
+            self.wait(deadline)?;
+            let missed = match chosen {
+                Chosen::All => self.missed()?,
+                Chosen::These(_) => Vec::new(),
+            };
+            if missed.is_empty() {
+                return Ok(());
+            }
+            tracing::debug!("{} threads had been missed", missed.len());
+            asked = self.threads.len();
+            self.threads.extend(missed);
+        }
+    }
+
+    /// Its other threads, ours now.
+    fn missed(&self) -> Result<Vec<Tracee>, FreezeError> {
+        // The kernel's own count, which misses none. It has those too that have ended and were not seen to.
+        if Status::read(self.pid).is_ok_and(|status| status.thread_count as usize == self.threads.len()) {
+            return Ok(Vec::new());
+        }
+        let known: HashSet<Pid> = self.threads.iter().map(Tracee::tid).collect();
+        let others = status::threads(self.pid).into_iter().filter(|tid| !known.contains(tid));
+        others.filter_map(|tid| seize(self.pid, tid).transpose()).collect()
     }
 
     /// Waits until all threads so far have stopped or ended, and those that they made.
-    fn wait(&mut self, pid: Pid) -> Result<(), FreezeError> {
-        let deadline = Instant::now() + LONGEST + LONGEST_EACH * self.threads.len() as u32;
+    fn wait(&mut self, deadline: Instant) -> Result<(), FreezeError> {
         loop {
             let (mut born, mut ended, mut running) = (Vec::new(), Vec::new(), None);
             for (index, thread) in self.threads.iter_mut().enumerate().filter(|(_, thread)| !thread.is_stopped()) {
@@ -185,11 +273,12 @@ impl Frozen {
                     Ok(None) => running = Some(thread.tid()),
                     Ok(Some(Stop::Made(tid))) => born.push(tid),
                     Ok(Some(Stop::Became)) => return Err(RemoteError::Became.into()),
-                    Ok(Some(Stop::Ended(status))) if thread.tid() == pid => {
+                    Ok(Some(Stop::Ended(status))) if thread.tid() == self.pid => {
                         return Err(RemoteError::Ended(status).into());
                     }
                     Ok(Some(Stop::Ended(_))) | Err(Errno::ECHILD | Errno::ESRCH) => ended.push(index),
-                    Ok(Some(_)) => {}
+                    Ok(Some(Stop::Asked)) => {}
+                    Ok(Some(_)) => self.by_self = true,
                     Err(error) => return Err(RemoteError::from(error).into()),
                 }
             }
@@ -198,11 +287,11 @@ impl Frozen {
             }
             for tid in born {
                 self.threads.push(Tracee::born(tid));
-                running = Some(tid);
+                (running, self.by_self) = (Some(tid), true);
             }
             let Some(tid) = running else { return Ok(()) };
             if Instant::now() >= deadline {
-                let state = Status::of_thread(pid, tid).map_or('?', |status| status.state);
+                let state = Status::of_thread(self.pid, tid).map_or('?', |status| status.state);
                 return Err(FreezeError::Stuck(tid, state));
             }
             // They need a processor to stop on, perhaps ours.
@@ -210,27 +299,13 @@ impl Frozen {
         }
     }
 
+    /// Its threads: all of them, which a look into /proc need not find while they come and go.
+    pub(crate) fn tids(&self) -> Vec<Pid> {
+        self.threads.iter().map(Tracee::tid).collect()
+    }
+
     pub(crate) fn memory(&self) -> &Memory {
         &self.memory
-    }
-
-    /// Refuses if system calls of these numbers in its name might kill it, which has so many filters.
-    pub(crate) fn check_filters(&self, filters: u32, calls: &[i64]) -> Result<(), FreezeError> {
-        let Some(thread) = self.threads.first() else { return Ok(()) };
-        let ours = || Status::read(Pid::this()).map_or(0, |status| status.filters);
-        match seccomp::verdict(thread.tid(), calls) {
-            Some(Verdict::Harmless) => Ok(()),
-            Some(Verdict::Dangerous) => Err(FreezeError::Filtered("and would kill it for them")),
-            // As many as we have ourselves: they are our container's, and don't kill us.
-            None if filters == ours() => Ok(()),
-            None => Err(FreezeError::Filtered("which only root may read")),
-        }
-    }
-
-    /// To act in it.
-    pub(crate) fn remote(&mut self, room: Room) -> Result<Remote<'_>, RemoteError> {
-        let thread = self.threads.iter_mut().find(|thread| thread.can_be_moved()).ok_or(RemoteError::Occupied)?;
-        Ok(Remote::new(self.pid, thread, &self.memory, room))
     }
 
     /// Registers of each thread that has not been killed meanwhile.
@@ -250,13 +325,29 @@ impl Frozen {
     }
 }
 
-/// What a thread that may not be traced means: nothing if it has all but ended, or is ours because one of ours made it.
-fn check_passed_over(pid: Pid, tid: Pid, error: Errno) -> Result<(), FreezeError> {
-    let Ok(status) = Status::of_thread(pid, tid) else { return Ok(()) };
-    if matches!(status.state, 'Z' | 'X') || status.tracer == Some(nix::unistd::gettid()) {
-        return Ok(());
+/// Starts to trace a thread; none if it has all but ended, or is ours because one of ours made it.
+///
+/// # Errors
+/// If that is not allowed, or another has it.
+pub(super) fn seize(pid: Pid, tid: Pid) -> Result<Option<Tracee>, FreezeError> {
+    let started = Instant::now();
+    loop {
+        let error = match Tracee::seize(tid) {
+            Ok(thread) => return Ok(Some(thread)),
+            Err(Errno::ESRCH) => return Ok(None),
+            Err(error) => error,
+        };
+        let Ok(status) = Status::of_thread(pid, tid) else { return Ok(None) };
+        if matches!(status.state, 'Z' | 'X') || status.tracer == Some(nix::unistd::gettid()) {
+            return Ok(None);
+        }
+        // The thread of ours that traced it last has not quite ended yet.
+        let is_own = |tracer: Pid| Path::new(&format!("/proc/self/task/{tracer}")).exists();
+        if !status.tracer.is_none_or(is_own) || started.elapsed() > LONGEST {
+            return Err(refusal(&status, error));
+        }
+        std::thread::sleep(REST);
     }
-    Err(refusal(&status, error))
 }
 
 /// Why ptrace of a thread was refused.

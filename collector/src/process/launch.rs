@@ -3,7 +3,7 @@
 use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io::Read as _;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::sys::ptrace;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, signal, sigprocmask};
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, execv, fork, pipe2, read, write};
+use nix::unistd::{ForkResult, Pid, fork, pipe2, read, setsid, write};
 
 use super::broken_pipe;
 
@@ -28,6 +28,26 @@ pub enum LaunchError {
     /// The system refused.
     #[error("cannot start a process: {0}")]
     System(#[from] Errno),
+}
+
+/// Where a program reads from and writes to, if not where we do.
+#[derive(Debug)]
+pub struct Streams {
+    /// Its standard input.
+    pub input: File,
+    /// Its standard output and error.
+    pub output: File,
+}
+
+/// How a process is made for a program.
+#[derive(Clone, Copy, Debug)]
+pub struct Launch<'a> {
+    /// Signals that are blocked in it: what it was with us before we blocked what we wait for.
+    pub mask: &'a SigSet,
+    /// It stops at the program's first instruction, where ptrace is permitted.
+    pub trace: bool,
+    /// None for ours.
+    pub streams: Option<&'a Streams>,
 }
 
 /// A process that will become a program when it is told to.
@@ -69,18 +89,19 @@ pub fn find_program(name: &OsString) -> Result<PathBuf, LaunchError> {
         .ok_or(LaunchError::NotFound(shown))
 }
 
-/// Makes the process that a program is to run in; with `trace` it will stop at the program's first instruction, where
-/// ptrace is permitted.
+/// Makes the process that a program is to run in.
 ///
-/// Its standard streams, process group and signal dispositions are those we were started with, as with any launcher;
-/// its signal mask is `mask`, what ours was before we blocked what we wait for.
+/// Its process group and signal dispositions are those we were started with, as with any launcher; with streams of its own it
+/// has a session of its own too.
 ///
 /// # Errors
 /// See [`LaunchError`].
-pub fn launch(program: &Path, command: &[OsString], mask: &SigSet, trace: bool) -> Result<Waiting, LaunchError> {
+pub fn launch(program: &Path, command: &[OsString], how: Launch<'_>) -> Result<Waiting, LaunchError> {
     let no_nul = |text: &[u8]| CString::new(text).map_err(|_| LaunchError::System(Errno::EINVAL));
     let path = no_nul(program.as_os_str().as_bytes())?;
     let args: Vec<CString> = command.iter().map(|arg| no_nul(arg.as_bytes())).collect::<Result<_, _>>()?;
+    let mut pointers: Vec<*const libc::c_char> = args.iter().map(|arg| arg.as_ptr()).collect();
+    pointers.push(std::ptr::null());
     let (report, reporter) = pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
     let (gate_inside, gate) = pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
     // SAFETY: the child only calls async-signal-safe functions before it executes the program: no allocation
@@ -90,14 +111,14 @@ pub fn launch(program: &Path, command: &[OsString], mask: &SigSet, trace: bool) 
             // Its own end, so that the gate closes with us.
             drop(gate);
             // SAFETY: as above.
-            unsafe { become_program(&path, &args, mask, trace, &gate_inside, &reporter) }
+            unsafe { become_program(&path, &pointers, how, &gate_inside, &reporter) }
         }
         ForkResult::Parent { child } => {
             drop(reporter);
             let mut report = File::from(report);
             let mut ready = [0; 2];
             report.read_exact(&mut ready).map_err(|_| LaunchError::System(Errno::ECHILD))?;
-            let traced = trace.then_some(match ready[1] {
+            let traced = how.trace.then_some(match ready[1] {
                 0 => Ok(()),
                 error => Err(Errno::from_raw(i32::from(error))),
             });
@@ -109,9 +130,8 @@ pub fn launch(program: &Path, command: &[OsString], mask: &SigSet, trace: bool) 
 /// In the child: asks to be traced, waits and executes the program. Reports what comes of each through the pipe.
 unsafe fn become_program(
     path: &CString,
-    args: &[CString],
-    mask: &SigSet,
-    trace: bool,
+    args: &[*const libc::c_char],
+    how: Launch<'_>,
     gate: &OwnedFd,
     report: &OwnedFd,
 ) -> ! {
@@ -121,7 +141,16 @@ unsafe fn become_program(
     // All other dispositions are as we got them.
     // SAFETY: neither of the two dispositions has a handler.
     let _ = unsafe { signal(Signal::SIGPIPE, broken_pipe::inherited()) };
-    let traced = if trace { ptrace::traceme() } else { Ok(()) };
+    if let Some(streams) = how.streams {
+        let (input, output) = (streams.input.as_raw_fd(), streams.output.as_raw_fd());
+        for (from, to) in [(input, 0), (output, 1), (output, 2)] {
+            // SAFETY: a system call on file descriptors; what was open as 0 to 2 are the standard streams.
+            unsafe { libc::dup2(from, to) };
+        }
+        // The terminal is not its own either.
+        let _ = setsid();
+    }
+    let traced = if how.trace { ptrace::traceme() } else { Ok(()) };
     send(b'T', traced.err().map_or(0, |error| error as i32));
     let opened = loop {
         match read(gate, &mut [0]) {
@@ -130,9 +159,10 @@ unsafe fn become_program(
         }
     };
     if opened {
-        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(mask), None);
-        let Err(error) = execv(path, args);
-        send(b'E', error as i32);
+        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(how.mask), None);
+        // SAFETY: the strings are alive, and a null pointer ends their list.
+        unsafe { libc::execv(path.as_ptr(), args.as_ptr()) };
+        send(b'E', Errno::last_raw());
     }
     // SAFETY: ends the child without running the parent's exit handlers.
     unsafe { libc::_exit(127) }

@@ -84,7 +84,7 @@ impl Memory {
                 (done, start) = (done + 1, start + place.len);
                 if read < place.len {
                     // It stops at what is not there.
-                    bytes[start - place.len..start].fill(0);
+                    bytes[start - place.len + read..start].fill(0);
                     break;
                 }
                 read -= place.len;

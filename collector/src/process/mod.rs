@@ -3,15 +3,18 @@
 
 pub(crate) mod auxv;
 mod broken_pipe;
+pub(crate) mod deputy;
 pub(crate) mod frozen;
 pub mod launch;
 pub(crate) mod lock;
 pub mod maps;
 pub(crate) mod memory;
 pub mod named;
-mod promptness;
+pub mod pause;
+pub(crate) mod promptness;
 pub(crate) mod remote;
 pub(crate) mod seccomp;
+pub(crate) mod signal_frame;
 mod slack;
 pub mod status;
 pub(crate) mod tids;

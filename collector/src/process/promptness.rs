@@ -1,6 +1,8 @@
-//! Being on the processor soon when others stand still for us.
+//! Being on the processor soon: when others stand still for us, or before they have gone on.
 
 use nix::errno::Errno;
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
 
 /// Asks the kernel for short turns on the processor for this thread, which then come soon: from Linux 6.12 on the time
 /// slice of an ordinary thread is its own to choose (`sched_setattr(2)`, `sched_runtime`). It has no other effect, and
@@ -20,6 +22,39 @@ pub(crate) fn take_short_turns() {
     let done = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
     if let Err(error) = Errno::result(done) {
         tracing::debug!("no short turns: {error}");
+    }
+}
+
+/// Where a thread of ours runs: where something is at work, if it may. It is woken there at once and in place of that, while
+/// a processor that sleeps takes tens of microseconds to wake, in a virtual machine.
+pub(crate) struct Station {
+    /// The thread's processors as it found them.
+    allowed: Option<CpuSet>,
+    at: Option<usize>,
+}
+
+impl Station {
+    /// Of the thread that calls.
+    pub(crate) fn here() -> Station {
+        Station { allowed: sched_getaffinity(Pid::from_raw(0)).ok(), at: None }
+    }
+
+    /// Runs on one processor only, or with none on any.
+    pub(crate) fn go_to(&mut self, processor: Option<usize>) {
+        let Some(allowed) = &self.allowed else { return };
+        let processor = processor.filter(|&processor| allowed.is_set(processor).unwrap_or(false));
+        if processor == self.at {
+            return;
+        }
+        let mut only = CpuSet::new();
+        let chosen = match processor {
+            Some(processor) if only.set(processor).is_ok() => &only,
+            _ => allowed,
+        };
+        if let Err(error) = sched_setaffinity(Pid::from_raw(0), chosen) {
+            tracing::debug!("not moved to processor {processor:?}: {error}");
+        }
+        self.at = processor;
     }
 }
 

@@ -5,6 +5,10 @@
 //! program's own. Normally the thread is stopped again after the call and its registers are set as they were, with
 //! what the kernel needs to take up a system call that was interrupted.
 
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
 use cgoprof_symbols::Avma;
 use libc::user_regs_struct;
 use nix::errno::Errno;
@@ -13,6 +17,7 @@ use nix::unistd::Pid;
 use super::maps::Mapping;
 use super::memory::Memory;
 use super::slack;
+use super::status;
 use super::tracee::{Stop, Tracee};
 
 /// A program that we have launched and that stands at its first instruction, with one thread.
@@ -22,12 +27,14 @@ pub(crate) struct Stopped {
     memory: Memory,
 }
 
-/// A thread that stands still, to act in its process.
+/// A thread that stands still, to act in its process. The room is as it was when this ends.
 pub(crate) struct Remote<'a> {
     pub(crate) pid: Pid,
     pub(crate) memory: &'a Memory,
     thread: &'a mut Tracee,
     room: Room,
+    /// The thread is in the room, and leaves it by itself.
+    is_inside: bool,
 }
 
 /// Unused bytes of a program's code.
@@ -35,9 +42,23 @@ pub(crate) struct Remote<'a> {
 pub(crate) struct Room(Avma);
 
 impl Room {
-    /// Whether a thread is there that a recorder has put to it which was killed then.
-    pub(crate) fn is_in_use(self, registers: &[user_regs_struct]) -> bool {
-        registers.iter().any(|one| (self.0.0..self.0.0 + ROOM as u64).contains(&one.rip))
+    pub(crate) fn contains(self, address: u64) -> bool {
+        (self.0.0..self.0.0 + ROOM as u64).contains(&address)
+    }
+
+    /// Whether nobody is there, as nobody has put anything there.
+    pub(super) fn is_clear(self, memory: &Memory) -> Result<bool, RemoteError> {
+        Ok(memory.read(self.0, ROOM)?.iter().all(|&byte| byte == 0))
+    }
+
+    /// Makes it so, if it is a recorder's call that is there.
+    pub(super) fn clear_what_was_left(self, memory: &Memory) -> Result<(), RemoteError> {
+        let left = memory.read(self.0, CALL.len())?;
+        if left != CALL { Err(RemoteError::NoRoom) } else { self.clear(memory) }
+    }
+
+    fn clear(self, memory: &Memory) -> Result<(), RemoteError> {
+        Ok(memory.write(self.0, &[0; ROOM])?)
     }
 
     /// Finds them.
@@ -67,18 +88,27 @@ pub enum RemoteError {
     /// It is another program by now.
     #[error("it became another program meanwhile")]
     Became,
+    /// Its memory is gone.
+    #[error("it has ended, or become another program")]
+    Over,
     /// None of its threads is where it can be made to do something.
     #[error("none of its threads is free to work with: all begin or make others")]
     Occupied,
     /// All of its code is in use.
     #[error("its code leaves no room to work with")]
     NoRoom,
+    /// A recorder was killed while a thread made a call for it, which that thread has not come back from.
+    #[error("a thread has not come back yet from what it did for an earlier recorder")]
+    RoomInUse,
+    /// A system call on its side takes too long.
+    #[error("{0} does not come back in the program")]
+    Hung(&'static str),
 }
 
 impl RemoteError {
     /// Whether there is no use in trying again.
     pub(crate) fn is_final(&self) -> bool {
-        matches!(self, RemoteError::Gone | RemoteError::Ended(_) | RemoteError::Became)
+        matches!(self, RemoteError::Gone | RemoteError::Ended(_) | RemoteError::Became | RemoteError::Over)
     }
 }
 
@@ -92,17 +122,31 @@ impl From<std::io::Error> for RemoteError {
     fn from(error: std::io::Error) -> Self {
         match error.raw_os_error() {
             Some(libc::ESRCH | libc::ENOENT) => RemoteError::Gone,
+            // What the kernel reads and writes of a memory that nobody has any more (fs/proc/base.c, `mem_rw`): nothing.
+            None if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::WriteZero) => RemoteError::Over,
             _ => RemoteError::Memory(error),
         }
     }
 }
 
 /// Bytes of the code that a thread is put to.
-const ROOM: usize = 256;
+const ROOM: usize = 136;
+/// What that begins with: `syscall`, and the first half of `movabs rcx`.
+const CALL: [u8; 4] = [0x0f, 0x05, 0x48, 0xb9];
 
 impl<'a> Remote<'a> {
     pub(crate) fn new(pid: Pid, thread: &'a mut Tracee, memory: &'a Memory, room: Room) -> Remote<'a> {
-        Remote { pid, memory, thread, room }
+        Remote { pid, memory, thread, room, is_inside: false }
+    }
+
+    /// What one of the descriptors of the thread that makes the calls leads to.
+    pub(crate) fn descriptor(&self, fd: u64) -> PathBuf {
+        self.descriptors().join(fd.to_string())
+    }
+
+    /// All of them.
+    pub(crate) fn descriptors(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/task/{}/fd", self.pid, self.thread.tid()))
     }
 
     /// Makes a system call in the process's name. `data` is there for the call to read, at the place that replaces
@@ -127,26 +171,51 @@ impl<'a> Remote<'a> {
         registers.orig_rax = u64::MAX;
         let arg = |arg: u64| if arg == DATA { place.0 + data_at } else { arg };
         [registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9] = args.map(arg);
+        self.is_inside = true;
         let called = self.thread.set_registers(registers).map_err(RemoteError::from);
         // To its start and to its end.
-        let called = called.and_then(|()| self.run_to_call()).and_then(|()| self.run_to_call());
-        if let Err(RemoteError::Ended(status)) = called {
-            return Err(RemoteError::Ended(status));
-        }
+        let called = called.and_then(|()| self.run_to_call(name)).and_then(|()| self.run_to_call(name));
         let result = called.and_then(|()| Ok(self.thread.registers()?.rax as i64));
-        self.thread.set_registers(before)?;
-        self.memory.write(place, &[0; ROOM])?;
+        match (self.thread.set_registers(before), result.as_ref().err()) {
+            (Ok(()), _) => self.is_inside = false,
+            (Err(error), None) => return Err(error.into()),
+            (Err(_), Some(_)) => {}
+        }
         match result? {
             error @ -4095..0 => Err(RemoteError::Call(name, Errno::from_raw(-error as i32))),
             value => Ok(value as u64),
         }
     }
 
-    fn run_to_call(&mut self) -> Result<(), RemoteError> {
-        match self.thread.run_to_call()? {
-            Stop::Ended(status) => Err(RemoteError::Ended(status)),
-            Stop::Became => Err(RemoteError::Became),
-            _ => Ok(()),
+    fn run_to_call(&mut self, name: &'static str) -> Result<(), RemoteError> {
+        match self.thread.run_to_call() {
+            Ok(Stop::Ended(status)) => Err(self.ended(status)),
+            Ok(Stop::Became) => Err(RemoteError::Became),
+            Ok(_) => Ok(()),
+            Err(Errno::ETIMEDOUT) => Err(RemoteError::Hung(name)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Why the thread has ended: with its process, or for another thread that made that another program.
+    fn ended(&self, status: u8) -> RemoteError {
+        const DYING: Duration = Duration::from_millis(20);
+        let since = Instant::now();
+        while status::living_thread(self.pid).is_some() {
+            if since.elapsed() > DYING {
+                return RemoteError::Became;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        RemoteError::Ended(status)
+    }
+}
+
+impl Drop for Remote<'_> {
+    fn drop(&mut self) {
+        // Where the thread is still there, the next to come clears it. It fails where there is no process any more.
+        if !self.is_inside {
+            let _ = self.room.clear(self.memory);
         }
     }
 }
@@ -193,7 +262,7 @@ impl Stopped {
 /// Stands for the place of a call's data among its arguments.
 pub(crate) const DATA: u64 = 0xcd47_a000_da7a_0001;
 
-/// `syscall`, then all registers as they were, and on from where the thread was.
+/// `syscall`, then all registers as they were that this or its arguments have changed, and on from where the thread was.
 fn call_and_restore(before: &user_regs_struct) -> Vec<u8> {
     let (rip, rax) = resumption(before);
     let mut code = vec![0x0f, 0x05];
@@ -205,19 +274,12 @@ fn call_and_restore(before: &user_regs_struct) -> Vec<u8> {
     let registers = [
         (1, before.rcx),
         (2, before.rdx),
-        (3, before.rbx),
-        (4, before.rsp),
-        (5, before.rbp),
         (6, before.rsi),
         (7, before.rdi),
         (8, before.r8),
         (9, before.r9),
         (10, before.r10),
         (11, before.r11),
-        (12, before.r12),
-        (13, before.r13),
-        (14, before.r14),
-        (15, before.r15),
     ];
     registers.into_iter().for_each(|(register, value)| load(register, value));
     // The flags without the stack: overflow by an addition, the rest of the arithmetic ones by SAHF, direction.
@@ -273,6 +335,7 @@ mod tests {
 
     #[test]
     fn the_code_fits_with_data_behind_it() {
-        assert!(call_and_restore(&registers()).len() + 16 <= ROOM);
+        let code = call_and_restore(&registers());
+        assert!(code.starts_with(&CALL) && code.len() + 16 <= ROOM);
     }
 }

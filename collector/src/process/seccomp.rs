@@ -3,10 +3,12 @@
 
 use nix::unistd::Pid;
 
+use super::status::Status;
+
 /// One instruction of a filter (linux/filter.h, `sock_filter`).
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Instruction {
+struct Instruction {
     code: u16,
     if_true: u8,
     if_false: u8,
@@ -24,16 +26,38 @@ const MOST: usize = 4096;
 
 /// What a filter does with a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Verdict {
+enum Verdict {
     /// It is made, or fails with an error.
     Harmless,
     /// It kills, traps, or asks somebody.
     Dangerous,
 }
 
+/// Calls that a thread's filters may kill it for.
+#[derive(Debug, thiserror::Error)]
+#[error("a seccomp filter of its own restricts the system calls that hooks need (memfd_create, mmap, madvise), {0}")]
+pub struct Filtered(&'static str);
+
+/// Refuses if system calls of these numbers in the name of a stopped thread might kill it.
+pub(super) fn check(tid: Pid, calls: &[i64]) -> Result<(), Filtered> {
+    // Where it can't be read how many they are, they are looked at.
+    let filters = |pid: Pid| Status::read(pid).map_or(u32::MAX, |status| status.filters);
+    let theirs = filters(tid);
+    if theirs == 0 {
+        return Ok(());
+    }
+    match verdict(tid, calls) {
+        Some(Verdict::Harmless) => Ok(()),
+        Some(Verdict::Dangerous) => Err(Filtered("and would kill it for them")),
+        // As many as we have ourselves: they are our container's, and don't kill us.
+        None if theirs == filters(Pid::this()) => Ok(()),
+        None => Err(Filtered("which only root may read")),
+    }
+}
+
 /// What all filters of a stopped thread do with calls of these numbers; none if they can't be read, which takes
 /// CAP_SYS_ADMIN.
-pub(crate) fn verdict(tid: Pid, calls: &[i64]) -> Option<Verdict> {
+fn verdict(tid: Pid, calls: &[i64]) -> Option<Verdict> {
     let mut index = 0;
     loop {
         let filter = match read(tid, index) {

@@ -42,6 +42,8 @@ pub(crate) struct Status {
     pub(crate) numbers: Vec<i32>,
     user: Option<u32>,
     has_memory: bool,
+    /// Its threads, and those that have ended and were not seen to by their tracer.
+    pub(crate) thread_count: u32,
     /// Filters that restrict what it may ask of the kernel; one at least where the kernel does not count them (before 5.9).
     pub(crate) filters: u32,
 }
@@ -54,6 +56,11 @@ impl Status {
     /// Of one thread of it.
     pub(crate) fn of_thread(pid: Pid, tid: Pid) -> std::io::Result<Status> {
         std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/status")).map(|text| Status::parse(&text))
+    }
+
+    /// The process that a thread is of.
+    pub(crate) fn process(&self) -> Option<Pid> {
+        self.leader.parse().ok().map(Pid::from_raw)
     }
 
     fn parse(text: &str) -> Status {
@@ -73,6 +80,7 @@ impl Status {
                 }
                 "Uid" => status.user = number().map(|user| user as u32),
                 "VmSize" => status.has_memory = true,
+                "Threads" => status.thread_count = number().map_or(0, |count| count as u32),
                 "Seccomp" => status.filters = u32::from(value == "2"),
                 "Seccomp_filters" => status.filters = number().map_or(status.filters, |count| count as u32),
                 _ => {}
@@ -177,6 +185,7 @@ mod tests {
     fn facts_of_our_own() {
         let status = Status::read(Pid::this()).unwrap();
         assert_eq!(status.numbers.first().copied(), Some(Pid::this().as_raw()));
+        assert!(status.thread_count >= 1);
         assert!(started(Pid::this()).is_some() && pid_namespace(Pid::this()).is_some());
         assert!(threads(Pid::this()).contains(&nix::unistd::gettid()));
     }

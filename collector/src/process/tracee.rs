@@ -7,6 +7,8 @@ use nix::errno::Errno;
 use nix::sys::ptrace;
 use nix::unistd::Pid;
 
+use super::status::Status;
+
 /// A thread that we trace. It goes on, untraced, when the thread of ours that traces it ends, if not before; a signal
 /// that was about to be delivered then is.
 pub(crate) struct Tracee {
@@ -153,14 +155,19 @@ impl Tracee {
     /// Not by single steps: a thread that has made one dies of it when its tracer is killed then.
     pub(crate) fn run_to_call(&mut self) -> nix::Result<Stop> {
         const LONGEST: Duration = Duration::from_secs(10);
-        loop {
+        /// Whose code there is not ours any more faults for ever.
+        const MOST_SIGNALS: usize = 10_000;
+        let deadline = Instant::now() + LONGEST;
+        while self.suppressed.len() < MOST_SIGNALS {
             self.suppress();
             self.resume(libc::PTRACE_SYSCALL, 0)?;
-            match self.wait(LONGEST)?.ok_or(Errno::ETIMEDOUT)? {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.wait(left)?.ok_or(Errno::ETIMEDOUT)? {
                 Stop::Signal(_) | Stop::Trap | Stop::Asked => {}
                 stop => return Ok(stop),
             }
         }
+        Err(Errno::ELOOP)
     }
 
     /// Lets it run up to a breakpoint, however long that takes. Signals on the way are delivered.
@@ -186,23 +193,57 @@ impl Tracee {
         }
     }
 
-    /// Has it stand again before the delivery of signals that were kept.
+    /// Gives back signals that were kept, with all that belongs to them.
     pub(crate) fn give_back_signals(&mut self) {
+        let kept = std::mem::take(&mut self.suppressed);
+        // What may be queued again is; the rest is sent, and stands for itself but for one, which a fault must be.
+        let mut others: Vec<_> = kept.into_iter().filter(|info| !self.queue_again(info)).collect();
+        others.sort_by_key(is_fault);
+        let last = others.pop();
+        for info in &others {
+            self.send(info.si_signo);
+        }
+        if let Some(info) = last {
+            self.stand_before(&info);
+        }
+    }
+
+    /// Queues a signal again that came with `si_code` below 0 (sigqueue(3), timers); others the kernel lets nobody queue
+    /// (rt_tgsigqueueinfo(2)). Returns whether it is done.
+    fn queue_again(&self, info: &libc::siginfo_t) -> bool {
+        if info.si_code >= 0 || info.si_code == libc::SI_TKILL {
+            return false;
+        }
+        let Some(process) = Status::read(self.tid).ok().and_then(|status| status.process()) else { return false };
+        let (process, tid) = (libc::c_long::from(process.as_raw()), libc::c_long::from(self.tid.as_raw()));
+        // SAFETY: the kernel reads the information, which it has given us.
+        let done = unsafe { libc::syscall(libc::SYS_rt_tgsigqueueinfo, process, tid, info.si_signo, &raw const *info) };
+        done == 0
+    }
+
+    fn send(&self, signal: i32) {
+        // SAFETY: a system call on numbers. That it fails means that the thread has ended.
+        unsafe { libc::syscall(libc::SYS_tkill, libc::c_long::from(self.tid.as_raw()), signal) };
+    }
+
+    /// Has it stand again before the delivery of a signal.
+    fn stand_before(&mut self, info: &libc::siginfo_t) {
         const LONGEST: Duration = Duration::from_millis(100);
-        let mut kept = std::mem::take(&mut self.suppressed).into_iter().peekable();
-        while let Some(info) = kept.next() {
-            let tid = libc::c_long::from(self.tid.as_raw());
-            // SAFETY: a system call on numbers. That it fails means that the thread has ended.
-            unsafe { libc::syscall(libc::SYS_tkill, tid, info.si_signo) };
-            if kept.peek().is_some() {
-                continue;
-            }
+        /// Stops that were asked for and had not come yet come first.
+        const MOST_STOPS: u32 = 10;
+        self.send(info.si_signo);
+        for _ in 0..MOST_STOPS {
             // It comes before the next instruction.
-            if self.resume(libc::PTRACE_CONT, 0).is_ok()
-                && let Ok(Some(Stop::Signal(signal))) = self.wait(LONGEST)
-                && signal == info.si_signo
-            {
-                let _ = ptrace::setsiginfo(self.tid, &info);
+            if self.resume(libc::PTRACE_CONT, 0).is_err() {
+                return;
+            }
+            match self.wait(LONGEST) {
+                Ok(Some(Stop::Asked)) => {}
+                Ok(Some(Stop::Signal(signal))) if signal == info.si_signo => {
+                    let _ = ptrace::setsiginfo(self.tid, info);
+                    return;
+                }
+                _ => return,
             }
         }
     }
@@ -220,4 +261,10 @@ impl Tracee {
         let signal = self.held.unwrap_or(0);
         let _ = self.resume(libc::PTRACE_DETACH, signal);
     }
+}
+
+/// Whether the thread's own instruction is what the signal is about.
+fn is_fault(info: &libc::siginfo_t) -> bool {
+    let faults = [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGSYS];
+    info.si_code > 0 && faults.contains(&info.si_signo)
 }

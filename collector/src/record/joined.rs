@@ -26,9 +26,9 @@ pub(super) fn join(options: &Options, program: &Program<'_>, pid: Pid) -> Result
             Err(error @ EngineError::Join(JoinError::Taken { .. } | JoinError::Freeze(FreezeError::Traced(_)))) => {
                 return Err(Problem::Engine(EngineKind::Trampoline, error));
             }
-            Err(EngineError::Join(JoinError::Freeze(FreezeError::Remote(error)))) if error.is_final() => {
-                return Err(Problem::Lost(error));
-            }
+            Err(EngineError::Join(
+                JoinError::Freeze(FreezeError::Remote(error)) | JoinError::Inject(InjectError::Remote(error)),
+            )) if error.is_final() => return Err(Problem::Lost(error)),
             Err(error) => refused.add(EngineKind::Trampoline, error),
         }
     }
@@ -44,11 +44,11 @@ fn join_with_hooks(options: &Options, program: &Program<'_>, pid: Pid, bias: u64
     allow_many_files();
     let wanted =
         Wanted { frequency: Frequency(options.frequency), kernel: true, only_samples: false, before_exec: false };
-    let session = Session::new(pid, wanted, Vec::new()).and_then(|mut session| session.watch_all().map(|()| session));
+    let session = Session::new(pid, wanted, Vec::new());
     std::thread::sleep(LEARNING);
     let settings = settings(options, Rate::between(began, Moment::now()));
     let image = Image { target: program.target, bias };
-    let Joined { placed, mappings, pause, in_flight, since, cleaned } = loop {
+    let mut joined = loop {
         match trampoline::join(pid, image, &plan, settings) {
             // Its loading takes milliseconds.
             Err(JoinError::Inject(InjectError::Loading)) if started.elapsed() < LOADING => {
@@ -57,7 +57,23 @@ fn join_with_hooks(options: &Options, program: &Program<'_>, pid: Pid, bias: u64
             joined => break joined?,
         }
     };
-    let mut notes = Vec::from_iter(unseen_unlocks(&plan));
+    // Only now: a thread whose switches are recorded takes longer to stop. And before anything is counted.
+    let session = session.and_then(|mut session| session.watch_all().map(|()| session));
+    let began = joined.switch_on(pid, image, &plan);
+    let Joined { placed, mappings, pause, cleaned, .. } = joined;
+    let tables = placed.tables.address();
+    let counted = began.map_err(EngineError::from).and_then(|began| {
+        let notes = notes(program, &plan, cleaned, began.in_flight);
+        watch_hooks(options, program, pid, (placed, mappings), session, (began.at, Some(pause), notes))
+    });
+    counted.inspect_err(|_| {
+        // Nobody would take them out.
+        let _ = trampoline::undo_own(pid, tables);
+    })
+}
+
+fn notes(program: &Program<'_>, plan: &Plan, cleaned: bool, in_flight: usize) -> Vec<String> {
+    let mut notes = Vec::from_iter(unseen_unlocks(plan));
     if let Some(library) = &program.located.go_library {
         notes.push(format!("the Go code is that of {}", library.path.display()));
     }
@@ -65,14 +81,9 @@ fn join_with_hooks(options: &Options, program: &Program<'_>, pid: Pid, bias: u64
         notes.push("what an earlier recorder had left in the program was removed first".into());
     }
     if in_flight > 0 {
-        notes.push(format!("{in_flight} crossings had begun when the recorder came: they are not counted"));
+        notes.push(format!("about {in_flight} crossings had begun when the recorder came: they are not counted"));
     }
-    let tables = placed.tables.address();
-    let watched = watch_hooks(options, program, pid, (placed, mappings), session, (since, Some(pause), notes));
-    watched.inspect_err(|_| {
-        // Nobody would take them out.
-        let _ = trampoline::undo_own(pid, tables);
-    })
+    notes
 }
 
 /// How long the rate of the clock is learned before it is needed.

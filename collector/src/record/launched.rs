@@ -2,11 +2,11 @@
 
 use std::ffi::OsString;
 
+use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
 
 use super::engine::{EngineError, Prepared, Whom};
 use super::recorder::Watched;
-use super::signals::Signals;
 use super::{
     EngineKind, Options, Problem, Program, RecordError, Refused, prepare, read, settings, unseen_unlocks, wanted,
     watch_hooks,
@@ -14,7 +14,7 @@ use super::{
 use crate::clock::{Moment, Rate};
 use crate::perf::{Frequency, Session, Wanted};
 use crate::process::auxv::load_bias;
-use crate::process::launch::{Waiting, launch};
+use crate::process::launch::{Launch, Waiting, launch};
 use crate::process::maps;
 use crate::process::remote::Stopped;
 use crate::target::{Image, Plan};
@@ -38,7 +38,7 @@ pub(super) fn start(
     options: &Options,
     program: &Program<'_>,
     command: &[OsString],
-    signals: &Signals,
+    mask: &SigSet,
     began: Moment,
 ) -> Result<(Pid, Result<Watched, NotWatched>), RecordError> {
     let mut refused = Refused(Vec::new());
@@ -49,7 +49,11 @@ pub(super) fn start(
             Err(error) => refused.add(EngineKind::Trampoline, error),
         }
     }
-    let waiting = launch(&program.located.program, command, &signals.mask_before, plan.is_some())?;
+    let waiting = launch(
+        &program.located.program,
+        command,
+        Launch { mask, trace: plan.is_some(), streams: options.streams.as_deref() },
+    )?;
     let pid = waiting.pid;
     let plan = match (plan, waiting.traced) {
         (Some(plan), Some(Ok(()))) => plan,

@@ -9,7 +9,7 @@ use cgoprof_symbols::{Avma, FileOffset};
 use memmap2::Mmap;
 use nix::unistd::Pid;
 
-use super::signals::Signals;
+use super::signals::Orders;
 use super::{Identity, RecordError, identity};
 use crate::process::auxv::load_bias;
 use crate::process::launch::find_program;
@@ -54,7 +54,7 @@ impl Located {
     /// runtime of its own. `waiting` is called when there is none yet. None are given if a signal says to wait no longer.
     pub(super) fn process(
         pid: Pid,
-        signals: &Signals,
+        orders: Orders<'_>,
         waiting: impl FnOnce(&Path),
     ) -> Result<Vec<Located>, RecordError> {
         status::check(pid).map_err(|unfit| RecordError::Unfit(pid, unfit))?;
@@ -100,7 +100,7 @@ impl Located {
             if let Some(waiting) = waiting.take() {
                 waiting(&program.program);
             }
-            if signals.wait_and_forward(None, BETWEEN).is_some() {
+            if orders.wait(None, BETWEEN).is_some() {
                 return Ok(Vec::new());
             }
             if identity(std::fs::metadata(format!("/proc/{pid}/exe"))) != program.identity {

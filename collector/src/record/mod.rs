@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use cgoprof_profile::Profile;
 use nix::errno::Errno;
+use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
 
 use engine::{Engine, Prepared, Whom};
@@ -30,8 +31,9 @@ use signals::{Orders, Signals};
 use crate::clock::{Moment, Rate};
 use crate::output::Output;
 use crate::perf::{PerfError, Session};
-use crate::process::launch::LaunchError;
+use crate::process::launch::{LaunchError, Streams};
 use crate::process::maps::{self, Mapping};
+use crate::process::pause::Pause;
 use crate::process::status::Unfit;
 use crate::sampling::{Sampler, Source};
 use crate::target::{Plan, Target, TargetError};
@@ -46,8 +48,10 @@ pub struct Options {
     pub subject: Subject,
     /// What counts crossings; none for the first engine that works.
     pub engine: Option<EngineKind>,
-    /// The profile's file.
-    pub output: PathBuf,
+    /// The profile's file, if there is to be one.
+    pub output: Option<PathBuf>,
+    /// Where a program that is started reads from and writes to; none for where we do.
+    pub streams: Option<Arc<Streams>>,
     /// How often crossings are timed.
     pub timing: Timing,
     /// Frames kept of a stack.
@@ -78,6 +82,8 @@ pub struct Outcome {
     pub profile: Option<Profile>,
     /// Why none was recorded, or could not be written.
     pub problem: Option<Problem>,
+    /// The program has not ended: it goes on without us.
+    pub goes_on: bool,
     /// Files of the process's other Go runtimes, or why there is none.
     pub others: Vec<Result<PathBuf, String>>,
 }
@@ -153,6 +159,12 @@ pub trait Progress {
     fn symbolizing(&self, stacks: usize);
     /// Done with that.
     fn symbolized(&self);
+    /// Whether somebody looks on.
+    fn looks_on(&self) -> bool {
+        false
+    }
+    /// What has been recorded so far: told ten times a second to who looks on, if it can be put together so fast.
+    fn so_far(&self, _: Profile) {}
 }
 
 /// A file: its device and inode.
@@ -176,39 +188,62 @@ struct Program<'a> {
 pub fn record(options: &Options, progress: &dyn Progress) -> Result<Outcome, RecordError> {
     let began = Moment::now();
     let signals = Signals::block()?;
+    record_as(options, Orders::Signals(&signals), &signals.mask_before, progress, began)
+}
+
+/// The same until a flag is set, whatever signals come; a program that was started is then ended. It gets the signal mask.
+///
+/// # Errors
+/// See [`record`].
+pub fn watch(
+    options: &Options,
+    finish: &AtomicBool,
+    mask: &SigSet,
+    progress: &dyn Progress,
+) -> Result<Outcome, RecordError> {
+    record_as(options, Orders::Flag(finish), mask, progress, Moment::now())
+}
+
+fn record_as(
+    options: &Options,
+    orders: Orders<'_>,
+    mask: &SigSet,
+    progress: &dyn Progress,
+    began: Moment,
+) -> Result<Outcome, RecordError> {
     match &options.subject {
-        Subject::Command(command) => record_command(options, command, &signals, progress, began),
-        &Subject::Process(pid) => record_process(options, pid, &signals, progress),
+        Subject::Command(command) => record_command(options, command, (orders, mask), progress, began),
+        &Subject::Process(pid) => record_process(options, pid, orders, progress),
     }
 }
 
 fn record_command(
     options: &Options,
     command: &[OsString],
-    signals: &Signals,
+    (orders, mask): (Orders<'_>, &SigSet),
     progress: &dyn Progress,
     began: Moment,
 ) -> Result<Outcome, RecordError> {
     let located = Located::command(command)?;
     let target = located.target()?;
     let program = Program { located: &located, target: &target };
-    let output = open(&options.output)?;
-    let (pid, watched) = match start(options, &program, command, signals, began) {
+    let output = open(options)?;
+    let (pid, watched) = match start(options, &program, command, mask, began) {
         Ok(started) => started,
         Err(error) => {
-            output.discard();
+            output.into_iter().for_each(Output::discard);
             return Err(error);
         }
     };
     match watched {
-        Ok(watched) => Recorder::new(options, &program, pid, watched, output).run(Orders::Signals(signals), progress),
+        Ok(watched) => Recorder::new(options, &program, pid, watched, output).run(orders, progress),
         Err(NotWatched { problem, ended }) => {
-            output.discard();
+            output.into_iter().for_each(Output::discard);
             let status = match ended {
                 Some(status) => status,
-                None => signals.wait_for_end(pid)?,
+                None => orders.wait_for_end(pid)?,
             };
-            Ok(Outcome { status, profile: None, problem: Some(problem), others: Vec::new() })
+            Ok(Outcome { status, profile: None, problem: Some(problem), goes_on: false, others: Vec::new() })
         }
     }
 }
@@ -217,30 +252,32 @@ fn record_command(
 fn record_process(
     options: &Options,
     pid: Pid,
-    signals: &Signals,
+    orders: Orders<'_>,
     progress: &dyn Progress,
 ) -> Result<Outcome, RecordError> {
-    let located = Located::process(pid, signals, |program| progress.waiting(pid, program))?;
+    let located = Located::process(pid, orders, |program| progress.waiting(pid, program))?;
     let (first, others) = located.split_first().ok_or(RecordError::NothingLoaded(pid))?;
     let target = first.target()?;
     let program = Program { located: first, target: &target };
-    let output = open(&options.output)?;
+    let output = open(options)?;
     let watched = match join(options, &program, pid) {
         Ok(watched) => watched,
         Err(problem) => {
-            output.discard();
+            output.into_iter().for_each(Output::discard);
             return Err(RecordError::Join(pid, problem));
         }
     };
     progress.joined(pid, watched.engine.kind());
     let finish = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        // Who only looks on sees one runtime.
         let beside: Vec<_> = others
             .iter()
+            .filter(|_| options.output.is_some())
             .map(|located| scope.spawn(|| record_beside(options, pid, located, Orders::Flag(&finish))))
             .collect();
         let recorder = Recorder::new(options, &program, pid, watched, output);
-        let outcome = recorder.run(Orders::Signals(signals), progress);
+        let outcome = recorder.run(orders, progress);
         finish.store(true, Ordering::Release);
         let results: Vec<_> = beside.into_iter().filter_map(|recorder| recorder.join().ok()).collect();
         outcome.map(|outcome| Outcome { others: results, ..outcome })
@@ -250,17 +287,17 @@ fn record_process(
 /// Records one more Go runtime of a process. Samples are taken once: by the recorder of the first.
 fn record_beside(options: &Options, pid: Pid, located: &Located, orders: Orders<'_>) -> Result<PathBuf, String> {
     let name = located.go_library.as_ref().map_or(&located.program, |library| &library.path);
-    let output = beside(&options.output, name);
-    let options = Options { output: output.clone(), frequency: 0, ..options.clone() };
+    let output = beside(options.output.as_deref().unwrap_or(Path::new("")), name);
+    let options = Options { output: Some(output.clone()), frequency: 0, ..options.clone() };
     let shown = located.shown();
     let failed = |why: &dyn fmt::Display| format!("the Go code of {shown} is not recorded: {why}");
     let target = located.target().map_err(|error| failed(&error))?;
     let program = Program { located, target: &target };
-    let file = open(&output).map_err(|error| failed(&error))?;
+    let file = open(&options).map_err(|error| failed(&error))?;
     let watched = match join(&options, &program, pid) {
         Ok(watched) => watched,
         Err(problem) => {
-            file.discard();
+            file.into_iter().for_each(Output::discard);
             return Err(failed(&problem));
         }
     };
@@ -280,8 +317,9 @@ fn beside(output: &Path, library: &Path) -> PathBuf {
     output.with_file_name(format!("{stem}-{library}{dot}{extension}"))
 }
 
-fn open(output: &Path) -> Result<Output, RecordError> {
-    Output::open(output).map_err(|error| RecordError::Output(output.to_owned(), error))
+fn open(options: &Options) -> Result<Option<Output>, RecordError> {
+    let Some(path) = &options.output else { return Ok(None) };
+    Output::open(path).map(Some).map_err(|error| RecordError::Output(path.clone(), error))
 }
 
 /// Tells nothing: of recorders beside the first.
@@ -365,7 +403,7 @@ fn watch_hooks(
     pid: Pid,
     (injected, mappings): (Placed, Vec<Mapping>),
     session: Result<Session, PerfError>,
-    (begun, pause, mut notes): (Moment, Option<Duration>, Vec<String>),
+    (begun, pause, mut notes): (Moment, Option<Pause>, Vec<String>),
 ) -> Result<Watched, EngineError> {
     let tables = Arc::new(injected.tables);
     let (bias, address) = (tables.bias(), tables.address());

@@ -21,11 +21,13 @@ use crate::output::Output;
 use crate::perf::Frequency;
 use crate::process::frozen::FreezeError;
 use crate::process::maps::Mapping;
+use crate::process::pause::Pause;
 use crate::process::status;
 use crate::sampling::{Sampler, Samples, Slow};
 use crate::snapshot::Snapshot;
 use crate::symbolize::{Symbolizer, tell_apart};
 use crate::target::Target;
+use crate::ticker::own_time;
 use crate::timeline::{Counters, Part, Timeline};
 use crate::trampoline::{Calibration, RemoteError, Timing, UndoError};
 
@@ -33,6 +35,12 @@ use crate::trampoline::{Calibration, RemoteError, Timing, UndoError};
 const GRACE: Duration = Duration::from_secs(2);
 /// How long the recorder waits for signals before it looks around again.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How many times as long as it takes to put together what was recorded so far, that is left alone then.
+const REST: u32 = 30;
+/// But no longer than this: who looks on wants to see something.
+const LONGEST_REST: Duration = Duration::from_secs(1);
+/// How often what took long is put together for who looks on.
+const TIMELINE: Duration = Duration::from_secs(1);
 /// How often the growing file gets a member.
 const MEMBER: Duration = Duration::from_secs(2);
 
@@ -46,7 +54,7 @@ pub(super) struct Watched {
     /// When the program began to run with it, or was joined.
     pub(super) begun: Moment,
     /// How long it stood still when it was joined, if it was by hooks.
-    pub(super) pause: Option<Duration>,
+    pub(super) pause: Option<Pause>,
     /// What is to be said.
     pub(super) notes: Vec<String>,
 }
@@ -68,17 +76,25 @@ pub(super) struct Recorder<'a> {
     /// When it began, on both clocks.
     begun: Moment,
     /// Longest time that the program stood still for us, if it has.
-    pause: Option<Duration>,
+    pause: Option<Pause>,
     /// The program as a file: its device and inode.
     program: Option<Identity>,
     /// The process runs another program by now.
     became_another: bool,
+    /// When who looks on gets what took long anew.
+    timeline_due: Instant,
     output: Option<Output>,
     write_error: Option<std::io::Error>,
 }
 
 impl<'a> Recorder<'a> {
-    pub(super) fn new(options: &'a Options, program: &Program<'a>, pid: Pid, watched: Watched, output: Output) -> Self {
+    pub(super) fn new(
+        options: &'a Options,
+        program: &Program<'a>,
+        pid: Pid,
+        watched: Watched,
+        output: Option<Output>,
+    ) -> Self {
         let Watched { engine, sampler, bias, mappings, begun, pause, mut notes } = watched;
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let sampling = sampler.is_some();
@@ -114,7 +130,8 @@ impl<'a> Recorder<'a> {
             engine,
             program: program.located.identity,
             became_another: false,
-            output: Some(output),
+            timeline_due: Instant::now(),
+            output,
             write_error: None,
         }
     }
@@ -127,12 +144,13 @@ impl<'a> Recorder<'a> {
         };
         let mut status = None;
         let mut asked_to_finish: Option<(Signal, Instant)> = None;
-        let mut last_member = Instant::now();
+        let (mut last_member, mut next_look) = (Instant::now(), Instant::now());
         loop {
             let left = self.options.duration.map(|duration| duration.saturating_sub(self.started.elapsed()));
             let pause = left.map_or(PAUSE, |left| left.min(PAUSE));
             if let (Some(signal), None) = (orders.wait(child, pause), asked_to_finish) {
                 asked_to_finish = Some((signal, Instant::now()));
+                child.inspect(|&child| orders.end(child));
             }
             if child.is_some() {
                 status = status.or(ended(self.pid)?);
@@ -152,39 +170,42 @@ impl<'a> Recorder<'a> {
             if let Engine::Trampoline { tables, .. } = &self.engine {
                 tables.release_ended(self.pid);
             }
-            if last_member.elapsed() >= MEMBER {
+            if self.output.is_some() && last_member.elapsed() >= MEMBER {
                 self.append();
                 last_member = Instant::now();
+            }
+            if progress.looks_on() && Instant::now() >= next_look {
+                let before = own_time();
+                progress.so_far(self.so_far());
+                // What it takes is taken from the program, where it keeps all processors busy.
+                next_look = Instant::now() + ((own_time() - before) * REST).min(LONGEST_REST);
             }
         }
         let goes_on = status.is_none() || (child.is_none() && !is_gone(self.pid));
         let left = if goes_on && !self.became_another { self.leave(&mut status) } else { None };
         self.finish(progress, left);
-        let problem = self.write_error.take().map(|error| Problem::Write(self.options.output.clone(), error));
+        let problem =
+            self.write_error.take().map(|error| Problem::Write(self.options.output.clone().unwrap_or_default(), error));
         // The probes go with their engine, before a program that runs on is waited for.
         let Recorder { profile, engine, sampler, .. } = self;
         drop(sampler);
         drop(engine);
-        let status = match (status, asked_to_finish) {
-            (Some(status), _) => status,
-            (None, Some((signal, _))) => 128 + signal as i32 as u8,
-            (None, None) => match (child, orders) {
-                (Some(child), Orders::Signals(signals)) => signals.wait_for_end(child)?,
-                _ => 0,
-            },
+        let goes_on = goes_on && child.is_none_or(|_| status.is_none());
+        let status = match (status, asked_to_finish, child, orders) {
+            (Some(status), ..) => status,
+            (None, Some((signal, _)), ..) => 128 + signal as i32 as u8,
+            (None, None, Some(child), Orders::Signals(signals)) => signals.wait_for_end(child)?,
+            (None, None, ..) => 0,
         };
-        Ok(Outcome { status, profile: Some(profile), problem, others: Vec::new() })
+        Ok(Outcome { status, profile: Some(profile), problem, goes_on, others: Vec::new() })
     }
 
     fn append(&mut self) {
-        let samples = self.sampler.as_ref().map(Sampler::samples);
-        let end = self.engine.timebase().now();
-        let snapshot = self.engine.snapshot(self.sampler.as_ref());
         let timeline = match &self.sampler {
             Some(sampler) => sampler.timeline(false),
             None => self.timeline.take_new(),
         };
-        self.put_together(snapshot, samples, timeline, end);
+        self.take_stock(Some(timeline));
         if let Some(output) = &mut self.output
             && let Err(error) = output.append(&self.profile)
         {
@@ -193,8 +214,33 @@ impl<'a> Recorder<'a> {
         }
     }
 
+    /// All that has been recorded, for who looks on; what took long only when that is due.
+    fn so_far(&mut self) -> Profile {
+        let due = self.timeline_due <= Instant::now();
+        let timeline = due.then(|| {
+            self.timeline_due = Instant::now() + TIMELINE;
+            match &self.sampler {
+                Some(sampler) => sampler.timeline(true),
+                None => self.timeline.all(),
+            }
+        });
+        self.take_stock(timeline);
+        let mut profile = self.profile.clone();
+        profile.recording.notes.retain(|note| !note.ends_with(STILL_IN_C));
+        tell_apart(&mut profile);
+        profile
+    }
+
+    /// Puts together what has been recorded, with this of what took long, if it has changed.
+    fn take_stock(&mut self, timeline: Option<Part>) {
+        let samples = self.sampler.as_ref().map(Sampler::samples);
+        let end = self.engine.timebase().now();
+        let snapshot = self.engine.snapshot(self.sampler.as_ref());
+        self.put_together(snapshot, samples, timeline, end);
+    }
+
     /// Puts together what engine and samples held at a time.
-    fn put_together(&mut self, mut snapshot: Snapshot, samples: Option<Samples>, timeline: Part, end: Moment) {
+    fn put_together(&mut self, mut snapshot: Snapshot, samples: Option<Samples>, timeline: Option<Part>, end: Moment) {
         if let Some(sampler) = &self.sampler {
             self.symbolizer.set_mappings(&sampler.take_mappings());
             let mut threads = sampler.threads();
@@ -287,8 +333,7 @@ impl<'a> Recorder<'a> {
         recording.notes = notes(snapshot, self.options.timing);
         recording.notes.extend_from_slice(&self.notes);
         if let Some(pause) = self.pause {
-            let pause = pause.as_secs_f64() * 1000.0;
-            recording.notes.push(format!("the program stood still for {pause:.2} ms at most, to be joined and left"));
+            recording.notes.push(format!("the program stood still for {pause}, to be joined and left"));
         }
         if !known {
             recording.notes.push("the hooks' own time could not be measured: it is in the times".into());
@@ -317,15 +362,20 @@ impl<'a> Recorder<'a> {
                 let pause = self.pause.unwrap_or_default().max(undone.pause);
                 self.pause = Some(pause);
                 let kept = "a thread may still return to the hooks from C: their code stays mapped, and does nothing";
-                let gone = "somebody has taken the hooks out before the end: what came then is not counted";
+                let gone = "the hooks were gone before the end: taken out by somebody, or the program had begun anew; what \
+                            came then is not counted";
                 let note = if undone.found == 0 { Some(gone) } else { Some(kept).filter(|_| undone.kept > 0) };
                 (note.map(str::to_owned), undone.off)
             }
+            Err(UndoError::Freeze(FreezeError::Remote(RemoteError::Ended(ended)))) => {
+                *status = status.or(Some(ended));
+                return None;
+            }
+            Err(UndoError::Freeze(FreezeError::Remote(error))) if error.is_final() => {
+                self.became_another |= !is_gone(self.pid);
+                return None;
+            }
             Err(error) => {
-                if let UndoError::Freeze(FreezeError::Remote(RemoteError::Ended(ended))) = error {
-                    *status = status.or(Some(ended));
-                    return None;
-                }
                 let pid = self.pid;
                 (Some(format!("the hooks are still in the program: {error}; remove them: cgoprof detach {pid}")), None)
             }
@@ -352,7 +402,7 @@ impl<'a> Recorder<'a> {
             Some(sampler) => sampler.timeline(true),
             None => self.timeline.all(),
         };
-        self.put_together(snapshot, samples, timeline, end);
+        self.put_together(snapshot, samples, Some(timeline), end);
         tell_apart(&mut self.profile);
         progress.symbolized();
         if let Some(output) = self.output.take()
@@ -363,6 +413,8 @@ impl<'a> Recorder<'a> {
     }
 }
 
+/// Said of crossings that have not ended, when the recording does.
+const STILL_IN_C: &str = " crossings were still in C at the end: their time so far is included";
 /// Said of every recording with times by uprobes.
 const UPROBE_TIMES: &str = "engine uprobe: times leave out getting to C and back but for waits for a P: a probe takes \
                             longer than that";
@@ -473,7 +525,7 @@ fn notes(snapshot: &Snapshot, timing: Timing) -> Vec<String> {
         }
     };
     let in_flight = snapshot.in_flight.len() as u64;
-    note(in_flight, format!("{in_flight} crossings were still in C at the end: their time so far is included"));
+    note(in_flight, format!("{in_flight}{STILL_IN_C}"));
     note(snapshot.folded, format!("{} crossings are counted without their stack: the table was full", snapshot.folded));
     let overflow: u64 = snapshot.overflow.iter().map(|(_, calls)| calls).sum();
     note(

@@ -23,7 +23,7 @@ pub(super) struct Signals {
 pub(super) enum Orders<'a> {
     /// Our signals.
     Signals(&'a Signals),
-    /// Another recorder, whose signals they are.
+    /// Somebody else: another recorder, or the screens of one that watches.
     Flag(&'a AtomicBool),
 }
 
@@ -34,7 +34,30 @@ impl Orders<'_> {
             Orders::Signals(signals) => signals.wait_and_forward(child, timeout),
             Orders::Flag(finish) => {
                 std::thread::sleep(timeout);
-                finish.load(Ordering::Acquire).then_some(Signal::SIGINT)
+                finish.load(Ordering::Acquire).then_some(Signal::SIGTERM)
+            }
+        }
+    }
+
+    /// Asks the program that we have started to end, if nobody else has.
+    pub(super) fn end(&self, child: Pid) {
+        if let Orders::Flag(_) = self {
+            let _ = kill(child, Signal::SIGTERM);
+        }
+    }
+
+    /// Waits for the end of a program that is not recorded; who watches has nothing to see, and ends it.
+    pub(super) fn wait_for_end(&self, child: Pid) -> nix::Result<u8> {
+        match self {
+            Orders::Signals(signals) => signals.wait_for_end(child),
+            Orders::Flag(_) => {
+                let _ = kill(child, Signal::SIGKILL);
+                loop {
+                    if let Some(status) = ended(child)? {
+                        return Ok(status);
+                    }
+                    std::thread::sleep(Duration::from_millis(10));
+                }
             }
         }
     }
@@ -76,12 +99,13 @@ impl Signals {
         finish
     }
 
-    pub(super) fn wait_for_end(&self, pid: Pid) -> nix::Result<u8> {
+    /// Waits for the end of a program that we have started.
+    pub(super) fn wait_for_end(&self, child: Pid) -> nix::Result<u8> {
         loop {
-            if let Some(status) = ended(pid)? {
+            if let Some(status) = ended(child)? {
                 return Ok(status);
             }
-            self.wait_and_forward(Some(pid), Duration::from_secs(1));
+            self.wait_and_forward(Some(child), Duration::from_secs(1));
         }
     }
 }

@@ -184,6 +184,8 @@ pub enum GoroutineSlot {
 /// Distances in bytes between what the hooks need in the frames of `cgocall` and `asmcgocall`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FrameLayout {
+    /// Bytes that `asmcgocall` takes of the system stack, which it then aligns to 16.
+    pub taken: u32,
     /// From the stack pointer at the C hook to the saved g.
     pub saved_g: u32,
     /// From the stack pointer at the C hook to the saved depth.
@@ -484,6 +486,11 @@ fn frame_layout(cgocall: &Code<'_>, asmcgocall: &Code<'_>, enter: usize, asm: us
         .iter()
         .position(|instruction| instruction.mnemonic() == Mnemonic::And && instruction.op0_register() == Register::RSP);
     let aligned = aligned.ok_or_else(|| asmcgocall.unexpected("an aligned system stack"))?;
+    let takes = |instruction: &&Instruction| {
+        instruction.mnemonic() == Mnemonic::Sub && instruction.op0_register() == Register::RSP
+    };
+    let taken = asmcgocall.instructions[..aligned].last().filter(takes);
+    let taken = taken.ok_or_else(|| asmcgocall.unexpected("how much of the system stack is taken"))?;
     let mut stores = asmcgocall.instructions[aligned..].iter().filter(|instruction| {
         instruction.mnemonic() == Mnemonic::Mov
             && instruction.op0_kind() == OpKind::Memory
@@ -496,6 +503,7 @@ fn frame_layout(cgocall: &Code<'_>, asmcgocall: &Code<'_>, enter: usize, asm: us
     // The call of C, or of the landing pad, has pushed its return address.
     let above_return = |store: &Instruction| store.memory_displacement64() as u32 + 8;
     Ok(FrameLayout {
+        taken: taken.immediate32(),
         saved_g: above_return(g),
         saved_depth: above_return(depth),
         to_return,

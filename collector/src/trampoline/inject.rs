@@ -5,7 +5,9 @@
 
 use std::fs::File;
 use std::ops::Range;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
 
 use cgoprof_hook::layout::{ARENA_OFFSET, THREADS_OFFSET};
 use cgoprof_hook::params::Params;
@@ -21,7 +23,6 @@ use super::tables::Tables;
 use crate::process::maps::{self, Mapping};
 use crate::process::memory::Memory;
 use crate::process::remote::{DATA, Remote, RemoteError, Room, Stopped};
-use crate::process::status;
 use crate::target::Image;
 use crate::target::plan::{CALL_C, GoroutineSlot, Hook, Plan};
 
@@ -87,7 +88,8 @@ pub(crate) fn inject(
     stopped.run_to(image.target.binary.entry().loaded(image.bias))?;
     let mappings = maps::read(stopped.pid()).map_err(RemoteError::from)?;
     let mut remote = stopped.remote(Room::find(&mappings)?);
-    let placed = place(&mut remote, image, plan, settings, &mappings)?;
+    let placed = place(&mut remote, image, plan, settings)?;
+    placed.lead_to_hooks(remote.memory)?;
     placed.switch_on(remote.memory)?;
     Ok(placed)
 }
@@ -101,7 +103,6 @@ pub(super) fn place(
     image: Image<'_, '_>,
     plan: &Plan,
     settings: Settings,
-    mappings: &[Mapping],
 ) -> Result<Placed, InjectError> {
     for patch in &plan.patches {
         let found = remote.memory.read(patch.at.loaded(image.bias), patch.original.len());
@@ -113,9 +114,18 @@ pub(super) fn place(
     let code_size = blob::len(unlocks(plan)).next_multiple_of(8);
     let undo_size = size_of::<Undo>() + plan.patches.len() * size_of::<Replaced>();
     let size = (code_size + undo_size as u64).next_multiple_of(4096);
-    let place = free_place(mappings, image, size)?;
 
     let tables = map_tables(remote, image.bias)?;
+    let nothing = Presence { size: tables.size(), ..Presence::default() };
+    // The tables are mapped first, as they tell of the rest, and may lie near.
+    let mappings = maps::read(remote.pid).map_err(RemoteError::from).map_err(InjectError::from);
+    let place = match mappings.and_then(|mappings| free_place(&mappings, image, size)) {
+        Ok(place) => place,
+        Err(error) => {
+            presence::unmap(remote, tables.address(), &nothing)?;
+            return Err(error);
+        }
+    };
     let presence = Presence {
         size: tables.size(),
         hooks: place.0,
@@ -125,7 +135,12 @@ pub(super) fn place(
         ..presence::own()
     };
     tables.announce(presence);
-    let filled = map_hooks(remote, place, size).and_then(|()| {
+    if let Err(error) = map_hooks(remote, place, size) {
+        // What is there is the program's own.
+        presence::unmap(remote, tables.address(), &nothing)?;
+        return Err(error);
+    }
+    let filled = wipe_on_fork(remote, place).and_then(|()| {
         let replaced = replacements(plan, image.bias, place)?;
         fill(remote.memory, place, image, (plan, goroutine), &tables, settings)?;
         let undo = undo_list(image, plan, (goroutine, place), &replaced);
@@ -166,15 +181,48 @@ impl Placed {
         Ok(Some(changed))
     }
 
-    /// Makes the program's code lead to the hooks, and switches them on. The program must stand still.
+    /// Whether the hooks are still there: a program that has become another has none.
+    ///
+    /// # Errors
+    /// If they are not.
+    pub(super) fn check_hooks(&self, memory: &Memory) -> Result<(), InjectError> {
+        // What is behind their code.
+        let are_there = memory.word(self.hooks.end).ok() == Some(UNDO);
+        if are_there { Ok(()) } else { Err(RemoteError::Became.into()) }
+    }
+
+    /// Whether a program that has run on since is the same, and its code too.
+    ///
+    /// # Errors
+    /// If it has become another, or somebody has changed it.
+    pub(super) fn check(&self, memory: &Memory, plan: &Plan) -> Result<(), InjectError> {
+        self.check_hooks(memory)?;
+        for ((_, one), patch) in self.replaced.iter().zip(&plan.patches) {
+            let found = memory.read(Avma(one.at), one.length as usize).map_err(RemoteError::from)?;
+            if found != patch.original {
+                return Err(InjectError::Changed(patch.function.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the program's code lead to the hooks, which do nothing yet. The program must stand still.
     ///
     /// # Errors
     /// If it ends meanwhile.
-    pub(crate) fn switch_on(&self, memory: &Memory) -> Result<(), RemoteError> {
+    pub(super) fn lead_to_hooks(&self, memory: &Memory) -> Result<(), RemoteError> {
         // The enter hook first: the C hook takes what that left.
         for (_, one) in &self.replaced {
             memory.write(Avma(one.at), &one.hooked[..one.length as usize])?;
         }
+        Ok(())
+    }
+
+    /// Switches the hooks on. The program may run: a crossing whose enter hook was off is left alone by the others.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub(super) fn switch_on(&self, memory: &Memory) -> Result<(), RemoteError> {
         let threads = self.tables.address().0 + THREADS_OFFSET;
         Ok(memory.write(self.hooks.start, &threads.to_le_bytes())?)
     }
@@ -196,8 +244,14 @@ fn map_hooks(remote: &mut Remote<'_>, place: Avma, size: u64) -> Result<(), Inje
     let args = [place.0, size, protection, flags, u64::MAX, 0];
     let got = remote.call("mmap of the hooks", libc::SYS_mmap, args, &[])?;
     if got != place.0 {
+        // A kernel before 4.17, which takes the place for a wish.
+        remote.call("munmap", libc::SYS_munmap, [got, size, 0, 0, 0, 0], &[])?;
         return Err(InjectError::NoPlace);
     }
+    Ok(())
+}
+
+fn wipe_on_fork(remote: &mut Remote<'_>, place: Avma) -> Result<(), InjectError> {
     let args = [place.0, blob::PARAMS, libc::MADV_WIPEONFORK as u64, 0, 0, 0];
     remote.call("madvise(MADV_WIPEONFORK)", libc::SYS_madvise, args, &[])?;
     Ok(())
@@ -207,20 +261,26 @@ fn map_tables(remote: &mut Remote<'_>, bias: u64) -> Result<Tables, InjectError>
     let args = [DATA, u64::from(libc::MFD_CLOEXEC), 0, 0, 0, 0];
     let fd = remote.call("memfd_create", libc::SYS_memfd_create, args, presence::NAME)?;
     let size = ARENA_OFFSET + ARENA;
-    let thread = status::living_thread(remote.pid).unwrap_or(remote.pid);
-    let path = format!("/proc/{}/task/{thread}/fd/{fd}", remote.pid);
-    let opened = File::options().read(true).write(true).open(path).and_then(|file| {
+    let opened = File::options().read(true).write(true).open(remote.descriptor(fd)).and_then(|file| {
+        // The program may have closed it, and opened another.
+        if !presence::is_ours(&PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))) {
+            return Err(std::io::Error::other("the program closes files that are not its own"));
+        }
         file.set_len(size)?;
         file.write_all_at(&[0], 0)?;
         Ok(file)
     });
-    let protection = (libc::PROT_READ | libc::PROT_WRITE) as u64;
-    let flags = (libc::MAP_SHARED | libc::MAP_NORESERVE) as u64;
-    let mapped = remote.call("mmap of the tables", libc::SYS_mmap, [0, size, protection, flags, fd, 0], &[]);
-    remote.call("close", libc::SYS_close, [fd, 0, 0, 0, 0, 0], &[])?;
-    let mapped = Avma(mapped?);
-    let tables = opened.and_then(|file| Tables::map(&file, size, mapped, bias, remote.pid));
-    match tables {
+    let mapped = opened.map_err(InjectError::Tables).and_then(|file| {
+        let protection = (libc::PROT_READ | libc::PROT_WRITE) as u64;
+        let flags = (libc::MAP_SHARED | libc::MAP_NORESERVE) as u64;
+        let args = [0, size, protection, flags, fd, 0];
+        Ok((file, Avma(remote.call("mmap of the tables", libc::SYS_mmap, args, &[])?)))
+    });
+    if presence::is_ours(&remote.descriptor(fd)) {
+        remote.call("close", libc::SYS_close, [fd, 0, 0, 0, 0, 0], &[])?;
+    }
+    let (file, mapped) = mapped?;
+    match Tables::map(&file, size, mapped, bias, remote.pid) {
         Ok(tables) => Ok(tables),
         Err(error) => {
             presence::unmap(remote, mapped, &Presence { size, ..Presence::default() })?;
@@ -298,6 +358,9 @@ fn undo_list(
         attach_end: place.0 + attach.end,
         goroutine: goroutine as u64,
         m_procid: plan.offsets.m_procid.into(),
+        taken: plan.frames.taken.into(),
+        saved_g: plan.frames.saved_g.into(),
+        saved_depth: plan.frames.saved_depth.into(),
     };
     // SAFETY: both are plain numbers without padding.
     let bytes = |from: *const u8, size: usize| unsafe { std::slice::from_raw_parts(from, size) };

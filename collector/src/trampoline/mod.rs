@@ -2,6 +2,7 @@
 
 mod blob;
 pub mod calibrate;
+mod hook_frames;
 pub mod inject;
 mod join;
 mod left;

@@ -1,6 +1,7 @@
 //! What a recorder has in a process: found by anybody by the name of its tables' mapping.
 
 use std::ops::Range;
+use std::path::Path;
 use std::sync::OnceLock;
 
 use cgoprof_hook::layout::MAGIC;
@@ -15,6 +16,7 @@ use crate::process::status;
 
 /// What the tables are called in the program's mappings.
 pub(super) const NAME: &[u8] = b"cgoprof\0";
+const MAPPED: &str = "/memfd:cgoprof (deleted)";
 /// Patches that are believed: a damaged list may say anything.
 const MOST: u64 = 100_000;
 
@@ -53,7 +55,7 @@ pub(crate) fn find(pid: Pid) -> std::io::Result<Vec<Found>> {
 }
 
 fn is_tables(mapping: &Mapping) -> bool {
-    mapping.path.as_os_str() == "/memfd:cgoprof (deleted)"
+    mapping.path == Path::new(MAPPED)
 }
 
 fn read(pid: Pid, mapping: &Mapping) -> Found {
@@ -161,17 +163,19 @@ pub(super) fn unmap(remote: &mut Remote<'_>, tables: Avma, presence: &Presence) 
     Ok(())
 }
 
+/// Whether a descriptor leads to tables.
+pub(super) fn is_ours(descriptor: &Path) -> bool {
+    descriptor.read_link().is_ok_and(|path| path == Path::new(MAPPED))
+}
+
 /// Closes what a recorder that was killed on its way has left open in the program.
 ///
 /// # Errors
 /// If a call fails.
 pub(super) fn close_files(remote: &mut Remote<'_>) -> Result<(), RemoteError> {
-    let (pid, thread) = (remote.pid, status::living_thread(remote.pid).unwrap_or(remote.pid));
-    let files = std::fs::read_dir(format!("/proc/{pid}/task/{thread}/fd")).into_iter().flatten().flatten();
-    let left: Vec<u64> = files
-        .filter(|file| file.path().read_link().is_ok_and(|path| path.as_os_str() == "/memfd:cgoprof (deleted)"))
-        .filter_map(|file| file.file_name().to_str()?.parse().ok())
-        .collect();
+    let files = std::fs::read_dir(remote.descriptors()).into_iter().flatten().flatten();
+    let ours = files.filter(|file| is_ours(&file.path()));
+    let left: Vec<u64> = ours.filter_map(|file| file.file_name().to_str()?.parse().ok()).collect();
     for fd in left {
         remote.call("close", libc::SYS_close, [fd, 0, 0, 0, 0, 0], &[])?;
     }

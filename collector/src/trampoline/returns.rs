@@ -7,50 +7,53 @@ use std::collections::HashMap;
 use std::mem::offset_of;
 use std::ops::Range;
 
-use cgoprof_hook::layout::{Header, IN_FLIGHT, InFlight, THREAD_STRIDE, THREADS, THREADS_OFFSET, Thread};
+use cgoprof_hook::layout::{HOOK_FRAMES, Header, IN_FLIGHT, InFlight, THREAD_STRIDE, THREADS, THREADS_OFFSET, Thread};
 use cgoprof_hook::params::holes;
 use cgoprof_hook::presence::Undo;
 use cgoprof_symbols::Avma;
 use libc::user_regs_struct;
 use memchr::memmem;
 
+use super::hook_frames::{CrossingFrame, FrameForm, SystemStack};
 use super::presence::Found;
-use super::standing::{Standing, system_stacks};
+use super::standing::{LARGEST_STACK, Standing, system_stacks};
 use crate::process::frozen::Frozen;
 use crate::process::maps::Mapping;
 use crate::process::memory::Memory;
 use crate::process::remote::RemoteError;
+use crate::process::signal_frame::interrupted;
 
 /// Hooks, and where threads are to return instead.
 pub(super) struct Returns {
-    hooks: Range<u64>,
-    /// The one that calls what gets an M.
+    frames: FrameForm,
+    /// The hook that calls what gets an M.
     attach: Range<u64>,
-    go: Range<u64>,
-    tables: u64,
     way_out: Option<u64>,
 }
 
-/// How far below the place where the system stack was left the frames of asmcgocall and the hook may lie.
+/// How much is read below the place where the system stack was left, of every thread.
 const BELOW: u64 = 256;
+const _: () = assert!(BELOW >= HOOK_FRAMES);
 /// How much of a stack is looked at below that, where C that Go called on the system stack itself may be; and above the
 /// stack pointer of a thread that may be about to get an M.
 const NEAR: u64 = 8 << 10;
 /// As much where it is in Go: what waits there needs little.
 const NEAR_IN_GO: u64 = 1 << 10;
 
-/// CS, GS, FS and SS of 64-bit code, as a signal's frame has them.
-const SEGMENTS: u64 = 0x002b_0000_0000_0033;
-
 impl Returns {
     pub(super) fn new(found: &Found, undo: &Undo, mappings: &[Mapping]) -> Returns {
         let (hooks, go) = (found.hooks(), undo.go_start..undo.go_end);
         let way_out = way_out(mappings, go.clone());
         Returns {
-            hooks: hooks.start.0..hooks.end.0,
+            frames: FrameForm {
+                hooks: hooks.start.0..hooks.end.0,
+                go,
+                tables: found.tables.start.0..found.tables.end.0,
+                taken: undo.taken,
+                saved_g: undo.saved_g,
+                saved_depth: undo.saved_depth,
+            },
             attach: undo.attach_start..undo.attach_end,
-            go,
-            tables: found.tables.start.0,
             way_out,
         }
     }
@@ -60,7 +63,8 @@ impl Returns {
     pub(super) fn look(&self, frozen: &Frozen, standing: &[Standing]) -> Option<Vec<u64>> {
         let (registers, memory) = (frozen.registers(), frozen.memory());
         let there = |one: &user_regs_struct| {
-            self.hooks.contains(&one.rip) || (self.hooks.contains(&one.rax) && self.go.contains(&one.rip))
+            self.frames.hooks.contains(&one.rip)
+                || (self.frames.hooks.contains(&one.rax) && self.frames.go.contains(&one.rip))
         };
         if registers.iter().any(there) || standing.iter().any(|one| one.handles_signal) {
             return None;
@@ -69,12 +73,13 @@ impl Returns {
         let with_m: HashMap<u64, bool> =
             standing.iter().zip(&found).map(|(one, places)| (one.registers.rsp, places.is_empty())).collect();
         // Who gets an M is in Go, in C that Go calls for that, or has none yet; not in C that a crossing has called.
-        let may_wait = |one: &&user_regs_struct| self.go.contains(&one.rip) || *with_m.get(&one.rsp).unwrap_or(&true);
+        let may_wait =
+            |one: &&user_regs_struct| self.frames.go.contains(&one.rip) || *with_m.get(&one.rsp).unwrap_or(&true);
         let stacks: Vec<Range<u64>> = registers
             .iter()
             .filter(may_wait)
             .map(|one| {
-                let (start, near) = (one.rsp & !7, if self.go.contains(&one.rip) { NEAR_IN_GO } else { NEAR });
+                let (start, near) = (one.rsp & !7, if self.frames.go.contains(&one.rip) { NEAR_IN_GO } else { NEAR });
                 start..start.saturating_add(near)
             })
             .collect();
@@ -84,16 +89,12 @@ impl Returns {
 
     /// Whether the hook that calls what gets an M waits for that: above its frame of one word lies its return address.
     fn is_called(&self, words: &[u64]) -> bool {
-        words.windows(3).any(|three| self.attach.contains(&three[0]) && self.go.contains(&three[2]))
+        words.windows(3).any(|three| self.attach.contains(&three[0]) && self.frames.go.contains(&three[2]))
     }
 
-    /// Whether a signal came to a handler on this stack amid a hook: RIP is followed by the flags and CS
-    /// (arch/x86/include/uapi/asm/sigcontext.h).
+    /// Whether a signal came to a handler on this stack amid a hook.
     fn is_interrupted(&self, words: &[u64]) -> bool {
-        let frame = |three: &[u64]| {
-            self.hooks.contains(&three[0]) && three[1] & 2 != 0 && three[1] < 1 << 22 && three[2] == SEGMENTS
-        };
-        words.windows(3).any(frame)
+        interrupted(words).any(|at| self.frames.hooks.contains(&at))
     }
 
     /// Whether all frames of hooks are found that are there for certain, going by the tables. These tell that only while
@@ -103,9 +104,15 @@ impl Returns {
         if certain.is_empty() {
             return true;
         }
-        let standing = Standing::all(frozen, goroutine, m_procid);
+        let standing = Standing::all(frozen.registers(), frozen.memory(), goroutine, m_procid);
         let Some(found) = self.find(&standing, frozen.memory()) else { return false };
-        let enough = |(one, places): (&Standing, Vec<u64>)| places.len() >= certain.get(&one.m).copied().unwrap_or(0);
+        let enough = |(one, places): (&Standing, Vec<u64>)| {
+            let least = certain.get(&one.m).copied().unwrap_or(0);
+            if places.len() < least {
+                tracing::debug!("of {least} callbacks' frames {} are found: {:x?}", places.len(), one.registers);
+            }
+            places.len() >= least
+        };
         standing.iter().zip(found).all(enough)
     }
 
@@ -116,18 +123,21 @@ impl Returns {
         Ok(true)
     }
 
-    /// Where threads return to the hooks from C, by thread; none if a signal came amid a hook to a handler on such a stack.
+    /// Where threads return to the hooks from C, by thread; none if that can't be told by now: a signal came amid a hook to a
+    /// handler on such a stack, a goroutine's stack is just being moved, or C has called Go from a stack of its own.
     fn find(&self, standing: &[Standing], memory: &Memory) -> Option<Vec<Vec<u64>>> {
-        let stacks = system_stacks(standing, memory);
+        let stacks = system_stacks(standing, memory)?;
         let bottom = |stack: &Range<u64>| stack.start.saturating_sub(BELOW) & !7;
         let used = stacks.iter().map(|stack| if stack.is_empty() { 0..0 } else { bottom(stack)..stack.end });
         let below = standing.iter().zip(&stacks).map(|(one, stack)| {
             let (rsp, bottom) = (one.registers.rsp & !7, bottom(stack));
-            if rsp < bottom && bottom - rsp <= NEAR { rsp..bottom } else { 0..0 }
+            // What Go has called lies at the top of it.
+            let is_on_it = rsp < bottom && bottom - rsp <= LARGEST_STACK;
+            if is_on_it { rsp.max(bottom.saturating_sub(NEAR))..bottom } else { 0..0 }
         });
         let (used, below): (Vec<_>, Vec<_>) = (used.collect(), below.collect());
         let words = memory.ranges(&used).into_iter().zip(memory.ranges(&below));
-        let mut found = Vec::new();
+        let (mut crossings, mut direct) = (Vec::new(), Vec::new());
         for ((used, below), (upper, lower)) in used.iter().zip(&below).zip(words) {
             // What lies below goes on above.
             let start = if lower.is_empty() { used.start } else { below.start };
@@ -135,28 +145,32 @@ impl Returns {
             if self.is_interrupted(&words) {
                 return None;
             }
-            found.push(self.places(start, &words));
+            let stack = SystemStack { start, words: &words, left_at: used.start + BELOW };
+            crossings.push(self.frames.crossings(&stack));
+            direct.push(self.frames.direct(&stack));
         }
-        Some(found)
-    }
-
-    /// Where return addresses in the hooks lie among these words of a system stack.
-    fn places(&self, start: u64, words: &[u64]) -> Vec<u64> {
-        let in_hooks = (0..words.len()).filter(|&index| self.hooks.contains(&words[index]));
-        // Above the hook's frame lies its own return address, in asmcgocall. Others are dead words.
-        let above = |index: usize| words.get(index + 1 + holes::FRAME as usize / 8).copied().unwrap_or(0);
-        in_hooks.filter(|&index| self.go.contains(&above(index))).map(|index| start + index as u64 * 8).collect()
+        let gs = memory.words::<2>(crossings.iter().flatten().map(|frame| frame.g));
+        let is_of_goroutine = |(frame, [low, high]): (&CrossingFrame, [u64; 2])| {
+            high.checked_sub(frame.depth).is_some_and(|sp| (low..high).contains(&sp))
+        };
+        if !crossings.iter().flatten().zip(gs).all(is_of_goroutine) {
+            return None;
+        }
+        let places = |(crossings, direct): (&Vec<CrossingFrame>, Vec<u64>)| {
+            crossings.iter().map(|frame| frame.place).chain(direct).collect()
+        };
+        Some(crossings.iter().zip(direct).map(places).collect())
     }
 
     /// By M, crossings that are in a callback: their hooks' frames are on the stack for certain.
     fn in_callbacks(&self, memory: &Memory) -> HashMap<u64, usize> {
-        let used = self.tables + offset_of!(Header, used) as u64;
+        let used = self.frames.tables.start + offset_of!(Header, used) as u64;
         let words = memory.words::<{ THREADS / 2 }>(std::iter::once(used)).concat();
         let halves = words.into_iter().flat_map(|word| [word as u32, (word >> 32) as u32]);
         let threads: Vec<u64> = halves
             .take_while(|&index| index != 0)
             .filter(|&index| index as usize <= THREADS)
-            .map(|index| self.tables + THREADS_OFFSET + u64::from(index - 1) * THREAD_STRIDE as u64)
+            .map(|index| self.frames.tables.start + THREADS_OFFSET + u64::from(index - 1) * THREAD_STRIDE as u64)
             .collect();
         let tops = memory.words::<1>(threads.iter().map(|thread| thread + offset_of!(Thread, top) as u64));
         let entries = threads.iter().zip(tops).flat_map(|(&thread, [top])| {
@@ -203,23 +217,9 @@ mod tests {
     const GO: u64 = 0x41_0000;
 
     fn returns() -> Returns {
-        Returns {
-            hooks: 0x3f_c000..0x3f_f000,
-            attach: HOOK..HOOK + 64,
-            go: 0x40_1000..0x50_0000,
-            tables: 0,
-            way_out: None,
-        }
-    }
-
-    #[test]
-    fn return_addresses_are_told_from_dead_words() {
-        let check =
-            |words: &[u64], expected: &[u64]| assert_eq!(returns().places(0x1000, words), expected, "{words:x?}");
-        check(&[0, HOOK, 1, 2, 3, GO], &[0x1008]);
-        check(&[HOOK, 1, 2, 3, 0x7fff_0000], &[]);
-        check(&[HOOK, 1, 2], &[]);
-        check(&[HOOK, 1, 2, 3, GO, HOOK, 1, 2, 3, GO], &[0x1000, 0x1028]);
+        let (hooks, go) = (0x3f_c000..0x3f_f000, 0x40_1000..0x50_0000);
+        let frames = FrameForm { hooks, go, tables: 0..0, taken: 16, saved_g: 16, saved_depth: 8 };
+        Returns { frames, attach: HOOK..HOOK + 64, way_out: None }
     }
 
     #[test]
@@ -228,8 +228,7 @@ mod tests {
         assert!(!returns().is_called(&[7, HOOK, GO, 1234]));
         assert!(!returns().is_called(&[7, HOOK + 64, 1234, GO]));
         assert!(returns().is_interrupted(&[HOOK, 0x246, 0x2b_0000_0000_0033]));
-        assert!(!returns().is_interrupted(&[HOOK, 0x246, 0x7f12_3456_789a]));
-        assert!(!returns().is_interrupted(&[HOOK, 0x246, 0x4a_0033]));
+        assert!(!returns().is_interrupted(&[GO, 0x246, 0x2b_0000_0000_0033]));
         assert!(!returns().is_called(&[]) && !returns().is_interrupted(&[HOOK]));
     }
 }

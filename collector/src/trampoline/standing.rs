@@ -1,13 +1,15 @@
 //! Where the threads of a Go program stand while it is frozen.
 //!
-//! Everything is read for all threads at once: there may be thousands, and they wait.
+//! Everything is read for all threads at once: there may be thousands, and they wait. For the same reason it is read only
+//! of those that may stand where it matters.
 
 use std::ops::Range;
+use std::path::Path;
 
 use cgoprof_symbols::Avma;
 use libc::user_regs_struct;
 
-use crate::process::frozen::Frozen;
+use crate::process::maps::Mapping;
 use crate::process::memory::Memory;
 
 /// Offsets that have not changed since Go 1.19 (runtime/runtime2.go).
@@ -16,8 +18,43 @@ const G_SCHED_SP: usize = 56;
 /// Words of a `g` and of an `m` in which lies all that is looked at.
 const G_WORDS: usize = 16;
 const M_WORDS: usize = 26;
+/// Bytes of a goroutine's stack that `entersyscall` and what it calls take at most, with room to spare.
+const FRAMES: u64 = 512;
 /// Of a system stack no more is looked at.
-const LARGEST_STACK: u64 = 64 << 20;
+pub(super) const LARGEST_STACK: u64 = 64 << 20;
+
+/// Whether a thread waits for the kernel in C, on its own stack: then it is in no handler of a signal, as Go has these run on
+/// stacks of their own (runtime/os_linux.go, `setsigstack`), and it is beyond the hook that calls C, unless it makes one of
+/// the calls that Go itself makes by C. `mappings` are in the order of their addresses. Who can't be told to is not taken to.
+pub(super) fn waits_in_c(one: &user_regs_struct, go: &Range<Avma>, mappings: &[Mapping]) -> bool {
+    let at = |address: u64| {
+        let next = mappings.partition_point(|mapping| mapping.range.end.0 <= address);
+        mappings.get(next).filter(|mapping| mapping.range.start.0 <= address)
+    };
+    let is_c = || !go.contains(&Avma(one.rip)) && at(one.rip).is_some_and(|code| code.path.is_absolute());
+    // A C library has what belongs to the thread, to which FS leads, above the stack in one mapping; the first thread's
+    // stack is the kernel's.
+    let is_own_stack = || {
+        at(one.rsp).is_some_and(|stack| {
+            let holds_thread = one.rsp < one.fs_base && stack.range.contains(&Avma(one.fs_base));
+            holds_thread || stack.path == Path::new("[stack]")
+        })
+    };
+    one.orig_rax as i64 >= 0 && !CALLS_OF_GO.contains(&(one.orig_rax as i64)) && is_c() && is_own_stack()
+}
+
+/// System calls that the runtime makes by C where there is cgo: to map memory and to start threads (runtime/cgo/gcc_mmap.c,
+/// gcc_sigaction.c, gcc_libinit.c).
+const CALLS_OF_GO: [i64; 8] = [
+    libc::SYS_mmap,
+    libc::SYS_munmap,
+    libc::SYS_mprotect,
+    libc::SYS_madvise,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_clone,
+    libc::SYS_clone3,
+];
 
 /// A thread that runs Go, or C called by Go.
 pub(super) struct Standing {
@@ -33,14 +70,13 @@ pub(super) struct Standing {
 }
 
 impl Standing {
-    /// All threads of a frozen program that have an M. `goroutine` is where a thread keeps its g, from FS.
-    pub(super) fn all(frozen: &Frozen, goroutine: i32, m_procid: u64) -> Vec<Standing> {
-        let memory = frozen.memory();
+    /// Those of the threads with these registers that have an M. `goroutine` is where a thread keeps its g, from FS.
+    pub(super) fn all(registers: &[user_regs_struct], memory: &Memory, goroutine: i32, m_procid: u64) -> Vec<Standing> {
         let slot = |registers: &user_regs_struct| registers.fs_base.wrapping_add_signed(goroutine.into());
-        let gs = memory.words(frozen.registers().iter().map(slot));
+        let gs = memory.words(registers.iter().map(slot));
         let ms = memory.words(gs.iter().map(|[g]| g.wrapping_add(G_M)));
         let m_words = memory.words(ms.iter().map(|&[m]| m));
-        let all = frozen.registers().iter().zip(gs).zip(ms.into_iter().zip(m_words));
+        let all = registers.iter().zip(gs).zip(ms.into_iter().zip(m_words));
         let all = all.filter(|((_, [g]), ([m], _))| *g != 0 && *m != 0);
         let mut all: Vec<Standing> = all
             .map(|((&registers, [g]), ([m], m_words))| Standing { registers, g, m, m_words, handles_signal: false })
@@ -67,6 +103,8 @@ pub(super) struct Running {
     pub(super) stack: Range<u64>,
     /// `g.syscallsp`, `g.syscallpc`; 0 outside of a system call.
     pub(super) syscall: (u64, u64),
+    /// Where it left its stack for the system's, last.
+    left_at: u64,
 }
 
 impl Running {
@@ -81,21 +119,90 @@ impl Running {
             g,
             stack: words[0]..words[1],
             syscall: (word(&words, g_syscallsp), word(&words, g_syscallsp + 8)),
+            left_at: words[G_SCHED_SP / 8],
         })
         .collect()
+    }
+
+    /// Whether the goroutine is in a system call, or in C, for which it has left Go by a call that returns there.
+    pub(super) fn is_in_call_that_returns_to(&self, to: u64) -> bool {
+        self.syscall.0 != 0 && self.syscall.1 == to
+    }
+
+    /// Whether one of the threads may be on its system stack amid a call that returns there, and that has not yet noted
+    /// so: from Go 1.26 on `reentersyscall` runs the P's safe-point function first (runtime/proc.go).
+    pub(super) fn any_may_return_to(all: &[Running], standing: &[Standing], memory: &Memory, to: u64) -> bool {
+        let is_on_system_stack = |(one, running): &(&Standing, &Running)| {
+            let is_noted = running.is_in_call_that_returns_to(to);
+            one.g != running.g && running.stack.contains(&running.left_at) && !is_noted
+        };
+        let near = |(_, running): (&Standing, &Running)| {
+            let start = running.left_at & !7;
+            start..running.stack.end.min(start.saturating_add(FRAMES))
+        };
+        let stacks: Vec<_> = standing.iter().zip(all).filter(is_on_system_stack).map(near).collect();
+        memory.ranges(&stacks).iter().flatten().any(|&word| word == to)
     }
 }
 
 /// From where each thread left its system stack for a goroutine's, or for C, to where Go's part of that begins: what Go
-/// has called C from is there. Empty where that can't be told.
-pub(super) fn system_stacks(standing: &[Standing], memory: &Memory) -> Vec<Range<u64>> {
+/// has called C from is there. Empty for a thread that has never left it; none if one has left another stack: C that has
+/// stacks of its own has called Go.
+pub(super) fn system_stacks(standing: &[Standing], memory: &Memory) -> Option<Vec<Range<u64>>> {
     let words = memory.words::<G_WORDS>(standing.iter().map(|one| one.m_words[0]));
-    let sensible = |sp: u64, high: u64| sp != 0 && sp < high && high - sp <= LARGEST_STACK;
-    let stack = |words: [u64; G_WORDS]| words[G_SCHED_SP / 8]..words[1];
-    words.into_iter().map(stack).map(|stack| if sensible(stack.start, stack.end) { stack } else { 0..0 }).collect()
+    let stack = |words: [u64; G_WORDS]| match (words[G_SCHED_SP / 8], words[1]) {
+        (0, _) => Some(0..0),
+        (sp, high) => (sp < high && high - sp <= LARGEST_STACK).then_some(sp..high),
+    };
+    words.into_iter().map(stack).collect()
 }
 
 /// A word of the program, if there is one.
 pub(super) fn word(memory: &Memory, at: u64) -> Option<u64> {
     memory.word(Avma(at)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use cgoprof_symbols::FileOffset;
+
+    use super::*;
+    use crate::process::maps::Opened;
+
+    #[test]
+    fn who_waits_in_c_is_told_from_who_may_be_elsewhere() {
+        let mapping = |start: u64, end: u64, path: &str| Mapping {
+            range: Avma(start)..Avma(end),
+            executable: false,
+            offset: FileOffset(0),
+            path: path.into(),
+            file: Opened::default(),
+        };
+        let mappings = [
+            mapping(0x40_0000, 0x50_0000, "/app"),
+            mapping(0xc0_0000, 0xd0_0000, ""),
+            mapping(0x7000_0000, 0x7010_0000, "/lib/libc.so.6"),
+            mapping(0x7100_0000, 0x7180_0000, ""),
+            mapping(0x7fff_0000, 0x7fff_8000, "[stack]"),
+            mapping(0x7fff_c000, 0x7fff_e000, "[vdso]"),
+        ];
+        let check = |what: &str, [rip, rsp, fs_base]: [u64; 3], orig_rax: i64, expected: bool| {
+            // SAFETY: plain numbers, for which any are valid.
+            let mut one: user_regs_struct = unsafe { std::mem::zeroed() };
+            (one.rip, one.rsp, one.fs_base, one.orig_rax) = (rip, rsp, fs_base, orig_rax as u64);
+            assert_eq!(waits_in_c(&one, &(Avma(0x41_0000)..Avma(0x42_0000)), &mappings), expected, "{what}");
+        };
+        let (c, stack, thread) = (0x7000_1000, 0x717f_e000, 0x717f_f000);
+        check("in libc", [c, stack, thread], 202, true);
+        check("in C of the program", [0x43_0000, stack, thread], 0, true);
+        check("the first thread", [c, 0x7fff_7000, 0x60_0000], libc::SYS_nanosleep, true);
+        check("Go maps memory by C", [c, stack, thread], libc::SYS_mmap, false);
+        check("it runs", [c, stack, thread], -1, false);
+        check("in Go", [0x41_1000, stack, thread], 202, false);
+        check("in the vdso", [0x7fff_c100, stack, thread], 228, false);
+        check("in code of no file", [0x7100_1000, stack, thread], 202, false);
+        check("on another stack", [c, 0xc0_1000, thread], 202, false);
+        check("above its own", [c, thread + 8, thread], 202, false);
+        check("nowhere", [0x10, 0x20, 0x30], 202, false);
+    }
 }

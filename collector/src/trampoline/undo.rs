@@ -13,10 +13,12 @@ use super::presence::{self, Found};
 use super::returns::Returns;
 use super::standing::Standing;
 use crate::clock::Moment;
-use crate::process::frozen::{FreezeError, freeze, with_one_thread};
+use crate::process::deputy::with_deputy;
+use crate::process::frozen::{FreezeError, freeze, freeze_threads};
 use crate::process::lock::Lock;
 use crate::process::maps::{self, Mapping};
 use crate::process::memory::Memory;
+use crate::process::pause::Pause;
 use crate::process::remote::{RemoteError, Room};
 
 /// Why a program could not be left as it was.
@@ -47,14 +49,18 @@ impl From<RemoteError> for UndoError {
 pub(crate) struct Undone {
     /// Recorders' hooks that were in it.
     pub(crate) found: usize,
-    /// Longest time that it stood still.
-    pub(crate) pause: Duration,
+    /// How long it stood still.
+    pub(crate) pause: Pause,
     /// When the last hooks were switched off; none if there were none.
     pub(crate) off: Option<Moment>,
     /// Hooks that had to stay mapped: a thread may return to them. Nothing else leads there.
     pub(crate) kept: usize,
 }
 
+/// How often it is looked again for frames that must be there before the hooks are switched off without.
+const LOOKS: u32 = 20;
+/// Threads that are looked at together.
+const AT_ONCE: usize = 32;
 /// How often it is looked whether threads have left the hooks.
 const ATTEMPTS: u32 = 200;
 /// How long they are given at first; twice as long each time, up to the longest.
@@ -89,6 +95,15 @@ pub(super) fn undo_placed(pid: Pid, tables: Avma) -> Result<Undone, UndoError> {
     undo(pid, |found| found.tables.start == tables && found.is_own(pid))
 }
 
+/// Removes what we have mapped into a process that is locked, where nothing leads to it.
+pub(super) fn unmap_placed(pid: Pid, tables: Avma) -> Result<(), UndoError> {
+    let all = presence::find(pid).map_err(RemoteError::from)?;
+    for found in all.iter().filter(|found| found.tables.start == tables && found.is_own(pid)) {
+        unmap(pid, found, &maps::read(pid).map_err(RemoteError::from)?)?;
+    }
+    Ok(())
+}
+
 /// The recorders that are at work in a process.
 ///
 /// # Errors
@@ -118,21 +133,23 @@ fn undo(pid: Pid, chosen: impl Fn(&Found) -> bool) -> Result<Undone, UndoError> 
             }
         };
         if unreachable {
-            unmap(pid, found, &mappings)?;
+            undone.pause = undone.pause.max(unmap(pid, found, &mappings)?);
         }
         undone.kept += usize::from(!unreachable);
     }
     Ok(undone)
 }
 
-/// Removes what nobody will use any more.
-fn unmap(pid: Pid, found: &Found, mappings: &[Mapping]) -> Result<(), UndoError> {
+/// Removes what nobody will use any more. Returns how long a thread stood still for it.
+fn unmap(pid: Pid, found: &Found, mappings: &[Mapping]) -> Result<Pause, UndoError> {
     let hooks = if found.has_hooks(mappings) { found.presence.hooks } else { 0 };
     let room = Room::find(mappings)?;
-    Ok(with_one_thread(pid, room, |remote| {
+    let (done, stood) = with_deputy(pid, room, &[libc::SYS_munmap, libc::SYS_close], |remote| {
         presence::unmap(remote, found.tables.start, &Presence { hooks, ..found.presence })?;
         presence::close_files(remote)
-    })??)
+    })?;
+    done?;
+    Ok(stood)
 }
 
 /// Switches hooks off, puts the program's own code back, and waits until nobody is in them. Returns whether no thread
@@ -145,41 +162,67 @@ fn remove(
     undone: &mut Undone,
 ) -> Result<bool, UndoError> {
     let (returns, goroutine) = (Returns::new(found, undo, mappings), undo.goroutine as i64 as i32);
-    let ((off, all_found), pause) = freeze(pid, |frozen| {
-        let memory = frozen.memory();
-        let were_on = memory.word(found.hooks().start).map_err(RemoteError::from)? != 0;
-        let changed = still_changed(memory, replaced, were_on)?;
-        // Who switches them off knows whether all frames are found, and says so first.
-        let all_found =
-            if were_on { returns.are_all_found(frozen, goroutine, undo.m_procid) } else { found.presence.kept == 0 };
-        if !all_found {
-            memory.write(found.kept_at(), &1u64.to_le_bytes()).map_err(RemoteError::from)?;
+    let mut looks = 0;
+    let (off, all_found, mut left) = loop {
+        looks += 1;
+        let is_last = looks == LOOKS;
+        let (done, pause) = freeze(pid, |frozen| {
+            let memory = frozen.memory();
+            let were_on = memory.word(found.hooks().start).map_err(RemoteError::from)? != 0;
+            let changed = still_changed(memory, replaced, were_on)?;
+            // Who switches them off knows whether all frames are found, and says so first.
+            let all_found = if were_on {
+                returns.are_all_found(frozen, goroutine, undo.m_procid)
+            } else {
+                found.presence.kept == 0
+            };
+            if were_on && !all_found && !is_last {
+                // A crossing is just being left by a panic.
+                return Ok(None);
+            }
+            if !all_found {
+                memory.write(found.kept_at(), &1u64.to_le_bytes()).map_err(RemoteError::from)?;
+            }
+            let off = Moment::now();
+            memory.write(found.hooks().start, &[0; 8]).map_err(RemoteError::from)?;
+            for one in changed {
+                memory.write(Avma(one.at), &one.original[..one.length as usize]).map_err(RemoteError::from)?;
+            }
+            Ok::<_, UndoError>(Some((off, all_found, frozen.tids())))
+        })?;
+        undone.pause = undone.pause.max(pause);
+        match done {
+            Some(done) => break done,
+            None => std::thread::sleep(BETWEEN),
         }
-        let off = Moment::now();
-        memory.write(found.hooks().start, &[0; 8]).map_err(RemoteError::from)?;
-        for one in changed {
-            memory.write(Avma(one.at), &one.original[..one.length as usize]).map_err(RemoteError::from)?;
-        }
-        Ok::<_, UndoError>((off, all_found))
-    })?;
+    };
     undone.off = Some(off);
-    undone.pause = undone.pause.max(pause);
     if !all_found {
         return Ok(false);
     }
+    // Nobody comes to the hooks any more: each thread need be seen outside once, and those born since then not at all.
     let mut between = BETWEEN;
     for _ in 0..ATTEMPTS {
         std::thread::sleep(between);
         between = (between * 2).min(LONGEST);
-        let (left, pause) = freeze(pid, |frozen| {
-            let standing = Standing::all(frozen, goroutine, undo.m_procid);
-            let Some(places) = returns.look(frozen, &standing) else { return Ok(None) };
-            Ok::<_, UndoError>(Some(returns.redirect(&places, frozen.memory())?))
-        })?;
-        undone.pause = undone.pause.max(pause);
-        if let Some(left) = left {
-            return Ok(left);
+        let mut still = Vec::new();
+        for some in left.chunks(AT_ONCE) {
+            let (outside, pause) = freeze_threads(pid, some, |frozen| {
+                let standing = Standing::all(frozen.registers(), frozen.memory(), goroutine, undo.m_procid);
+                let Some(places) = returns.look(frozen, &standing) else { return Ok(None) };
+                Ok::<_, UndoError>(Some(returns.redirect(&places, frozen.memory())?))
+            })?;
+            undone.pause = undone.pause.max(pause);
+            match outside {
+                Some(true) => {}
+                Some(false) => return Ok(false),
+                None => still.extend_from_slice(some),
+            }
         }
+        if still.is_empty() {
+            return Ok(true);
+        }
+        left = still;
     }
     Ok(false)
 }

@@ -114,6 +114,9 @@ pub(super) struct Timeline {
     dropped: u64,
     shortest_wait_ns: u64,
     dropped_waits: u64,
+    asleep: usize,
+    shortest_asleep_ns: u64,
+    dropped_asleep: u64,
 }
 
 #[derive(Serialize)]
@@ -204,6 +207,9 @@ pub(super) fn timeline(profile: &Profile) -> Option<Timeline> {
         dropped: timeline.dropped,
         shortest_wait_ns: timeline.shortest_wait_ns,
         dropped_waits: timeline.dropped_waits,
+        asleep: timeline.asleep.len(),
+        shortest_asleep_ns: timeline.shortest_asleep_ns,
+        dropped_asleep: timeline.dropped_asleep,
     })
 }
 

@@ -8,7 +8,7 @@ use super::table::Table;
 use super::text::{short_path, with_error};
 use crate::advice;
 use crate::analysis::{self, Position};
-use crate::scheduler::{self, ThreadRow};
+use crate::scheduler;
 use crate::units::{count, percent, printable, time};
 
 /// Threads, then those that the runtime made and why.
@@ -45,7 +45,7 @@ pub(super) fn threads(text: &mut String, profile: &Profile, limit: usize) {
             thread.created_ns.map_or_else(String::new, |nanos| time(nanos as f64)),
             thread.exited_ns.map_or_else(String::new, |nanos| time(nanos as f64)),
             printable(&thread.name),
-            printable(&because(row)),
+            printable(&row.because()),
         ]);
     }
     table.write(text);
@@ -55,17 +55,6 @@ pub(super) fn threads(text: &mut String, profile: &Profile, limit: usize) {
         let _ = writeln!(text, "{} threads that the runtime made are not among them by number", unknown.len());
     }
     text.push('\n');
-}
-
-/// Why a thread was made, and who was in C then.
-fn because(row: &ThreadRow<'_>) -> String {
-    let Some(birth) = &row.birth else { return String::new() };
-    let held = scheduler::held(&birth.holders, birth.birth.in_c);
-    if held.is_empty() || birth.why.is_usual() {
-        birth.why.text().to_owned()
-    } else {
-        format!("{}: {held}", birth.why.text())
-    }
 }
 
 /// Threads in C, in Go and idle, on average over the looks.

@@ -1,0 +1,3 @@
+module cgoprof.bench/hardship
+
+go 1.19

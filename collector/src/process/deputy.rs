@@ -1,0 +1,157 @@
+//! One thread of a running process that makes system calls for us, while the others go on.
+
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::unistd::Pid;
+
+use super::frozen::{FreezeError, Frozen, as_tracer, freeze, seize};
+use super::memory::Memory;
+use super::pause::Pause;
+use super::remote::{Remote, RemoteError, Room};
+use super::seccomp;
+use super::signal_frame::interrupted;
+use super::status::{self, Status};
+use super::tracee::Stop;
+
+/// How long a thread may take to stop.
+const LONGEST: Duration = Duration::from_millis(200);
+/// How long it is tried to find one that can be made to do something.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two tries, and two looks at who is in the room.
+const BETWEEN: Duration = Duration::from_millis(1);
+/// How often it is looked whether a thread has left the room.
+const LOOKS: u32 = 100;
+/// How much of each stack is searched for the frame of a signal that came to a thread in the room.
+const STACK_BYTES: u64 = 16 << 10;
+
+/// Acts in a process while one of its threads stands still, one that sleeps if there is one, and that may make these system
+/// calls. Returns what came of it, and how long that thread stood.
+///
+/// # Errors
+/// See [`FreezeError`].
+pub(crate) fn with_deputy<T: Send>(
+    pid: Pid,
+    room: Room,
+    calls: &[i64],
+    act: impl Fn(&mut Remote<'_>) -> T + Send + Sync,
+) -> Result<(T, Pause), FreezeError> {
+    let (started, mut pause) = (Instant::now(), clear(pid, room)?);
+    loop {
+        let failed = match among_all(pid, room, calls, &act) {
+            (Ok(done), one) => return Ok((done, pause.max(Pause { one, ..Pause::default() }))),
+            (Err(error), one) => {
+                pause.one = pause.one.max(one);
+                error
+            }
+        };
+        let passes = matches!(failed, FreezeError::Stuck(..) | FreezeError::Remote(RemoteError::Occupied));
+        if !passes || started.elapsed() > PATIENCE {
+            return Err(failed);
+        }
+        std::thread::sleep(BETWEEN);
+    }
+}
+
+/// The same with the first thread that can; and how long one stood, in any case.
+fn among_all<T: Send>(
+    pid: Pid,
+    room: Room,
+    calls: &[i64],
+    act: &(impl Fn(&mut Remote<'_>) -> T + Send + Sync),
+) -> (Result<T, FreezeError>, Duration) {
+    let mut longest = Duration::ZERO;
+    let memory = match Memory::open(pid) {
+        Ok(memory) => memory,
+        Err(error) => return (Err(RemoteError::from(error).into()), longest),
+    };
+    let mut threads = status::threads(pid);
+    // The first one last. The second is the runtime's monitor, mostly: it never runs Go code that somebody waits for.
+    let first = threads.len().min(1);
+    threads.rotate_left(first);
+    let state = |tid: Pid| Status::of_thread(pid, tid).map_or('X', |status| status.state);
+    let mut failed = FreezeError::from(RemoteError::Occupied);
+    for sleeping in [true, false] {
+        for &tid in &threads {
+            match state(tid) {
+                'D' => failed = FreezeError::Stuck(tid, 'D'),
+                state if (state == 'S') != sleeping => {}
+                _ => {
+                    let (done, stood) = as_tracer(pid, || {
+                        let since = Instant::now();
+                        (stop_and_act(pid, tid, (room, calls), &memory, act), since.elapsed())
+                    });
+                    longest = longest.max(stood);
+                    match done {
+                        Ok(Some(done)) => return (Ok(done), longest),
+                        Ok(None) => {}
+                        Err(error @ FreezeError::Remote(RemoteError::Became)) => return (Err(error), longest),
+                        Err(error) => failed = error,
+                    }
+                }
+            }
+        }
+    }
+    let lives = status::living_thread(pid).is_some();
+    (Err(if lives { failed } else { RemoteError::Gone.into() }), longest)
+}
+
+/// None where the thread has ended or can't be made to do anything.
+fn stop_and_act<T>(
+    pid: Pid,
+    tid: Pid,
+    (room, calls): (Room, &[i64]),
+    memory: &Memory,
+    act: impl Fn(&mut Remote<'_>) -> T,
+) -> Result<Option<T>, FreezeError> {
+    let Some(mut thread) = seize(pid, tid)? else { return Ok(None) };
+    match thread.interrupt().and_then(|()| thread.wait(LONGEST)) {
+        Err(Errno::ESRCH | Errno::ECHILD) | Ok(Some(Stop::Ended(_))) => return Ok(None),
+        Err(error) => return Err(RemoteError::from(error).into()),
+        Ok(Some(Stop::Became)) => return Err(RemoteError::Became.into()),
+        Ok(Some(_)) => {}
+        Ok(None) => {
+            let state = Status::of_thread(pid, tid).map_or('?', |status| status.state);
+            return Err(FreezeError::Stuck(tid, state));
+        }
+    }
+    let done = seccomp::check(tid, calls).map(|()| {
+        let able = thread.can_be_moved();
+        able.then(|| act(&mut Remote::new(pid, &mut thread, memory, room)))
+    });
+    thread.give_back_signals();
+    Ok(done?)
+}
+
+/// Clears what a recorder has left in the room that was killed amid a call: once the thread has left it that made that.
+/// Returns how long the program stood still for it.
+fn clear(pid: Pid, room: Room) -> Result<Pause, FreezeError> {
+    if room.is_clear(&Memory::open(pid).map_err(RemoteError::from)?)? {
+        return Ok(Pause::default());
+    }
+    let mut longest = Pause::default();
+    for _ in 0..LOOKS {
+        let (is_cleared, stood) = freeze(pid, |frozen| {
+            let is_free = !is_in(frozen, room);
+            if is_free {
+                room.clear_what_was_left(frozen.memory())?;
+            }
+            Ok::<_, FreezeError>(is_free)
+        })?;
+        longest = longest.max(stood);
+        if is_cleared {
+            return Ok(longest);
+        }
+        std::thread::sleep(BETWEEN);
+    }
+    Err(RemoteError::RoomInUse.into())
+}
+
+/// Whether a thread is in the room, or will return there from a signal.
+fn is_in(frozen: &Frozen, room: Room) -> bool {
+    let registers = frozen.registers();
+    let stack = |start: u64| start & !7..(start & !7).saturating_add(STACK_BYTES);
+    let stacks: Vec<_> = registers.iter().map(|one| stack(one.rsp)).collect();
+    registers.iter().any(|one| room.contains(one.rip))
+        || frozen.memory().ranges(&stacks).iter().any(|words| interrupted(words).any(|at| room.contains(at)))
+}

@@ -1,0 +1,118 @@
+//! What is recorded and how, as arguments that `record` and `top` share.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use cgoprof_collector::record::{EngineKind, Options, Subject};
+use cgoprof_collector::trampoline::Timing;
+use cgoprof_viewer::units::printable;
+use clap::ValueEnum;
+use nix::unistd::Pid;
+
+use crate::notice::say;
+
+/// The program.
+#[derive(clap::Args)]
+pub(crate) struct Whom {
+    /// A process that runs, to its end, --duration or Ctrl-C
+    #[arg(short, long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..), conflicts_with = "command")]
+    pid: Option<i32>,
+    /// The next program of this name that somebody starts
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["command", "pid"])]
+    wait: Option<String>,
+    /// Program and its arguments
+    #[arg(required_unless_present_any = ["pid", "wait"], trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<OsString>,
+}
+
+/// How it is measured.
+#[derive(clap::Args)]
+pub(crate) struct How {
+    /// What counts crossings; auto takes the first that works
+    #[arg(long, value_enum, default_value_t = EngineArg::Auto)]
+    engine: EngineArg,
+    /// How often crossings are timed; all are counted
+    #[arg(long, value_enum, default_value_t = TimingArg::Auto)]
+    timing: TimingArg,
+    /// Most Go frames kept of a stack
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=256))]
+    stack_depth: u16,
+    /// C time from which on a crossing is looked up in the threads' context switches (50us, 1ms)
+    #[arg(long, default_value = "10us", value_parser = humantime::parse_duration)]
+    slow: Duration,
+    /// Samples a second of each thread's processor time
+    #[arg(long, default_value_t = 199, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    freq: u32,
+    /// Take no samples of what runs: no CPU times, nothing of what C does inside
+    #[arg(long, conflicts_with = "freq")]
+    no_samples: bool,
+    /// Finish after this time (10s, 500ms); the program runs on
+    #[arg(long, value_parser = humantime::parse_duration)]
+    duration: Option<Duration>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum EngineArg {
+    /// The first of these that works
+    Auto,
+    /// Hooks in the program: every crossing, for some nanoseconds
+    Trampoline,
+    /// Breakpoints of the kernel: every crossing, for some microseconds, as root
+    Uprobe,
+    /// Samples alone: an estimate of the time in C
+    Sample,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum TimingArg {
+    /// Every crossing
+    Every,
+    /// As often as a standard error of about 1 % needs
+    Auto,
+    /// Counts only
+    None,
+}
+
+impl Whom {
+    /// The program, once it is there.
+    pub(crate) fn subject(&self, quiet: bool) -> Subject {
+        match (self.pid, &self.wait) {
+            (Some(pid), _) => Subject::Process(Pid::from_raw(pid)),
+            (None, Some(name)) => Subject::Process(wait_for(name, quiet)),
+            (None, None) => Subject::Command(self.command.clone()),
+        }
+    }
+}
+
+fn wait_for(name: &str, quiet: bool) -> Pid {
+    if !quiet {
+        say(format_args!("waiting for a program called {} to start", printable(name)));
+    }
+    cgoprof_collector::process::named::wait_for(name)
+}
+
+impl How {
+    /// Options without a file.
+    pub(crate) fn options(&self, subject: Subject) -> Options {
+        Options {
+            subject,
+            engine: match self.engine {
+                EngineArg::Auto => None,
+                EngineArg::Trampoline => Some(EngineKind::Trampoline),
+                EngineArg::Uprobe => Some(EngineKind::Uprobe),
+                EngineArg::Sample => Some(EngineKind::Sample),
+            },
+            output: None,
+            streams: None,
+            timing: match self.timing {
+                TimingArg::Every => Timing::Every,
+                TimingArg::Auto => Timing::Auto,
+                TimingArg::None => Timing::None,
+            },
+            stack_depth: usize::from(self.stack_depth),
+            slow: self.slow,
+            frequency: if self.no_samples { 0 } else { self.freq },
+            duration: self.duration,
+        }
+    }
+}

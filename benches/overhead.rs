@@ -10,6 +10,10 @@ mod cgoprof;
 #[allow(dead_code, reason = "the end-to-end tests use the rest")]
 mod go;
 
+#[path = "../tests/end_to_end/tmux.rs"]
+#[allow(dead_code, reason = "the end-to-end tests use the rest")]
+mod tmux;
+
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -27,9 +31,10 @@ fn main() {
         return;
     }
     println!("machine: {}, clock read in place: {:.1} ns\n", processor(), clock_read());
-    let parts: [(&str, fn()); 7] = [
+    let parts: [(&str, fn()); 8] = [
         ("crossings", || crossing_table("1.26.6")),
         ("before", || crossing_table("1.24.11")),
+        ("watched", || watched("1.26.6")),
         ("sampling", || sampling("1.26.6")),
         ("rivals", || rivals("1.26.6")),
         ("breakpoints", || breakpoints("1.26.6")),
@@ -103,6 +108,38 @@ fn crossing_table(release: &'static str) {
         );
     }
     println!();
+}
+
+/// What `top` adds to a recording of a program that keeps all processors busy with crossings.
+fn watched(release: &'static str) {
+    let program = go::build("crossings", Build::of(release));
+    let args = ["threads", "60000000"];
+    let mut nanos: [Vec<f64>; 3] = Default::default();
+    for _ in 0..RUNS {
+        nanos[0].push(call_nanos(bare(&program, &args)));
+        nanos[1].push(call_nanos(recorded("auto", &program, &args)));
+        let tmux = tmux::Tmux::new(120, 40);
+        tmux.command(&format!("{} top -- {} {}", cgoprof::binary().display(), program.display(), args.join(" ")));
+        // Looking whether it has ended takes time from it.
+        std::thread::sleep(Duration::from_secs(5));
+        tmux.wait_for("ENDED: the program, status 0");
+        tmux.keys(&["q"]);
+        let screen = tmux.wait_for("has written is in ");
+        let path = screen.lines().find_map(|line| line.split("has written is in ").nth(1)).expect("the file is named");
+        nanos[2].push(call_nanos(bare(Path::new("cat"), &[path.trim()])));
+        let _ = std::fs::remove_file(path.trim());
+    }
+    let [bare, recorded, watched] = nanos.map(median);
+    println!("Two threads on two processors, Go {release}, per crossing of an empty C function:\n");
+    println!("| bare | record | top | record adds | top adds | crossings a second under top |");
+    println!("|---|---|---|---|---|---|");
+    let adds = |value: f64| (value - bare) / bare;
+    let rate = 2.0e9 / watched / 1e6;
+    println!(
+        "| {bare:.1} ns | {recorded:.1} ns | {watched:.1} ns | {:.2} | {:.2} | {rate:.1} million |\n",
+        adds(recorded),
+        adds(watched)
+    );
 }
 
 /// What samples add to a recording: a busy program's processor time, with and without.

@@ -9,6 +9,9 @@ mod notice;
 mod profile_file;
 mod record;
 mod report;
+mod screen;
+mod top;
+mod tui;
 mod watched;
 
 use std::process::ExitCode;
@@ -31,6 +34,8 @@ enum Command {
     Record(record::Args),
     Report(report::Args),
     Flamegraph(flamegraph::Args),
+    Tui(tui::Args),
+    Top(top::Args),
     Inspect(inspect::Args),
     Detach(detach::Args),
     Demo(demo::Args),
@@ -44,6 +49,8 @@ fn main() -> ExitCode {
         Command::Record(args) => record::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Flamegraph(args) => flamegraph::run(&args),
+        Command::Tui(args) => tui::run(&args),
+        Command::Top(args) => top::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Detach(args) => detach::run(&args),
         Command::Demo(args) => demo::run(&args),

@@ -12,5 +12,7 @@ mod launcher;
 mod libraries;
 mod matrix;
 mod samples;
+mod screens;
 mod symbols;
+mod tmux;
 mod torture;

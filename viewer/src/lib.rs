@@ -6,5 +6,6 @@ pub mod analysis;
 pub mod flamegraph;
 pub mod report;
 pub mod scheduler;
+pub mod tui;
 pub mod units;
 pub mod value;

@@ -1,0 +1,67 @@
+//! `cgoprof tui`: a recording on interactive screens.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use cgoprof_profile::Profile;
+use cgoprof_viewer::tui::terminal::{News, World, show};
+use cgoprof_viewer::tui::{App, Colours};
+
+use crate::profile_file;
+use crate::screen::{self, Sources};
+
+/// Look at a profile on interactive screens
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Profile to look at
+    #[arg(default_value = profile_file::DEFAULT)]
+    file: PathBuf,
+    /// Profile to compare with
+    #[arg(long, value_name = "FILE")]
+    base: Option<PathBuf>,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let profile = profile_file::read(&args.file)?;
+    let base = read_base(args.base.as_deref())?;
+    let output = screen::open()?;
+    let orders = screen::Orders::listen()?;
+    let app = App::new(args.file.display().to_string(), profile, colours(), Box::new(Sources));
+    let mut app = match base {
+        Some((name, base)) => app.with_base(name, base),
+        None => app,
+    };
+    std::thread::spawn(app.preparation());
+    show(&mut app, &mut Recorded { orders }, output)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the terminal can show.
+pub(crate) fn colours() -> Colours {
+    Colours::of_environment(|name| std::env::var(name).ok())
+}
+
+/// A profile to compare with, and its name.
+pub(crate) fn read_base(path: Option<&Path>) -> anyhow::Result<Option<(String, Profile)>> {
+    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    path.map(|path| Ok((name(path), profile_file::read(path)?))).transpose()
+}
+
+/// A recording, of which there is no news.
+struct Recorded {
+    orders: screen::Orders,
+}
+
+impl World for Recorded {
+    fn news(&mut self) -> Vec<News> {
+        Vec::new()
+    }
+
+    fn is_over(&self) -> bool {
+        self.orders.are_to_leave()
+    }
+
+    fn save(&mut self, _: &Profile) -> Result<PathBuf, String> {
+        Err("this is a recording already".into())
+    }
+}

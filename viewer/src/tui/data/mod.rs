@@ -1,0 +1,187 @@
+//! A profile made ready for looking at: sums, trees and lanes, each made once.
+
+pub(crate) mod findings;
+pub(crate) mod functions;
+pub(crate) mod lanes;
+pub(crate) mod sites;
+pub(crate) mod span;
+pub(crate) mod threads;
+pub(crate) mod tree;
+pub(crate) mod window;
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use cgoprof_profile::{Estimate, Profile, Stats, Via};
+
+use crate::analysis;
+use functions::Row;
+use lanes::Lanes;
+use sites::Sites;
+use tree::{Direction, Tree};
+
+/// A profile with all that screens show of it.
+#[derive(Debug)]
+pub(crate) struct Data {
+    pub(crate) profile: Arc<Profile>,
+    /// What it is a part of.
+    part_of: Option<(Part, Arc<Data>)>,
+    pub(crate) functions: Vec<Row>,
+    pub(crate) totals: Totals,
+    trees: [OnceLock<Tree>; 2],
+    lanes: OnceLock<Arc<Lanes>>,
+    sites: OnceLock<Sites>,
+    cells: OnceLock<HashMap<u64, usize>>,
+    threads: OnceLock<Vec<threads::Row>>,
+    findings: OnceLock<Vec<findings::Row>>,
+    by_name: OnceLock<HashMap<FunctionName, usize>>,
+}
+
+/// Which part of a recording.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Part {
+    /// What the timeline tells of a span of time: less than was recorded.
+    Span,
+    /// What came since a moment.
+    Window,
+}
+
+/// A C function's name, package and way.
+type FunctionName = (String, String, Via);
+
+/// Sums over all crossings that `runtime.NumCgoCall` counts.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Totals {
+    pub(crate) crossings: u64,
+    pub(crate) timed: u64,
+    /// Without callbacks, so that nothing is counted twice.
+    pub(crate) total: f64,
+    pub(crate) total_error: f64,
+    pub(crate) c: f64,
+    pub(crate) overhead: f64,
+    pub(crate) p_lost: u64,
+    pub(crate) callbacks: u64,
+    pub(crate) duration: f64,
+}
+
+impl Data {
+    pub(crate) fn new(profile: Arc<Profile>) -> Data {
+        let (stats, _) = analysis::totals(&profile);
+        Data {
+            functions: functions::rows(&profile),
+            totals: Totals::new(&stats, &profile),
+            trees: [OnceLock::new(), OnceLock::new()],
+            lanes: OnceLock::new(),
+            sites: OnceLock::new(),
+            cells: OnceLock::new(),
+            threads: OnceLock::new(),
+            findings: OnceLock::new(),
+            by_name: OnceLock::new(),
+            part_of: None,
+            profile,
+        }
+    }
+
+    /// A recording as it goes on.
+    pub(crate) fn after(before: &Data, profile: Profile) -> Data {
+        let same = Arc::ptr_eq(&profile.timeline, &before.profile.timeline);
+        let data = Data::new(Arc::new(profile));
+        if let Some(lanes) = before.lanes.get().filter(|_| same) {
+            let _ = data.lanes.set(Arc::clone(lanes));
+        }
+        data
+    }
+
+    /// A part of a recording, on the timeline of the whole.
+    pub(crate) fn part(part: Part, profile: Profile, whole: &Arc<Data>) -> Data {
+        Data { part_of: Some((part, Arc::clone(whole))), ..Data::new(Arc::new(profile)) }
+    }
+
+    /// Which part of a recording it is, if it is not all of it.
+    pub(crate) fn which_part(&self) -> Option<Part> {
+        self.part_of.as_ref().map(|(part, _)| *part)
+    }
+
+    /// Said in place of what a span of time does not tell.
+    pub(crate) fn not_in_span(&self) -> Option<String> {
+        let span = self.which_part() == Some(Part::Span);
+        span.then(|| "not known of a span of time; Esc shows the whole recording".into())
+    }
+
+    /// Makes everything that is made on demand, so that no key has to wait for it.
+    pub(crate) fn prepare(&self) {
+        std::thread::scope(|scope| {
+            scope.spawn(|| self.tree(Direction::Up));
+            self.tree(Direction::Down);
+            self.lanes();
+            self.sites();
+            self.cell_index();
+            self.threads();
+            self.findings();
+        });
+    }
+
+    pub(crate) fn threads(&self) -> &[threads::Row] {
+        self.threads.get_or_init(|| threads::rows(&self.profile))
+    }
+
+    pub(crate) fn findings(&self) -> &[findings::Row] {
+        self.findings.get_or_init(|| match self.which_part() {
+            Some(Part::Span) => Vec::new(),
+            _ => findings::rows(&self.profile),
+        })
+    }
+
+    /// The same function of another recording.
+    pub(crate) fn same_function(&self, row: &Row) -> Option<&Row> {
+        let key = |row: &Row| (row.name.clone(), row.package.clone(), row.via);
+        let index = || self.functions.iter().enumerate().map(|(at, row)| (key(row), at)).collect();
+        self.by_name.get_or_init(index).get(&key(row)).map(|&at| &self.functions[at])
+    }
+
+    pub(crate) fn tree(&self, direction: Direction) -> &Tree {
+        self.trees[direction as usize].get_or_init(|| Tree::new(&self.profile, direction))
+    }
+
+    pub(crate) fn lanes(&self) -> &Arc<Lanes> {
+        match &self.part_of {
+            Some((_, whole)) => whole.lanes(),
+            None => self.lanes.get_or_init(|| Arc::new(Lanes::new(&self.profile))),
+        }
+    }
+
+    pub(crate) fn sites(&self) -> &Sites {
+        self.sites.get_or_init(|| Sites::new(&self.profile))
+    }
+
+    /// The place of a cell in the profile, by its number.
+    pub(crate) fn cell(&self, id: u64) -> Option<&cgoprof_profile::Cell> {
+        self.cell_index().get(&id).map(|&at| &self.profile.cells[at])
+    }
+
+    fn cell_index(&self) -> &HashMap<u64, usize> {
+        self.cells.get_or_init(|| self.profile.cells.iter().enumerate().map(|(at, cell)| (cell.id, at)).collect())
+    }
+}
+
+impl Totals {
+    fn new(stats: &Stats, profile: &Profile) -> Totals {
+        Totals {
+            crossings: stats.calls,
+            timed: stats.timed,
+            total: stats.total_self(),
+            total_error: stats.total().standard_error(),
+            c: stats.c_self(),
+            overhead: stats.overhead().sum,
+            p_lost: stats.p_lost,
+            callbacks: stats.callbacks,
+            duration: profile.recording.duration_ns as f64,
+        }
+    }
+}
+
+/// The standard error of a sum as a share of it, where it is worth showing.
+pub(crate) fn relative_error(estimate: Estimate) -> Option<f64> {
+    let share = estimate.standard_error() / estimate.sum;
+    (estimate.sum > 0.0 && share > 0.0005).then_some(share)
+}

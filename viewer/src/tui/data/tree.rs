@@ -1,0 +1,296 @@
+//! All crossings merged by their stacks into a tree, from Go's roots down or from C functions up.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use cgoprof_profile::{Cell, FunctionId, Kind, LocationId, Profile, Stats};
+
+use super::super::pattern::Pattern;
+use crate::units::printable;
+use crate::value::Value;
+
+/// From where a tree grows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Direction {
+    /// From the functions that goroutines began with.
+    #[default]
+    Down,
+    /// From C functions, or what they called, to their callers.
+    Up,
+}
+
+/// A node's size by [`Value`].
+type Sizes = [f64; Value::ALL.len()];
+
+/// The tree. The first node is the root, which stands for all.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    pub(crate) nodes: Vec<Node>,
+    /// Of all functions in it, safe to show.
+    names: Vec<String>,
+    by_path: ByPath,
+}
+
+/// Nodes by their paths, which are hashes already.
+type ByPath = HashMap<u64, usize, BuildHasherDefault<Hashed>>;
+
+/// The hash of what is one.
+#[derive(Clone, Copy, Debug, Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.0 = self.0.rotate_left(8) ^ u64::from(byte));
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
+/// A function, called by those above it.
+#[derive(Debug)]
+pub(crate) struct Node {
+    /// None of the root, and where a stack was cut off.
+    pub(crate) function: Option<FunctionId>,
+    pub(crate) kind: Kind,
+    /// The line in it that calls what is below, or 0; of several, the first seen.
+    pub(crate) line: u32,
+    pub(crate) parent: usize,
+    /// The same for the same functions from the root on, in every tree of a recording.
+    pub(crate) path: u64,
+    pub(crate) depth: usize,
+    pub(crate) children: Vec<usize>,
+    /// Of it and all that it leads to.
+    pub(crate) sizes: Sizes,
+    /// Its own.
+    pub(crate) own: Sizes,
+}
+
+impl Tree {
+    pub(crate) fn new(profile: &Profile, direction: Direction) -> Tree {
+        let mut growing = Growing::new(profile, direction);
+        let mut sampled: HashMap<u64, Vec<(&[LocationId], f64)>> = HashMap::new();
+        let period = profile.recording.sample_period_ns as f64;
+        for stack in &profile.samples {
+            let mut cpu = Sizes::default();
+            cpu[Value::Cpu as usize] = stack.samples as f64 * period;
+            growing.add(&stack.stack, stack.truncated, cpu);
+            if let Some(cell) = stack.cell {
+                sampled.entry(cell).or_default().push((&stack.stack[..stack.inside], stack.samples as f64));
+            }
+        }
+        for cell in &profile.cells {
+            let (own, in_c) = sizes(&cell.stats);
+            let inside = sampled.get(&cell.id).map_or(&[] as &[_], Vec::as_slice);
+            let samples: f64 = inside.iter().map(|(_, samples)| samples).sum();
+            if samples == 0.0 {
+                growing.add_cell(cell, &[], add(own, in_c));
+                continue;
+            }
+            // What C did inside is known by samples.
+            growing.add_cell(cell, &[], own);
+            for (inner, count) in inside {
+                growing.add_cell(cell, inner, in_c.map(|size| size * count / samples));
+            }
+        }
+        growing.finish()
+    }
+
+    pub(crate) fn root(&self) -> &Node {
+        &self.nodes[0]
+    }
+
+    pub(crate) fn name(&self, node: usize) -> &str {
+        match self.nodes[node].function {
+            Some(function) => &self.names[function.0],
+            None if node == 0 => "all",
+            None => "[truncated]",
+        }
+    }
+
+    pub(crate) fn find(&self, path: u64) -> Option<usize> {
+        self.by_path.get(&path).copied()
+    }
+
+    /// Of those that have any of a value, the largest first.
+    pub(crate) fn sorted_children(&self, node: usize, value: Value) -> Vec<usize> {
+        self.children_over(node, value, 0.0)
+    }
+
+    /// Those of more than a size, the largest first.
+    pub(crate) fn children_over(&self, node: usize, value: Value, least: f64) -> Vec<usize> {
+        let size = |node: usize| self.nodes[node].size(value);
+        let mut children: Vec<usize> =
+            self.nodes[node].children.iter().copied().filter(|&child| size(child) > least).collect();
+        children.sort_by(|&one, &other| size(other).total_cmp(&size(one)).then(self.name(one).cmp(self.name(other))));
+        children
+    }
+
+    /// Which functions match.
+    pub(crate) fn matching(&self, pattern: &Pattern) -> Vec<bool> {
+        self.names.iter().map(|name| pattern.matches(name)).collect()
+    }
+
+    /// Whether a node is one of these functions.
+    pub(crate) fn passes(&self, node: usize, functions: &[bool]) -> bool {
+        self.nodes[node].function.is_some_and(|function| functions[function.0])
+    }
+
+    /// How many nodes are of these functions, and their sum, those below others not counted again.
+    pub(crate) fn sum_of(&self, value: Value, functions: &[bool]) -> (usize, f64) {
+        let (mut below, mut sum, mut count) = (vec![false; self.nodes.len()], 0.0, 0);
+        for (at, node) in self.nodes.iter().enumerate().skip(1) {
+            let own = self.passes(at, functions);
+            count += usize::from(own);
+            if own && !below[node.parent] {
+                sum += node.sizes[value as usize];
+            }
+            below[at] = own || below[node.parent];
+        }
+        (count, sum)
+    }
+}
+
+impl Node {
+    pub(crate) fn size(&self, value: Value) -> f64 {
+        self.sizes[value as usize]
+    }
+}
+
+/// What a cell's crossings took besides C, and in C.
+fn sizes(stats: &Stats) -> (Sizes, Sizes) {
+    (Value::ALL.map(|value| value.of(stats).1), Value::ALL.map(|value| value.of(stats).0))
+}
+
+fn add(mut one: Sizes, other: Sizes) -> Sizes {
+    one.iter_mut().zip(other).for_each(|(size, more)| *size += more);
+    one
+}
+
+/// A tree that grows.
+struct Growing<'a> {
+    profile: &'a Profile,
+    direction: Direction,
+    nodes: Vec<Node>,
+    by_path: ByPath,
+}
+
+impl<'a> Growing<'a> {
+    fn new(profile: &'a Profile, direction: Direction) -> Growing<'a> {
+        let mut growing = Growing { profile, direction, nodes: Vec::new(), by_path: ByPath::default() };
+        growing.push(None, Kind::Go, 0, (0, 0, 0));
+        growing
+    }
+
+    fn push(
+        &mut self,
+        function: Option<FunctionId>,
+        kind: Kind,
+        line: u32,
+        (parent, depth, path): (usize, usize, u64),
+    ) -> usize {
+        let (children, sizes) = (Vec::new(), Sizes::default());
+        self.nodes.push(Node { function, kind, line, parent, path, depth, children, sizes, own: sizes });
+        self.by_path.insert(path, self.nodes.len() - 1);
+        self.nodes.len() - 1
+    }
+
+    fn add_cell(&mut self, cell: &Cell, inner: &[LocationId], own: Sizes) {
+        let stack: Vec<LocationId> = inner.iter().chain(&cell.stack).copied().collect();
+        self.add(&stack, cell.truncated, own);
+    }
+
+    /// Adds to the node at the end of a stack, innermost first, and all on the way there.
+    fn add(&mut self, stack: &[LocationId], truncated: bool, own: Sizes) {
+        let (profile, direction) = (self.profile, self.direction);
+        let lines = |location: &LocationId| profile.locations[location.0].lines.iter();
+        let innermost_first = || stack.iter().flat_map(lines).map(|line| (Some(line.function), line.line));
+        let cut = || truncated.then_some((None, 0));
+        let mut at = 0;
+        self.nodes[0].sizes = add(self.nodes[0].sizes, own);
+        let mut step = |growing: &mut Self, (function, line)| {
+            at = growing.child(at, function, line);
+            growing.nodes[at].sizes = add(growing.nodes[at].sizes, own);
+        };
+        match direction {
+            Direction::Up => innermost_first().chain(cut()).for_each(|frame| step(self, frame)),
+            Direction::Down => {
+                let frames: Vec<_> = innermost_first().collect();
+                cut().into_iter().chain(frames.into_iter().rev()).for_each(|frame| step(self, frame));
+            }
+        }
+        self.nodes[at].own = add(self.nodes[at].own, own);
+    }
+
+    fn child(&mut self, parent: usize, function: Option<FunctionId>, line: u32) -> usize {
+        let mut path = path_of(self.nodes[parent].path, function);
+        while let Some(&child) = self.by_path.get(&path) {
+            let node = &self.nodes[child];
+            if node.parent == parent && node.function == function && child != 0 {
+                return child;
+            }
+            // Another has the same hash.
+            path = path.wrapping_add(1);
+        }
+        let kind = function.map_or(Kind::Go, |function| self.profile.functions[function.0].kind);
+        let child = self.push(function, kind, line, (parent, self.nodes[parent].depth + 1, path));
+        self.nodes[parent].children.push(child);
+        child
+    }
+
+    fn finish(self) -> Tree {
+        let names = self.profile.functions.iter().map(|function| printable(&function.name)).collect();
+        Tree { nodes: self.nodes, names, by_path: self.by_path }
+    }
+}
+
+/// A hash of all functions from the root on.
+fn path_of(above: u64, function: Option<FunctionId>) -> u64 {
+    let own = function.map_or(1, |function| function.0 as u64 + 2);
+    let mixed = (above.rotate_left(23) ^ own).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed ^ (mixed >> 29)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tui::sample_data;
+
+    #[test]
+    fn sums_are_those_of_the_cells_from_either_side() {
+        for (name, profile) in sample_data::recorded() {
+            let calls: u64 = profile.cells.iter().map(|cell| cell.stats.calls).sum();
+            let overhead: f64 = profile.cells.iter().map(|cell| cell.stats.overhead().sum).sum();
+            for direction in [Direction::Down, Direction::Up] {
+                let tree = Tree::new(&profile, direction);
+                assert_eq!(tree.root().size(Value::Calls), calls as f64, "{name}");
+                assert!((tree.root().size(Value::Overhead) - overhead).abs() <= 1e-6 * overhead, "{name}");
+                for node in &tree.nodes {
+                    let below: f64 = node.children.iter().map(|&child| tree.nodes[child].size(Value::Total)).sum();
+                    let all = node.size(Value::Total);
+                    assert!((below + node.own[Value::Total as usize] - all).abs() <= 1e-6 * all.max(1.0), "{name}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_found_below_what_is_found_is_not_counted_again() {
+        let profile = sample_data::named("callbacks");
+        let tree = Tree::new(&profile, Direction::Down);
+        let (count, sum) = tree.sum_of(Value::Calls, &tree.matching(&Pattern::new("^runtime.cgocall$").unwrap()));
+        assert!(count > 1);
+        let all: u64 = profile
+            .cells
+            .iter()
+            .filter(|cell| cell.via == cgoprof_profile::Via::Cgocall)
+            .map(|cell| cell.stats.calls)
+            .sum();
+        assert_eq!(sum, all as f64);
+    }
+}

@@ -1,0 +1,119 @@
+//! What is shown as a file: the flame graph as an SVG, all else as comma-separated values (RFC 4180), times in nanoseconds.
+
+use super::app::{App, Kind};
+use super::data::tree::{Direction, Tree};
+use super::effect::NewFile;
+use super::screen::Screen;
+use super::sheets::{Sheet, Sorted};
+use super::state::table::Table;
+use crate::flamegraph;
+use crate::units::printable;
+use crate::value::Value;
+
+/// The file of what a screen shows; or why there is none.
+pub(super) fn of(app: &App) -> Result<NewFile, String> {
+    let file = |stem: &str, extension, contents| NewFile { stem: format!("cgoprof-{stem}"), extension, contents };
+    let csv = |stem: &str, lines: Vec<Vec<String>>| file(stem, "csv", written(&lines));
+    match (app.kind(), app.screen) {
+        (Some(kind), _) => Ok(app.sheet(kind, |table, sheet| csv(stem(kind), rows(table, sheet)))),
+        (None, Screen::Flame) => {
+            let inverted = app.flame.direction == Direction::Up;
+            let svg = flamegraph::draw(&app.shown.profile, app.flame.value, inverted);
+            svg.map(|svg| file("flame", "svg", svg)).map_err(|error| error.to_string())
+        }
+        (None, Screen::Timeline) => Ok(csv("timeline", events(app))),
+        (None, Screen::Detail) => {
+            let text = super::view::detail::text(app).join("\n");
+            Ok(file("detail", "txt", (text + "\n").into_bytes()))
+        }
+        (None, _) => Ok(csv("tree", tree(app, app.shown.tree(app.tree.direction)))),
+    }
+}
+
+fn stem(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Functions => "functions",
+        Kind::Threads => "threads",
+        Kind::Goroutines => "goroutines",
+        Kind::Locks => "locks",
+        Kind::Callbacks => "callbacks",
+        Kind::Advice => "advice",
+    }
+}
+
+/// The rows of a table as they are filtered and sorted, all columns in use.
+fn rows(table: &Table, sheet: &dyn Sheet) -> Vec<Vec<String>> {
+    let columns: Vec<usize> = (0..sheet.columns().len()).filter(|&column| sheet.is_used(column)).collect();
+    let heads = columns.iter().map(|&column| sheet.columns()[column].head.to_owned()).collect();
+    let cell = |row: usize, column: usize| match sheet.sorted(row, column) {
+        Sorted::Name(name) => name,
+        Sorted::Number(number) if number.is_finite() && number >= 0.0 => plain(number),
+        Sorted::Number(_) => String::new(),
+    };
+    let line = |&row: &usize| columns.iter().map(|&column| cell(row, column)).collect();
+    std::iter::once(heads).chain(table.order.iter().map(line)).collect()
+}
+
+/// Without digits that nobody needs.
+fn plain(number: f64) -> String {
+    if number.fract().abs() < 1e-9 || number >= 1e6 { format!("{number:.0}") } else { format!("{number:.4}") }
+}
+
+/// The rows of the tree that are open.
+fn tree(app: &App, tree: &Tree) -> Vec<Vec<String>> {
+    let heads = ["depth", "function"].into_iter().chain(Value::ALL.map(Value::name)).map(str::to_owned).collect();
+    let line = |&node: &usize| {
+        let own = &tree.nodes[node];
+        let sizes = own.sizes.iter().map(|&size| plain(size));
+        [own.depth.to_string(), tree.name(node).to_owned()].into_iter().chain(sizes).collect()
+    };
+    std::iter::once(heads).chain(app.tree.rows.iter().map(line)).collect()
+}
+
+/// The slow crossings of the time that is seen.
+fn events(app: &App) -> Vec<Vec<String>> {
+    let data = &app.shown;
+    let seen = app.timeline.seen(data.lanes());
+    let heads =
+        ["tid", "goroutine", "function", "called_ns", "enter_ns", "c_ns", "exit_ns", "blocked_ns", "stands for"];
+    let mut lines = vec![heads.map(str::to_owned).to_vec()];
+    for lane in &data.lanes().lanes {
+        let ends_after = |crossing: &&cgoprof_profile::SlowCrossing| super::data::lanes::end(crossing) > seen.start;
+        let to = lane.crossings.partition_point(|crossing| crossing.called_ns < seen.end);
+        for crossing in lane.crossings[..to].iter().filter(ends_after) {
+            let function = data.cell(crossing.cell).map(|cell| &data.profile.functions[cell.function.0].name);
+            let numbers = [crossing.called_ns, crossing.enter_ns];
+            let more = [crossing.exit_ns, crossing.blocked_ns, crossing.weight.max(1)];
+            let mut line = vec![lane.tid.to_string(), crossing.goid.to_string()];
+            line.push(function.map_or_else(String::new, |name| printable(name)));
+            line.extend(numbers.map(|number| number.to_string()));
+            line.push(crossing.c_ns.map_or_else(String::new, |nanos| nanos.to_string()));
+            line.extend(more.map(|number| number.to_string()));
+            lines.push(line);
+        }
+    }
+    lines
+}
+
+fn written(lines: &[Vec<String>]) -> Vec<u8> {
+    let field = |field: &String| match field.contains([',', '"', '\n', '\r']) {
+        true => format!("\"{}\"", field.replace('"', "\"\"")),
+        false => field.clone(),
+    };
+    let line = |line: &Vec<String>| line.iter().map(field).collect::<Vec<_>>().join(",") + "\r\n";
+    lines.iter().map(line).collect::<String>().into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_quoted_where_they_must_be() {
+        let lines = [vec!["a".to_owned(), "b,c".to_owned()], vec!["say \"x\"".to_owned(), String::new()]];
+        assert_eq!(written(&lines), b"a,\"b,c\"\r\n\"say \"\"x\"\"\",\r\n");
+        assert_eq!(plain(3.0), "3");
+        assert_eq!(plain(0.25), "0.2500");
+        assert_eq!(plain(1234567.8), "1234568");
+    }
+}

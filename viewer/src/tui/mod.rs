@@ -1,0 +1,41 @@
+//! The terminal UI: a recording, or a program that is watched, on screens.
+//!
+//! Input changes [`App`], views draw it; both are pure. [`terminal`] is the only part that touches the world.
+
+mod actions;
+mod app;
+mod data;
+mod effect;
+mod export;
+mod fit;
+mod geometry;
+mod input;
+mod keys;
+mod live;
+mod palette;
+mod pattern;
+#[cfg(test)]
+mod sample_data;
+mod screen;
+mod search;
+mod sheets;
+mod state;
+pub mod terminal;
+mod view;
+mod watching;
+
+pub use app::App;
+pub use effect::{Effect, NewFile};
+pub use palette::Colours;
+pub use screen::Screen;
+pub use state::detail::Files;
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+impl App {
+    /// Draws what is to be seen.
+    pub fn draw(&self, area: Rect, buffer: &mut Buffer) {
+        view::draw(self, area, buffer);
+    }
+}

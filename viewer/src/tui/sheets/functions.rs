@@ -1,0 +1,260 @@
+//! C functions.
+
+use std::borrow::Cow;
+
+use cgoprof_profile::Stats;
+
+use super::super::data::functions::Row;
+use super::super::data::{self, Data};
+use super::super::live::Rates;
+use super::super::palette::Part;
+use super::{Column, Sheet, Sorted, Tint, some_count, some_time};
+use crate::units::{count, percent, time};
+
+/// The functions of a profile, with rates when it goes on, and differences where there is a base.
+pub(crate) struct Functions<'a> {
+    pub(crate) data: &'a Data,
+    pub(crate) rates: Option<&'a Rates>,
+    pub(crate) base: Option<&'a Data>,
+}
+
+const NAME: usize = 0;
+pub(crate) const CALLS: usize = 1;
+const CHANGE: usize = 2;
+const RATE: usize = 3;
+const SPARK: usize = 4;
+/// What it is sorted by at first.
+pub(crate) const TOTAL: usize = 5;
+const ERROR: usize = 6;
+const MORE: usize = 7;
+const RUN: usize = 8;
+const C: usize = 9;
+const OVERHEAD: usize = 10;
+const P50: usize = 11;
+const P99: usize = 12;
+const BLOCKED: usize = 13;
+pub(crate) const CPU: usize = 14;
+const P_LOST: usize = 15;
+const THREADS: usize = 16;
+const MIGRATIONS: usize = 17;
+const PACKAGE: usize = 18;
+
+const COLUMNS: [Column; 19] = [
+    Column::name("C FUNCTION", 24, 0),
+    Column::number("CALLS", 13, 1),
+    Column::number("\u{394} CALLS", 8, 3),
+    Column::number("CALLS/S", 11, 3),
+    Column::number("LAST SECONDS", 12, 4),
+    Column::number("TOTAL", 8, 1),
+    Column::number("\u{b1}", 7, 5),
+    Column::number("\u{394} TOTAL", 8, 2),
+    Column::number("RUN", 7, 7),
+    Column::number("C", 8, 2),
+    Column::number("OVERHEAD", 8, 2),
+    Column::number("C P50", 8, 6),
+    Column::number("C P99", 8, 5),
+    Column::number("BLOCKED", 8, 4),
+    Column::number("CPU", 8, 8),
+    Column::number("P LOST", 9, 6),
+    Column::number("THREADS", 7, 7),
+    Column::number("MIGRATIONS", 10, 10),
+    Column::name("GO PACKAGE", 12, 11),
+];
+
+impl Functions<'_> {
+    fn row(&self, row: usize) -> &Row {
+        &self.data.functions[row]
+    }
+
+    /// The same function of the base.
+    fn before(&self, row: usize) -> Option<&Stats> {
+        self.base?.same_function(self.row(row)).map(|before| &before.stats)
+    }
+
+    /// A value of the base's run and of this one.
+    fn change(&self, row: usize, of: impl Fn(&Stats) -> f64) -> Change {
+        let now = of(&self.row(row).stats);
+        match self.before(row) {
+            None => Change::New,
+            Some(before) if of(before) == 0.0 && now == 0.0 => Change::By(0.0),
+            Some(before) if of(before) == 0.0 => Change::Unknown,
+            Some(before) => Change::By(now / of(before) - 1.0),
+        }
+    }
+
+    fn calls_changed(&self, row: usize) -> Change {
+        self.change(row, |stats| stats.calls as f64)
+    }
+
+    fn total_changed(&self, row: usize) -> Change {
+        self.change(row, |stats| stats.total().sum)
+    }
+
+    fn number(&self, row: usize, column: usize) -> f64 {
+        let Row { stats, cpu, threads, .. } = self.row(row);
+        match column {
+            CALLS => stats.calls as f64,
+            CHANGE => self.calls_changed(row).share(),
+            RATE | SPARK => self.rate(row).unwrap_or(0.0),
+            TOTAL | RUN => stats.total().sum,
+            ERROR => self.row(row).relative_error().unwrap_or(0.0),
+            MORE => self.total_changed(row).share(),
+            C => stats.c.sum,
+            OVERHEAD => stats.overhead().sum,
+            P50 => stats.c_times.quantile(0.5).unwrap_or(0.0),
+            P99 => stats.c_times.quantile(0.99).unwrap_or(0.0),
+            BLOCKED => stats.blocked,
+            CPU => cpu.map_or(0.0, |cpu| cpu.nanos),
+            P_LOST => stats.p_lost as f64,
+            THREADS => threads.unwrap_or(0) as f64,
+            MIGRATIONS => stats.migrations as f64,
+            _ => 0.0,
+        }
+    }
+
+    /// Calls a second: now, or over the whole recording.
+    fn rate(&self, row: usize) -> Option<f64> {
+        let Row { id, via, stats, .. } = self.row(row);
+        match self.rates {
+            Some(rates) => Some(rates.rate(*id, *via)),
+            None => {
+                let seconds = self.data.totals.duration / 1e9;
+                (seconds > 0.0).then(|| stats.calls as f64 / seconds)
+            }
+        }
+    }
+}
+
+/// How a value differs from the base's.
+enum Change {
+    /// It was not there.
+    New,
+    /// It was not measured.
+    Unknown,
+    By(f64),
+}
+
+impl Change {
+    fn share(&self) -> f64 {
+        match self {
+            Change::New => f64::INFINITY,
+            Change::Unknown => 0.0,
+            Change::By(share) => *share,
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Change::New => "new".into(),
+            Change::Unknown => String::new(),
+            Change::By(share) if share.abs() < 0.0005 => "=".into(),
+            Change::By(share) if *share >= 9.995 => format!("x{:.0}", share + 1.0),
+            Change::By(share) => format!("{:+.1} %", share * 100.0),
+        }
+    }
+
+    fn tint(&self) -> Tint {
+        match self.share() {
+            more if more > 0.05 => Tint::Bad,
+            less if less < -0.05 => Tint::Good,
+            _ => Tint::Faint,
+        }
+    }
+}
+
+impl Sheet for Functions<'_> {
+    fn columns(&self) -> &'static [Column] {
+        &COLUMNS
+    }
+
+    fn rows(&self) -> usize {
+        self.data.functions.len()
+    }
+
+    fn text(&self, row: usize, column: usize) -> String {
+        let Row { id, via, name, package, stats, .. } = self.row(row);
+        let number = self.number(row, column);
+        // What was not measured is not 0.
+        let timed = |text: String| if stats.timed > 0 { text } else { String::new() };
+        match column {
+            NAME => name.clone(),
+            PACKAGE => package.clone(),
+            CALLS | P_LOST | THREADS | MIGRATIONS => some_count(number as u64),
+            CHANGE => self.calls_changed(row).text(),
+            MORE => self.total_changed(row).text(),
+            RATE if number > 0.0 && number < 9.95 => format!("{number:.1}"),
+            RATE => some_count(number.round() as u64),
+            SPARK => self.rates.map_or_else(String::new, |rates| rates.sparkline(*id, *via, 12)),
+            ERROR => self.row(row).relative_error().map_or_else(String::new, percent),
+            RUN => timed(percent(number / self.data.totals.duration.max(1.0))),
+            BLOCKED | CPU => some_time(number),
+            _ => timed(time(number)),
+        }
+    }
+
+    fn sorted(&self, row: usize, column: usize) -> Sorted {
+        match column {
+            NAME => Sorted::Name(self.row(row).name.clone()),
+            PACKAGE => Sorted::Name(self.row(row).package.clone()),
+            _ => Sorted::Number(self.number(row, column)),
+        }
+    }
+
+    fn name(&self, row: usize) -> Cow<'_, str> {
+        Cow::Borrowed(&self.row(row).name)
+    }
+
+    fn key(&self, row: usize) -> String {
+        let row = self.row(row);
+        format!("{} {}", row.name, row.package)
+    }
+
+    fn tint(&self, row: usize, column: usize) -> Tint {
+        let totals = &self.data.totals;
+        match column {
+            CALLS | RATE => Tint::Heat(self.row(row).stats.calls as f64 / totals.crossings.max(1) as f64),
+            TOTAL | RUN => Tint::Heat(self.row(row).stats.total_self() / totals.total.max(1.0)),
+            C => Tint::Part(Part::C),
+            OVERHEAD => Tint::Part(Part::Border),
+            BLOCKED => Tint::Part(Part::Blocked),
+            SPARK => Tint::Part(Part::Go),
+            P_LOST => Tint::Part(Part::Waiting),
+            CHANGE => self.calls_changed(row).tint(),
+            MORE => self.total_changed(row).tint(),
+            ERROR | PACKAGE => Tint::Faint,
+            _ => Tint::Plain,
+        }
+    }
+
+    fn is_used(&self, column: usize) -> bool {
+        let any = |of: fn(&Row) -> bool| self.data.functions.iter().any(of);
+        match column {
+            SPARK => self.rates.is_some(),
+            CHANGE | MORE => self.base.is_some(),
+            CALLS | RATE => self.data.profile.recording.counted(),
+            TOTAL | RUN | C => any(|row| row.stats.timed > 0),
+            OVERHEAD => any(|row| row.stats.overhead().sum > 0.0),
+            P50 | P99 => any(|row| row.stats.c_times.extremes.is_some()),
+            ERROR => any(|row| row.relative_error().is_some()),
+            BLOCKED => any(|row| row.stats.blocked > 0.0),
+            CPU => any(|row| row.cpu.is_some_and(|cpu| cpu.nanos > 0.0)),
+            P_LOST => any(|row| row.stats.p_lost > 0),
+            MIGRATIONS => any(|row| row.stats.migrations > 0),
+            THREADS => any(|row| row.threads.is_some()),
+            _ => true,
+        }
+    }
+
+    fn empty(&self) -> String {
+        if self.data.which_part() == Some(data::Part::Span) {
+            "no slow crossings in this span of time".into()
+        } else if self.data.profile.recording.counted() {
+            "no crossings".into()
+        } else {
+            format!(
+                "no samples in C; {} crossings by the runtime's own count",
+                count(self.data.profile.recording.num_cgo_call.unwrap_or(0))
+            )
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! One C function: all that is known of it.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use cgoprof_profile::{FunctionId, Via};
+
+use super::super::data::sites::Site;
+use super::super::data::{Data, findings, functions};
+use crate::analysis::{self, Frame};
+use crate::units::printable;
+
+/// Where source files come from.
+pub trait Files {
+    /// The lines of a file, if it is there.
+    fn lines(&self, path: &str) -> Option<Vec<String>>;
+}
+
+/// Files that are read once.
+pub(crate) struct Cached {
+    files: Box<dyn Files + Send>,
+    read: RefCell<HashMap<String, Option<Arc<Vec<String>>>>>,
+}
+
+impl Cached {
+    pub(crate) fn new(files: Box<dyn Files + Send>) -> Cached {
+        Cached { files, read: RefCell::default() }
+    }
+
+    fn lines(&self, path: &str) -> Option<Arc<Vec<String>>> {
+        let mut read = self.read.borrow_mut();
+        read.entry(path.to_owned()).or_insert_with(|| self.files.lines(path).map(Arc::new)).clone()
+    }
+}
+
+/// What the screen shows.
+#[derive(Clone, Debug)]
+pub(crate) struct Detail {
+    pub(crate) row: functions::Row,
+    /// The largest total first.
+    pub(crate) sites: Vec<Site>,
+    pub(crate) stacks: Vec<StackLines>,
+    /// More stacks than are listed.
+    pub(crate) more_stacks: usize,
+    /// By thread, with its name: calls, of which locked, and time in C.
+    pub(crate) threads: Vec<(u64, String, u64, u64, f64)>,
+    pub(crate) findings: Vec<findings::Row>,
+    pub(crate) sources: Vec<Source>,
+}
+
+/// A stack with its sums.
+#[derive(Clone, Debug)]
+pub(crate) struct StackLines {
+    pub(crate) calls: u64,
+    pub(crate) total: f64,
+    /// Frames, innermost first.
+    pub(crate) frames: Vec<String>,
+}
+
+/// Lines around a site.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    pub(crate) file: String,
+    /// Number, text, and crossings made from there to any C function.
+    pub(crate) lines: Vec<(u32, String, u64)>,
+}
+
+/// Stacks and sites that are listed.
+const MOST_STACKS: usize = 20;
+/// Sites whose source is shown, and lines on each side.
+const MOST_SOURCES: usize = 3;
+const AROUND: u32 = 4;
+
+impl Detail {
+    pub(crate) fn new(data: &Data, function: FunctionId, via: Via, files: &Cached) -> Option<Detail> {
+        let row = data.functions.iter().find(|row| row.id == function && row.via == via)?.clone();
+        let sites: Vec<Site> = data.sites().of(function).filter(|site| site.via == via).cloned().collect();
+        let (stacks, more_stacks) = stacks(data, function, via);
+        let profile = &data.profile;
+        let threads = profile.threads.iter().flat_map(|thread| {
+            let own = thread.made.iter().filter(|made| made.function == function && made.via == via);
+            own.map(|made| (thread.tid, printable(&thread.name), made.calls, made.locked, made.c_ns))
+        });
+        let mut threads: Vec<_> = threads.collect();
+        threads.sort_by(|one, other| other.4.total_cmp(&one.4).then(other.2.cmp(&one.2)));
+        let name = printable(&profile.functions[function.0].name);
+        let findings = data.findings().iter().filter(|finding| finding.function == name).cloned().collect();
+        let sources = sources(&sites, data, files);
+        Some(Detail { row, sites, stacks, more_stacks, threads, findings, sources })
+    }
+}
+
+fn stacks(data: &Data, function: FunctionId, via: Via) -> (Vec<StackLines>, usize) {
+    let mut sums: HashMap<&[cgoprof_profile::LocationId], (u64, f64, bool)> = HashMap::new();
+    for cell in data.profile.cells.iter().filter(|cell| cell.function == function && cell.via == via) {
+        let sum = sums.entry(&cell.stack).or_default();
+        sum.0 += cell.stats.calls;
+        sum.1 += cell.stats.total().sum;
+        sum.2 |= cell.truncated;
+    }
+    let mut sums: Vec<_> = sums.into_iter().collect();
+    sums.sort_by(|(stack, one), (other_stack, other)| {
+        other.1.total_cmp(&one.1).then(other.0.cmp(&one.0)).then(stack.cmp(other_stack))
+    });
+    let more = sums.len().saturating_sub(MOST_STACKS);
+    let lines = sums.into_iter().take(MOST_STACKS).map(|(stack, (calls, total, truncated))| {
+        let mut frames: Vec<String> = analysis::frames(&data.profile, stack).iter().skip(1).map(frame_line).collect();
+        if truncated {
+            frames.push("[truncated]".into());
+        }
+        StackLines { calls, total, frames }
+    });
+    (lines.collect(), more)
+}
+
+/// `main.work  work.go:12`.
+pub(crate) fn frame_line(frame: &Frame<'_>) -> String {
+    let position = frame.position;
+    let inlined = if frame.inlined { " (inlined)" } else { "" };
+    let file = position.file.rsplit('/').next().unwrap_or_default();
+    let place = if file.is_empty() { String::new() } else { format!("  {file}:{}", position.line) };
+    printable(&format!("{}{inlined}{place}", position.function))
+}
+
+fn sources(sites: &[Site], data: &Data, files: &Cached) -> Vec<Source> {
+    let mut sources = Vec::new();
+    for site in sites.iter().filter(|site| site.line > 0).take(MOST_SOURCES) {
+        let Some(text) = files.lines(&site.file) else { continue };
+        let first = site.line.saturating_sub(AROUND).max(1);
+        let lines = (first..=site.line.saturating_add(AROUND)).filter_map(|number| {
+            let line = text.get(number as usize - 1)?;
+            let calls = data.sites().calls_from(&site.file, number);
+            Some((number, printable(&line.replace('\t', "    ")), calls))
+        });
+        let lines: Vec<_> = lines.collect();
+        if !lines.is_empty() {
+            sources.push(Source { file: printable(&site.file), lines });
+        }
+    }
+    sources
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tui::sample_data;
+
+    /// One text in place of every file.
+    struct Text(usize);
+
+    impl Files for Text {
+        fn lines(&self, _: &str) -> Option<Vec<String>> {
+            (self.0 > 0).then(|| (1..=self.0).map(|number| format!("\tline {number}\u{1b}[2J")).collect())
+        }
+    }
+
+    fn text(lines: usize) -> Cached {
+        Cached::new(Box::new(Text(lines)))
+    }
+
+    #[test]
+    fn every_function_has_its_details() {
+        for (name, profile) in sample_data::recorded() {
+            let data = Data::new(Arc::new(profile));
+            for row in &data.functions {
+                let detail = Detail::new(&data, row.id, row.via, &text(100_000)).unwrap();
+                let by_site: u64 = detail.sites.iter().map(|site| site.stats.calls).sum();
+                assert_eq!(by_site, row.stats.calls, "{name} {}", row.name);
+                if !data.profile.recording.counted() {
+                    continue;
+                }
+                for source in &detail.sources {
+                    assert!(source.lines.iter().any(|&(_, _, calls)| calls > 0), "{name}");
+                    assert!(source.lines.iter().all(|(_, text, _)| !text.contains('\u{1b}')), "{name}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn sources_that_are_not_there_are_left_out() {
+        let data = Data::new(Arc::new(sample_data::named("sqlite")));
+        let row = &data.functions[0];
+        assert!(Detail::new(&data, row.id, row.via, &text(0)).unwrap().sources.is_empty());
+        assert!(Detail::new(&data, row.id, row.via, &text(1)).unwrap().sources.is_empty());
+    }
+}

@@ -1,0 +1,8 @@
+//! What screens know besides the data. Pure: keys in, state out.
+
+pub(crate) mod detail;
+pub(crate) mod flame;
+pub(crate) mod scroll;
+pub(crate) mod table;
+pub(crate) mod timeline;
+pub(crate) mod tree;

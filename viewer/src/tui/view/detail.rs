@@ -1,0 +1,305 @@
+//! One C function.
+
+use cgoprof_profile::Function;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+
+use super::super::app::App;
+use super::super::data::relative_error;
+use super::super::fit;
+use super::super::palette::Part;
+use super::super::state::detail::Detail;
+use super::histogram::{self, Bar};
+use super::pen::Pen;
+use super::table::wrapped;
+use crate::units::{count, percent, printable, time};
+
+/// A piece of a line.
+enum Piece {
+    Text(String, Look),
+    /// A bar of a share of so many columns.
+    Bar(f64, u16, Part),
+}
+
+#[derive(Clone, Copy)]
+enum Look {
+    Plain,
+    Head,
+    Faint,
+    Good,
+    Part(Part),
+}
+
+type Line = Vec<Piece>;
+
+/// How many lines there are.
+pub(crate) fn length(app: &App) -> usize {
+    lines(app).len()
+}
+
+/// The lines as text: for searching, and for a file.
+pub(crate) fn text(app: &App) -> Vec<String> {
+    let piece = |piece: &Piece| match piece {
+        Piece::Text(text, _) => text.clone(),
+        &Piece::Bar(share, columns, _) => {
+            fit::left(&"#".repeat((share.clamp(0.0, 1.0) * f64::from(columns)).round() as usize), usize::from(columns))
+        }
+    };
+    lines(app).iter().map(|line| line.iter().map(piece).collect::<String>().trim_end().to_owned()).collect()
+}
+
+pub(super) fn draw(app: &App, area: Rect, pen: &mut Pen<'_>) {
+    for (y, line) in (area.y..area.bottom()).zip(lines(app).iter().skip(app.detail_scroll.first)) {
+        let mut x = 1;
+        let whole: String =
+            line.iter().map(|piece| if let Piece::Text(text, _) = piece { text.as_str() } else { "" }).collect();
+        let found = app.search.as_ref().is_some_and(|pattern| pattern.matches(&whole));
+        for piece in line {
+            let room = area.width.saturating_sub(x);
+            match piece {
+                Piece::Text(text, look) => {
+                    let style = if found { pen.palette.matched() } else { style(*look, pen) };
+                    pen.put(x, y, room, text, style);
+                    x += fit::width(text) as u16;
+                }
+                &Piece::Bar(share, columns, part) => {
+                    pen.bar(x, y, columns.min(room), share, part);
+                    x += columns;
+                }
+            }
+        }
+    }
+}
+
+fn style(look: Look, pen: &Pen<'_>) -> Style {
+    match look {
+        Look::Plain => Style::new(),
+        Look::Head => pen.palette.head(),
+        Look::Faint => pen.palette.faint(),
+        Look::Good => pen.palette.good(),
+        Look::Part(part) => pen.palette.part(part),
+    }
+}
+
+fn lines(app: &App) -> Vec<Line> {
+    let width = usize::from(app.size.width.saturating_sub(2));
+    match &app.detail {
+        Some(detail) => document(app, detail, width),
+        None => {
+            let text = match app.about_name() {
+                Some(name) => format!("{name} was not called in what is shown"),
+                None => "no function is selected: Enter on one in Functions".into(),
+            };
+            vec![vec![Piece::Text(text, Look::Faint)]]
+        }
+    }
+}
+
+fn plain(text: impl Into<String>) -> Line {
+    vec![Piece::Text(text.into(), Look::Plain)]
+}
+
+fn head(lines: &mut Vec<Line>, text: impl Into<String>) {
+    lines.push(Vec::new());
+    lines.push(vec![Piece::Text(text.into(), Look::Head)]);
+}
+
+fn document(app: &App, detail: &Detail, width: usize) -> Vec<Line> {
+    let row = &detail.row;
+    let function = &app.shown.profile.functions[row.id.0];
+    let mut lines = vec![vec![Piece::Text(row.name.clone(), Look::Head)]];
+    let mut facts = Vec::new();
+    let Function { package, library, symbol, file, .. } = function;
+    for (what, value) in [("Go package", package), ("library", library), ("symbol", symbol), ("file", file)] {
+        if !value.is_empty() {
+            facts.push(format!("{what} {}", printable(value)));
+        }
+    }
+    lines.push(vec![Piece::Text(facts.join(", "), Look::Faint)]);
+    lines.push(plain(numbers(app, detail)));
+    phases(detail, width, &mut lines);
+    histograms(detail, width, &mut lines);
+    findings(detail, width, &mut lines);
+    sites(detail, width, &mut lines);
+    sources(detail, &mut lines);
+    threads(detail, &mut lines);
+    stacks(detail, width, &mut lines);
+    lines
+}
+
+fn numbers(app: &App, detail: &Detail) -> String {
+    let stats = &detail.row.stats;
+    let mut parts = vec![format!("{} calls", count(stats.calls))];
+    if stats.timed > 0 {
+        let error =
+            relative_error(stats.total()).map_or_else(String::new, |error| format!(" \u{b1}{}", percent(error)));
+        let total = stats.total().sum;
+        parts.push(format!(
+            "{}{error} in all, {} of the run",
+            time(total),
+            percent(total / app.shown.totals.duration.max(1.0))
+        ));
+        parts.push(format!("{} each", time(total / stats.calls.max(1) as f64)));
+    }
+    let some = |number: u64, what: &str| (number > 0).then(|| format!("{} {what}", count(number)));
+    parts.extend(some(stats.p_lost, "Ps lost"));
+    parts.extend(some(stats.migrations, "migrations"));
+    parts.extend(some(detail.row.locked_calls, "of them locked to a thread"));
+    parts.extend(some(stats.callbacks, "callbacks"));
+    parts.extend(some(stats.abandoned, "abandoned"));
+    parts.extend(some(stats.in_flight, "still in C"));
+    parts.join(", ")
+}
+
+/// Where the time goes, as one bar of parts.
+fn phases(detail: &Detail, width: usize, lines: &mut Vec<Line>) {
+    let stats = &detail.row.stats;
+    let total = stats.total().sum;
+    if total <= 0.0 {
+        return;
+    }
+    head(lines, "WHERE THE TIME GOES");
+    let blocked = stats.blocked.min(stats.c.sum);
+    let phases = [
+        ("getting to C", stats.enter.sum, Part::Border),
+        ("in C", stats.c.sum - blocked, Part::C),
+        ("blocked in C", blocked, Part::Blocked),
+        ("back to Go", stats.exit.sum, Part::Waiting),
+    ];
+    let columns = width.min(100) as f64;
+    let mut bar = Vec::new();
+    for &(_, nanos, part) in &phases {
+        let own = ((nanos / total).clamp(0.0, 1.0) * columns).round() as usize;
+        bar.push(Piece::Text("\u{2588}".repeat(own), Look::Part(part)));
+    }
+    lines.push(bar);
+    for (name, nanos, part) in phases.into_iter().filter(|&(_, nanos, _)| nanos > 0.0) {
+        let text = format!(" {:<13}{:>9} {:>8}", name, time(nanos), percent(nanos / total));
+        lines.push(vec![Piece::Text("\u{2588}".into(), Look::Part(part)), Piece::Text(text, Look::Plain)]);
+    }
+}
+
+/// C times and overheads, beside each other where there is room.
+fn histograms(detail: &Detail, width: usize, lines: &mut Vec<Line>) {
+    let stats = &detail.row.stats;
+    let (c, overhead) = (histogram::bars(&stats.c_times), histogram::bars(&stats.overhead_times));
+    let quantiles = |times: &cgoprof_profile::Distribution| {
+        let at = |share: f64| times.quantile(share).map_or_else(String::new, time);
+        let (low, high) = times.extremes.unwrap_or_default();
+        format!("{} .. p50 {} p90 {} p99 {} .. {}", time(low), at(0.5), at(0.9), at(0.99), time(high))
+    };
+    if width >= 110 && !c.is_empty() && !overhead.is_empty() {
+        let half = width / 2 - 1;
+        lines.push(Vec::new());
+        let title = |name: &str, times| fit::left(&format!("{name}  {}", quantiles(times)), half);
+        let titles = title("TIME IN C", &stats.c_times) + "  " + &title("OVERHEAD", &stats.overhead_times);
+        lines.push(vec![Piece::Text(titles, Look::Head)]);
+        for at in 0..c.len().max(overhead.len()) {
+            let mut line = histogram_line(c.get(at), half, Part::C);
+            line.push(Piece::Text("  ".into(), Look::Plain));
+            line.extend(histogram_line(overhead.get(at), half, Part::Border));
+            lines.push(line);
+        }
+        return;
+    }
+    for (name, bars, times, part) in
+        [("TIME IN C", c, &stats.c_times, Part::C), ("OVERHEAD", overhead, &stats.overhead_times, Part::Border)]
+    {
+        if !bars.is_empty() {
+            head(lines, format!("{name}  {}", quantiles(times)));
+            lines.extend(bars.iter().map(|bar| histogram_line(Some(bar), width, part)));
+        }
+    }
+}
+
+/// Columns of a bar's beginning and count.
+const FROM: usize = 9;
+const COUNT: usize = 14;
+
+fn histogram_line(bar: Option<&Bar>, width: usize, part: Part) -> Line {
+    let Some(bar) = bar else { return vec![Piece::Text(" ".repeat(width), Look::Plain)] };
+    let columns = width.saturating_sub(FROM + COUNT + 1);
+    let from = Piece::Text(fit::right(&bar.from, FROM) + " ", Look::Faint);
+    let text = if bar.count > 0 { count(bar.count) } else { String::new() };
+    vec![from, Piece::Bar(bar.share, columns as u16, part), Piece::Text(fit::right(&text, COUNT), Look::Plain)]
+}
+
+fn findings(detail: &Detail, width: usize, lines: &mut Vec<Line>) {
+    if detail.findings.is_empty() {
+        return;
+    }
+    head(lines, "ADVICE");
+    for finding in &detail.findings {
+        let saving = if finding.saving > 0.0 { format!("saves {}: ", time(finding.saving)) } else { String::new() };
+        lines.extend(wrapped(&format!("{saving}{}", finding.why), width).into_iter().map(plain));
+        let what = wrapped(&finding.what, width).into_iter();
+        lines.extend(what.map(|line| vec![Piece::Text(line, Look::Good)]));
+    }
+}
+
+fn sites(detail: &Detail, width: usize, lines: &mut Vec<Line>) {
+    if detail.sites.is_empty() {
+        return;
+    }
+    head(lines, format!("{} SITES{}CALLS     TOTAL   CALLED BY", detail.sites.len(), " ".repeat(4)));
+    for site in detail.sites.iter().take(MOST_SITES) {
+        let total = if site.stats.timed > 0 { time(site.stats.total().sum) } else { String::new() };
+        let place = if site.line > 0 { format!("  {}:{}", site.file, site.line) } else { String::new() };
+        let caller = if site.caller.is_empty() { "?" } else { &site.caller };
+        let text = printable(&format!("{caller}{place}"));
+        let numbers = format!("{:>16} {total:>9}   ", count(site.stats.calls));
+        let room = width.saturating_sub(fit::width(&numbers));
+        lines.push(vec![Piece::Text(numbers, Look::Plain), Piece::Text(fit::end(&text, room), Look::Part(Part::Go))]);
+    }
+    more(lines, detail.sites.len().saturating_sub(MOST_SITES));
+}
+
+const MOST_SITES: usize = 50;
+const MOST_THREADS: usize = 20;
+
+fn sources(detail: &Detail, lines: &mut Vec<Line>) {
+    for source in &detail.sources {
+        head(lines, format!("CALLS TO ANY C FUNCTION  {}", source.file));
+        for (number, text, calls) in &source.lines {
+            let calls_text = if *calls > 0 { count(*calls) } else { String::new() };
+            let look = if *calls > 0 { Look::Plain } else { Look::Faint };
+            lines.push(vec![
+                Piece::Text(format!("{calls_text:>14} "), Look::Part(Part::C)),
+                Piece::Text(format!("{number:>6}  "), Look::Faint),
+                Piece::Text(text.clone(), look),
+            ]);
+        }
+    }
+}
+
+fn threads(detail: &Detail, lines: &mut Vec<Line>) {
+    if detail.threads.is_empty() {
+        return;
+    }
+    head(lines, format!("{} THREADS   CALLS    LOCKED         C   THREAD", detail.threads.len()));
+    for (tid, name, calls, locked, c) in detail.threads.iter().take(MOST_THREADS) {
+        let locked = if *locked > 0 { count(*locked) } else { String::new() };
+        lines.push(plain(format!("{:>16} {locked:>9} {:>9}   {tid} {name}", count(*calls), time(*c))));
+    }
+    more(lines, detail.threads.len().saturating_sub(MOST_THREADS));
+}
+
+fn stacks(detail: &Detail, width: usize, lines: &mut Vec<Line>) {
+    head(lines, format!("{} STACKS", detail.stacks.len() + detail.more_stacks));
+    for stack in &detail.stacks {
+        lines.push(plain(format!("{} calls, {}", count(stack.calls), time(stack.total))));
+        for frame in &stack.frames {
+            lines.push(vec![Piece::Text(
+                format!("    {}", fit::end(frame, width.saturating_sub(4))),
+                Look::Part(Part::Go),
+            )]);
+        }
+    }
+    more(lines, detail.more_stacks);
+}
+
+fn more(lines: &mut Vec<Line>, number: usize) {
+    if number > 0 {
+        lines.push(vec![Piece::Text(format!("... {number} more"), Look::Faint)]);
+    }
+}

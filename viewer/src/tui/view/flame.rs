@@ -1,0 +1,74 @@
+//! The flame graph, its root above.
+
+use ratatui::layout::Rect;
+use ratatui::style::Modifier;
+
+use super::super::app::App;
+use super::super::data::tree::{Direction, Tree};
+use super::super::fit;
+use super::super::geometry::BELOW;
+use super::pen::Pen;
+use super::tree::{part_of, place};
+use crate::units::percent;
+use crate::value::Value;
+
+pub(super) fn draw(app: &App, area: Rect, pen: &mut Pen<'_>) {
+    let view = &app.flame;
+    let tree = app.shown.tree(view.direction);
+    let rows = area.height.saturating_sub(BELOW);
+    let matching = app.search.as_ref().map(|pattern| tree.matching(pattern));
+    let selected = view.selected(tree);
+    if tree.root().size(view.value) <= 0.0 {
+        let text = format!("nothing of this value: {}; v shows another", view.value.name());
+        pen.put(1, area.y, area.width, &text, pen.palette.faint());
+    }
+    for tile in view.tiles(tree, area.width) {
+        let Some(row) = tile.row.checked_sub(view.first).filter(|&row| row < usize::from(rows)) else { continue };
+        let node = &tree.nodes[tile.node];
+        let found = matching.as_ref().is_some_and(|functions| tree.passes(tile.node, functions));
+        let mut style = match (found, tile.node) {
+            (true, _) => pen.palette.matched(),
+            (false, 0) => pen.palette.bar(),
+            (false, _) => pen.palette.filled(part_of(node.kind)),
+        };
+        if tile.node == selected {
+            style = style.add_modifier(Modifier::REVERSED | Modifier::BOLD);
+        }
+        let y = area.y + row as u16;
+        pen.fill(Rect { x: tile.column, y, width: tile.width, height: 1 }, ' ', style);
+        // A gap between frames; without colours that is all that tells them apart.
+        let name = match tile.width {
+            0..=2 => "\u{258f}".to_owned(),
+            width => format!("\u{258f}{}", fit::start(fit::without_path(tree.name(tile.node)), usize::from(width) - 1)),
+        };
+        pen.put(tile.column, y, tile.width, &name, style);
+    }
+    let below = Rect { y: area.y + rows, height: area.height - rows, ..area };
+    about(app, tree, selected, below, pen);
+}
+
+/// What is selected: its whole name, where it is, its numbers; and what the search found.
+fn about(app: &App, tree: &Tree, node: usize, area: Rect, pen: &mut Pen<'_>) {
+    let view = &app.flame;
+    pen.put(0, area.y, area.width, &"\u{2500}".repeat(usize::from(area.width)), pen.palette.faint());
+    let all = tree.root().size(view.value).max(f64::MIN_POSITIVE);
+    let way = match view.direction {
+        Direction::Down => "",
+        Direction::Up => ", callers below",
+    };
+    let found = app.search.as_ref().map(|pattern| {
+        let (count, sum) = tree.sum_of(view.value, &tree.matching(pattern));
+        format!("   /{}: {count} frames, {} ({})", pattern.text(), view.value.shown(sum), percent(sum / all))
+    });
+    let title = format!(" {}{way}{} ", view.value.name(), found.unwrap_or_default());
+    pen.put(2, area.y, area.width.saturating_sub(4), &crate::units::printable(&title), pen.palette.head());
+    let place = place(app, tree, node);
+    let name = format!("{}  {place}", tree.name(node));
+    pen.put(1, area.y + 1, area.width - 1, &fit::start(&name, usize::from(area.width) - 1), Default::default());
+    let sizes = Value::ALL.iter().filter(|&&value| tree.root().size(value) > 0.0).map(|&value| {
+        let size = tree.nodes[node].size(value);
+        format!("{} {} ({})", value.name(), value.shown(size), percent(size / tree.root().size(value)))
+    });
+    let sizes: Vec<String> = sizes.collect();
+    pen.put(1, area.y + 2, area.width - 1, &sizes.join("   "), pen.palette.faint());
+}

@@ -1,0 +1,195 @@
+//! What screens look like. Views draw from the state and change nothing.
+
+pub(super) mod detail;
+mod flame;
+pub(super) mod help;
+mod histogram;
+mod pen;
+mod table;
+mod timeline;
+mod tree;
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::app::{App, Part};
+use super::geometry::{Areas, LEAST, tabs};
+use super::keys::BINDINGS;
+use super::screen::Screen;
+use crate::units::{count, percent, printable, time};
+use pen::Pen;
+
+/// Draws the screen.
+pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
+    let mut pen = Pen { buffer, palette: app.palette };
+    if area.width < LEAST.width || area.height < LEAST.height {
+        let asked = format!("at least {}x{} needed", LEAST.width, LEAST.height);
+        pen.put(0, 0, area.width, "the terminal is too small:", pen.palette.bad());
+        pen.put(0, 1, area.width, &asked, pen.palette.bad());
+        return;
+    }
+    let areas = Areas::of(area.as_size());
+    tab_bar(app, areas.tabs, &mut pen);
+    summary(app, areas.summary, &mut pen);
+    match (&app.help, app.screen) {
+        (Some(first), _) => help::draw(app, *first, areas.body, &mut pen),
+        (None, Screen::Tree) => tree::draw(app, areas.body, &mut pen),
+        (None, Screen::Flame) => flame::draw(app, areas.body, &mut pen),
+        (None, Screen::Timeline) => timeline::draw(app, areas.body, &mut pen),
+        (None, Screen::Detail) => detail::draw(app, areas.body, &mut pen),
+        (None, Screen::Threads) => {
+            parts(app, areas.body, &mut pen);
+            table::draw(app, below(areas.body, 1), &mut pen);
+        }
+        (None, Screen::Advice) => table::draw_advice(app, areas.body, &mut pen),
+        (None, Screen::Functions | Screen::Callbacks) => table::draw(app, areas.body, &mut pen),
+    }
+    footer(app, areas.footer, &mut pen);
+}
+
+/// Without its first rows.
+fn below(area: Rect, rows: u16) -> Rect {
+    let rows = rows.min(area.height);
+    Rect { y: area.y + rows, height: area.height - rows, ..area }
+}
+
+fn tab_bar(app: &App, area: Rect, pen: &mut Pen<'_>) {
+    let bar = pen.palette.bar();
+    pen.fill(area, ' ', bar);
+    let tabs = tabs(area.width);
+    for (at, &(screen, x, width)) in tabs.iter().enumerate() {
+        let style = if screen == app.screen { pen.palette.chosen() } else { bar };
+        pen.put(x, area.y, width, &format!("{} {}", at + 1, screen.name()), style);
+    }
+    let end = tabs.last().map_or(0, |&(_, x, width)| x + width + 1);
+    if let Some(room) = area.width.checked_sub(end).filter(|&room| room > 12) {
+        let title = super::fit::end(&printable(&app.title), usize::from(room) - 1);
+        let x = area.width - super::fit::width(&title) as u16 - 1;
+        pen.put(x, area.y, room, &title, bar);
+    }
+}
+
+/// The line that says what all the numbers are about.
+fn summary(app: &App, area: Rect, pen: &mut Pen<'_>) {
+    let (totals, recording) = (&app.shown.totals, &app.shown.profile.recording);
+    let mut parts = Vec::new();
+    if recording.counted() {
+        parts.push(format!("{} crossings in {}", count(totals.crossings), time(totals.duration)));
+        if totals.timed > 0 {
+            let error = totals.total_error / totals.total.max(1.0);
+            let error = if error > 0.0005 { format!(" \u{b1}{}", percent(error)) } else { String::new() };
+            parts.push(format!("{}{error} in all", time(totals.total)));
+            parts.push(format!("{} in C", time(totals.c)));
+            parts.push(format!("{} overhead", time(totals.overhead)));
+        }
+        if totals.p_lost > 0 {
+            parts.push(format!("{} Ps lost", count(totals.p_lost)));
+        }
+        if totals.callbacks > 0 {
+            parts.push(format!("{} callbacks", count(totals.callbacks)));
+        }
+    } else {
+        let samples: u64 = app.shown.profile.samples.iter().map(|stack| stack.samples).sum();
+        parts.push(format!("{} samples in {}: estimates, nothing is counted", count(samples), time(totals.duration)));
+    }
+    let mut states = Vec::new();
+    if let Some(span) = &app.timeline.span {
+        let length = time((span.end - span.start) as f64);
+        states.push(format!(" SPAN of {length} from {} on: slow crossings only ", time(span.start as f64)));
+    }
+    if let Some(live) = &app.live {
+        match &live.ended {
+            Some(why) => states.push(format!(" ENDED: {why} ")),
+            None if !live.frozen && live.age > 0 => states.push(format!(" LIVE, {} s ago ", live.age)),
+            None if !live.frozen => states.push(" LIVE ".into()),
+            None => {}
+        }
+        if live.frozen {
+            states.push(" FROZEN ".into());
+        }
+        if live.window.is_some() && app.shown.which_part().is_some() {
+            states.push(format!(" last {} ", time(totals.duration)));
+        } else if let Some(seconds) = live.window {
+            states.push(format!(" all: less than {seconds} s "));
+        } else if live.zero.is_some() {
+            states.push(" since z ".into());
+        }
+        if live.ended.is_none() {
+            parts.insert(0, format!("{} calls/s", count(live.rates.total_rate().round() as u64)));
+        }
+    }
+    let notes = recording.notes.len();
+    if notes > 0 {
+        states.push(format!(" {notes} note{}: ? ", if notes == 1 { "" } else { "s" }));
+    }
+    if let Some(base) = app.base.as_ref().filter(|_| app.shown.which_part().is_none()) {
+        states.push(format!(" \u{394} to {} ", printable(&base.name)));
+    }
+    let mut x = 0;
+    for state in states {
+        pen.put(x, area.y, area.width.saturating_sub(x), &state, pen.palette.chosen());
+        x += super::fit::width(&state) as u16 + 1;
+    }
+    let head = pen.palette.head();
+    pen.put(x + u16::from(x == 0), area.y, area.width.saturating_sub(x + 1), &parts.join(", "), head);
+}
+
+/// Which of its tables the screen of threads shows.
+fn parts(app: &App, area: Rect, pen: &mut Pen<'_>) {
+    let mut x = 1;
+    for (part, name) in [(Part::Threads, "Threads"), (Part::Goroutines, "Goroutines"), (Part::Locks, "LockOSThread")] {
+        let style = if part == app.part { pen.palette.chosen() } else { pen.palette.faint() };
+        let text = format!(" {name} ");
+        pen.put(x, area.y, area.width.saturating_sub(x), &text, style);
+        x += text.len() as u16 + 1;
+    }
+    if app.part == Part::Threads
+        && let Some(peak) = &app.shown.profile.peak
+    {
+        let how = if peak.exact { "at most" } else { "seen at most" };
+        let text = format!("threads in C at once: {how} {}, at {}", peak.threads, time(peak.at_ns as f64));
+        pen.put(x + 1, area.y, area.width.saturating_sub(x + 1), &text, pen.palette.faint());
+    }
+}
+
+/// What is typed or said, else the keys.
+fn footer(app: &App, area: Rect, pen: &mut Pen<'_>) {
+    let bar = pen.palette.bar();
+    pen.fill(area, ' ', bar);
+    if let Some(prompt) = &app.prompt {
+        let text = format!("/{}\u{2588}", printable(&prompt.text));
+        let what = if app.kind().is_some() { "filter" } else { "search" };
+        let hint = format!("  {what} by text or regular expression; Enter keeps it, Esc gives it up");
+        pen.put(1, area.y, area.width - 1, &(text + &hint), bar);
+        return;
+    }
+    if let Some(message) = &app.message {
+        pen.put(1, area.y, area.width - 1, &printable(message), bar);
+        return;
+    }
+    let mut x = 1;
+    if let Some(pattern) = app.pattern() {
+        let text = format!(" /{} ", printable(pattern.text()));
+        pen.put(x, area.y, area.width - x, &text, pen.palette.matched());
+        x += super::fit::width(&text) as u16 + 1;
+    }
+    let live = app.live.as_ref().is_some_and(|live| live.ended.is_none());
+    let mut shown: Vec<_> = BINDINGS
+        .iter()
+        .filter(|binding| binding.is_there(app.screen, live))
+        .filter_map(|binding| Some((binding.keys.split(' ').next().unwrap_or_default(), binding.brief?)))
+        .collect();
+    let width = |shown: &[(&str, &str)]| -> usize {
+        shown.iter().map(|(keys, brief)| super::fit::width(keys) + brief.len() + 3).sum()
+    };
+    // Help and quit stay longest.
+    while width(&shown) > usize::from(area.width.saturating_sub(x)) && shown.len() > 2 {
+        shown.remove(shown.len() - 3);
+    }
+    for (keys, brief) in shown {
+        pen.put(x, area.y, area.width.saturating_sub(x), keys, pen.palette.chosen());
+        x += super::fit::width(keys) as u16 + 1;
+        pen.put(x, area.y, area.width.saturating_sub(x), brief, bar);
+        x += brief.len() as u16 + 2;
+    }
+}

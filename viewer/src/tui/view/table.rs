@@ -1,0 +1,97 @@
+//! Tables.
+
+use ratatui::layout::Rect;
+
+use super::super::app::{App, Kind};
+use super::super::fit;
+use super::super::geometry::{ADVICE_TEXT, columns};
+use super::super::sheets::{Align, Sheet};
+use super::super::state::table::Table;
+use super::below;
+use super::pen::Pen;
+
+/// The table of the screen.
+pub(super) fn draw(app: &App, area: Rect, pen: &mut Pen<'_>) {
+    if let Some(kind) = app.kind() {
+        app.sheet(kind, |table, sheet| draw_table(table, sheet, area, pen));
+    }
+}
+
+fn draw_table(table: &Table, sheet: &dyn Sheet, area: Rect, pen: &mut Pen<'_>) {
+    let placed = columns(sheet, table.sort, area.width);
+    for one in &placed {
+        let column = &sheet.columns()[one.column];
+        let sorted = table.sort == Some(one.column);
+        let arrow = match (sorted, (column.align == Align::Left) != table.ascending) {
+            (false, _) => "",
+            (true, true) => "\u{25b4}",
+            (true, false) => "\u{25be}",
+        };
+        let head = format!("{}{arrow}", fit::start(column.head, usize::from(one.width) - arrow.len().min(1)));
+        match column.align {
+            Align::Left => pen.put(one.x, area.y, one.width, &head, pen.palette.head()),
+            Align::Right => pen.put_right(one.x, area.y, one.width, &head, pen.palette.head()),
+        }
+    }
+    let rows = below(area, 1);
+    if table.order.is_empty() {
+        let text = match &table.filter {
+            Some(filter) if sheet.rows() > 0 => format!("nothing matches {}", filter.text()),
+            _ => sheet.empty(),
+        };
+        pen.put(1, rows.y, rows.width, &text, pen.palette.faint());
+        return;
+    }
+    let seen = table.order.iter().enumerate().skip(table.scroll.first).take(usize::from(rows.height));
+    for (y, (at, &row)) in (rows.y..).zip(seen) {
+        for one in &placed {
+            let text = sheet.text(row, one.column);
+            let style = pen.style(sheet.tint(row, one.column));
+            match sheet.columns()[one.column].align {
+                Align::Left => {
+                    let text = if text.contains('/') { fit::end(&text, usize::from(one.width)) } else { text };
+                    pen.put(one.x, y, one.width, &text, style);
+                }
+                Align::Right => pen.put_right(one.x, y, one.width, &text, style),
+            }
+        }
+        if at == table.scroll.selected {
+            pen.tone(Rect { y, height: 1, ..area }, pen.palette.selected());
+        }
+    }
+}
+
+/// Advice, with the text of what is selected below.
+pub(super) fn draw_advice(app: &App, area: Rect, pen: &mut Pen<'_>) {
+    let text = ADVICE_TEXT.min(area.height.saturating_sub(3));
+    let list = Rect { height: area.height - text, ..area };
+    draw(app, list, pen);
+    let area = below(area, list.height);
+    let Some(row) = app.tables[Kind::Advice as usize].selected() else { return };
+    let Some(advice) = app.shown.findings().get(row) else { return };
+    pen.put(0, area.y, area.width, &"\u{2500}".repeat(usize::from(area.width)), pen.palette.faint());
+    let width = usize::from(area.width.saturating_sub(2));
+    let mut lines: Vec<(String, bool)> = wrapped(&advice.why, width).into_iter().map(|line| (line, false)).collect();
+    lines.extend(wrapped(&advice.what, width).into_iter().map(|line| (line, true)));
+    for (y, (line, what)) in (area.y + 1..area.bottom()).zip(lines) {
+        let style = if what { pen.palette.good() } else { ratatui::style::Style::new() };
+        pen.put(1, y, area.width.saturating_sub(2), &line, style);
+    }
+}
+
+/// Lines of at most so many columns, broken between words.
+pub(super) fn wrapped(text: &str, columns: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let last = lines.last_mut().expect("there is always one");
+        if !last.is_empty() && fit::width(last) + 1 + fit::width(word) > columns {
+            lines.push(word.to_owned());
+        } else {
+            if !last.is_empty() {
+                last.push(' ');
+            }
+            last.push_str(word);
+        }
+    }
+    lines
+}

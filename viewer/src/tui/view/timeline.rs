@@ -1,0 +1,252 @@
+//! Threads in time.
+
+use cgoprof_profile::SlowCrossing;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+
+use super::super::app::App;
+use super::super::data::lanes::{Doing, Lane, Lanes, end};
+use super::super::fit;
+use super::super::geometry::{ABOVE_LANES, BELOW, LANE_NAME};
+use super::super::palette::{Palette, Part};
+use super::pen::Pen;
+use crate::units::{printable, time};
+
+/// How a stretch of a lane is drawn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Stroke {
+    symbol: char,
+    part: Part,
+}
+
+const fn stroke(symbol: char, part: Part) -> Stroke {
+    Stroke { symbol, part }
+}
+
+/// In C, running or ready.
+const IN_C: Stroke = stroke('\u{2588}', Part::C);
+const BLOCKED: Stroke = stroke('\u{2592}', Part::Blocked);
+const WAITING: Stroke = stroke('\u{259a}', Part::Waiting);
+const LOCKED: Stroke = stroke('\u{2550}', Part::Locked);
+/// Nothing of these, where it is not known when threads slept.
+const OTHER: Stroke = stroke('\u{2500}', Part::Idle);
+const GO: Stroke = stroke('\u{2500}', Part::Go);
+const IDLE: Stroke = stroke('\u{b7}', Part::Idle);
+/// A slow crossing, in a column that is mostly something else.
+const SOME: Stroke = stroke('\u{258f}', Part::C);
+
+/// What most of each column is, the columns being the times between these moments.
+fn strokes(lane: &Lane, moments: &[u64], sleeps: bool) -> Vec<Option<Stroke>> {
+    let doings = [Doing::InC, Doing::Blocked, Doing::WaitingForP, Doing::Locked, Doing::Asleep];
+    let shares = doings.map(|doing| lane.shares(doing, moments));
+    let awake = match (sleeps, lane.was_seen()) {
+        (true, true) => GO,
+        // It would have been seen to lose the processor.
+        (true, false) => IDLE,
+        (false, _) => OTHER,
+    };
+    let stroke = |(at, two): (usize, &[u64])| {
+        let there = two[1] > lane.life.start && two[0] < lane.life.end;
+        there.then(|| stroke_of(shares.each_ref().map(|shares| shares[at]), awake))
+    };
+    moments.windows(2).enumerate().map(stroke).collect()
+}
+
+fn stroke_of([in_c, blocked, waiting, locked, asleep]: [f64; 5], awake: Stroke) -> Stroke {
+    // Waits are within C, and a thread whose goroutine waits for a P sleeps.
+    let (blocked, running) = (blocked.min(in_c), (in_c - blocked).max(0.0));
+    let other = (1.0 - in_c - waiting).max(0.0);
+    let idle = (asleep - blocked - waiting).clamp(0.0, other);
+    let rest = match (idle > other / 2.0, locked > 0.5) {
+        (_, true) => LOCKED,
+        (true, false) => IDLE,
+        (false, false) => awake,
+    };
+    let mut most = (other, rest);
+    for (share, stroke) in [(running, IN_C), (blocked, BLOCKED), (waiting, WAITING)] {
+        if share > most.0 {
+            most = (share, stroke);
+        }
+    }
+    let hidden = in_c + waiting > 0.0 && most.1 == rest;
+    if hidden { SOME } else { most.1 }
+}
+
+pub(super) fn draw(app: &App, area: Rect, pen: &mut Pen<'_>) {
+    let lanes = app.shown.lanes();
+    let columns = area.width.saturating_sub(LANE_NAME);
+    if lanes.lanes.is_empty() {
+        let text = "no threads were watched, and nothing was slow: there is no timeline";
+        return pen.put(1, area.y, area.width, text, pen.palette.faint());
+    }
+    axis(app, lanes, area, pen);
+    counters(app, lanes, area, columns, pen);
+    let view = &app.timeline;
+    let rows = area.height.saturating_sub(ABOVE_LANES + BELOW);
+    let moments: Vec<u64> = (0..=columns).map(|column| view.time_of(column, lanes).start).collect();
+    let seen = lanes.lanes.iter().enumerate().skip(view.scroll.first).take(usize::from(rows));
+    for (y, (at, lane)) in (area.y + ABOVE_LANES..).zip(seen) {
+        let selected = at == view.scroll.selected;
+        let style = if selected { pen.palette.selected() } else { Style::new() };
+        let m = lane.m.map_or_else(|| "thread".to_owned(), |m| format!("M{m}"));
+        let name = fit::left(&format!("{m:<6}{} {}", lane.tid, lane.name), usize::from(LANE_NAME) - 1);
+        pen.put(0, y, LANE_NAME - 1, &name, style);
+        for (x, stroke) in (LANE_NAME..area.width).zip(strokes(lane, &moments, lanes.sleeps.is_some())) {
+            if let Some(stroke) = stroke {
+                pen.fill(Rect { x, y, width: 1, height: 1 }, stroke.symbol, pen.palette.part(stroke.part));
+            }
+        }
+    }
+    marks(app, lanes, area, rows, pen);
+    let below = Rect { y: area.y + ABOVE_LANES + rows, height: BELOW, ..area };
+    about(app, lanes, below, pen);
+}
+
+/// Moments along the top.
+fn axis(app: &App, lanes: &Lanes, area: Rect, pen: &mut Pen<'_>) {
+    const APART: u16 = 14;
+    let seen = app.timeline.seen(lanes);
+    let length = time((seen.end - seen.start) as f64);
+    pen.put(0, area.y, LANE_NAME - 1, &format!("{} lanes, {length}", lanes.lanes.len()), pen.palette.head());
+    let columns = area.width.saturating_sub(LANE_NAME);
+    for column in (0..columns.saturating_sub(APART / 2)).step_by(usize::from(APART)) {
+        let at = app.timeline.time_of(column, lanes).start;
+        let text = format!("\u{258f}{}", moment(at, (seen.end - seen.start) / u64::from(columns.max(1))));
+        pen.put(LANE_NAME + column, area.y, APART - 1, &text, pen.palette.faint());
+    }
+}
+
+/// As many digits as columns can be told apart by.
+fn moment(nanos: u64, step: u64) -> String {
+    let seconds = nanos as f64 / 1e9;
+    match step {
+        ..10 => format!("{seconds:.9} s"),
+        10..10_000 => format!("{seconds:.6} s"),
+        10_000..10_000_000 => format!("{seconds:.3} s"),
+        _ => format!("{seconds:.1} s"),
+    }
+}
+
+/// Threads in C, and threads born.
+fn counters(app: &App, lanes: &Lanes, area: Rect, columns: u16, pen: &mut Pen<'_>) {
+    const BARS: [&str; 9] = [" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"];
+    let times = || (0..columns).map(|column| (column, app.timeline.time_of(column, lanes)));
+    let most = lanes.counters.iter().map(|look| look.in_c).max().unwrap_or(0);
+    pen.put(0, area.y + 1, LANE_NAME - 1, &format!("in C, at most {most}"), pen.palette.part(Part::C));
+    pen.put(0, area.y + 2, LANE_NAME - 1, &format!("born: {}", lanes.births.len()), pen.palette.part(Part::Border));
+    for (column, time) in times() {
+        if let Some(in_c) = lanes.most_in_c(&time).filter(|_| most > 0) {
+            let height = (in_c as f64 / most as f64 * 8.0).ceil() as usize;
+            pen.put(LANE_NAME + column, area.y + 1, 1, BARS[height.min(8)], pen.palette.part(Part::C));
+        }
+        match lanes.born(&time) {
+            0 => {}
+            1 => pen.put(LANE_NAME + column, area.y + 2, 1, "+", pen.palette.part(Part::Border)),
+            2..=9 => pen.put(
+                LANE_NAME + column,
+                area.y + 2,
+                1,
+                &lanes.born(&time).to_string(),
+                pen.palette.part(Part::Border),
+            ),
+            _ => pen.put(LANE_NAME + column, area.y + 2, 1, "*", pen.palette.part(Part::Border)),
+        }
+    }
+}
+
+/// The cursor, and the span that is marked or being marked.
+fn marks(app: &App, lanes: &Lanes, area: Rect, rows: u16, pen: &mut Pen<'_>) {
+    let view = &app.timeline;
+    let column = |column: u16, width: u16| Rect { x: LANE_NAME + column, y: area.y, width, height: ABOVE_LANES + rows };
+    let seen = view.seen(lanes);
+    let under = view.under_cursor(lanes);
+    let span = match view.mark {
+        Some(from) => Some(from.min(under.start)..from.max(under.end)),
+        None => view.span.clone(),
+    };
+    if let Some(span) = span.filter(|span| span.start < seen.end && span.end > seen.start) {
+        let from = view.column_of(span.start.max(seen.start), lanes).unwrap_or(0);
+        let to = view.column_of((span.end - 1).clamp(span.start, seen.end), lanes).unwrap_or(view.columns);
+        pen.tone(column(from, to.saturating_sub(from) + 1), span_style(pen.palette));
+    }
+    if let Some(at) = view.column_of(view.cursor, lanes) {
+        pen.tone(column(at, 1), Style::new().add_modifier(ratatui::style::Modifier::REVERSED));
+    }
+}
+
+fn span_style(palette: Palette) -> Style {
+    match palette.colours {
+        super::super::palette::Colours::True => palette.selected(),
+        _ => Style::new().add_modifier(ratatui::style::Modifier::UNDERLINED),
+    }
+}
+
+/// What is under the cursor, with its stack; and what strokes mean.
+fn about(app: &App, lanes: &Lanes, area: Rect, pen: &mut Pen<'_>) {
+    pen.put(0, area.y, area.width, &"\u{2500}".repeat(usize::from(area.width)), pen.palette.faint());
+    let mut x = 2;
+    let mut legend =
+        vec![(IN_C, "C"), (BLOCKED, "blocked"), (WAITING, "waits for P"), (SOME, "some C"), (LOCKED, "locked")];
+    match lanes.sleeps {
+        Some(_) => legend.extend([(GO, "Go"), (IDLE, "idle")]),
+        None => legend.push((OTHER, "Go or idle")),
+    }
+    for (stroke, name) in legend {
+        let text = format!(" {} {name} ", stroke.symbol);
+        pen.put(x, area.y, area.width.saturating_sub(x), &text, pen.palette.part(stroke.part));
+        x += fit::width(&text) as u16 + 1;
+    }
+    let view = &app.timeline;
+    let under = view.under_cursor(lanes);
+    let width = area.width - 1;
+    match app.event() {
+        Some(event) => {
+            let (what, stack) = event_lines(app, event);
+            pen.put(1, area.y + 1, width, &what, Style::new());
+            pen.put(1, area.y + 2, width, &stack, pen.palette.faint());
+        }
+        None => {
+            let at = time(under.start as f64);
+            let locked = view.lane(lanes).is_some_and(|lane| lane.share(Doing::Locked, &under) > 0.5);
+            let locked = if locked { "; a goroutine is locked to the thread" } else { "" };
+            pen.put(1, area.y + 1, width, &format!("at {at}: no slow crossing{locked}"), pen.palette.faint());
+            let timeline = &app.whole.profile.timeline;
+            let mut missing = Vec::new();
+            if timeline.dropped > 0 {
+                let shortest = time(timeline.shortest_ns as f64);
+                missing.push(format!("{} slow crossings shorter than {shortest} were not kept", timeline.dropped));
+            }
+            if let Some(shortest) = lanes.sleeps {
+                missing.push(format!("sleeps shorter than {} and short crossings look like Go", time(shortest as f64)));
+            }
+            pen.put(1, area.y + 2, width, &missing.join("; "), pen.palette.faint());
+        }
+    }
+}
+
+fn event_lines(app: &App, event: &SlowCrossing) -> (String, String) {
+    let profile = &app.shown.profile;
+    let cell = app.shown.cell(event.cell);
+    let name = cell.map_or("?", |cell| &profile.functions[cell.function.0].name);
+    let mut what = format!("{}  at {}: ", printable(name), moment(event.called_ns, 100));
+    match event.c_ns {
+        Some(c) => what += &format!("{} in C", time(c as f64)),
+        None => what += "short in C",
+    }
+    if event.blocked_ns > 0 {
+        what += &format!(", {} of it blocked", time(event.blocked_ns as f64));
+    }
+    if event.exit_ns > 0 {
+        what += &format!(", then {} back to Go", time(event.exit_ns as f64));
+    }
+    if event.goid > 0 {
+        what += &format!(", goroutine {}", event.goid);
+    }
+    if let Some(other) = event.exit_tid.filter(|&tid| tid != event.tid) {
+        what += &format!(", went on in thread {other}");
+    }
+    what += &format!(", until {}", moment(end(event), 100));
+    let frames = cell.map(|cell| crate::analysis::frames(profile, &cell.stack)).unwrap_or_default();
+    let stack: Vec<String> = frames.iter().skip(2).map(super::super::state::detail::frame_line).collect();
+    (what, stack.join("  \u{2190}  "))
+}

@@ -1,0 +1,110 @@
+//! The call tree.
+
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+
+use super::super::app::App;
+use super::super::data::tree::{Direction, Tree};
+use super::super::fit;
+use super::super::palette::Part;
+use super::below;
+use super::pen::Pen;
+use crate::units::percent;
+
+/// The part that a frame's side of the border is drawn as.
+pub(super) fn part_of(kind: cgoprof_profile::Kind) -> Part {
+    match kind {
+        cgoprof_profile::Kind::Go => Part::Go,
+        cgoprof_profile::Kind::Border => Part::Border,
+        cgoprof_profile::Kind::C => Part::C,
+    }
+}
+
+/// Columns of the numbers.
+const SIZE: u16 = 14;
+const SHARE: u16 = 8;
+/// Columns of the bar.
+const BAR: u16 = 8;
+
+pub(super) fn draw(app: &App, area: Rect, pen: &mut Pen<'_>) {
+    let view = &app.tree;
+    let tree = app.shown.tree(view.direction);
+    let value = view.value;
+    let wide = area.width >= 100;
+    let mut x = 0;
+    let head = pen.palette.head();
+    pen.put_right(x, area.y, SIZE, &value.name().to_uppercase(), head);
+    x += SIZE + 1;
+    pen.put_right(x, area.y, SHARE, "OF ALL", head);
+    x += SHARE + 1;
+    let own = x;
+    if wide {
+        pen.put_right(x, area.y, SIZE, "ITS OWN", head);
+        x += SIZE + 1;
+    }
+    let bar = x;
+    x += BAR + 1;
+    let way = match view.direction {
+        Direction::Down => "CALLS FROM GO'S ROOTS DOWN",
+        Direction::Up => "C FUNCTIONS AND THEIR CALLERS",
+    };
+    pen.put(x, area.y, area.width.saturating_sub(x), way, head);
+    let rows = below(area, 1);
+    let all = tree.root().size(value);
+    if all <= 0.0 {
+        pen.put(1, rows.y, rows.width, &format!("nothing of this value: {}", value.name()), pen.palette.faint());
+        return;
+    }
+    let matching = app.search.as_ref().map(|pattern| tree.matching(pattern));
+    let seen = view.rows.iter().enumerate().skip(view.scroll.first).take(usize::from(rows.height));
+    for (y, (at, &node)) in (rows.y..).zip(seen) {
+        let size = tree.nodes[node].size(value);
+        let share = size / all;
+        let heat = pen.palette.heat(share);
+        pen.put_right(0, y, SIZE, &value.shown(size), heat);
+        pen.put_right(SIZE + 1, y, SHARE, &percent(share), heat);
+        let own_size = tree.nodes[node].own[value as usize];
+        if wide && own_size > 0.0 {
+            pen.put_right(own, y, SIZE, &value.shown(own_size), pen.palette.faint());
+        }
+        pen.bar(bar, y, BAR, share, part_of(tree.nodes[node].kind));
+        let found = matching.as_ref().is_some_and(|functions| tree.passes(node, functions));
+        let style = if found { pen.palette.matched() } else { name_style(pen, tree, node) };
+        let depth = tree.nodes[node].depth;
+        let mark = match (tree.nodes[node].children.is_empty(), view.is_open(tree, node)) {
+            (true, _) => ' ',
+            (false, true) => '\u{25be}',
+            (false, false) => '\u{25b8}',
+        };
+        let room = usize::from(area.width.saturating_sub(x));
+        let indent = (depth * if wide { 2 } else { 1 }).min(room / 2);
+        let place = place(app, tree, node);
+        let name = if wide { tree.name(node) } else { fit::without_path(tree.name(node)) };
+        let left = room.saturating_sub(indent + 2);
+        pen.put(x + indent as u16, y, 1, &mark.to_string(), pen.palette.faint());
+        let shown = fit::end(name, left);
+        pen.put(x + indent as u16 + 2, y, left as u16, &shown, style);
+        let after = indent + 2 + fit::width(&shown) + 2;
+        if room > after + 8 {
+            pen.put(x + after as u16, y, (room - after) as u16, &fit::end(&place, room - after), pen.palette.faint());
+        }
+        if at == view.scroll.selected {
+            pen.tone(Rect { y, height: 1, ..area }, pen.palette.selected());
+        }
+    }
+}
+
+fn name_style(pen: &Pen<'_>, tree: &Tree, node: usize) -> Style {
+    if node == 0 { Style::new() } else { pen.palette.part(part_of(tree.nodes[node].kind)) }
+}
+
+/// `dir/file.go:12`, or nothing.
+pub(super) fn place(app: &App, tree: &Tree, node: usize) -> String {
+    let Some(function) = tree.nodes[node].function else { return String::new() };
+    let file = &app.shown.profile.functions[function.0].file;
+    match (file.is_empty(), tree.nodes[node].line) {
+        (true, _) => String::new(),
+        (false, 0) => crate::units::printable(file),
+        (false, line) => crate::units::printable(&format!("{file}:{line}")),
+    }
+}

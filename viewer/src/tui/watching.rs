@@ -1,0 +1,134 @@
+//! A program that is watched: what comes of it, and which part of that is shown.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cgoprof_profile::Profile;
+
+use super::app::{App, Kind};
+use super::data::{self, Data, span, window};
+use super::live::{History, Rates};
+
+/// A program that is watched.
+#[derive(Default)]
+pub(crate) struct Live {
+    pub(super) history: History,
+    /// As they are shown.
+    pub(crate) rates: Rates,
+    /// What came while it was frozen.
+    pub(super) newest: Option<Arc<Data>>,
+    pub(crate) frozen: bool,
+    /// Only the last so many seconds are shown.
+    pub(crate) window: Option<u64>,
+    /// Only what came since then.
+    pub(crate) zero: Option<Arc<Profile>>,
+    /// Whole seconds since the newest came.
+    pub(crate) age: u64,
+    /// It has ended, or the recording of it.
+    pub(crate) ended: Option<String>,
+}
+
+/// Seconds that a window shows.
+const WINDOWS: [Option<u64>; 5] = [None, Some(5), Some(10), Some(30), Some(60)];
+
+impl App {
+    /// What a program that is watched has done so far.
+    pub fn update(&mut self, profile: Profile) {
+        let Some(live) = &mut self.live else { return };
+        let data = Arc::new(Data::after(live.newest.as_ref().unwrap_or(&self.whole), profile));
+        live.history.add(&data);
+        live.newest = Some(data);
+        if !live.frozen {
+            self.take_newest();
+        }
+    }
+
+    /// So much time has passed since the last update. Returns whether anything looks different now.
+    pub fn grow_old(&mut self, age: Duration) -> bool {
+        let Some(live) = self.live.as_mut().filter(|live| live.ended.is_none()) else { return false };
+        let before = std::mem::replace(&mut live.age, age.as_secs());
+        before != live.age
+    }
+
+    /// The program has ended, or the recording of it.
+    pub fn end(&mut self, why: String) {
+        if let Some(live) = &mut self.live {
+            live.ended = Some(why);
+        }
+    }
+
+    pub(super) fn take_newest(&mut self) {
+        if let Some(live) = &mut self.live
+            && let Some(newest) = live.newest.take()
+        {
+            live.rates = live.history.rates().clone();
+            self.whole = newest;
+        }
+        self.show_part();
+    }
+
+    /// Shows the part of the whole that is to be seen now.
+    pub(super) fn show_part(&mut self) {
+        let seen = self.seen();
+        self.show(seen);
+    }
+
+    /// What is to be shown of the whole.
+    fn seen(&self) -> Arc<Data> {
+        let whole = &self.whole;
+        if let Some(span) = &self.timeline.span {
+            let profile = span::within(&whole.profile, whole.lanes(), span);
+            return Arc::new(Data::part(data::Part::Span, profile, whole));
+        }
+        let since = self.live.as_ref().and_then(|live| match live.window {
+            Some(seconds) => live.history.ago(seconds),
+            None => live.zero.as_ref(),
+        });
+        match since {
+            Some(then) => {
+                let profile = window::since(&whole.profile, then);
+                Arc::new(Data::part(data::Part::Window, profile, whole))
+            }
+            None => Arc::clone(whole),
+        }
+    }
+
+    /// Shows other data; what is selected stays so.
+    fn show(&mut self, data: Arc<Data>) {
+        for kind in Kind::ALL {
+            self.on(kind, |table, sheet| table.clear(sheet));
+        }
+        let before = std::mem::replace(&mut self.shown, data);
+        if !self.tree.rows.is_empty() {
+            self.tree.clear(before.tree(self.tree.direction));
+        }
+        self.fit_values();
+        self.refresh();
+    }
+
+    pub(super) fn freeze(&mut self) {
+        let Some(live) = &mut self.live else { return };
+        live.frozen = !live.frozen;
+        if live.frozen {
+            self.say("frozen; recording goes on, f shows it again".into());
+        } else {
+            self.take_newest();
+        }
+    }
+
+    pub(super) fn reset(&mut self) {
+        let Some(live) = &mut self.live else { return };
+        let now = live.newest.as_ref().filter(|_| !live.frozen).unwrap_or(&self.whole);
+        (live.zero, live.window) = (Some(Arc::new(window::kept(&now.profile))), None);
+        self.show_part();
+        self.say("counting from now on; t shows all again".into());
+    }
+
+    pub(super) fn next_window(&mut self) {
+        let Some(live) = &mut self.live else { return };
+        let at = WINDOWS.iter().position(|&window| window == live.window).unwrap_or(0);
+        // From a zero of one's own, the next is all.
+        live.window = if live.zero.take().is_some() { None } else { WINDOWS[(at + 1) % WINDOWS.len()] };
+        self.show_part();
+    }
+}

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::ONE_AT_A_TIME;
 use crate::cgoprof::{Recorded, User, command, profile_path, record, report, succeeds};
+use crate::closeness::{Times, check_close};
 use crate::go::{self, Build, shared_dir};
 
 /// Releases of which each has another scheduler, and the oldest.
@@ -22,11 +23,9 @@ fn scenario(program: &Path, name: &str) -> Recorded {
     record(User::Nobody, &["--engine", "trampoline"], program, &[name])
 }
 
-/// A number of the report must be the program's within 3 %.
-#[track_caller]
-fn check_close(what: &str, found: &Value, expected: &Value) {
-    let (found, expected) = (found.as_f64().unwrap_or(f64::NAN), expected.as_f64().expect("a number"));
-    assert!(((found - expected) / expected).abs() < 0.03, "{what}: {found} instead of {expected}");
+fn times(what: &str, found: impl Into<Value>, own: &Value) -> Times {
+    let found = found.into().as_f64().unwrap_or(f64::NAN);
+    Times { what: what.to_owned(), found, own: own.as_f64().expect("a number") }
 }
 
 fn function<'a>(report: &'a Value, name: &str) -> &'a Value {
@@ -65,15 +64,17 @@ fn sleepers_have_threads_made() {
 fn exits_wait_for_a_p_as_long_as_the_program_says() {
     let _alone = ONE_AT_A_TIME.lock();
     each_release(|release, program| {
-        let Recorded { truth, report, .. } = scenario(program, "busy");
-        let sleep = function(&report, "sleep_for");
-        check_close(&format!("{release}: waits"), &sleep["p_wait_ns"], &truth["wait_ns"]);
-        let (parked, lost) = (sleep["parked"].as_u64().expect("parked"), sleep["p_lost"].as_u64().expect("lost"));
-        let long = truth["long_waits"].as_u64().expect("long waits");
-        let calls = truth["calls"]["sleep_for"].as_u64().expect("calls");
-        let ordered = 0 < long && long <= parked && parked <= lost && lost <= calls;
-        assert!(ordered, "{release}: {lost} of {calls} lost, {parked} parked, {long} for long");
-        assert_eq!(sum(&report["sites"], "p_lost"), report["totals"]["p_lost"].as_f64().unwrap(), "{release}");
+        check_close(0.03, || {
+            let Recorded { truth, report, .. } = scenario(program, "busy");
+            let sleep = function(&report, "sleep_for");
+            let (parked, lost) = (sleep["parked"].as_u64().expect("parked"), sleep["p_lost"].as_u64().expect("lost"));
+            let long = truth["long_waits"].as_u64().expect("long waits");
+            let calls = truth["calls"]["sleep_for"].as_u64().expect("calls");
+            let ordered = 0 < long && long <= parked && parked <= lost && lost <= calls;
+            assert!(ordered, "{release}: {lost} of {calls} lost, {parked} parked, {long} for long");
+            assert_eq!(sum(&report["sites"], "p_lost"), report["totals"]["p_lost"].as_f64().unwrap(), "{release}");
+            vec![times(release, sleep["p_wait_ns"].clone(), &truth["wait_ns"])]
+        })
     });
 }
 
@@ -162,23 +163,27 @@ fn more_goroutines_than_are_kept_are_all_counted() {
 fn locks_are_held_and_threads_idle_for_them_as_the_program_says() {
     let _alone = ONE_AT_A_TIME.lock();
     each_release(|release, program| {
-        let Recorded { truth, report, .. } = scenario(program, "locks");
-        let locks = &report["locks"];
-        assert_eq!(Some(sum(locks, "locks")), truth["locks"].as_f64(), "{release}");
-        assert_eq!(Some(sum(locks, "held")), truth["still_held"].as_f64(), "{release}");
-        check_close(&format!("{release}: held"), &sum(locks, "held_ns").into(), &truth["held_ns"]);
-        check_close(&format!("{release}: idle"), &sum(locks, "idle_ns").into(), &truth["idle_ns"]);
-        let threads = &report["threads"];
-        check_close(&format!("{release}: by thread"), &sum(threads, "locked_ns").into(), &truth["held_ns"]);
-        check_close(&format!("{release}: idle"), &sum(threads, "locked_idle_ns").into(), &truth["idle_ns"]);
-        let lasting = report["locks_held"].as_array().expect("locks held");
-        assert_eq!(lasting.len(), 1, "{release}: {lasting:?}");
-        assert_eq!(lasting[0]["function"], "main.locks.func2", "{release}: {lasting:?}");
-        let line = |lock: &Value| lock["frames"][0]["name"].as_str().expect("a name").to_owned();
-        let mut places: Vec<_> = locks.as_array().unwrap().iter().map(line).collect();
-        places.sort();
-        assert_eq!(places, ["main.locks.func1", "main.locks.func2"], "{release}");
-        assert_eq!(function(&report, "sleep_here")["locked_calls"], truth["calls"]["sleep_here"], "{release}");
+        check_close(0.03, || {
+            let Recorded { truth, report, .. } = scenario(program, "locks");
+            let locks = &report["locks"];
+            assert_eq!(Some(sum(locks, "locks")), truth["locks"].as_f64(), "{release}");
+            assert_eq!(Some(sum(locks, "held")), truth["still_held"].as_f64(), "{release}");
+            let lasting = report["locks_held"].as_array().expect("locks held");
+            assert_eq!(lasting.len(), 1, "{release}: {lasting:?}");
+            assert_eq!(lasting[0]["function"], "main.locks.func2", "{release}: {lasting:?}");
+            let line = |lock: &Value| lock["frames"][0]["name"].as_str().expect("a name").to_owned();
+            let mut places: Vec<_> = locks.as_array().unwrap().iter().map(line).collect();
+            places.sort();
+            assert_eq!(places, ["main.locks.func1", "main.locks.func2"], "{release}");
+            assert_eq!(function(&report, "sleep_here")["locked_calls"], truth["calls"]["sleep_here"], "{release}");
+            let threads = &report["threads"];
+            vec![
+                times(&format!("{release}: held"), sum(locks, "held_ns"), &truth["held_ns"]),
+                times(&format!("{release}: idle"), sum(locks, "idle_ns"), &truth["idle_ns"]),
+                times(&format!("{release}: held by threads"), sum(threads, "locked_ns"), &truth["held_ns"]),
+                times(&format!("{release}: threads idle"), sum(threads, "locked_idle_ns"), &truth["idle_ns"]),
+            ]
+        })
     });
 }
 
@@ -199,18 +204,29 @@ fn goroutines_that_end_locked_hold_nothing_any_more() {
 fn callbacks_by_function_with_their_phases() {
     let _alone = ONE_AT_A_TIME.lock();
     each_release(|release, program| {
-        let Recorded { truth, report, .. } = scenario(program, "nested");
-        let callbacks = report["callbacks"].as_array().expect("callbacks");
-        assert_eq!(callbacks.len(), 1, "{release}: {callbacks:?}");
-        let callback = &callbacks[0];
-        assert_eq!((&callback["name"], &callback["within"]), (&"main.goVisit".into(), &"visit".into()), "{release}");
-        assert_eq!(callback["calls"], truth["callbacks"]["goVisit"], "{release}");
-        check_close(&format!("{release}: in Go"), &callback["go_ns"], &truth["go_ns"]);
-        let visit = function(&report, "visit");
-        check_close(&format!("{release}: C's own"), &visit["c_self_ns"], &truth["self_ns"]);
-        let phases: f64 =
-            ["acquire_ns", "go_ns", "release_ns"].iter().map(|phase| callback[phase].as_f64().unwrap()).sum();
-        assert!((phases - callback["total_ns"].as_f64().unwrap()).abs() < 1.0, "{release}: {callback}");
+        check_close(0.03, || {
+            let Recorded { truth, report, .. } = scenario(program, "nested");
+            let callbacks = report["callbacks"].as_array().expect("callbacks");
+            assert_eq!(callbacks.len(), 1, "{release}: {callbacks:?}");
+            let callback = &callbacks[0];
+            assert_eq!(
+                (&callback["name"], &callback["within"]),
+                (&"main.goVisit".into(), &"visit".into()),
+                "{release}"
+            );
+            assert_eq!(callback["calls"], truth["callbacks"]["goVisit"], "{release}");
+            let phases: f64 =
+                ["acquire_ns", "go_ns", "release_ns"].iter().map(|phase| callback[phase].as_f64().unwrap()).sum();
+            assert!((phases - callback["total_ns"].as_f64().unwrap()).abs() < 1.0, "{release}: {callback}");
+            vec![
+                times(&format!("{release}: in Go"), callback["go_ns"].clone(), &truth["go_ns"]),
+                times(
+                    &format!("{release}: C's own"),
+                    function(&report, "visit")["c_self_ns"].clone(),
+                    &truth["self_ns"],
+                ),
+            ]
+        })
     });
 }
 
@@ -218,16 +234,18 @@ fn callbacks_by_function_with_their_phases() {
 fn foreign_threads_and_panics_in_callbacks() {
     let _alone = ONE_AT_A_TIME.lock();
     each_release(|release, program| {
-        let Recorded { truth, report, .. } = scenario(program, "foreign");
-        let callback = &report["callbacks"][0];
-        assert_eq!((&callback["name"], &callback["within"]), (&"main.goWork".into(), &Value::Null), "{release}");
-        assert_eq!(callback["calls"], truth["callbacks"]["goWork"], "{release}");
-        assert_eq!(callback["foreign_threads"], truth["foreign_threads"], "{release}");
-        // Before Go 1.21 each call has to get an M, later the first of each thread.
-        let first = if release == "1.19" { &callback["calls"] } else { &truth["foreign_threads"] };
-        assert_eq!(&callback["attached"], first, "{release}");
-        assert!(callback["attach_ns"].as_f64() > Some(0.0), "{release}: {callback}");
-        check_close(&format!("{release}: in Go"), &callback["go_ns"], &truth["go_ns"]);
+        check_close(0.03, || {
+            let Recorded { truth, report, .. } = scenario(program, "foreign");
+            let callback = &report["callbacks"][0];
+            assert_eq!((&callback["name"], &callback["within"]), (&"main.goWork".into(), &Value::Null), "{release}");
+            assert_eq!(callback["calls"], truth["callbacks"]["goWork"], "{release}");
+            assert_eq!(callback["foreign_threads"], truth["foreign_threads"], "{release}");
+            // Before Go 1.21 each call has to get an M, later the first of each thread.
+            let first = if release == "1.19" { &callback["calls"] } else { &truth["foreign_threads"] };
+            assert_eq!(&callback["attached"], first, "{release}");
+            assert!(callback["attach_ns"].as_f64() > Some(0.0), "{release}: {callback}");
+            vec![times(release, callback["go_ns"].clone(), &truth["go_ns"])]
+        });
 
         let Recorded { truth, report, .. } = scenario(program, "panics");
         let callback = &report["callbacks"][0];
@@ -241,8 +259,7 @@ fn ps_lost_and_waits_are_those_of_gos_own_execution_trace() {
     let _alone = ONE_AT_A_TIME.lock();
     let reader = go::build("exectrace", Build::of("1.26.6"));
     each_release(|release, program| {
-        // Whether each sleeper loses its P is the runtime's to say: up to Go 1.25 it leaves one of 24 its own now and then.
-        for (name, crossing) in [("sleepers", "sleep_here"), ("busy", "sleep_for")] {
+        let both = |name: &str, crossing: &str| {
             let profile = profile_path(User::Nobody);
             let trace = profile.with_extension("trace");
             let mut recording = command(User::Nobody);
@@ -255,10 +272,11 @@ fn ps_lost_and_waits_are_those_of_gos_own_execution_trace() {
             assert_eq!(found["p_lost"], told["p_lost"], "{release} {name}");
             assert!(told["p_lost"].as_u64() > Some(20), "{release} {name}: {told}");
             assert_eq!(found["calls"], told["crossings"], "{release} {name}");
-            if name == "busy" {
-                check_close(&format!("{release}: waits"), &found["p_wait_ns"], &told["wait_ns"]);
-            }
-        }
+            times(release, found["p_wait_ns"].clone(), &told["wait_ns"])
+        };
+        // Whether each sleeper loses its P is the runtime's to say: up to Go 1.25 it leaves one of 24 its own now and then.
+        both("sleepers", "sleep_here");
+        check_close(0.03, || vec![both("busy", "sleep_for")]);
     });
 }
 

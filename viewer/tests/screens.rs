@@ -170,6 +170,13 @@ fn a_recording_is_compared_with_another() {
         App::new("slower".into(), slower, Colours::None, Box::new(Text)).with_base("base.pb.gz".into(), profile);
     app.resize(SIZES[1]);
     insta::assert_snapshot!("compared", text(&app, SIZES[1]));
+    press(&mut app, "\n");
+    let detail = text(&app, SIZES[1]);
+    assert!(detail.contains("50,000 calls (\u{394} -50.0 %)"), "{detail}");
+    press(&mut app, "3");
+    insta::assert_snapshot!("compared-tree", text(&app, SIZES[1]));
+    press(&mut app, "4");
+    assert!(text(&app, SIZES[1]).contains("\u{394} +75.2 %"), "{}", text(&app, SIZES[1]));
 }
 
 #[test]

@@ -64,7 +64,9 @@ pub(super) fn advise<'a>(profile: &'a Profile, all: &mut Vec<Advice<'a>>) {
 
 fn lost_p<'a>(row: &SiteRow<'a>, run: f64) -> Option<Advice<'a>> {
     let (stats, waits) = (&row.stats, row.stats.p_wait);
-    if stats.p_lost < LOST || waits.sum < WORTH * run || waits.sum < WAITING * stats.c.sum {
+    // One long wait may be the machine's, and is no pattern.
+    let usual = waits.sum - waits.max;
+    if stats.p_lost < LOST || usual < WORTH * run || usual < WAITING * stats.c.sum {
         return None;
     }
     Some(Advice {
@@ -127,4 +129,32 @@ fn is_thread_bound(function: &Function) -> bool {
         prefix.ends_with('_') || rest.starts_with(|c: char| c.is_ascii_uppercase() || c == '_')
     });
     THREAD_BOUND.iter().any(|library| file.starts_with(library)) || by_name.next().is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use cgoprof_profile::{Estimate, Stats, Waits};
+
+    use super::*;
+
+    #[test]
+    fn one_long_wait_for_a_p_is_no_pattern() {
+        let function = Function::default();
+        let check = |waits: &[f64], advised: bool| {
+            let p_wait = Waits {
+                count: waits.len() as u64,
+                sum: waits.iter().sum(),
+                max: waits.iter().copied().fold(0.0, f64::max),
+            };
+            let c = Estimate { sum: 1e8, ..Estimate::default() };
+            let stats = Stats { calls: 100_000, p_lost: waits.len() as u64, p_wait, c, ..Stats::default() };
+            let row = SiteRow { function: &function, via: Via::Cgocall, site: None, stats, cpu: None };
+            assert_eq!(lost_p(&row, 1e9).is_some(), advised, "{waits:?}");
+        };
+        check(&[2e6; 20], true);
+        check(&[2e5; 20], false);
+        // The machine held everybody up once.
+        check(&[&[34e3; 93][..], &[31.2e6]].concat(), false);
+        check(&[2e7; 9], false);
+    }
 }

@@ -68,7 +68,7 @@ pub struct App {
 /// A recording that is compared with.
 pub(crate) struct Base {
     pub(crate) name: String,
-    pub(crate) data: Data,
+    data: Arc<Data>,
 }
 
 /// A table of one of the screens.
@@ -135,7 +135,7 @@ impl App {
 
     /// Compares with another recording.
     pub fn with_base(mut self, name: String, profile: Profile) -> App {
-        self.base = Some(Base { name, data: Data::new(Arc::new(profile)) });
+        self.base = Some(Base { name, data: Arc::new(Data::new(Arc::new(profile))) });
         self.refresh();
         self
     }
@@ -172,7 +172,13 @@ impl App {
     /// Makes what other screens need, elsewhere than where it is drawn.
     pub fn preparation(&self) -> impl FnOnce() + Send + use<> {
         let data = Arc::clone(&self.whole);
-        move || data.prepare()
+        let base = self.base.as_ref().map(|base| Arc::clone(&base.data));
+        move || {
+            data.prepare();
+            if let Some(base) = base {
+                base.prepare();
+            }
+        }
     }
 
     /// The terminal has this size.
@@ -214,6 +220,11 @@ impl App {
             Value::Calls => functions::CALLS,
             _ => TOTAL,
         });
+    }
+
+    /// What it is compared with: a part can't be compared with a whole.
+    pub(crate) fn compared(&self) -> Option<&Data> {
+        compared(&self.shown, self.base.as_ref())
     }
 
     /// Puts what the screen shows in order anew.
@@ -264,6 +275,10 @@ impl App {
     }
 }
 
+fn compared<'a>(data: &Data, base: Option<&'a Base>) -> Option<&'a Data> {
+    base.filter(|_| data.which_part().is_none()).map(|base| &*base.data)
+}
+
 fn with_sheet<T>(
     kind: Kind,
     data: &Data,
@@ -272,11 +287,7 @@ fn with_sheet<T>(
     act: impl FnOnce(&dyn Sheet) -> T,
 ) -> T {
     match kind {
-        Kind::Functions => {
-            // A part can't be compared with a whole.
-            let base = base.filter(|_| data.which_part().is_none()).map(|base| &base.data);
-            act(&Functions { data, rates: live.map(|live| &live.rates), base })
-        }
+        Kind::Functions => act(&Functions { data, rates: live.map(|live| &live.rates), base: compared(data, base) }),
         Kind::Threads => act(&Threads { data }),
         Kind::Goroutines => act(&Goroutines { data }),
         Kind::Locks => act(&Locks { data }),

@@ -47,7 +47,7 @@ fn rows(table: &Table, sheet: &dyn Sheet) -> Vec<Vec<String>> {
     let heads = columns.iter().map(|&column| sheet.columns()[column].head.to_owned()).collect();
     let cell = |row: usize, column: usize| match sheet.sorted(row, column) {
         Sorted::Name(name) => name,
-        Sorted::Number(number) if number.is_finite() && number >= 0.0 => plain(number),
+        Sorted::Number(number) if number.is_finite() => plain(number),
         Sorted::Number(_) => String::new(),
     };
     let line = |&row: &usize| columns.iter().map(|&column| cell(row, column)).collect();
@@ -56,7 +56,7 @@ fn rows(table: &Table, sheet: &dyn Sheet) -> Vec<Vec<String>> {
 
 /// Without digits that nobody needs.
 fn plain(number: f64) -> String {
-    if number.fract().abs() < 1e-9 || number >= 1e6 { format!("{number:.0}") } else { format!("{number:.4}") }
+    if number.fract().abs() < 1e-9 || number.abs() >= 1e6 { format!("{number:.0}") } else { format!("{number:.4}") }
 }
 
 /// The rows of the tree that are open.
@@ -114,6 +114,7 @@ mod tests {
         assert_eq!(written(&lines), b"a,\"b,c\"\r\n\"say \"\"x\"\"\",\r\n");
         assert_eq!(plain(3.0), "3");
         assert_eq!(plain(0.25), "0.2500");
+        assert_eq!(plain(-0.5), "-0.5000");
         assert_eq!(plain(1234567.8), "1234568");
     }
 }

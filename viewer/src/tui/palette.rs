@@ -1,5 +1,7 @@
 //! The only place where colours are chosen.
 
+use std::cmp::Ordering;
+
 use ratatui::style::{Color, Modifier, Style};
 
 /// What the terminal can show.
@@ -145,6 +147,15 @@ impl Palette {
     /// Better than before.
     pub(crate) fn good(self) -> Style {
         self.part(Part::Go).add_modifier(Modifier::BOLD)
+    }
+
+    /// More or less than before, or neither.
+    pub(crate) fn changed(self, direction: Ordering) -> Style {
+        match direction {
+            Ordering::Greater => self.bad(),
+            Ordering::Less => self.good(),
+            Ordering::Equal => self.faint(),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use cgoprof_profile::{FunctionId, Profile, Stats, Via};
 
-use super::relative_error;
+use super::measured::Measured;
 use crate::analysis::{self, Cpu};
 use crate::scheduler;
 use crate::units::printable;
@@ -27,7 +27,7 @@ impl Row {
     /// where it is too small to be worth showing.
     pub(crate) fn relative_error(&self) -> Option<f64> {
         if self.stats.timed > 0 {
-            return relative_error(self.stats.total());
+            return Measured::from(self.stats.total()).relative_error();
         }
         let cpu = self.cpu.filter(|cpu| cpu.nanos > 0.0)?;
         Some(cpu.standard_error / cpu.nanos)

@@ -1,8 +1,10 @@
 //! A profile made ready for looking at: sums, trees and lanes, each made once.
 
+pub(crate) mod change;
 pub(crate) mod findings;
 pub(crate) mod functions;
 pub(crate) mod lanes;
+pub(crate) mod measured;
 pub(crate) mod sites;
 pub(crate) mod span;
 pub(crate) mod threads;
@@ -12,7 +14,7 @@ pub(crate) mod window;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
-use cgoprof_profile::{Estimate, Profile, Stats, Via};
+use cgoprof_profile::{Profile, Stats, Via};
 
 use crate::analysis;
 use functions::Row;
@@ -178,10 +180,4 @@ impl Totals {
             duration: profile.recording.duration_ns as f64,
         }
     }
-}
-
-/// The standard error of a sum as a share of it, where it is worth showing.
-pub(crate) fn relative_error(estimate: Estimate) -> Option<f64> {
-    let share = estimate.standard_error() / estimate.sum;
-    (estimate.sum > 0.0 && share > 0.0005).then_some(share)
 }

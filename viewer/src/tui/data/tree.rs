@@ -1,11 +1,13 @@
 //! All crossings merged by their stacks into a tree, from Go's roots down or from C functions up.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasherDefault, DefaultHasher, Hasher};
 
-use cgoprof_profile::{Cell, FunctionId, Kind, LocationId, Profile, Stats};
+use cgoprof_profile::{Cell, Estimate, FunctionId, Kind, LocationId, Profile, Stats};
 
 use super::super::pattern::Pattern;
+use super::change::Change;
+use super::measured::Measured;
 use crate::units::printable;
 use crate::value::Value;
 
@@ -29,6 +31,8 @@ pub(crate) struct Tree {
     /// Of all functions in it, safe to show.
     names: Vec<String>,
     by_path: ByPath,
+    /// Processor time that a sample stands for, in nanoseconds.
+    period: f64,
 }
 
 /// Nodes by their paths, which are hashes already.
@@ -61,12 +65,14 @@ pub(crate) struct Node {
     /// The line in it that calls what is below, or 0; of several, the first seen.
     pub(crate) line: u32,
     pub(crate) parent: usize,
-    /// The same for the same functions from the root on, in every tree of a recording.
+    /// The same for the same names from the root on, in every tree of every recording.
     pub(crate) path: u64,
     pub(crate) depth: usize,
     pub(crate) children: Vec<usize>,
     /// Of it and all that it leads to.
     pub(crate) sizes: Sizes,
+    /// The total of these crossings, callbacks included.
+    total: Estimate,
     /// Its own.
     pub(crate) own: Sizes,
 }
@@ -79,7 +85,7 @@ impl Tree {
         for stack in &profile.samples {
             let mut cpu = Sizes::default();
             cpu[Value::Cpu as usize] = stack.samples as f64 * period;
-            growing.add(&stack.stack, stack.truncated, cpu);
+            growing.add(&stack.stack, stack.truncated, cpu, Estimate::default());
             if let Some(cell) = stack.cell {
                 sampled.entry(cell).or_default().push((&stack.stack[..stack.inside], stack.samples as f64));
             }
@@ -89,13 +95,14 @@ impl Tree {
             let inside = sampled.get(&cell.id).map_or(&[] as &[_], Vec::as_slice);
             let samples: f64 = inside.iter().map(|(_, samples)| samples).sum();
             if samples == 0.0 {
-                growing.add_cell(cell, &[], add(own, in_c));
+                growing.add_cell(cell, &[], add(own, in_c), cell.stats.total());
                 continue;
             }
             // What C did inside is known by samples.
-            growing.add_cell(cell, &[], own);
+            growing.add_cell(cell, &[], own, cell.stats.overhead());
             for (inner, count) in inside {
-                growing.add_cell(cell, inner, in_c.map(|size| size * count / samples));
+                let share = count / samples;
+                growing.add_cell(cell, inner, in_c.map(|size| size * share), part(cell.stats.c, share));
             }
         }
         growing.finish()
@@ -115,6 +122,28 @@ impl Tree {
 
     pub(crate) fn find(&self, path: u64) -> Option<usize> {
         self.by_path.get(&path).copied()
+    }
+
+    /// How a node's size differs from that in a base recording.
+    pub(crate) fn changed(&self, node: usize, base: &Tree, value: Value) -> Change {
+        let before = self.same(node, base).map(|same| base.measured(same, value));
+        Change::between(before, self.measured(node, value))
+    }
+
+    /// The node of another tree that stands where a node of this one does.
+    fn same(&self, node: usize, other: &Tree) -> Option<usize> {
+        other.find(self.nodes[node].path).filter(|&same| other.name(same) == self.name(node))
+    }
+
+    /// A node's size with its error. The error of a part of the total is taken to be that of the total.
+    pub(crate) fn measured(&self, node: usize, value: Value) -> Measured {
+        let node = &self.nodes[node];
+        let error = match value {
+            Value::Calls | Value::Blocked => 0.0,
+            Value::Total | Value::C | Value::Overhead | Value::ExitWait => node.total.standard_error(),
+            Value::Cpu => (node.size(value) * self.period).sqrt(),
+        };
+        Measured { value: node.size(value), error }
     }
 
     /// Of those that have any of a value, the largest first.
@@ -172,17 +201,25 @@ fn add(mut one: Sizes, other: Sizes) -> Sizes {
     one
 }
 
+/// A share of an estimate.
+fn part(whole: Estimate, share: f64) -> Estimate {
+    Estimate { sum: whole.sum * share, variance: whole.variance * share * share, common: whole.common * share }
+}
+
 /// A tree that grows.
 struct Growing<'a> {
     profile: &'a Profile,
     direction: Direction,
     nodes: Vec<Node>,
     by_path: ByPath,
+    /// Hashes of the functions' names.
+    named: Vec<u64>,
 }
 
 impl<'a> Growing<'a> {
     fn new(profile: &'a Profile, direction: Direction) -> Growing<'a> {
-        let mut growing = Growing { profile, direction, nodes: Vec::new(), by_path: ByPath::default() };
+        let named = profile.functions.iter().map(|function| hash_of(&function.name)).collect();
+        let mut growing = Growing { profile, direction, nodes: Vec::new(), by_path: ByPath::default(), named };
         growing.push(None, Kind::Go, 0, (0, 0, 0));
         growing
     }
@@ -194,28 +231,30 @@ impl<'a> Growing<'a> {
         line: u32,
         (parent, depth, path): (usize, usize, u64),
     ) -> usize {
-        let (children, sizes) = (Vec::new(), Sizes::default());
-        self.nodes.push(Node { function, kind, line, parent, path, depth, children, sizes, own: sizes });
+        let (children, sizes, total) = (Vec::new(), Sizes::default(), Estimate::default());
+        self.nodes.push(Node { function, kind, line, parent, path, depth, children, sizes, total, own: sizes });
         self.by_path.insert(path, self.nodes.len() - 1);
         self.nodes.len() - 1
     }
 
-    fn add_cell(&mut self, cell: &Cell, inner: &[LocationId], own: Sizes) {
+    fn add_cell(&mut self, cell: &Cell, inner: &[LocationId], own: Sizes, total: Estimate) {
         let stack: Vec<LocationId> = inner.iter().chain(&cell.stack).copied().collect();
-        self.add(&stack, cell.truncated, own);
+        self.add(&stack, cell.truncated, own, total);
     }
 
     /// Adds to the node at the end of a stack, innermost first, and all on the way there.
-    fn add(&mut self, stack: &[LocationId], truncated: bool, own: Sizes) {
+    fn add(&mut self, stack: &[LocationId], truncated: bool, own: Sizes, total: Estimate) {
         let (profile, direction) = (self.profile, self.direction);
         let lines = |location: &LocationId| profile.locations[location.0].lines.iter();
         let innermost_first = || stack.iter().flat_map(lines).map(|line| (Some(line.function), line.line));
         let cut = || truncated.then_some((None, 0));
         let mut at = 0;
         self.nodes[0].sizes = add(self.nodes[0].sizes, own);
+        self.nodes[0].total += total;
         let mut step = |growing: &mut Self, (function, line)| {
             at = growing.child(at, function, line);
             growing.nodes[at].sizes = add(growing.nodes[at].sizes, own);
+            growing.nodes[at].total += total;
         };
         match direction {
             Direction::Up => innermost_first().chain(cut()).for_each(|frame| step(self, frame)),
@@ -228,7 +267,7 @@ impl<'a> Growing<'a> {
     }
 
     fn child(&mut self, parent: usize, function: Option<FunctionId>, line: u32) -> usize {
-        let mut path = path_of(self.nodes[parent].path, function);
+        let mut path = path_of(self.nodes[parent].path, function.map(|function| self.named[function.0]));
         while let Some(&child) = self.by_path.get(&path) {
             let node = &self.nodes[child];
             if node.parent == parent && node.function == function && child != 0 {
@@ -245,14 +284,21 @@ impl<'a> Growing<'a> {
 
     fn finish(self) -> Tree {
         let names = self.profile.functions.iter().map(|function| printable(&function.name)).collect();
-        Tree { nodes: self.nodes, names, by_path: self.by_path }
+        let period = self.profile.recording.sample_period_ns as f64;
+        Tree { nodes: self.nodes, names, by_path: self.by_path, period }
     }
 }
 
-/// A hash of all functions from the root on.
-fn path_of(above: u64, function: Option<FunctionId>) -> u64 {
-    let own = function.map_or(1, |function| function.0 as u64 + 2);
-    let mixed = (above.rotate_left(23) ^ own).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+/// The hash of a name, the same in every run.
+fn hash_of(name: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(name.as_bytes());
+    hasher.finish()
+}
+
+/// A hash of all names from the root on.
+fn path_of(above: u64, name: Option<u64>) -> u64 {
+    let mixed = (above.rotate_left(23) ^ name.unwrap_or(1)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed ^ (mixed >> 29)
 }
 
@@ -292,5 +338,24 @@ mod tests {
             .map(|cell| cell.stats.calls)
             .sum();
         assert_eq!(sum, all as f64);
+    }
+
+    #[test]
+    fn nodes_are_found_again_in_another_recording() {
+        let (one, mut other) = (sample_data::named("sqlite"), sample_data::named("sqlite"));
+        // The same functions with other numbers.
+        other.functions.reverse();
+        let turned = |id: &mut FunctionId| id.0 = one.functions.len() - 1 - id.0;
+        other.locations.iter_mut().flat_map(|location| &mut location.lines).for_each(|line| turned(&mut line.function));
+        for direction in [Direction::Down, Direction::Up] {
+            let (tree, same) = (Tree::new(&one, direction), Tree::new(&other, direction));
+            for node in 0..tree.nodes.len() {
+                let found = &same.nodes[tree.same(node, &same).expect("it is there")];
+                assert_eq!((found.sizes, found.depth), (tree.nodes[node].sizes, tree.nodes[node].depth));
+            }
+            let none = Tree::new(&sample_data::named("callbacks"), direction);
+            let deepest = (0..tree.nodes.len()).max_by_key(|&node| tree.nodes[node].depth).expect("nodes");
+            assert_eq!(tree.same(deepest, &none), None);
+        }
     }
 }

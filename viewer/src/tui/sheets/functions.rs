@@ -1,10 +1,13 @@
 //! C functions.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 
 use cgoprof_profile::Stats;
 
+use super::super::data::change::Change;
 use super::super::data::functions::Row;
+use super::super::data::measured::Measured;
 use super::super::data::{self, Data};
 use super::super::live::Rates;
 use super::super::palette::Part;
@@ -71,23 +74,14 @@ impl Functions<'_> {
         self.base?.same_function(self.row(row)).map(|before| &before.stats)
     }
 
-    /// A value of the base's run and of this one.
-    fn change(&self, row: usize, of: impl Fn(&Stats) -> f64) -> Change {
-        let now = of(&self.row(row).stats);
-        match self.before(row) {
-            None => Change::New,
-            Some(before) if of(before) == 0.0 && now == 0.0 => Change::By(0.0),
-            Some(before) if of(before) == 0.0 => Change::Unknown,
-            Some(before) => Change::By(now / of(before) - 1.0),
-        }
-    }
-
     fn calls_changed(&self, row: usize) -> Change {
-        self.change(row, |stats| stats.calls as f64)
+        let calls = |stats: &Stats| Measured::count(stats.calls);
+        Change::between(self.before(row).map(calls), calls(&self.row(row).stats))
     }
 
     fn total_changed(&self, row: usize) -> Change {
-        self.change(row, |stats| stats.total().sum)
+        let total = |stats: &Stats| Measured::from(stats.total());
+        Change::between(self.before(row).map(total), total(&self.row(row).stats))
     }
 
     fn number(&self, row: usize, column: usize) -> f64 {
@@ -96,7 +90,8 @@ impl Functions<'_> {
             CALLS => stats.calls as f64,
             CHANGE => self.calls_changed(row).share(),
             RATE | SPARK => self.rate(row).unwrap_or(0.0),
-            TOTAL | RUN => stats.total().sum,
+            TOTAL => stats.total().sum,
+            RUN => stats.total().sum / self.data.totals.duration.max(1.0),
             ERROR => self.row(row).relative_error().unwrap_or(0.0),
             MORE => self.total_changed(row).share(),
             C => stats.c.sum,
@@ -125,40 +120,12 @@ impl Functions<'_> {
     }
 }
 
-/// How a value differs from the base's.
-enum Change {
-    /// It was not there.
-    New,
-    /// It was not measured.
-    Unknown,
-    By(f64),
-}
-
-impl Change {
-    fn share(&self) -> f64 {
-        match self {
-            Change::New => f64::INFINITY,
-            Change::Unknown => 0.0,
-            Change::By(share) => *share,
-        }
-    }
-
-    fn text(&self) -> String {
-        match self {
-            Change::New => "new".into(),
-            Change::Unknown => String::new(),
-            Change::By(share) if share.abs() < 0.0005 => "=".into(),
-            Change::By(share) if *share >= 9.995 => format!("x{:.0}", share + 1.0),
-            Change::By(share) => format!("{:+.1} %", share * 100.0),
-        }
-    }
-
-    fn tint(&self) -> Tint {
-        match self.share() {
-            more if more > 0.05 => Tint::Bad,
-            less if less < -0.05 => Tint::Good,
-            _ => Tint::Faint,
-        }
+/// More than the base is bad, less is good.
+fn tint(change: Change) -> Tint {
+    match change.direction() {
+        Ordering::Greater => Tint::Bad,
+        Ordering::Less => Tint::Good,
+        Ordering::Equal => Tint::Faint,
     }
 }
 
@@ -186,7 +153,7 @@ impl Sheet for Functions<'_> {
             RATE => some_count(number.round() as u64),
             SPARK => self.rates.map_or_else(String::new, |rates| rates.sparkline(*id, *via, 12)),
             ERROR => self.row(row).relative_error().map_or_else(String::new, percent),
-            RUN => timed(percent(number / self.data.totals.duration.max(1.0))),
+            RUN => timed(percent(number)),
             BLOCKED | CPU => some_time(number),
             _ => timed(time(number)),
         }
@@ -196,6 +163,9 @@ impl Sheet for Functions<'_> {
         match column {
             NAME => Sorted::Name(self.row(row).name.clone()),
             PACKAGE => Sorted::Name(self.row(row).package.clone()),
+            TOTAL | MORE | RUN | C | OVERHEAD | P50 | P99 if self.row(row).stats.timed == 0 => {
+                Sorted::Number(f64::NEG_INFINITY)
+            }
             _ => Sorted::Number(self.number(row, column)),
         }
     }
@@ -219,8 +189,8 @@ impl Sheet for Functions<'_> {
             BLOCKED => Tint::Part(Part::Blocked),
             SPARK => Tint::Part(Part::Go),
             P_LOST => Tint::Part(Part::Waiting),
-            CHANGE => self.calls_changed(row).tint(),
-            MORE => self.total_changed(row).tint(),
+            CHANGE => tint(self.calls_changed(row)),
+            MORE => tint(self.total_changed(row)),
             ERROR | PACKAGE => Tint::Faint,
             _ => Tint::Plain,
         }

@@ -36,7 +36,7 @@ impl Threads<'_> {
         let row = self.row(row);
         match column {
             0 => row.tid as f64,
-            1 => row.m.map_or(-1.0, |m| m as f64),
+            1 => row.m.map_or(f64::NEG_INFINITY, |m| m as f64),
             2 => row.crossings as f64,
             3 => row.c_ns,
             4 => row.blocked_ns,

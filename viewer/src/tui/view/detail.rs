@@ -1,11 +1,12 @@
 //! One C function.
 
-use cgoprof_profile::Function;
+use cgoprof_profile::{Function, Stats};
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 use super::super::app::App;
-use super::super::data::relative_error;
+use super::super::data::change::Change;
+use super::super::data::measured::Measured;
 use super::super::fit;
 use super::super::palette::Part;
 use super::super::state::detail::Detail;
@@ -129,17 +130,22 @@ fn document(app: &App, detail: &Detail, width: usize) -> Vec<Line> {
 
 fn numbers(app: &App, detail: &Detail) -> String {
     let stats = &detail.row.stats;
-    let mut parts = vec![format!("{} calls", count(stats.calls))];
+    let before = app.compared().map(|base| base.same_function(&detail.row).map(|row| &row.stats));
+    let changed = |of: fn(&Stats) -> Measured| match before {
+        Some(before) => format!(" ({})", Change::between(before.map(of), of(stats)).shown()),
+        None => String::new(),
+    };
+    let mut parts = vec![format!("{} calls{}", count(stats.calls), changed(|stats| Measured::count(stats.calls)))];
     if stats.timed > 0 {
-        let error =
-            relative_error(stats.total()).map_or_else(String::new, |error| format!(" \u{b1}{}", percent(error)));
-        let total = stats.total().sum;
+        let total = Measured::from(stats.total());
         parts.push(format!(
-            "{}{error} in all, {} of the run",
-            time(total),
-            percent(total / app.shown.totals.duration.max(1.0))
+            "{}{} in all{}, {} of the run",
+            time(total.value),
+            total.error_text(),
+            changed(|stats| stats.total().into()),
+            percent(total.value / app.shown.totals.duration.max(1.0))
         ));
-        parts.push(format!("{} each", time(total / stats.calls.max(1) as f64)));
+        parts.push(format!("{} each", time(total.value / stats.calls.max(1) as f64)));
     }
     let some = |number: u64, what: &str| (number > 0).then(|| format!("{} {what}", count(number)));
     parts.extend(some(stats.p_lost, "Ps lost"));

@@ -60,7 +60,12 @@ fn about(app: &App, tree: &Tree, node: usize, area: Rect, pen: &mut Pen<'_>) {
         let (count, sum) = tree.sum_of(view.value, &tree.matching(pattern));
         format!("   /{}: {count} frames, {} ({})", pattern.text(), view.value.shown(sum), percent(sum / all))
     });
-    let title = format!(" {}{way}{} ", view.value.name(), found.unwrap_or_default());
+    let changed = app.compared().map_or_else(String::new, |base| {
+        format!("   {}", tree.changed(node, base.tree(view.direction), view.value).shown())
+    });
+    let measured = tree.measured(node, view.value);
+    let size = format!("{} {}{}", view.value.name(), view.value.shown(measured.value), measured.error_text());
+    let title = format!(" {size}{changed}{way}{} ", found.unwrap_or_default());
     pen.put(2, area.y, area.width.saturating_sub(4), &crate::units::printable(&title), pen.palette.head());
     let place = place(app, tree, node);
     let name = format!("{}  {place}", tree.name(node));

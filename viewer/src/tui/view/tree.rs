@@ -23,6 +23,8 @@ pub(super) fn part_of(kind: cgoprof_profile::Kind) -> Part {
 /// Columns of the numbers.
 const SIZE: u16 = 14;
 const SHARE: u16 = 8;
+const ERROR: u16 = 7;
+const CHANGE: u16 = 9;
 /// Columns of the bar.
 const BAR: u16 = 8;
 
@@ -35,8 +37,20 @@ pub(super) fn draw(app: &App, area: Rect, pen: &mut Pen<'_>) {
     let head = pen.palette.head();
     pen.put_right(x, area.y, SIZE, &value.name().to_uppercase(), head);
     x += SIZE + 1;
+    let error = x;
+    if wide {
+        pen.put_right(x, area.y, ERROR, "\u{b1}", head);
+        x += ERROR + 1;
+    }
+    let share_at = x;
     pen.put_right(x, area.y, SHARE, "OF ALL", head);
     x += SHARE + 1;
+    let change_at = x;
+    let base = app.compared().map(|base| base.tree(view.direction));
+    if base.is_some() {
+        pen.put_right(x, area.y, CHANGE, "\u{394}", head);
+        x += CHANGE + 1;
+    }
     let own = x;
     if wide {
         pen.put_right(x, area.y, SIZE, "ITS OWN", head);
@@ -62,7 +76,14 @@ pub(super) fn draw(app: &App, area: Rect, pen: &mut Pen<'_>) {
         let share = size / all;
         let heat = pen.palette.heat(share);
         pen.put_right(0, y, SIZE, &value.shown(size), heat);
-        pen.put_right(SIZE + 1, y, SHARE, &percent(share), heat);
+        pen.put_right(share_at, y, SHARE, &percent(share), heat);
+        if let Some(base) = base {
+            let change = tree.changed(node, base, value);
+            pen.put_right(change_at, y, CHANGE, &change.text(), pen.palette.changed(change.direction()));
+        }
+        if let Some(share) = tree.measured(node, value).relative_error().filter(|_| wide) {
+            pen.put_right(error, y, ERROR, &percent(share), pen.palette.faint());
+        }
         let own_size = tree.nodes[node].own[value as usize];
         if wide && own_size > 0.0 {
             pen.put_right(own, y, SIZE, &value.shown(own_size), pen.palette.faint());

@@ -1,0 +1,36 @@
+//! A value with its error.
+
+use cgoprof_profile::Estimate;
+
+use crate::units::percent;
+
+/// A value and the standard error of its estimate, 0 where it is none.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Measured {
+    pub(crate) value: f64,
+    pub(crate) error: f64,
+}
+
+impl Measured {
+    /// A count is no estimate.
+    pub(crate) fn count(count: u64) -> Measured {
+        Measured { value: count as f64, error: 0.0 }
+    }
+
+    /// The standard error as a share of the value, where it is worth showing.
+    pub(crate) fn relative_error(self) -> Option<f64> {
+        let share = self.error / self.value;
+        (self.value > 0.0 && share > 0.0005).then_some(share)
+    }
+
+    /// ` ±1.6 %`, or nothing.
+    pub(crate) fn error_text(self) -> String {
+        self.relative_error().map_or_else(String::new, |share| format!(" \u{b1}{}", percent(share)))
+    }
+}
+
+impl From<Estimate> for Measured {
+    fn from(estimate: Estimate) -> Measured {
+        Measured { value: estimate.sum, error: estimate.standard_error() }
+    }
+}

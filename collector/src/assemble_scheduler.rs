@@ -43,6 +43,8 @@ pub(crate) struct Idle<'a> {
 const MOST_GOROUTINES: usize = 20_000;
 /// Within how many nanoseconds all threads end when the program does.
 const AT_ONCE: u64 = 100_000_000;
+/// What has not been in C for so many nanoseconds is not slow yet.
+const SHORTEST_OPEN: u64 = 10_000;
 /// How long after the runtime began to make a thread the kernel may tell of it.
 const LONGEST_BIRTH: u64 = 1_000_000_000;
 
@@ -120,7 +122,11 @@ pub(crate) fn assemble_scheduler(
     });
     let lasting: Vec<_> = lasting.collect();
     if let Some(part) = &observed.timeline {
-        profile.timeline = timeline(part, crossings, span, lasting).into();
+        let mut timeline = timeline(part, crossings, span, lasting);
+        if part.whole {
+            timeline.crossings.extend(open(snapshot, crossings, clock, span, part.shortest_crossing));
+        }
+        profile.timeline = timeline.into();
     }
 }
 
@@ -357,6 +363,28 @@ fn match_births(threads: &[Thread], births: &[BirthCopy], span: &Span) -> Vec<Op
     matched.collect()
 }
 
+/// What is still in C, and has been for long enough to be kept.
+fn open<'a>(
+    snapshot: &'a Snapshot,
+    crossings: &'a HashMap<CellRef, Crossing>,
+    clock: &'a Clock,
+    span: &'a Span,
+    shortest: u64,
+) -> impl Iterator<Item = SlowCrossing> + 'a {
+    snapshot.in_flight.iter().filter_map(move |entry| {
+        let c_ns = clock.nanos(clock.so_far(entry).0 as f64) as u64;
+        (c_ns >= shortest.max(SHORTEST_OPEN)).then_some(SlowCrossing {
+            cell: crossings.get(&entry.cell)?.id,
+            tid: entry.tid,
+            called_ns: span.ticks_since_start(entry.called),
+            c_ns: Some(c_ns),
+            weight: 1,
+            open: true,
+            ..SlowCrossing::default()
+        })
+    })
+}
+
 fn timeline(part: &Part, crossings: &HashMap<CellRef, Crossing>, span: &Span, lasting: Vec<Locked>) -> Timeline {
     let id = |cell: CellRef| crossings.get(&cell).map_or(0, |crossing| crossing.id);
     let crossing = |one: &crate::timeline::Crossing| SlowCrossing {
@@ -370,6 +398,7 @@ fn timeline(part: &Part, crossings: &HashMap<CellRef, Crossing>, span: &Span, la
         exit_tid: one.exit_tid,
         blocked_ns: one.blocked,
         weight: one.gap,
+        open: false,
     };
     let wait = |one: &crate::timeline::Wait| Wait {
         tid: one.tid,

@@ -56,7 +56,7 @@ fn all_screens_of_a_recording_are_walked_through() {
         tmux.press("4", "\u{258f}all");
         tmux.keys(&["Down", "Down", "Down"]);
         tmux.press("Enter", "main.busy");
-        tmux.press("v", " C \u{2500}");
+        tmux.press("v", "\u{2500} C 1.");
         tmux.press("5", "7 lanes, 423 ms");
         tmux.press("+", "7 lanes, 211 ms");
         tmux.press("n", "in C");

@@ -212,11 +212,10 @@ fn a_program_that_is_watched_is_frozen_zeroed_and_windowed() {
     app.update(part(70));
     assert!(calls(&app).contains("crossings in 1.00 s"), "{}", calls(&app));
     press(&mut app, "f");
-    let frozen = calls(&app);
     app.update(part(80));
     press(&mut app, "z");
-    assert!(calls(&app).contains("FROZEN") && calls(&app).contains("crossings in 0.00 ns"), "{frozen} {}", calls(&app));
-    press(&mut app, "ftt");
+    assert!(calls(&app).contains("LIVE") && calls(&app).contains("crossings in 0.00 ns"), "{}", calls(&app));
+    press(&mut app, "tt");
     // Moments are kept a second apart.
     let window = calls(&app);
     let seconds: f64 = window.split("last ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
@@ -228,10 +227,46 @@ fn a_program_that_is_watched_is_frozen_zeroed_and_windowed() {
         "all of a run shorter than the window: {}",
         calls(&app)
     );
+    press(&mut app, "tttf");
+    app.update(part(200));
+    press(&mut app, "t");
+    assert!(calls(&app).contains("last 5.90 s"), "seconds before what is frozen: {}", calls(&app));
     press(&mut app, "w");
     assert_eq!(app.take_effects(), [Effect::Save]);
     app.end("the program, status 0".into());
     assert!(calls(&app).contains("ENDED: the program, status 0"));
+}
+
+#[test]
+fn a_span_is_dragged_and_a_click_is_none() {
+    let dragged = |from: u16, to: u16| {
+        let mut app = app("busy", Colours::None, SIZES[0]);
+        press(&mut app, "5");
+        let mut mouse = |kind, column| {
+            app.handle(&Event::Mouse(MouseEvent { kind, column, row: 8, modifiers: KeyModifiers::NONE }));
+        };
+        mouse(MouseEventKind::Down(MouseButton::Left), from);
+        mouse(MouseEventKind::Drag(MouseButton::Left), to);
+        mouse(MouseEventKind::Up(MouseButton::Left), to);
+        text(&app, SIZES[0]).contains("SPAN of")
+    };
+    assert!(dragged(40, 60));
+    assert!(dragged(60, 40));
+    assert!(!dragged(40, 41) && !dragged(40, 40));
+}
+
+#[test]
+fn matches_at_the_end_of_a_text_follow_each_other() {
+    let mut app = app("sqlite", Colours::None, SIZES[0]);
+    press(&mut app, "2/sqlite\n");
+    let seen: Vec<String> = std::iter::repeat_with(|| {
+        press(&mut app, "n");
+        text(&app, SIZES[0])
+    })
+    .take(200)
+    .collect();
+    assert!(seen[1..].contains(&seen[0]), "after the last comes the first again");
+    assert!(seen.iter().any(|screen| screen != &seen[0]));
 }
 
 #[test]
@@ -251,7 +286,7 @@ fn notes_of_the_recording_are_shown() {
     profile.recording.notes = vec!["7 perf records found no room".into()];
     let mut app = App::new("sqlite".into(), profile, Colours::None, Box::new(Text));
     app.resize(SIZES[0]);
-    assert!(text(&app, SIZES[0]).contains(" 1 note: ? "));
+    assert!(text(&app, SIZES[0]).contains(" 1 note: ?"));
     press(&mut app, "?");
     assert!(text(&app, SIZES[0]).contains("note: 7 perf records found no room"));
 }

@@ -207,6 +207,8 @@ pub struct SlowCrossing {
     pub blocked_ns: u64,
     /// How many crossings it stands for.
     pub weight: u64,
+    /// It was still in C when the recording ended: `c_ns` is so far. These come last in a timeline.
+    pub open: bool,
 }
 
 /// A thread waited for something.

@@ -234,6 +234,9 @@ pub(crate) struct Timeline {
     pub(crate) shortest_asleep: u64,
     #[prost(uint64, tag = "31")]
     pub(crate) dropped_asleep: u64,
+    /// So many of the last crossings were still in C.
+    #[prost(uint64, tag = "32")]
+    pub(crate) open: u64,
 }
 
 pub(crate) fn seen(seen: Seen) -> u32 {
@@ -501,6 +504,7 @@ pub(crate) fn timeline(timeline: &model::Timeline) -> Timeline {
         asleep: asleep.iter().map(|wait| wait.to_ns.saturating_sub(wait.from_ns)).collect(),
         shortest_asleep: timeline.shortest_asleep_ns,
         dropped_asleep: timeline.dropped_asleep,
+        open: crossings().rev().take_while(|one| one.open).count() as u64,
     }
 }
 
@@ -521,6 +525,7 @@ pub(crate) fn read_timeline(found: Timeline, timeline: &mut model::Timeline) {
             exit_tid: Some(at(&found.exit_tid, index)).filter(|&tid| tid != 0),
             blocked_ns: at(&found.blocked, index),
             weight: found.weight[index],
+            open: (rows - index) as u64 <= found.open,
         });
     }
     for ((from_ns, &tid), &nanos) in sums(&found.wait_from).zip(&found.wait_tid).zip(&found.wait) {

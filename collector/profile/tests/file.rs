@@ -112,11 +112,13 @@ fn timeline(from: u64) -> Timeline {
         exit_tid: Some(8),
         blocked_ns: 3,
         weight: 1,
+        open: false,
     };
     // Not in the order of their beginnings: they come when they end.
     let early = SlowCrossing { cell: 5, called_ns: from + 20, c_ns: None, exit_tid: None, ..slow };
+    let still = SlowCrossing { called_ns: from + 10, open: true, ..slow };
     Timeline {
-        crossings: vec![slow, early],
+        crossings: vec![slow, early, still],
         waits: vec![Wait { tid: 7, from_ns: from + 50, to_ns: from + 60 }],
         locked: vec![
             Locked { tid: 7, goid: 1, from_ns: from + 1, to_ns: Some(from + 1) },

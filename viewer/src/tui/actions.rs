@@ -120,7 +120,8 @@ impl App {
             Screen::Detail => {
                 let scroll = self.detail_scroll;
                 let last = view::detail::length(self).saturating_sub(scroll.page);
-                self.detail_scroll.first = scrolled(scroll.first, how, scroll.page, last);
+                let first = scrolled(scroll.first, how, scroll.page, last);
+                (self.detail_scroll.first, self.detail_scroll.selected) = (first, first);
             }
             _ => self.on_table(|table, _| table.go(how)),
         }
@@ -139,8 +140,11 @@ impl App {
         let data = Arc::clone(&self.shown);
         match self.screen {
             Screen::Functions => {
-                if let Some(row) = self.tables[Kind::Functions as usize].selected() {
-                    self.open_detail(data.functions[row].id, data.functions[row].via);
+                let selected = self.tables[Kind::Functions as usize].selected();
+                match selected.map(|row| data.functions.get(row)) {
+                    Some(Some(row)) => self.open_detail(row.id, row.via),
+                    Some(None) => self.say("only the base has called it".into()),
+                    None => {}
                 }
             }
             Screen::Tree => self.tree.toggle(data.tree(self.tree.direction)),
@@ -152,9 +156,15 @@ impl App {
             Screen::Advice => {
                 let row = self.tables[Kind::Advice as usize].selected();
                 let function = row.map(|row| data.findings()[row].function.clone());
-                let names = |row: &&Row| Some(&row.name) == function.as_ref();
+                // Rows say how a function is reached, too.
+                let names = |row: &&Row| {
+                    let rest = function.as_ref().and_then(|name| row.name.strip_prefix(name.as_str()));
+                    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(" ["))
+                };
                 if let Some((function, via)) = data.functions.iter().find(names).map(|row| (row.id, row.via)) {
                     self.open_detail(function, via);
+                } else if row.is_some() {
+                    self.say("its function was not called in what is shown".into());
                 }
             }
             Screen::Threads | Screen::Callbacks | Screen::Detail => {}
@@ -163,7 +173,7 @@ impl App {
 
     fn open_detail(&mut self, function: FunctionId, via: Via) {
         self.about = Some((function, via));
-        self.detail_scroll.first = 0;
+        (self.detail_scroll.first, self.detail_scroll.selected) = (0, 0);
         self.go_to(Screen::Detail);
     }
 
@@ -232,8 +242,7 @@ impl App {
 
     /// The slow crossing under the cursor of the timeline.
     pub(crate) fn event(&self) -> Option<&cgoprof_profile::SlowCrossing> {
-        let lanes = self.shown.lanes();
-        self.timeline.lane(lanes)?.crossing_at(&self.timeline.under_cursor(lanes))
+        self.timeline.event(self.shown.lanes())
     }
 
     /// The name of what is selected, to be copied.

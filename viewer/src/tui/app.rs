@@ -5,7 +5,8 @@ use std::sync::Arc;
 use cgoprof_profile::{FunctionId, Profile, Via};
 use ratatui::layout::Size;
 
-use super::data::Data;
+use super::data::functions::Row;
+use super::data::{self, Data};
 use super::effect::Effect;
 use super::geometry::{ABOVE_LANES, ADVICE_TEXT, Areas, BELOW, LANE_NAME};
 use super::palette::{Colours, Palette};
@@ -37,6 +38,8 @@ pub struct App {
     /// What is shown of that: all, or a span of time, or what came lately.
     pub(crate) shown: Arc<Data>,
     pub(crate) base: Option<Base>,
+    /// Functions that only the base has, with nothing in them.
+    gone: Vec<Row>,
     pub(crate) live: Option<Live>,
     pub(crate) palette: Palette,
     pub(crate) size: Size,
@@ -106,6 +109,7 @@ impl App {
             shown: Arc::clone(&whole),
             whole,
             base: None,
+            gone: Vec::new(),
             live: None,
             palette: Palette { colours },
             size: Size::default(),
@@ -136,6 +140,7 @@ impl App {
     /// Compares with another recording.
     pub fn with_base(mut self, name: String, profile: Profile) -> App {
         self.base = Some(Base { name, data: Arc::new(Data::new(Arc::new(profile))) });
+        self.find_gone();
         self.refresh();
         self
     }
@@ -198,6 +203,9 @@ impl App {
         let lanes = rows.saturating_sub(usize::from(ABOVE_LANES + BELOW));
         self.timeline.columns = body.width.saturating_sub(LANE_NAME);
         self.timeline.scroll.page = lanes;
+        if matches!(self.screen, Screen::Flame | Screen::Timeline) {
+            self.refresh();
+        }
     }
 
     /// Starts with a value that there is.
@@ -227,6 +235,16 @@ impl App {
         compared(&self.shown, self.base.as_ref())
     }
 
+    /// Looks which functions are gone since the base.
+    pub(super) fn find_gone(&mut self) {
+        self.gone = self.compared().map_or_else(Vec::new, |base| base.functions_without(&self.shown));
+    }
+
+    /// How long the recording is that it is compared with, in nanoseconds.
+    pub(crate) fn base_duration(&self) -> Option<f64> {
+        self.compared().map(|base| base.totals.duration)
+    }
+
     /// Puts what the screen shows in order anew.
     pub(super) fn refresh(&mut self) {
         match self.screen {
@@ -239,6 +257,7 @@ impl App {
                 self.timeline.scroll.show(lanes.lanes.len());
             }
             Screen::Detail => self.load_detail(),
+            Screen::Flame => self.show_selected_frame(),
             _ => self.on_table(|table, sheet| table.refresh(sheet)),
         }
     }
@@ -259,7 +278,8 @@ impl App {
     /// Does something with a table and what stands in it.
     pub(crate) fn on<T>(&mut self, kind: Kind, act: impl FnOnce(&mut Table, &dyn Sheet) -> T) -> T {
         let table = &mut self.tables[kind as usize];
-        with_sheet(kind, &self.shown, self.live.as_ref(), self.base.as_ref(), |sheet| act(table, sheet))
+        let compared = compared(&self.shown, self.base.as_ref()).map(|base| (base, &*self.gone));
+        with_sheet(kind, &self.shown, self.live.as_ref(), compared, |sheet| act(table, sheet))
     }
 
     pub(super) fn on_table(&mut self, act: impl FnOnce(&mut Table, &dyn Sheet)) {
@@ -271,7 +291,8 @@ impl App {
     /// What stands in the table of a kind, to look at.
     pub(crate) fn sheet<T>(&self, kind: Kind, look: impl FnOnce(&Table, &dyn Sheet) -> T) -> T {
         let table = &self.tables[kind as usize];
-        with_sheet(kind, &self.shown, self.live.as_ref(), self.base.as_ref(), |sheet| look(table, sheet))
+        let compared = self.compared().map(|base| (base, &*self.gone));
+        with_sheet(kind, &self.shown, self.live.as_ref(), compared, |sheet| look(table, sheet))
     }
 }
 
@@ -283,11 +304,17 @@ fn with_sheet<T>(
     kind: Kind,
     data: &Data,
     live: Option<&Live>,
-    base: Option<&Base>,
+    compared: Option<(&Data, &[Row])>,
     act: impl FnOnce(&dyn Sheet) -> T,
 ) -> T {
     match kind {
-        Kind::Functions => act(&Functions { data, rates: live.map(|live| &live.rates), base: compared(data, base) }),
+        Kind::Functions => {
+            let (base, gone) = compared.map_or((None, &[] as &[_]), |(base, gone)| (Some(base), gone));
+            // A span is long gone, and what has ended calls nothing any more.
+            let lives = |live: &&Live| live.ended.is_none() && data.which_part() != Some(data::Part::Span);
+            let rates = live.filter(lives).map(|live| &live.rates);
+            act(&Functions { data, rates, base, gone })
+        }
         Kind::Threads => act(&Threads { data }),
         Kind::Goroutines => act(&Goroutines { data }),
         Kind::Locks => act(&Locks { data }),

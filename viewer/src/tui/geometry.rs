@@ -68,7 +68,7 @@ pub(crate) fn columns(sheet: &dyn Sheet, sort: Option<usize>, width: u16) -> Vec
     let needed = |shown: &[usize]| shown.iter().map(|&column| all[column].width + 1).sum::<u16>();
     while needed(&shown) > width + 1 && shown.len() > 1 {
         let droppable = shown.iter().enumerate().filter(|&(_, &column)| Some(column) != sort);
-        match droppable.max_by_key(|&(at, &column)| (all[column].rank, at)) {
+        match droppable.max_by_key(|&(at, &column)| (sheet.rank(column), at)) {
             Some((at, _)) => shown.remove(at),
             None => break,
         };
@@ -107,7 +107,7 @@ mod tests {
     fn columns_fit_and_the_sorted_one_is_there() {
         for (name, profile) in sample_data::recorded() {
             let data = Data::new(Arc::new(profile));
-            let sheet = Functions { data: &data, rates: None, base: None };
+            let sheet = Functions { data: &data, rates: None, base: None, gone: &[] };
             for width in [40, 80, 120, 250] {
                 for sort in 0..sheet.columns().len() {
                     let placed = columns(&sheet, Some(sort), width);

@@ -13,6 +13,8 @@ use super::keys::{self, Action, Move};
 use super::screen::Screen;
 use super::search::Typed;
 
+/// Columns that a mouse moves at least when it is meant to.
+const LEAST_DRAG: u16 = 2;
 /// Rows that one turn of the wheel is.
 const WHEEL: usize = 3;
 
@@ -61,9 +63,10 @@ impl App {
             self.prompt = None;
         }
         let turn = |app: &mut App, how| (0..WHEEL).for_each(|_| app.act(Action::Go(how)));
+        let zooms = self.screen == Screen::Timeline && self.help.is_none();
         match mouse.kind {
-            MouseEventKind::ScrollDown if self.screen == Screen::Timeline => self.act(Action::Zoom(-1)),
-            MouseEventKind::ScrollUp if self.screen == Screen::Timeline => self.act(Action::Zoom(1)),
+            MouseEventKind::ScrollDown if zooms => self.act(Action::Zoom(-1)),
+            MouseEventKind::ScrollUp if zooms => self.act(Action::Zoom(1)),
             MouseEventKind::ScrollDown => turn(self, Move::Down),
             MouseEventKind::ScrollUp => turn(self, Move::Up),
             MouseEventKind::Down(MouseButton::Left) if self.help.is_some() => self.act(Action::Help),
@@ -74,17 +77,13 @@ impl App {
                 }
             }
             MouseEventKind::Down(MouseButton::Left) if areas.body.contains(at) => self.click(at, areas),
-            MouseEventKind::Drag(MouseButton::Left) if self.screen == Screen::Timeline => {
-                if !self.timeline.dragging {
-                    self.timeline.mark = None;
-                    self.timeline.dragging = true;
-                    self.act(Action::Mark);
-                }
-                self.put_cursor(at.x);
-            }
-            MouseEventKind::Up(MouseButton::Left) if self.timeline.dragging => {
-                self.timeline.dragging = false;
-                if self.screen == Screen::Timeline && self.timeline.mark.is_some() {
+            MouseEventKind::Drag(MouseButton::Left) if self.screen == Screen::Timeline => return self.drag(at.x),
+            MouseEventKind::Up(MouseButton::Left) => {
+                self.timeline.pressed = None;
+                if std::mem::take(&mut self.timeline.dragging)
+                    && self.screen == Screen::Timeline
+                    && self.timeline.mark.is_some()
+                {
                     self.put_cursor(at.x);
                     self.act(Action::Mark);
                 }
@@ -153,16 +152,34 @@ impl App {
                 if let Some(lane) = lane.filter(|&lane| lane < data.lanes().lanes.len()) {
                     self.timeline.scroll.selected = lane;
                 }
+                self.timeline.pressed = Some(at.x);
                 self.put_cursor(at.x);
             }
             _ => {}
         }
     }
 
+    /// Marks a span from where the button was pressed on, if the mouse has moved away from there.
+    fn drag(&mut self, x: u16) -> bool {
+        let Some(from) = self.timeline.pressed else { return false };
+        if !self.timeline.dragging {
+            if x.abs_diff(from) < LEAST_DRAG {
+                return false;
+            }
+            self.timeline.mark = None;
+            self.timeline.dragging = true;
+            self.put_cursor(from);
+            self.act(Action::Mark);
+        }
+        self.put_cursor(x);
+        true
+    }
+
     fn put_cursor(&mut self, x: u16) {
         if let Some(column) = x.checked_sub(LANE_NAME) {
             let lanes = Arc::clone(self.shown.lanes());
-            self.timeline.cursor = self.timeline.time_of(column, &lanes).start;
+            let at = self.timeline.time_of(column, &lanes).start;
+            self.timeline.move_to(at, &lanes);
         }
     }
 }

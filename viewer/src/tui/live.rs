@@ -75,9 +75,8 @@ impl History {
         &self.rates
     }
 
-    /// The profile as it was so many seconds ago, as far as it is needed to subtract it; none if it had not begun.
-    pub(crate) fn ago(&self, seconds: u64) -> Option<&Arc<Profile>> {
-        let now = self.recent.back()?.0;
+    /// The profile as it was so many seconds before `now`, as far as it is needed to subtract it; none if it had not begun.
+    pub(crate) fn ago(&self, seconds: u64, now: u64) -> Option<&Arc<Profile>> {
         let old = |moment: &&Arc<Profile>| moment.recording.duration_ns + seconds * SECOND <= now;
         self.moments.iter().rev().find(old)
     }
@@ -125,7 +124,9 @@ mod tests {
         assert_eq!(rates.total_rate(), 100.0);
         let spark = rates.sparkline(cell.0, cell.1, 10);
         assert!(spark.contains('█') && spark.ends_with('▂'), "{spark}");
-        assert_eq!(history.ago(2).unwrap().recording.duration_ns, 2 * SECOND);
-        assert!(history.ago(60).is_none());
+        assert_eq!(history.ago(2, 49 * SECOND / 10).unwrap().recording.duration_ns, 2 * SECOND);
+        // What is looked at may be older than the newest.
+        assert_eq!(history.ago(2, 3 * SECOND).unwrap().recording.duration_ns, SECOND);
+        assert!(history.ago(60, 49 * SECOND / 10).is_none());
     }
 }

@@ -80,7 +80,10 @@ impl App {
                         name.is_some_and(|name| pattern.matches(name))
                     })
                 };
-                self.timeline.find(by, data.lanes(), wanted)
+                // Without a search it is the next one of the thread that is looked at.
+                let lanes = data.lanes();
+                let among = if pattern.is_some() { 0..lanes.lanes.len() } else { self.timeline.own_lane() };
+                self.timeline.find(by, lanes, among, wanted)
             }
             (_, None) => return self.say("nothing is searched for: / begins a search".into()),
             (Screen::Tree, Some(pattern)) => self.tree.find(&pattern, by, data.tree(self.tree.direction)),
@@ -93,10 +96,12 @@ impl App {
             (_, Some(pattern)) => {
                 let lines = view::detail::text(self);
                 let count = lines.len() as isize;
-                let at = self.detail_scroll.first as isize;
+                let at = self.detail_scroll.selected as isize;
                 let others = (1..=count).map(|step| (at + by.signum() * step).rem_euclid(count.max(1)) as usize);
                 let next = others.into_iter().find(|&line| pattern.matches(&lines[line]));
-                self.detail_scroll.first = next.unwrap_or(self.detail_scroll.first);
+                if let Some(line) = next {
+                    (self.detail_scroll.first, self.detail_scroll.selected) = (line, line);
+                }
                 self.clamp_detail();
                 next.is_some()
             }

@@ -48,16 +48,23 @@ const TURN: u8 = 50;
 /// A terminal that was taken over, to be given back by whoever panics too.
 static TAKEN: Mutex<Option<File>> = Mutex::new(None);
 
+/// What another thread said when it panicked: it has no screen to say it on.
+static PANICKED: Mutex<Option<String>> = Mutex::new(None);
+
 /// Shows the screens until somebody leaves them. `output` is the terminal.
 ///
 /// # Errors
 /// If the terminal can't be used.
 pub fn show(app: &mut App, world: &mut dyn World, output: File) -> io::Result<()> {
     *lock() = Some(output.try_clone()?);
-    let hook = std::panic::take_hook();
+    let (hook, ours) = (std::panic::take_hook(), std::thread::current().id());
     std::panic::set_hook(Box::new(move |panic| {
-        give_back();
-        hook(panic);
+        if std::thread::current().id() == ours {
+            give_back();
+            hook(panic);
+        } else {
+            *panicked() = Some(panic.to_string());
+        }
     }));
     let done = take_over(&output).and_then(|()| turns(app, world, output));
     give_back();
@@ -67,6 +74,10 @@ pub fn show(app: &mut App, world: &mut dyn World, output: File) -> io::Result<()
 
 fn lock() -> std::sync::MutexGuard<'static, Option<File>> {
     TAKEN.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn panicked() -> std::sync::MutexGuard<'static, Option<String>> {
+    PANICKED.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 fn take_over(mut output: &File) -> io::Result<()> {
@@ -87,6 +98,9 @@ fn turns(app: &mut App, world: &mut dyn World, output: File) -> io::Result<()> {
     app.resize(terminal.size()?);
     let (mut changed, mut newest) = (true, Instant::now());
     while !app.leaves() && !world.is_over() {
+        if let Some(panic) = panicked().take() {
+            return Err(io::Error::other(panic));
+        }
         for news in world.news() {
             match news {
                 News::Profile(profile) => {

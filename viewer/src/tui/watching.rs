@@ -8,6 +8,7 @@ use cgoprof_profile::Profile;
 use super::app::{App, Kind};
 use super::data::{self, Data, span, window};
 use super::live::{History, Rates};
+use super::screen::Screen;
 
 /// A program that is watched.
 #[derive(Default)]
@@ -81,7 +82,7 @@ impl App {
             return Arc::new(Data::part(data::Part::Span, profile, whole));
         }
         let since = self.live.as_ref().and_then(|live| match live.window {
-            Some(seconds) => live.history.ago(seconds),
+            Some(seconds) => live.history.ago(seconds, whole.profile.recording.duration_ns),
             None => live.zero.as_ref(),
         });
         match since {
@@ -98,10 +99,16 @@ impl App {
         for kind in Kind::ALL {
             self.on(kind, |table, sheet| table.clear(sheet));
         }
+        let on_lanes = self.screen == Screen::Timeline;
+        let tid = on_lanes.then(|| self.timeline.lane(self.shown.lanes()).map(|lane| lane.tid)).flatten();
         let before = std::mem::replace(&mut self.shown, data);
+        self.find_gone();
         if !self.tree.rows.is_empty() {
             self.tree.clear(before.tree(self.tree.direction));
         }
+        // The order of lanes is that of their times in C.
+        let lane = tid.and_then(|tid| self.shown.lanes().lanes.iter().position(|lane| lane.tid == tid));
+        self.timeline.scroll.selected = lane.unwrap_or(self.timeline.scroll.selected);
         self.fit_values();
         self.refresh();
     }
@@ -118,9 +125,11 @@ impl App {
 
     pub(super) fn reset(&mut self) {
         let Some(live) = &mut self.live else { return };
-        let now = live.newest.as_ref().filter(|_| !live.frozen).unwrap_or(&self.whole);
+        let now = live.newest.as_ref().unwrap_or(&self.whole);
         (live.zero, live.window) = (Some(Arc::new(window::kept(&now.profile))), None);
-        self.show_part();
+        live.frozen = false;
+        self.timeline.span = None;
+        self.take_newest();
         self.say("counting from now on; t shows all again".into());
     }
 
@@ -129,6 +138,7 @@ impl App {
         let at = WINDOWS.iter().position(|&window| window == live.window).unwrap_or(0);
         // From a zero of one's own, the next is all.
         live.window = if live.zero.take().is_some() { None } else { WINDOWS[(at + 1) % WINDOWS.len()] };
+        self.timeline.span = None;
         self.show_part();
     }
 }

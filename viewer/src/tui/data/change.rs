@@ -9,6 +9,8 @@ use super::measured::Measured;
 pub(crate) enum Change {
     /// It was not there.
     New,
+    /// It is not there any more.
+    Gone,
     /// It was not measured.
     Unknown,
     /// As a share of what it was, and whether the errors of both estimates may be all of it.
@@ -25,6 +27,9 @@ impl Change {
         if before.value == 0.0 {
             return if now.value == 0.0 { Change::By { share: 0.0, may_be_error: false } } else { Change::Unknown };
         }
+        if now.value == 0.0 {
+            return Change::Gone;
+        }
         let may_be_error = (now.value - before.value).abs() <= SURE * now.error.hypot(before.error);
         Change::By { share: now.value / before.value - 1.0, may_be_error }
     }
@@ -33,6 +38,7 @@ impl Change {
     pub(crate) fn share(self) -> f64 {
         match self {
             Change::New => f64::INFINITY,
+            Change::Gone => -1.0,
             Change::Unknown => f64::NEG_INFINITY,
             Change::By { share, .. } => share,
         }
@@ -42,6 +48,7 @@ impl Change {
     pub(crate) fn text(self) -> String {
         match self {
             Change::New => "new".into(),
+            Change::Gone => "gone".into(),
             Change::Unknown => String::new(),
             Change::By { share, .. } if share.abs() < 0.0005 => "=".into(),
             Change::By { share, may_be_error } => {
@@ -68,6 +75,7 @@ impl Change {
         match self {
             Change::New => Ordering::Greater,
             Change::By { share, may_be_error: false } if share > 0.05 => Ordering::Greater,
+            Change::Gone => Ordering::Less,
             Change::By { share, may_be_error: false } if share < -0.05 => Ordering::Less,
             _ => Ordering::Equal,
         }
@@ -89,6 +97,7 @@ mod tests {
         check(None, (1.0, 0.0), "new", Greater);
         check(Some((0.0, 0.0)), (0.0, 0.0), "=", Equal);
         check(Some((0.0, 0.0)), (1.0, 0.0), "", Equal);
+        check(Some((1.0, 0.0)), (0.0, 0.0), "gone", Less);
         check(Some((100.0, 0.0)), (110.0, 0.0), "+10.0 %", Greater);
         check(Some((100.0, 0.0)), (104.0, 0.0), "+4.0 %", Equal);
         check(Some((100.0, 3.0)), (108.0, 4.0), "~+8.0 %", Equal);

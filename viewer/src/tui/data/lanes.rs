@@ -166,6 +166,11 @@ impl Lanes {
         let (timeline, duration) = (&profile.timeline, profile.recording.duration_ns.max(1));
         let mut crossings: BTreeMap<u64, Vec<SlowCrossing>> = BTreeMap::new();
         let mut spans: BTreeMap<u64, [Vec<Range<u64>>; 5]> = BTreeMap::new();
+        // Waits in C are told when C returns; of what has not, the thread's own are.
+        let mut open: BTreeMap<u64, Range<u64>> = BTreeMap::new();
+        for crossing in timeline.crossings.iter().filter(|crossing| crossing.open) {
+            open.insert(crossing.tid, crossing.called_ns..end(crossing));
+        }
         for &crossing in &timeline.crossings {
             crossings.entry(crossing.tid).or_default().push(crossing);
             let returned = crossing.called_ns.saturating_add(crossing.c_ns.unwrap_or(0));
@@ -179,7 +184,11 @@ impl Lanes {
             spans.entry(wait.tid).or_default()[Doing::Blocked as usize].push(wait.from_ns..wait.to_ns);
         }
         for asleep in &timeline.asleep {
-            spans.entry(asleep.tid).or_default()[Doing::Asleep as usize].push(asleep.from_ns..asleep.to_ns);
+            let own = spans.entry(asleep.tid).or_default();
+            own[Doing::Asleep as usize].push(asleep.from_ns..asleep.to_ns);
+            if let Some(open) = open.get(&asleep.tid) {
+                own[Doing::Blocked as usize].push(asleep.from_ns.max(open.start)..asleep.to_ns.min(open.end));
+            }
         }
         for locked in &timeline.locked {
             let to = locked.to_ns.unwrap_or(duration);

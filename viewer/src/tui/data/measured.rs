@@ -17,6 +17,12 @@ impl Measured {
         Measured { value: count as f64, error: 0.0 }
     }
 
+    /// Of each of so many.
+    pub(crate) fn each(self, count: u64) -> Measured {
+        let count = count.max(1) as f64;
+        Measured { value: self.value / count, error: self.error / count }
+    }
+
     /// The standard error as a share of the value, where it is worth showing.
     pub(crate) fn relative_error(self) -> Option<f64> {
         let share = self.error / self.value;

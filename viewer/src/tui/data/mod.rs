@@ -141,6 +141,13 @@ impl Data {
         self.by_name.get_or_init(index).get(&key(row)).map(|&at| &self.functions[at])
     }
 
+    /// Functions that another recording has not, with nothing in them.
+    pub(crate) fn functions_without(&self, other: &Data) -> Vec<Row> {
+        let gone = self.functions.iter().filter(|row| other.same_function(row).is_none());
+        gone.map(|row| Row { stats: Stats::default(), cpu: None, locked_calls: 0, threads: None, ..row.clone() })
+            .collect()
+    }
+
     pub(crate) fn tree(&self, direction: Direction) -> &Tree {
         self.trees[direction as usize].get_or_init(|| Tree::new(&self.profile, direction))
     }

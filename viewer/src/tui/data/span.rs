@@ -55,6 +55,8 @@ pub(crate) fn within(profile: &Profile, lanes: &Lanes, span: &Range<u64>) -> Pro
     let mut recording = profile.recording.clone();
     recording.duration_ns = span.end - span.start;
     recording.sample_period_ns = 0;
+    // How much of the time was preempted, or callbacks, is not known of parts.
+    recording.off_cpu = false;
     Profile {
         target: profile.target.clone(),
         recording,
@@ -77,6 +79,8 @@ struct Clipped {
     c: f64,
     exit: f64,
     blocked: f64,
+    /// C had not returned when the recording ended.
+    open: bool,
 }
 
 impl Clipped {
@@ -89,6 +93,7 @@ impl Clipped {
             exit: length(&clip(returned(crossing), end(crossing))),
             blocked: lane.share(Doing::Blocked, &c) * length(&c),
             c: length(&c),
+            open: crossing.open && span.end >= end(crossing),
         }
     }
 
@@ -103,6 +108,7 @@ impl Clipped {
         };
         stats.calls = stats.calls.saturating_add(weight);
         stats.timed += 1;
+        stats.in_flight += u64::from(self.open);
         stats.enter += sum(self.enter);
         stats.c += sum(self.c);
         stats.exit += sum(self.exit);

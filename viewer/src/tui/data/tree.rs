@@ -62,7 +62,7 @@ pub(crate) struct Node {
     /// None of the root, and where a stack was cut off.
     pub(crate) function: Option<FunctionId>,
     pub(crate) kind: Kind,
-    /// The line in it that calls what is below, or 0; of several, the first seen.
+    /// The line in it that calls what is below; 0 if that is not known, or there are several.
     pub(crate) line: u32,
     pub(crate) parent: usize,
     /// The same for the same names from the root on, in every tree of every recording.
@@ -269,8 +269,11 @@ impl<'a> Growing<'a> {
     fn child(&mut self, parent: usize, function: Option<FunctionId>, line: u32) -> usize {
         let mut path = path_of(self.nodes[parent].path, function.map(|function| self.named[function.0]));
         while let Some(&child) = self.by_path.get(&path) {
-            let node = &self.nodes[child];
+            let node = &mut self.nodes[child];
             if node.parent == parent && node.function == function && child != 0 {
+                if node.line != line {
+                    node.line = 0;
+                }
                 return child;
             }
             // Another has the same hash.

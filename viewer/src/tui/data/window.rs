@@ -33,7 +33,7 @@ pub(crate) fn since(now: &Profile, then: &Profile) -> Profile {
                     made.c_ns = (made.c_ns - before.c_ns).max(0.0);
                 },
             );
-            thread.made.retain(|made| made.calls > 0);
+            thread.made.retain(|made| made.calls > 0 || made.c_ns > 0.0);
             let take = |nanos: &mut Option<f64>, before: Option<f64>| {
                 *nanos = nanos.map(|nanos| (nanos - before.unwrap_or(0.0)).max(0.0));
             };
@@ -123,7 +123,8 @@ fn subtract(stats: &mut Stats, before: &Stats) {
     let now = stats.clone();
     *stats = Stats {
         calls: now.calls.saturating_sub(before.calls),
-        timed: now.timed.saturating_sub(before.timed),
+        // Those in C are timed so far: then, and now again.
+        timed: now.timed.saturating_sub(before.timed.saturating_sub(before.in_flight)),
         abandoned: now.abandoned.saturating_sub(before.abandoned),
         in_flight: now.in_flight,
         callbacks: now.callbacks.saturating_sub(before.callbacks),
@@ -157,13 +158,24 @@ fn difference(now: Estimate, before: Estimate) -> Estimate {
     }
 }
 
+/// How far apart the middles of one bucket may be at two times, as a share: they follow the clock's rate as it is known by
+/// then, and what is taken off for the hooks. Buckets are 6 % apart at least.
+const SAME: f64 = 0.02;
+
+/// What has come to each bucket; nothing if they can't be told apart.
 fn fewer(now: &Distribution, before: &Distribution) -> Distribution {
-    let counts: HashMap<u64, u64> = before.buckets.iter().map(|&(middle, count)| (middle.to_bits(), count)).collect();
-    let left = now
-        .buckets
-        .iter()
-        .map(|&(middle, count)| (middle, count.saturating_sub(counts.get(&middle.to_bits()).copied().unwrap_or(0))));
-    let buckets: Vec<(f64, u64)> = left.filter(|&(_, count)| count > 0).collect();
+    let mut buckets = now.buckets.clone();
+    let mut at = 0;
+    for &(middle, count) in &before.buckets {
+        while buckets.get(at).is_some_and(|bucket| bucket.0 < middle * (1.0 - SAME)) {
+            at += 1;
+        }
+        match buckets.get_mut(at).filter(|bucket| bucket.0 <= middle * (1.0 + SAME)) {
+            Some(bucket) => bucket.1 = bucket.1.saturating_sub(count),
+            None => return Distribution::default(),
+        }
+    }
+    buckets.retain(|&(_, count)| count > 0);
     let extremes = buckets.first().zip(buckets.last()).map(|(first, last)| (first.0, last.0));
     Distribution { extremes, buckets }
 }
@@ -193,14 +205,52 @@ mod tests {
         for cell in &mut now.cells {
             let twice = cell.stats.clone();
             cell.stats.add(&twice);
+            // The clock's rate is known better by now.
+            let times = [&mut cell.stats.c_times, &mut cell.stats.overhead_times];
+            times.into_iter().flat_map(|times| &mut times.buckets).for_each(|bucket| bucket.0 *= 1.0 + 1e-6);
         }
         now.recording.duration_ns *= 2;
         let come = since(&now, &kept(&then));
         for (cell, before) in come.cells.iter().zip(&then.cells) {
             assert_eq!(cell.stats.calls, before.stats.calls);
             assert_eq!(cell.stats.c.sum, before.stats.c.sum);
-            assert_eq!(cell.stats.c_times.buckets, before.stats.c_times.buckets);
+            let counts = |times: &Distribution| times.buckets.iter().map(|bucket| bucket.1).collect::<Vec<_>>();
+            assert_eq!(counts(&cell.stats.c_times), counts(&before.stats.c_times));
+            assert_eq!(counts(&cell.stats.overhead_times), counts(&before.stats.overhead_times));
         }
         assert_eq!(come.recording.duration_ns, then.recording.duration_ns);
+    }
+
+    #[test]
+    fn times_that_can_not_be_told_apart_are_not_shown() {
+        let times = |buckets: &[(f64, u64)]| {
+            let extremes = buckets.first().zip(buckets.last()).map(|(first, last)| (first.0, last.0));
+            Distribution { extremes, buckets: buckets.to_vec() }
+        };
+        let check = |now: &[(f64, u64)], before: &[(f64, u64)], left: &[(f64, u64)]| {
+            assert_eq!(fewer(&times(now), &times(before)), times(left), "{now:?} {before:?}");
+        };
+        check(&[(0.0, 5), (10.0, 3), (3e6, 9)], &[(0.0, 5), (3.0001e6, 4)], &[(10.0, 3), (3e6, 5)]);
+        check(&[(10.0, 3)], &[(10.0, 3)], &[]);
+        check(&[(10.0, 3)], &[], &[(10.0, 3)]);
+        // The hooks' own time is known to be another now.
+        check(&[(10.0, 3), (500.0, 3)], &[(20.0, 3)], &[]);
+    }
+
+    #[test]
+    fn what_is_in_c_all_the_time_is_in_c_for_as_long_as_is_looked_at() {
+        let stats = |seconds: f64, timed| Stats {
+            calls: 1,
+            timed,
+            in_flight: 1,
+            c: Estimate { sum: seconds * 1e9, ..Estimate::default() },
+            ..Stats::default()
+        };
+        let mut now = stats(5.0, 1);
+        subtract(&mut now, &stats(2.0, 1));
+        assert_eq!((now.calls, now.timed, now.in_flight, now.c.sum), (0, 1, 1, 3e9));
+        let mut returned = Stats { in_flight: 0, ..stats(5.0, 1) };
+        subtract(&mut returned, &stats(2.0, 1));
+        assert_eq!((returned.timed, returned.in_flight, returned.c.sum), (1, 0, 3e9));
     }
 }

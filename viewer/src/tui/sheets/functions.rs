@@ -19,6 +19,8 @@ pub(crate) struct Functions<'a> {
     pub(crate) data: &'a Data,
     pub(crate) rates: Option<&'a Rates>,
     pub(crate) base: Option<&'a Data>,
+    /// Those that only the base has, with nothing in them.
+    pub(crate) gone: &'a [Row],
 }
 
 const NAME: usize = 0;
@@ -30,31 +32,36 @@ const SPARK: usize = 4;
 pub(crate) const TOTAL: usize = 5;
 const ERROR: usize = 6;
 const MORE: usize = 7;
-const RUN: usize = 8;
-const C: usize = 9;
-const OVERHEAD: usize = 10;
-const P50: usize = 11;
-const P99: usize = 12;
-const BLOCKED: usize = 13;
-pub(crate) const CPU: usize = 14;
-const P_LOST: usize = 15;
-const THREADS: usize = 16;
-const MIGRATIONS: usize = 17;
-const PACKAGE: usize = 18;
+const EACH: usize = 8;
+const RUN: usize = 9;
+const C: usize = 10;
+const OVERHEAD: usize = 11;
+/// In place of the overhead where all that is known of it is how long crossings waited to get back.
+const BACK: usize = 12;
+const P50: usize = 13;
+const P99: usize = 14;
+const BLOCKED: usize = 15;
+pub(crate) const CPU: usize = 16;
+const P_LOST: usize = 17;
+const THREADS: usize = 18;
+const MIGRATIONS: usize = 19;
+const PACKAGE: usize = 20;
 
-const COLUMNS: [Column; 19] = [
+const COLUMNS: [Column; 21] = [
     Column::name("C FUNCTION", 24, 0),
     Column::number("CALLS", 13, 1),
-    Column::number("\u{394} CALLS", 8, 3),
-    Column::number("CALLS/S", 11, 3),
+    Column::number("\u{394} CALLS", 8, 4),
+    Column::number("CALLS/S", 11, 6),
     Column::number("LAST SECONDS", 12, 4),
     Column::number("TOTAL", 8, 1),
-    Column::number("\u{b1}", 7, 5),
+    Column::number("\u{b1}", 7, 2),
     Column::number("\u{394} TOTAL", 8, 2),
-    Column::number("RUN", 7, 7),
+    Column::number("\u{394} EACH", 8, 3),
+    Column::number("RUN", 7, 8),
     Column::number("C", 8, 2),
-    Column::number("OVERHEAD", 8, 2),
-    Column::number("C P50", 8, 6),
+    Column::number("OVERHEAD", 8, 3),
+    Column::number("BACK", 8, 3),
+    Column::number("C P50", 8, 7),
     Column::number("C P99", 8, 5),
     Column::number("BLOCKED", 8, 4),
     Column::number("CPU", 8, 8),
@@ -66,7 +73,7 @@ const COLUMNS: [Column; 19] = [
 
 impl Functions<'_> {
     fn row(&self, row: usize) -> &Row {
-        &self.data.functions[row]
+        self.data.functions.get(row).unwrap_or_else(|| &self.gone[row - self.data.functions.len()])
     }
 
     /// The same function of the base.
@@ -84,6 +91,21 @@ impl Functions<'_> {
         Change::between(self.before(row).map(total), total(&self.row(row).stats))
     }
 
+    fn each_changed(&self, row: usize) -> Change {
+        let each = |stats: &Stats| Measured::from(stats.total()).each(stats.calls);
+        Change::between(self.before(row).map(each), each(&self.row(row).stats))
+    }
+
+    /// More than the base is bad, less is good; of sums only where both are of whole runs.
+    fn change_tint(&self, change: Change, of_sums: bool) -> Tint {
+        match change.direction() {
+            _ if of_sums && self.rates.is_some() => Tint::Faint,
+            Ordering::Greater => Tint::Bad,
+            Ordering::Less => Tint::Good,
+            Ordering::Equal => Tint::Faint,
+        }
+    }
+
     fn number(&self, row: usize, column: usize) -> f64 {
         let Row { stats, cpu, threads, .. } = self.row(row);
         match column {
@@ -94,10 +116,12 @@ impl Functions<'_> {
             RUN => stats.total().sum / self.data.totals.duration.max(1.0),
             ERROR => self.row(row).relative_error().unwrap_or(0.0),
             MORE => self.total_changed(row).share(),
+            EACH => self.each_changed(row).share(),
             C => stats.c.sum,
             OVERHEAD => stats.overhead().sum,
-            P50 => stats.c_times.quantile(0.5).unwrap_or(0.0),
-            P99 => stats.c_times.quantile(0.99).unwrap_or(0.0),
+            BACK => stats.exit.sum,
+            P50 => stats.c_times.quantile(0.5).unwrap_or(f64::NEG_INFINITY),
+            P99 => stats.c_times.quantile(0.99).unwrap_or(f64::NEG_INFINITY),
             BLOCKED => stats.blocked,
             CPU => cpu.map_or(0.0, |cpu| cpu.nanos),
             P_LOST => stats.p_lost as f64,
@@ -120,22 +144,13 @@ impl Functions<'_> {
     }
 }
 
-/// More than the base is bad, less is good.
-fn tint(change: Change) -> Tint {
-    match change.direction() {
-        Ordering::Greater => Tint::Bad,
-        Ordering::Less => Tint::Good,
-        Ordering::Equal => Tint::Faint,
-    }
-}
-
 impl Sheet for Functions<'_> {
     fn columns(&self) -> &'static [Column] {
         &COLUMNS
     }
 
     fn rows(&self) -> usize {
-        self.data.functions.len()
+        self.data.functions.len() + self.gone.len()
     }
 
     fn text(&self, row: usize, column: usize) -> String {
@@ -149,12 +164,14 @@ impl Sheet for Functions<'_> {
             CALLS | P_LOST | THREADS | MIGRATIONS => some_count(number as u64),
             CHANGE => self.calls_changed(row).text(),
             MORE => self.total_changed(row).text(),
+            EACH => self.each_changed(row).text(),
             RATE if number > 0.0 && number < 9.95 => format!("{number:.1}"),
             RATE => some_count(number.round() as u64),
             SPARK => self.rates.map_or_else(String::new, |rates| rates.sparkline(*id, *via, 12)),
             ERROR => self.row(row).relative_error().map_or_else(String::new, percent),
             RUN => timed(percent(number)),
             BLOCKED | CPU => some_time(number),
+            P50 | P99 if number < 0.0 => String::new(),
             _ => timed(time(number)),
         }
     }
@@ -163,7 +180,7 @@ impl Sheet for Functions<'_> {
         match column {
             NAME => Sorted::Name(self.row(row).name.clone()),
             PACKAGE => Sorted::Name(self.row(row).package.clone()),
-            TOTAL | MORE | RUN | C | OVERHEAD | P50 | P99 if self.row(row).stats.timed == 0 => {
+            TOTAL | MORE | EACH | RUN | C | OVERHEAD | BACK if self.row(row).stats.timed == 0 => {
                 Sorted::Number(f64::NEG_INFINITY)
             }
             _ => Sorted::Number(self.number(row, column)),
@@ -185,12 +202,13 @@ impl Sheet for Functions<'_> {
             CALLS | RATE => Tint::Heat(self.row(row).stats.calls as f64 / totals.crossings.max(1) as f64),
             TOTAL | RUN => Tint::Heat(self.row(row).stats.total_self() / totals.total.max(1.0)),
             C => Tint::Part(Part::C),
-            OVERHEAD => Tint::Part(Part::Border),
+            OVERHEAD | BACK => Tint::Part(Part::Border),
             BLOCKED => Tint::Part(Part::Blocked),
             SPARK => Tint::Part(Part::Go),
             P_LOST => Tint::Part(Part::Waiting),
-            CHANGE => tint(self.calls_changed(row)),
-            MORE => tint(self.total_changed(row)),
+            CHANGE => self.change_tint(self.calls_changed(row), true),
+            MORE => self.change_tint(self.total_changed(row), true),
+            EACH => self.change_tint(self.each_changed(row), false),
             ERROR | PACKAGE => Tint::Faint,
             _ => Tint::Plain,
         }
@@ -198,12 +216,14 @@ impl Sheet for Functions<'_> {
 
     fn is_used(&self, column: usize) -> bool {
         let any = |of: fn(&Row) -> bool| self.data.functions.iter().any(of);
+        let phases = self.data.profile.recording.phases_timed();
         match column {
             SPARK => self.rates.is_some(),
-            CHANGE | MORE => self.base.is_some(),
+            CHANGE | MORE | EACH => self.base.is_some(),
             CALLS | RATE => self.data.profile.recording.counted(),
             TOTAL | RUN | C => any(|row| row.stats.timed > 0),
-            OVERHEAD => any(|row| row.stats.overhead().sum > 0.0),
+            OVERHEAD => phases && any(|row| row.stats.overhead().sum > 0.0),
+            BACK => !phases && any(|row| row.stats.exit.sum > 0.0),
             P50 | P99 => any(|row| row.stats.c_times.extremes.is_some()),
             ERROR => any(|row| row.relative_error().is_some()),
             BLOCKED => any(|row| row.stats.blocked > 0.0),
@@ -212,6 +232,14 @@ impl Sheet for Functions<'_> {
             MIGRATIONS => any(|row| row.stats.migrations > 0),
             THREADS => any(|row| row.threads.is_some()),
             _ => true,
+        }
+    }
+
+    fn rank(&self, column: usize) -> u8 {
+        match column {
+            // Of a recording it is no more than calls by the time they took.
+            RATE if self.rates.is_some() => 2,
+            _ => COLUMNS[column].rank,
         }
     }
 

@@ -32,6 +32,10 @@ pub(crate) trait Sheet {
         let _ = column;
         true
     }
+    /// What goes first where there is no room: the highest.
+    fn rank(&self, column: usize) -> u8 {
+        self.columns()[column].rank
+    }
     /// Said where there are no rows.
     fn empty(&self) -> String;
 }

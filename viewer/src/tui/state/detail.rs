@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use cgoprof_profile::{FunctionId, Via};
+use cgoprof_profile::{FunctionId, Stats, Via};
 
 use super::super::data::sites::Site;
 use super::super::data::{Data, findings, functions};
@@ -43,17 +43,27 @@ pub(crate) struct Detail {
     pub(crate) stacks: Vec<StackLines>,
     /// More stacks than are listed.
     pub(crate) more_stacks: usize,
-    /// By thread, with its name: calls, of which locked, and time in C.
-    pub(crate) threads: Vec<(u64, String, u64, u64, f64)>,
+    /// The most time in C first.
+    pub(crate) threads: Vec<Caller>,
     pub(crate) findings: Vec<findings::Row>,
     pub(crate) sources: Vec<Source>,
+}
+
+/// A thread that called it.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    pub(crate) tid: u64,
+    pub(crate) name: String,
+    pub(crate) calls: u64,
+    /// Those made by a goroutine locked to it.
+    pub(crate) locked: u64,
+    pub(crate) c_ns: f64,
 }
 
 /// A stack with its sums.
 #[derive(Clone, Debug)]
 pub(crate) struct StackLines {
-    pub(crate) calls: u64,
-    pub(crate) total: f64,
+    pub(crate) stats: Stats,
     /// Frames, innermost first.
     pub(crate) frames: Vec<String>,
 }
@@ -80,10 +90,16 @@ impl Detail {
         let profile = &data.profile;
         let threads = profile.threads.iter().flat_map(|thread| {
             let own = thread.made.iter().filter(|made| made.function == function && made.via == via);
-            own.map(|made| (thread.tid, printable(&thread.name), made.calls, made.locked, made.c_ns))
+            own.map(|made| Caller {
+                tid: thread.tid,
+                name: printable(&thread.name),
+                calls: made.calls,
+                locked: made.locked,
+                c_ns: made.c_ns,
+            })
         });
         let mut threads: Vec<_> = threads.collect();
-        threads.sort_by(|one, other| other.4.total_cmp(&one.4).then(other.2.cmp(&one.2)));
+        threads.sort_by(|one, other| other.c_ns.total_cmp(&one.c_ns).then(other.calls.cmp(&one.calls)));
         let name = printable(&profile.functions[function.0].name);
         let findings = data.findings().iter().filter(|finding| finding.function == name).cloned().collect();
         let sources = sources(&sites, data, files);
@@ -92,24 +108,25 @@ impl Detail {
 }
 
 fn stacks(data: &Data, function: FunctionId, via: Via) -> (Vec<StackLines>, usize) {
-    let mut sums: HashMap<&[cgoprof_profile::LocationId], (u64, f64, bool)> = HashMap::new();
+    let mut sums: HashMap<&[cgoprof_profile::LocationId], (Stats, bool)> = HashMap::new();
     for cell in data.profile.cells.iter().filter(|cell| cell.function == function && cell.via == via) {
         let sum = sums.entry(&cell.stack).or_default();
-        sum.0 += cell.stats.calls;
-        sum.1 += cell.stats.total().sum;
-        sum.2 |= cell.truncated;
+        sum.0.add(&cell.stats);
+        sum.1 |= cell.truncated;
     }
     let mut sums: Vec<_> = sums.into_iter().collect();
     sums.sort_by(|(stack, one), (other_stack, other)| {
-        other.1.total_cmp(&one.1).then(other.0.cmp(&one.0)).then(stack.cmp(other_stack))
+        let (one, other) = (&one.0, &other.0);
+        let by_total = other.total().sum.total_cmp(&one.total().sum);
+        by_total.then(other.calls.cmp(&one.calls)).then(stack.cmp(other_stack))
     });
     let more = sums.len().saturating_sub(MOST_STACKS);
-    let lines = sums.into_iter().take(MOST_STACKS).map(|(stack, (calls, total, truncated))| {
+    let lines = sums.into_iter().take(MOST_STACKS).map(|(stack, (stats, truncated))| {
         let mut frames: Vec<String> = analysis::frames(&data.profile, stack).iter().skip(1).map(frame_line).collect();
         if truncated {
             frames.push("[truncated]".into());
         }
-        StackLines { calls, total, frames }
+        StackLines { stats, frames }
     });
     (lines.collect(), more)
 }

@@ -39,10 +39,10 @@ impl Table {
         self.scroll.show(self.order.len());
     }
 
-    /// Other rows come; what is selected will be found among them by its key.
+    /// Other rows come; what is selected will be found among them by its key. The first row is what comes first.
     pub(crate) fn clear(&mut self, sheet: &dyn Sheet) {
         if let Some(row) = self.selected() {
-            self.kept = Some(sheet.key(row));
+            self.kept = (self.scroll.selected > 0).then(|| sheet.key(row));
             self.order.clear();
         }
     }

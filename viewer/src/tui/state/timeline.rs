@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use cgoprof_profile::SlowCrossing;
+
 use super::super::data::lanes::{Lane, Lanes};
 use super::super::keys::Move;
 use super::scroll::Scroll;
@@ -14,6 +16,10 @@ pub(crate) struct TimelineView {
     /// The lane of the cursor.
     pub(crate) scroll: Scroll,
     pub(crate) cursor: u64,
+    /// The crossing that was searched for and found, while the cursor is on it: its thread and when C was called.
+    pub(crate) found: Option<(u64, u64)>,
+    /// The column in which the mouse's button was pressed.
+    pub(crate) pressed: Option<u16>,
     /// A span is being marked with the mouse.
     pub(crate) dragging: bool,
     /// Where a span begins that is being marked.
@@ -61,6 +67,7 @@ impl TimelineView {
     }
 
     pub(crate) fn go(&mut self, how: Move, lanes: &Lanes) {
+        self.found = None;
         let seen = self.seen(lanes);
         let step = ((seen.end - seen.start) / u64::from(self.columns.max(1))).max(1);
         let page = (seen.end - seen.start) / 2;
@@ -77,6 +84,7 @@ impl TimelineView {
 
     /// Puts the cursor there, and has it seen.
     pub(crate) fn move_to(&mut self, at: u64, lanes: &Lanes) {
+        self.found = None;
         self.cursor = at.min(lanes.duration);
         let seen = self.seen(lanes);
         if self.cursor < seen.start {
@@ -137,26 +145,49 @@ impl TimelineView {
         }
     }
 
-    /// Puts the cursor on the next crossing of its lane for which this holds, or the one before. Returns whether there is
-    /// one.
-    pub(crate) fn find(&mut self, by: isize, lanes: &Lanes, wanted: impl Fn(u64) -> bool) -> bool {
-        let Some(lane) = self.lane(lanes) else { return false };
+    /// Puts the cursor on the next of the crossings of these lanes for which this holds, or the one before. Returns whether
+    /// there is one.
+    pub(crate) fn find(&mut self, by: isize, lanes: &Lanes, among: Range<usize>, wanted: impl Fn(u64) -> bool) -> bool {
         let under = self.under_cursor(lanes);
-        let found = match by {
-            1.. => {
-                let from = lane.crossings.partition_point(|crossing| crossing.called_ns < under.end);
-                lane.crossings[from..].iter().find(|crossing| wanted(crossing.cell))
-            }
-            _ => {
-                let to = lane.crossings.partition_point(|crossing| crossing.called_ns < under.start);
-                lane.crossings[..to].iter().rfind(|crossing| wanted(crossing.cell))
-            }
+        // Of what lies in one column, one after the other.
+        let (after, before) = match self.found {
+            Some((_, called)) => (called + 1, called),
+            None => (under.end, under.start),
         };
-        let at = found.map(|crossing| crossing.called_ns);
-        if let Some(at) = at {
-            self.move_to(at, lanes);
+        let candidates = among.filter_map(|at| {
+            let crossings = &lanes.lanes.get(at)?.crossings;
+            let found = if by > 0 {
+                let from = crossings.partition_point(|crossing| crossing.called_ns < after);
+                crossings[from..].iter().find(|crossing| wanted(crossing.cell))
+            } else {
+                let to = crossings.partition_point(|crossing| crossing.called_ns < before);
+                crossings[..to].iter().rfind(|crossing| wanted(crossing.cell))
+            };
+            found.map(|crossing| (crossing.called_ns, at))
+        });
+        let found = if by > 0 { candidates.min() } else { candidates.max() };
+        if let Some((called, at)) = found {
+            self.scroll.selected = at;
+            self.scroll.show(lanes.lanes.len());
+            self.move_to(called, lanes);
+            self.found = Some((lanes.lanes[at].tid, called));
         }
-        at.is_some()
+        found.is_some()
+    }
+
+    /// The lane of the cursor, as a range.
+    pub(crate) fn own_lane(&self) -> Range<usize> {
+        self.scroll.selected..self.scroll.selected + 1
+    }
+
+    /// The crossing under the cursor: what was found, else the innermost.
+    pub(crate) fn event<'a>(&self, lanes: &'a Lanes) -> Option<&'a SlowCrossing> {
+        let lane = self.lane(lanes)?;
+        let found = self.found.filter(|&(tid, _)| tid == lane.tid).and_then(|(_, called)| {
+            let at = lane.crossings.partition_point(|crossing| crossing.called_ns < called);
+            lane.crossings.get(at).filter(|crossing| crossing.called_ns == called)
+        });
+        found.or_else(|| lane.crossing_at(&self.under_cursor(lanes)))
     }
 }
 
@@ -220,11 +251,23 @@ mod tests {
     fn crossings_are_gone_to_one_after_the_other() {
         let (mut view, lanes) = view();
         let mut found = Vec::new();
-        while view.find(1, &lanes, |_| true) {
+        while view.find(1, &lanes, view.own_lane(), |_| true) {
             found.push(view.cursor);
         }
+        assert_eq!(found.len(), view.lane(&lanes).unwrap().crossings.iter().filter(|one| one.called_ns > 0).count());
         assert!(found.len() > 2 && found.is_sorted());
-        assert!(view.find(-1, &lanes, |_| true));
+        assert!(view.find(-1, &lanes, view.own_lane(), |_| true));
         assert!(view.cursor < *found.last().unwrap());
+    }
+
+    #[test]
+    fn a_crossing_is_found_on_whatever_thread_it_is() {
+        let (mut view, lanes) = view();
+        let last = lanes.lanes.len() - 1;
+        let with_some = (1..=last).rfind(|&at| !lanes.lanes[at].crossings.is_empty()).expect("a second thread crosses");
+        let crossing = lanes.lanes[with_some].crossings[0];
+        let only = |cell| cell == crossing.cell;
+        assert!(view.find(1, &lanes, 0..lanes.lanes.len(), only) || crossing.called_ns == 0);
+        assert_eq!(view.event(&lanes).map(|event| event.cell), Some(crossing.cell));
     }
 }

@@ -9,6 +9,7 @@ use super::super::data::change::Change;
 use super::super::data::measured::Measured;
 use super::super::fit;
 use super::super::palette::Part;
+use super::super::sheets::{some_count, some_time};
 use super::super::state::detail::Detail;
 use super::histogram::{self, Bar};
 use super::pen::Pen;
@@ -117,7 +118,7 @@ fn document(app: &App, detail: &Detail, width: usize) -> Vec<Line> {
         }
     }
     lines.push(vec![Piece::Text(facts.join(", "), Look::Faint)]);
-    lines.push(plain(numbers(app, detail)));
+    lines.extend(wrapped(&numbers(app, detail), width).into_iter().map(plain));
     phases(detail, width, &mut lines);
     histograms(detail, width, &mut lines);
     findings(detail, width, &mut lines);
@@ -135,7 +136,10 @@ fn numbers(app: &App, detail: &Detail) -> String {
         Some(before) => format!(" ({})", Change::between(before.map(of), of(stats)).shown()),
         None => String::new(),
     };
-    let mut parts = vec![format!("{} calls{}", count(stats.calls), changed(|stats| Measured::count(stats.calls)))];
+    let mut parts = Vec::new();
+    if app.shown.profile.recording.counted() {
+        parts.push(format!("{} calls{}", count(stats.calls), changed(|stats| Measured::count(stats.calls))));
+    }
     if stats.timed > 0 {
         let total = Measured::from(stats.total());
         parts.push(format!(
@@ -146,6 +150,10 @@ fn numbers(app: &App, detail: &Detail) -> String {
             percent(total.value / app.shown.totals.duration.max(1.0))
         ));
         parts.push(format!("{} each", time(total.value / stats.calls.max(1) as f64)));
+    }
+    if let Some(cpu) = detail.row.cpu.filter(|cpu| cpu.nanos > 0.0) {
+        let cpu = Measured { value: cpu.nanos, error: cpu.standard_error };
+        parts.push(format!("{}{} of processor time in C", time(cpu.value), cpu.error_text()));
     }
     let some = |number: u64, what: &str| (number > 0).then(|| format!("{} {what}", count(number)));
     parts.extend(some(stats.p_lost, "Ps lost"));
@@ -165,23 +173,28 @@ fn phases(detail: &Detail, width: usize, lines: &mut Vec<Line>) {
         return;
     }
     head(lines, "WHERE THE TIME GOES");
-    let blocked = stats.blocked.min(stats.c.sum);
+    let callbacks = stats.callback.sum.min(stats.c.sum);
+    let blocked = stats.blocked_self().min(stats.c.sum - callbacks);
+    let exact = |value: f64| Measured { value, error: 0.0 };
+    let in_c = Measured { value: stats.c.sum - callbacks - blocked, ..stats.c.into() };
     let phases = [
-        ("getting to C", stats.enter.sum, Part::Border),
-        ("in C", stats.c.sum - blocked, Part::C),
-        ("blocked in C", blocked, Part::Blocked),
-        ("back to Go", stats.exit.sum, Part::Waiting),
+        ("getting to C", stats.enter.into(), '\u{2591}', Part::Border),
+        ("in C", in_c, '\u{2588}', Part::C),
+        ("blocked in C", exact(blocked), '\u{2592}', Part::Blocked),
+        ("callbacks into Go", Measured { value: callbacks, ..stats.callback.into() }, '\u{2550}', Part::Go),
+        ("back to Go", stats.exit.into(), '\u{259a}', Part::Waiting),
     ];
     let columns = width.min(100) as f64;
     let mut bar = Vec::new();
-    for &(_, nanos, part) in &phases {
-        let own = ((nanos / total).clamp(0.0, 1.0) * columns).round() as usize;
-        bar.push(Piece::Text("\u{2588}".repeat(own), Look::Part(part)));
+    for &(_, time, symbol, part) in &phases {
+        let own = ((time.value / total).clamp(0.0, 1.0) * columns).round() as usize;
+        bar.push(Piece::Text(symbol.to_string().repeat(own), Look::Part(part)));
     }
     lines.push(bar);
-    for (name, nanos, part) in phases.into_iter().filter(|&(_, nanos, _)| nanos > 0.0) {
-        let text = format!(" {:<13}{:>9} {:>8}", name, time(nanos), percent(nanos / total));
-        lines.push(vec![Piece::Text("\u{2588}".into(), Look::Part(part)), Piece::Text(text, Look::Plain)]);
+    for (name, phase, symbol, part) in phases.into_iter().filter(|(_, phase, ..)| phase.value > 0.0) {
+        let (share, error) = (percent(phase.value / total), phase.error_text());
+        let text = format!(" {name:<18}{:>9} {share:>8} {error}", time(phase.value));
+        lines.push(vec![Piece::Text(symbol.into(), Look::Part(part)), Piece::Text(text, Look::Plain)]);
     }
 }
 
@@ -247,13 +260,16 @@ fn sites(detail: &Detail, width: usize, lines: &mut Vec<Line>) {
     if detail.sites.is_empty() {
         return;
     }
-    head(lines, format!("{} SITES{}CALLS     TOTAL   CALLED BY", detail.sites.len(), " ".repeat(4)));
+    let sites = format!("{} SITE{}", detail.sites.len(), if detail.sites.len() == 1 { "" } else { "S" });
+    head(lines, format!("{sites:<11}CALLS     TOTAL      \u{b1}   CALLED BY"));
     for site in detail.sites.iter().take(MOST_SITES) {
-        let total = if site.stats.timed > 0 { time(site.stats.total().sum) } else { String::new() };
+        let total = Measured::from(site.stats.total());
+        let error = total.relative_error().map_or_else(String::new, percent);
+        let total = if site.stats.timed > 0 { time(total.value) } else { String::new() };
         let place = if site.line > 0 { format!("  {}:{}", site.file, site.line) } else { String::new() };
         let caller = if site.caller.is_empty() { "?" } else { &site.caller };
         let text = printable(&format!("{caller}{place}"));
-        let numbers = format!("{:>16} {total:>9}   ", count(site.stats.calls));
+        let numbers = format!("{:>16} {total:>9} {error:>6}   ", some_count(site.stats.calls));
         let room = width.saturating_sub(fit::width(&numbers));
         lines.push(vec![Piece::Text(numbers, Look::Plain), Piece::Text(fit::end(&text, room), Look::Part(Part::Go))]);
     }
@@ -282,18 +298,25 @@ fn threads(detail: &Detail, lines: &mut Vec<Line>) {
     if detail.threads.is_empty() {
         return;
     }
-    head(lines, format!("{} THREADS   CALLS    LOCKED         C   THREAD", detail.threads.len()));
-    for (tid, name, calls, locked, c) in detail.threads.iter().take(MOST_THREADS) {
-        let locked = if *locked > 0 { count(*locked) } else { String::new() };
-        lines.push(plain(format!("{:>16} {locked:>9} {:>9}   {tid} {name}", count(*calls), time(*c))));
+    let threads = format!("{} THREAD{}", detail.threads.len(), if detail.threads.len() == 1 { "" } else { "S" });
+    head(lines, format!("{threads:<11}CALLS    LOCKED         C   THREAD"));
+    for thread in detail.threads.iter().take(MOST_THREADS) {
+        let (calls, locked, c) = (some_count(thread.calls), some_count(thread.locked), some_time(thread.c_ns));
+        lines.push(plain(format!("{calls:>16} {locked:>9} {c:>9}   {} {}", thread.tid, thread.name)));
     }
     more(lines, detail.threads.len().saturating_sub(MOST_THREADS));
 }
 
 fn stacks(detail: &Detail, width: usize, lines: &mut Vec<Line>) {
-    head(lines, format!("{} STACKS", detail.stacks.len() + detail.more_stacks));
+    let number = detail.stacks.len() + detail.more_stacks;
+    head(lines, format!("{number} STACK{}", if number == 1 { "" } else { "S" }));
     for stack in &detail.stacks {
-        lines.push(plain(format!("{} calls, {}", count(stack.calls), time(stack.total))));
+        let stats = &stack.stats;
+        let total = Measured::from(stats.total());
+        let total = (stats.timed > 0).then(|| format!("{}{}", time(total.value), total.error_text()));
+        let calls = (stats.calls > 0).then(|| format!("{} calls", count(stats.calls)));
+        let parts: Vec<String> = calls.into_iter().chain(total).collect();
+        lines.push(plain(if parts.is_empty() { "a stack".into() } else { parts.join(", ") }));
         for frame in &stack.frames {
             lines.push(vec![Piece::Text(
                 format!("    {}", fit::end(frame, width.saturating_sub(4))),

@@ -80,7 +80,8 @@ fn summary(app: &App, area: Rect, pen: &mut Pen<'_>) {
             let error = if error > 0.0005 { format!(" \u{b1}{}", percent(error)) } else { String::new() };
             parts.push(format!("{}{error} in all", time(totals.total)));
             parts.push(format!("{} in C", time(totals.c)));
-            parts.push(format!("{} overhead", time(totals.overhead)));
+            let way = if recording.phases_timed() { "overhead" } else { "waiting to get back" };
+            parts.push(format!("{} {way}", time(totals.overhead)));
         }
         if totals.p_lost > 0 {
             parts.push(format!("{} Ps lost", count(totals.p_lost)));
@@ -107,7 +108,8 @@ fn summary(app: &App, area: Rect, pen: &mut Pen<'_>) {
         if live.frozen {
             states.push(" FROZEN ".into());
         }
-        if live.window.is_some() && app.shown.which_part().is_some() {
+        if app.timeline.span.is_some() {
+        } else if live.window.is_some() && app.shown.which_part().is_some() {
             states.push(format!(" last {} ", time(totals.duration)));
         } else if let Some(seconds) = live.window {
             states.push(format!(" all: less than {seconds} s "));
@@ -118,20 +120,23 @@ fn summary(app: &App, area: Rect, pen: &mut Pen<'_>) {
             parts.insert(0, format!("{} calls/s", count(live.rates.total_rate().round() as u64)));
         }
     }
-    let notes = recording.notes.len();
-    if notes > 0 {
-        states.push(format!(" {notes} note{}: ? ", if notes == 1 { "" } else { "s" }));
-    }
-    if let Some(base) = app.base.as_ref().filter(|_| app.shown.which_part().is_none()) {
-        states.push(format!(" \u{394} to {} ", printable(&base.name)));
+    if let (Some(base), Some(duration)) = (&app.base, app.base_duration()) {
+        states.push(format!(" \u{394} to {}, {} ", printable(&base.name), time(duration)));
     }
     let mut x = 0;
     for state in states {
         pen.put(x, area.y, area.width.saturating_sub(x), &state, pen.palette.chosen());
         x += super::fit::width(&state) as u16 + 1;
     }
+    let mut room = area.width;
+    let notes = recording.notes.len();
+    if notes > 0 {
+        let text = format!(" {notes} note{}: ? ", if notes == 1 { "" } else { "s" });
+        room = room.saturating_sub(super::fit::width(&text) as u16 + 1);
+        pen.put(room + 1, area.y, area.width.saturating_sub(room + 1), &text, pen.palette.chosen());
+    }
     let head = pen.palette.head();
-    pen.put(x + u16::from(x == 0), area.y, area.width.saturating_sub(x + 1), &parts.join(", "), head);
+    pen.put(x + u16::from(x == 0), area.y, room.saturating_sub(x + 1), &parts.join(", "), head);
 }
 
 /// Which of its tables the screen of threads shows.

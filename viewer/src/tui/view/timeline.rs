@@ -230,6 +230,7 @@ fn event_lines(app: &App, event: &SlowCrossing) -> (String, String) {
     let name = cell.map_or("?", |cell| &profile.functions[cell.function.0].name);
     let mut what = format!("{}  at {}: ", printable(name), moment(event.called_ns, 100));
     match event.c_ns {
+        Some(c) if event.open => what += &format!("still in C, {} so far", time(c as f64)),
         Some(c) => what += &format!("{} in C", time(c as f64)),
         None => what += "short in C",
     }
@@ -245,7 +246,9 @@ fn event_lines(app: &App, event: &SlowCrossing) -> (String, String) {
     if let Some(other) = event.exit_tid.filter(|&tid| tid != event.tid) {
         what += &format!(", went on in thread {other}");
     }
-    what += &format!(", until {}", moment(end(event), 100));
+    if !event.open {
+        what += &format!(", until {}", moment(end(event), 100));
+    }
     let frames = cell.map(|cell| crate::analysis::frames(profile, &cell.stack)).unwrap_or_default();
     let stack: Vec<String> = frames.iter().skip(2).map(super::super::state::detail::frame_line).collect();
     (what, stack.join("  \u{2190}  "))

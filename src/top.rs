@@ -13,8 +13,8 @@ use cgoprof_collector::output::Output;
 use cgoprof_collector::process::launch::Streams;
 use cgoprof_collector::record::{EngineKind, Options, Outcome, Progress, RecordError, Subject};
 use cgoprof_profile::Profile;
-use cgoprof_viewer::tui::App;
 use cgoprof_viewer::tui::terminal::{News, World, show};
+use cgoprof_viewer::tui::{App, Readying, Update};
 use cgoprof_viewer::units::printable;
 use nix::unistd::Pid;
 
@@ -62,7 +62,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let options = Options { streams, ..args.how.options(subject) };
     let mut watching = Watching::start(options, orders, args.output.clone());
     let shown = watching.wait_for_first().map(|first| {
-        let app = App::new(title.clone(), first, colours(), Box::new(Sources)).watching();
+        let app = App::watching(title.clone(), first, colours(), Box::new(Sources));
         let mut app = match base {
             Some((name, base)) => app.with_base(name, base),
             None => app,
@@ -106,12 +106,17 @@ fn put_away(path: &Path) {
 /// What the recorder's thread shows.
 #[derive(Default)]
 struct Shown {
-    newest: Mutex<Option<Profile>>,
+    readying: Mutex<Readying>,
+    newest: Mutex<Option<Update>>,
 }
 
 impl Shown {
-    fn newest(&self) -> MutexGuard<'_, Option<Profile>> {
+    fn newest(&self) -> MutexGuard<'_, Option<Update>> {
         self.newest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ready(&self, profile: Profile) -> Update {
+        self.readying.lock().unwrap_or_else(PoisonError::into_inner).ready(profile)
     }
 }
 
@@ -134,7 +139,9 @@ impl Progress for Shown {
     }
 
     fn so_far(&self, profile: Profile) {
-        *self.newest() = Some(profile);
+        let update = self.ready(profile);
+        let mut newest = self.newest();
+        *newest = Some(update.instead_of(newest.take()));
     }
 }
 
@@ -160,13 +167,14 @@ impl Watching {
     }
 
     /// The first that there is to see; none if there is nothing, or we are to leave.
-    fn wait_for_first(&mut self) -> Option<Profile> {
+    fn wait_for_first(&mut self) -> Option<Update> {
         loop {
-            if let Some(profile) = self.shown.newest().take() {
-                return Some(profile);
+            if let Some(update) = self.shown.newest().take() {
+                return Some(update);
             }
             if let Some(outcome) = self.ended() {
-                return outcome.as_ref().ok().and_then(|outcome| outcome.profile.clone());
+                let last = outcome.as_ref().ok().and_then(|outcome| outcome.profile.clone());
+                return last.map(|profile| self.shown.ready(profile));
             }
             if self.orders.are_to_leave() {
                 return None;
@@ -213,11 +221,11 @@ impl Drop for Watching {
 impl World for Watching {
     fn news(&mut self) -> Vec<News> {
         let (running, launched) = (self.recorder.is_some(), self.launched);
-        let mut news: Vec<News> =
-            self.shown.newest().take().map(|profile| News::Profile(Box::new(profile))).into_iter().collect();
+        let mut news: Vec<News> = self.shown.newest().take().map(News::Update).into_iter().collect();
+        let shown = Arc::clone(&self.shown);
         if running && let Some(outcome) = self.ended() {
             let last = outcome.as_ref().ok().and_then(|outcome| outcome.profile.clone());
-            news.extend(last.map(|profile| News::Profile(Box::new(profile))));
+            news.extend(last.map(|profile| News::Update(shown.ready(profile))));
             news.push(News::End(match outcome {
                 Ok(Outcome { goes_on: true, .. }) => "the recording; the program runs on".into(),
                 Ok(_) if !launched => "the program".into(),

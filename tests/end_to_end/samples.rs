@@ -125,6 +125,7 @@ fn what_waits_in_c_when_the_recording_ends_was_not_on_a_processor() {
     let pause = function(&report, "pause_for");
     let nanos = |field: &str| pause[field].as_f64().expect("a number");
     assert_eq!(pause["in_flight"], 50, "{pause}");
+    assert!(report["timeline"]["crossings"].as_u64() >= Some(50), "what is still in C is on the timeline");
     assert!(nanos("c_ns") > 5e9 && nanos("cpu_ns") < 0.03 * nanos("c_ns"), "{pause}");
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use cgoprof_profile::{Profile, decode};
-use cgoprof_viewer::tui::{App, Colours, Effect, Files, Screen};
+use cgoprof_viewer::tui::{App, Colours, Effect, Files, Readying, Screen};
 use proptest::prelude::*;
 use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
@@ -191,7 +191,9 @@ fn a_program_that_is_watched_is_frozen_zeroed_and_windowed() {
         profile.recording.duration_ns = tenths * 100_000_000;
         profile
     };
-    let mut app = App::new("sqlite".into(), part(1), Colours::None, Box::new(Text)).watching();
+    let mut readying = Readying::default();
+    let mut part = |tenths| readying.ready(part(tenths));
+    let mut app = App::watching("sqlite".into(), part(1), Colours::None, Box::new(Text));
     app.resize(size);
     let calls = |app: &App| text(app, size).lines().nth(1).unwrap().to_owned();
     for tenths in 2..50 {
@@ -228,7 +230,7 @@ fn a_program_that_is_watched_is_frozen_zeroed_and_windowed() {
         calls(&app)
     );
     press(&mut app, "tttf");
-    app.update(part(200));
+    app.update(part(120));
     press(&mut app, "t");
     assert!(calls(&app).contains("last 5.90 s"), "seconds before what is frozen: {}", calls(&app));
     press(&mut app, "w");

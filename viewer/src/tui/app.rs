@@ -26,6 +26,7 @@ use super::state::scroll::Scroll;
 use super::state::table::Table;
 use super::state::timeline::TimelineView;
 use super::state::tree::TreeView;
+use super::update::Update;
 use super::watching::Live;
 use crate::value::Value;
 
@@ -100,9 +101,21 @@ pub(crate) enum Part {
 }
 
 impl App {
-    /// On a recording, or on a program of which nothing is known yet.
+    /// On a recording.
     pub fn new(title: String, profile: Profile, colours: Colours, files: Box<dyn Files + Send>) -> App {
-        let whole = Arc::new(Data::new(Arc::new(profile)));
+        App::on_data(title, Arc::new(Data::new(Arc::new(profile))), colours, files)
+    }
+
+    /// On a program that is watched: more will come.
+    pub fn watching(title: String, first: Update, colours: Colours, files: Box<dyn Files + Send>) -> App {
+        let mut app = App::on_data(title, Arc::clone(&first.data), colours, files);
+        let mut live = Live::default();
+        live.history.add(&first);
+        app.live = Some(live);
+        app
+    }
+
+    fn on_data(title: String, whole: Arc<Data>, colours: Colours, files: Box<dyn Files + Send>) -> App {
         let table = Table::new;
         let mut app = App {
             title,
@@ -142,14 +155,6 @@ impl App {
         self.base = Some(Base { name, data: Arc::new(Data::new(Arc::new(profile))) });
         self.find_gone();
         self.refresh();
-        self
-    }
-
-    /// Of a program that is watched: profiles will come.
-    pub fn watching(mut self) -> App {
-        let mut live = Live::default();
-        live.history.add(&self.whole);
-        self.live = Some(live);
         self
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cgoprof_profile::{FunctionId, Profile, Via};
 
-use super::data::{Data, window};
+use super::update::{SECOND, Update};
 
 /// A C function, reached in one way.
 type Key = (FunctionId, Via);
@@ -13,7 +13,7 @@ type Key = (FunctionId, Via);
 /// Moments of a recording that goes on.
 #[derive(Debug, Default)]
 pub(crate) struct History {
-    /// A second apart, to look back to.
+    /// To look back to.
     moments: VecDeque<Arc<Profile>>,
     /// Calls by then, with the time of the recording, of the last second.
     recent: VecDeque<(u64, HashMap<Key, u64>)>,
@@ -28,15 +28,17 @@ pub(crate) struct Rates {
     total: f64,
 }
 
-/// From one moment that is kept to the next.
-const SECOND: u64 = 1_000_000_000;
-/// Moments that are looked back to at most.
-const MOST_MOMENTS: usize = 61;
+/// Seconds that are looked back to at most, with one stretch more.
+const LONGEST: u64 = 60 + APART;
+/// Every moment of so many seconds is kept, further back one of each stretch of so many.
+const RECENT: u64 = 11;
+const APART: u64 = 5;
 /// Rates kept of each function.
 const MOST_RATES: usize = 60;
 
 impl History {
-    pub(crate) fn add(&mut self, data: &Data) {
+    pub(crate) fn add(&mut self, update: &Update) {
+        let data = &update.data;
         let now = data.profile.recording.duration_ns;
         let calls: HashMap<Key, u64> = data.functions.iter().map(|row| ((row.id, row.via), row.stats.calls)).collect();
         while self.recent.len() > 1 && self.recent[1].0 + SECOND <= now {
@@ -54,8 +56,7 @@ impl History {
             self.rates.last = last;
         }
         self.recent.push_back((now, calls));
-        let due = self.moments.back().is_none_or(|last| last.recording.duration_ns + SECOND <= now);
-        if due {
+        if let Some(moment) = &update.moment {
             for (&key, &rate) in &self.rates.last {
                 let rates = self.rates.seconds.entry(key).or_default();
                 rates.push_back(rate);
@@ -63,11 +64,21 @@ impl History {
                     rates.pop_front();
                 }
             }
-            self.moments.push_back(Arc::new(window::kept(&data.profile)));
-            if self.moments.len() > MOST_MOMENTS {
-                self.moments.pop_front();
-            }
+            self.moments.push_back(Arc::clone(moment));
+            self.forget(now);
         }
+    }
+
+    /// Keeps of moments longer ago fewer, and none that is never looked back to.
+    fn forget(&mut self, now: u64) {
+        let mut last = None;
+        self.moments.retain(|moment| {
+            let at = moment.recording.duration_ns;
+            let stretch = at / (SECOND * APART);
+            let kept = at + SECOND * RECENT >= now || last != Some(stretch);
+            last = Some(stretch);
+            kept && at + SECOND * LONGEST >= now
+        });
     }
 
     /// As they are by now.
@@ -105,19 +116,20 @@ impl Rates {
 
 #[cfg(test)]
 mod tests {
+    use super::super::update::Readying;
     use super::*;
     use crate::tui::sample_data;
 
     #[test]
     fn rates_are_those_of_the_last_second() {
-        let mut history = History::default();
+        let (mut history, mut readying) = (History::default(), Readying::default());
         let mut profile = sample_data::named("sqlite");
         profile.cells.truncate(1);
         let cell = (profile.cells[0].function, profile.cells[0].via);
         for tenth in 0..50u64 {
             profile.recording.duration_ns = tenth * SECOND / 10;
             profile.cells[0].stats.calls = if tenth < 30 { tenth * 100 } else { 3000 + (tenth - 30) * 10 };
-            history.add(&Data::new(Arc::new(profile.clone())));
+            history.add(&readying.ready(profile.clone()));
         }
         let rates = history.rates();
         assert_eq!(rates.rate(cell.0, cell.1), 100.0);
@@ -128,5 +140,21 @@ mod tests {
         // What is looked at may be older than the newest.
         assert_eq!(history.ago(2, 3 * SECOND).unwrap().recording.duration_ns, SECOND);
         assert!(history.ago(60, 49 * SECOND / 10).is_none());
+    }
+
+    #[test]
+    fn long_ago_fewer_moments_are_kept() {
+        let (mut history, mut readying) = (History::default(), Readying::default());
+        for tenth in 0..3000u64 {
+            let mut profile = Profile::default();
+            profile.recording.duration_ns = tenth * SECOND / 10;
+            history.add(&readying.ready(profile));
+        }
+        assert!(history.moments.len() < 30, "{}", history.moments.len());
+        let now = 2999 * SECOND / 10;
+        for (seconds, most) in [(5, 6), (10, 11), (30, 35), (60, 65)] {
+            let ago = (now - history.ago(seconds, now).unwrap().recording.duration_ns) / SECOND;
+            assert!((seconds..=most).contains(&ago), "{seconds}: {ago}");
+        }
     }
 }

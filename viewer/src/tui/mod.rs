@@ -21,6 +21,7 @@ mod search;
 mod sheets;
 mod state;
 pub mod terminal;
+mod update;
 mod view;
 mod watching;
 
@@ -29,6 +30,7 @@ pub use effect::{Effect, NewFile};
 pub use palette::Colours;
 pub use screen::Screen;
 pub use state::detail::Files;
+pub use update::{Readying, Update};
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;

@@ -20,6 +20,7 @@ use ratatui::crossterm::{cursor, execute};
 
 use super::app::App;
 use super::effect::{Effect, NewFile};
+use super::update::Update;
 
 /// What the world is to the screens.
 pub trait World {
@@ -37,7 +38,7 @@ pub trait World {
 /// What comes of a program that is watched.
 pub enum News {
     /// What it has done so far.
-    Profile(Box<Profile>),
+    Update(Update),
     /// It has ended, or the recording of it.
     End(String),
 }
@@ -103,9 +104,9 @@ fn turns(app: &mut App, world: &mut dyn World, output: File) -> io::Result<()> {
         }
         for news in world.news() {
             match news {
-                News::Profile(profile) => {
+                News::Update(update) => {
                     newest = Instant::now();
-                    app.update(*profile);
+                    app.update(update);
                 }
                 News::End(why) => app.end(why),
             }

@@ -9,6 +9,7 @@ use super::app::{App, Kind};
 use super::data::{self, Data, span, window};
 use super::live::{History, Rates};
 use super::screen::Screen;
+use super::update::Update;
 
 /// A program that is watched.
 #[derive(Default)]
@@ -34,11 +35,10 @@ const WINDOWS: [Option<u64>; 5] = [None, Some(5), Some(10), Some(30), Some(60)];
 
 impl App {
     /// What a program that is watched has done so far.
-    pub fn update(&mut self, profile: Profile) {
+    pub fn update(&mut self, update: Update) {
         let Some(live) = &mut self.live else { return };
-        let data = Arc::new(Data::after(live.newest.as_ref().unwrap_or(&self.whole), profile));
-        live.history.add(&data);
-        live.newest = Some(data);
+        live.history.add(&update);
+        live.newest = Some(update.data);
         if !live.frozen {
             self.take_newest();
         }

@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 
 use super::super::data::Data;
+use super::super::data::measured::Measured;
 use super::super::palette::Part;
 use super::{Column, Sheet, Sorted, Tint, some_count, some_time};
 use crate::scheduler::{self, CallbackRow};
-use crate::units::printable;
+use crate::units::{percent, printable};
 
 /// The callbacks of a profile.
 pub(crate) struct Callbacks<'a> {
@@ -15,10 +16,23 @@ pub(crate) struct Callbacks<'a> {
     data: &'a Data,
 }
 
-const COLUMNS: [Column; 10] = [
+const NAME: usize = 0;
+const CALLS: usize = 1;
+const TOTAL: usize = 2;
+const ERROR: usize = 3;
+const ACQUIRE: usize = 4;
+const GO: usize = 5;
+const RELEASE: usize = 6;
+const P50: usize = 7;
+const P99: usize = 8;
+const FOREIGN: usize = 9;
+const WITHIN: usize = 10;
+
+const COLUMNS: [Column; 11] = [
     Column::name("GO FUNCTION", 18, 0),
     Column::number("CALLS", 12, 0),
     Column::number("TOTAL", 8, 0),
+    Column::number("\u{b1}", 7, 1),
     Column::number("GETTING A P", 11, 2),
     Column::number("IN GO", 8, 1),
     Column::number("GIVING IT BACK", 14, 3),
@@ -36,18 +50,27 @@ impl<'a> Callbacks<'a> {
     }
 
     fn number(&self, row: usize, column: usize) -> f64 {
-        let row = &self.rows[row];
-        let callback = row.callback;
+        let callback = self.rows[row].callback;
         match column {
-            1 => callback.calls as f64,
-            2 => row.total(),
-            3 => callback.acquire.sum,
-            4 => callback.go.sum,
-            5 => callback.release.sum,
-            6 => callback.go_times.quantile(0.5).unwrap_or(0.0),
-            7 => callback.go_times.quantile(0.99).unwrap_or(0.0),
+            CALLS => callback.calls as f64,
+            TOTAL => self.rows[row].total(),
+            ERROR => self.error(row).unwrap_or(0.0),
+            ACQUIRE => callback.acquire.sum,
+            GO => callback.go.sum,
+            RELEASE => callback.release.sum,
+            P50 => callback.go_times.quantile(0.5).unwrap_or(0.0),
+            P99 => callback.go_times.quantile(0.99).unwrap_or(0.0),
             _ => callback.foreign_threads as f64,
         }
+    }
+
+    /// The standard error of the total as a share of it.
+    fn error(&self, row: usize) -> Option<f64> {
+        let callback = self.rows[row].callback;
+        let mut total = callback.acquire;
+        total += callback.go;
+        total += callback.release;
+        Measured::from(total).relative_error()
     }
 }
 
@@ -62,16 +85,17 @@ impl Sheet for Callbacks<'_> {
 
     fn text(&self, row: usize, column: usize) -> String {
         match column {
-            0 => printable(self.rows[row].name),
-            9 => printable(self.rows[row].within.unwrap_or("[foreign threads]")),
-            1 | 8 => some_count(self.number(row, column) as u64),
+            NAME => printable(self.rows[row].name),
+            WITHIN => printable(self.rows[row].within.unwrap_or("[foreign threads]")),
+            CALLS | FOREIGN => some_count(self.number(row, column) as u64),
+            ERROR => self.error(row).map_or_else(String::new, percent),
             _ => some_time(self.number(row, column)),
         }
     }
 
     fn sorted(&self, row: usize, column: usize) -> Sorted {
         match column {
-            0 | 9 => Sorted::Name(self.text(row, column)),
+            NAME | WITHIN => Sorted::Name(self.text(row, column)),
             _ => Sorted::Number(self.number(row, column)),
         }
     }
@@ -86,12 +110,16 @@ impl Sheet for Callbacks<'_> {
 
     fn tint(&self, row: usize, column: usize) -> Tint {
         match column {
-            2 => Tint::Heat(self.rows[row].total() / self.total.max(1.0)),
-            3 | 5 => Tint::Part(Part::Waiting),
-            4 => Tint::Part(Part::Go),
-            9 => Tint::Faint,
+            TOTAL => Tint::Heat(self.rows[row].total() / self.total.max(1.0)),
+            ACQUIRE | RELEASE => Tint::Part(Part::Waiting),
+            GO => Tint::Part(Part::Go),
+            ERROR | WITHIN => Tint::Faint,
             _ => Tint::Plain,
         }
+    }
+
+    fn is_used(&self, column: usize) -> bool {
+        column != ERROR || (0..self.rows.len()).any(|row| self.error(row).is_some())
     }
 
     fn empty(&self) -> String {

@@ -216,6 +216,13 @@ fn about(app: &App, lanes: &Lanes, area: Rect, pen: &mut Pen<'_>) {
                 let shortest = time(timeline.shortest_ns as f64);
                 missing.push(format!("{} slow crossings shorter than {shortest} were not kept", timeline.dropped));
             }
+            let waits = [
+                (timeline.dropped_waits, timeline.shortest_wait_ns, "waits in C"),
+                (timeline.dropped_asleep, timeline.shortest_asleep_ns, "sleeps"),
+            ];
+            for (dropped, shortest, what) in waits.into_iter().filter(|&(dropped, ..)| dropped > 0) {
+                missing.push(format!("{dropped} {what} shorter than {} were not kept", time(shortest as f64)));
+            }
             if let Some(shortest) = lanes.sleeps {
                 missing.push(format!("sleeps shorter than {} and short crossings look like Go", time(shortest as f64)));
             }

@@ -38,7 +38,10 @@ pub(super) fn draw(app: &App, area: Rect, pen: &mut Pen<'_>) {
     pen.put_right(x, area.y, SIZE, &value.name().to_uppercase(), head);
     x += SIZE + 1;
     let error = x;
-    if wide {
+    // Where there is no room for both, an error tells more than a bar.
+    let errors = wide || tree.measured(0, value).relative_error().is_some();
+    let bars = wide || !errors;
+    if errors {
         pen.put_right(x, area.y, ERROR, "\u{b1}", head);
         x += ERROR + 1;
     }
@@ -57,7 +60,7 @@ pub(super) fn draw(app: &App, area: Rect, pen: &mut Pen<'_>) {
         x += SIZE + 1;
     }
     let bar = x;
-    x += BAR + 1;
+    x += if bars { BAR + 1 } else { 0 };
     let way = match view.direction {
         Direction::Down => "CALLS FROM GO'S ROOTS DOWN",
         Direction::Up => "C FUNCTIONS AND THEIR CALLERS",
@@ -81,14 +84,16 @@ pub(super) fn draw(app: &App, area: Rect, pen: &mut Pen<'_>) {
             let change = tree.changed(node, base, value);
             pen.put_right(change_at, y, CHANGE, &change.text(), pen.palette.changed(change.direction()));
         }
-        if let Some(share) = tree.measured(node, value).relative_error().filter(|_| wide) {
+        if let Some(share) = tree.measured(node, value).relative_error().filter(|_| errors) {
             pen.put_right(error, y, ERROR, &percent(share), pen.palette.faint());
         }
         let own_size = tree.nodes[node].own[value as usize];
         if wide && own_size > 0.0 {
             pen.put_right(own, y, SIZE, &value.shown(own_size), pen.palette.faint());
         }
-        pen.bar(bar, y, BAR, share, part_of(tree.nodes[node].kind));
+        if bars {
+            pen.bar(bar, y, BAR, share, part_of(tree.nodes[node].kind));
+        }
         let found = matching.as_ref().is_some_and(|functions| tree.passes(node, functions));
         let style = if found { pen.palette.matched() } else { name_style(pen, tree, node) };
         let depth = tree.nodes[node].depth;

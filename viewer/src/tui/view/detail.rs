@@ -149,7 +149,10 @@ fn numbers(app: &App, detail: &Detail) -> String {
             changed(|stats| stats.total().into()),
             percent(total.value / app.shown.totals.duration.max(1.0))
         ));
-        parts.push(format!("{} each", time(total.value / stats.calls.max(1) as f64)));
+        // What began before is in the sum, and not among the calls.
+        if stats.calls > 0 {
+            parts.push(format!("{} each", time(total.value / stats.calls as f64)));
+        }
     }
     if let Some(cpu) = detail.row.cpu.filter(|cpu| cpu.nanos > 0.0) {
         let cpu = Measured { value: cpu.nanos, error: cpu.standard_error };

@@ -64,7 +64,7 @@ fn tree(app: &App, tree: &Tree) -> Vec<Vec<String>> {
     let heads = ["depth", "function"].into_iter().chain(Value::ALL.map(Value::name)).map(str::to_owned).collect();
     let line = |&node: &usize| {
         let own = &tree.nodes[node];
-        let sizes = own.sizes.iter().map(|&size| plain(size));
+        let sizes = Value::ALL.map(|value| plain(own.size(value)));
         [own.depth.to_string(), tree.name(node).to_owned()].into_iter().chain(sizes).collect()
     };
     std::iter::once(heads).chain(app.tree.rows.iter().map(line)).collect()

@@ -68,13 +68,13 @@ pub(crate) struct Node {
     /// The same for the same names from the root on, in every tree of every recording.
     pub(crate) path: u64,
     pub(crate) depth: usize,
-    pub(crate) children: Vec<usize>,
+    /// Beside each other in memory: pictures go over many of them.
+    children: Vec<usize>,
     /// Of it and all that it leads to.
-    pub(crate) sizes: Sizes,
-    /// The total of these crossings, callbacks included.
-    total: Estimate,
-    /// Its own.
-    pub(crate) own: Sizes,
+    sizes: Sizes,
+    /// Of the total of these crossings, callbacks included.
+    variance: f64,
+    common: f64,
 }
 
 impl Tree {
@@ -124,6 +124,23 @@ impl Tree {
         self.by_path.get(&path).copied()
     }
 
+    /// In no order.
+    pub(crate) fn children(&self, node: usize) -> impl Iterator<Item = usize> + '_ {
+        self.nodes[node].children.iter().copied()
+    }
+
+    pub(crate) fn is_leaf(&self, node: usize) -> bool {
+        self.nodes[node].children.is_empty()
+    }
+
+    /// What of a node's size is not its children's.
+    pub(crate) fn own(&self, node: usize, value: Value) -> f64 {
+        let size = self.nodes[node].size(value);
+        let below: f64 = self.children(node).map(|child| self.nodes[child].size(value)).sum();
+        // Sums are rounded.
+        Some(size - below).filter(|own| *own > 1e-9 * size).unwrap_or(0.0)
+    }
+
     /// How a node's size differs from that in a base recording.
     pub(crate) fn changed(&self, node: usize, base: &Tree, value: Value) -> Change {
         let before = self.same(node, base).map(|same| base.measured(same, value));
@@ -140,7 +157,9 @@ impl Tree {
         let node = &self.nodes[node];
         let error = match value {
             Value::Calls | Value::Blocked => 0.0,
-            Value::Total | Value::C | Value::Overhead | Value::ExitWait => node.total.standard_error(),
+            Value::Total | Value::C | Value::Overhead | Value::ExitWait => {
+                Estimate { sum: 0.0, variance: node.variance, common: node.common }.standard_error()
+            }
             Value::Cpu => (node.size(value) * self.period).sqrt(),
         };
         Measured { value: node.size(value), error }
@@ -154,8 +173,7 @@ impl Tree {
     /// Those of more than a size, the largest first.
     pub(crate) fn children_over(&self, node: usize, value: Value, least: f64) -> Vec<usize> {
         let size = |node: usize| self.nodes[node].size(value);
-        let mut children: Vec<usize> =
-            self.nodes[node].children.iter().copied().filter(|&child| size(child) > least).collect();
+        let mut children: Vec<usize> = self.children(node).filter(|&child| size(child) > least).collect();
         children.sort_by(|&one, &other| size(other).total_cmp(&size(one)).then(self.name(one).cmp(self.name(other))));
         children
     }
@@ -186,6 +204,12 @@ impl Tree {
 }
 
 impl Node {
+    fn grow(&mut self, sizes: Sizes, total: Estimate) {
+        self.sizes = add(self.sizes, sizes);
+        self.variance += total.variance;
+        self.common += total.common;
+    }
+
     pub(crate) fn size(&self, value: Value) -> f64 {
         self.sizes[value as usize]
     }
@@ -220,6 +244,8 @@ impl<'a> Growing<'a> {
     fn new(profile: &'a Profile, direction: Direction) -> Growing<'a> {
         let named = profile.functions.iter().map(|function| hash_of(&function.name)).collect();
         let mut growing = Growing { profile, direction, nodes: Vec::new(), by_path: ByPath::default(), named };
+        growing.by_path.reserve(8 * profile.cells.len());
+        growing.nodes.reserve(8 * profile.cells.len());
         growing.push(None, Kind::Go, 0, (0, 0, 0));
         growing
     }
@@ -231,8 +257,8 @@ impl<'a> Growing<'a> {
         line: u32,
         (parent, depth, path): (usize, usize, u64),
     ) -> usize {
-        let (children, sizes, total) = (Vec::new(), Sizes::default(), Estimate::default());
-        self.nodes.push(Node { function, kind, line, parent, path, depth, children, sizes, total, own: sizes });
+        let (children, sizes, variance, common) = (Vec::new(), Sizes::default(), 0.0, 0.0);
+        self.nodes.push(Node { function, kind, line, parent, path, depth, children, sizes, variance, common });
         self.by_path.insert(path, self.nodes.len() - 1);
         self.nodes.len() - 1
     }
@@ -249,12 +275,10 @@ impl<'a> Growing<'a> {
         let innermost_first = || stack.iter().flat_map(lines).map(|line| (Some(line.function), line.line));
         let cut = || truncated.then_some((None, 0));
         let mut at = 0;
-        self.nodes[0].sizes = add(self.nodes[0].sizes, own);
-        self.nodes[0].total += total;
+        self.nodes[0].grow(own, total);
         let mut step = |growing: &mut Self, (function, line)| {
             at = growing.child(at, function, line);
-            growing.nodes[at].sizes = add(growing.nodes[at].sizes, own);
-            growing.nodes[at].total += total;
+            growing.nodes[at].grow(own, total);
         };
         match direction {
             Direction::Up => innermost_first().chain(cut()).for_each(|frame| step(self, frame)),
@@ -263,7 +287,6 @@ impl<'a> Growing<'a> {
                 cut().into_iter().chain(frames.into_iter().rev()).for_each(|frame| step(self, frame));
             }
         }
-        self.nodes[at].own = add(self.nodes[at].own, own);
     }
 
     fn child(&mut self, parent: usize, function: Option<FunctionId>, line: u32) -> usize {
@@ -319,11 +342,15 @@ mod tests {
                 let tree = Tree::new(&profile, direction);
                 assert_eq!(tree.root().size(Value::Calls), calls as f64, "{name}");
                 assert!((tree.root().size(Value::Overhead) - overhead).abs() <= 1e-6 * overhead, "{name}");
-                for node in &tree.nodes {
-                    let below: f64 = node.children.iter().map(|&child| tree.nodes[child].size(Value::Total)).sum();
+                let mut own = 0.0;
+                for (at, node) in tree.nodes.iter().enumerate() {
+                    let below: f64 = tree.children(at).map(|child| tree.nodes[child].size(Value::Total)).sum();
                     let all = node.size(Value::Total);
-                    assert!((below + node.own[Value::Total as usize] - all).abs() <= 1e-6 * all.max(1.0), "{name}");
+                    assert!(below <= all * (1.0 + 1e-6) && tree.children(at).all(|child| child > at), "{name}");
+                    own += tree.own(at, Value::Total);
                 }
+                let all = tree.root().size(Value::Total);
+                assert!((own - all).abs() <= 1e-6 * all.max(1.0), "{name}: {own} of {all}");
             }
         }
     }

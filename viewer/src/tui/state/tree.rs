@@ -69,7 +69,7 @@ impl TreeView {
         while let Some(node) = next.pop() {
             if node == 0 || tree.nodes[node].size(self.value) >= HOT * all {
                 self.open.insert(tree.nodes[node].path);
-                next.extend(&tree.nodes[node].children);
+                next.extend(tree.children(node));
             }
         }
     }
@@ -86,7 +86,7 @@ impl TreeView {
         let Some(node) = self.selected(tree) else { return };
         let is_open = self.is_open(tree, node);
         match how {
-            Move::Left if is_open && !tree.nodes[node].children.is_empty() => self.set_open(tree, node, false),
+            Move::Left if is_open && !tree.is_leaf(node) => self.set_open(tree, node, false),
             Move::Left => self.select(tree.nodes[node].parent, tree),
             Move::Right if !is_open => self.set_open(tree, node, true),
             Move::Right => self.scroll.go(Move::Down, self.rows.len()),
@@ -117,7 +117,7 @@ impl TreeView {
         while let Some(node) = next.pop().filter(|_| opened < MOST_OPENED) {
             self.open.insert(tree.nodes[node].path);
             opened += 1;
-            next.extend(&tree.nodes[node].children);
+            next.extend(tree.children(node));
         }
         self.refresh(tree);
     }

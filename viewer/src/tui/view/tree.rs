@@ -87,7 +87,7 @@ pub(super) fn draw(app: &App, area: Rect, pen: &mut Pen<'_>) {
         if let Some(share) = tree.measured(node, value).relative_error().filter(|_| errors) {
             pen.put_right(error, y, ERROR, &percent(share), pen.palette.faint());
         }
-        let own_size = tree.nodes[node].own[value as usize];
+        let own_size = tree.own(node, value);
         if wide && own_size > 0.0 {
             pen.put_right(own, y, SIZE, &value.shown(own_size), pen.palette.faint());
         }
@@ -97,7 +97,7 @@ pub(super) fn draw(app: &App, area: Rect, pen: &mut Pen<'_>) {
         let found = matching.as_ref().is_some_and(|functions| tree.passes(node, functions));
         let style = if found { pen.palette.matched() } else { name_style(pen, tree, node) };
         let depth = tree.nodes[node].depth;
-        let mark = match (tree.nodes[node].children.is_empty(), view.is_open(tree, node)) {
+        let mark = match (tree.is_leaf(node), view.is_open(tree, node)) {
             (true, _) => ' ',
             (false, true) => '\u{25be}',
             (false, false) => '\u{25b8}',

@@ -70,7 +70,7 @@ func main() {
 	}
 	// One after the other, but for the waiters: two processors are enough.
 	for i := 0; i < n; i++ {
-		C.nap(1_000_000)
+		C.nap(4_000_000)
 		C.nap(50_000)
 		C.spin(500_000)
 		C.spin(3_000)

@@ -3,6 +3,7 @@
 #[path = "../end_to_end/cgoprof.rs"]
 #[allow(dead_code, reason = "the end-to-end tests use the rest")]
 mod cgoprof;
+#[path = "../end_to_end/closeness.rs"]
 mod closeness;
 #[path = "../end_to_end/go.rs"]
 #[allow(dead_code, reason = "the end-to-end tests use the rest")]
@@ -45,7 +46,7 @@ fn one_and_a_hundred_microseconds_are_right_within_3_percent() {
                 // The function's own clock does not see half of each of its two readings, the call and the return.
                 let calls = function(&recorded, name)["calls"].as_f64().expect("calls");
                 let own = if name == "spin_short" { own + calls * clock_gettime_nanos() } else { own };
-                Times { what: format!("{name}, timing {timing}"), found, own }
+                Times::new(format!("{name}, timing {timing}"), found, own)
             };
             ["spin_short", "spin", "pause_for"].map(compare).into()
         });

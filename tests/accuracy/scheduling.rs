@@ -25,7 +25,7 @@ fn scenario(program: &Path, name: &str) -> Recorded {
 
 fn times(what: &str, found: impl Into<Value>, own: &Value) -> Times {
     let found = found.into().as_f64().unwrap_or(f64::NAN);
-    Times { what: what.to_owned(), found, own: own.as_f64().expect("a number") }
+    Times::new(what, found, own.as_f64().expect("a number"))
 }
 
 fn function<'a>(report: &'a Value, name: &str) -> &'a Value {

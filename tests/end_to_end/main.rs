@@ -3,6 +3,7 @@
 mod attach;
 mod bad_input;
 mod cgoprof;
+mod closeness;
 mod engines;
 mod formats;
 mod go;

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::cgoprof::{Recorded, User, check_counts, record};
+use crate::closeness::{Times, check_close};
 use crate::go::{self, Build};
 
 /// The leaves of the bench program, the C function that Go calls for each and the Go function that calls it.
@@ -84,31 +85,32 @@ fn the_inside_of_c_is_seen_in_other_builds_too() {
     }
 }
 
-/// Two times agree within 3 % of a third.
-fn agree(what: &str, found: f64, truth: f64, of: f64) {
-    assert!((found - truth).abs() <= 0.03 * of, "{what}: {found}, its own clock says {truth}");
-}
-
 #[test]
 fn blocked_and_processor_time_are_those_of_the_programs_own_clocks() {
     for release in ["1.19", "1.26.6"].into_iter().filter(|&release| go::is_covered(release)) {
         for user in [User::Nobody, User::Root] {
             let program = go::build("waiting", Build::of(release));
-            let recorded = record(user, &[], &program, &["300"]);
-            check_counts(&format!("waiting of {release}"), &recorded);
-            let Recorded { truth, report, .. } = recorded;
-            assert_eq!(report["recording"]["lost"]["events"], 0);
-            for (name, runs) in [("nap", false), ("spin", true), ("wait_locked", false), ("hold", true)] {
-                let functions = report["functions"].as_array().expect("functions");
-                let function = functions.iter().find(|function| function["name"] == name).expect(name);
-                let found = |field: &str| function[field].as_f64().expect("a number");
-                let clock = |which: &str| truth[which][name].as_f64().expect("a clock");
-                let what = format!("{name} of {release} as {user:?}");
-                let (wall, cpu) = (clock("wall_ns"), clock("cpu_ns"));
-                let off = found("blocked_ns") + found("preempted_ns");
-                agree(&format!("{what}: off the processor"), off, wall - cpu, if runs { wall } else { wall - cpu });
-                agree(&format!("{what}: cpu_ns"), found("cpu_ns"), cpu, if runs { cpu } else { wall });
-            }
+            check_close(0.03, || {
+                let recorded = record(user, &[], &program, &["300"]);
+                check_counts(&format!("waiting of {release}"), &recorded);
+                let Recorded { truth, report, .. } = recorded;
+                assert_eq!(report["recording"]["lost"]["events"], 0);
+                let compare = |(name, runs): (&str, bool)| {
+                    let found = |field: &str| function(&report, name)[field].as_f64().expect("a number");
+                    let clock = |which: &str| truth[which][name].as_f64().expect("a clock");
+                    let what = format!("{name} of {release} as {user:?}");
+                    let (wall, cpu) = (clock("wall_ns"), clock("cpu_ns"));
+                    let (off, own) = (found("blocked_ns") + found("preempted_ns"), wall - cpu);
+                    [
+                        Times::within(format!("{what}: off the processor"), off, own, if runs { wall } else { own }),
+                        Times::within(format!("{what}: cpu_ns"), found("cpu_ns"), cpu, if runs { cpu } else { wall }),
+                    ]
+                };
+                [("nap", false), ("spin", true), ("wait_locked", false), ("hold", true)]
+                    .into_iter()
+                    .flat_map(compare)
+                    .collect()
+            });
         }
     }
 }

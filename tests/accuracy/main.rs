@@ -9,6 +9,7 @@ mod closeness;
 #[allow(dead_code, reason = "the end-to-end tests use the rest")]
 mod go;
 mod scheduling;
+mod waiting;
 
 use std::sync::Mutex;
 
@@ -24,14 +25,14 @@ fn crossings(options: &[&str], args: &[&str]) -> Recorded {
     record(User::Nobody, options, &go::build("crossings", Build::of("1.26.6")), args)
 }
 
-fn function<'a>(recorded: &'a Recorded, name: &str) -> &'a Value {
-    let functions = recorded.report["functions"].as_array().expect("functions");
+fn function<'a>(report: &'a Value, name: &str) -> &'a Value {
+    let functions = report["functions"].as_array().expect("functions");
     functions.iter().find(|function| function["name"] == name).expect("the function")
 }
 
 /// The C time of a function, and what its own clock says.
 fn c_time(recorded: &Recorded, name: &str) -> (f64, f64) {
-    let found = function(recorded, name)["c_ns"].as_f64().expect("C time");
+    let found = function(&recorded.report, name)["c_ns"].as_f64().expect("C time");
     (found, recorded.truth["spent_ns"][name].as_f64().expect("its own clock"))
 }
 
@@ -44,7 +45,7 @@ fn one_and_a_hundred_microseconds_are_right_within_3_percent() {
             let compare = |name: &str| {
                 let (found, own) = c_time(&recorded, name);
                 // The function's own clock does not see half of each of its two readings, the call and the return.
-                let calls = function(&recorded, name)["calls"].as_f64().expect("calls");
+                let calls = function(&recorded.report, name)["calls"].as_f64().expect("calls");
                 let own = if name == "spin_short" { own + calls * clock_gettime_nanos() } else { own };
                 Times::new(format!("{name}, timing {timing}"), found, own)
             };
@@ -58,7 +59,7 @@ fn an_empty_function_takes_less_than_5_nanoseconds() {
     let _alone = ONE_AT_A_TIME.lock();
     for timing in ["auto", "every"] {
         let recorded = crossings(&["--timing", timing], &["hot", "3000000"]);
-        let median = function(&recorded, "nop")["c"]["p50_ns"].as_f64().expect("a median");
+        let median = function(&recorded.report, "nop")["c"]["p50_ns"].as_f64().expect("a median");
         assert!(median < 5.0, "timing {timing}: median {median} ns");
     }
 }
@@ -91,7 +92,7 @@ fn stated_standard_errors_hold() {
     const RUNS: usize = 50;
     let run = |timing: &str| {
         let recorded = crossings(&["--timing", timing], &["mixed", "400000"]);
-        let mixed = function(&recorded, "mixed");
+        let mixed = function(&recorded.report, "mixed");
         let number = |field: &str| mixed[field].as_f64().expect("a number");
         let spent = recorded.truth["spent_ns"]["mixed"].as_f64().expect("its clock");
         ((number("c_ns") - spent) / number("calls"), number("c_se_ns") / number("calls"))

@@ -5,10 +5,10 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::ONE_AT_A_TIME;
 use crate::cgoprof::{Recorded, User, command, profile_path, record, report, succeeds};
 use crate::closeness::{Times, check_close};
 use crate::go::{self, Build, shared_dir};
+use crate::{ONE_AT_A_TIME, function};
 
 /// Releases of which each has another scheduler, and the oldest.
 const RELEASES: [&str; 5] = ["1.19", "1.21.13", "1.25.5", "1.26.6", "1.27.3"];
@@ -26,11 +26,6 @@ fn scenario(program: &Path, name: &str) -> Recorded {
 fn times(what: &str, found: impl Into<Value>, own: &Value) -> Times {
     let found = found.into().as_f64().unwrap_or(f64::NAN);
     Times::new(what, found, own.as_f64().expect("a number"))
-}
-
-fn function<'a>(report: &'a Value, name: &str) -> &'a Value {
-    let functions = report["functions"].as_array().expect("functions");
-    functions.iter().find(|function| function["name"] == name).expect("the function is there")
 }
 
 fn sum(rows: &Value, field: &str) -> f64 {

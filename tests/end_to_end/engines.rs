@@ -8,7 +8,6 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::cgoprof::{Recorded, User, calls, check_counts, command, profile_path, record, report, succeeds};
-use crate::closeness::{Times, check_close};
 use crate::go::{self, Build};
 
 const SCENARIOS: [(&str, &str); 13] = [
@@ -275,25 +274,7 @@ fn the_sample_engine_knows_where_c_was_called_and_how_often() {
 }
 
 #[test]
-fn uprobes_know_what_c_does_inside_and_when_it_blocks() {
-    let program = go::build("waiting", Build::newest());
-    check_close(0.03, || {
-        let waiting = record(User::Root, &["--engine", "uprobe"], &program, &["300"]);
-        check_counts("waiting", &waiting);
-        let compare = |name: &str| {
-            let functions = waiting.report["functions"].as_array().expect("functions");
-            let row = functions.iter().find(|function| function["name"] == name).expect(name);
-            let clock = |which: &str| waiting.truth[which][name].as_f64().expect("a clock");
-            let (wall, off) = (clock("wall_ns"), clock("wall_ns") - clock("cpu_ns"));
-            let found = |field: &str| row[field].as_f64().expect("a number");
-            let blocked = found("blocked_ns") + found("preempted_ns");
-            [
-                Times::new(format!("{name}: in C"), found("c_ns"), wall),
-                Times::within(format!("{name}: off the processor"), blocked, off, wall),
-            ]
-        };
-        ["nap", "spin", "wait_locked", "hold"].into_iter().flat_map(compare).collect()
-    });
+fn uprobes_know_what_c_does_inside() {
     let options = ["--engine", "uprobe", "--freq", "999"];
     let inside = record(User::Root, &options, &go::build("inside", Build::newest()), &["3"]);
     check_counts("inside", &inside);

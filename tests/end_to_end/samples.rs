@@ -3,7 +3,6 @@
 use serde_json::Value;
 
 use crate::cgoprof::{Recorded, User, check_counts, record};
-use crate::closeness::{Times, check_close};
 use crate::go::{self, Build};
 
 /// The leaves of the bench program, the C function that Go calls for each and the Go function that calls it.
@@ -82,36 +81,6 @@ fn the_inside_of_c_is_seen_with_the_right_crossing_and_caller() {
 fn the_inside_of_c_is_seen_in_other_builds_too() {
     for args in [&["-buildmode=pie"][..], &["-race"], &["-ldflags=-extldflags=-static"]] {
         check(Build { release: "1.26.6", args }, User::Root, "10");
-    }
-}
-
-#[test]
-fn blocked_and_processor_time_are_those_of_the_programs_own_clocks() {
-    for release in ["1.19", "1.26.6"].into_iter().filter(|&release| go::is_covered(release)) {
-        for user in [User::Nobody, User::Root] {
-            let program = go::build("waiting", Build::of(release));
-            check_close(0.03, || {
-                let recorded = record(user, &[], &program, &["300"]);
-                check_counts(&format!("waiting of {release}"), &recorded);
-                let Recorded { truth, report, .. } = recorded;
-                assert_eq!(report["recording"]["lost"]["events"], 0);
-                let compare = |(name, runs): (&str, bool)| {
-                    let found = |field: &str| function(&report, name)[field].as_f64().expect("a number");
-                    let clock = |which: &str| truth[which][name].as_f64().expect("a clock");
-                    let what = format!("{name} of {release} as {user:?}");
-                    let (wall, cpu) = (clock("wall_ns"), clock("cpu_ns"));
-                    let (off, own) = (found("blocked_ns") + found("preempted_ns"), wall - cpu);
-                    [
-                        Times::within(format!("{what}: off the processor"), off, own, if runs { wall } else { own }),
-                        Times::within(format!("{what}: cpu_ns"), found("cpu_ns"), cpu, if runs { cpu } else { wall }),
-                    ]
-                };
-                [("nap", false), ("spin", true), ("wait_locked", false), ("hold", true)]
-                    .into_iter()
-                    .flat_map(compare)
-                    .collect()
-            });
-        }
     }
 }
 

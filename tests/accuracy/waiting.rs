@@ -1,0 +1,51 @@
+//! When threads ran in C and when they waited, against a program that knows it.
+//!
+//! Nothing else may run meanwhile: time that the machine's host takes from a busy processor (steal) is in our processor
+//! time, and not in the thread's own clock of it.
+
+use crate::ONE_AT_A_TIME;
+use crate::cgoprof::{Recorded, User, check_counts, record};
+use crate::closeness::{Times, check_close};
+use crate::go::{self, Build};
+
+/// What the program does in C, and whether most of that is running.
+const KINDS: [(&str, bool); 4] = [("nap", false), ("spin", true), ("wait_locked", false), ("hold", true)];
+
+fn check(user: User, options: &[&str], release: &'static str) {
+    let program = go::build("waiting", Build::of(release));
+    check_close(0.03, || {
+        let recorded = record(user, options, &program, &["300"]);
+        check_counts(&format!("waiting of {release}"), &recorded);
+        let Recorded { truth, report, .. } = recorded;
+        let compare = |(name, runs): (&str, bool)| {
+            let found = |field: &str| crate::function(&report, name)[field].as_f64().expect("a number");
+            let clock = |which: &str| truth[which][name].as_f64().expect("a clock");
+            let what = format!("{name} of {release} as {user:?}");
+            let (wall, cpu) = (clock("wall_ns"), clock("cpu_ns"));
+            let (off, own) = (found("blocked_ns") + found("preempted_ns"), wall - cpu);
+            [
+                Times::new(format!("{what}: in C"), found("c_ns"), wall),
+                Times::within(format!("{what}: off the processor"), off, own, if runs { wall } else { own }),
+                Times::within(format!("{what}: cpu_ns"), found("cpu_ns"), cpu, if runs { cpu } else { wall }),
+            ]
+        };
+        assert!(options.contains(&"uprobe") || report["recording"]["lost"]["events"] == 0);
+        KINDS.into_iter().flat_map(compare).collect()
+    });
+}
+
+#[test]
+fn blocked_and_processor_time_are_those_of_the_programs_own_clocks() {
+    let _alone = ONE_AT_A_TIME.lock();
+    for release in ["1.19", "1.26.6"].into_iter().filter(|&release| go::is_covered(release)) {
+        for user in [User::Nobody, User::Root] {
+            check(user, &[], release);
+        }
+    }
+}
+
+#[test]
+fn uprobes_know_when_c_blocks() {
+    let _alone = ONE_AT_A_TIME.lock();
+    check(User::Root, &["--engine", "uprobe"], "1.27.3");
+}

@@ -36,22 +36,30 @@ fn sum(rows: &Value, field: &str) -> f64 {
 fn sleepers_have_threads_made() {
     let _alone = ONE_AT_A_TIME.lock();
     each_release(|release, program| {
-        let Recorded { truth, report, .. } = scenario(program, "sleepers");
-        let totals = &report["totals"];
-        assert_eq!(totals["max_threads_in_c"], truth["in_c"], "{release}");
-        assert_eq!(report["peak"]["holders"][0]["function"], "sleep_here", "{release}");
-        let made = report["threads_made"].as_array().expect("threads made");
-        assert_eq!(Some(made.len() as u64), totals["threads_created"].as_u64(), "{release}: every thread is explained");
-        assert!(made.iter().all(|made| made["tid"].is_u64()), "{release}: {made:?}");
-        let because = |why: &str| made.iter().filter(|made| made["why"] == why).count();
-        assert_eq!((because("template thread"), because("runtime's monitor")), (1, 1), "{release}: {made:?}");
-        let for_sleepers = made.iter().filter(|made| made["holders"][0]["function"] == "sleep_here");
-        assert!(for_sleepers.count() >= 4, "{release}: {made:?}");
-        let timeline = &report["timeline"];
-        assert!(timeline["crossings"].as_u64() >= truth["calls"]["sleep_here"].as_u64(), "{release}: {timeline}");
-        let looks = report["recording"]["duration_ns"].as_u64().expect("duration") / 10_000_000;
-        let counters = timeline["counters"].as_u64().expect("counters");
-        assert!((looks * 6 / 10..=looks + 2).contains(&counters), "{release}: {counters} in {looks} times 10 ms");
+        check_close(0.4, || {
+            let Recorded { truth, report, .. } = scenario(program, "sleepers");
+            let totals = &report["totals"];
+            assert_eq!(totals["max_threads_in_c"], truth["in_c"], "{release}");
+            assert_eq!(report["peak"]["holders"][0]["function"], "sleep_here", "{release}");
+            let made = report["threads_made"].as_array().expect("threads made");
+            assert_eq!(
+                Some(made.len() as u64),
+                totals["threads_created"].as_u64(),
+                "{release}: every thread is explained"
+            );
+            assert!(made.iter().all(|made| made["tid"].is_u64()), "{release}: {made:?}");
+            let because = |why: &str| made.iter().filter(|made| made["why"] == why).count();
+            assert_eq!((because("template thread"), because("runtime's monitor")), (1, 1), "{release}: {made:?}");
+            let for_sleepers = made.iter().filter(|made| made["holders"][0]["function"] == "sleep_here");
+            assert!(for_sleepers.count() >= 4, "{release}: {made:?}");
+            let timeline = &report["timeline"];
+            assert!(timeline["crossings"].as_u64() >= truth["calls"]["sleep_here"].as_u64(), "{release}: {timeline}");
+            let looks = report["recording"]["duration_ns"].as_u64().expect("duration") / 10_000_000;
+            let counters = timeline["counters"].as_u64().expect("counters");
+            assert!(counters <= looks + 2, "{release}: {counters} in {looks} times 10 ms");
+            // They come late where the machine's host lets an idle processor wait.
+            vec![Times::new(format!("{release}: looks"), counters as f64, looks as f64)]
+        })
     });
 }
 

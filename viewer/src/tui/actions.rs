@@ -94,11 +94,16 @@ impl App {
     }
 
     pub(super) fn go_to(&mut self, screen: Screen) {
-        if screen == Screen::Detail && self.about.is_none() {
+        let from_functions = self.screen == Screen::Functions;
+        if screen == Screen::Detail && (self.about.is_none() || from_functions) {
             let row = self.tables[Kind::Functions as usize].selected().unwrap_or(0);
-            let first = self.shown.functions.get(row).or(self.shown.functions.first());
-            self.about = first.map(|row| (row.id, row.via));
+            let row = self.shown.functions.get(row).or(self.shown.functions.first());
+            self.set_about(row.map(|row| (row.id, row.via)));
         }
+        self.enter(screen);
+    }
+
+    fn enter(&mut self, screen: Screen) {
         if screen == Screen::Detail && self.screen != Screen::Detail {
             self.opened_from = self.screen;
         }
@@ -172,9 +177,16 @@ impl App {
     }
 
     fn open_detail(&mut self, function: FunctionId, via: Via) {
-        self.about = Some((function, via));
-        (self.detail_scroll.first, self.detail_scroll.selected) = (0, 0);
-        self.go_to(Screen::Detail);
+        self.set_about(Some((function, via)));
+        self.enter(Screen::Detail);
+    }
+
+    /// Has Detail tell of another function, from its first line on.
+    fn set_about(&mut self, about: Option<(FunctionId, Via)>) {
+        if self.about != about {
+            (self.detail_scroll.first, self.detail_scroll.selected) = (0, 0);
+        }
+        self.about = about;
     }
 
     pub(super) fn load_detail(&mut self) {

@@ -35,7 +35,9 @@ pub(crate) fn within(profile: &Profile, lanes: &Lanes, span: &Range<u64>) -> Pro
     }
     let mut cells = Vec::new();
     for cell in &profile.cells {
-        if let Some(stats) = sums.remove(&cell.id) {
+        if let Some(mut stats) = sums.remove(&cell.id) {
+            // All times of a function may be off by the same, whichever they are.
+            stats.c.common = cell.stats.c.common * stats.c.sum / cell.stats.c.sum.max(1.0);
             cells.push(cgoprof_profile::Cell { stats, ..cell.clone() });
         }
     }

@@ -50,7 +50,12 @@ impl Table {
     fn arrange(&mut self, sheet: &dyn Sheet) {
         let passes = |&row: &usize| self.filter.as_ref().is_none_or(|filter| filter.matches(&sheet.name(row)));
         self.order = (0..sheet.rows()).filter(passes).collect();
-        let Some(column) = self.sort else { return };
+        let Some(column) = self.sort else {
+            if self.ascending {
+                self.order.reverse();
+            }
+            return;
+        };
         let mut keyed: Vec<(Sorted, usize)> = self.order.iter().map(|&row| (sheet.sorted(row, column), row)).collect();
         // Names from A on, numbers from the largest down.
         let up = (sheet.columns()[column].align == Align::Left) != self.ascending;

@@ -42,29 +42,42 @@ fn bindings(app: &App) -> Vec<&'static Binding> {
     own
 }
 
-/// What the screen is about, and what is to be known of the recording.
-fn about_lines(app: &App, width: u16) -> Vec<String> {
+/// A line of the help.
+enum Line {
+    About(String),
+    Key(&'static Binding),
+}
+
+/// What the screen is about, what is to be known of the recording, and the keys.
+fn lines(app: &App, width: u16) -> Vec<Line> {
     let columns = usize::from(width.saturating_sub(2));
-    let notes = app.whole.profile.recording.notes.iter();
-    let notes = notes.flat_map(|note| wrapped(&format!("note: {}", printable(note)), columns));
-    wrapped(about(app.screen), columns).into_iter().chain(notes).collect()
+    let about_lines = |text: &str| wrapped(text, columns).into_iter().map(Line::About);
+    let mut lines: Vec<Line> = about_lines(about(app.screen)).collect();
+    for note in &app.whole.profile.recording.notes {
+        lines.extend(about_lines(&format!("note: {}", printable(note))));
+    }
+    lines.push(Line::About(String::new()));
+    lines.extend(bindings(app).into_iter().map(Line::Key));
+    lines.push(Line::About(String::new()));
+    lines.extend(about_lines(&format!("looking at {}", printable(&app.title))));
+    lines
 }
 
 /// The last line that the help may begin with, so that all of its rows are filled.
 pub(crate) fn last_first(app: &App) -> usize {
     let body = Areas::of(app.size).body;
-    let rows = usize::from(body.height).saturating_sub(about_lines(app, body.width).len() + 1);
-    bindings(app).len().saturating_sub(rows)
+    lines(app, body.width).len().saturating_sub(usize::from(body.height))
 }
 
 pub(super) fn draw(app: &App, first: usize, area: Rect, pen: &mut Pen<'_>) {
-    let mut y = area.y;
-    for line in about_lines(app, area.width) {
-        pen.put(1, y, area.width - 1, &line, pen.palette.head());
-        y += 1;
-    }
-    for (y, binding) in (y + 1..area.bottom()).zip(bindings(app).into_iter().skip(first)) {
-        pen.put(1, y, 12, binding.keys, pen.palette.part(Part::Border));
-        pen.put(13, y, area.width.saturating_sub(13), binding.text, Style::new());
+    let lines = lines(app, area.width);
+    for (y, line) in (area.y..area.bottom()).zip(lines.iter().skip(first)) {
+        match line {
+            Line::About(text) => pen.put(1, y, area.width - 1, text, pen.palette.head()),
+            Line::Key(binding) => {
+                pen.put(1, y, 12, binding.keys, pen.palette.part(Part::Border));
+                pen.put(13, y, area.width.saturating_sub(13), binding.text, Style::new());
+            }
+        }
     }
 }

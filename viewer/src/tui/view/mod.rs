@@ -148,6 +148,12 @@ fn parts(app: &App, area: Rect, pen: &mut Pen<'_>) {
         pen.put(x, area.y, area.width.saturating_sub(x), &text, style);
         x += text.len() as u16 + 1;
     }
+    let forgotten = app.shown.profile.recording.forgotten;
+    if app.part == Part::Goroutines && forgotten.goroutines > 0 {
+        let (goroutines, calls) = (count(forgotten.goroutines), count(forgotten.calls));
+        let text = format!("{goroutines} more with {calls} calls are not told apart");
+        pen.put(x + 1, area.y, area.width.saturating_sub(x + 1), &text, pen.palette.faint());
+    }
     if app.part == Part::Threads
         && let Some(peak) = &app.shown.profile.peak
     {

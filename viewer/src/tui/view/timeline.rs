@@ -132,7 +132,7 @@ fn counters(app: &App, lanes: &Lanes, area: Rect, columns: u16, pen: &mut Pen<'_
     const BARS: [&str; 9] = [" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"];
     let times = || (0..columns).map(|column| (column, app.timeline.time_of(column, lanes)));
     let most = lanes.counters.iter().map(|look| look.in_c).max().unwrap_or(0);
-    pen.put(0, area.y + 1, LANE_NAME - 1, &format!("in C, at most {most}"), pen.palette.part(Part::C));
+    pen.put(0, area.y + 1, LANE_NAME - 1, &format!("in C, up to {most}"), pen.palette.part(Part::C));
     pen.put(0, area.y + 2, LANE_NAME - 1, &format!("born: {}", lanes.births.len()), pen.palette.part(Part::Border));
     for (column, time) in times() {
         if let Some(in_c) = lanes.most_in_c(&time).filter(|_| most > 0) {

@@ -14,6 +14,7 @@ pub mod record;
 mod sample;
 mod sampling;
 mod snapshot;
+mod steal;
 mod symbolize;
 pub mod target;
 mod threads;

@@ -9,6 +9,8 @@ mod closeness;
 #[allow(dead_code, reason = "the end-to-end tests use the rest")]
 mod go;
 mod scheduling;
+#[path = "../end_to_end/steal.rs"]
+mod steal;
 mod waiting;
 
 use std::sync::Mutex;

@@ -7,6 +7,7 @@ use crate::ONE_AT_A_TIME;
 use crate::cgoprof::{Recorded, User, check_counts, record};
 use crate::closeness::{Times, check_close};
 use crate::go::{self, Build};
+use crate::steal::stolen_nanos;
 
 /// What the program does in C, and whether most of that is running.
 const KINDS: [(&str, bool); 4] = [("nap", false), ("spin", true), ("wait_locked", false), ("hold", true)];
@@ -52,11 +53,4 @@ fn blocked_and_processor_time_are_those_of_the_programs_own_clocks() {
 fn uprobes_know_when_c_blocks() {
     let _alone = ONE_AT_A_TIME.lock();
     check(User::Root, &["--engine", "uprobe"], "1.27.3");
-}
-
-/// What the host has taken from all processors since the machine's start: proc_stat(5), in hundredths of a second.
-fn stolen_nanos() -> f64 {
-    let stat = std::fs::read_to_string("/proc/stat").expect("/proc/stat");
-    let all = stat.lines().next().expect("a line of all processors");
-    all.split_whitespace().nth(8).map_or(0.0, |steal| steal.parse::<f64>().expect("a number") * 1e7)
 }

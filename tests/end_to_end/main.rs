@@ -14,6 +14,7 @@ mod libraries;
 mod matrix;
 mod samples;
 mod screens;
+mod steal;
 mod symbols;
 mod tmux;
 mod torture;

@@ -25,6 +25,7 @@ use crate::process::pause::Pause;
 use crate::process::status;
 use crate::sampling::{Sampler, Samples, Slow};
 use crate::snapshot::Snapshot;
+use crate::steal::Processors;
 use crate::symbolize::{Symbolizer, tell_apart};
 use crate::target::Target;
 use crate::ticker::own_time;
@@ -72,6 +73,8 @@ pub(super) struct Recorder<'a> {
     timeline: Timeline,
     /// What is known from the start.
     notes: Vec<String>,
+    /// What the processors had done when it began, if the kernel tells.
+    processors: Option<Processors>,
     started: Instant,
     /// When it began, on both clocks.
     begun: Moment,
@@ -122,6 +125,7 @@ impl<'a> Recorder<'a> {
             sampler,
             symbolizer,
             notes,
+            processors: Processors::by_now(),
             profile,
             timeline: Timeline::default(),
             started: Instant::now(),
@@ -338,6 +342,8 @@ impl<'a> Recorder<'a> {
         if !known {
             recording.notes.push("the hooks' own time could not be measured: it is in the times".into());
         }
+        let stolen = self.processors.zip(Processors::by_now()).and_then(|(begun, now)| now.note_since(begun));
+        recording.notes.extend(stolen);
         if self.sampler.as_ref().is_some_and(Sampler::failed) {
             recording.notes.push("reading perf records failed on the way: what came after that is missing".into());
         }

@@ -20,6 +20,7 @@ use serde_json::Value;
 use cgoprof::{Recorded, User, record};
 use closeness::{Times, check_close};
 use go::Build;
+use steal::stolen_nanos;
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
@@ -73,14 +74,20 @@ fn a_heavy_tail_is_right_within_5_percent() {
     let _alone = ONE_AT_A_TIME.lock();
     const RUNS: usize = 11;
     let run = |timing: &str| {
+        let before = stolen_nanos();
         let recorded = crossings(&["--timing", timing], &["tail", "2000000"]);
+        let stolen = stolen_nanos() - before;
         let (found, own) = c_time(&recorded, "tail");
         assert!(timing == "auto" || found >= own, "{found} around {own}");
-        found / own
+        (found / own, (found - (found - own).clamp(0.0, stolen)) / own)
     };
-    let (estimated, exact): (Vec<_>, Vec<_>) = (0..RUNS).map(|_| (run("auto"), run("every"))).unzip();
-    let apart = median_and_spread(&estimated).0 - median_and_spread(&exact).0;
-    assert!(apart.abs() < 0.05, "{estimated:?} {exact:?}");
+    let runs: Vec<_> = (0..RUNS).map(|_| (run("auto"), run("every"))).collect();
+    let middle =
+        |of: &dyn Fn(&((f64, f64), (f64, f64))) -> f64| median_and_spread(&runs.iter().map(of).collect::<Vec<_>>()).0;
+    let (estimated, exact) = (middle(&|(auto, _)| auto.0), middle(&|(_, every)| every.0));
+    assert!((estimated - exact).abs() < 0.05, "{runs:?}");
+    let undisturbed = middle(&|(auto, _)| auto.1);
+    assert!((0.95..1.05).contains(&undisturbed), "{undisturbed} of the tail's own clock: {runs:?}");
 }
 
 /// The stated standard error against the real one: how far the estimates of many runs lie from what the
@@ -100,7 +107,11 @@ fn stated_standard_errors_hold() {
         ((number("c_ns") - spent) / number("calls"), number("c_se_ns") / number("calls"))
     };
     let (estimated, exact): (Vec<_>, Vec<_>) = (0..RUNS).map(|_| (run("auto"), run("every").0)).unzip();
-    let (unseen, disturbance) = median_and_spread(&exact);
+    let (unseen, _) = median_and_spread(&exact);
+    // Two standard deviations if it is normal, and what they stand for if it is not: 95 of 100 are not further off.
+    let mut apart: Vec<f64> = exact.iter().map(|difference| (difference - unseen).abs()).collect();
+    apart.sort_by(f64::total_cmp);
+    let disturbance = apart[RUNS * 95 / 100] / 2.0;
     assert!((0.0..2.0 * clock_gettime_nanos() + 20.0).contains(&unseen), "{unseen} ns beside the function's clock");
     let errors: Vec<f64> = estimated.iter().map(|&(_, error)| error).collect();
     assert!(errors.iter().filter(|&&error| error > 0.0).count() > RUNS / 2, "sums were estimated: {errors:?}");
@@ -108,12 +119,9 @@ fn stated_standard_errors_hold() {
     let (center, _) = median_and_spread(&estimated.iter().map(|&(difference, _)| difference).collect::<Vec<_>>());
     let allowed = |error: f64| 2.0 * error.hypot(disturbance);
     let within = estimated.iter().filter(|&&(difference, error)| (difference - center).abs() <= allowed(error)).count();
-    // What disturbs is not always normal: runs without an error of estimation tell how often it is further off.
-    let undisturbed = exact.iter().filter(|&&difference| (difference - unseen).abs() <= allowed(0.0)).count();
-    let wanted = (RUNS * 88).min(undisturbed * 100 - RUNS * 7);
     assert!(
-        within * 100 >= wanted,
-        "{within} of {RUNS} runs within two standard errors, {undisturbed} of the exact; {disturbance} {estimated:?}"
+        within * 100 >= RUNS * 88,
+        "{within} of {RUNS} runs within two standard errors; {disturbance} {estimated:?}"
     );
 }
 

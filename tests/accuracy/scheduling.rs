@@ -2,6 +2,8 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -36,31 +38,44 @@ fn sum(rows: &Value, field: &str) -> f64 {
 fn sleepers_have_threads_made() {
     let _alone = ONE_AT_A_TIME.lock();
     each_release(|release, program| {
-        check_close(0.4, || {
-            let Recorded { truth, report, .. } = scenario(program, "sleepers");
-            let totals = &report["totals"];
-            assert_eq!(totals["max_threads_in_c"], truth["in_c"], "{release}");
-            assert_eq!(report["peak"]["holders"][0]["function"], "sleep_here", "{release}");
-            let made = report["threads_made"].as_array().expect("threads made");
-            assert_eq!(
-                Some(made.len() as u64),
-                totals["threads_created"].as_u64(),
-                "{release}: every thread is explained"
-            );
-            assert!(made.iter().all(|made| made["tid"].is_u64()), "{release}: {made:?}");
-            let because = |why: &str| made.iter().filter(|made| made["why"] == why).count();
-            assert_eq!((because("template thread"), because("runtime's monitor")), (1, 1), "{release}: {made:?}");
-            let for_sleepers = made.iter().filter(|made| made["holders"][0]["function"] == "sleep_here");
-            assert!(for_sleepers.count() >= 4, "{release}: {made:?}");
-            let timeline = &report["timeline"];
-            assert!(timeline["crossings"].as_u64() >= truth["calls"]["sleep_here"].as_u64(), "{release}: {timeline}");
-            let looks = report["recording"]["duration_ns"].as_u64().expect("duration") / 10_000_000;
-            let counters = timeline["counters"].as_u64().expect("counters");
-            assert!(counters <= looks + 2, "{release}: {counters} in {looks} times 10 ms");
-            // They come late where the machine's host lets an idle processor wait.
-            vec![Times::new(format!("{release}: looks"), counters as f64, looks as f64)]
-        })
+        let (Recorded { truth, report, .. }, woken) = beside_a_sleeper(|| scenario(program, "sleepers"));
+        let totals = &report["totals"];
+        assert_eq!(totals["max_threads_in_c"], truth["in_c"], "{release}");
+        assert_eq!(report["peak"]["holders"][0]["function"], "sleep_here", "{release}");
+        let made = report["threads_made"].as_array().expect("threads made");
+        assert_eq!(Some(made.len() as u64), totals["threads_created"].as_u64(), "{release}: every thread is explained");
+        assert!(made.iter().all(|made| made["tid"].is_u64()), "{release}: {made:?}");
+        let because = |why: &str| made.iter().filter(|made| made["why"] == why).count();
+        assert_eq!((because("template thread"), because("runtime's monitor")), (1, 1), "{release}: {made:?}");
+        let for_sleepers = made.iter().filter(|made| made["holders"][0]["function"] == "sleep_here");
+        assert!(for_sleepers.count() >= 4, "{release}: {made:?}");
+        let timeline = &report["timeline"];
+        assert!(timeline["crossings"].as_u64() >= truth["calls"]["sleep_here"].as_u64(), "{release}: {timeline}");
+        let looks = report["recording"]["duration_ns"].as_u64().expect("duration") / 10_000_000;
+        let counters = timeline["counters"].as_u64().expect("counters");
+        let least = (looks as f64 * 0.6 * woken) as u64;
+        assert!((least..=looks + 2).contains(&counters), "{release}: {counters} in {looks} times 10 ms, {woken}");
     });
+}
+
+/// Does something, and tells how often a thread that sleeps for 10 ms at a time is woken meanwhile, as a share of what it
+/// asks for: a virtual machine's host lets idle processors wait.
+fn beside_a_sleeper<T>(what: impl FnOnce() -> T) -> (T, f64) {
+    const NAP: Duration = Duration::from_millis(10);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let sleeper = scope.spawn(|| {
+            let (start, mut woken) = (Instant::now(), 0);
+            while !done.load(Ordering::Relaxed) {
+                std::thread::sleep(NAP);
+                woken += 1;
+            }
+            f64::from(woken) * NAP.as_secs_f64() / start.elapsed().as_secs_f64()
+        });
+        let result = what();
+        done.store(true, Ordering::Relaxed);
+        (result, sleeper.join().expect("it sleeps").min(1.0))
+    })
 }
 
 #[test]

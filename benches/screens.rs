@@ -40,10 +40,25 @@ fn main() {
     let mut buffer = Buffer::empty(area);
     app.draw(area, &mut buffer);
     println!("open to the first picture: {:?}, {decoded:?} of it reading", began.elapsed());
-    let prepare = app.preparation();
     let began = Instant::now();
-    prepare();
-    println!("what other screens need, made meanwhile by a thread: {:?}\n", began.elapsed());
+    let preparing = std::thread::spawn(app.preparation());
+    app.handle(&Event::Key(KeyEvent::new(KeyCode::Char('3'), KeyModifiers::NONE)));
+    let mut meanwhile = Vec::new();
+    loop {
+        let turn = Instant::now();
+        let settled = app.settle();
+        buffer.reset();
+        app.draw(area, black_box(&mut buffer));
+        meanwhile.push(turn.elapsed());
+        if settled {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    println!("the tree, asked for at once, is seen after {:?}", began.elapsed());
+    println!("pictures until then: median {:?}, longest {:?}", summary(meanwhile.clone()).0, summary(meanwhile).1);
+    preparing.join().expect("it is made");
+    println!("what screens need, made meanwhile by a thread: {:?}\n", began.elapsed());
     println!("| screen | first | picture, median | longest | key and picture, median | longest |");
     println!("|---|---|---|---|---|---|");
     let screens = [

@@ -27,7 +27,21 @@ pub enum FlamegraphError {
 /// # Errors
 /// See [`FlamegraphError`].
 pub fn draw(profile: &Profile, value: Value, inverted: bool) -> Result<Vec<u8>, FlamegraphError> {
-    let (lines, sum) = folded(profile, value);
+    draw_below(profile, value, inverted, &[])
+}
+
+/// The same of those stacks only that begin with these names, from where the graph grows on.
+///
+/// # Errors
+/// See [`FlamegraphError`].
+pub fn draw_below(profile: &Profile, value: Value, inverted: bool, below: &[&str]) -> Result<Vec<u8>, FlamegraphError> {
+    let is_below = |names: &[String]| {
+        let begins = |mut names: &mut dyn Iterator<Item = &String>| {
+            below.iter().all(|&name| (&mut names).next().is_some_and(|own| own == name))
+        };
+        if inverted { begins(&mut names.iter().rev()) } else { begins(&mut names.iter()) }
+    };
+    let (lines, sum) = folded(profile, value, is_below);
     if lines.is_empty() {
         return Err(FlamegraphError::Empty);
     }
@@ -35,7 +49,8 @@ pub fn draw(profile: &Profile, value: Value, inverted: bool) -> Result<Vec<u8>, 
         return Err(FlamegraphError::Damaged);
     }
     let mut options = Options::default();
-    options.title = format!("{}: {}", program(profile), value.title());
+    let part = below.last().map_or_else(String::new, |name| format!(", below {name}"));
+    options.title = format!("{}: {}{part}", program(profile), value.title());
     options.subtitle =
         Some("green: Go   orange: the border   red and yellow: C   (click to zoom, Ctrl-F to search)".into());
     options.count_name = if value == Value::Calls { "crossings".into() } else { "ns".into() };
@@ -57,13 +72,19 @@ pub fn draw(profile: &Profile, value: Value, inverted: bool) -> Result<Vec<u8>, 
 /// Largest sum of all widths: almost three years of a hundred processors, in nanoseconds.
 const MOST: f64 = 9e18;
 
-/// One line a stack, outermost frame first, with the annotations by which inferno colours frames; and the sum of their
-/// widths.
-fn folded(profile: &Profile, value: Value) -> (Vec<String>, f64) {
+/// One line for each stack of which this holds, outermost frame first, with the annotations by which inferno colours
+/// frames; and the sum of their widths.
+fn folded(profile: &Profile, value: Value, holds: impl Fn(&[String]) -> bool) -> (Vec<String>, f64) {
     let (mut lines, mut sum) = (Vec::new(), 0.0);
     let mut add = |outer: &[Frame<'_>], truncated: bool, inner: &[Frame<'_>], width: f64| {
         let width = width.max(0.0).round() as u64;
         if width == 0 {
+            return;
+        }
+        let cut = truncated.then(|| "[truncated]".to_owned());
+        let name = |frame: &Frame<'_>| printable(frame.position.function);
+        let names: Vec<String> = cut.into_iter().chain(inner.iter().chain(outer).rev().map(name)).collect();
+        if !holds(&names) {
             return;
         }
         sum += width as f64;

@@ -240,6 +240,35 @@ fn a_program_that_is_watched_is_frozen_zeroed_and_windowed() {
 }
 
 #[test]
+fn the_flame_graph_that_is_written_is_the_one_that_is_seen() {
+    let written = |keys: &str| {
+        let mut app = app("sqlite", Colours::None, SIZES[0]);
+        press(&mut app, keys);
+        press(&mut app, "e");
+        let Some(Effect::Write(file)) = app.take_effects().pop() else { panic!("a file") };
+        String::from_utf8(file.contents).unwrap()
+    };
+    let (whole, zoomed) = (written("4"), written("4jjjj\n"));
+    assert!(whole.contains("main.scan") && whole.contains("main.insert"));
+    assert!(!zoomed.contains("main.scan") && zoomed.contains("below main.insert"), "{zoomed}");
+    let inverted = written("4ij\n");
+    assert!(inverted.contains("below _sqlite3_step_row_internal") && !inverted.contains("_sqlite3_bind_text"));
+}
+
+#[test]
+fn a_screen_comes_when_what_it_needs_is_made() {
+    let mut app = app("sqlite", Colours::None, SIZES[0]);
+    let prepare = app.preparation();
+    press(&mut app, "3");
+    assert!(text(&app, SIZES[0]).contains("Tree comes as soon as it is made ready"));
+    assert!(!app.settle());
+    press(&mut app, "↓");
+    prepare();
+    assert!(app.settle() && !app.settle());
+    assert!(text(&app, SIZES[0]).contains("CALLS FROM GO'S ROOTS DOWN"));
+}
+
+#[test]
 fn a_span_is_dragged_and_a_click_is_none() {
     let dragged = |from: u16, to: u16| {
         let mut app = app("busy", Colours::None, SIZES[0]);

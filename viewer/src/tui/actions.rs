@@ -103,7 +103,11 @@ impl App {
         self.enter(screen);
     }
 
-    fn enter(&mut self, screen: Screen) {
+    pub(super) fn enter(&mut self, screen: Screen) {
+        self.awaited = Some(screen).filter(|&screen| !self.is_ready(screen));
+        if self.awaited.is_some() {
+            return self.say(format!("{} comes as soon as it is made ready", screen.name()));
+        }
         if screen == Screen::Detail && self.screen != Screen::Detail {
             self.opened_from = self.screen;
         }
@@ -226,6 +230,13 @@ impl App {
     }
 
     fn invert(&mut self) {
+        let turned = match self.screen {
+            Screen::Flame => other(self.flame.direction),
+            _ => other(self.tree.direction),
+        };
+        if matches!(self.screen, Screen::Tree | Screen::Flame) && !self.has(self.screen, turned) {
+            return self.say("that is being made ready".into());
+        }
         match self.screen {
             Screen::Tree => {
                 self.tree.invert(other(self.tree.direction));

@@ -6,6 +6,7 @@ use cgoprof_profile::{FunctionId, Profile, Via};
 use ratatui::layout::Size;
 
 use super::data::functions::Row;
+use super::data::tree::Direction;
 use super::data::{self, Data};
 use super::effect::Effect;
 use super::geometry::{ABOVE_LANES, ADVICE_TEXT, Areas, BELOW, LANE_NAME};
@@ -65,6 +66,10 @@ pub struct App {
     pub(super) files: Cached,
     /// Values to begin with have been chosen.
     pub(super) fitted: bool,
+    /// What screens need is being made elsewhere.
+    preparing: bool,
+    /// The screen that is to be shown once it can be.
+    pub(super) awaited: Option<Screen>,
     pub(super) effects: Vec<Effect>,
     pub(crate) leaves: bool,
 }
@@ -142,6 +147,8 @@ impl App {
             help: None,
             message: None,
             files: Cached::new(files),
+            preparing: false,
+            awaited: None,
             effects: Vec::new(),
             leaves: false,
         };
@@ -180,7 +187,8 @@ impl App {
     }
 
     /// Makes what other screens need, elsewhere than where it is drawn.
-    pub fn preparation(&self) -> impl FnOnce() + Send + use<> {
+    pub fn preparation(&mut self) -> impl FnOnce() + Send + use<> {
+        self.preparing = true;
         let data = Arc::clone(&self.whole);
         let base = self.base.as_ref().map(|base| Arc::clone(&base.data));
         move || {
@@ -189,6 +197,31 @@ impl App {
                 base.prepare();
             }
         }
+    }
+
+    /// Shows the screen that was asked for before it could be, once it can. Returns whether it does now.
+    pub fn settle(&mut self) -> bool {
+        let busy = self.prompt.is_some() || self.help.is_some();
+        let ready = self.awaited.filter(|&screen| !busy && self.is_ready(screen));
+        if let Some(screen) = ready {
+            self.message = None;
+            self.enter(screen);
+        }
+        ready.is_some()
+    }
+
+    /// Whether a screen can be shown without waiting for who makes what it needs.
+    pub(super) fn is_ready(&self, screen: Screen) -> bool {
+        let direction = if screen == Screen::Flame { self.flame.direction } else { self.tree.direction };
+        self.has(screen, direction)
+    }
+
+    /// The same of the tree of a direction. What nobody prepares, a span of time say, is made when it is asked for.
+    pub(super) fn has(&self, screen: Screen, direction: Direction) -> bool {
+        let prepared = self.preparing && self.live.is_none() && Arc::ptr_eq(&self.shown, &self.whole);
+        let base = self.compared().filter(|_| self.preparing);
+        let is_made = |data: &Data| data.is_made(screen, direction);
+        (!prepared || is_made(&self.whole)) && base.is_none_or(is_made)
     }
 
     /// The terminal has this size.

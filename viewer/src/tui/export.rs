@@ -18,7 +18,9 @@ pub(super) fn of(app: &App) -> Result<NewFile, String> {
         (Some(kind), _) => Ok(app.sheet(kind, |table, sheet| csv(stem(kind), rows(table, sheet)))),
         (None, Screen::Flame) => {
             let inverted = app.flame.direction == Direction::Up;
-            let svg = flamegraph::draw(&app.shown.profile, app.flame.value, inverted);
+            let tree = app.shown.tree(app.flame.direction);
+            let below = tree.names_down_to(app.flame.zoomed(tree));
+            let svg = flamegraph::draw_below(&app.shown.profile, app.flame.value, inverted, &below);
             svg.map(|svg| file("flame", "svg", svg)).map_err(|error| error.to_string())
         }
         (None, Screen::Timeline) => Ok(csv("timeline", events(app))),
@@ -43,7 +45,8 @@ fn stem(kind: Kind) -> &'static str {
 
 /// The rows of a table as they are filtered and sorted, all columns in use.
 fn rows(table: &Table, sheet: &dyn Sheet) -> Vec<Vec<String>> {
-    let columns: Vec<usize> = (0..sheet.columns().len()).filter(|&column| sheet.is_used(column)).collect();
+    let is_told = |column: &usize| sheet.is_used(*column) && !sheet.is_drawn(*column);
+    let columns: Vec<usize> = (0..sheet.columns().len()).filter(is_told).collect();
     let heads = columns.iter().map(|&column| sheet.columns()[column].head.to_owned()).collect();
     let cell = |row: usize, column: usize| match sheet.sorted(row, column) {
         Sorted::Name(name) => name,

@@ -113,6 +113,7 @@ fn turns(app: &mut App, world: &mut dyn World, output: File) -> io::Result<()> {
             changed = true;
         }
         changed |= app.grow_old(newest.elapsed());
+        changed |= app.settle();
         if changed {
             terminal.draw(|frame| {
                 let area = frame.area();

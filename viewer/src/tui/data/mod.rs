@@ -12,10 +12,12 @@ pub(crate) mod tree;
 pub(crate) mod window;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use cgoprof_profile::{Profile, Stats, Via};
 
+use super::screen::Screen;
 use crate::analysis;
 use functions::Row;
 use lanes::Lanes;
@@ -31,6 +33,8 @@ pub(crate) struct Data {
     pub(crate) functions: Vec<Row>,
     pub(crate) totals: Totals,
     trees: [OnceLock<Tree>; 2],
+    /// Trees that somebody looked at.
+    looked_at: [AtomicBool; 2],
     lanes: OnceLock<Arc<Lanes>>,
     sites: OnceLock<Sites>,
     cells: OnceLock<HashMap<u64, usize>>,
@@ -73,6 +77,7 @@ impl Data {
             functions: functions::rows(&profile),
             totals: Totals::new(&stats, &profile),
             trees: [OnceLock::new(), OnceLock::new()],
+            looked_at: Default::default(),
             lanes: OnceLock::new(),
             sites: OnceLock::new(),
             cells: OnceLock::new(),
@@ -84,12 +89,17 @@ impl Data {
         }
     }
 
-    /// A recording as it goes on.
+    /// A recording as it goes on. Trees that were looked at before are made at once.
     pub(crate) fn after(before: &Data, profile: Profile) -> Data {
         let same = Arc::ptr_eq(&profile.timeline, &before.profile.timeline);
         let data = Data::new(Arc::new(profile));
         if let Some(lanes) = before.lanes.get().filter(|_| same) {
             let _ = data.lanes.set(Arc::clone(lanes));
+        }
+        for direction in [Direction::Down, Direction::Up] {
+            if before.looked_at[direction as usize].load(Ordering::Relaxed) {
+                data.make_tree(direction);
+            }
         }
         data
     }
@@ -110,17 +120,29 @@ impl Data {
         span.then(|| "not known of a span of time; Esc shows the whole recording".into())
     }
 
-    /// Makes everything that is made on demand, so that no key has to wait for it.
+    /// Makes everything that is made on demand, so that no key has to wait for it; what takes longest last.
     pub(crate) fn prepare(&self) {
         std::thread::scope(|scope| {
-            scope.spawn(|| self.tree(Direction::Up));
-            self.tree(Direction::Down);
-            self.lanes();
+            scope.spawn(|| self.make_tree(Direction::Up));
             self.sites();
             self.cell_index();
             self.threads();
             self.findings();
+            self.make_tree(Direction::Down);
+            self.lanes();
         });
+    }
+
+    /// Whether what a screen shows has been made; of a tree, that of a direction.
+    pub(crate) fn is_made(&self, screen: Screen, direction: Direction) -> bool {
+        match screen {
+            Screen::Functions | Screen::Callbacks => true,
+            Screen::Detail => self.sites.get().is_some() && self.findings.get().is_some(),
+            Screen::Tree | Screen::Flame => self.trees[direction as usize].get().is_some(),
+            Screen::Timeline => self.lanes.get().is_some() && self.cells.get().is_some(),
+            Screen::Threads => self.threads.get().is_some(),
+            Screen::Advice => self.findings.get().is_some(),
+        }
     }
 
     pub(crate) fn threads(&self) -> &[threads::Row] {
@@ -149,6 +171,11 @@ impl Data {
     }
 
     pub(crate) fn tree(&self, direction: Direction) -> &Tree {
+        self.looked_at[direction as usize].store(true, Ordering::Relaxed);
+        self.make_tree(direction)
+    }
+
+    fn make_tree(&self, direction: Direction) -> &Tree {
         self.trees[direction as usize].get_or_init(|| Tree::new(&self.profile, direction))
     }
 

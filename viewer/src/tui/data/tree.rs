@@ -124,6 +124,14 @@ impl Tree {
         self.by_path.get(&path).copied()
     }
 
+    /// The names from below the root on to a node.
+    pub(crate) fn names_down_to(&self, node: usize) -> Vec<&str> {
+        let above = std::iter::successors(Some(node), |&node| Some(self.nodes[node].parent));
+        let mut names: Vec<&str> = above.take_while(|&node| node != 0).map(|node| self.name(node)).collect();
+        names.reverse();
+        names
+    }
+
     /// In no order.
     pub(crate) fn children(&self, node: usize) -> impl Iterator<Item = usize> + '_ {
         self.nodes[node].children.iter().copied()

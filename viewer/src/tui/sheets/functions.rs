@@ -235,6 +235,10 @@ impl Sheet for Functions<'_> {
         }
     }
 
+    fn is_drawn(&self, column: usize) -> bool {
+        column == SPARK
+    }
+
     fn rank(&self, column: usize) -> u8 {
         match column {
             // Of a recording it is no more than calls by the time they took.

@@ -32,6 +32,11 @@ pub(crate) trait Sheet {
         let _ = column;
         true
     }
+    /// Whether a column is a drawing of what others tell.
+    fn is_drawn(&self, column: usize) -> bool {
+        let _ = column;
+        false
+    }
     /// What goes first where there is no room: the highest.
     fn rank(&self, column: usize) -> u8 {
         self.columns()[column].rank

@@ -59,36 +59,42 @@ fn main() {
     println!("pictures until then: median {:?}, longest {:?}", summary(meanwhile.clone()).0, summary(meanwhile).1);
     preparing.join().expect("it is made");
     println!("what screens need, made meanwhile by a thread: {:?}\n", began.elapsed());
-    println!("| screen | first | picture, median | longest | key and picture, median | longest |");
-    println!("|---|---|---|---|---|---|");
+    println!("| screen | first | picture | longest | key and picture | longest | searching | longest |");
+    println!("|---|---|---|---|---|---|---|---|");
     let screens = [
-        ("Functions", '1', "jjjjjjjjjjjjjjjjjjjj"),
-        ("Detail", '2', "jjjjjjjjjjjjjjjjjjjj"),
-        ("Tree", '3', "jjjjjljjjjljjjjljjjj"),
-        ("Tree, from C up", '3', "ijjjljjjjljjjjljjjjj"),
-        ("Flame", '4', "jjjjlljjhjjkjjljjjjj"),
-        ("Flame, from C up", '4', "ijjljjljhjjkjjljjjjj"),
-        ("Timeline", '5', "jllll++++llllll--lll"),
-        ("Threads", '6', "jjjjjjjjjjjjjjjjjjjj"),
-        ("Callbacks", '7', "jjjj"),
-        ("Advice", '8', "jjjj"),
+        ("Functions", '1', "jjjjjjjjjjjjjjjjjjjj", "function_1"),
+        ("Detail", '2', "jjjjjjjjjjjjjjjjjjjj", "method1"),
+        ("Tree", '3', "jjjjjljjjjljjjjljjjj", "method1"),
+        ("Tree, from C up", '3', "ijjjljjjjljjjjljjjjj", "method1"),
+        ("Flame", '4', "jjjjlljjhjjkjjljjjjj", "method1"),
+        ("Flame, from C up", '4', "ijjjljjljhjjkjjljjjj", "method1"),
+        ("Timeline", '5', "jllll++++llllll--lll", "function_1"),
+        ("Threads", '6', "jjjjjjjjjjjjjjjjjjjj", "app"),
+        ("Callbacks", '7', "jjjj", "a"),
+        ("Advice", '8', "jjjj", "a"),
     ];
-    for (name, screen, keys) in screens {
-        let mut picture = |app: &mut App, key: Option<char>| {
+    for (name, screen, keys, wanted) in screens {
+        let mut picture = |app: &mut App, code: Option<KeyCode>| {
             let began = Instant::now();
-            if let Some(key) = key {
-                app.handle(&Event::Key(KeyEvent::new(KeyCode::Char(key), KeyModifiers::NONE)));
+            if let Some(code) = code {
+                app.handle(&Event::Key(KeyEvent::new(code, KeyModifiers::NONE)));
             }
             buffer.reset();
             app.draw(area, black_box(&mut buffer));
             began.elapsed()
         };
-        let first = picture(&mut app, Some(screen));
-        let pictures: Vec<Duration> = (0..50).map(|_| picture(&mut app, None)).collect();
-        let moves: Vec<Duration> = keys.chars().map(|key| picture(&mut app, Some(key))).collect();
-        let (picture, longest) = summary(pictures);
-        let (moved, longest_move) = summary(moves);
-        println!("| {name} | {first:.1?} | {picture:.2?} | {longest:.2?} | {moved:.2?} | {longest_move:.2?} |");
+        let first = picture(&mut app, Some(KeyCode::Char(screen)));
+        let pictures = (0..50).map(|_| picture(&mut app, None)).collect();
+        let moves = keys.chars().map(|key| picture(&mut app, Some(KeyCode::Char(key)))).collect();
+        let letters = ["/", wanted].concat().chars().map(KeyCode::Char).collect::<Vec<_>>();
+        let found = "nnnnnNNNNN".chars().map(KeyCode::Char);
+        let search = letters.into_iter().chain([KeyCode::Enter]).chain(found).chain([KeyCode::Esc]);
+        let searches = search.map(|code| picture(&mut app, Some(code))).collect();
+        print!("| {name} | {first:.1?} |");
+        for (median, longest) in [summary(pictures), summary(moves), summary(searches)] {
+            print!(" {median:.1?} | {longest:.1?} |");
+        }
+        println!();
     }
 }
 

@@ -141,7 +141,7 @@ impl App {
         let data = Arc::clone(&self.shown);
         let tree = data.tree(self.flame.direction);
         let rows = usize::from(Areas::of(self.size).body.height.saturating_sub(BELOW)).max(1);
-        let depth = tree.nodes[self.flame.selected(tree)].depth;
+        let depth = tree.node(self.flame.selected(tree)).depth;
         self.flame.first = self.flame.first.min(depth).max((depth + 1).saturating_sub(rows));
     }
 
@@ -256,7 +256,7 @@ impl App {
         };
         let tree = data.tree(direction);
         let mut others = Value::ALL.iter().cycle().skip(value as usize + 1).take(Value::ALL.len());
-        let Some(&next) = others.find(|&&value| tree.root().size(value) > 0.0) else { return };
+        let Some(&next) = others.find(|&&value| tree.whole(value) > 0.0) else { return };
         match self.screen {
             Screen::Flame => self.flame.value = next,
             _ => self.tree.set_value(next, tree),

@@ -66,9 +66,8 @@ fn plain(number: f64) -> String {
 fn tree(app: &App, tree: &Tree) -> Vec<Vec<String>> {
     let heads = ["depth", "function"].into_iter().chain(Value::ALL.map(Value::name)).map(str::to_owned).collect();
     let line = |&node: &usize| {
-        let own = &tree.nodes[node];
-        let sizes = Value::ALL.map(|value| plain(own.size(value)));
-        [own.depth.to_string(), tree.name(node).to_owned()].into_iter().chain(sizes).collect()
+        let sizes = Value::ALL.map(|value| plain(tree.size(node, value)));
+        [tree.node(node).depth.to_string(), tree.name(node).to_owned()].into_iter().chain(sizes).collect()
     };
     std::iter::once(heads).chain(app.tree.rows.iter().map(line)).collect()
 }

@@ -3,8 +3,11 @@
 pub(crate) mod change;
 pub(crate) mod findings;
 pub(crate) mod functions;
+mod growth;
 pub(crate) mod lanes;
+mod matches;
 pub(crate) mod measured;
+mod paths;
 pub(crate) mod sites;
 pub(crate) mod span;
 pub(crate) mod threads;
@@ -120,16 +123,18 @@ impl Data {
         span.then(|| "not known of a span of time; Esc shows the whole recording".into())
     }
 
-    /// Makes everything that is made on demand, so that no key has to wait for it; what takes longest last.
+    /// Makes everything that is made on demand, so that no key has to wait for it; what is looked at first comes first.
     pub(crate) fn prepare(&self) {
         std::thread::scope(|scope| {
-            scope.spawn(|| self.make_tree(Direction::Up));
-            self.sites();
+            scope.spawn(|| {
+                self.make_tree(Direction::Down);
+                self.lanes();
+            });
             self.cell_index();
             self.threads();
+            self.sites();
             self.findings();
-            self.make_tree(Direction::Down);
-            self.lanes();
+            self.make_tree(Direction::Up);
         });
     }
 

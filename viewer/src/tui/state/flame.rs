@@ -39,7 +39,7 @@ impl FlameView {
     }
 
     pub(crate) fn select(&mut self, node: usize, tree: &Tree) {
-        self.selected = Some(tree.nodes[node].path);
+        self.selected = Some(tree.node(node).path);
     }
 
     /// All frames that are at least a column wide, those above the zoomed one over the whole width.
@@ -48,17 +48,17 @@ impl FlameView {
         let mut tiles = Vec::new();
         let mut above = zoomed;
         while above != 0 {
-            above = tree.nodes[above].parent;
-            tiles.push(Tile { node: above, column: 0, width, row: tree.nodes[above].depth });
+            above = tree.parent(above);
+            tiles.push(Tile { node: above, column: 0, width, row: tree.node(above).depth });
         }
-        let all = tree.nodes[zoomed].size(self.value);
+        let all = tree.size(zoomed, self.value);
         if all <= 0.0 {
             return tiles;
         }
         let scale = f64::from(width) / all;
         let mut next = vec![(zoomed, 0.0)];
         while let Some((node, start)) = next.pop() {
-            let (size, row) = (tree.nodes[node].size(self.value), tree.nodes[node].depth);
+            let (size, row) = (tree.size(node, self.value), tree.node(node).depth);
             let (from, to) = ((start * scale).round() as u16, ((start + size) * scale).round() as u16);
             if to <= from || row > DEEPEST {
                 continue;
@@ -67,7 +67,7 @@ impl FlameView {
             let mut start = start;
             for child in tree.children_over(node, self.value, 0.25 / scale) {
                 next.push((child, start));
-                start += tree.nodes[child].size(self.value);
+                start += tree.size(child, self.value);
             }
         }
         tiles
@@ -77,15 +77,15 @@ impl FlameView {
         let node = self.selected(tree);
         let shown = |node: usize| tree.children_over(node, self.value, 0.0);
         let to = match how {
-            Move::Up => tree.nodes[node].parent,
+            Move::Up => tree.parent(node),
             Move::Down => shown(node).first().copied().unwrap_or(node),
             Move::Left | Move::Right => {
-                let siblings = shown(tree.nodes[node].parent);
+                let siblings = shown(tree.parent(node));
                 let at = siblings.iter().position(|&sibling| sibling == node);
                 let beside = at.and_then(|at| if how == Move::Left { at.checked_sub(1) } else { Some(at + 1) });
                 beside.and_then(|at| siblings.get(at).copied()).unwrap_or(node)
             }
-            Move::PageUp => (0..page.max(1)).fold(node, |node, _| tree.nodes[node].parent),
+            Move::PageUp => (0..page.max(1)).fold(node, |node, _| tree.parent(node)),
             Move::PageDown => (0..page.max(1)).fold(node, |node, _| shown(node).first().copied().unwrap_or(node)),
             Move::Home => self.zoomed(tree),
             Move::End => {
@@ -101,13 +101,13 @@ impl FlameView {
 
     /// Gives the selected frame the whole width.
     pub(crate) fn zoom_in(&mut self, tree: &Tree) {
-        self.zoom = Some(tree.nodes[self.selected(tree)].path);
+        self.zoom = Some(tree.node(self.selected(tree)).path);
     }
 
     /// Back to the frame above; returns whether there was one.
     pub(crate) fn zoom_out(&mut self, tree: &Tree) -> bool {
         let zoomed = self.zoomed(tree);
-        self.zoom = Some(tree.nodes[tree.nodes[zoomed].parent].path).filter(|_| tree.nodes[zoomed].parent != 0);
+        self.zoom = Some(tree.node(tree.parent(zoomed)).path).filter(|_| tree.parent(zoomed) != 0);
         zoomed != 0
     }
 
@@ -125,17 +125,20 @@ impl FlameView {
 
     /// Selects the next frame that matches and can be seen, or the one before. Returns whether there is one.
     pub(crate) fn find(&mut self, pattern: &Pattern, by: isize, tree: &Tree, width: u16) -> bool {
-        let passes = tree.matching(pattern);
+        let matches = tree.matches(pattern, self.value);
         let mut tiles = self.tiles(tree, width);
         tiles.sort_by_key(|tile| (tile.row, tile.column));
-        let found: Vec<usize> = tiles.iter().map(|tile| tile.node).filter(|&node| tree.passes(node, &passes)).collect();
+        let is_match = |tile: &&Tile| matches.contains(tree, tile.node);
         let selected = self.selected(tree);
-        let place = |node: usize| tiles.iter().position(|tile| tile.node == node);
-        let next = match by {
-            1.. => found.iter().find(|&&node| place(node) > place(selected)).or(found.first()),
-            _ => found.iter().rfind(|&&node| place(node) < place(selected)).or(found.last()),
+        let (before, after) = match tiles.iter().position(|tile| tile.node == selected) {
+            Some(at) => (&tiles[..at], &tiles[at + 1..]),
+            None => (&[] as &[_], &tiles[..]),
         };
-        if let Some(&node) = next {
+        let next = match by {
+            1.. => after.iter().find(is_match).or_else(|| tiles.iter().find(is_match)),
+            _ => before.iter().rfind(is_match).or_else(|| tiles.iter().rfind(is_match)),
+        };
+        if let Some(&Tile { node, .. }) = next {
             self.select(node, tree);
         }
         next.is_some()
@@ -156,7 +159,7 @@ mod tests {
                     let view = FlameView { direction, value, ..FlameView::default() };
                     let tiles = view.tiles(&tree, 80);
                     for tile in tiles.iter().filter(|tile| tile.node != 0) {
-                        let above = tiles.iter().find(|above| above.node == tree.nodes[tile.node].parent).unwrap();
+                        let above = tiles.iter().find(|above| above.node == tree.parent(tile.node)).unwrap();
                         let inside = above.column <= tile.column
                             && tile.column + tile.width <= above.column + above.width
                             && tile.row == above.row + 1;

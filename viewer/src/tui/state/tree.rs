@@ -32,13 +32,13 @@ const HOT: f64 = 0.3;
 impl TreeView {
     /// Lists the rows anew; what was selected stays so.
     pub(crate) fn refresh(&mut self, tree: &Tree) {
-        if !self.begun && tree.root().size(self.value) > 0.0 {
+        if !self.begun && tree.whole(self.value) > 0.0 {
             self.open_hot(tree);
             self.begun = true;
         }
-        let selected = self.selected(tree).map(|node| tree.nodes[node].path).or(self.kept.take());
+        let selected = self.selected(tree).map(|node| tree.node(node).path).or(self.kept.take());
         self.list(tree);
-        if let Some(at) = selected.and_then(|path| self.rows.iter().position(|&node| tree.nodes[node].path == path)) {
+        if let Some(at) = selected.and_then(|path| self.rows.iter().position(|&node| tree.node(node).path == path)) {
             self.scroll.selected = at;
         }
         self.scroll.show(self.rows.len());
@@ -47,7 +47,7 @@ impl TreeView {
     /// Another tree comes; what is selected will be found in it by its path.
     pub(crate) fn clear(&mut self, tree: &Tree) {
         if let Some(node) = self.selected(tree) {
-            self.kept = Some(tree.nodes[node].path);
+            self.kept = Some(tree.node(node).path);
             self.rows.clear();
         }
     }
@@ -57,29 +57,29 @@ impl TreeView {
         let mut next = vec![0];
         while let Some(node) = next.pop() {
             self.rows.push(node);
-            if self.open.contains(&tree.nodes[node].path) {
+            if self.open.contains(&tree.node(node).path) {
                 next.extend(tree.sorted_children(node, self.value).into_iter().rev());
             }
         }
     }
 
     fn open_hot(&mut self, tree: &Tree) {
-        let all = tree.root().size(self.value);
+        let all = tree.whole(self.value);
         let mut next = vec![0];
         while let Some(node) = next.pop() {
-            if node == 0 || tree.nodes[node].size(self.value) >= HOT * all {
-                self.open.insert(tree.nodes[node].path);
+            if node == 0 || tree.size(node, self.value) >= HOT * all {
+                self.open.insert(tree.node(node).path);
                 next.extend(tree.children(node));
             }
         }
     }
 
     pub(crate) fn selected(&self, tree: &Tree) -> Option<usize> {
-        self.rows.get(self.scroll.selected).copied().filter(|&node| node < tree.nodes.len())
+        self.rows.get(self.scroll.selected).copied().filter(|&node| tree.has(node))
     }
 
     pub(crate) fn is_open(&self, tree: &Tree, node: usize) -> bool {
-        self.open.contains(&tree.nodes[node].path)
+        self.open.contains(&tree.node(node).path)
     }
 
     pub(crate) fn go(&mut self, how: Move, tree: &Tree) {
@@ -87,7 +87,7 @@ impl TreeView {
         let is_open = self.is_open(tree, node);
         match how {
             Move::Left if is_open && !tree.is_leaf(node) => self.set_open(tree, node, false),
-            Move::Left => self.select(tree.nodes[node].parent, tree),
+            Move::Left => self.select(tree.parent(node), tree),
             Move::Right if !is_open => self.set_open(tree, node, true),
             Move::Right => self.scroll.go(Move::Down, self.rows.len()),
             how => self.scroll.go(how, self.rows.len()),
@@ -101,7 +101,7 @@ impl TreeView {
     }
 
     fn set_open(&mut self, tree: &Tree, node: usize, open: bool) {
-        let path = tree.nodes[node].path;
+        let path = tree.node(node).path;
         if open {
             self.open.insert(path);
         } else {
@@ -115,7 +115,7 @@ impl TreeView {
         let mut next: Vec<usize> = self.selected(tree).into_iter().collect();
         let mut opened = 0;
         while let Some(node) = next.pop().filter(|_| opened < MOST_OPENED) {
-            self.open.insert(tree.nodes[node].path);
+            self.open.insert(tree.node(node).path);
             opened += 1;
             next.extend(tree.children(node));
         }
@@ -140,8 +140,8 @@ impl TreeView {
     pub(crate) fn select(&mut self, node: usize, tree: &Tree) {
         let mut above = node;
         while above != 0 {
-            above = tree.nodes[above].parent;
-            self.open.insert(tree.nodes[above].path);
+            above = tree.parent(above);
+            self.open.insert(tree.node(above).path);
         }
         self.list(tree);
         self.scroll.selected = self.rows.iter().position(|&row| row == node).unwrap_or(0);
@@ -150,17 +150,9 @@ impl TreeView {
 
     /// Selects the next node that matches, open or not, or the one before. Returns whether there is one.
     pub(crate) fn find(&mut self, pattern: &Pattern, by: isize, tree: &Tree) -> bool {
-        let passes = tree.matching(pattern);
-        let mut order = Vec::new();
-        let mut next = vec![0];
-        while let Some(node) = next.pop() {
-            order.push(node);
-            next.extend(tree.sorted_children(node, self.value).into_iter().rev());
-        }
-        let at = self.selected(tree).and_then(|selected| order.iter().position(|&node| node == selected)).unwrap_or(0);
-        let (count, by) = (order.len() as isize, by.signum());
-        let others = (1..=count).map(|step| order[(at as isize + by * step).rem_euclid(count) as usize]);
-        let found = others.into_iter().find(|&node| tree.passes(node, &passes));
+        let matches = tree.matches(pattern, self.value);
+        let from = self.selected(tree).unwrap_or(0);
+        let found = if by > 0 { matches.after(tree, from) } else { matches.before(tree, from) };
         if let Some(node) = found {
             self.select(node, tree);
         }
@@ -184,7 +176,7 @@ mod tests {
         view.go(Move::Right, &tree);
         assert!(view.rows.len() > 1);
         view.open_all(&tree);
-        let shown = tree.nodes.iter().filter(|node| node.size(Value::Total) > 0.0).count();
+        let shown = (0..tree.len()).filter(|&node| tree.size(node, Value::Total) > 0.0).count();
         assert_eq!(view.rows.len(), shown);
         view.go(Move::Left, &tree);
         let pattern = Pattern::new("bind_text").unwrap();

@@ -16,16 +16,16 @@ pub(super) fn draw(app: &App, area: Rect, pen: &mut Pen<'_>) {
     let view = &app.flame;
     let tree = app.shown.tree(view.direction);
     let rows = area.height.saturating_sub(BELOW);
-    let matching = app.search.as_ref().map(|pattern| tree.matching(pattern));
+    let matching = app.search.as_ref().map(|pattern| tree.matches(pattern, view.value));
     let selected = view.selected(tree);
-    if tree.root().size(view.value) <= 0.0 {
+    if tree.whole(view.value) <= 0.0 {
         let text = format!("nothing of this value: {}; v shows another", view.value.name());
         pen.put(1, area.y, area.width, &text, pen.palette.faint());
     }
     for tile in view.tiles(tree, area.width) {
         let Some(row) = tile.row.checked_sub(view.first).filter(|&row| row < usize::from(rows)) else { continue };
-        let node = &tree.nodes[tile.node];
-        let found = matching.as_ref().is_some_and(|functions| tree.passes(tile.node, functions));
+        let node = &tree.node(tile.node);
+        let found = matching.as_ref().is_some_and(|matches| matches.contains(tree, tile.node));
         let mut style = match (found, tile.node) {
             (true, _) => pen.palette.matched(),
             (false, 0) => pen.palette.bar(),
@@ -51,14 +51,15 @@ pub(super) fn draw(app: &App, area: Rect, pen: &mut Pen<'_>) {
 fn about(app: &App, tree: &Tree, node: usize, area: Rect, pen: &mut Pen<'_>) {
     let view = &app.flame;
     pen.put(0, area.y, area.width, &"\u{2500}".repeat(usize::from(area.width)), pen.palette.faint());
-    let all = tree.root().size(view.value).max(f64::MIN_POSITIVE);
+    let all = tree.whole(view.value).max(f64::MIN_POSITIVE);
     let way = match view.direction {
         Direction::Down => "",
         Direction::Up => ", callers below",
     };
     let found = app.search.as_ref().map(|pattern| {
-        let (count, sum) = tree.sum_of(view.value, &tree.matching(pattern));
-        format!("   /{}: {count} frames, {} ({})", pattern.text(), view.value.shown(sum), percent(sum / all))
+        let matches = tree.matches(pattern, view.value);
+        let (sum, share) = (view.value.shown(matches.sum), percent(matches.sum / all));
+        format!("   /{}: {} frames, {sum} ({share})", pattern.text(), matches.count)
     });
     let changed = app.compared().map_or_else(String::new, |base| {
         format!("   {}", tree.changed(node, base.tree(view.direction), view.value).shown())
@@ -70,9 +71,9 @@ fn about(app: &App, tree: &Tree, node: usize, area: Rect, pen: &mut Pen<'_>) {
     let place = place(app, tree, node);
     let name = format!("{}  {place}", tree.name(node));
     pen.put(1, area.y + 1, area.width - 1, &fit::start(&name, usize::from(area.width) - 1), Default::default());
-    let sizes = Value::ALL.iter().filter(|&&value| tree.root().size(value) > 0.0).map(|&value| {
-        let size = tree.nodes[node].size(value);
-        format!("{} {} ({})", value.name(), value.shown(size), percent(size / tree.root().size(value)))
+    let sizes = Value::ALL.iter().filter(|&&value| tree.whole(value) > 0.0).map(|&value| {
+        let size = tree.size(node, value);
+        format!("{} {} ({})", value.name(), value.shown(size), percent(size / tree.whole(value)))
     });
     let sizes: Vec<String> = sizes.collect();
     pen.put(1, area.y + 2, area.width - 1, &sizes.join("   "), pen.palette.faint());

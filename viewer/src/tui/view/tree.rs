@@ -67,15 +67,15 @@ pub(super) fn draw(app: &App, area: Rect, pen: &mut Pen<'_>) {
     };
     pen.put(x, area.y, area.width.saturating_sub(x), way, head);
     let rows = below(area, 1);
-    let all = tree.root().size(value);
+    let all = tree.whole(value);
     if all <= 0.0 {
         pen.put(1, rows.y, rows.width, &format!("nothing of this value: {}", value.name()), pen.palette.faint());
         return;
     }
-    let matching = app.search.as_ref().map(|pattern| tree.matching(pattern));
+    let matching = app.search.as_ref().map(|pattern| tree.matches(pattern, value));
     let seen = view.rows.iter().enumerate().skip(view.scroll.first).take(usize::from(rows.height));
     for (y, (at, &node)) in (rows.y..).zip(seen) {
-        let size = tree.nodes[node].size(value);
+        let size = tree.size(node, value);
         let share = size / all;
         let heat = pen.palette.heat(share);
         pen.put_right(0, y, SIZE, &value.shown(size), heat);
@@ -92,11 +92,11 @@ pub(super) fn draw(app: &App, area: Rect, pen: &mut Pen<'_>) {
             pen.put_right(own, y, SIZE, &value.shown(own_size), pen.palette.faint());
         }
         if bars {
-            pen.bar(bar, y, BAR, share, part_of(tree.nodes[node].kind));
+            pen.bar(bar, y, BAR, share, part_of(tree.node(node).kind));
         }
-        let found = matching.as_ref().is_some_and(|functions| tree.passes(node, functions));
+        let found = matching.as_ref().is_some_and(|matches| matches.contains(tree, node));
         let style = if found { pen.palette.matched() } else { name_style(pen, tree, node) };
-        let depth = tree.nodes[node].depth;
+        let depth = tree.node(node).depth;
         let mark = match (tree.is_leaf(node), view.is_open(tree, node)) {
             (true, _) => ' ',
             (false, true) => '\u{25be}',
@@ -121,14 +121,14 @@ pub(super) fn draw(app: &App, area: Rect, pen: &mut Pen<'_>) {
 }
 
 fn name_style(pen: &Pen<'_>, tree: &Tree, node: usize) -> Style {
-    if node == 0 { Style::new() } else { pen.palette.part(part_of(tree.nodes[node].kind)) }
+    if node == 0 { Style::new() } else { pen.palette.part(part_of(tree.node(node).kind)) }
 }
 
 /// `dir/file.go:12`, or nothing.
 pub(super) fn place(app: &App, tree: &Tree, node: usize) -> String {
-    let Some(function) = tree.nodes[node].function else { return String::new() };
+    let Some(function) = tree.function(node) else { return String::new() };
     let file = &app.shown.profile.functions[function.0].file;
-    match (file.is_empty(), tree.nodes[node].line) {
+    match (file.is_empty(), tree.node(node).line) {
         (true, _) => String::new(),
         (false, 0) => crate::units::printable(file),
         (false, line) => crate::units::printable(&format!("{file}:{line}")),

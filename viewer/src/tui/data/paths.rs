@@ -1,0 +1,151 @@
+//! Stacks as paths from a tree's root on, in order, so that a tree can be made of them level by level.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use cgoprof_profile::{Estimate, LocationId, Profile, Stats};
+
+use super::tree::Direction;
+use crate::value::Value;
+
+/// A size by [`Value`].
+pub(super) type Sizes = [f64; Value::ALL.len()];
+
+/// Paths in the order of their steps' ranks: those that begin alike are beside each other, the shorter ones first.
+pub(super) struct Paths {
+    steps: Vec<Step>,
+    paths: Vec<Path>,
+}
+
+/// A function on the way.
+#[derive(Clone, Copy)]
+pub(super) struct Step {
+    /// Which function, in the order of names; none where a stack was cut off.
+    pub(super) rank: Option<u32>,
+    /// The line in it that calls what is below; 0 if that is not known.
+    pub(super) line: u32,
+}
+
+struct Path {
+    steps: Range<usize>,
+    own: Sizes,
+    total: Estimate,
+}
+
+impl Paths {
+    /// All stacks of a recording. Functions have these ranks.
+    pub(super) fn of(profile: &Profile, direction: Direction, ranks: &[u32]) -> Paths {
+        let mut collecting = Collecting { profile, direction, ranks, steps: Vec::new(), paths: Vec::new() };
+        collecting.steps.reserve(16 * profile.cells.len());
+        collecting.paths.reserve(profile.cells.len() + profile.samples.len());
+        collecting.collect();
+        let Collecting { steps: unsorted, mut paths, .. } = collecting;
+        let ranks_of = |path: &Path| unsorted[path.steps.clone()].iter().map(|step| step.rank);
+        paths.sort_by(|one, other| ranks_of(one).cmp(ranks_of(other)));
+        // In the order in which they will be read.
+        let mut steps = Vec::with_capacity(unsorted.len());
+        for path in &mut paths {
+            let begin = steps.len();
+            steps.extend_from_slice(&unsorted[path.steps.clone()]);
+            path.steps = begin..steps.len();
+        }
+        Paths { steps, paths }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.paths.len()
+    }
+
+    /// The step of a path at a depth, if it is that long.
+    pub(super) fn step(&self, path: usize, depth: usize) -> Option<Step> {
+        self.steps[self.paths[path].steps.clone()].get(depth).copied()
+    }
+
+    /// The step that the first of these takes at a depth, and how many of them take it. If they don't do so from one line,
+    /// that is 0.
+    pub(super) fn step_of_the_first(&self, of: Range<usize>, depth: usize) -> Option<(Step, usize)> {
+        let mut step = self.step(of.clone().next()?, depth)?;
+        let same = of.map_while(|path| self.step(path, depth)).take_while(|other| other.rank == step.rank);
+        let (count, one_line) =
+            same.fold((0, true), |(count, same), other| (count + 1, same && other.line == step.line));
+        if !one_line {
+            step.line = 0;
+        }
+        Some((step, count))
+    }
+
+    /// What takes place at the end of a path, and of that the total with its error.
+    pub(super) fn own(&self, path: usize) -> (&Sizes, Estimate) {
+        (&self.paths[path].own, self.paths[path].total)
+    }
+}
+
+struct Collecting<'a> {
+    profile: &'a Profile,
+    direction: Direction,
+    ranks: &'a [u32],
+    steps: Vec<Step>,
+    paths: Vec<Path>,
+}
+
+impl Collecting<'_> {
+    fn collect(&mut self) {
+        let profile = self.profile;
+        let period = profile.recording.sample_period_ns as f64;
+        let mut sampled: HashMap<u64, Vec<(&[LocationId], f64)>> = HashMap::new();
+        for stack in &profile.samples {
+            let mut cpu = Sizes::default();
+            cpu[Value::Cpu as usize] = stack.samples as f64 * period;
+            self.add([&stack.stack, &[]], stack.truncated, cpu, Estimate::default());
+            if let Some(cell) = stack.cell {
+                sampled.entry(cell).or_default().push((&stack.stack[..stack.inside], stack.samples as f64));
+            }
+        }
+        for cell in &profile.cells {
+            let (own, in_c) = sizes(&cell.stats);
+            let inside = sampled.get(&cell.id).map_or(&[] as &[_], Vec::as_slice);
+            let samples: f64 = inside.iter().map(|(_, samples)| samples).sum();
+            if samples == 0.0 {
+                self.add([&[], &cell.stack], cell.truncated, sum(own, in_c), cell.stats.total());
+                continue;
+            }
+            // What C did inside is known by samples.
+            self.add([&[], &cell.stack], cell.truncated, own, cell.stats.overhead());
+            for (inner, count) in inside {
+                let share = count / samples;
+                let total = part(cell.stats.c, share);
+                self.add([inner, &cell.stack], cell.truncated, in_c.map(|size| size * share), total);
+            }
+        }
+    }
+
+    /// A stack of these parts, innermost first.
+    fn add(&mut self, stack: [&[LocationId]; 2], truncated: bool, own: Sizes, total: Estimate) {
+        let begin = self.steps.len();
+        let lines = |location: &LocationId| self.profile.locations[location.0].lines.iter();
+        let steps = stack.into_iter().flatten().flat_map(lines);
+        self.steps.extend(steps.map(|line| Step { rank: Some(self.ranks[line.function.0]), line: line.line }));
+        if truncated {
+            self.steps.push(Step { rank: None, line: 0 });
+        }
+        if self.direction == Direction::Down {
+            self.steps[begin..].reverse();
+        }
+        self.paths.push(Path { steps: begin..self.steps.len(), own, total });
+    }
+}
+
+/// What a cell's crossings took besides C, and in C.
+fn sizes(stats: &Stats) -> (Sizes, Sizes) {
+    (Value::ALL.map(|value| value.of(stats).1), Value::ALL.map(|value| value.of(stats).0))
+}
+
+fn sum(mut one: Sizes, other: Sizes) -> Sizes {
+    one.iter_mut().zip(other).for_each(|(size, more)| *size += more);
+    one
+}
+
+/// A share of an estimate.
+fn part(whole: Estimate, share: f64) -> Estimate {
+    Estimate { sum: whole.sum * share, variance: whole.variance * share * share, common: whole.common * share }
+}

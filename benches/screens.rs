@@ -39,26 +39,28 @@ fn main() {
     let area = Rect::new(0, 0, SIZE.width, SIZE.height);
     let mut buffer = Buffer::empty(area);
     app.draw(area, &mut buffer);
-    println!("open to the first picture: {:?}, {decoded:?} of it reading", began.elapsed());
+    println!("- open to the first picture: {:?}, {decoded:?} of it reading", began.elapsed());
     let began = Instant::now();
     let preparing = std::thread::spawn(app.preparation());
-    app.handle(&Event::Key(KeyEvent::new(KeyCode::Char('3'), KeyModifiers::NONE)));
-    let mut meanwhile = Vec::new();
-    loop {
-        let turn = Instant::now();
-        let settled = app.settle();
-        buffer.reset();
-        app.draw(area, black_box(&mut buffer));
-        meanwhile.push(turn.elapsed());
-        if settled {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    println!("the tree, asked for at once, is seen after {:?}", began.elapsed());
-    println!("pictures until then: median {:?}, longest {:?}", summary(meanwhile.clone()).0, summary(meanwhile).1);
+    seen(&mut app, '3', "the tree, asked for at once,");
     preparing.join().expect("it is made");
-    println!("what screens need, made meanwhile by a thread: {:?}\n", began.elapsed());
+    println!("- what screens need, made meanwhile by a thread: {:?}", began.elapsed());
+    for key in "5m".chars().chain(['l'; 100]) {
+        app.handle(&Event::Key(KeyEvent::new(KeyCode::Char(key), KeyModifiers::NONE)));
+    }
+    seen(&mut app, 'm', "a span of half the time");
+    seen(&mut app, '3', "its tree");
+    seen(&mut app, '2', "Detail of it");
+    for code in ['1', '5'].map(KeyCode::Char).into_iter().chain([KeyCode::Esc]) {
+        app.handle(&Event::Key(KeyEvent::new(code, KeyModifiers::NONE)));
+        app.settle();
+    }
+    drop(app.take_work());
+    seen(&mut app, 'e', "a file of all events");
+    app.handle(&Event::Key(KeyEvent::new(KeyCode::Char('4'), KeyModifiers::NONE)));
+    seen(&mut app, 'e', "the flame graph as an SVG");
+    app.take_effects();
+    println!();
     println!("| screen | first | picture | longest | key and picture | longest | searching | longest |");
     println!("|---|---|---|---|---|---|---|---|");
     let screens = [
@@ -96,6 +98,30 @@ fn main() {
         }
         println!();
     }
+}
+
+/// Presses a key and tells when what it asks for is seen, and how long pictures take until then.
+fn seen(app: &mut App, key: char, what: &str) {
+    let area = Rect::new(0, 0, SIZE.width, SIZE.height);
+    let (mut buffer, mut pictures, began) = (Buffer::empty(area), Vec::new(), Instant::now());
+    let mut settled = false;
+    app.handle(&Event::Key(KeyEvent::new(KeyCode::Char(key), KeyModifiers::NONE)));
+    while !settled {
+        let turn = Instant::now();
+        if let Some(work) = app.take_work() {
+            std::thread::spawn(work);
+        }
+        settled = app.settle();
+        buffer.reset();
+        app.draw(area, black_box(&mut buffer));
+        pictures.push(turn.elapsed());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let (picture, longest) = summary(pictures);
+    println!(
+        "- {what} is there after {:.1?}; pictures until then {picture:.1?}, longest {longest:.1?}",
+        began.elapsed()
+    );
 }
 
 struct Nothing;

@@ -64,11 +64,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let shown = watching.wait_for_first().map(|first| {
         let app = App::watching(title.clone(), first, colours(), Box::new(Sources));
         let mut app = match base {
-            Some((name, base)) => {
-                let mut app = app.with_base(name, base);
-                std::thread::spawn(app.preparation());
-                app
-            }
+            Some((name, base)) => app.with_base(name, base),
             None => app,
         };
         if let Some(path) = &written {

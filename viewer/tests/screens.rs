@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use cgoprof_profile::{Profile, decode};
-use cgoprof_viewer::tui::{App, Colours, Effect, Files, Readying, Screen};
+use cgoprof_viewer::tui::{App, Colours, Effect, Files, Readying, Screen, Update};
 use proptest::prelude::*;
 use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
@@ -31,17 +31,30 @@ fn app(name: &str, colours: Colours, size: Size) -> App {
 
 fn press(app: &mut App, keys: &str) {
     for letter in keys.chars() {
-        let code = match letter {
-            '\n' => KeyCode::Enter,
-            '\u{1b}' => KeyCode::Esc,
-            '\t' => KeyCode::Tab,
-            '\u{8}' => KeyCode::Backspace,
-            '↓' => KeyCode::Down,
-            '→' => KeyCode::Right,
-            letter => KeyCode::Char(letter),
-        };
-        app.handle(&Event::Key(KeyEvent::new(code, KeyModifiers::NONE)));
+        press_only(app, letter);
+        settle(app);
     }
+}
+
+/// Does what is to be done elsewhere.
+fn settle(app: &mut App) {
+    while let Some(work) = app.take_work() {
+        work();
+        app.settle();
+    }
+}
+
+fn press_only(app: &mut App, letter: char) {
+    let code = match letter {
+        '\n' => KeyCode::Enter,
+        '\u{1b}' => KeyCode::Esc,
+        '\t' => KeyCode::Tab,
+        '\u{8}' => KeyCode::Backspace,
+        '↓' => KeyCode::Down,
+        '→' => KeyCode::Right,
+        letter => KeyCode::Char(letter),
+    };
+    app.handle(&Event::Key(KeyEvent::new(code, KeyModifiers::NONE)));
 }
 
 fn drawn(app: &App, size: Size) -> Buffer {
@@ -179,6 +192,11 @@ fn a_recording_is_compared_with_another() {
     assert!(text(&app, SIZES[1]).contains("\u{394} +75.2 %"), "{}", text(&app, SIZES[1]));
 }
 
+fn update(app: &mut App, update: Update) {
+    app.update(update);
+    settle(app);
+}
+
 #[test]
 fn a_program_that_is_watched_is_frozen_zeroed_and_windowed() {
     let size = SIZES[1];
@@ -197,7 +215,7 @@ fn a_program_that_is_watched_is_frozen_zeroed_and_windowed() {
     app.resize(size);
     let calls = |app: &App| text(app, size).lines().nth(1).unwrap().to_owned();
     for tenths in 2..50 {
-        app.update(part(tenths));
+        update(&mut app, part(tenths));
     }
     insta::assert_snapshot!("live", text(&app, size));
     assert!(app.grow_old(std::time::Duration::from_millis(2500)) && calls(&app).contains("LIVE, 2 s ago"));
@@ -205,16 +223,16 @@ fn a_program_that_is_watched_is_frozen_zeroed_and_windowed() {
     app.grow_old(std::time::Duration::ZERO);
     press(&mut app, "f");
     let frozen = calls(&app);
-    app.update(part(60));
+    update(&mut app, part(60));
     assert_eq!(calls(&app), frozen);
     assert!(frozen.contains("FROZEN"));
     press(&mut app, "f");
     assert!(calls(&app).contains("crossings in 6.00 s"), "{}", calls(&app));
     press(&mut app, "z");
-    app.update(part(70));
+    update(&mut app, part(70));
     assert!(calls(&app).contains("crossings in 1.00 s"), "{}", calls(&app));
     press(&mut app, "f");
-    app.update(part(80));
+    update(&mut app, part(80));
     press(&mut app, "z");
     assert!(calls(&app).contains("LIVE") && calls(&app).contains("crossings in 0.00 ns"), "{}", calls(&app));
     press(&mut app, "tt");
@@ -223,14 +241,14 @@ fn a_program_that_is_watched_is_frozen_zeroed_and_windowed() {
     let seconds: f64 = window.split("last ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
     assert!((5.0..6.01).contains(&seconds) && window.contains(&format!("crossings in {seconds:.2} s")), "{window}");
     press(&mut app, "t<");
-    app.update(part(90));
+    update(&mut app, part(90));
     assert!(
         calls(&app).contains("less than 10 s") && calls(&app).contains("crossings in 9.00 s"),
         "all of a run shorter than the window: {}",
         calls(&app)
     );
     press(&mut app, "tttf");
-    app.update(part(120));
+    update(&mut app, part(120));
     press(&mut app, "t");
     assert!(calls(&app).contains("last 5.90 s"), "seconds before what is frozen: {}", calls(&app));
     press(&mut app, "w");
@@ -258,14 +276,84 @@ fn the_flame_graph_that_is_written_is_the_one_that_is_seen() {
 #[test]
 fn a_screen_comes_when_what_it_needs_is_made() {
     let mut app = app("sqlite", Colours::None, SIZES[0]);
-    let prepare = app.preparation();
-    press(&mut app, "3");
-    assert!(text(&app, SIZES[0]).contains("Tree comes as soon as it is made ready"));
+    let seen = |app: &App, what: &str| text(app, SIZES[0]).contains(what);
+    press_only(&mut app, '3');
+    assert!(seen(&app, "Tree comes as soon as it is made ready"));
     assert!(!app.settle());
-    press(&mut app, "↓");
-    prepare();
+    let work = app.take_work().unwrap();
+    press_only(&mut app, '↓');
+    assert!(app.take_work().is_none() && seen(&app, "C FUNCTION"));
+    work();
     assert!(app.settle() && !app.settle());
+    assert!(seen(&app, "CALLS FROM GO'S ROOTS DOWN"));
+    press_only(&mut app, 'i');
+    assert!(seen(&app, "CALLS FROM GO'S ROOTS DOWN"));
+    settle(&mut app);
+    assert!(seen(&app, "C FUNCTIONS AND THEIR CALLERS"));
+}
+
+#[test]
+fn another_screen_than_the_awaited_one_is_shown_instead() {
+    let mut app = app("sqlite", Colours::None, SIZES[0]);
+    let seen = |app: &App, what: &str| text(app, SIZES[0]).contains(what);
+    press_only(&mut app, '3');
+    press_only(&mut app, '6');
+    let work = app.take_work().unwrap();
+    press_only(&mut app, '/');
+    work();
+    assert!(!app.settle() && seen(&app, "C FUNCTION"), "threads are still missing");
+    settle(&mut app);
+    assert!(seen(&app, "C FUNCTION"), "while something is typed no other screen comes");
+    press_only(&mut app, '\u{1b}');
+    assert!(app.settle() && seen(&app, "LockOSThread"));
+}
+
+#[test]
+fn a_span_is_called_one_when_it_is_shown() {
+    let mut app = app("busy", Colours::None, SIZES[0]);
+    press(&mut app, "5nm→→→→→→→→→→");
+    press_only(&mut app, 'm');
+    assert!(!text(&app, SIZES[0]).contains("SPAN of"));
+    let work = app.take_work().unwrap();
+    press_only(&mut app, '\u{1b}');
+    work();
+    app.settle();
+    assert!(!text(&app, SIZES[0]).contains("SPAN of"), "nobody wants it any more");
+    press(&mut app, "m→→→→→→→→→→m");
+    assert!(text(&app, SIZES[0]).contains("SPAN of"));
+    press_only(&mut app, '3');
+    assert!(text(&app, SIZES[0]).contains("SPAN of"));
+    settle(&mut app);
     assert!(text(&app, SIZES[0]).contains("CALLS FROM GO'S ROOTS DOWN"));
+}
+
+#[test]
+fn what_comes_while_something_is_made_is_shown_thereafter() {
+    let (whole, mut readying) = (recorded("sqlite"), Readying::default());
+    let mut after = |seconds: u64| {
+        let mut profile = whole.clone();
+        profile.recording.duration_ns = seconds * 1_000_000_000;
+        readying.ready(profile)
+    };
+    let mut app = App::watching("sqlite".into(), after(1), Colours::None, Box::new(Text));
+    app.resize(SIZES[0]);
+    let shows = |app: &App, seconds: u64| text(app, SIZES[0]).contains(&format!("crossings in {seconds}.00 s"));
+    app.update(after(2));
+    assert!(shows(&app, 2), "nothing is to be made");
+    press_only(&mut app, '3');
+    let work = app.take_work().unwrap();
+    app.update(after(3));
+    app.update(after(4));
+    assert!(shows(&app, 2) && text(&app, SIZES[0]).contains("C FUNCTION"));
+    work();
+    assert!(app.settle() && shows(&app, 2) && text(&app, SIZES[0]).contains("CALLS FROM"));
+    settle(&mut app);
+    assert!(shows(&app, 4));
+    app.update(after(5));
+    assert!(shows(&app, 4), "its tree is missing");
+    press_only(&mut app, '1');
+    settle(&mut app);
+    assert!(shows(&app, 5));
 }
 
 #[test]
@@ -275,6 +363,7 @@ fn a_span_is_dragged_and_a_click_is_none() {
         press(&mut app, "5");
         let mut mouse = |kind, column| {
             app.handle(&Event::Mouse(MouseEvent { kind, column, row: 8, modifiers: KeyModifiers::NONE }));
+            settle(&mut app);
         };
         mouse(MouseEventKind::Down(MouseButton::Left), from);
         mouse(MouseEventKind::Drag(MouseButton::Left), to);
@@ -369,11 +458,25 @@ fn what_is_shown_is_exported_and_names_are_copied() {
 }
 
 #[test]
+fn a_file_that_is_being_made_is_waited_for() {
+    let mut app = app("sqlite", Colours::None, SIZES[0]);
+    press(&mut app, "4");
+    "eqe".chars().for_each(|key| press_only(&mut app, key));
+    assert!(!app.leaves() && text(&app, SIZES[0]).contains("another file is still being made"));
+    settle(&mut app);
+    assert!(app.leaves() && matches!(app.take_effects()[..], [Effect::Write(_)]));
+    press_only(&mut app, 'e');
+    app.handle(&Event::Key(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL)));
+    assert!(app.leaves() && app.take_work().is_none(), "but not after Ctrl-C");
+}
+
+#[test]
 fn the_mouse_does_what_keys_do() {
     let size = SIZES[0];
     let mut app = app("sqlite", Colours::None, size);
     let mouse = |app: &mut App, kind, column, row| {
         app.handle(&Event::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE }));
+        settle(app);
     };
     let left = MouseEventKind::Down(MouseButton::Left);
     mouse(&mut app, left, 3, 5);
@@ -475,7 +578,10 @@ proptest! {
                     Event::Resize(size.width, size.height)
                 }
                 Some(key) => {
-                    press(&mut app, &key.to_string());
+                    press_only(&mut app, key);
+                    if y % 3 > 0 {
+                        settle(&mut app);
+                    }
                     continue;
                 }
                 None => {
@@ -488,6 +594,10 @@ proptest! {
                 }
             };
             app.handle(&event);
+            // At times much happens before what was asked for is made.
+            if y % 3 > 0 {
+                settle(&mut app);
+            }
             drawn(&app, size);
         }
         drawn(&app, size);

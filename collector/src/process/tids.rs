@@ -1,6 +1,6 @@
 //! Kernel thread ids of a process that lives in a PID namespace of its own: as it knows them, and as we do.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,8 @@ pub(crate) struct Tids {
 #[derive(Default)]
 struct Known {
     ours_by_theirs: HashMap<u64, u64>,
+    /// What was asked for and not there when last read.
+    missing: HashSet<u64>,
     read: Option<Instant>,
 }
 
@@ -33,16 +35,7 @@ impl Tids {
     /// What we call a thread; 0 for one that has ended before we knew it.
     pub(crate) fn ours(&self, theirs: u64) -> u64 {
         let Some(known) = &self.known else { return theirs };
-        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.read.is_none_or(|read| read.elapsed() > OLDEST) {
-            let threads = status::threads(self.pid);
-            let numbers = threads.into_iter().filter_map(|tid| Status::of_thread(self.pid, tid).ok());
-            // From the outermost namespace that we see to its own.
-            let pairs = numbers.filter_map(|status| Some((*status.numbers.last()?, *status.numbers.first()?)));
-            known.ours_by_theirs.extend(pairs.map(|(theirs, ours)| (theirs as u64, ours as u64)));
-            known.read = Some(Instant::now());
-        }
-        known.ours_by_theirs.get(&theirs).copied().unwrap_or(0)
+        known.lock().unwrap_or_else(PoisonError::into_inner).ours(theirs, || numbers(self.pid))
     }
 
     /// Whether there is a thread that the process calls so.
@@ -52,9 +45,46 @@ impl Tids {
     }
 }
 
+impl Known {
+    /// What we call a thread. `read` tells of all threads how they are called, and what we call them.
+    fn ours(&mut self, theirs: u64, read: impl FnOnce() -> Vec<(u64, u64)>) -> u64 {
+        let old = self.read.is_none_or(|read| read.elapsed() > OLDEST);
+        // One that nobody has asked for may be new.
+        if old || !self.ours_by_theirs.contains_key(&theirs) && !self.missing.contains(&theirs) {
+            self.ours_by_theirs.extend(read());
+            self.read = Some(Instant::now());
+        }
+        self.ours_by_theirs.get(&theirs).copied().unwrap_or_else(|| {
+            self.missing.insert(theirs);
+            0
+        })
+    }
+}
+
+/// What a process calls its threads, and what we do.
+fn numbers(pid: Pid) -> Vec<(u64, u64)> {
+    let numbers = status::threads(pid).into_iter().filter_map(|tid| Status::of_thread(pid, tid).ok());
+    // From the outermost namespace that we see to its own.
+    let pairs = numbers.filter_map(|status| Some((*status.numbers.last()?, *status.numbers.first()?)));
+    pairs.map(|(theirs, ours)| (theirs as u64, ours as u64)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_thread_that_is_new_is_looked_for_at_once_and_one_that_is_gone_is_not_again() {
+        let mut known = Known::default();
+        assert_eq!(known.ours(1, || vec![(1, 101)]), 101);
+        assert_eq!(known.ours(1, || panic!("it is known")), 101);
+        assert_eq!(known.ours(2, || vec![(1, 101), (2, 102)]), 102);
+        assert_eq!(known.ours(3, Vec::new), 0);
+        assert_eq!(known.ours(4, Vec::new), 0);
+        assert_eq!(known.ours(3, || panic!("it was not there a moment ago")), 0);
+        known.read = Instant::now().checked_sub(2 * OLDEST);
+        assert_eq!(known.ours(3, || vec![(3, 103)]), 103);
+    }
 
     #[test]
     fn in_our_own_namespace_both_are_the_same() {

@@ -72,7 +72,7 @@ impl App {
                 if lanes.lanes.is_empty() {
                     self.say("there is nothing to mark".into());
                 } else if self.timeline.mark(&lanes) {
-                    self.show_part();
+                    self.show_other_part();
                     self.say("all screens show this span of time; Esc ends that".into());
                 } else {
                     self.say("move to the other end of the span and press m again".into());
@@ -82,10 +82,10 @@ impl App {
                 Some(name) => self.effects.push(Effect::Copy(name)),
                 None => self.say("nothing is selected".into()),
             },
-            Action::Export => match export::of(self) {
-                Ok(file) => self.effects.push(Effect::Write(file)),
-                Err(why) => self.say(why),
-            },
+            Action::Export => {
+                let made = export::of(self);
+                self.make_file(made);
+            }
             Action::Save => self.effects.push(Effect::Save),
             Action::Freeze => self.freeze(),
             Action::Reset => self.reset(),
@@ -100,18 +100,20 @@ impl App {
             let row = self.shown.functions.get(row).or(self.shown.functions.first());
             self.set_about(row.map(|row| (row.id, row.via)));
         }
-        self.enter(screen);
+        self.aim(screen, self.direction_on(screen));
     }
 
-    pub(super) fn enter(&mut self, screen: Screen) {
-        self.awaited = Some(screen).filter(|&screen| !self.is_ready(screen));
-        if self.awaited.is_some() {
-            return self.say(format!("{} comes as soon as it is made ready", screen.name()));
-        }
+    /// Shows a screen of which all is made.
+    pub(super) fn enter(&mut self, screen: Screen, direction: Direction) {
         if screen == Screen::Detail && self.screen != Screen::Detail {
             self.opened_from = self.screen;
         }
         self.screen = screen;
+        match screen {
+            Screen::Tree if self.tree.direction != direction => self.tree.invert(direction),
+            Screen::Flame if self.flame.direction != direction => self.flame.invert(),
+            _ => {}
+        }
         self.refresh();
     }
 
@@ -182,7 +184,7 @@ impl App {
 
     fn open_detail(&mut self, function: FunctionId, via: Via) {
         self.set_about(Some((function, via)));
-        self.enter(Screen::Detail);
+        self.aim(Screen::Detail, self.direction_on(Screen::Detail));
     }
 
     /// Has Detail tell of another function, from its first line on.
@@ -224,25 +226,14 @@ impl App {
         } else if self.timeline.mark.take().is_some() {
             self.say("no span is being marked".into());
         } else if self.timeline.span.take().is_some() {
-            self.show_part();
+            self.show_other_part();
             self.say("all of the time is shown again".into());
         }
     }
 
     fn invert(&mut self) {
-        let turned = match self.screen {
-            Screen::Flame => other(self.flame.direction),
-            _ => other(self.tree.direction),
-        };
-        if matches!(self.screen, Screen::Tree | Screen::Flame) && !self.has(self.screen, turned) {
-            return self.say("that is being made ready".into());
-        }
         match self.screen {
-            Screen::Tree => {
-                self.tree.invert(other(self.tree.direction));
-                self.refresh();
-            }
-            Screen::Flame => self.flame.invert(),
+            Screen::Tree | Screen::Flame => self.aim(self.screen, other(self.direction_on(self.screen))),
             _ => self.on_table(|table, sheet| table.invert(sheet)),
         }
     }

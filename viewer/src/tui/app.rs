@@ -5,11 +5,12 @@ use std::sync::Arc;
 use cgoprof_profile::{FunctionId, Profile, Via};
 use ratatui::layout::Size;
 
+use super::data::Data;
 use super::data::functions::Row;
 use super::data::tree::Direction;
-use super::data::{self, Data};
 use super::effect::Effect;
 use super::geometry::{ABOVE_LANES, ADVICE_TEXT, Areas, BELOW, LANE_NAME};
+use super::making::Making;
 use super::palette::{Colours, Palette};
 use super::pattern::Pattern;
 use super::screen::Screen;
@@ -66,10 +67,7 @@ pub struct App {
     pub(super) files: Cached,
     /// Values to begin with have been chosen.
     pub(super) fitted: bool,
-    /// What screens need is being made elsewhere.
-    preparing: bool,
-    /// The screen that is to be shown once it can be.
-    pub(super) awaited: Option<Screen>,
+    pub(super) making: Making,
     pub(super) effects: Vec<Effect>,
     pub(crate) leaves: bool,
 }
@@ -77,7 +75,7 @@ pub struct App {
 /// A recording that is compared with.
 pub(crate) struct Base {
     pub(crate) name: String,
-    data: Arc<Data>,
+    pub(super) data: Arc<Data>,
 }
 
 /// A table of one of the screens.
@@ -147,8 +145,7 @@ impl App {
             help: None,
             message: None,
             files: Cached::new(files),
-            preparing: false,
-            awaited: None,
+            making: Making::default(),
             effects: Vec::new(),
             leaves: false,
         };
@@ -170,9 +167,9 @@ impl App {
         std::mem::take(&mut self.effects)
     }
 
-    /// Whether somebody has asked to leave.
+    /// Whether somebody has asked to leave, and no file is still being made.
     pub fn leaves(&self) -> bool {
-        self.leaves
+        self.leaves && !self.making.is_file_coming()
     }
 
     /// Says something below until the next key.
@@ -184,44 +181,6 @@ impl App {
     pub fn profile(&self) -> &Profile {
         let newest = self.live.as_ref().and_then(|live| live.newest.as_ref());
         &newest.unwrap_or(&self.whole).profile
-    }
-
-    /// Makes what other screens need, elsewhere than where it is drawn.
-    pub fn preparation(&mut self) -> impl FnOnce() + Send + use<> {
-        self.preparing = true;
-        let data = Arc::clone(&self.whole);
-        let base = self.base.as_ref().map(|base| Arc::clone(&base.data));
-        move || {
-            data.prepare();
-            if let Some(base) = base {
-                base.prepare();
-            }
-        }
-    }
-
-    /// Shows the screen that was asked for before it could be, once it can. Returns whether it does now.
-    pub fn settle(&mut self) -> bool {
-        let busy = self.prompt.is_some() || self.help.is_some();
-        let ready = self.awaited.filter(|&screen| !busy && self.is_ready(screen));
-        if let Some(screen) = ready {
-            self.message = None;
-            self.enter(screen);
-        }
-        ready.is_some()
-    }
-
-    /// Whether a screen can be shown without waiting for who makes what it needs.
-    pub(super) fn is_ready(&self, screen: Screen) -> bool {
-        let direction = if screen == Screen::Flame { self.flame.direction } else { self.tree.direction };
-        self.has(screen, direction)
-    }
-
-    /// The same of the tree of a direction. What nobody prepares, a span of time say, is made when it is asked for.
-    pub(super) fn has(&self, screen: Screen, direction: Direction) -> bool {
-        let prepared = self.preparing && self.live.is_none() && Arc::ptr_eq(&self.shown, &self.whole);
-        let base = self.compared().filter(|_| self.preparing);
-        let is_made = |data: &Data| data.is_made(screen, direction);
-        (!prepared || is_made(&self.whole)) && base.is_none_or(is_made)
     }
 
     /// The terminal has this size.
@@ -270,7 +229,16 @@ impl App {
 
     /// What it is compared with: a part can't be compared with a whole.
     pub(crate) fn compared(&self) -> Option<&Data> {
-        compared(&self.shown, self.base.as_ref())
+        self.compared_with(&self.shown)
+    }
+
+    pub(super) fn compared_with(&self, data: &Data) -> Option<&Data> {
+        compared(data, self.base.as_ref())
+    }
+
+    /// From where the tree on a screen grows.
+    pub(super) fn direction_on(&self, screen: Screen) -> Direction {
+        if screen == Screen::Flame { self.flame.direction } else { self.tree.direction }
     }
 
     /// Looks which functions are gone since the base.
@@ -349,7 +317,7 @@ fn with_sheet<T>(
         Kind::Functions => {
             let (base, gone) = compared.map_or((None, &[] as &[_]), |(base, gone)| (Some(base), gone));
             // A span is long gone, and what has ended calls nothing any more.
-            let lives = |live: &&Live| live.ended.is_none() && data.which_part() != Some(data::Part::Span);
+            let lives = |live: &&Live| live.ended.is_none() && data.span().is_none();
             let rates = live.filter(lives).map(|live| &live.rates);
             act(&Functions { data, rates, base, gone })
         }

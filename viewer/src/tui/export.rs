@@ -1,6 +1,10 @@
 //! What is shown as a file: the flame graph as an SVG, all else as comma-separated values (RFC 4180), times in nanoseconds.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use super::app::{App, Kind};
+use super::data::Data;
 use super::data::tree::{Direction, Tree};
 use super::effect::NewFile;
 use super::screen::Screen;
@@ -10,25 +14,42 @@ use crate::flamegraph;
 use crate::units::printable;
 use crate::value::Value;
 
-/// The file of what a screen shows; or why there is none.
-pub(super) fn of(app: &App) -> Result<NewFile, String> {
+/// Makes a file, or tells why there is none.
+pub(super) type Making = Box<dyn FnOnce() -> Result<NewFile, String> + Send>;
+
+/// The file of what a screen shows now, to be made.
+pub(super) fn of(app: &App) -> Making {
     let file = |stem: &str, extension, contents| NewFile { stem: format!("cgoprof-{stem}"), extension, contents };
-    let csv = |stem: &str, lines: Vec<Vec<String>>| file(stem, "csv", written(&lines));
+    let csv = move |stem: &str, lines: Vec<Vec<String>>| file(stem, "csv", written(&lines));
+    let shown = Arc::clone(&app.shown);
     match (app.kind(), app.screen) {
-        (Some(kind), _) => Ok(app.sheet(kind, |table, sheet| csv(stem(kind), rows(table, sheet)))),
-        (None, Screen::Flame) => {
-            let inverted = app.flame.direction == Direction::Up;
-            let tree = app.shown.tree(app.flame.direction);
-            let below = tree.names_down_to(app.flame.zoomed(tree));
-            let svg = flamegraph::draw_below(&app.shown.profile, app.flame.value, inverted, &below);
-            svg.map(|svg| file("flame", "svg", svg)).map_err(|error| error.to_string())
+        (Some(kind), _) => {
+            let lines = app.sheet(kind, rows);
+            Box::new(move || Ok(csv(stem(kind), lines)))
         }
-        (None, Screen::Timeline) => Ok(csv("timeline", events(app))),
+        (None, Screen::Flame) => {
+            let (direction, value) = (app.flame.direction, app.flame.value);
+            let tree = shown.tree(direction);
+            let below: Vec<String> =
+                tree.names_down_to(app.flame.zoomed(tree)).into_iter().map(str::to_owned).collect();
+            Box::new(move || {
+                let below: Vec<&str> = below.iter().map(String::as_str).collect();
+                let svg = flamegraph::draw_below(&shown.profile, value, direction == Direction::Up, &below);
+                svg.map(|svg| file("flame", "svg", svg)).map_err(|error| error.to_string())
+            })
+        }
+        (None, Screen::Timeline) => {
+            let seen = app.timeline.seen(shown.lanes());
+            Box::new(move || Ok(csv("timeline", events(&shown, &seen))))
+        }
         (None, Screen::Detail) => {
             let text = super::view::detail::text(app).join("\n");
-            Ok(file("detail", "txt", (text + "\n").into_bytes()))
+            Box::new(move || Ok(file("detail", "txt", (text + "\n").into_bytes())))
         }
-        (None, _) => Ok(csv("tree", tree(app, app.shown.tree(app.tree.direction)))),
+        (None, _) => {
+            let lines = tree(app, shown.tree(app.tree.direction));
+            Box::new(move || Ok(csv("tree", lines)))
+        }
     }
 }
 
@@ -72,10 +93,8 @@ fn tree(app: &App, tree: &Tree) -> Vec<Vec<String>> {
     std::iter::once(heads).chain(app.tree.rows.iter().map(line)).collect()
 }
 
-/// The slow crossings of the time that is seen.
-fn events(app: &App) -> Vec<Vec<String>> {
-    let data = &app.shown;
-    let seen = app.timeline.seen(data.lanes());
+/// The slow crossings of a time.
+fn events(data: &Data, seen: &Range<u64>) -> Vec<Vec<String>> {
     let heads =
         ["tid", "goroutine", "function", "called_ns", "enter_ns", "c_ns", "exit_ns", "blocked_ns", "stands for"];
     let mut lines = vec![heads.map(str::to_owned).to_vec()];

@@ -36,6 +36,7 @@ impl App {
     fn key(&mut self, key: KeyEvent) {
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
         if control && key.code == KeyCode::Char('c') {
+            self.making.forget_file();
             self.act(Action::Quit);
         } else if self.prompt.is_some() {
             let typed = match key.code {

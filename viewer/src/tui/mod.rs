@@ -12,6 +12,7 @@ mod geometry;
 mod input;
 mod keys;
 mod live;
+mod making;
 mod palette;
 mod pattern;
 #[cfg(test)]
@@ -27,6 +28,7 @@ mod watching;
 
 pub use app::App;
 pub use effect::{Effect, NewFile};
+pub use making::Work;
 pub use palette::Colours;
 pub use screen::Screen;
 pub use state::detail::Files;

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use cgoprof_profile::Profile;
@@ -20,6 +20,7 @@ use ratatui::crossterm::{cursor, execute};
 
 use super::app::App;
 use super::effect::{Effect, NewFile};
+use super::making::Work;
 use super::update::Update;
 
 /// What the world is to the screens.
@@ -45,6 +46,9 @@ pub enum News {
 
 /// Milliseconds that keys are waited for before news are looked at.
 const TURN: u8 = 50;
+
+/// As long as this nobody sees that they wait.
+const SOON: Duration = Duration::from_millis(10);
 
 /// A terminal that was taken over, to be given back by whoever panics too.
 static TAKEN: Mutex<Option<File>> = Mutex::new(None);
@@ -114,6 +118,10 @@ fn turns(app: &mut App, world: &mut dyn World, output: File) -> io::Result<()> {
         }
         changed |= app.grow_old(newest.elapsed());
         changed |= app.settle();
+        while let Some(work) = app.take_work() {
+            elsewhere(work);
+            changed |= app.settle();
+        }
         if changed {
             terminal.draw(|frame| {
                 let area = frame.area();
@@ -144,6 +152,16 @@ fn turns(app: &mut App, world: &mut dyn World, output: File) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Has something done on another thread. What is soon done is waited for, so that no picture is drawn without it.
+fn elsewhere(work: Work) {
+    let (done, soon) = mpsc::channel();
+    std::thread::spawn(move || {
+        work();
+        let _ = done.send(());
+    });
+    let _ = soon.recv_timeout(SOON);
 }
 
 /// Waits a turn for keys. Returns whether the terminal is still there: crossterm 0.29 reads on and on from one that is not.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use cgoprof_profile::Profile;
 
 use super::app::{App, Kind};
-use super::data::{self, Data, span, window};
+use super::data::{Data, Part, span, window};
 use super::live::{History, Rates};
 use super::screen::Screen;
 use super::update::Update;
@@ -41,6 +41,7 @@ impl App {
         live.newest = Some(update.data);
         if !live.frozen {
             self.take_newest();
+            self.show_part();
         }
     }
 
@@ -58,44 +59,49 @@ impl App {
         }
     }
 
-    pub(super) fn take_newest(&mut self) {
+    fn take_newest(&mut self) {
         if let Some(live) = &mut self.live
             && let Some(newest) = live.newest.take()
         {
             live.rates = live.history.rates().clone();
-            self.whole = newest;
+            let before = std::mem::replace(&mut self.whole, newest);
+            self.retire(before);
         }
+    }
+
+    /// Shows the part of the whole that is to be seen now, when what is being made has been shown.
+    pub(super) fn show_part(&mut self) {
+        if self.is_making() {
+            return;
+        }
+        let whole = Arc::clone(&self.whole);
+        if let Some(span) = self.timeline.span.clone() {
+            return self.make(move || {
+                let profile = span::within(&whole.profile, whole.lanes(), &span);
+                Arc::new(Data::part(Part::Span(span), profile, &whole))
+            });
+        }
+        let since = self.live.as_ref().and_then(|live| match live.window {
+            Some(seconds) => Some((Part::Last, live.history.ago(seconds, whole.profile.recording.duration_ns)?)),
+            None => Some((Part::SinceZero, live.zero.as_ref()?)),
+        });
+        match since.map(|(part, then)| (part, Arc::clone(then))) {
+            Some((part, then)) => self.make(move || {
+                let profile = window::since(&whole.profile, &then);
+                Arc::new(Data::part(part, profile, &whole))
+            }),
+            None => self.show_made(whole),
+        }
+    }
+
+    /// Another part of the whole is to be seen now.
+    pub(super) fn show_other_part(&mut self) {
+        self.stop_making();
         self.show_part();
     }
 
-    /// Shows the part of the whole that is to be seen now.
-    pub(super) fn show_part(&mut self) {
-        let seen = self.seen();
-        self.show(seen);
-    }
-
-    /// What is to be shown of the whole.
-    fn seen(&self) -> Arc<Data> {
-        let whole = &self.whole;
-        if let Some(span) = &self.timeline.span {
-            let profile = span::within(&whole.profile, whole.lanes(), span);
-            return Arc::new(Data::part(data::Part::Span, profile, whole));
-        }
-        let since = self.live.as_ref().and_then(|live| match live.window {
-            Some(seconds) => live.history.ago(seconds, whole.profile.recording.duration_ns),
-            None => live.zero.as_ref(),
-        });
-        match since {
-            Some(then) => {
-                let profile = window::since(&whole.profile, then);
-                Arc::new(Data::part(data::Part::Window, profile, whole))
-            }
-            None => Arc::clone(whole),
-        }
-    }
-
     /// Shows other data; what is selected stays so.
-    fn show(&mut self, data: Arc<Data>) {
+    pub(super) fn show(&mut self, data: Arc<Data>) {
         for kind in Kind::ALL {
             self.on(kind, |table, sheet| table.clear(sheet));
         }
@@ -106,6 +112,7 @@ impl App {
         if !self.tree.rows.is_empty() {
             self.tree.clear(before.tree(self.tree.direction));
         }
+        self.retire(before);
         // The order of lanes is that of their times in C.
         let lane = tid.and_then(|tid| self.shown.lanes().lanes.iter().position(|lane| lane.tid == tid));
         self.timeline.scroll.selected = lane.unwrap_or(self.timeline.scroll.selected);
@@ -120,16 +127,18 @@ impl App {
             self.say("frozen; recording goes on, f shows it again".into());
         } else {
             self.take_newest();
+            self.show_part();
         }
     }
 
     pub(super) fn reset(&mut self) {
         let Some(live) = &mut self.live else { return };
         let now = live.newest.as_ref().unwrap_or(&self.whole);
-        (live.zero, live.window) = (Some(Arc::new(window::kept(&now.profile))), None);
+        (live.zero, live.window) = (Some(Arc::clone(&now.profile)), None);
         live.frozen = false;
         self.timeline.span = None;
         self.take_newest();
+        self.show_other_part();
         self.say("counting from now on; t shows all again".into());
     }
 
@@ -139,6 +148,6 @@ impl App {
         // From a zero of one's own, the next is all.
         live.window = if live.zero.take().is_some() { None } else { WINDOWS[(at + 1) % WINDOWS.len()] };
         self.timeline.span = None;
-        self.show_part();
+        self.show_other_part();
     }
 }

@@ -15,7 +15,7 @@ pub(crate) mod tree;
 pub(crate) mod window;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use cgoprof_profile::{Profile, Stats, Via};
@@ -36,8 +36,6 @@ pub(crate) struct Data {
     pub(crate) functions: Vec<Row>,
     pub(crate) totals: Totals,
     trees: [OnceLock<Tree>; 2],
-    /// Trees that somebody looked at.
-    looked_at: [AtomicBool; 2],
     lanes: OnceLock<Arc<Lanes>>,
     sites: OnceLock<Sites>,
     cells: OnceLock<HashMap<u64, usize>>,
@@ -47,12 +45,14 @@ pub(crate) struct Data {
 }
 
 /// Which part of a recording.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Part {
-    /// What the timeline tells of a span of time: less than was recorded.
-    Span,
-    /// What came since a moment.
-    Window,
+    /// What the timeline tells of a span of time, in nanoseconds of the recording: less than was recorded.
+    Span(Range<u64>),
+    /// What came lately.
+    Last,
+    /// What came since somebody asked for that.
+    SinceZero,
 }
 
 /// A C function's name, package and way.
@@ -80,7 +80,6 @@ impl Data {
             functions: functions::rows(&profile),
             totals: Totals::new(&stats, &profile),
             trees: [OnceLock::new(), OnceLock::new()],
-            looked_at: Default::default(),
             lanes: OnceLock::new(),
             sites: OnceLock::new(),
             cells: OnceLock::new(),
@@ -92,17 +91,12 @@ impl Data {
         }
     }
 
-    /// A recording as it goes on. Trees that were looked at before are made at once.
+    /// A recording as it goes on.
     pub(crate) fn after(before: &Data, profile: Profile) -> Data {
         let same = Arc::ptr_eq(&profile.timeline, &before.profile.timeline);
         let data = Data::new(Arc::new(profile));
         if let Some(lanes) = before.lanes.get().filter(|_| same) {
             let _ = data.lanes.set(Arc::clone(lanes));
-        }
-        for direction in [Direction::Down, Direction::Up] {
-            if before.looked_at[direction as usize].load(Ordering::Relaxed) {
-                data.make_tree(direction);
-            }
         }
         data
     }
@@ -113,28 +107,35 @@ impl Data {
     }
 
     /// Which part of a recording it is, if it is not all of it.
-    pub(crate) fn which_part(&self) -> Option<Part> {
-        self.part_of.as_ref().map(|(part, _)| *part)
+    pub(crate) fn which_part(&self) -> Option<&Part> {
+        self.part_of.as_ref().map(|(part, _)| part)
+    }
+
+    /// The span of time, if it is no more than that.
+    pub(crate) fn span(&self) -> Option<&Range<u64>> {
+        match self.which_part() {
+            Some(Part::Span(span)) => Some(span),
+            _ => None,
+        }
     }
 
     /// Said in place of what a span of time does not tell.
     pub(crate) fn not_in_span(&self) -> Option<String> {
-        let span = self.which_part() == Some(Part::Span);
-        span.then(|| "not known of a span of time; Esc shows the whole recording".into())
+        self.span().map(|_| "not known of a span of time; Esc shows the whole recording".into())
     }
 
     /// Makes everything that is made on demand, so that no key has to wait for it; what is looked at first comes first.
     pub(crate) fn prepare(&self) {
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                self.make_tree(Direction::Down);
+                self.tree(Direction::Down);
                 self.lanes();
             });
             self.cell_index();
             self.threads();
             self.sites();
             self.findings();
-            self.make_tree(Direction::Up);
+            self.tree(Direction::Up);
         });
     }
 
@@ -144,9 +145,33 @@ impl Data {
             Screen::Functions | Screen::Callbacks => true,
             Screen::Detail => self.sites.get().is_some() && self.findings.get().is_some(),
             Screen::Tree | Screen::Flame => self.trees[direction as usize].get().is_some(),
-            Screen::Timeline => self.lanes.get().is_some() && self.cells.get().is_some(),
+            Screen::Timeline => self.on_the_timeline().lanes.get().is_some() && self.cells.get().is_some(),
             Screen::Threads => self.threads.get().is_some(),
             Screen::Advice => self.findings.get().is_some(),
+        }
+    }
+
+    /// Makes that.
+    pub(crate) fn make(&self, screen: Screen, direction: Direction) {
+        match screen {
+            Screen::Functions | Screen::Callbacks => {}
+            Screen::Detail => {
+                self.sites();
+                self.findings();
+            }
+            Screen::Tree | Screen::Flame => {
+                self.tree(direction);
+            }
+            Screen::Timeline => {
+                self.lanes();
+                self.cell_index();
+            }
+            Screen::Threads => {
+                self.threads();
+            }
+            Screen::Advice => {
+                self.findings();
+            }
         }
     }
 
@@ -155,9 +180,9 @@ impl Data {
     }
 
     pub(crate) fn findings(&self) -> &[findings::Row] {
-        self.findings.get_or_init(|| match self.which_part() {
-            Some(Part::Span) => Vec::new(),
-            _ => findings::rows(&self.profile),
+        self.findings.get_or_init(|| match self.span() {
+            Some(_) => Vec::new(),
+            None => findings::rows(&self.profile),
         })
     }
 
@@ -176,19 +201,17 @@ impl Data {
     }
 
     pub(crate) fn tree(&self, direction: Direction) -> &Tree {
-        self.looked_at[direction as usize].store(true, Ordering::Relaxed);
-        self.make_tree(direction)
-    }
-
-    fn make_tree(&self, direction: Direction) -> &Tree {
         self.trees[direction as usize].get_or_init(|| Tree::new(&self.profile, direction))
     }
 
     pub(crate) fn lanes(&self) -> &Arc<Lanes> {
-        match &self.part_of {
-            Some((_, whole)) => whole.lanes(),
-            None => self.lanes.get_or_init(|| Arc::new(Lanes::new(&self.profile))),
-        }
+        let data = self.on_the_timeline();
+        data.lanes.get_or_init(|| Arc::new(Lanes::new(&data.profile)))
+    }
+
+    /// What the timeline shows: all of the time.
+    fn on_the_timeline(&self) -> &Data {
+        self.part_of.as_ref().map_or(self, |(_, whole)| whole)
     }
 
     pub(crate) fn sites(&self) -> &Sites {

@@ -5,10 +5,10 @@ use std::cmp::Ordering;
 
 use cgoprof_profile::Stats;
 
+use super::super::data::Data;
 use super::super::data::change::Change;
 use super::super::data::functions::Row;
 use super::super::data::measured::Measured;
-use super::super::data::{self, Data};
 use super::super::live::Rates;
 use super::super::palette::Part;
 use super::{Column, Sheet, Sorted, Tint, some_count, some_time};
@@ -248,7 +248,7 @@ impl Sheet for Functions<'_> {
     }
 
     fn empty(&self) -> String {
-        if self.data.which_part() == Some(data::Part::Span) {
+        if self.data.span().is_some() {
             "no slow crossings in this span of time".into()
         } else if self.data.profile.recording.counted() {
             "no crossings".into()

@@ -13,9 +13,11 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::app::{App, Part};
+use super::data;
 use super::geometry::{Areas, LEAST, tabs};
 use super::keys::BINDINGS;
 use super::screen::Screen;
+use super::update::SECOND;
 use crate::units::{count, percent, printable, time};
 use pen::Pen;
 
@@ -94,7 +96,7 @@ fn summary(app: &App, area: Rect, pen: &mut Pen<'_>) {
         parts.push(format!("{} samples in {}: estimates, nothing is counted", count(samples), time(totals.duration)));
     }
     let mut states = Vec::new();
-    if let Some(span) = &app.timeline.span {
+    if let Some(span) = app.shown.span() {
         let length = time((span.end - span.start) as f64);
         states.push(format!(" SPAN of {length} from {} on: slow crossings only ", time(span.start as f64)));
     }
@@ -108,13 +110,13 @@ fn summary(app: &App, area: Rect, pen: &mut Pen<'_>) {
         if live.frozen {
             states.push(" FROZEN ".into());
         }
-        if app.timeline.span.is_some() {
-        } else if live.window.is_some() && app.shown.which_part().is_some() {
-            states.push(format!(" last {} ", time(totals.duration)));
-        } else if let Some(seconds) = live.window {
-            states.push(format!(" all: less than {seconds} s "));
-        } else if live.zero.is_some() {
-            states.push(" since z ".into());
+        match (app.shown.which_part(), live.window) {
+            (Some(data::Part::Last), _) => states.push(format!(" last {} ", time(totals.duration))),
+            (Some(data::Part::SinceZero), _) => states.push(" since z ".into()),
+            (None, Some(seconds)) if totals.duration < (seconds * SECOND) as f64 => {
+                states.push(format!(" all: less than {seconds} s "));
+            }
+            _ => {}
         }
         if live.ended.is_none() {
             parts.insert(0, format!("{} calls/s", count(live.rates.total_rate().round() as u64)));

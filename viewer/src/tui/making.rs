@@ -1,0 +1,208 @@
+//! What takes long is made elsewhere than where it is drawn, and shown once it is there.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+
+use super::app::App;
+use super::data::Data;
+use super::data::tree::Direction;
+use super::effect::{Effect, NewFile};
+use super::screen::Screen;
+
+/// Something to be done on another thread.
+pub type Work = Box<dyn FnOnce() + Send>;
+
+/// What is being made: one thing after the other.
+#[derive(Default)]
+pub(super) struct Making {
+    /// What has not begun.
+    work: Option<Work>,
+    /// From where it comes when it is made.
+    coming: Option<Receiver<Arc<Data>>>,
+    /// What is to be shown has become another since.
+    outdated: bool,
+    /// What is to be shown once it can be.
+    awaited: Option<Need>,
+    /// A file that has not begun to be made.
+    file: Option<Work>,
+    /// From where that comes.
+    file_coming: Option<Receiver<Result<NewFile, String>>>,
+    /// What is shown no more: it takes long to give back its memory.
+    retired: Vec<Arc<Data>>,
+}
+
+/// A screen, and from where the tree on it grows.
+type Need = (Screen, Direction);
+
+impl Making {
+    pub(super) fn is_file_coming(&self) -> bool {
+        self.file_coming.is_some()
+    }
+
+    /// Nobody waits for a file any more.
+    pub(super) fn forget_file(&mut self) {
+        (self.file, self.file_coming) = (None, None);
+    }
+}
+
+impl App {
+    /// Makes what screens need before anybody asks for them.
+    pub fn preparation(&self) -> impl FnOnce() + Send + use<> {
+        let data = Arc::clone(&self.whole);
+        let base = self.base.as_ref().map(|base| Arc::clone(&base.data));
+        move || {
+            data.prepare();
+            if let Some(base) = base {
+                base.prepare();
+            }
+        }
+    }
+
+    /// What is to be done on another thread, since the last call. Once it is done, [`App::settle`] shows what came of it.
+    pub fn take_work(&mut self) -> Option<Work> {
+        let work = self.making.work.take().or_else(|| self.making.file.take());
+        let retired = std::mem::take(&mut self.making.retired);
+        if work.is_none() && retired.is_empty() {
+            return None;
+        }
+        Some(Box::new(move || {
+            if let Some(work) = work {
+                work();
+            }
+            drop(retired);
+        }))
+    }
+
+    /// Shows what has been made since the last call. Returns whether anything looks different now.
+    pub fn settle(&mut self) -> bool {
+        let arrived = self.making.coming.as_ref().and_then(|coming| coming.try_recv().ok());
+        let changed = arrived.is_some_and(|data| self.take_in(data));
+        let written = self.write_file();
+        self.enter_awaited() || changed || written
+    }
+
+    /// Has a file made, to be written.
+    pub(super) fn make_file(&mut self, made: impl FnOnce() -> Result<NewFile, String> + Send + 'static) {
+        if self.making.is_file_coming() {
+            return self.say("another file is still being made".into());
+        }
+        let (done, coming) = channel();
+        self.making.file_coming = Some(coming);
+        self.making.file = Some(Box::new(move || {
+            let _ = done.send(made());
+        }));
+        self.say("the file is being made".into());
+    }
+
+    fn write_file(&mut self) -> bool {
+        let made = self.making.file_coming.as_ref().and_then(|coming| coming.try_recv().ok());
+        let Some(made) = made else { return false };
+        self.making.file_coming = None;
+        match made {
+            Ok(file) => self.effects.push(Effect::Write(file)),
+            Err(why) => self.say(why),
+        }
+        true
+    }
+
+    fn take_in(&mut self, data: Arc<Data>) -> bool {
+        self.making.coming = None;
+        // Another screen may have been asked for meanwhile.
+        if !self.is_ready(&data) {
+            self.make(move || data);
+            return false;
+        }
+        let differs = !Arc::ptr_eq(&data, &self.shown);
+        if differs {
+            self.show(data);
+        }
+        let entered = self.enter_awaited();
+        if std::mem::take(&mut self.making.outdated) {
+            self.show_part();
+        }
+        differs || entered
+    }
+
+    fn enter_awaited(&mut self) -> bool {
+        let busy = self.prompt.is_some() || self.help.is_some();
+        let ready = self.making.awaited.filter(|need| !busy && self.is_made(&self.shown, *need));
+        if let Some((screen, direction)) = ready {
+            self.message = None;
+            self.aim(screen, direction);
+        }
+        ready.is_some()
+    }
+
+    /// Shows a screen, at once if all that it needs is made.
+    pub(super) fn aim(&mut self, screen: Screen, direction: Direction) {
+        let need = (screen, direction);
+        if self.is_made(&self.shown, need) {
+            self.making.awaited = None;
+            self.enter(screen, direction);
+            return;
+        }
+        self.making.awaited = Some(need);
+        self.say(format!("{} comes as soon as it is made ready", screen.name()));
+        if self.making.coming.is_none() {
+            let shown = Arc::clone(&self.shown);
+            self.make(move || shown);
+        }
+    }
+
+    /// Shows data as soon as the screens need nothing more of it.
+    pub(super) fn show_made(&mut self, data: Arc<Data>) {
+        if self.is_ready(&data) {
+            self.show(data);
+        } else {
+            self.make(move || data);
+        }
+    }
+
+    /// Has data made, with what the screens need of it.
+    pub(super) fn make(&mut self, made: impl FnOnce() -> Arc<Data> + Send + 'static) {
+        let (needs, (done, coming)) = (self.needs(), channel());
+        let base = self.base.as_ref().map(|base| Arc::clone(&base.data));
+        self.making.coming = Some(coming);
+        self.making.work = Some(Box::new(move || {
+            let data = made();
+            for (screen, direction) in needs {
+                data.make(screen, direction);
+                if let Some(base) = base.as_ref().filter(|_| data.which_part().is_none()) {
+                    base.make(screen, direction);
+                }
+            }
+            let _ = done.send(data);
+        }));
+    }
+
+    /// Whether something is being made. What is to be shown will be asked for again when it is.
+    pub(super) fn is_making(&mut self) -> bool {
+        self.making.outdated |= self.making.coming.is_some();
+        self.making.outdated
+    }
+
+    /// Nobody wants any more what is being made.
+    pub(super) fn stop_making(&mut self) {
+        self.making.coming = None;
+        self.making.work = None;
+        self.making.outdated = false;
+    }
+
+    /// Gives data back elsewhere.
+    pub(super) fn retire(&mut self, data: Arc<Data>) {
+        self.making.retired.push(data);
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        let seen = (self.screen, self.direction_on(self.screen));
+        [Some(seen), self.making.awaited].into_iter().flatten().collect()
+    }
+
+    fn is_ready(&self, data: &Data) -> bool {
+        self.needs().into_iter().all(|need| self.is_made(data, need))
+    }
+
+    fn is_made(&self, data: &Data, (screen, direction): Need) -> bool {
+        data.is_made(screen, direction) && self.compared_with(data).is_none_or(|base| base.is_made(screen, direction))
+    }
+}

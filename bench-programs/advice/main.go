@@ -121,7 +121,8 @@ func chatty() {
 func lostP() {
 	runtime.GOMAXPROCS(2)
 	stop := make(chan bool)
-	for i := 0; i < 2; i++ {
+	// Always two that run and two that are in the way.
+	for i := 0; i < 4; i++ {
 		go func() {
 			for {
 				select {

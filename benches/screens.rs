@@ -104,14 +104,17 @@ fn main() {
 fn seen(app: &mut App, key: char, what: &str) {
     let area = Rect::new(0, 0, SIZE.width, SIZE.height);
     let (mut buffer, mut pictures, began) = (Buffer::empty(area), Vec::new(), Instant::now());
-    let mut settled = false;
     app.handle(&Event::Key(KeyEvent::new(KeyCode::Char(key), KeyModifiers::NONE)));
+    let mut settled = false;
     while !settled {
         let turn = Instant::now();
-        if let Some(work) = app.take_work() {
-            std::thread::spawn(work);
+        let work = app.take_work();
+        // Where nothing is to be made, it is there already.
+        settled = work.is_none() && pictures.is_empty();
+        if let Some(work) = work {
+            std::thread::spawn(move || work.run(|| ()));
         }
-        settled = app.settle();
+        settled |= app.settle();
         buffer.reset();
         app.draw(area, black_box(&mut buffer));
         pictures.push(turn.elapsed());

@@ -39,7 +39,7 @@ fn press(app: &mut App, keys: &str) {
 /// Does what is to be done elsewhere.
 fn settle(app: &mut App) {
     while let Some(work) = app.take_work() {
-        work();
+        work.run(|| ());
         app.settle();
     }
 }
@@ -283,13 +283,24 @@ fn a_screen_comes_when_what_it_needs_is_made() {
     let work = app.take_work().unwrap();
     press_only(&mut app, '↓');
     assert!(app.take_work().is_none() && seen(&app, "C FUNCTION"));
-    work();
+    work.run(|| ());
     assert!(app.settle() && !app.settle());
     assert!(seen(&app, "CALLS FROM GO'S ROOTS DOWN"));
     press_only(&mut app, 'i');
     assert!(seen(&app, "CALLS FROM GO'S ROOTS DOWN"));
     settle(&mut app);
     assert!(seen(&app, "C FUNCTIONS AND THEIR CALLERS"));
+}
+
+#[test]
+fn esc_ends_waiting_for_a_screen_and_nothing_else() {
+    let mut app = app("sqlite", Colours::None, SIZES[0]);
+    press(&mut app, "/bind\n");
+    press_only(&mut app, '3');
+    press_only(&mut app, '\u{1b}');
+    settle(&mut app);
+    let screen = text(&app, SIZES[0]);
+    assert!(screen.contains("C FUNCTION") && !screen.contains("step_row"), "{screen}");
 }
 
 #[test]
@@ -300,7 +311,7 @@ fn another_screen_than_the_awaited_one_is_shown_instead() {
     press_only(&mut app, '6');
     let work = app.take_work().unwrap();
     press_only(&mut app, '/');
-    work();
+    work.run(|| ());
     assert!(!app.settle() && seen(&app, "C FUNCTION"), "threads are still missing");
     settle(&mut app);
     assert!(seen(&app, "C FUNCTION"), "while something is typed no other screen comes");
@@ -316,7 +327,7 @@ fn a_span_is_called_one_when_it_is_shown() {
     assert!(!text(&app, SIZES[0]).contains("SPAN of"));
     let work = app.take_work().unwrap();
     press_only(&mut app, '\u{1b}');
-    work();
+    work.run(|| ());
     app.settle();
     assert!(!text(&app, SIZES[0]).contains("SPAN of"), "nobody wants it any more");
     press(&mut app, "m→→→→→→→→→→m");
@@ -345,15 +356,39 @@ fn what_comes_while_something_is_made_is_shown_thereafter() {
     app.update(after(3));
     app.update(after(4));
     assert!(shows(&app, 2) && text(&app, SIZES[0]).contains("C FUNCTION"));
-    work();
+    work.run(|| ());
     assert!(app.settle() && shows(&app, 2) && text(&app, SIZES[0]).contains("CALLS FROM"));
     settle(&mut app);
     assert!(shows(&app, 4));
     app.update(after(5));
-    assert!(shows(&app, 4), "its tree is missing");
+    assert!(shows(&app, 4) && text(&app, SIZES[0]).contains("LIVE, 1 s ago"), "its tree is missing");
     press_only(&mut app, '1');
     settle(&mut app);
     assert!(shows(&app, 5));
+}
+
+#[test]
+fn what_has_begun_to_be_made_is_not_overtaken() {
+    let (whole, mut readying) = (recorded("sqlite"), Readying::default());
+    let mut after = |seconds: u64| {
+        let mut profile = whole.clone();
+        profile.recording.duration_ns = seconds * 1_000_000_000;
+        readying.ready(profile)
+    };
+    let mut app = App::watching("sqlite".into(), after(1), Colours::None, Box::new(Text));
+    app.resize(SIZES[0]);
+    press_only(&mut app, '3');
+    let work = app.take_work().unwrap();
+    app.update(after(2));
+    "zzz".chars().for_each(|key| press_only(&mut app, key));
+    settle(&mut app);
+    assert!(text(&app, SIZES[0]).contains("C FUNCTION"), "one after the other");
+    work.run(|| ());
+    app.settle();
+    assert!(!text(&app, SIZES[0]).contains("since z"), "that was of before");
+    settle(&mut app);
+    let screen = text(&app, SIZES[0]);
+    assert!(screen.contains("since z") && screen.contains("GO'S ROOTS DOWN"), "{screen}");
 }
 
 #[test]
@@ -465,6 +500,8 @@ fn a_file_that_is_being_made_is_waited_for() {
     assert!(!app.leaves() && text(&app, SIZES[0]).contains("another file is still being made"));
     settle(&mut app);
     assert!(app.leaves() && matches!(app.take_effects()[..], [Effect::Write(_)]));
+    app.fail("no room".into());
+    assert!(!app.leaves() && text(&app, SIZES[0]).contains("no room"), "it is seen that there is none");
     press_only(&mut app, 'e');
     app.handle(&Event::Key(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL)));
     assert!(app.leaves() && app.take_work().is_none(), "but not after Ctrl-C");

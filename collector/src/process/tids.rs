@@ -18,13 +18,23 @@ pub(crate) struct Tids {
 #[derive(Default)]
 struct Known {
     ours_by_theirs: HashMap<u64, u64>,
-    /// What was asked for and not there when last read.
+    /// What was asked for, and was not there when all were read for that.
     missing: HashSet<u64>,
+    /// When all were read last.
     read: Option<Instant>,
+    /// How long reading took of late, less what that may take.
+    spent: Duration,
 }
 
 /// How old what is known may be: an id may be given to another thread.
 const OLDEST: Duration = Duration::from_millis(100);
+
+/// Of all time, one part in so many may be spent reading for ids that are unknown,
+const SHARE: u32 = 10;
+/// and so much at once.
+const BURST: Duration = Duration::from_millis(20);
+/// Ids that are remembered as missing: in the program's memory anything may stand in place of one.
+const MOST_MISSING: usize = 1 << 16;
 
 impl Tids {
     pub(crate) fn of(pid: Pid) -> Tids {
@@ -48,16 +58,19 @@ impl Tids {
 impl Known {
     /// What we call a thread. `read` tells of all threads how they are called, and what we call them.
     fn ours(&mut self, theirs: u64, read: impl FnOnce() -> Vec<(u64, u64)>) -> u64 {
-        let old = self.read.is_none_or(|read| read.elapsed() > OLDEST);
+        let age = self.read.map_or(Duration::MAX, |at| at.elapsed());
         // One that nobody has asked for may be new.
-        if old || !self.ours_by_theirs.contains_key(&theirs) && !self.missing.contains(&theirs) {
+        let unknown = !self.ours_by_theirs.contains_key(&theirs) && !self.missing.contains(&theirs);
+        if age > OLDEST || unknown && self.spent.saturating_sub(age / SHARE) < BURST {
+            let begin = Instant::now();
             self.ours_by_theirs.extend(read());
+            self.spent = self.spent.saturating_sub(age / SHARE) + begin.elapsed();
             self.read = Some(Instant::now());
+            if !self.ours_by_theirs.contains_key(&theirs) && self.missing.len() < MOST_MISSING {
+                self.missing.insert(theirs);
+            }
         }
-        self.ours_by_theirs.get(&theirs).copied().unwrap_or_else(|| {
-            self.missing.insert(theirs);
-            0
-        })
+        self.ours_by_theirs.get(&theirs).copied().unwrap_or(0)
     }
 }
 
@@ -82,7 +95,9 @@ mod tests {
         assert_eq!(known.ours(3, Vec::new), 0);
         assert_eq!(known.ours(4, Vec::new), 0);
         assert_eq!(known.ours(3, || panic!("it was not there a moment ago")), 0);
-        known.read = Instant::now().checked_sub(2 * OLDEST);
+        known.spent = 2 * BURST;
+        assert_eq!(known.ours(5, || panic!("too much was read of late")), 0);
+        known.read = known.read.and_then(|at| at.checked_sub(2 * OLDEST));
         assert_eq!(known.ours(3, || vec![(3, 103)]), 103);
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cgoprof_profile::{FunctionId, Via};
 
-use super::app::{App, Kind, Part};
+use super::app::{App, Kind, Leaving, Part};
 use super::data::functions::Row;
 use super::data::tree::Direction;
 use super::effect::Effect;
@@ -27,13 +27,13 @@ impl App {
                     let page = usize::from(Areas::of(self.size).body.height);
                     self.help = Some(scrolled(first, how, page, view::help::last_first(self)));
                 }
-                Action::Quit => self.leaves = true,
+                Action::Quit => self.leave(),
                 _ => self.help = None,
             }
             return;
         }
         match action {
-            Action::Quit => self.leaves = true,
+            Action::Quit => self.leave(),
             Action::Help => self.help = Some(0),
             Action::Show(screen) => self.go_to(screen),
             Action::Beside(by) => self.go_to(self.screen.beside(by)),
@@ -73,7 +73,6 @@ impl App {
                     self.say("there is nothing to mark".into());
                 } else if self.timeline.mark(&lanes) {
                     self.show_other_part();
-                    self.say("all screens show this span of time; Esc ends that".into());
                 } else {
                     self.say("move to the other end of the span and press m again".into());
                 }
@@ -90,6 +89,13 @@ impl App {
             Action::Freeze => self.freeze(),
             Action::Reset => self.reset(),
             Action::Window => self.next_window(),
+        }
+    }
+
+    fn leave(&mut self) {
+        self.leaving = Leaving::WhenWritten;
+        if self.making.is_file_coming() {
+            self.say("leaving when the file is written; Ctrl-C leaves at once".into());
         }
     }
 
@@ -218,7 +224,8 @@ impl App {
     /// One step back: what was searched for, a zoom, Detail, a span of time.
     fn back(&mut self) {
         let data = Arc::clone(&self.shown);
-        if self.pattern().is_some() {
+        if self.stay() {
+        } else if self.pattern().is_some() {
             self.set_pattern(None);
         } else if self.screen == Screen::Detail {
             self.go_to(self.opened_from);
@@ -227,7 +234,8 @@ impl App {
             self.say("no span is being marked".into());
         } else if self.timeline.span.take().is_some() {
             self.show_other_part();
-            self.say("all of the time is shown again".into());
+            let all = self.shown.which_part().is_none();
+            self.say(if all { "all of the time is shown again" } else { "the span of time has been left" }.into());
         }
     }
 

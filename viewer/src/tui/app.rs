@@ -69,7 +69,17 @@ pub struct App {
     pub(super) fitted: bool,
     pub(super) making: Making,
     pub(super) effects: Vec<Effect>,
-    pub(crate) leaves: bool,
+    pub(super) leaving: Leaving,
+}
+
+/// Whether somebody has asked to leave.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) enum Leaving {
+    #[default]
+    No,
+    /// What is to be written comes first.
+    WhenWritten,
+    Now,
 }
 
 /// A recording that is compared with.
@@ -147,7 +157,7 @@ impl App {
             files: Cached::new(files),
             making: Making::default(),
             effects: Vec::new(),
-            leaves: false,
+            leaving: Leaving::default(),
         };
         app.fit_values();
         app.refresh();
@@ -167,9 +177,21 @@ impl App {
         std::mem::take(&mut self.effects)
     }
 
-    /// Whether somebody has asked to leave, and no file is still being made.
+    /// Whether the screens are to be left now.
     pub fn leaves(&self) -> bool {
-        self.leaves && !self.making.is_file_coming()
+        match self.leaving {
+            Leaving::No => false,
+            Leaving::WhenWritten => !self.making.is_file_coming(),
+            Leaving::Now => true,
+        }
+    }
+
+    /// Says what has failed; who was about to leave will see it.
+    pub fn fail(&mut self, why: String) {
+        if self.leaving == Leaving::WhenWritten {
+            self.leaving = Leaving::No;
+        }
+        self.say(why);
     }
 
     /// Says something below until the next key.

@@ -7,7 +7,7 @@ use ratatui::crossterm::event::{
 };
 use ratatui::layout::{Position, Size};
 
-use super::app::App;
+use super::app::{App, Leaving};
 use super::geometry::{ABOVE_LANES, Areas, BELOW, LANE_NAME, columns, tabs};
 use super::keys::{self, Action, Move};
 use super::screen::Screen;
@@ -37,7 +37,7 @@ impl App {
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
         if control && key.code == KeyCode::Char('c') {
             self.making.forget_file();
-            self.act(Action::Quit);
+            self.leaving = Leaving::Now;
         } else if self.prompt.is_some() {
             let typed = match key.code {
                 KeyCode::Char('u') if control => Typed::Clear,

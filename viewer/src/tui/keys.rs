@@ -193,7 +193,7 @@ pub(crate) const BINDINGS: &[Binding] = &[
         A::Export,
         Everywhere,
         "e",
-        "write the table that is shown to a CSV file, all of the flame graph to an SVG",
+        "write the table as CSV, the flame graph as it is zoomed as SVG",
         Some("export"),
     ),
     bind(&[K::Tab], A::Beside(1), Everywhere, "Tab", "the next screen", None),

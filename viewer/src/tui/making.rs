@@ -10,21 +10,39 @@ use super::effect::{Effect, NewFile};
 use super::screen::Screen;
 
 /// Something to be done on another thread.
-pub type Work = Box<dyn FnOnce() + Send>;
+pub struct Work {
+    job: Option<Job>,
+    retired: Vec<Arc<Data>>,
+}
 
-/// What is being made: one thing after the other.
+impl Work {
+    /// Does it. `done` is called as soon as there is something to be settled.
+    pub fn run(self, done: impl FnOnce()) {
+        if let Some(job) = self.job {
+            job();
+        }
+        done();
+        drop(self.retired);
+    }
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// What is being made: data one after the other, and a file beside.
 #[derive(Default)]
 pub(super) struct Making {
     /// What has not begun.
-    work: Option<Work>,
+    job: Option<Job>,
     /// From where it comes when it is made.
     coming: Option<Receiver<Arc<Data>>>,
+    /// Nobody wants any more what comes.
+    unwanted: bool,
     /// What is to be shown has become another since.
     outdated: bool,
     /// What is to be shown once it can be.
     awaited: Option<Need>,
     /// A file that has not begun to be made.
-    file: Option<Work>,
+    file: Option<Job>,
     /// From where that comes.
     file_coming: Option<Receiver<Result<NewFile, String>>>,
     /// What is shown no more: it takes long to give back its memory.
@@ -53,24 +71,17 @@ impl App {
         move || {
             data.prepare();
             if let Some(base) = base {
-                base.prepare();
+                base.tree(Direction::Down);
+                base.tree(Direction::Up);
             }
         }
     }
 
     /// What is to be done on another thread, since the last call. Once it is done, [`App::settle`] shows what came of it.
     pub fn take_work(&mut self) -> Option<Work> {
-        let work = self.making.work.take().or_else(|| self.making.file.take());
+        let job = self.making.job.take().or_else(|| self.making.file.take());
         let retired = std::mem::take(&mut self.making.retired);
-        if work.is_none() && retired.is_empty() {
-            return None;
-        }
-        Some(Box::new(move || {
-            if let Some(work) = work {
-                work();
-            }
-            drop(retired);
-        }))
+        (job.is_some() || !retired.is_empty()).then_some(Work { job, retired })
     }
 
     /// Shows what has been made since the last call. Returns whether anything looks different now.
@@ -100,13 +111,20 @@ impl App {
         self.making.file_coming = None;
         match made {
             Ok(file) => self.effects.push(Effect::Write(file)),
-            Err(why) => self.say(why),
+            Err(why) => self.fail(why),
         }
         true
     }
 
     fn take_in(&mut self, data: Arc<Data>) -> bool {
         self.making.coming = None;
+        if std::mem::take(&mut self.making.unwanted) {
+            self.retire(data);
+            if std::mem::take(&mut self.making.outdated) {
+                self.show_part();
+            }
+            return false;
+        }
         // Another screen may have been asked for meanwhile.
         if !self.is_ready(&data) {
             self.make(move || data);
@@ -124,7 +142,7 @@ impl App {
     }
 
     fn enter_awaited(&mut self) -> bool {
-        let busy = self.prompt.is_some() || self.help.is_some();
+        let busy = self.prompt.is_some() || self.help.is_some() || self.timeline.dragging;
         let ready = self.making.awaited.filter(|need| !busy && self.is_made(&self.shown, *need));
         if let Some((screen, direction)) = ready {
             self.message = None;
@@ -149,6 +167,11 @@ impl App {
         }
     }
 
+    /// No other screen is waited for any more. Returns whether one was.
+    pub(super) fn stay(&mut self) -> bool {
+        self.making.awaited.take().is_some()
+    }
+
     /// Shows data as soon as the screens need nothing more of it.
     pub(super) fn show_made(&mut self, data: Arc<Data>) {
         if self.is_ready(&data) {
@@ -163,11 +186,11 @@ impl App {
         let (needs, (done, coming)) = (self.needs(), channel());
         let base = self.base.as_ref().map(|base| Arc::clone(&base.data));
         self.making.coming = Some(coming);
-        self.making.work = Some(Box::new(move || {
+        self.making.job = Some(Box::new(move || {
             let data = made();
             for (screen, direction) in needs {
                 data.make(screen, direction);
-                if let Some(base) = base.as_ref().filter(|_| data.which_part().is_none()) {
+                if let Some(base) = base.as_ref().filter(|_| data.which_part().is_none() && is_of_trees(screen)) {
                     base.make(screen, direction);
                 }
             }
@@ -181,10 +204,13 @@ impl App {
         self.making.outdated
     }
 
-    /// Nobody wants any more what is being made.
+    /// Nobody wants any more what is being made. What has begun goes on: were another begun beside it, there could soon be
+    /// many.
     pub(super) fn stop_making(&mut self) {
-        self.making.coming = None;
-        self.making.work = None;
+        if self.making.job.take().is_some() {
+            self.making.coming = None;
+        }
+        self.making.unwanted = self.making.coming.is_some();
         self.making.outdated = false;
     }
 
@@ -203,6 +229,12 @@ impl App {
     }
 
     fn is_made(&self, data: &Data, (screen, direction): Need) -> bool {
-        data.is_made(screen, direction) && self.compared_with(data).is_none_or(|base| base.is_made(screen, direction))
+        let base = self.compared_with(data).filter(|_| is_of_trees(screen));
+        data.is_made(screen, direction) && base.is_none_or(|base| base.is_made(screen, direction))
     }
+}
+
+/// Whether a screen shows a tree. Of a base, others show no more than functions.
+fn is_of_trees(screen: Screen) -> bool {
+    matches!(screen, Screen::Tree | Screen::Flame)
 }

@@ -148,7 +148,10 @@ fn turns(app: &mut App, world: &mut dyn World, output: File) -> io::Result<()> {
                 Effect::Write(file) => write(&file).map(|path| format!("written {path}")),
                 Effect::Save => world.save(app.profile()).map(|path| format!("written {}", path.display())),
             };
-            app.say(said.unwrap_or_else(|why| format!("failed: {why}")));
+            match said {
+                Ok(said) => app.say(said),
+                Err(why) => app.fail(format!("failed: {why}")),
+            }
         }
     }
     Ok(())
@@ -158,8 +161,9 @@ fn turns(app: &mut App, world: &mut dyn World, output: File) -> io::Result<()> {
 fn elsewhere(work: Work) {
     let (done, soon) = mpsc::channel();
     std::thread::spawn(move || {
-        work();
-        let _ = done.send(());
+        work.run(|| {
+            let _ = done.send(());
+        });
     });
     let _ = soon.recv_timeout(SOON);
 }

@@ -9,7 +9,7 @@ use super::app::{App, Kind};
 use super::data::{Data, Part, span, window};
 use super::live::{History, Rates};
 use super::screen::Screen;
-use super::update::Update;
+use super::update::{SECOND, Update};
 
 /// A program that is watched.
 #[derive(Default)]
@@ -17,6 +17,8 @@ pub(crate) struct Live {
     pub(super) history: History,
     /// As they are shown.
     pub(crate) rates: Rates,
+    /// Of the whole, which is to be shown next.
+    next_rates: Rates,
     /// What came while it was frozen.
     pub(super) newest: Option<Arc<Data>>,
     pub(crate) frozen: bool,
@@ -38,8 +40,10 @@ impl App {
     pub fn update(&mut self, update: Update) {
         let Some(live) = &mut self.live else { return };
         live.history.add(&update);
-        live.newest = Some(update.data);
-        if !live.frozen {
+        let before = live.newest.replace(update.data);
+        let frozen = live.frozen;
+        before.into_iter().for_each(|data| self.retire(data));
+        if !frozen {
             self.take_newest();
             self.show_part();
         }
@@ -50,6 +54,13 @@ impl App {
         let Some(live) = self.live.as_mut().filter(|live| live.ended.is_none()) else { return false };
         let before = std::mem::replace(&mut live.age, age.as_secs());
         before != live.age
+    }
+
+    /// Whole seconds since what is shown was so.
+    pub(crate) fn age(&self) -> u64 {
+        let until = |data: &Data| data.whole().profile.recording.duration_ns;
+        let behind = until(&self.whole).saturating_sub(until(&self.shown)) / SECOND;
+        self.live.as_ref().map_or(0, |live| live.age) + behind
     }
 
     /// The program has ended, or the recording of it.
@@ -63,7 +74,7 @@ impl App {
         if let Some(live) = &mut self.live
             && let Some(newest) = live.newest.take()
         {
-            live.rates = live.history.rates().clone();
+            live.next_rates = live.history.rates().clone();
             let before = std::mem::replace(&mut self.whole, newest);
             self.retire(before);
         }
@@ -81,11 +92,7 @@ impl App {
                 Arc::new(Data::part(Part::Span(span), profile, &whole))
             });
         }
-        let since = self.live.as_ref().and_then(|live| match live.window {
-            Some(seconds) => Some((Part::Last, live.history.ago(seconds, whole.profile.recording.duration_ns)?)),
-            None => Some((Part::SinceZero, live.zero.as_ref()?)),
-        });
-        match since.map(|(part, then)| (part, Arc::clone(then))) {
+        match self.since() {
             Some((part, then)) => self.make(move || {
                 let profile = window::since(&whole.profile, &then);
                 Arc::new(Data::part(part, profile, &whole))
@@ -97,7 +104,22 @@ impl App {
     /// Another part of the whole is to be seen now.
     pub(super) fn show_other_part(&mut self) {
         self.stop_making();
-        self.show_part();
+        let whole = Arc::clone(&self.whole);
+        if self.timeline.span.is_none() && self.since().is_none() {
+            self.show_made(whole);
+        } else {
+            self.show_part();
+        }
+    }
+
+    /// The moment since which it is to be seen, if not from the beginning on.
+    fn since(&self) -> Option<(Part, Arc<Profile>)> {
+        let live = self.live.as_ref()?;
+        let (part, then) = match live.window {
+            Some(seconds) => (Part::Last, live.history.ago(seconds, self.whole.profile.recording.duration_ns)?),
+            None => (Part::SinceZero, live.zero.as_ref()?),
+        };
+        Some((part, Arc::clone(then)))
     }
 
     /// Shows other data; what is selected stays so.
@@ -108,6 +130,13 @@ impl App {
         let on_lanes = self.screen == Screen::Timeline;
         let tid = on_lanes.then(|| self.timeline.lane(self.shown.lanes()).map(|lane| lane.tid)).flatten();
         let before = std::mem::replace(&mut self.shown, data);
+        if let Some(live) = self.live.as_mut().filter(|_| Arc::ptr_eq(&self.shown.whole().profile, &self.whole.profile))
+        {
+            live.rates = live.next_rates.clone();
+        }
+        if self.shown.span().is_some() && before.span() != self.shown.span() {
+            self.say("all screens show this span of time; Esc ends that".into());
+        }
         self.find_gone();
         if !self.tree.rows.is_empty() {
             self.tree.clear(before.tree(self.tree.direction));

@@ -33,7 +33,7 @@ impl Matches {
             leads[node] = own;
         }
         for node in (1..links.len()).rev() {
-            leads[links[node].parent as usize] |= leads[node];
+            leads[links[node].parent as usize] |= leads[node] && sizes[node] > 0.0;
         }
         Matches { text: pattern.text().to_owned(), value, functions, leads, count, sum }
     }

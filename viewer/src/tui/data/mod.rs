@@ -145,7 +145,7 @@ impl Data {
             Screen::Functions | Screen::Callbacks => true,
             Screen::Detail => self.sites.get().is_some() && self.findings.get().is_some(),
             Screen::Tree | Screen::Flame => self.trees[direction as usize].get().is_some(),
-            Screen::Timeline => self.on_the_timeline().lanes.get().is_some() && self.cells.get().is_some(),
+            Screen::Timeline => self.whole().lanes.get().is_some() && self.cells.get().is_some(),
             Screen::Threads => self.threads.get().is_some(),
             Screen::Advice => self.findings.get().is_some(),
         }
@@ -205,12 +205,12 @@ impl Data {
     }
 
     pub(crate) fn lanes(&self) -> &Arc<Lanes> {
-        let data = self.on_the_timeline();
+        let data = self.whole();
         data.lanes.get_or_init(|| Arc::new(Lanes::new(&data.profile)))
     }
 
-    /// What the timeline shows: all of the time.
-    fn on_the_timeline(&self) -> &Data {
+    /// What it is a part of; itself if it is all.
+    pub(crate) fn whole(&self) -> &Data {
         self.part_of.as_ref().map_or(self, |(_, whole)| whole)
     }
 

@@ -103,7 +103,7 @@ fn summary(app: &App, area: Rect, pen: &mut Pen<'_>) {
     if let Some(live) = &app.live {
         match &live.ended {
             Some(why) => states.push(format!(" ENDED: {why} ")),
-            None if !live.frozen && live.age > 0 => states.push(format!(" LIVE, {} s ago ", live.age)),
+            None if !live.frozen && app.age() > 0 => states.push(format!(" LIVE, {} s ago ", app.age())),
             None if !live.frozen => states.push(" LIVE ".into()),
             None => {}
         }
@@ -113,8 +113,10 @@ fn summary(app: &App, area: Rect, pen: &mut Pen<'_>) {
         match (app.shown.which_part(), live.window) {
             (Some(data::Part::Last), _) => states.push(format!(" last {} ", time(totals.duration))),
             (Some(data::Part::SinceZero), _) => states.push(" since z ".into()),
-            (None, Some(seconds)) if totals.duration < (seconds * SECOND) as f64 => {
-                states.push(format!(" all: less than {seconds} s "));
+            (None, Some(seconds)) if live.history.ago(seconds, recording.duration_ns).is_none() => {
+                let short = recording.duration_ns < seconds * SECOND;
+                let why = if short { "less than" } else { "not known any more since the last" };
+                states.push(format!(" all: {why} {seconds} s "));
             }
             _ => {}
         }

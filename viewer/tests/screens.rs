@@ -1,88 +1,17 @@
 //! Every screen of recorded profiles at three sizes, against what it was when it was last looked at; and keys in any order.
 
-use std::path::Path;
+#[path = "screens/driving.rs"]
+mod driving;
+#[path = "screens/making.rs"]
+mod making;
 
-use cgoprof_profile::{Profile, decode};
-use cgoprof_viewer::tui::{App, Colours, Effect, Files, Readying, Screen, Update};
+use cgoprof_viewer::tui::{App, Colours, Effect, Readying, Screen};
 use proptest::prelude::*;
-use ratatui::buffer::Buffer;
-use ratatui::crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
-use ratatui::layout::{Rect, Size};
+use ratatui::crossterm::event::{Event, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+use ratatui::layout::Size;
 
-/// The same text in place of every source file.
-struct Text;
+use driving::{SIZES, Text, app, drawn, press, press_only, recorded, settle, text, update};
 
-impl Files for Text {
-    fn lines(&self, _: &str) -> Option<Vec<String>> {
-        Some((1..2000).map(|number| format!("\tsource line {number}")).collect())
-    }
-}
-
-fn recorded(name: &str) -> Profile {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../tests/profiles/{name}.pb.gz"));
-    decode(&std::fs::read(file).unwrap()).unwrap()
-}
-
-fn app(name: &str, colours: Colours, size: Size) -> App {
-    let mut app = App::new(format!("{name}.pb.gz"), recorded(name), colours, Box::new(Text));
-    app.resize(size);
-    app
-}
-
-fn press(app: &mut App, keys: &str) {
-    for letter in keys.chars() {
-        press_only(app, letter);
-        settle(app);
-    }
-}
-
-/// Does what is to be done elsewhere.
-fn settle(app: &mut App) {
-    while let Some(work) = app.take_work() {
-        work.run(|| ());
-        app.settle();
-    }
-}
-
-fn press_only(app: &mut App, letter: char) {
-    let code = match letter {
-        '\n' => KeyCode::Enter,
-        '\u{1b}' => KeyCode::Esc,
-        '\t' => KeyCode::Tab,
-        '\u{8}' => KeyCode::Backspace,
-        '↓' => KeyCode::Down,
-        '→' => KeyCode::Right,
-        letter => KeyCode::Char(letter),
-    };
-    app.handle(&Event::Key(KeyEvent::new(code, KeyModifiers::NONE)));
-}
-
-fn drawn(app: &App, size: Size) -> Buffer {
-    let area = Rect::new(0, 0, size.width, size.height);
-    let mut buffer = Buffer::empty(area);
-    app.draw(area, &mut buffer);
-    buffer
-}
-
-/// The symbols of a screen, a line each.
-fn text(app: &App, size: Size) -> String {
-    let buffer = drawn(app, size);
-    let row = |y| {
-        let mut row = String::new();
-        let mut skipped = 0;
-        for x in 0..size.width {
-            let symbol = buffer[(x, y)].symbol();
-            if skipped == 0 {
-                row.push_str(symbol);
-            }
-            skipped = unicode_width::UnicodeWidthStr::width(symbol).max(skipped).saturating_sub(1);
-        }
-        row.trim_end().to_owned() + "\n"
-    };
-    (0..size.height).map(row).collect()
-}
-
-const SIZES: [Size; 3] = [Size::new(80, 24), Size::new(120, 40), Size::new(250, 70)];
 const PROFILES: [&str; 11] = [
     "busy",
     "callbacks",
@@ -192,11 +121,6 @@ fn a_recording_is_compared_with_another() {
     assert!(text(&app, SIZES[1]).contains("\u{394} +75.2 %"), "{}", text(&app, SIZES[1]));
 }
 
-fn update(app: &mut App, update: Update) {
-    app.update(update);
-    settle(app);
-}
-
 #[test]
 fn a_program_that_is_watched_is_frozen_zeroed_and_windowed() {
     let size = SIZES[1];
@@ -271,124 +195,6 @@ fn the_flame_graph_that_is_written_is_the_one_that_is_seen() {
     assert!(!zoomed.contains("main.scan") && zoomed.contains("below main.insert"), "{zoomed}");
     let inverted = written("4ij\n");
     assert!(inverted.contains("below _sqlite3_step_row_internal") && !inverted.contains("_sqlite3_bind_text"));
-}
-
-#[test]
-fn a_screen_comes_when_what_it_needs_is_made() {
-    let mut app = app("sqlite", Colours::None, SIZES[0]);
-    let seen = |app: &App, what: &str| text(app, SIZES[0]).contains(what);
-    press_only(&mut app, '3');
-    assert!(seen(&app, "Tree comes as soon as it is made ready"));
-    assert!(!app.settle());
-    let work = app.take_work().unwrap();
-    press_only(&mut app, '↓');
-    assert!(app.take_work().is_none() && seen(&app, "C FUNCTION"));
-    work.run(|| ());
-    assert!(app.settle() && !app.settle());
-    assert!(seen(&app, "CALLS FROM GO'S ROOTS DOWN"));
-    press_only(&mut app, 'i');
-    assert!(seen(&app, "CALLS FROM GO'S ROOTS DOWN"));
-    settle(&mut app);
-    assert!(seen(&app, "C FUNCTIONS AND THEIR CALLERS"));
-}
-
-#[test]
-fn esc_ends_waiting_for_a_screen_and_nothing_else() {
-    let mut app = app("sqlite", Colours::None, SIZES[0]);
-    press(&mut app, "/bind\n");
-    press_only(&mut app, '3');
-    press_only(&mut app, '\u{1b}');
-    settle(&mut app);
-    let screen = text(&app, SIZES[0]);
-    assert!(screen.contains("C FUNCTION") && !screen.contains("step_row"), "{screen}");
-}
-
-#[test]
-fn another_screen_than_the_awaited_one_is_shown_instead() {
-    let mut app = app("sqlite", Colours::None, SIZES[0]);
-    let seen = |app: &App, what: &str| text(app, SIZES[0]).contains(what);
-    press_only(&mut app, '3');
-    press_only(&mut app, '6');
-    let work = app.take_work().unwrap();
-    press_only(&mut app, '/');
-    work.run(|| ());
-    assert!(!app.settle() && seen(&app, "C FUNCTION"), "threads are still missing");
-    settle(&mut app);
-    assert!(seen(&app, "C FUNCTION"), "while something is typed no other screen comes");
-    press_only(&mut app, '\u{1b}');
-    assert!(app.settle() && seen(&app, "LockOSThread"));
-}
-
-#[test]
-fn a_span_is_called_one_when_it_is_shown() {
-    let mut app = app("busy", Colours::None, SIZES[0]);
-    press(&mut app, "5nm→→→→→→→→→→");
-    press_only(&mut app, 'm');
-    assert!(!text(&app, SIZES[0]).contains("SPAN of"));
-    let work = app.take_work().unwrap();
-    press_only(&mut app, '\u{1b}');
-    work.run(|| ());
-    app.settle();
-    assert!(!text(&app, SIZES[0]).contains("SPAN of"), "nobody wants it any more");
-    press(&mut app, "m→→→→→→→→→→m");
-    assert!(text(&app, SIZES[0]).contains("SPAN of"));
-    press_only(&mut app, '3');
-    assert!(text(&app, SIZES[0]).contains("SPAN of"));
-    settle(&mut app);
-    assert!(text(&app, SIZES[0]).contains("CALLS FROM GO'S ROOTS DOWN"));
-}
-
-#[test]
-fn what_comes_while_something_is_made_is_shown_thereafter() {
-    let (whole, mut readying) = (recorded("sqlite"), Readying::default());
-    let mut after = |seconds: u64| {
-        let mut profile = whole.clone();
-        profile.recording.duration_ns = seconds * 1_000_000_000;
-        readying.ready(profile)
-    };
-    let mut app = App::watching("sqlite".into(), after(1), Colours::None, Box::new(Text));
-    app.resize(SIZES[0]);
-    let shows = |app: &App, seconds: u64| text(app, SIZES[0]).contains(&format!("crossings in {seconds}.00 s"));
-    app.update(after(2));
-    assert!(shows(&app, 2), "nothing is to be made");
-    press_only(&mut app, '3');
-    let work = app.take_work().unwrap();
-    app.update(after(3));
-    app.update(after(4));
-    assert!(shows(&app, 2) && text(&app, SIZES[0]).contains("C FUNCTION"));
-    work.run(|| ());
-    assert!(app.settle() && shows(&app, 2) && text(&app, SIZES[0]).contains("CALLS FROM"));
-    settle(&mut app);
-    assert!(shows(&app, 4));
-    app.update(after(5));
-    assert!(shows(&app, 4) && text(&app, SIZES[0]).contains("LIVE, 1 s ago"), "its tree is missing");
-    press_only(&mut app, '1');
-    settle(&mut app);
-    assert!(shows(&app, 5));
-}
-
-#[test]
-fn what_has_begun_to_be_made_is_not_overtaken() {
-    let (whole, mut readying) = (recorded("sqlite"), Readying::default());
-    let mut after = |seconds: u64| {
-        let mut profile = whole.clone();
-        profile.recording.duration_ns = seconds * 1_000_000_000;
-        readying.ready(profile)
-    };
-    let mut app = App::watching("sqlite".into(), after(1), Colours::None, Box::new(Text));
-    app.resize(SIZES[0]);
-    press_only(&mut app, '3');
-    let work = app.take_work().unwrap();
-    app.update(after(2));
-    "zzz".chars().for_each(|key| press_only(&mut app, key));
-    settle(&mut app);
-    assert!(text(&app, SIZES[0]).contains("C FUNCTION"), "one after the other");
-    work.run(|| ());
-    app.settle();
-    assert!(!text(&app, SIZES[0]).contains("since z"), "that was of before");
-    settle(&mut app);
-    let screen = text(&app, SIZES[0]);
-    assert!(screen.contains("since z") && screen.contains("GO'S ROOTS DOWN"), "{screen}");
 }
 
 #[test]
@@ -490,21 +296,6 @@ fn what_is_shown_is_exported_and_names_are_copied() {
     let mut app = app("sqlite", Colours::None, SIZES[0]);
     press(&mut app, "y");
     assert_eq!(app.take_effects(), [Effect::Copy("_sqlite3_step_row_internal".into())]);
-}
-
-#[test]
-fn a_file_that_is_being_made_is_waited_for() {
-    let mut app = app("sqlite", Colours::None, SIZES[0]);
-    press(&mut app, "4");
-    "eqe".chars().for_each(|key| press_only(&mut app, key));
-    assert!(!app.leaves() && text(&app, SIZES[0]).contains("another file is still being made"));
-    settle(&mut app);
-    assert!(app.leaves() && matches!(app.take_effects()[..], [Effect::Write(_)]));
-    app.fail("no room".into());
-    assert!(!app.leaves() && text(&app, SIZES[0]).contains("no room"), "it is seen that there is none");
-    press_only(&mut app, 'e');
-    app.handle(&Event::Key(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL)));
-    assert!(app.leaves() && app.take_work().is_none(), "but not after Ctrl-C");
 }
 
 #[test]

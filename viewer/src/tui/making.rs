@@ -122,6 +122,9 @@ impl App {
             self.retire(data);
             if std::mem::take(&mut self.making.outdated) {
                 self.show_part();
+            } else if !self.is_ready(&self.shown) {
+                let shown = Arc::clone(&self.shown);
+                self.make(move || shown);
             }
             return false;
         }
@@ -172,15 +175,6 @@ impl App {
         self.making.awaited.take().is_some()
     }
 
-    /// Shows data as soon as the screens need nothing more of it.
-    pub(super) fn show_made(&mut self, data: Arc<Data>) {
-        if self.is_ready(&data) {
-            self.show(data);
-        } else {
-            self.make(move || data);
-        }
-    }
-
     /// Has data made, with what the screens need of it.
     pub(super) fn make(&mut self, made: impl FnOnce() -> Arc<Data> + Send + 'static) {
         let (needs, (done, coming)) = (self.needs(), channel());
@@ -224,7 +218,8 @@ impl App {
         [Some(seen), self.making.awaited].into_iter().flatten().collect()
     }
 
-    fn is_ready(&self, data: &Data) -> bool {
+    /// Whether the screens need nothing more of some data.
+    pub(super) fn is_ready(&self, data: &Data) -> bool {
         self.needs().into_iter().all(|need| self.is_made(data, need))
     }
 

@@ -97,16 +97,17 @@ impl App {
                 let profile = window::since(&whole.profile, &then);
                 Arc::new(Data::part(part, profile, &whole))
             }),
-            None => self.show_made(whole),
+            None if self.is_ready(&whole) => self.show(whole),
+            None => self.make(move || whole),
         }
     }
 
-    /// Another part of the whole is to be seen now.
+    /// Another part of the whole is to be seen now. All of it need not wait for what has begun to be made.
     pub(super) fn show_other_part(&mut self) {
         self.stop_making();
-        let whole = Arc::clone(&self.whole);
-        if self.timeline.span.is_none() && self.since().is_none() {
-            self.show_made(whole);
+        let all = self.timeline.span.is_none() && self.since().is_none();
+        if all && self.is_ready(&self.whole) {
+            self.show(Arc::clone(&self.whole));
         } else {
             self.show_part();
         }

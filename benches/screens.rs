@@ -104,6 +104,8 @@ fn main() {
 fn seen(app: &mut App, key: char, what: &str) {
     let area = Rect::new(0, 0, SIZE.width, SIZE.height);
     let (mut buffer, mut pictures, began) = (Buffer::empty(area), Vec::new(), Instant::now());
+    // What is still coming from before is not what is timed.
+    app.settle();
     app.handle(&Event::Key(KeyEvent::new(KeyCode::Char(key), KeyModifiers::NONE)));
     let mut settled = false;
     while !settled {

@@ -10,6 +10,9 @@ use crate::units::{count, percent, time};
 
 /// Ps lost at one line.
 const LOST: u64 = 10;
+/// Nanoseconds in C, on average: a call that is back sooner keeps its P (`retake` in runtime/proc.go takes it from those that
+/// stay for 20 us), unless the machine holds its thread up, which fewer callers don't help.
+const LONG: f64 = 20_000.0;
 /// Share of the time in C that must be waited for a P afterwards.
 const WAITING: f64 = 0.1;
 /// Threads made while a function held others.
@@ -66,7 +69,8 @@ fn lost_p<'a>(row: &SiteRow<'a>, run: f64) -> Option<Advice<'a>> {
     let (stats, waits) = (&row.stats, row.stats.p_wait);
     // One long wait may be the machine's, and is no pattern.
     let usual = waits.sum - waits.max;
-    if stats.p_lost < LOST || usual < WORTH * run || usual < WAITING * stats.c.sum {
+    let is_long = stats.c.sum >= LONG * stats.calls as f64;
+    if stats.p_lost < LOST || !is_long || usual < WORTH * run || usual < WAITING * stats.c.sum {
         return None;
     }
     Some(Advice {
@@ -138,23 +142,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_long_wait_for_a_p_is_no_pattern() {
+    fn one_long_wait_for_a_p_is_no_pattern_nor_are_waits_after_short_calls() {
         let function = Function::default();
-        let check = |waits: &[f64], advised: bool| {
+        let check = |calls: u64, waits: &[f64], advised: bool| {
             let p_wait = Waits {
                 count: waits.len() as u64,
                 sum: waits.iter().sum(),
                 max: waits.iter().copied().fold(0.0, f64::max),
             };
             let c = Estimate { sum: 1e8, ..Estimate::default() };
-            let stats = Stats { calls: 100_000, p_lost: waits.len() as u64, p_wait, c, ..Stats::default() };
+            let stats = Stats { calls, p_lost: waits.len() as u64, p_wait, c, ..Stats::default() };
             let row = SiteRow { function: &function, via: Via::Cgocall, site: None, stats, cpu: None };
             assert_eq!(lost_p(&row, 1e9).is_some(), advised, "{waits:?}");
         };
-        check(&[2e6; 20], true);
-        check(&[2e5; 20], false);
+        check(2_000, &[2e6; 20], true);
+        check(2_000, &[2e5; 20], false);
         // The machine held everybody up once.
-        check(&[&[34e3; 93][..], &[31.2e6]].concat(), false);
-        check(&[2e7; 9], false);
+        check(2_000, &[&[34e3; 93][..], &[31.2e6]].concat(), false);
+        check(2_000, &[2e7; 9], false);
+        // It held up calls of a microsecond.
+        check(100_000, &[2e6; 20], false);
     }
 }

@@ -245,7 +245,7 @@ fn goroutines(
     for copy in copies.into_iter().take(MOST_GOROUTINES) {
         let stack: Vec<LocationId> = match (crossings.get(&copy.cell), locks.get(&copy.cell)) {
             (Some(crossing), _) => crossing.stack.clone(),
-            (None, Some(stack)) => stack.iter().map(|&address| symbolizer.go(profile, address)).collect(),
+            (None, Some(stack)) => symbolizer.lock_site(profile, stack),
             (None, None) => Vec::new(),
         };
         profile.goroutines.push(Goroutine {
@@ -307,7 +307,7 @@ fn locks(
 ) {
     let mut rows: BTreeMap<Vec<LocationId>, Lock> = BTreeMap::new();
     for raw in &snapshot.locks {
-        let stack: Vec<_> = raw.stack.iter().map(|&address| symbolizer.go(profile, address)).collect();
+        let stack = symbolizer.lock_site(profile, &raw.stack);
         let row = rows.entry(stack.clone()).or_insert_with(|| Lock { stack, ..Lock::default() });
         row.locks += raw.shown.calls;
         row.held_ns += clock.nanos(raw.shown.c.census_sum as f64);

@@ -60,7 +60,7 @@ pub(crate) unsafe fn entered(params: &Params, g: u64, function: u64, saved: u64,
         };
         let cell = cells::find(params, thread, &key);
         (*cell).calls += 1;
-        if params.newm1_start <= return_address && return_address < params.newm1_end {
+        if params.newm1.iter().any(|&[start, end]| start <= return_address && return_address < end) {
             births::begin(params, thread, cell);
         }
         if (*thread).top >= end(thread) {

@@ -9,11 +9,15 @@ use crate::params::Params;
 use crate::stack::Stack;
 use crate::threads::{self, G_M, G_STACK_HI, word};
 
-/// In `LockOSThread`, after `m.lockedExt++`. `frame` is its frame pointer.
+/// Stands in the key of a lock's cell for a function: no C function is there.
+const LOCK_OS_THREAD: u64 = 1;
+
+/// In `LockOSThread`, after `m.lockedExt++`, or where that is inlined. `frame` is the frame pointer of the function that
+/// this is in, and `after` the next instruction.
 ///
 /// # Safety
 /// `g` must be the running goroutine.
-pub(crate) unsafe fn locked(params: &Params, g: u64, frame: u64) {
+pub(crate) unsafe fn locked(params: &Params, g: u64, frame: u64, after: u64) {
     // SAFETY: g is live, and so is its stack from the frame on.
     unsafe {
         let m = word(g, G_M as u64);
@@ -21,10 +25,12 @@ pub(crate) unsafe fn locked(params: &Params, g: u64, frame: u64) {
         if thread.is_null() || count(params, m) != 1 {
             return;
         }
+        let [start, end] = params.lock_os_thread;
+        let inlined = after < start || after >= end;
         let key = Key {
-            function: params.lock_os_thread,
+            function: LOCK_OS_THREAD,
             stack: Stack { frame, top: word(g, G_STACK_HI as u64) },
-            leaf: 0,
+            leaf: if inlined { after } else { 0 },
             enclosing: (*thread).enclosing,
             flags: flags::LOCK,
             locks: 0,

@@ -42,12 +42,10 @@ pub struct Params {
     pub g_goid: u64,
     /// 1 where the P stays wired to its M in a system call: from Go 1.26 on.
     pub p_stays_wired: u64,
-    /// Start and end of `runtime.newm1`, which makes threads.
-    pub newm1_start: u64,
-    /// See `newm1_start`.
-    pub newm1_end: u64,
-    /// Stands in key of cells for `runtime.LockOSThread`.
-    pub lock_os_thread: u64,
+    /// Start and end of `runtime.newm1`, which makes threads, and of what it may be inlined into.
+    pub newm1: [[u64; 2]; 3],
+    /// Start and end of `runtime.LockOSThread`, 0 where it is inlined wherever it is used.
+    pub lock_os_thread: [u64; 2],
     /// From FS to the thread's g.
     pub goroutine: u64,
     /// From the stack pointer at the C hook to the word in which `asmcgocall` keeps the user's g.

@@ -113,9 +113,9 @@ unsafe extern "sysv64" fn cgoprof_parked(g: u64, frame: u64) {
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "sysv64" fn cgoprof_locked(g: u64, frame: u64) {
-    // SAFETY: the thunk passes R14 and RBP as they are in LockOSThread.
-    unsafe { locks::locked(params(), g, frame) }
+unsafe extern "sysv64" fn cgoprof_locked(g: u64, frame: u64, after: u64) {
+    // SAFETY: the thunk passes R14 and RBP as they are where m.lockedExt is counted.
+    unsafe { locks::locked(params(), g, frame, after) }
 }
 
 #[unsafe(no_mangle)]
@@ -539,21 +539,51 @@ global_asm!(
     "restore",
     "jmp [rip + cgoprof_params + {p_mcall}]",
 
-    // In LockOSThread, in place of the instruction that counts m.lockedExt: that comes first, and the way back last.
+    // Keeps the vector registers that Go may use; X15 is 0.
+    ".macro save_vectors",
+    "sub rsp, 240",
+    ".irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14",
+    "movups [rsp + 16*\\n], xmm\\n",
+    ".endr",
+    ".endm",
+    ".macro restore_vectors",
+    ".irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14",
+    "movups xmm\\n, [rsp + 16*\\n]",
+    ".endr",
+    "add rsp, 240",
+    ".endm",
+
+    // The four that follow are amid functions of Go's, in place of an instruction: that comes first, in a piece of code of
+    // the place's own, which calls the thunk and jumps back.
+
+    // Where LockOSThread has counted m.lockedExt, which may be amid any function: keeps everything. RDX is where the jump
+    // behind the call leads.
     ".balign 16",
-    ".globl thunk_lock_displaced",
-    "thunk_lock_displaced:",
-    ".fill 16, 1, 0x90",
+    ".globl thunk_lock",
+    "thunk_lock:",
     "save",
+    "mov rdx, [rsp + {saved}]",
+    "movsxd rcx, dword ptr [rdx + 1]",
+    "lea rdx, [rdx + rcx + 5]",
+    "save_vectors",
     "mov rdi, r14",
     "mov rsi, rbp",
     "hook cgoprof_locked",
+    "restore_vectors",
     "restore",
-    ".globl thunk_lock_back",
-    "thunk_lock_back:",
-    ".fill 16, 1, 0xcc",
+    "ret",
 
-    // Called where UnlockOSThread has counted m.lockedExt, amid any function of Go's: keeps everything, vectors too, and only
+    // Where cgocallbackg has reentersyscall inlined.
+    ".balign 16",
+    ".globl thunk_callback_end_inlined",
+    "thunk_callback_end_inlined:",
+    "save",
+    "mov rdi, r14",
+    "hook cgoprof_callback_ended",
+    "restore",
+    "ret",
+
+    // Where UnlockOSThread has counted m.lockedExt, amid any function: keeps everything, vectors too, and only
     // notes when it was, if the goroutine is not locked any more.
     ".balign 16",
     ".globl thunk_unlock",
@@ -605,7 +635,7 @@ global_asm!(
     "restore",
     "jmp [rip + cgoprof_params + {p_reentersyscall}]",
 
-    // In unwindm, in place of `mp.incgo = false`: that instruction and the way back follow.
+    // In unwindm, where it has set `mp.incgo = false`.
     ".balign 16",
     ".globl thunk_unwind",
     "thunk_unwind:",
@@ -622,11 +652,10 @@ global_asm!(
     "mov ecx, {hook_frames} / 8",
     "rep stosq",
     "restore",
-    ".globl thunk_unwind_displaced",
-    "thunk_unwind_displaced:",
-    ".fill 16, 1, 0xcc",
+    "ret",
 
     params_size = const size_of::<Params>(),
+    saved = const 11 * size_of::<u64>(),
     M_P = const holes::M_P,
     M_LOCKED_EXT = const holes::M_LOCKED_EXT,
     SPILLED_FN = const holes::SPILLED_FN,

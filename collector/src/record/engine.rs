@@ -358,7 +358,7 @@ fn landmarks(plan: &ProbePlan, bias: u64, options: &Options) -> Landmarks {
         after_exitsyscall: loaded(plan.after_exitsyscall),
         cgocallback: loaded(plan.cgocallback.start)..loaded(plan.cgocallback.end),
         goexit: loaded(plan.goexit.start)..loaded(plan.goexit.end),
-        newm1: loaded(plan.newm1.start)..loaded(plan.newm1.end),
+        newm1: plan.newm1.iter().map(|range| loaded(range.start)..loaded(range.end)).collect(),
         purego: plan.purego.map(loaded),
         has_frame: plan.asmcgocall_has_frame(),
         max_frames: options.stack_depth,

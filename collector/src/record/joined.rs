@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 use super::engine::{EngineError, Whom, allow_many_files};
 use super::recorder::Watched;
 use super::{
-    EngineKind, Options, Problem, Program, Refused, prepare, read, settings, unseen_unlocks, wanted, watch_hooks,
+    EngineKind, Options, Problem, Program, Refused, prepare, read, settings, unseen_locks, wanted, watch_hooks,
 };
 use crate::clock::{Moment, Rate};
 use crate::perf::{Frequency, Session, Wanted};
@@ -73,7 +73,7 @@ fn join_with_hooks(options: &Options, program: &Program<'_>, pid: Pid, bias: u64
 }
 
 fn notes(program: &Program<'_>, plan: &Plan, cleaned: bool, in_flight: usize) -> Vec<String> {
-    let mut notes = Vec::from_iter(unseen_unlocks(plan));
+    let mut notes = Vec::from_iter(unseen_locks(plan));
     if let Some(library) = &program.located.go_library {
         notes.push(format!("the Go code is that of {}", library.path.display()));
     }

@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 use super::engine::{EngineError, Prepared, Whom};
 use super::recorder::Watched;
 use super::{
-    EngineKind, Options, Problem, Program, RecordError, Refused, prepare, read, settings, unseen_unlocks, wanted,
+    EngineKind, Options, Problem, Program, RecordError, Refused, prepare, read, settings, unseen_locks, wanted,
     watch_hooks,
 };
 use crate::clock::{Moment, Rate};
@@ -121,7 +121,7 @@ fn hook(
             let (mappings, begun) = (maps::read(pid).unwrap_or_default(), Moment::now());
             stopped.release();
             let mut notes = refused.notes(EngineKind::Trampoline);
-            notes.extend(unseen_unlocks(plan));
+            notes.extend(unseen_locks(plan));
             let watched = watch_hooks(options, program, pid, (placed, mappings), session, (begun, None, notes));
             watched.map_err(|error| Problem::Engine(EngineKind::Trampoline, error).into())
         }

@@ -430,11 +430,12 @@ fn watch_hooks(
     Ok(Watched { engine, sampler, bias, mappings, begun, pause, notes })
 }
 
-fn unseen_unlocks(plan: &Plan) -> Option<String> {
-    let places = plan.unseen_unlocks;
+fn unseen_locks(plan: &Plan) -> Option<String> {
+    let places = plan.unseen_locks;
     (places > 0).then(|| {
         format!(
-            "{places} places of the program unlock goroutines from their threads unseen: locks may have been shorter"
+            "{places} places in the program lock goroutines to threads, or unlock them, in code of an unknown shape: \
+             locks may be missing, or too long"
         )
     })
 }

@@ -68,6 +68,18 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
         self.libraries.set_mappings(mappings);
     }
 
+    /// The stack of a place that locks a goroutine to its thread: without `LockOSThread` where that is inlined, as it is
+    /// without that where it is called.
+    pub(crate) fn lock_site(&mut self, profile: &mut Profile, stack: &[Avma]) -> Vec<LocationId> {
+        let locations: Vec<_> = stack.iter().map(|&address| self.go(profile, address)).collect();
+        if let Some(first) = locations.first() {
+            let names = |line: &Line| profile.functions[line.function.0].name == "runtime.LockOSThread";
+            let inlined = profile.locations[first.0].lines.iter().position(names);
+            profile.locations[first.0].lines.drain(..inlined.map_or(0, |last| last + 1));
+        }
+        locations
+    }
+
     /// The location of a Go return address.
     pub(crate) fn go(&mut self, profile: &mut Profile, return_address: Avma) -> LocationId {
         if let Some(&known) = self.go_locations.get(&return_address) {

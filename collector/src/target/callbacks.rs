@@ -1,12 +1,12 @@
 //! Where C calls Go: `cgocallbackg` from start to end, and where a foreign thread gets its M.
 
 use cgoprof_symbols::Svma;
-use iced_x86::{FlowControl, Register};
+use iced_x86::{FlowControl, Instruction, Mnemonic, OpKind, Register};
 
 use super::Target;
 use super::code::Code;
 use super::functions::RuntimeFunctions;
-use super::plan::{Displaced, Hook, LOAD_RAX, Patch, PlanError, Transfer, call_patch, epilogue};
+use super::plan::{Displaced, Hook, LOAD_RAX, Patch, PlanError, Transfer, amid_patch, call_patch, epilogue};
 
 /// What is replaced for the hooks of a callback.
 pub(super) fn patches(
@@ -18,13 +18,20 @@ pub(super) fn patches(
     for function in &functions.cgocallbackg {
         let code = Code::decode(&target.binary, function)?;
         let begin = code.only_call(functions.exitsyscall.start, "runtime.exitsyscall");
-        let end = code.only_call(functions.reentersyscall, "runtime.reentersyscall");
-        if let (Ok(begin), Ok(end)) = (begin, end) {
+        if let (Ok(begin), Ok(end)) = (begin, end_of_callback(target, functions, &code)) {
             let acquired = code.only_call(functions.cgocallbackg1, "runtime.cgocallbackg1")?;
-            if !(begin < acquired && acquired < end) {
+            if !(begin < acquired && acquired < end.index) {
                 return Err(code.unexpected("exitsyscall, cgocallbackg1 and reentersyscall in this order"));
             }
-            let (at, epilogue) = epilogue(&code, end)?;
+            let (at, epilogue) = epilogue(&code, end.index)?;
+            let end = if end.inlined {
+                let (patch, repeated) =
+                    amid_patch(Hook::CallbackEndInlined, &code, &code.instructions[end.index])?;
+                displaced.push(repeated);
+                patch
+            } else {
+                call_patch(Hook::CallbackEnd, &code, end.index)
+            };
             displaced.push(Displaced { hook: Hook::CallbackRelease, at, code: epilogue.clone(), back: None });
             let release = Patch {
                 hook: Hook::CallbackRelease,
@@ -36,7 +43,7 @@ pub(super) fn patches(
             return Ok(vec![
                 call_patch(Hook::CallbackBegin, &code, begin),
                 call_patch(Hook::CallbackAcquired, &code, acquired),
-                call_patch(Hook::CallbackEnd, &code, end),
+                end,
                 release,
             ]);
         }
@@ -45,13 +52,55 @@ pub(super) fn patches(
     Err(PlanError::Shape { function, expected: "one call each of exitsyscall and reentersyscall".into() })
 }
 
+/// Where a callback ends.
+pub(super) struct EndOfCallback {
+    /// The instruction's index: the call of `reentersyscall`, or one of it where that is inlined.
+    pub(super) index: usize,
+    pub(super) inlined: bool,
+}
+
+/// Where `cgocallbackg` enters the system call again. `reentersyscall` is inlined there in profile-guided builds of
+/// programs that call back often: then it is where that sets `g.stackguard0 = stackPreempt` (runtime/proc.go).
+pub(super) fn end_of_callback(
+    target: &Target<'_>,
+    functions: &RuntimeFunctions<'_>,
+    code: &Code<'_>,
+) -> Result<EndOfCallback, PlanError> {
+    const NAME: &str = "runtime.reentersyscall";
+    const STACKGUARD0: u64 = 16;
+    const STACK_PREEMPT: i64 = -1314;
+    if let Some(reentersyscall) = functions.reentersyscall
+        && let Ok(index) = code.only_call(reentersyscall, NAME)
+    {
+        return Ok(EndOfCallback { index, inlined: false });
+    }
+    let inlined_there = |instruction: &Instruction| {
+        let frames = target.pclntab.frames_at(Svma(instruction.ip()));
+        frames.first().is_some_and(|frame| frame.inlined && frame.function == NAME)
+    };
+    let preempts = |instruction: &Instruction| {
+        instruction.mnemonic() == Mnemonic::Mov
+            && instruction.memory_base() == Register::R14
+            && instruction.memory_displacement64() == STACKGUARD0
+            && instruction.op1_kind() == OpKind::Immediate32to64
+            && instruction.immediate32to64() == STACK_PREEMPT
+    };
+    let found = |&index: &usize| preempts(&code.instructions[index]) && inlined_there(&code.instructions[index]);
+    let mut places = (0..code.instructions.len()).filter(found);
+    match (places.next(), places.next()) {
+        (Some(index), None) => Ok(EndOfCallback { index, inlined: true }),
+        _ => Err(code.unexpected("runtime.reentersyscall called or inlined once")),
+    }
+}
+
 /// Where `cgocallback` loads the address of what gets an M for a foreign thread, for the call that follows; and that address.
 pub(super) fn attach(target: &Target<'_>, functions: &RuntimeFunctions<'_>) -> Result<(Patch, Svma), PlanError> {
     let code = Code::decode(&target.binary, &functions.cgocallback)?;
     for pair in code.instructions.windows(2) {
         let (load, call) = (&pair[0], &pair[1]);
         let original = code.bytes_of(load);
-        let calls = call.flow_control() == FlowControl::IndirectCall && call.op0_register() == Register::RAX;
+        let by_register = call.flow_control() == FlowControl::IndirectCall && call.op0_register() == Register::RAX;
+        let calls = by_register || functions.by_retpoline(call);
         if !(calls && original.starts_with(&LOAD_RAX) && load.is_ip_rel_memory_operand()) {
             continue;
         }

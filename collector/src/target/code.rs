@@ -4,7 +4,9 @@ use std::ops::Range;
 
 use cgoprof_symbols::pclntab::Function;
 use cgoprof_symbols::{Binary, Svma};
-use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, OpKind};
+use iced_x86::{
+    Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, OpAccess, OpKind, UsedMemory,
+};
 
 use super::plan::PlanError;
 
@@ -61,6 +63,17 @@ impl<'data> Code<'data> {
                 ),
             }),
         }
+    }
+
+    /// Whether it writes no memory and calls nothing.
+    pub(super) fn is_read_only(&self) -> bool {
+        let mut factory = InstructionInfoFactory::new();
+        self.instructions.iter().all(|instruction| {
+            let calls = matches!(instruction.flow_control(), FlowControl::Call | FlowControl::IndirectCall);
+            let reads = |memory: &UsedMemory| matches!(memory.access(), OpAccess::Read | OpAccess::CondRead);
+            // The address of a `nop` with an operand is not used.
+            !calls && factory.info(instruction).used_memory().iter().all(reads)
+        })
     }
 
     /// Bytes of an instruction.

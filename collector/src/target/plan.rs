@@ -3,7 +3,6 @@
 //! Every site is checked against what it must be, byte for byte; anything else refuses the engine. Nothing
 //! is assumed from the Go version that the code itself can tell.
 
-use cgoprof_symbols::pclntab::Function;
 use cgoprof_symbols::runtime_offsets::RuntimeOffsets;
 use cgoprof_symbols::{Svma, dwarf_offsets};
 use iced_x86::{FlowControl, Instruction, MemorySize, Mnemonic, OpKind, Register};
@@ -59,6 +58,8 @@ pub enum Hook {
     CallbackAcquired,
     /// `cgocallbackg` calls `reentersyscall`.
     CallbackEnd,
+    /// The same where it has that inlined.
+    CallbackEndInlined,
     /// `cgocallbackg` returns.
     CallbackRelease,
     /// `cgocallback` loads the address of `needm` or `needAndBindM`.
@@ -67,10 +68,17 @@ pub enum Hook {
     Unwind,
     /// `exitsyscall` calls `mcall` because there is no P.
     Park,
-    /// `LockOSThread` counts.
+    /// `LockOSThread` counts, there or where it is inlined.
     Lock,
     /// `UnlockOSThread` counts, there or where it is inlined.
     Unlock,
+}
+
+impl Hook {
+    /// Whether its places are single instructions amid functions, of which there may be several.
+    pub fn is_amid(self) -> bool {
+        matches!(self, Hook::CallbackEndInlined | Hook::Unwind | Hook::Lock | Hook::Unlock)
+    }
 }
 
 /// How the hook is reached.
@@ -136,18 +144,18 @@ pub struct Plan {
     pub patches: Vec<Patch>,
     /// What the hooks repeat.
     pub displaced: Vec<Displaced>,
-    /// Places where goroutines unlock themselves from their threads that are not as known, and not replaced.
-    pub unseen_unlocks: usize,
+    /// Places where goroutines lock themselves to their threads, or unlock, that are not as known, and not replaced.
+    pub unseen_locks: usize,
     /// `runtime.mcall`.
     pub mcall: Svma,
     /// `runtime.cgocallbackg1`.
     pub cgocallbackg1: Svma,
     /// What gets an M for a foreign thread.
     pub needm: Svma,
-    /// `runtime.newm1`, which makes threads.
-    pub newm1: std::ops::Range<Svma>,
+    /// `runtime.newm1`, which makes threads, and what it may be inlined into.
+    pub newm1: Vec<std::ops::Range<Svma>>,
     /// `runtime.LockOSThread`, if the program has it.
-    pub lock_os_thread: Option<Svma>,
+    pub lock_os_thread: Option<std::ops::Range<Svma>>,
     /// Return address of `cgocall`'s call of `entersyscall`.
     pub after_entersyscall: Svma,
     /// Return address of `cgocall`'s call of `exitsyscall`.
@@ -156,8 +164,8 @@ pub struct Plan {
     pub entersyscall: Svma,
     /// `runtime.exitsyscall`.
     pub exitsyscall: Svma,
-    /// `runtime.reentersyscall`.
-    pub reentersyscall: Svma,
+    /// `runtime.reentersyscall`, unless it is inlined.
+    pub reentersyscall: Option<Svma>,
     /// Return address of `cgocall`'s call of `asmcgocall`.
     pub after_asmcgocall: Svma,
     /// Struct offsets.
@@ -206,6 +214,8 @@ pub(crate) const CALL_C: [u8; 5] = [0x48, 0x89, 0xd9, 0xff, 0xd0];
 pub(super) const LOAD_RAX: [u8; 3] = [0x48, 0x8d, 0x05];
 /// `mov rdi, rbx; jmp rax`: the landing pad, from Go 1.22 on.
 const LANDING_PAD: [u8; 5] = [0x48, 0x89, 0xdf, 0xff, 0xe0];
+/// `mov rdi, rbx`: what begins the landing pad that jumps by `retpolineAX`.
+const RETPOLINE_PAD: [u8; 3] = [0x48, 0x89, 0xdf];
 
 impl Plan {
     /// Works out the plan.
@@ -226,8 +236,8 @@ impl Plan {
         }
         let offsets = offsets(target, &cgocall.instructions[..exit])?;
         let (epilogue_at, epilogue) = epilogue(&cgocall, exit)?;
-        check_slots_stay_dead(&cgocall, asm, epilogue_at)?;
-        check_result_left_alone(&cgocall, enter, asm)?;
+        check_slots_stay_dead(target, &cgocall, (asm, exit), epilogue_at)?;
+        check_result_left_alone(target, &cgocall, enter, asm)?;
         let goroutine = goroutine_slot(&asmcgocall)?;
         let frames = frame_layout(&cgocall, &asmcgocall, enter, asm)?;
         check_stack_pointer_kept(&asmcgocall)?;
@@ -246,12 +256,13 @@ impl Plan {
         patches.extend(callback);
         let (attach, needm) = callbacks::attach(target, &functions)?;
         patches.push(attach);
-        patches.push(unwind_patch(&unwindm, offsets, &mut displaced)?);
+        let mut amid = vec![unwind_patch(&unwindm, offsets)?];
         let exitsyscall = Code::decode(&target.binary, &functions.exitsyscall)?;
         let resumed = resumption(&exitsyscall, functions.mcall)?;
         patches.push(call_patch(Hook::Park, &exitsyscall, resumed - 1));
-        let (locks, unseen_unlocks) = locks::patches(target, &functions, offsets)?;
-        for (patch, repeated) in locks {
+        let (locks, unseen_locks) = locks::patches(target, &functions, offsets)?;
+        amid.extend(locks);
+        for (patch, repeated) in amid {
             patches.push(patch);
             displaced.push(repeated);
         }
@@ -259,12 +270,12 @@ impl Plan {
         Ok(Plan {
             patches,
             displaced,
-            unseen_unlocks,
+            unseen_locks,
             mcall: functions.mcall,
             cgocallbackg1: functions.cgocallbackg1,
             needm,
             newm1: functions.newm1.clone(),
-            lock_os_thread: functions.lock_os_thread.map(|function| function.start),
+            lock_os_thread: functions.lock_os_thread.map(|function| function.start..function.end),
             after_entersyscall: Svma(cgocall.instructions[enter].next_ip()),
             after_exitsyscall: Svma(cgocall.instructions[exit].next_ip()),
             entersyscall: functions.entersyscall,
@@ -286,39 +297,40 @@ pub(super) fn call_patch(hook: Hook, code: &Code<'_>, index: usize) -> Patch {
     Patch { hook, function: code.name.clone(), at: Svma(call.ip()), original, transfer: Transfer::Call }
 }
 
+/// Where `asmcgocall` reaches C: at its landing pad, or at each of its two calls. With `-spectre=ret` an indirect jump or call
+/// goes by way of `retpolineAX` (runtime/asm_amd64.s).
 fn c_patches(
     target: &Target<'_>,
     functions: &RuntimeFunctions<'_>,
     asmcgocall: &Code<'_>,
 ) -> Result<Vec<Patch>, PlanError> {
+    let patch = |code: &Code<'_>, from: &Instruction, to: &Instruction, transfer| Patch {
+        hook: Hook::C,
+        function: code.name.clone(),
+        at: Svma(from.ip()),
+        original: code.bytes[(from.ip() - code.start.0) as usize..(to.next_ip() - code.start.0) as usize].to_vec(),
+        transfer,
+    };
     if let Some(pad) = &functions.landing_pad {
-        let pad = Function { end: Svma(pad.start.0 + LANDING_PAD.len() as u64), ..*pad };
-        let code = Code::decode(&target.binary, &pad)?;
-        if code.bytes != LANDING_PAD {
-            return Err(code.unexpected("mov rdi, rbx; jmp rax"));
-        }
-        let original = LANDING_PAD.to_vec();
-        return Ok(vec![Patch {
-            hook: Hook::C,
-            function: code.name,
-            at: pad.start,
-            original,
-            transfer: Transfer::Jump,
-        }]);
+        let code = Code::decode(&target.binary, pad)?;
+        return match code.instructions.as_slice() {
+            [load, jump, ..] if code.bytes.starts_with(&LANDING_PAD) => {
+                Ok(vec![patch(&code, load, jump, Transfer::Jump)])
+            }
+            [load, jump, ..] if code.bytes.starts_with(&RETPOLINE_PAD) && functions.by_retpoline(jump) => {
+                Ok(vec![patch(&code, load, jump, Transfer::Jump)])
+            }
+            _ => Err(code.unexpected("mov rdi, rbx; jmp rax")),
+        };
     }
     let mut patches = Vec::new();
     for pair in asmcgocall.instructions.windows(2) {
         let start = (pair[0].ip() - asmcgocall.start.0) as usize;
         if asmcgocall.bytes[start..].starts_with(&CALL_C) && pair[1].flow_control() == FlowControl::IndirectCall {
             asmcgocall.check_no_branch_into(pair[0].ip()..pair[1].next_ip())?;
-            let (at, original) = (Svma(pair[0].ip()), CALL_C.to_vec());
-            patches.push(Patch {
-                hook: Hook::C,
-                function: asmcgocall.name.clone(),
-                at,
-                original,
-                transfer: Transfer::Call,
-            });
+            patches.push(patch(asmcgocall, &pair[0], &pair[1], Transfer::Call));
+        } else if functions.by_retpoline(&pair[1]) {
+            patches.push(patch(asmcgocall, &pair[1], &pair[1], Transfer::Call));
         }
     }
     if patches.len() != 2 {
@@ -339,28 +351,34 @@ pub(super) fn incgo_cleared(unwindm: &Code<'_>, offsets: RuntimeOffsets) -> Resu
     }
 }
 
-fn unwind_patch(
-    unwindm: &Code<'_>,
-    offsets: RuntimeOffsets,
-    displaced: &mut Vec<Displaced>,
-) -> Result<Patch, PlanError> {
-    let store = &unwindm.instructions[incgo_cleared(unwindm, offsets)?];
-    let original = unwindm.bytes_of(store).to_vec();
-    if original.len() < 5 || original.len() > 11 {
-        return Err(unwindm.unexpected("mp.incgo = false in 5 to 11 bytes"));
-    }
-    unwindm.check_no_branch_into(store.ip()..store.next_ip())?;
+fn unwind_patch(unwindm: &Code<'_>, offsets: RuntimeOffsets) -> Result<(Patch, Displaced), PlanError> {
     check_no_vectors(unwindm)?;
-    let (function, at) = (unwindm.name.clone(), Svma(store.ip()));
-    displaced.push(Displaced { hook: Hook::Unwind, at, code: original.clone(), back: Some(Svma(store.next_ip())) });
-    Ok(Patch { hook: Hook::Unwind, function, at, original, transfer: Transfer::Jump })
+    amid_patch(Hook::Unwind, unwindm, &unwindm.instructions[incgo_cleared(unwindm, offsets)?])
 }
 
-/// Hooks amid a function keep the general registers and the flags.
-pub(super) fn check_no_vectors(code: &Code<'_>) -> Result<(), PlanError> {
+/// Replaces one instruction amid a function.
+pub(super) fn amid_patch(
+    hook: Hook,
+    code: &Code<'_>,
+    replaced: &Instruction,
+) -> Result<(Patch, Displaced), PlanError> {
+    let original = code.bytes_of(replaced).to_vec();
+    if original.len() < 5 || replaced.is_ip_rel_memory_operand() || replaced.flow_control() != FlowControl::Next {
+        return Err(code.unexpected("an instruction of 5 bytes and more that can be repeated elsewhere"));
+    }
+    code.check_no_branch_into(replaced.ip()..replaced.next_ip())?;
+    let (function, at) = (code.name.clone(), Svma(replaced.ip()));
+    let displaced = Displaced { hook, at, code: original.clone(), back: Some(Svma(replaced.next_ip())) };
+    Ok((Patch { hook, function, at, original, transfer: Transfer::Jump }, displaced))
+}
+
+/// Hooks amid a function keep the general registers and the flags, and X15, which Go keeps 0.
+fn check_no_vectors(code: &Code<'_>) -> Result<(), PlanError> {
     let uses_vectors = |instruction: &Instruction| {
         (0..instruction.op_count()).any(|operand| {
-            instruction.op_kind(operand) == OpKind::Register && instruction.op_register(operand).is_vector_register()
+            let register = instruction.op_register(operand);
+            let is_vector = register.is_vector_register() && register != Register::XMM15;
+            instruction.op_kind(operand) == OpKind::Register && is_vector
         })
     };
     if code.instructions.iter().any(uses_vectors) {
@@ -377,11 +395,11 @@ pub(super) fn epilogue(code: &Code<'_>, exit: usize) -> Result<(Svma, Vec<u8>), 
     let &[ret] = returns.as_slice() else {
         return Err(code.unexpected(format!("one return, found {}", returns.len())));
     };
-    if ret < exit + 2 {
+    // `add rsp, F; pop rbp; ret`, or `mov rbp, [rsp+F]; add rsp, F; ret` up to Go 1.20; a `nop` may align any of them.
+    let mut before = code.instructions[exit + 1..ret].iter().rev().filter(|one| one.mnemonic() != Mnemonic::Nop);
+    let (Some(second), Some(first)) = (before.next(), before.next()) else {
         return Err(code.unexpected("an epilogue after its last call"));
-    }
-    // `add rsp, F; pop rbp; ret`, or `mov rbp, [rsp+F]; add rsp, F; ret` up to Go 1.20.
-    let [first, second] = [&code.instructions[ret - 2], &code.instructions[ret - 1]];
+    };
     let frees = |instruction: &Instruction| {
         matches!(instruction.mnemonic(), Mnemonic::Add | Mnemonic::Sub) && instruction.op0_register() == Register::RSP
     };
@@ -402,14 +420,33 @@ pub(super) fn epilogue(code: &Code<'_>, exit: usize) -> Result<(Svma, Vec<u8>), 
     Ok((Svma(start), bytes))
 }
 
+fn is_call(instruction: &Instruction) -> bool {
+    matches!(instruction.flow_control(), FlowControl::Call | FlowControl::IndirectCall)
+}
+
+/// Whether a call leads to a function that writes no memory. A function with arguments in registers may write them to
+/// words of its caller's frame (Go's ABI specification, "spill space").
+fn calls_read_only(target: &Target<'_>, call: &Instruction) -> bool {
+    let called = target.pclntab.function_at(Svma(call.near_branch_target()));
+    let code = called.and_then(|function| Code::decode(&target.binary, &function).ok());
+    call.flow_control() == FlowControl::Call && code.is_some_and(|code| code.is_read_only())
+}
+
 /// `asmcgocall`'s arguments must not be written again before the epilogue reads them.
-fn check_slots_stay_dead(cgocall: &Code<'_>, asm: usize, epilogue: Svma) -> Result<(), PlanError> {
-    let between = cgocall.instructions[asm + 1..].iter().take_while(|instruction| instruction.ip() < epilogue.0);
-    for instruction in between {
+fn check_slots_stay_dead(
+    target: &Target<'_>,
+    cgocall: &Code<'_>,
+    (asm, exit): (usize, usize),
+    epilogue: Svma,
+) -> Result<(), PlanError> {
+    let from_asm = cgocall.instructions.iter().enumerate().skip(asm + 1);
+    for (index, instruction) in from_asm.take_while(|(_, instruction)| instruction.ip() < epilogue.0) {
         let touches = instruction.memory_base() == Register::RSP
             && (0..2).any(|operand| instruction.op_kind(operand) == OpKind::Memory)
             && instruction.memory_displacement64() < 16;
-        if touches {
+        // `exitsyscall` has no arguments.
+        let calls_writer = index != exit && is_call(instruction) && !calls_read_only(target, instruction);
+        if touches || calls_writer {
             return Err(cgocall.unexpected("asmcgocall's argument words left alone after it"));
         }
     }
@@ -417,8 +454,14 @@ fn check_slots_stay_dead(cgocall: &Code<'_>, asm: usize, epilogue: Svma) -> Resu
 }
 
 /// Between the enter hook and the call of `asmcgocall` the word for its result carries the crossing: nothing may write
-/// there, and no call may get the stack there to write on.
-fn check_result_left_alone(cgocall: &Code<'_>, enter: usize, asm: usize) -> Result<(), PlanError> {
+/// there. Without inlining (`-gcflags=-l`) `osPreemptExtEnter` is called there, which is empty on Linux
+/// (runtime/preempt_nonwindows.go).
+fn check_result_left_alone(
+    target: &Target<'_>,
+    cgocall: &Code<'_>,
+    enter: usize,
+    asm: usize,
+) -> Result<(), PlanError> {
     const RESULT: std::ops::Range<u64> = 16..24;
     let between = &cgocall.instructions[enter + 1..asm];
     let writes = |instruction: &Instruction| {
@@ -429,17 +472,16 @@ fn check_result_left_alone(cgocall: &Code<'_>, enter: usize, asm: usize) -> Resu
             && at < RESULT.end
             && at + instruction.memory_size().size() as u64 > RESULT.start
     };
-    let calls =
-        |instruction: &Instruction| matches!(instruction.flow_control(), FlowControl::Call | FlowControl::IndirectCall);
-    if between.iter().any(|instruction| writes(instruction) || calls(instruction)) {
+    let calls_writer = |instruction: &Instruction| is_call(instruction) && !calls_read_only(target, instruction);
+    if between.iter().any(|instruction| writes(instruction) || calls_writer(instruction)) {
         return Err(cgocall.unexpected("asmcgocall's result word left alone before it"));
     }
     Ok(())
 }
 
-/// Where the thread keeps its g, from FS: -8 in most programs, further off where libc's own thread-local
-/// variables are linked in too. Given in place, or in a register before; in a library, loaded from a word that is
-/// filled in when it is loaded.
+/// Where the thread keeps its g, from FS: -8 in most programs, further below where C code that is linked in has
+/// thread-local variables of its own (8 KiB in DuckDB and librdkafka). Given in place, or in a register before; in a
+/// library, loaded from a word that is filled in when it is loaded.
 fn goroutine_slot(asmcgocall: &Code<'_>) -> Result<GoroutineSlot, PlanError> {
     let (mut immediates, mut stated) = (Vec::new(), Vec::new());
     for instruction in &asmcgocall.instructions {
@@ -464,9 +506,9 @@ fn goroutine_slot(asmcgocall: &Code<'_>) -> Result<GoroutineSlot, PlanError> {
             };
             return i32::try_from(offset)
                 .ok()
-                .filter(|offset| (-4096..0).contains(offset))
+                .filter(|&offset| offset < 0)
                 .map(GoroutineSlot::At)
-                .ok_or_else(|| asmcgocall.unexpected(format!("the goroutine just below FS, found {offset:#x}")));
+                .ok_or_else(|| asmcgocall.unexpected(format!("the goroutine below FS, found {offset:#x}")));
         }
     }
     Err(asmcgocall.unexpected("the goroutine loaded from FS"))

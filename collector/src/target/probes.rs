@@ -8,6 +8,7 @@ use cgoprof_symbols::{FileOffset, Svma};
 use iced_x86::{FlowControl, Instruction, Mnemonic, OpKind, Register};
 
 use super::Target;
+use super::callbacks::end_of_callback;
 use super::code::Code;
 use super::functions::RuntimeFunctions;
 use super::plan::{PlanError, incgo_cleared, offsets};
@@ -23,7 +24,7 @@ pub enum Point {
     Resumed,
     /// `cgocallbackg` calls `exitsyscall`: C has called Go.
     CallbackBegin,
-    /// `cgocallbackg` calls `reentersyscall`: Go returns to C.
+    /// `cgocallbackg` calls `reentersyscall`: Go returns to C. Single-stepped where that is inlined.
     CallbackEnd,
     /// `unwindm` leaves a crossing. Single-stepped.
     Unwind,
@@ -59,8 +60,8 @@ pub struct ProbePlan {
     pub after_exitsyscall: Svma,
     /// `cgocallback`: there a goroutine's stack ends, and C's begins.
     pub cgocallback: std::ops::Range<Svma>,
-    /// `newm1`: what makes threads.
-    pub newm1: std::ops::Range<Svma>,
+    /// What makes threads: `newm1`, and what it may be inlined into.
+    pub newm1: Vec<std::ops::Range<Svma>>,
     /// `goexit`: where a goroutine begins.
     pub goexit: std::ops::Range<Svma>,
     /// Struct offsets.
@@ -98,9 +99,8 @@ impl ProbePlan {
             // Up to Go 1.26 there is an ABI wrapper of the same name, which calls neither.
             let code = decode(function)?;
             let begin = code.only_call(functions.exitsyscall.start, "runtime.exitsyscall");
-            let end = code.only_call(functions.reentersyscall, "runtime.reentersyscall");
-            if let (Ok(begin), Ok(end)) = (begin, end) {
-                callbackg = Some((code, begin, end));
+            if let (Ok(begin), Ok(end)) = (begin, end_of_callback(target, &functions, &code)) {
+                callbackg = Some((code, begin, end.index));
             }
         }
         let (code, begin, end) = callbackg.as_ref().ok_or_else(|| PlanError::Shape {

@@ -111,7 +111,7 @@ pub(super) fn place(
         }
     }
     let goroutine = goroutine_offset(remote.memory, image, plan)?;
-    let code_size = blob::len(unlocks(plan)).next_multiple_of(8);
+    let code_size = blob::len(places(plan)).next_multiple_of(8);
     let undo_size = size_of::<Undo>() + plan.patches.len() * size_of::<Replaced>();
     let size = (code_size + undo_size as u64).next_multiple_of(4096);
 
@@ -228,8 +228,8 @@ impl Placed {
     }
 }
 
-fn unlocks(plan: &Plan) -> usize {
-    plan.patches.iter().filter(|patch| patch.hook == Hook::Unlock).count()
+fn places(plan: &Plan) -> usize {
+    plan.patches.iter().filter(|patch| patch.hook.is_amid()).count()
 }
 
 fn free_place(mappings: &[Mapping], image: Image<'_, '_>, size: u64) -> Result<Avma, InjectError> {
@@ -305,12 +305,12 @@ pub(super) fn goroutine_offset(memory: &Memory, image: Image<'_, '_>, plan: &Pla
 
 /// What replaces what, in the order of the plan.
 fn replacements(plan: &Plan, bias: u64, place: Avma) -> Result<Vec<(Hook, Replaced)>, InjectError> {
-    let mut unlock = 0..;
+    // Each amid a function has a piece of code of its own, in the order in which their instructions are repeated.
+    let place_of = |at: Svma| plan.displaced.iter().filter(|one| one.hook.is_amid()).position(|one| one.at == at);
     let replaced = plan.patches.iter().map(|patch| {
         let at = patch.at.loaded(bias).0;
         let hook = match patch.hook {
-            // In the order of the plan, as they are repeated.
-            Hook::Unlock => unlock.next().map_or(0, blob::unlock),
+            hook if hook.is_amid() => blob::place(place_of(patch.at).ok_or(InjectError::NoPlace)?),
             hook => blob::entry(hook, plan.p_stays_wired),
         };
         let bytes = patch.bytes(at, place.0 + hook).ok_or(InjectError::NoPlace)?;
@@ -373,19 +373,21 @@ fn undo_list(
 
 fn params(image: Image<'_, '_>, plan: &Plan, goroutine: i32, tables: &Tables, settings: Settings) -> Params {
     let loaded = |address: Svma| address.loaded(image.bias).0;
+    let range = |range: &Range<Svma>| [loaded(range.start), loaded(range.end)];
     let (frames, extent) = (plan.frames, image.target.binary.extent());
+    let mut newm1 = [[0; 2]; 3];
+    newm1.iter_mut().zip(&plan.newm1).for_each(|(place, found)| *place = range(found));
     Params {
         tables: tables.address().0,
         threads: tables.address().0 + THREADS_OFFSET,
         entersyscall: loaded(plan.entersyscall),
         exitsyscall: loaded(plan.exitsyscall),
-        reentersyscall: loaded(plan.reentersyscall),
+        reentersyscall: plan.reentersyscall.map_or(0, loaded),
         mcall: loaded(plan.mcall),
         cgocallbackg1: loaded(plan.cgocallbackg1),
         needm: loaded(plan.needm),
-        newm1_start: loaded(plan.newm1.start),
-        newm1_end: loaded(plan.newm1.end),
-        lock_os_thread: plan.lock_os_thread.map_or(0, loaded),
+        newm1,
+        lock_os_thread: plan.lock_os_thread.as_ref().map_or([0; 2], range),
         after_asmcgocall: loaded(plan.after_asmcgocall),
         after_exitsyscall: loaded(plan.after_exitsyscall),
         m_locked_ext: plan.offsets.m_locked_ext.into(),

@@ -45,7 +45,7 @@ pub(crate) struct Landmarks {
     /// Where a goroutine begins.
     pub(crate) goexit: Range<Avma>,
     /// What makes threads.
-    pub(crate) newm1: Range<Avma>,
+    pub(crate) newm1: Vec<Range<Avma>>,
     /// The C function is the first word of this one's argument.
     pub(crate) purego: Option<Avma>,
     /// `asmcgocall` has a frame of its own, so that its caller is in the chain of frame pointers.
@@ -256,7 +256,7 @@ impl Crossings {
         self.walked = stack;
         let (tid, m, goid) = (hit.tid, argument(argument::M_ID), argument(argument::GOID));
         let migrated = self.schedule.begin(&Begun { tid, m, goid, cell, function, direct, locked: locked && !direct });
-        if self.landmarks.newm1.contains(&caller) {
+        if self.landmarks.newm1.iter().any(|range| range.contains(&caller)) {
             let cells = &self.cells;
             self.schedule.birth(tid, cell, hit.time.0, |cell| cells[cell.0 as usize - 1].function);
         }
@@ -504,7 +504,7 @@ mod tests {
                 after_exitsyscall: Avma(EXIT),
                 cgocallback: Avma(CALLBACK)..Avma(CALLBACK + 1),
                 goexit: Avma(0x10)..Avma(0x60),
-                newm1: Avma(0x70)..Avma(0x71),
+                newm1: vec![Avma(0x70)..Avma(0x71)],
                 purego: None,
                 has_frame: true,
                 max_frames: 4,

@@ -227,7 +227,7 @@ fn a_panic_is_counted_where_it_came_from_too() {
 fn locks_by_place_and_how_long() {
     let mut world = World::new(64, 8);
     world.params.slow = 0;
-    world.params.lock_os_thread = 0x7777;
+    world.params.lock_os_thread = [0x7700, 0x7800];
     let m = Machine::new(2, false);
     let goroutine = numbered(&m, 7);
     let count = |locks: u32| {
@@ -239,7 +239,7 @@ fn locks_by_place_and_how_long() {
         for locks in [1, 2] {
             count(locks);
             // SAFETY: the made-up goroutine has all that the hook reads.
-            unsafe { locks::locked(&world.params, goroutine.g(), goroutine.frame()) };
+            unsafe { locks::locked(&world.params, goroutine.g(), goroutine.frame(), 0x7777) };
         }
         goroutine.cross(&world);
         for locks in [1, 0] {
@@ -251,7 +251,7 @@ fn locks_by_place_and_how_long() {
     // SAFETY: as above.
     unsafe { locks::settle(&world.params, threads::find(&world.params, m.address())) };
     let cells = world.all_cells(2, flags::LOCK);
-    assert_eq!((cells.len(), cells[0].calls, cells[0].c.census, cells[0].function), (1, 3, 3, 0x7777));
+    assert_eq!((cells.len(), cells[0].calls, cells[0].c.census, cells[0].leaf), (1, 3, 3, 0));
     assert!(cells[0].c.census_sum > 0 && cells[0].c_max <= cells[0].c.census_sum);
     assert_eq!((world.goroutines()[&7].locks, world.cells(2)[0].flags), (3, flags::LOCKED));
     // SAFETY: the thread lies in the world's memory.

@@ -35,7 +35,7 @@ fn check_lines(release: &'static str, args: &'static [&'static str]) {
     let data = std::fs::read(&path).expect("the program");
     let binary = Binary::parse(&data).expect("an ELF file");
     let minor = BuildInfo::read(&binary).and_then(|build| build.version).expect("a version").minor;
-    let table = Pclntab::parse(&binary, minor).expect("a pclntab");
+    let table = Pclntab::parse(&binary, Some(minor)).expect("a pclntab");
     // The last address of a function: a return address looks like that.
     let addresses: Vec<_> = table
         .functions()
@@ -78,7 +78,7 @@ fn inlined_calls_are_expanded() {
             let data = std::fs::read(go::build("crossings", Build { release, args })).expect("the program");
             let binary = Binary::parse(&data).expect("an ELF file");
             let minor = BuildInfo::read(&binary).and_then(|build| build.version).expect("a version").minor;
-            let table = Pclntab::parse(&binary, minor).expect("a pclntab");
+            let table = Pclntab::parse(&binary, Some(minor)).expect("a pclntab");
             // Every release inlines sync.(*Mutex).Lock or an atomic into something of main's or the library's.
             let inlined = table.functions().any(|function| {
                 let end = function.end.0.min(function.start.0 + 400);

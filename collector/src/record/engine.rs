@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
+use std::ops::Range;
 use std::os::fd::AsRawFd as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use crate::sample::{Counters, GoStacks};
 use crate::sampling::{Sampler, Source};
 use crate::snapshot::Seen;
 use crate::snapshot::Snapshot;
-use crate::target::{PlanError, ProbePlan, Target};
+use crate::target::{PlanError, ProbePlan, SamplePlan, Target};
 use crate::ticker::Ticker;
 use crate::trampoline::{Calibration, InjectError, JoinError, Tables, Timing, UndoError, Undone, undo_own};
 use crate::unwind::{Border, Unwinder};
@@ -190,10 +191,15 @@ impl Engine {
 /// An engine of the kernel's, its events open, for a program that may not have begun.
 pub(super) struct Prepared {
     session: Session,
-    plan: ProbePlan,
-    probes: Option<Probes>,
+    planned: Planned,
     /// The program runs already.
     joined: bool,
+}
+
+/// What it knows of the program.
+enum Planned {
+    Uprobe(Box<ProbePlan>, Probes),
+    Sample(SamplePlan),
 }
 
 impl Prepared {
@@ -208,7 +214,6 @@ impl Prepared {
         file: &File,
         options: &Options,
     ) -> Result<Prepared, EngineError> {
-        let plan = ProbePlan::new(target)?;
         allow_many_files();
         let wanted = Wanted {
             frequency: Frequency(options.frequency),
@@ -216,26 +221,27 @@ impl Prepared {
             only_samples: kind == EngineKind::Sample,
             before_exec: whom == Whom::BeforeExec(whom.pid()),
         };
-        if let (EngineKind::Uprobe, Whom::Running(pid, bias)) = (kind, whom) {
-            check_unchanged(pid, bias, &plan)?;
-        }
         let watch = |session: &mut Session| match whom {
             Whom::BeforeExec(pid) => session.watch(pid),
             Whom::Stopped(_) | Whom::Running(..) => session.watch_all(),
         };
-        let (session, probes) = if kind == EngineKind::Uprobe {
+        let (session, planned) = if kind == EngineKind::Uprobe {
+            let plan = ProbePlan::new(target)?;
+            if let Whom::Running(pid, bias) = whom {
+                check_unchanged(pid, bias, &plan)?;
+            }
             // A name that is good whatever is in the path, and whatever the path leads to by now.
             let program = format!("/proc/self/fd/{}", file.as_raw_fd());
             let set = uprobe::set(whom.pid(), Path::new(&program), &plan, wanted, chosen(options), watch)?;
-            (set.session, Some(set.probes))
+            (set.session, Planned::Uprobe(Box::new(plan), set.probes))
         } else if options.frequency == 0 {
             return Err(EngineError::NoSamples);
         } else {
             let mut session = Session::new(whom.pid(), wanted, Vec::new())?;
             watch(&mut session)?;
-            (session, None)
+            (session, Planned::Sample(SamplePlan::new(target)))
         };
-        Ok(Prepared { session, plan, probes, joined: matches!(whom, Whom::Running(..)) })
+        Ok(Prepared { session, planned, joined: matches!(whom, Whom::Running(..)) })
     }
 
     /// Starts to read, now that it is known where the program is.
@@ -247,23 +253,25 @@ impl Prepared {
         mappings: &[Mapping],
         options: &Options,
     ) -> (Engine, Sampler) {
-        let Prepared { session, plan, probes, joined } = self;
+        let Prepared { session, planned, joined } = self;
         let loaded = |address: Svma| address.loaded(bias);
+        let range = |range: &Range<Svma>| loaded(range.start)..loaded(range.end);
         let go = target.go_text(bias);
-        let set = plan.probes.iter().map(|probe| loaded(probe.at)).filter(|_| probes.is_some());
-        let code = loaded(plan.asmcgocall.start)..loaded(plan.asmcgocall.end);
-        let mut unwinder = Unwinder::new(go.clone(), Border::Asmcgocall { code, probes: set.collect() });
+        let (asmcgocall, probes) = match &planned {
+            Planned::Uprobe(plan, _) => {
+                (&plan.asmcgocall, plan.probes.iter().map(|probe| loaded(probe.at)).collect())
+            }
+            Planned::Sample(plan) => (&plan.asmcgocall, Vec::new()),
+        };
+        let mut unwinder = Unwinder::new(go.clone(), Border::Asmcgocall { code: range(asmcgocall), probes });
         mappings.iter().for_each(|mapping| unwinder.add_mapping(mapping));
-        let (engine, source) = match probes {
-            Some(probes) => {
+        let (engine, source) = match planned {
+            Planned::Uprobe(plan, probes) => {
                 let crossings = Box::new(Crossings::new(landmarks(&plan, bias, options), probes.cost));
                 (Engine::Uprobe(probes), Source::Probes(crossings))
             }
-            None => {
-                let after_asmcgocall = plan.asmcgocall_has_frame().then(|| loaded(plan.after_asmcgocall));
-                let cgocallback = loaded(plan.cgocallback.start)..loaded(plan.cgocallback.end);
-                let goexit = loaded(plan.goexit.start)..loaded(plan.goexit.end);
-                let counters = Counters::find(target, plan.offsets, bias);
+            Planned::Sample(plan) => {
+                let counters = plan.offsets.and_then(|offsets| Counters::find(target, offsets, bias));
                 // A program that has just begun has counted nothing.
                 let counted_before = counters.filter(|_| joined).and_then(|counters| counters.read(pid)).unwrap_or(0);
                 (
@@ -271,9 +279,9 @@ impl Prepared {
                     Source::GoStacks(GoStacks {
                         pid,
                         go,
-                        after_asmcgocall,
-                        cgocallback,
-                        goexit,
+                        after_asmcgocall: plan.after_asmcgocall.map(loaded),
+                        cgocallback: range(&plan.cgocallback),
+                        goexit: range(&plan.goexit),
                         counters,
                         counted_before,
                     }),

@@ -386,6 +386,7 @@ fn read(
     (begun, mut notes): (Moment, Vec<String>),
 ) -> Watched {
     let mappings = maps::read(pid).unwrap_or_default();
+    notes.extend(program.target.untested());
     if options.frequency > 0 && !prepared.sees_kernel() {
         notes.push(WITHOUT_KERNEL.into());
     }
@@ -405,6 +406,7 @@ fn watch_hooks(
     session: Result<Session, PerfError>,
     (begun, pause, mut notes): (Moment, Option<Pause>, Vec<String>),
 ) -> Result<Watched, EngineError> {
+    notes.extend(program.target.untested());
     let tables = Arc::new(injected.tables);
     let (bias, address) = (tables.bias(), tables.address());
     let ticker =

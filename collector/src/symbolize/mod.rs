@@ -50,7 +50,7 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
             target,
             bias,
             symbols: target.binary.functions(),
-            imports: target.binary.imports(),
+            imports: target.binary.imports().to_vec(),
             libraries: Libraries::default(),
             functions: HashMap::new(),
             go_locations: HashMap::new(),

@@ -33,6 +33,8 @@ pub(super) struct RuntimeFunctions<'table> {
     pub(super) goexit: Range<Svma>,
     /// Jumps to the address in RAX, in programs built with `-spectre=ret`.
     pub(super) retpoline_ax: Option<Svma>,
+    /// Go 1.26 on: the P stays wired to its M in a system call. Such a runtime has `exitsyscallNoP` (runtime/proc.go).
+    pub(super) p_stays_wired: bool,
     /// purego's trampoline, whose argument names the C function.
     pub(super) purego: Option<Svma>,
 }
@@ -44,7 +46,7 @@ impl<'table> RuntimeFunctions<'table> {
         let (mut mcall, mut cgocallback, mut goexit) = (None, None, None);
         let (mut cgocallbackg1, mut lock_os_thread, mut unlock_os_thread) = (None, None, None);
         let (mut cgocallbackg, mut needm, mut newm1) = (Vec::new(), Vec::new(), Vec::new());
-        let mut retpoline_ax = None;
+        let (mut retpoline_ax, mut p_stays_wired) = (None, false);
         for function in table.functions() {
             match function.name {
                 "runtime.cgocall" => cgocall = Some(function),
@@ -55,6 +57,7 @@ impl<'table> RuntimeFunctions<'table> {
                 "runtime.exitsyscall" => exitsyscall = Some(function),
                 "runtime.reentersyscall" => reentersyscall = Some(function.start),
                 "runtime.mcall" => mcall = Some(function.start),
+                "runtime.exitsyscallNoP" => p_stays_wired = true,
                 "runtime.retpolineAX" => retpoline_ax = Some(function.start),
                 "runtime.goexit" => goexit = Some(function.start..function.end),
                 "runtime.cgocallback" => cgocallback = Some(function),
@@ -88,6 +91,7 @@ impl<'table> RuntimeFunctions<'table> {
             unlock_os_thread,
             goexit: goexit.ok_or(missing("runtime.goexit"))?,
             retpoline_ax,
+            p_stays_wired,
             purego,
         })
     }

@@ -7,18 +7,21 @@ pub mod inspection;
 mod locks;
 pub mod plan;
 pub mod probes;
+pub mod sample_plan;
 
 use std::ops::Range;
 
 use cgoprof_symbols::binary::{Binary, BinaryError};
-use cgoprof_symbols::buildinfo::{BuildInfo, GoVersion};
+use cgoprof_symbols::buildinfo::{self, BuildInfo, GoVersion};
 use cgoprof_symbols::pclntab::{Function, Pclntab, PclntabError};
+use cgoprof_symbols::runtime_offsets::MEASURED;
 use cgoprof_symbols::{Avma, Svma};
 use code::Code;
 use iced_x86::FlowControl;
 
 pub use plan::{Patch, Plan, PlanError};
 pub use probes::{Point, Probe, ProbePlan};
+pub use sample_plan::SamplePlan;
 
 /// The oldest Go release whose runtime is known.
 pub const OLDEST: u32 = 19;
@@ -29,8 +32,8 @@ pub struct Target<'data> {
     pub binary: Binary<'data>,
     /// What the linker wrote about it.
     pub build: BuildInfo,
-    /// Its release.
-    pub version: GoVersion,
+    /// Its release, if that was measured.
+    pub release: Option<u32>,
     /// Its functions.
     pub pclntab: Pclntab<'data>,
 }
@@ -59,9 +62,12 @@ pub enum TargetError {
     /// An old release.
     #[error("it was built by {0}; Go 1.{OLDEST} or newer is needed")]
     TooOld(String),
-    /// A version that names no release.
-    #[error("its Go version {0:?} is not known")]
-    UnknownVersion(String),
+    /// Its Go code is elsewhere.
+    #[error(
+        "it is linked against shared Go libraries (-linkshared), where its runtime is: cgoprof can't record that; build \
+         it without -linkshared"
+    )]
+    LinkShared,
     /// No cgo, no crossings.
     #[error("it was built {}: it has no crossings", without_cgo(.cgo_enabled))]
     NoCgo {
@@ -87,24 +93,53 @@ impl<'data> Target<'data> {
     /// See [`TargetError`].
     pub fn parse(data: &'data [u8]) -> Result<Self, TargetError> {
         let binary = Binary::parse(data)?;
-        let Some(build) = BuildInfo::read(&binary) else {
-            let gccgo = binary.section(".go_export").is_some() || binary.imports().contains(&"__go_go");
-            return Err(if gccgo { TargetError::Gccgo } else { TargetError::NotGo });
-        };
-        if build.version_text.contains("gccgo") {
+        let found = BuildInfo::read(&binary);
+        let gccgo = binary.section(".go_export").is_some() || binary.imports().contains(&"__go_go");
+        if gccgo || found.as_ref().is_some_and(|build| build.version_text.contains("gccgo")) {
             return Err(TargetError::Gccgo);
         }
-        let version = build.version.ok_or_else(|| TargetError::UnknownVersion(build.version_text.clone()))?;
-        if version.minor < OLDEST {
+        let version = found.as_ref().and_then(|build| build.version);
+        let (known, table) = match &found {
+            Some(_) => (version, None),
+            // Without build information a function table tells that it is a Go program.
+            None => match Pclntab::parse(&binary, None) {
+                Err(PclntabError::Missing) => return Err(TargetError::NotGo),
+                parsed => {
+                    (buildinfo::runtime_version(&binary).and_then(|text| GoVersion::parse(&text)), Some(parsed?))
+                }
+            },
+        };
+        let build = found.unwrap_or_else(|| BuildInfo {
+            version_text: known.map_or_else(|| "unknown".to_owned(), |version| version.to_string()),
+            version: known,
+            module: String::new(),
+        });
+        if known.is_some_and(|version| version.minor < OLDEST) {
             return Err(TargetError::TooOld(build.version_text.clone()));
         }
-        let pclntab = Pclntab::parse(&binary, version.minor)?;
+        let release = known.map(|version| version.minor).filter(|minor| MEASURED.contains(minor));
+        let pclntab = match table.filter(|_| release.is_none()) {
+            Some(table) => table,
+            None => Pclntab::parse(&binary, release)?,
+        };
+        let has = |name: &str| pclntab.functions().any(|function| function.name == name);
+        if !has("runtime.cgocall") && binary.imports().contains(&"runtime.cgocall") {
+            return Err(TargetError::LinkShared);
+        }
         // runtime/cgo, and what stands in for it in programs built without cgo (purego's fakecgo), both have it.
-        if !pclntab.functions().any(|function| function.name == "crosscall2") {
+        if !has("crosscall2") {
             let cgo_enabled = build.setting("CGO_ENABLED").map(str::to_owned);
             return Err(TargetError::NoCgo { cgo_enabled });
         }
-        Ok(Target { binary, build, version, pclntab })
+        Ok(Target { binary, build, release, pclntab })
+    }
+
+    /// What is to be said where its release was not measured.
+    pub fn untested(&self) -> Option<String> {
+        let version = &self.build.version_text;
+        self.release.is_none().then(|| {
+            format!("Go version {version:?} is untested with this cgoprof: its code was checked, as far as it can be")
+        })
     }
 
     /// Names of the functions that one calls directly; none if its code can't be read.

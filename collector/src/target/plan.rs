@@ -3,7 +3,7 @@
 //! Every site is checked against what it must be, byte for byte; anything else refuses the engine. Nothing
 //! is assumed from the Go version that the code itself can tell.
 
-use cgoprof_symbols::runtime_offsets::RuntimeOffsets;
+use cgoprof_symbols::runtime_offsets::{MEASURED, RuntimeOffsets};
 use cgoprof_symbols::{Svma, dwarf_offsets};
 use iced_x86::{FlowControl, Instruction, MemorySize, Mnemonic, OpKind, Register};
 
@@ -39,8 +39,8 @@ pub enum PlanError {
         from: Svma,
     },
     /// The struct offsets are neither known nor in DWARF.
-    #[error("the struct offsets of Go 1.{0} are not known and the binary has no DWARF that states them")]
-    Offsets(u32),
+    #[error("the struct offsets of its Go version ({0}) are not known and the binary has no DWARF that states them")]
+    Offsets(String),
 }
 
 /// Which hook a patch leads to.
@@ -283,7 +283,7 @@ impl Plan {
             reentersyscall: functions.reentersyscall,
             after_asmcgocall: Svma(cgocall.instructions[asm].next_ip()),
             offsets,
-            p_stays_wired: target.version.minor >= 26,
+            p_stays_wired: functions.p_stays_wired,
             frames,
             goroutine,
             purego: functions.purego,
@@ -628,8 +628,8 @@ fn argument_sources(cgocall: &Code<'_>, enter: usize, asm: usize) -> Result<(u32
     fn_from.zip(arg_from).ok_or_else(|| cgocall.unexpected("fn and arg loaded from the stack for asmcgocall"))
 }
 
-/// The offsets of this release, checked against the displacements in the code; else DWARF's.
-/// The struct offsets, which must be those that the start of `cgocall` uses.
+/// The struct offsets, which must be those that the start of `cgocall` uses: the measured ones of this release, else
+/// DWARF's. Of a release that was not measured they are DWARF's, else those of the newest release that agree.
 pub(super) fn offsets(target: &Target<'_>, cgocall: &[Instruction]) -> Result<RuntimeOffsets, PlanError> {
     let agrees = |offsets: &RuntimeOffsets| {
         let has = |displacement: u32, test: fn(&Instruction) -> bool| {
@@ -640,11 +640,12 @@ pub(super) fn offsets(target: &Target<'_>, cgocall: &[Instruction]) -> Result<Ru
             && has(offsets.m_ncgo, |i| i.mnemonic() == Mnemonic::Inc && i.memory_size() == MemorySize::UInt32)
             && has(offsets.m_incgo, |i| stores_byte(i, 1))
     };
-    let minor = target.version.minor;
-    RuntimeOffsets::of_release(minor)
-        .filter(agrees)
-        .or_else(|| dwarf_offsets::read(&target.binary).filter(agrees))
-        .ok_or(PlanError::Offsets(minor))
+    let measured = target.release.and_then(RuntimeOffsets::of_release).filter(agrees);
+    let from_dwarf = || dwarf_offsets::read(&target.binary).filter(agrees);
+    let newest = || MEASURED.into_iter().filter_map(RuntimeOffsets::of_release).find(agrees);
+    let guessed = || newest().filter(|_| target.release.is_none());
+    let unknown = || PlanError::Offsets(target.build.version_text.clone());
+    measured.or_else(from_dwarf).or_else(guessed).ok_or_else(unknown)
 }
 
 fn stores_byte(instruction: &Instruction, value: u8) -> bool {

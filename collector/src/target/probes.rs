@@ -45,7 +45,7 @@ pub struct Probe {
     pub original: Vec<u8>,
 }
 
-/// Everything that the uprobe engine must know about a binary, and the sample engine too.
+/// Everything that the uprobe engine must know about a binary.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ProbePlan {
     /// Where probes are set.
@@ -134,7 +134,7 @@ impl ProbePlan {
 
 /// `asmcgocall`'s first branch, taken where there is no g: all calls pass it, with the stack as it was but for RBP and
 /// with g in RDI. Returns its index and how far the return address is from RSP.
-fn first_branch(asmcgocall: &Code<'_>) -> Result<(usize, u32), PlanError> {
+pub(super) fn first_branch(asmcgocall: &Code<'_>) -> Result<(usize, u32), PlanError> {
     let shape = || asmcgocall.unexpected("cmp rdi, 0 and a branch before anything else is called");
     let branches = |instruction: &Instruction| instruction.flow_control() != FlowControl::Next;
     let index = asmcgocall.instructions.iter().position(branches).filter(|&index| index > 0).ok_or_else(shape)?;

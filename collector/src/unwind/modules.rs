@@ -1,9 +1,10 @@
 //! What the unwinder must know of each file that is mapped.
 
+use std::borrow::Cow;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
-use cgoprof_symbols::{Avma, Binary, FileOffset};
+use cgoprof_symbols::{Avma, Binary, FileOffset, Svma};
 use framehop::{ExplicitModuleSectionInfo, Module};
 use memmap2::Mmap;
 
@@ -14,12 +15,12 @@ pub(super) fn of_mapping(mapping: &Mapping, go: &Range<Avma>) -> Vec<Module<Arc<
     let Some(data) = contents(mapping) else { return Vec::new() };
     let Ok(binary) = Binary::parse(&data) else { return Vec::new() };
     let Some(stated) = stated_start(mapping, &binary) else { return Vec::new() };
-    let section = |name: &str| {
-        let (address, bytes) = binary.section(name)?;
+    let piece = |(address, bytes): (Svma, Cow<'_, [u8]>)| {
         let range = address.0..address.0 + bytes.len() as u64;
-        Some((range, Arc::<[u8]>::from(bytes.as_ref())))
+        (range, Arc::<[u8]>::from(bytes.as_ref()))
     };
-    let (frames, header) = (section(".eh_frame"), section(".eh_frame_hdr"));
+    let section = |name: &str| binary.section(name).map(piece);
+    let (frames, header) = (binary.call_frames().map(piece), binary.call_frame_table().map(piece));
     // Go writes .debug_frame too, of its own code alone; a file without .eh_frame may have C's there.
     let debug = if frames.is_none() { section(".debug_frame") } else { None };
     let bias = mapping.range.start.0.wrapping_sub(stated);

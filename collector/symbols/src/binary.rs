@@ -4,11 +4,12 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 
-use object::elf;
-use object::read::elf::{ElfFile64, FileHeader as _, ProgramHeader as _};
-use object::{LittleEndian, Object as _, ObjectSection as _, ObjectSymbol as _, SymbolKind};
+use object::elf::{self, FileHeader64};
+use object::read::elf::{FileHeader, ProgramHeader as _, SectionHeader as _, SectionTable, Sym as _, SymbolTable};
+use object::{CompressedData, CompressedFileRange, CompressionFormat, LittleEndian};
 
 use crate::address::{Avma, FileOffset, Svma};
+use crate::dynamic;
 
 /// Why a file can't be profiled, or read at all.
 #[derive(Debug, thiserror::Error, PartialEq, Eq, Clone)]
@@ -33,11 +34,19 @@ pub enum BinaryError {
     Damaged(String),
 }
 
-/// A parsed ELF executable or library over its bytes.
+type Header = FileHeader64<LittleEndian>;
+const ENDIAN: LittleEndian = LittleEndian;
+
+/// A parsed ELF executable or library over its bytes. What is needed to run it, its program headers, must be there; section
+/// headers may be missing or damaged, as if there were none.
 pub struct Binary<'data> {
     data: &'data [u8],
-    file: ElfFile64<'data, LittleEndian>,
+    header: &'data Header,
     segments: Layout,
+    sections: SectionTable<'data, Header>,
+    symbols: SymbolTable<'data, Header>,
+    dynamic_symbols: Vec<Symbol<'data>>,
+    imports: Vec<&'data str>,
 }
 
 /// Which part of a file is loaded where: all that is needed of it to find an address.
@@ -57,10 +66,11 @@ struct Segment {
     address: Range<u64>,
     file: Range<u64>,
     executable: bool,
+    writable: bool,
 }
 
 /// A symbol of code.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Symbol<'data> {
     /// Name as in the table.
     pub name: &'data str,
@@ -68,6 +78,34 @@ pub struct Symbol<'data> {
     pub address: Svma,
     /// Bytes, 0 when unknown.
     pub size: u64,
+    /// How others see it.
+    pub binding: Binding,
+}
+
+/// How a symbol is seen outside of its object file; what comes first is the better name of an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Binding {
+    /// Everywhere.
+    Global,
+    /// Everywhere, unless there is a global one.
+    Weak,
+    /// In its object file alone.
+    Local,
+}
+
+impl<'data> Symbol<'data> {
+    /// From an entry of a symbol table, if it is of code that is there.
+    pub(crate) fn of_code(symbol: &elf::Sym64<LittleEndian>, name: &'data [u8]) -> Option<Symbol<'data>> {
+        let is_code = matches!(symbol.st_type(), elf::STT_FUNC | elf::STT_GNU_IFUNC);
+        let binding = match symbol.st_bind() {
+            elf::STB_LOCAL => Binding::Local,
+            elf::STB_WEAK => Binding::Weak,
+            _ => Binding::Global,
+        };
+        let name = std::str::from_utf8(name).ok()?;
+        let (address, size) = (Svma(symbol.st_value(ENDIAN)), symbol.st_size(ENDIAN));
+        (is_code && symbol.st_shndx(ENDIAN) != elf::SHN_UNDEF).then_some(Symbol { name, address, size, binding })
+    }
 }
 
 impl<'data> Binary<'data> {
@@ -78,35 +116,55 @@ impl<'data> Binary<'data> {
     pub fn parse(data: &'data [u8]) -> Result<Self, BinaryError> {
         check_ident(data)?;
         let damaged = |error: object::Error| BinaryError::Damaged(error.to_string());
-        let file = ElfFile64::<LittleEndian>::parse(data).map_err(damaged)?;
-        let endian = LittleEndian;
-        let machine = file.elf_header().e_machine(endian);
+        let header = Header::parse(data).map_err(damaged)?;
+        let machine = header.e_machine(ENDIAN);
         if machine != elf::EM_X86_64 {
             return Err(BinaryError::Architecture(machine_name(machine)));
         }
-        if !matches!(file.elf_header().e_type(endian), elf::ET_EXEC | elf::ET_DYN) {
+        if !matches!(header.e_type(ENDIAN), elf::ET_EXEC | elf::ET_DYN) {
             return Err(BinaryError::NotExecutable);
         }
         let mut segments = Vec::new();
-        for header in file.elf_program_headers() {
-            if header.p_type(endian) != elf::PT_LOAD {
+        let program_headers = header.program_headers(ENDIAN, data).map_err(damaged)?;
+        for header in program_headers {
+            if header.p_type(ENDIAN) != elf::PT_LOAD {
                 continue;
             }
-            let (offset, file_size) = (header.p_offset(endian), header.p_filesz(endian));
+            let (offset, file_size) = (header.p_offset(ENDIAN), header.p_filesz(ENDIAN));
             let end = offset.checked_add(file_size).filter(|&end| end <= data.len() as u64);
-            let start = header.p_vaddr(endian);
+            let start = header.p_vaddr(ENDIAN);
             let (Some(end), Some(stop)) = (end, start.checked_add(file_size)) else {
                 return Err(BinaryError::Damaged("a segment reaches past the end of the file".into()));
             };
-            let executable = header.p_flags(endian).contains(elf::PF_X);
-            segments.push(Segment { address: start..stop, file: offset..end, executable });
+            let flags = header.p_flags(ENDIAN);
+            let (executable, writable) = (flags.contains(elf::PF_X), flags.contains(elf::PF_W));
+            segments.push(Segment { address: start..stop, file: offset..end, executable, writable });
         }
-        Ok(Binary { data, file, segments: Layout(segments) })
+        let sections = header.sections(ENDIAN, data).unwrap_or_default();
+        let symbols = sections.symbols(ENDIAN, data, elf::SHT_SYMTAB).unwrap_or_default();
+        let mut binary = Binary {
+            data,
+            header,
+            segments: Layout(segments),
+            sections,
+            symbols,
+            dynamic_symbols: Vec::new(),
+            imports: Vec::new(),
+        };
+        let table = program_headers.iter().find_map(|header| header.dynamic(ENDIAN, data).ok().flatten());
+        for (symbol, name) in table.map(|table| dynamic::symbols(&binary, table)).unwrap_or_default() {
+            if symbol.st_shndx(ENDIAN) == elf::SHN_UNDEF {
+                binary.imports.extend(std::str::from_utf8(name).ok().filter(|name| !name.is_empty()));
+            } else {
+                binary.dynamic_symbols.extend(Symbol::of_code(symbol, name));
+            }
+        }
+        Ok(binary)
     }
 
     /// Whether it may be loaded anywhere.
     pub fn is_position_independent(&self) -> bool {
-        self.file.elf_header().e_type(LittleEndian) == elf::ET_DYN
+        self.header.e_type(ENDIAN) == elf::ET_DYN
     }
 
     /// Loaded bytes from an address to the end of its segment.
@@ -159,80 +217,149 @@ impl<'data> Binary<'data> {
 
     /// Address and bytes of a section, decompressed if need be.
     pub fn section(&self, name: &str) -> Option<(Svma, Cow<'data, [u8]>)> {
-        let section = self.file.section_by_name(name)?;
-        Some((Svma(section.address()), section.uncompressed_data().ok()?))
+        let (_, section) = self.sections.section_by_name(ENDIAN, name.as_bytes())?;
+        let data = match section.compression(ENDIAN, self.data).ok()? {
+            Some((header, offset, size)) => CompressedFileRange {
+                format: match header.ch_type.get(ENDIAN) {
+                    elf::ELFCOMPRESS_ZLIB => CompressionFormat::Zlib,
+                    elf::ELFCOMPRESS_ZSTD => CompressionFormat::Zstandard,
+                    _ => return None,
+                },
+                offset,
+                compressed_size: size,
+                uncompressed_size: header.ch_size.get(ENDIAN),
+            }
+            .data(self.data)
+            .and_then(CompressedData::decompress)
+            .ok()?,
+            None => Cow::Borrowed(section.data(ENDIAN, self.data).ok()?),
+        };
+        Some((Svma(section.sh_addr(ENDIAN)), data))
     }
 
-    /// Loaded sections that hold data, with their bytes: where pointers may be found.
-    pub fn data_sections(&self) -> impl Iterator<Item = (Svma, &'data [u8])> + '_ {
-        self.file.sections().filter_map(|section| {
-            let kept = matches!(section.kind(), object::SectionKind::Data | object::SectionKind::ReadOnlyData)
-                || section.name().is_ok_and(|name| name.starts_with(".data") || name.starts_with(".go."));
-            let data = section.data().ok()?;
-            (kept && !data.is_empty() && section.address() != 0).then_some((Svma(section.address()), data))
+    /// Call frame information, `.eh_frame`: from its section, or where there are no sections from where the header of its
+    /// table says.
+    pub fn call_frames(&self) -> Option<(Svma, Cow<'data, [u8]>)> {
+        self.section(".eh_frame").or_else(|| {
+            const RELATIVE_TO_HERE: u8 = 0x1b;
+            let (address, table) = self.call_frame_table()?;
+            // Version, and how the address that follows is encoded (Linux Standard Base, ".eh_frame_hdr").
+            let &[1, RELATIVE_TO_HERE, _, _, a, b, c, d, ..] = table.as_ref() else { return None };
+            let distance = i32::from_le_bytes([a, b, c, d]);
+            let start = Svma(address.0.wrapping_add(4).wrapping_add_signed(distance.into()));
+            Some((start, Cow::Borrowed(self.bytes_from(start)?)))
         })
     }
 
-    /// Code symbols of the symbol table and of the dynamic one, by address.
+    /// The table by which call frame information is searched, `.eh_frame_hdr`.
+    pub fn call_frame_table(&self) -> Option<(Svma, Cow<'data, [u8]>)> {
+        self.section(".eh_frame_hdr").or_else(|| {
+            let headers = self.header.program_headers(ENDIAN, self.data).ok()?;
+            let table = headers.iter().find(|header| header.p_type(ENDIAN) == elf::PT_GNU_EH_FRAME)?;
+            let address = Svma(table.p_vaddr(ENDIAN));
+            Some((address, Cow::Borrowed(self.bytes_at(address, table.p_filesz(ENDIAN) as usize)?)))
+        })
+    }
+
+    /// Pieces of loaded data, with their bytes, where pointers may be found: sections, or where there are none whole
+    /// segments.
+    pub fn data_pieces(&self) -> Vec<(Svma, &'data [u8])> {
+        let sections = self.sections.iter().filter(|section| {
+            let flags = section.sh_flags(ENDIAN);
+            let is_data = flags.contains(elf::SHF_ALLOC) && !flags.contains(elf::SHF_EXECINSTR);
+            section.sh_type(ENDIAN) == elf::SHT_PROGBITS && is_data
+        });
+        let sections = sections
+            .filter_map(|section| Some((Svma(section.sh_addr(ENDIAN)), section.data(ENDIAN, self.data).ok()?)))
+            .filter(|(_, data)| !data.is_empty());
+        let sections: Vec<_> = sections.collect();
+        if !sections.is_empty() {
+            return sections;
+        }
+        self.segments.0.iter().filter_map(|segment| self.segment_data(segment)).collect()
+    }
+
+    /// Segments that the program may write, with their bytes in the file.
+    pub(crate) fn writable_segments(&self) -> impl Iterator<Item = (Svma, &'data [u8])> {
+        let writable = self.segments.0.iter().filter(|segment| segment.writable);
+        writable.filter_map(|segment| self.segment_data(segment))
+    }
+
+    fn segment_data(&self, segment: &Segment) -> Option<(Svma, &'data [u8])> {
+        let data = self.data.get(segment.file.start as usize..segment.file.end as usize)?;
+        Some((Svma(segment.address.start), data))
+    }
+
+    /// Code symbols of the symbol table and of the dynamic one, by address. Of several at one address there is the one with
+    /// the widest binding, and of those the plainest name: `hypot`, not `__hypot` or `hypotf32x`.
     pub fn functions(&self) -> Vec<Symbol<'data>> {
-        let mut functions: Vec<_> = self
-            .file
-            .symbols()
-            .chain(self.file.dynamic_symbols())
-            .filter(|symbol| symbol.is_definition() && symbol.kind() == SymbolKind::Text)
-            .filter_map(|symbol| {
-                let name = symbol.name().ok()?;
-                Some(Symbol { name, address: Svma(symbol.address()), size: symbol.size() })
-            })
-            .collect();
-        functions.sort_by_key(|symbol| symbol.address);
+        let own = self.symbols.iter().filter_map(|symbol| {
+            let name = self.symbols.symbol_name(ENDIAN, symbol).ok()?;
+            Symbol::of_code(symbol, name)
+        });
+        let mut functions: Vec<_> = own.chain(self.dynamic_symbols.iter().copied()).collect();
+        functions.sort_by_key(|symbol| {
+            let reserved = symbol.name.bytes().take_while(|&byte| byte == b'_').count();
+            (symbol.address, symbol.binding, reserved, symbol.name.len(), symbol.name)
+        });
+        functions.dedup_by(|other, kept| {
+            let same = other.address == kept.address;
+            if same {
+                kept.size = kept.size.max(other.size);
+            }
+            same
+        });
         functions
     }
 
     /// Address of a variable by the name it has in the symbol table.
     pub fn variable(&self, name: &str) -> Option<Svma> {
-        let named = |symbol: &object::read::elf::ElfSymbol64<'data, '_, LittleEndian>| {
-            symbol.kind() == SymbolKind::Data && symbol.name() == Ok(name)
+        let mut variables = self.symbols.iter().filter(|symbol| symbol.st_type() == elf::STT_OBJECT);
+        let named = |symbol: &&elf::Sym64<LittleEndian>| {
+            self.symbols.symbol_name(ENDIAN, symbol).is_ok_and(|found| found == name.as_bytes())
         };
-        Some(Svma(self.file.symbols().find(named)?.address()))
+        Some(Svma(variables.find(named)?.st_value(ENDIAN)))
     }
 
     /// Names that this file takes from its libraries.
-    pub fn imports(&self) -> Vec<&'data str> {
-        let undefined = self.file.dynamic_symbols().filter(|symbol| symbol.is_undefined());
-        undefined.filter_map(|symbol| symbol.name().ok()).map(without_version).collect()
+    pub fn imports(&self) -> &[&'data str] {
+        &self.imports
     }
 
-    /// Names that this file gives to others, with their addresses.
+    /// Names of code that this file gives to others, with their addresses.
     pub fn exports(&self) -> HashMap<&'data str, Svma> {
-        let defined = self.file.dynamic_symbols().filter(|symbol| symbol.is_definition());
-        defined.filter_map(|symbol| Some((without_version(symbol.name().ok()?), Svma(symbol.address())))).collect()
+        self.dynamic_symbols.iter().map(|symbol| (symbol.name, symbol.address)).collect()
     }
 
     /// Whether it has a symbol table.
     pub fn has_symbol_table(&self) -> bool {
-        self.file.symbols().next().is_some()
+        self.symbols.len() > 1
     }
 
     /// GNU build id, in hexadecimal.
     pub fn build_id(&self) -> Option<String> {
-        let id = self.file.build_id().ok()??;
+        let in_notes = |mut notes: object::read::elf::NoteIterator<'data, Header>| {
+            while let Ok(Some(note)) = notes.next() {
+                if note.name() == elf::ELF_NOTE_GNU && note.n_type(ENDIAN) == elf::NT_GNU_BUILD_ID {
+                    return Some(note.desc());
+                }
+            }
+            None
+        };
+        let headers = self.header.program_headers(ENDIAN, self.data).ok()?;
+        let id = headers.iter().find_map(|header| in_notes(header.notes(ENDIAN, self.data).ok()??))?;
         Some(id.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
     /// Stated address of the entry point.
     pub fn entry(&self) -> Svma {
-        Svma(self.file.entry())
+        Svma(self.header.e_entry(ENDIAN))
     }
 
     /// The whole file.
     pub fn data(&self) -> &'data [u8] {
         self.data
     }
-}
-
-fn without_version(name: &str) -> &str {
-    name.split('@').next().unwrap_or(name)
 }
 
 fn check_ident(data: &[u8]) -> Result<(), BinaryError> {

@@ -1,7 +1,11 @@
 //! What the Go linker wrote about a build: `.go.buildinfo` (debug/buildinfo in Go's library).
 
+use std::borrow::Cow;
 use std::fmt;
 
+use memchr::memmem;
+
+use crate::address::Svma;
 use crate::binary::Binary;
 
 const MAGIC: &[u8] = b"\xff Go buildinf:";
@@ -28,11 +32,17 @@ pub struct BuildInfo {
 }
 
 impl BuildInfo {
-    /// Reads the build information; none if this isn't a binary of the Go linker.
+    /// Reads the build information: from its section, or where there is none from the data segments, as `go version`
+    /// does. None if there is none.
     pub fn read(binary: &Binary<'_>) -> Option<BuildInfo> {
-        let (_, section) = binary.section(".go.buildinfo")?;
-        let start = section.windows(MAGIC.len()).step_by(16).position(|window| window == MAGIC)? * 16;
-        let data = &section[start..];
+        let section = binary.section(".go.buildinfo").map(|(_, section)| section);
+        let segments = binary.writable_segments().map(|(_, data)| Cow::Borrowed(data));
+        section.into_iter().chain(segments).find_map(|data| BuildInfo::find(&data))
+    }
+
+    fn find(data: &[u8]) -> Option<BuildInfo> {
+        let start = memmem::find_iter(data, MAGIC).find(|at| at % 16 == 0)?;
+        let data = &data[start..];
         let flags = *data.get(15)?;
         if flags & 2 == 0 {
             // Before Go 1.18 the header holds pointers: too old in any case.
@@ -58,6 +68,28 @@ impl BuildInfo {
     pub fn setting(&self, name: &str) -> Option<&str> {
         self.module.lines().find_map(|line| line.strip_prefix("build\t")?.strip_prefix(name)?.strip_prefix('='))
     }
+}
+
+/// What `runtime.Version` returns: the string that the variable `runtime.buildVersion` holds, for programs without build
+/// information. Without symbols it is the first string variable that names a release.
+pub fn runtime_version(binary: &Binary<'_>) -> Option<String> {
+    const LONGEST: u64 = 100;
+    let text = |words: &[u8]| {
+        let word = |at: usize| words.get(at..at + 8)?.try_into().ok().map(u64::from_le_bytes);
+        let (at, length) = (word(0)?, word(8)?);
+        let bytes = binary.bytes_at(Svma(at), usize::try_from(length).ok().filter(|_| length < LONGEST)?)?;
+        let text = std::str::from_utf8(bytes).ok()?;
+        GoVersion::parse(text).filter(|_| text.starts_with("go1.") || text.starts_with("devel"))?;
+        Some(text.to_owned())
+    };
+    if let Some(variable) = binary.variable("runtime.buildVersion") {
+        return text(binary.bytes_from(variable)?);
+    }
+    let mut variables = binary.data_pieces().into_iter().flat_map(|(address, data)| {
+        let aligned = data.get(address.0.wrapping_neg() as usize % 8..).unwrap_or(&[]);
+        (0..aligned.len() / 8).map(move |word| &aligned[word * 8..])
+    });
+    variables.find_map(text)
 }
 
 fn string(data: &[u8]) -> Option<(&[u8], &[u8])> {

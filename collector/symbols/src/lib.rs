@@ -9,6 +9,7 @@ pub mod buildinfo;
 pub mod c_function;
 pub mod demangle;
 pub mod dwarf_offsets;
+mod dynamic;
 pub mod pclntab;
 pub mod runtime_offsets;
 

@@ -17,6 +17,9 @@ pub enum PclntabError {
     /// An unknown magic or header.
     #[error("the Go function table has an unknown format ({0:#x})")]
     Format(u32),
+    /// All but the magic is as in a table.
+    #[error("it is obfuscated (as garble does): the Go runtime can't be found in it; record a build that is not")]
+    Obfuscated,
     /// The table reaches past its end or contradicts itself.
     #[error("the Go function table is damaged")]
     Damaged,
@@ -79,17 +82,19 @@ const MOST_INLINED: usize = 64;
 const ASMCGOCALL: u8 = 2;
 
 impl<'data> Pclntab<'data> {
-    /// Finds and reads the table. `minor` is the Go 1.x release.
+    /// Finds and reads the table. `minor` is the Go 1.x release, if it is known.
     ///
     /// # Errors
     /// See [`PclntabError`].
-    pub fn parse(binary: &Binary<'data>, minor: u32) -> Result<Self, PclntabError> {
+    pub fn parse(binary: &Binary<'data>, minor: Option<u32>) -> Result<Self, PclntabError> {
         let (address, data) = locate(binary).ok_or(PclntabError::Missing)?;
         let magic = u32_at(&data, 0).ok_or(PclntabError::Damaged)?;
         let version = match magic {
             0xffff_fffa => Version::Go116,
             0xffff_fff0 => Version::Go118,
             0xffff_fff1 => Version::Go120,
+            // garble writes a magic of its own, and names that tell nothing.
+            _ if data.get(4..8) == Some(&[0, 0, 1, 8]) => return Err(PclntabError::Obfuscated),
             other => return Err(PclntabError::Format(other)),
         };
         if data.get(6..8) != Some(&[1, 8]) {
@@ -119,8 +124,28 @@ impl<'data> Pclntab<'data> {
             (_, 0, None) => symbol(binary, "runtime.text").ok_or(PclntabError::TextStart)?,
             (_, start, _) => start,
         };
-        let function_data = module.and_then(|module| binary.bytes_from(Svma(module.function_data)));
-        Ok(Pclntab { data, version, text, functions, names, units, files, pc_values, records, function_data })
+        let mut table =
+            Pclntab { data, version, text, functions, names, units, files, pc_values, records, function_data: None };
+        let function_data = module.map(|module| module.function_data).unwrap_or_default();
+        let candidates = function_data.into_iter().filter_map(|address| binary.bytes_from(Svma(address)));
+        for candidate in candidates {
+            table.function_data = Some(candidate);
+            if minor.is_some() || table.has_inline_trees() {
+                break;
+            }
+        }
+        Ok(table)
+    }
+
+    /// Whether the inline trees of some functions name functions.
+    fn has_inline_trees(&self) -> bool {
+        const ENOUGH: usize = 20;
+        let calls = self.functions().filter_map(|function| {
+            let mut ats = (function.start.0..function.end.0).step_by(4).take(64);
+            ats.find_map(|at| self.inlined_call(&function, Svma(at)))
+        });
+        let mut names = calls.take(ENOUGH).map(|call| self.name(call.name));
+        names.all(|name| name.is_some_and(|name| name.contains('.')))
     }
 
     /// Number of functions.
@@ -285,19 +310,21 @@ struct InlinedCall {
 /// What is needed of `runtime.moduledata`.
 struct ModuleData {
     text: u64,
-    function_data: u64,
+    /// Where `go:func.*` is; candidates, where the release is not known.
+    function_data: Vec<u64>,
 }
 
 impl ModuleData {
     /// The module data begins with the address of the table.
-    fn find(binary: &Binary<'_>, table: Svma, minor: u32) -> Option<ModuleData> {
+    fn find(binary: &Binary<'_>, table: Svma, minor: Option<u32>) -> Option<ModuleData> {
         const TEXT: usize = 176;
-        let function_data = match minor {
-            ..=20 => 304,
-            21..=26 => 320,
-            _ => 344,
+        let function_data: &[usize] = match minor {
+            Some(..=20) => &[304],
+            Some(21..=26) => &[320],
+            Some(_) => &[344],
+            None => &[344, 320, 304],
         };
-        for (address, data) in binary.data_sections() {
+        for (address, data) in binary.data_pieces() {
             let skip = (8 - address.0 as usize % 8) % 8;
             let words = data.get(skip..).unwrap_or(&[]).chunks_exact(8);
             for (index, word) in words.enumerate() {
@@ -309,7 +336,8 @@ impl ModuleData {
                     continue;
                 };
                 if text < end && binary.is_code(Svma(text)) {
-                    return Some(ModuleData { text, function_data: u64_at(data, start + function_data).unwrap_or(0) });
+                    let function_data = function_data.iter().filter_map(|offset| u64_at(data, start + offset)).collect();
+                    return Some(ModuleData { text, function_data });
                 }
             }
         }
@@ -326,7 +354,7 @@ fn locate<'data>(binary: &Binary<'data>) -> Option<(Svma, Cow<'data, [u8]>)> {
             return Some(found);
         }
     }
-    for (address, data) in binary.data_sections() {
+    for (address, data) in binary.data_pieces() {
         let skip = (8 - address.0 as usize % 8) % 8;
         for start in (skip..data.len().saturating_sub(8)).step_by(8) {
             let header = &data[start..start + 8];

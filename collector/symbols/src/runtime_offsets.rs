@@ -35,6 +35,9 @@ pub struct RuntimeOffsets {
     pub g_syscallsp: u32,
 }
 
+/// The Go 1.x releases that were measured, newest first.
+pub const MEASURED: [u32; 8] = [27, 26, 25, 24, 23, 22, 21, 19];
+
 impl RuntimeOffsets {
     /// The offsets of a Go 1.x release; none if it was not measured.
     pub fn of_release(minor: u32) -> Option<RuntimeOffsets> {

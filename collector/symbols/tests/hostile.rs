@@ -1,6 +1,6 @@
 //! Any bytes: an error or a value, never a panic or a hang.
 
-use cgoprof_symbols::buildinfo::BuildInfo;
+use cgoprof_symbols::buildinfo::{BuildInfo, runtime_version};
 use cgoprof_symbols::demangle::demangle;
 use cgoprof_symbols::pclntab::Pclntab;
 use cgoprof_symbols::{Binary, Svma, c_function, dwarf_offsets};
@@ -12,7 +12,8 @@ fn read_all(data: &[u8]) {
     let _ = (binary.functions(), binary.imports(), binary.exports(), binary.build_id());
     let _ = BuildInfo::read(&binary);
     let _ = dwarf_offsets::read(&binary);
-    for minor in [19, 21, 27] {
+    let _ = runtime_version(&binary);
+    for minor in [Some(19), Some(21), Some(27), None] {
         let Ok(table) = Pclntab::parse(&binary, minor) else { continue };
         for function in table.functions().take(200) {
             let _ = table.frames_at(function.start);

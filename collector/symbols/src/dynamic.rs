@@ -1,0 +1,46 @@
+//! The symbols that a file exchanges with others, found as the dynamic linker finds them: by the dynamic segment, which
+//! is there in files without section headers.
+
+use object::LittleEndian;
+use object::elf::{self, Dyn64, FileHeader64, Sym64};
+use object::pod;
+use object::read::elf::{Dyn as _, GnuHashTable, HashTable, Sym as _};
+
+use crate::address::Svma;
+use crate::binary::Binary;
+
+type Header = FileHeader64<LittleEndian>;
+const ENDIAN: LittleEndian = LittleEndian;
+
+/// The entries of the dynamic symbol table, with their names; none where the table is damaged.
+pub(crate) fn symbols<'data>(
+    binary: &Binary<'data>,
+    table: &'data [Dyn64<LittleEndian>],
+) -> Vec<(&'data Sym64<LittleEndian>, &'data [u8])> {
+    find(binary, table).unwrap_or_default()
+}
+
+fn find<'data>(
+    binary: &Binary<'data>,
+    table: &'data [Dyn64<LittleEndian>],
+) -> Option<Vec<(&'data Sym64<LittleEndian>, &'data [u8])>> {
+    let value = |tag| table.iter().find(|entry| entry.d_tag(ENDIAN) == tag).map(|entry| entry.d_val(ENDIAN));
+    let at = |tag| value(tag).and_then(|address| binary.bytes_from(Svma(address)));
+    let names = at(elf::DT_STRTAB)?;
+    let bytes = at(elf::DT_SYMTAB)?;
+    let hashed = at(elf::DT_HASH)
+        .and_then(|hash| HashTable::<Header>::parse(ENDIAN, hash).ok())
+        .map(|table| table.symbol_table_length());
+    let count = hashed.or_else(|| {
+        let table = GnuHashTable::<Header>::parse(ENDIAN, at(elf::DT_GNU_HASH)?).ok()?;
+        // A table that exports nothing tells only where the others end.
+        table.symbol_table_length(ENDIAN).or(Some(table.symbol_base()))
+    })?;
+    let count = (count as usize).min(bytes.len() / size_of::<Sym64<LittleEndian>>());
+    let (symbols, _) = pod::slice_from_bytes::<Sym64<LittleEndian>>(bytes, count).ok()?;
+    let name = |symbol: &Sym64<LittleEndian>| {
+        let rest = names.get(symbol.st_name(ENDIAN) as usize..)?;
+        Some(&rest[..rest.iter().position(|&byte| byte == 0)?])
+    };
+    Some(symbols.iter().filter_map(|symbol| Some((symbol, name(symbol)?))).collect())
+}

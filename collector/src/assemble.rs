@@ -45,6 +45,9 @@ pub(crate) struct Crossing {
     pub(crate) truncated: bool,
 }
 
+/// The function of spare cells, which count what has no other place.
+const BEYOND: Avma = Avma(0);
+
 /// Puts a snapshot's cells into the profile, in place of those it holds. Returns them by their place.
 pub(crate) fn assemble(
     profile: &mut Profile,
@@ -63,6 +66,8 @@ pub(crate) fn assemble(
     for raw in snapshot.cells.iter().filter(|raw| raw.enclosing != CellRef::NONE) {
         *within.entry(raw.enclosing).or_default() += off.get(&raw.at).map_or(0.0, |slow| slow.blocked);
     }
+    // Calls that the spare cells hold and that are counted by function.
+    let mut spared: u64 = snapshot.spare.iter().map(|(_, calls)| calls).sum();
     let mut by_id = HashMap::new();
     let mut stacks = HashMap::new();
     // Those without a stack get their function's name from the others.
@@ -77,12 +82,16 @@ pub(crate) fn assemble(
         let via = via(profile, raw, &stack);
         let locked = raw.flags & flags::LOCKED != 0;
         let id = identity(&(function, &stack, via, locked));
+        let calls = if raw.function == BEYOND { raw.shown.calls.saturating_sub(spared) } else { raw.shown.calls };
+        if raw.function == BEYOND {
+            spared = spared.saturating_sub(raw.shown.calls);
+        }
         let slow = off.get(&raw.at).copied().unwrap_or_default();
         let stats = Stats {
             blocked: slow.blocked,
             preempted: slow.preempted,
             blocked_within: within.get(&raw.at).copied().unwrap_or(0.0),
-            ..clock.stats(raw, unfinished)
+            ..clock.stats(raw, calls, unfinished)
         };
         let crossing = Crossing { id, function: raw.function, named: function, via, stack: stack.clone(), truncated };
         stacks.insert(raw.at, crossing);
@@ -98,10 +107,10 @@ pub(crate) fn assemble(
             }
         }
     }
-    for &(address, calls) in &snapshot.overflow {
+    for &(address, calls) in snapshot.overflow.iter().chain(&snapshot.spare) {
         let (function, leaf) = symbolizer.c(profile, address, &[]);
         let stack = vec![leaf, symbolizer.border(profile, "runtime.cgocall")];
-        let stats = Stats { calls, ..Stats::default() };
+        let stats = Stats { calls, untimed: if clock.measured { calls } else { 0 }, ..Stats::default() };
         profile.cells.push(Cell { id: identity(&address), function, stack, truncated: true, stats, ..Cell::default() });
     }
     stacks
@@ -221,10 +230,10 @@ impl Clock {
         self.nanos((ticks - share).max(0.0))
     }
 
-    fn stats(&self, raw: &CellCopy, unfinished: &[(u64, u64)]) -> Stats {
+    fn stats(&self, raw: &CellCopy, calls: u64, unfinished: &[(u64, u64)]) -> Stats {
         let shown = &raw.shown;
         let in_flight = unfinished.len() as u64;
-        let (calls, abandoned, callbacks) = (shown.calls, raw.abandoned, shown.callbacks);
+        let (abandoned, callbacks) = (raw.abandoned, shown.callbacks);
         let (p_lost, parked, migrations) = (raw.p_lost, raw.parked, raw.migrations);
         let counted = Stats { calls, abandoned, in_flight, callbacks, p_lost, parked, migrations, ..Stats::default() };
         if !self.measured {
@@ -244,6 +253,7 @@ impl Clock {
         let waits = raw.waits;
         Stats {
             timed: shown.timed + in_flight,
+            untimed: if shown.weight == 0 { returned.saturating_sub(shown.c.census) } else { 0 },
             p_wait: Waits {
                 count: waits.count,
                 sum: self.net(waits.sum as f64, own.exit * waits.count as f64),

@@ -132,8 +132,10 @@ pub struct GoroutineCopy {
     pub goid: u64,
     /// Crossings.
     pub calls: u64,
-    /// Threads they were made on.
+    /// Threads they were made on; at least, if `beyond`.
     pub threads: u64,
+    /// It crossed on threads that are not told apart.
+    pub beyond: bool,
     /// Crossings on another thread than the one before.
     pub migrations: u64,
     /// How often it locked itself to its thread.
@@ -247,6 +249,8 @@ pub struct Snapshot {
     pub in_flight: Vec<InFlightCopy>,
     /// Crossings counted by C function alone, because no table was free for their thread.
     pub overflow: Vec<(Avma, u64)>,
+    /// The same, because their thread's table had no room for more cells: they are in its spare cell, of function 0.
+    pub spare: Vec<(Avma, u64)>,
     /// Crossings whose C function is not known either.
     pub unattributed: u64,
     /// Direct crossings without a goroutine.

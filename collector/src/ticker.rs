@@ -28,6 +28,9 @@ const REVIEW: u64 = 256;
 /// How many times as long as it takes to set the intervals they are left alone.
 const REST: u32 = 1200;
 
+/// How many times as long as it takes to count who is in C that is left alone: with few threads it is counted at each tick.
+const COUNT_REST: u32 = 300;
+
 /// From one look that is kept to the next.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 /// Threads being made that are kept.
@@ -64,13 +67,18 @@ impl Ticker {
         let thread = std::thread::spawn(move || {
             let (mut ticks_so_far, mut foreign, mut used) = (0u64, 0, own_time());
             let (started, started_ticks) = (Instant::now(), ticks());
-            let (mut intervals_due, mut look_due) = (started, started);
+            let (mut intervals_due, mut look_due, mut count_due) = (started, started, started);
             while !stopped.load(Ordering::Relaxed) {
                 let at = ticks();
                 tables.tick(at);
                 read_events(&tables);
-                let (now, in_c) = (Instant::now(), tables.in_c().count());
-                noted.lock().unwrap_or_else(PoisonError::into_inner).note(&tables, in_c, at);
+                let now = Instant::now();
+                noted.lock().unwrap_or_else(PoisonError::into_inner).note_births(&tables);
+                if now >= count_due {
+                    let before = own_time();
+                    noted.lock().unwrap_or_else(PoisonError::into_inner).note_peak(&tables, at);
+                    count_due = now + COUNT_REST * (own_time() - before);
+                }
                 if now >= look_due {
                     taken.lock().unwrap_or_else(PoisonError::into_inner).push(tables.look(at));
                     look_due = (look_due + BETWEEN_LOOKS).max(now);
@@ -99,7 +107,7 @@ impl Ticker {
                 let _ = timer.wait();
             }
             read_events(&tables);
-            noted.lock().unwrap_or_else(PoisonError::into_inner).note(&tables, 0, ticks());
+            noted.lock().unwrap_or_else(PoisonError::into_inner).note_births(&tables);
         });
         Ok(Ticker { stop, mappings, events, looks, seen, thread: Some(thread) })
     }
@@ -134,14 +142,17 @@ impl Ticker {
 }
 
 impl Seen {
-    fn note(&mut self, tables: &Tables, in_c: usize, now: u64) {
-        if in_c > self.peak.in_c.len() {
+    fn note_peak(&mut self, tables: &Tables, now: u64) {
+        if tables.in_c().count() > self.peak.in_c.len() {
             let look = tables.look(now);
             // Who has left meanwhile is not in it.
             if look.in_c.len() > self.peak.in_c.len() {
                 self.peak = look;
             }
         }
+    }
+
+    fn note_births(&mut self, tables: &Tables) {
         tables.read_births(|birth| {
             if self.births.len() < MOST_BIRTHS {
                 self.births.push(birth);

@@ -3,7 +3,8 @@
 use core::sync::atomic::Ordering::{Relaxed, Release};
 
 use crate::layout::{
-    Block, CHUNK, Cell, CellRef, DEEPEST_REMEMBERED, FRAME_BLOCK, Frame, INDEX, IndexEntry, Thread, flags, memo_slot,
+    Block, CHUNK, Cell, CellRef, DEEPEST_REMEMBERED, FIRST_CHUNK, FRAME_BLOCK, Frame, IndexEntry, LARGEST_INDEX,
+    STACKS, Thread, flags, memo_slot,
 };
 use crate::params::Params;
 use crate::stack::Stack;
@@ -24,10 +25,8 @@ pub(crate) struct Key {
 
 /// Index entries looked at for the short hash (site and depth).
 const SHORT_PROBES: usize = 6;
-/// Index entries that may be used before stacks are folded.
-const INDEX_LIMIT: u32 = (INDEX / 4 * 3) as u32;
-/// Index entries that may be used at all: there is always a free one, where a search ends.
-const INDEX_FULL: u32 = (INDEX / 8 * 7) as u32;
+/// Frames that are kept of a stack for which there is no room: cgo's wrapper, and its caller.
+const FOLDED_FRAMES: usize = 2;
 
 /// The cell of a crossing.
 ///
@@ -38,10 +37,12 @@ pub(crate) unsafe fn find(params: &Params, thread: *mut Thread, key: &Key) -> *m
     // SAFETY: the key's stack is readable.
     let site = unsafe { key.stack.site() };
     let hash = mix(site ^ ((key.stack.depth() as u64) << 40) ^ key.leaf);
-    let mut at = (hash >> 32) as usize % INDEX;
+    // SAFETY: thread is this M's.
+    let index = unsafe { Index::of(thread) };
+    let mut at = index.place(hash);
     for _ in 0..SHORT_PROBES {
-        // SAFETY: at < INDEX.
-        let entry = unsafe { (&raw const (*thread).index).cast::<IndexEntry>().add(at).read() };
+        // SAFETY: a place is within the index.
+        let entry = unsafe { index.at(at).read() };
         if entry.cell == CellRef::NONE {
             break;
         }
@@ -58,10 +59,62 @@ pub(crate) unsafe fn find(params: &Params, thread: *mut Thread, key: &Key) -> *m
                 }
             }
         }
-        at = (at + 1) % INDEX;
+        at = index.after(at);
     }
     // SAFETY: as above.
     unsafe { find_by_whole_stack(params, thread, key, hash) }
+}
+
+/// An M's index of cells, of which there is always a free entry, where a search ends.
+#[derive(Clone, Copy)]
+struct Index {
+    entries: *mut IndexEntry,
+    len: usize,
+}
+
+impl Index {
+    /// # Safety
+    /// `thread` must be the running M's.
+    #[inline(always)]
+    unsafe fn of(thread: *const Thread) -> Index {
+        // SAFETY: the caller's promise.
+        unsafe { Index { entries: (*thread).index as *mut IndexEntry, len: (*thread).index_len as usize } }
+    }
+
+    /// Where the search for a hash begins. The length is a power of two.
+    #[inline(always)]
+    fn place(self, hash: u64) -> usize {
+        hash as u32 as usize & (self.len - 1)
+    }
+
+    #[inline(always)]
+    fn after(self, place: usize) -> usize {
+        (place + 1) & (self.len - 1)
+    }
+
+    /// # Safety
+    /// `place` must come from [`Index::place`] or [`Index::after`].
+    #[inline(always)]
+    unsafe fn at(self, place: usize) -> *mut IndexEntry {
+        // SAFETY: the caller's promise: it is below the length.
+        unsafe { self.entries.add(place) }
+    }
+
+    /// Adds an entry. Returns whether one was free within so many probes.
+    unsafe fn insert(self, entry: IndexEntry, probes: usize) -> bool {
+        let mut at = self.place(entry.tag.into());
+        for _ in 0..probes {
+            // SAFETY: at is within the index, which is this M's.
+            unsafe {
+                if (*self.at(at)).cell == CellRef::NONE {
+                    self.at(at).write(entry);
+                    return true;
+                }
+            }
+            at = self.after(at);
+        }
+        false
+    }
 }
 
 /// The reference of a cell.
@@ -101,7 +154,7 @@ pub(crate) unsafe fn visitor(params: &Params, thread: *mut Thread, visited: *mut
     unsafe {
         (*cell).flags = flags::VISITOR;
         publish(params, thread, cell, visited as u64);
-        insert(thread, hash, reference(params, cell), INDEX);
+        insert(thread, hash, reference(params, cell), usize::MAX);
     }
     cell
 }
@@ -145,7 +198,7 @@ unsafe fn new_callback(
         (*cell).enclosing = enclosing;
         (*cell).flags = flags::CALLBACK;
         publish(params, thread, cell, thread as u64);
-        insert(thread, hash, reference(params, cell), INDEX);
+        insert(thread, hash, reference(params, cell), usize::MAX);
         cell
     }
 }
@@ -176,10 +229,12 @@ unsafe fn probe(
     hash: u64,
     wanted: impl Fn(*const Cell) -> bool,
 ) -> Option<*mut Cell> {
-    let mut at = (hash >> 32) as usize % INDEX;
+    // SAFETY: thread is this M's.
+    let index = unsafe { Index::of(thread) };
+    let mut at = index.place(hash);
     loop {
-        // SAFETY: at < INDEX.
-        let entry = unsafe { (&raw const (*thread).index).cast::<IndexEntry>().add(at).read() };
+        // SAFETY: a place is within the index.
+        let entry = unsafe { index.at(at).read() };
         if entry.cell == CellRef::NONE {
             return None;
         }
@@ -187,7 +242,7 @@ unsafe fn probe(
         if entry.tag == hash as u32 && wanted(cell) {
             return Some(cell);
         }
-        at = (at + 1) % INDEX;
+        at = index.after(at);
     }
 }
 
@@ -211,39 +266,46 @@ unsafe fn find_by_whole_stack(params: &Params, thread: *mut Thread, key: &Key, s
     }
     // SAFETY: thread is ours.
     unsafe {
-        if (*thread).index_used < INDEX_LIMIT {
-            let blocks = count.div_ceil(FRAME_BLOCK);
-            let size = blocks * size_of::<Block>() + count * size_of::<Frame>();
-            let cell = allocate(params, thread, size, params.stack_arena_end);
+        if (*thread).stacks < STACKS {
+            let cell = allocate_with(params, thread, count, params.stack_arena_end);
             if !cell.is_null() {
                 fill(params, cell, key);
                 (*cell).stack_depth = key.stack.depth();
-                (*cell).frames = count as u16;
-                (*cell).blocks = blocks as u16;
                 (*cell).flags |= if goes_on { flags::TRUNCATED } else { 0 };
                 write_frames(cell, walk, count);
                 publish(params, thread, cell, thread as u64);
+                (*thread).stacks += 1;
                 insert(thread, short, reference(params, cell), SHORT_PROBES);
-                insert(thread, hash, reference(params, cell), INDEX);
+                insert(thread, hash, reference(params, cell), usize::MAX);
                 return cell;
             }
         }
-        folded(params, thread, key)
+        folded(params, thread, key, walk, if count < FOLDED_FRAMES { count } else { FOLDED_FRAMES })
     }
 }
 
-/// The stackless cell of a C function, for when there is no more room for stacks.
-unsafe fn folded(params: &Params, thread: *mut Thread, key: &Key) -> *mut Cell {
+/// The cell of a C function and its innermost frames, for when there is no more room for stacks; the spare cell, when
+/// there is none for that either.
+unsafe fn folded(params: &Params, thread: *mut Thread, key: &Key, walk: *const Frame, count: usize) -> *mut Cell {
     let wanted = key.flags | flags::FOLDED;
-    let hash = mix(key.function ^ wanted as u64);
-    // SAFETY: thread is ours; probed cells are finished.
+    let mut hash = mix(key.function ^ wanted as u64);
+    // SAFETY: thread is ours; probed cells are finished; the walk has count frames and more.
     unsafe {
+        for index in 0..count {
+            hash = mix(hash ^ (*walk.add(index)).pc);
+        }
+        let same_frames = |cell: *const Cell| {
+            let frames = frames_of(cell);
+            (*cell).frames as usize == count && (0..count).all(|index| (*frames.add(index)).pc == (*walk.add(index)).pc)
+        };
         (*thread).folded += 1;
-        let found = probe(params, thread, hash, |cell| (*cell).function == key.function && (*cell).flags == wanted);
+        let found = probe(params, thread, hash, |cell| {
+            (*cell).function == key.function && (*cell).flags == wanted && same_frames(cell)
+        });
         if let Some(cell) = found {
             return cell;
         }
-        let cell = allocate_stackless(params, thread);
+        let cell = allocate_with(params, thread, count, params.arena_end);
         if cell.is_null() {
             return spare(thread);
         }
@@ -251,8 +313,9 @@ unsafe fn folded(params: &Params, thread: *mut Thread, key: &Key) -> *mut Cell {
         (*cell).enclosing = CellRef::NONE;
         (*cell).leaf = 0;
         (*cell).flags = wanted;
+        write_frames(cell, walk, count);
         publish(params, thread, cell, thread as u64);
-        insert(thread, hash, reference(params, cell), INDEX);
+        insert(thread, hash, reference(params, cell), usize::MAX);
         cell
     }
 }
@@ -268,6 +331,8 @@ unsafe fn frames_of(cell: *const Cell) -> *mut Frame {
 unsafe fn write_frames(cell: *mut Cell, walk: *const Frame, count: usize) {
     // SAFETY: the cell is new and was allocated with room for both forms.
     unsafe {
+        (*cell).frames = count as u16;
+        (*cell).blocks = count.div_ceil(FRAME_BLOCK) as u16;
         let (blocks, frames) = (cell.add(1).cast::<Block>(), frames_of(cell));
         for index in 0..(*cell).blocks as usize * FRAME_BLOCK {
             let frame = *walk.add(if index < count { index } else { count - 1 });
@@ -298,36 +363,83 @@ unsafe fn fill(params: &Params, cell: *mut Cell, key: &Key) {
     }
 }
 
-/// Room for a cell and so many bytes behind it, zeroed; null when the arena is used up to `limit`.
-unsafe fn allocate(params: &Params, thread: *mut Thread, behind: usize, limit: u64) -> *mut Cell {
-    let size = (size_of::<Cell>() + behind).next_multiple_of(64) as u64;
-    // SAFETY: thread is ours and the header is mapped.
+/// Room for a cell with so many frames, zeroed; null when the arena is used up to `limit`, or the index is full.
+unsafe fn allocate_with(params: &Params, thread: *mut Thread, frames: usize, limit: u64) -> *mut Cell {
+    let behind = frames.div_ceil(FRAME_BLOCK) * size_of::<Block>() + frames * size_of::<Frame>();
+    // SAFETY: thread is ours.
     unsafe {
-        if (*thread).chunk_next + size > (*thread).chunk_end {
-            if header(params).arena_next.load(Relaxed) + CHUNK > limit {
-                return core::ptr::null_mut();
-            }
-            let start = header(params).arena_next.fetch_add(CHUNK, Relaxed);
-            if start + CHUNK > params.arena_end {
-                return core::ptr::null_mut();
-            }
-            (*thread).chunk_next = start;
-            (*thread).chunk_end = start + CHUNK;
+        if !has_room(params, thread, limit) {
+            return core::ptr::null_mut();
         }
-        let cell = (params.tables + (*thread).chunk_next) as *mut Cell;
-        (*thread).chunk_next += size;
-        cell
+        match allocate(params, thread, (size_of::<Cell>() + behind) as u64, limit) {
+            0 => core::ptr::null_mut(),
+            at => (params.tables + at) as *mut Cell,
+        }
     }
 }
 
 /// Room for a cell without a stack, zeroed; null when there is none, or no index entry for it.
 unsafe fn allocate_stackless(params: &Params, thread: *mut Thread) -> *mut Cell {
     // SAFETY: thread is ours.
+    unsafe { allocate_with(params, thread, 0, params.arena_end) }
+}
+
+/// So many zeroed bytes of the arena: their place in the mapping, 0 when it is used up to `limit`.
+unsafe fn allocate(params: &Params, thread: *mut Thread, size: u64, limit: u64) -> u64 {
+    let size = size.next_multiple_of(64);
+    // SAFETY: thread is ours and the header is mapped.
     unsafe {
-        if (*thread).index_used >= INDEX_FULL {
-            return core::ptr::null_mut();
+        if (*thread).chunk_next + size > (*thread).chunk_end {
+            // About as much as it has taken so far: a thread that calls little takes little.
+            let mut least = FIRST_CHUNK;
+            while least < CHUNK && least < (*thread).cell_count as u64 * size_of::<Cell>() as u64 {
+                least *= 2;
+            }
+            let chunk = size.next_multiple_of(least);
+            if header(params).arena_next.load(Relaxed) + chunk > limit {
+                return 0;
+            }
+            let start = header(params).arena_next.fetch_add(chunk, Relaxed);
+            if start + chunk > params.arena_end {
+                return 0;
+            }
+            (*thread).chunk_next = start;
+            (*thread).chunk_end = start + chunk;
         }
-        allocate(params, thread, 0, params.arena_end)
+        let place = (*thread).chunk_next;
+        (*thread).chunk_next += size;
+        place
+    }
+}
+
+/// Whether the index has room for two more entries; it grows if it can.
+unsafe fn has_room(params: &Params, thread: *mut Thread, limit: u64) -> bool {
+    // SAFETY: thread is ours; the larger index is, too, and zeroed.
+    unsafe {
+        let index = Index::of(thread);
+        if ((*thread).index_used as usize + 2) * 4 <= index.len * 3 {
+            return true;
+        }
+        let len = index.len * 2;
+        let place = match len {
+            ..=LARGEST_INDEX => allocate(params, thread, (len * size_of::<IndexEntry>()) as u64, limit),
+            _ => 0,
+        };
+        if place == 0 {
+            return ((*thread).index_used as usize + 2) * 8 <= index.len * 7;
+        }
+        let larger = Index { entries: (params.tables + place) as *mut IndexEntry, len };
+        let mut used = 0;
+        for at in 0..index.len {
+            let entry = index.at(at).read();
+            if entry.cell != CellRef::NONE {
+                used += larger.insert(entry, usize::MAX) as u32;
+            }
+        }
+        (*thread).index = larger.entries as u64;
+        (*thread).index_len = len as u64;
+        (*thread).index_used = used;
+        true
     }
 }
 
@@ -345,16 +457,10 @@ unsafe fn publish(params: &Params, thread: *mut Thread, cell: *mut Cell, home: u
 }
 
 unsafe fn insert(thread: *mut Thread, hash: u64, cell: CellRef, probes: usize) {
-    let mut at = (hash >> 32) as usize % INDEX;
-    for _ in 0..probes {
-        // SAFETY: at < INDEX; the index is this thread's.
-        let entry = unsafe { &mut *(&raw mut (*thread).index).cast::<IndexEntry>().add(at) };
-        if entry.cell == CellRef::NONE {
-            *entry = IndexEntry { tag: hash as u32, cell };
-            // SAFETY: thread is ours.
-            unsafe { (*thread).index_used += 1 };
-            return;
+    // SAFETY: thread is ours.
+    unsafe {
+        if Index::of(thread).insert(IndexEntry { tag: hash as u32, cell }, probes) {
+            (*thread).index_used += 1;
         }
-        at = (at + 1) % INDEX;
     }
 }

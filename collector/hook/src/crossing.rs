@@ -5,7 +5,7 @@ use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::cells::{self, Key, at_ref, reference};
 use crate::goroutines;
 use crate::histogram::bucket;
-use crate::layout::{Cell, CellRef, EVENTS, Event, Goroutine, InFlight, TICKS, Thread, flags, kind};
+use crate::layout::{Cell, CellRef, EVENTS, Event, Goroutine, InFlight, MAPPING_MAX, TICKS, Thread, flags, kind};
 use crate::now;
 use crate::params::Params;
 use crate::stack::Stack;
@@ -30,9 +30,9 @@ pub struct Slots {
 }
 
 /// Tops the packed word. What lies there otherwise, the address of a C function, has a highest byte of 0.
-const TAG: u64 = 0x65;
+const TAG: u64 = 0x32;
 /// Where the tag begins.
-const TAG_BIT: u32 = 57;
+const TAG_BIT: u32 = 58;
 /// Longest enter phase that the word holds.
 const ENTER_MAX: u64 = (1 << 21) - 1;
 
@@ -42,12 +42,12 @@ impl Slots {
     pub fn pack(self) -> u64 {
         let enter = if self.enter > ENTER_MAX { ENTER_MAX } else { self.enter };
         TAG << TAG_BIT
-            | enter << 36
-            | (self.event as u64) << 35
-            | (self.p_lost as u64) << 34
-            | (self.census as u64) << 33
-            | (self.gap as u64 & 255) << 25
-            | (self.cell.0 as u64 & 0x1ff_ffff)
+            | enter << 37
+            | (self.event as u64) << 36
+            | (self.p_lost as u64) << 35
+            | (self.census as u64) << 34
+            | (self.gap as u64 & 255) << 26
+            | (self.cell.0 as u64 & (MAPPING_MAX / 64 - 1))
     }
 
     /// From a word found in the frame; none if it isn't ours: a crossing that was in C before we came
@@ -58,12 +58,12 @@ impl Slots {
             return None;
         }
         Some(Slots {
-            cell: CellRef(word as u32 & 0x1ff_ffff),
-            gap: (word >> 25) as u32 & 255,
-            census: word >> 33 & 1 == 1,
-            p_lost: word >> 34 & 1 == 1,
-            event: word >> 35 & 1 == 1,
-            enter: word >> 36 & ENTER_MAX,
+            cell: CellRef(word as u32 & (MAPPING_MAX / 64 - 1) as u32),
+            gap: (word >> 26) as u32 & 255,
+            census: word >> 34 & 1 == 1,
+            p_lost: word >> 35 & 1 == 1,
+            event: word >> 36 & 1 == 1,
+            enter: word >> 37 & ENTER_MAX,
         })
     }
 }
@@ -79,7 +79,7 @@ pub(crate) unsafe fn arrived(params: &Params, g: u64, frame: u64) -> u64 {
     unsafe {
         let thread = threads::find(params, word(g, G_M as u64));
         if thread.is_null() {
-            threads::count_overflow(params, function(params, frame));
+            threads::count_overflow(params, function(params, frame), threads::Beyond::Threads);
             return 0;
         }
         if (*thread).goid.load(Relaxed) != word(g, params.g_goid) {
@@ -101,7 +101,7 @@ pub(crate) unsafe fn switched(params: &Params, g: u64, frame: u64, thread: *mut 
         let m = word(g, G_M as u64);
         let thread = if (*thread).tid == word(m, params.m_procid) { thread } else { threads::find(params, m) };
         if thread.is_null() {
-            threads::count_overflow(params, function(params, frame));
+            threads::count_overflow(params, function(params, frame), threads::Beyond::Threads);
             return 0;
         }
         let migrated = goroutines::switched(params, thread, g);
@@ -133,6 +133,9 @@ pub(crate) unsafe fn entered(params: &Params, g: u64, frame: u64, thread: *mut T
         };
         let cell = cells::find(params, thread, &key);
         (*cell).calls += 1;
+        if cell == threads::spare(thread) {
+            threads::count_overflow(params, key.function, threads::Beyond::Cells);
+        }
         if (*cell).calls == (*cell).timed_at {
             return timed(thread, cell);
         }

@@ -60,6 +60,9 @@ pub(crate) unsafe fn entered(params: &Params, g: u64, function: u64, saved: u64,
         };
         let cell = cells::find(params, thread, &key);
         (*cell).calls += 1;
+        if cell == threads::spare(thread) {
+            threads::count_overflow(params, function, threads::Beyond::Cells);
+        }
         if params.newm1.iter().any(|&[start, end]| start <= return_address && return_address < end) {
             births::begin(params, thread, cell);
         }

@@ -7,7 +7,9 @@
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-use crate::layout::{BUSY, CellRef, GOROUTINE_BLOCK, GOROUTINES, GOROUTINES_OFFSET, Goroutine, THREAD_STRIDE, Thread};
+use crate::layout::{
+    BUSY, CellRef, GOROUTINE_BLOCK, GOROUTINES, GOROUTINES_OFFSET, Goroutine, NUMBERED_THREADS, OTHER_THREADS, Thread,
+};
 use crate::params::Params;
 use crate::threads::{header, word};
 
@@ -42,8 +44,7 @@ pub(crate) unsafe fn switched(params: &Params, thread: *mut Thread, g: u64) -> b
         (*entry).thread = thread as u64;
         (*entry).generation = (*thread).generation;
         (*entry).later_threads += is_table as u64;
-        let index = (thread as u64 - params.threads) as usize / THREAD_STRIDE;
-        *(&raw mut (*entry).threads).cast::<u64>().add(index / 64) |= 1 << (index % 64);
+        add_thread(entry, (*thread).number as usize);
         if before == 0 {
             return false;
         }
@@ -52,6 +53,27 @@ pub(crate) unsafe fn switched(params: &Params, thread: *mut Thread, g: u64) -> b
         }
         (*entry).migrations += 1;
         true
+    }
+}
+
+/// Notes that a goroutine has crossed on the thread of this number.
+unsafe fn add_thread(entry: *mut Goroutine, number: usize) {
+    // SAFETY: the caller's entry lies in the mapping; whoever runs the goroutine writes there alone.
+    unsafe {
+        if number < NUMBERED_THREADS {
+            *(&raw mut (*entry).threads).cast::<u64>().add(number / 64) |= 1 << (number % 64);
+            return;
+        }
+        for index in 0..OTHER_THREADS {
+            let other = (&raw mut (*entry).others).cast::<u16>().add(index);
+            if *other == 0 {
+                *other = number as u16;
+            }
+            if *other == number as u16 {
+                return;
+            }
+        }
+        (*entry).beyond = 1;
     }
 }
 
@@ -204,9 +226,13 @@ unsafe fn take(entry: *mut Goroutine, goid: u64, g: u64) -> *mut Goroutine {
         (*entry).migrations = 0;
         (*entry).locks = 0;
         (*entry).cell = CellRef::NONE;
-        for index in 0..crate::layout::THREADS / 64 {
+        for index in 0..NUMBERED_THREADS / 64 {
             (&raw mut (*entry).threads).cast::<u64>().add(index).write(0);
         }
+        for index in 0..OTHER_THREADS {
+            (&raw mut (*entry).others).cast::<u16>().add(index).write(0);
+        }
+        (*entry).beyond = 0;
         (*entry).goid.store(goid, Release);
     }
     entry

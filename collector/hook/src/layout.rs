@@ -15,11 +15,21 @@ use crate::histogram::Histogram;
 use crate::presence::Presence;
 
 /// First word of the mapping: "cgoprof" and the version of this layout.
-pub const MAGIC: u64 = u64::from_le_bytes(*b"cgoprof\x04");
+pub const MAGIC: u64 = u64::from_le_bytes(*b"cgoprof\x05");
 /// Ms that can have a table of their own at the same time. Their slots are reused when they end.
-pub const THREADS: usize = 1024;
-/// Entries of one M's index of cells; three quarters may be used for stacks, some more for cells without.
-pub const INDEX: usize = 16384;
+pub const THREADS: usize = 8192;
+/// Entries of the directory of Ms whose table is not where their address leads.
+pub const DIRECTORY: usize = 4 * THREADS;
+/// Entries of one M's index of cells at first, and at most.
+pub const FIRST_INDEX: usize = 1024;
+/// See [`FIRST_INDEX`].
+pub const LARGEST_INDEX: usize = 1 << 17;
+/// Stacks kept apart on one M. Of further ones only the innermost two frames are: the wrapper and its caller.
+pub const STACKS: u32 = 12_288;
+/// Tables that have a bit in each goroutine's entry: those claimed first.
+pub const NUMBERED_THREADS: usize = 1024;
+/// Further threads of a goroutine that are told apart.
+pub const OTHER_THREADS: usize = 8;
 /// [`Thread::owner`] of a slot whose M's thread has ended: nobody's, but not yet anybody's.
 pub const LEAVING: u64 = 1;
 /// [`Thread::owner`] of a slot that the recorder is about to free: nobody may take it back.
@@ -28,10 +38,12 @@ pub const RELEASING: u64 = 2;
 pub const EVENTS: usize = 512;
 /// Crossings nested in each other on one M that are kept apart. Deeper ones share the last entry.
 pub const IN_FLIGHT: usize = 512;
-/// C functions that the overflow table counts when no [`Thread`] is free.
-pub const OVERFLOW: usize = 1024;
-/// Arena bytes an M takes at once.
+/// C functions that the overflow table counts where no [`Thread`] is free, or a thread has no room for their cells.
+pub const OVERFLOW: usize = 1 << 15;
+/// Arena bytes an M takes at once, where it has many cells.
 pub const CHUNK: u64 = 128 << 10;
+/// The same at first.
+pub const FIRST_CHUNK: u64 = 16 << 10;
 /// Coarse clock ticks remembered, to bound the start of a long crossing that was not timed.
 pub const TICKS: usize = 1024;
 /// Most frames of a stack.
@@ -49,7 +61,7 @@ pub const BIRTHS: usize = 256;
 /// C functions told apart among those that hold Ms when a thread is made.
 pub const HOLDERS: usize = 8;
 /// Bytes from one [`Thread`] to the next.
-pub const THREAD_STRIDE: usize = 1 << 18;
+pub const THREAD_STRIDE: usize = 1 << 17;
 
 /// A place in the mapping: offset from its start in units of 64 bytes. 0 is none.
 #[repr(transparent)]
@@ -80,6 +92,12 @@ pub struct Header {
     pub unattributed_direct: AtomicU64,
     /// Crossings that found neither a [`Thread`] nor room in `overflow`.
     pub unattributed: AtomicU64,
+    /// How often a table has become free. Written by the recorder.
+    pub freed: AtomicU64,
+    /// Words of `directory` that had to make room for others.
+    pub directory_evictions: AtomicU64,
+    /// Where the tables of Ms are whose address leads elsewhere: see `threads::Place`. A cache, any word of which may be lost.
+    pub directory: [AtomicU64; DIRECTORY],
     /// Bit `n % 64` of word `n / 64`: of block `n` of [`Goroutine`]s some have been used.
     pub goroutine_blocks: [AtomicU64; GOROUTINES / GOROUTINE_BLOCK / 64],
     /// Goroutines that had to make room for others.
@@ -100,7 +118,7 @@ pub struct Header {
     pub used: [AtomicU32; THREADS],
     /// Written by the recorder about every millisecond.
     pub coarse: Coarse,
-    /// Counts of the Ms for which no [`Thread`] was free.
+    /// Crossings by C function alone: of Ms for which no [`Thread`] was free, and those that [`Thread::spare`] counts.
     pub overflow: [Overflow; OVERFLOW],
 }
 
@@ -113,13 +131,15 @@ pub struct Coarse {
     pub at: [AtomicU64; TICKS],
 }
 
-/// Crossings of one C function made by Ms without a [`Thread`].
+/// Crossings of one C function that are counted without a cell of their own.
 #[repr(C)]
 pub struct Overflow {
     /// Address of the C function, 0 for a free entry.
     pub function: AtomicU64,
-    /// Crossings.
+    /// Crossings of Ms without a [`Thread`].
     pub calls: AtomicU64,
+    /// Crossings of Ms that have one, which counts them in its spare cell.
+    pub spare_calls: AtomicU64,
 }
 
 /// What goroutines had counted that made room for others.
@@ -184,8 +204,12 @@ pub struct Goroutine {
     /// The cell of its first crossing, or of its lock.
     pub cell: CellRef,
     _pad: u32,
-    /// Bit `n % 64` of word `n / 64`: it has crossed on the thread of table `n`.
-    pub threads: [u64; THREADS / 64],
+    /// Bit `n % 64` of word `n / 64`: it has crossed on the thread whose [`Thread::number`] is `n`.
+    pub threads: [u64; NUMBERED_THREADS / 64],
+    /// Higher numbers of threads that it has crossed on, each once; 0 where there is none.
+    pub others: [u16; OTHER_THREADS],
+    /// Whether it has crossed on more of those than there is room for.
+    pub beyond: u64,
 }
 
 /// [`Goroutine::goid`] of an entry that changes hands.
@@ -236,6 +260,8 @@ pub struct Thread {
     pub attaching: u64,
     /// Where `m.procid` is: an extra M is lent to one foreign thread after the other.
     pub procid: u64,
+    /// How many tables had been claimed before this one first was.
+    pub number: u64,
     /// First of this slot's cells.
     pub cells: AtomicU32,
     /// Cells made.
@@ -244,11 +270,16 @@ pub struct Thread {
     pub chunk_next: u64,
     /// End of the arena chunk.
     pub chunk_end: u64,
-    /// Crossings whose stack found no room and were counted in a stackless cell.
+    /// Crossings whose stack found no room: counted by their innermost frames, or by function alone.
     pub folded: u64,
+    /// Cells with whole stacks.
+    pub stacks: u32,
     /// Index entries in use.
     pub index_used: u32,
-    _pad2: u32,
+    /// Address of the index of cells: `first_index`, or a larger one in the arena.
+    pub index: u64,
+    /// Its entries.
+    pub index_len: u64,
     /// Callbacks that came from a thread with no crossing in flight.
     pub foreign_callbacks: u64,
     /// Slow crossings written so far, at this number modulo [`EVENTS`].
@@ -267,8 +298,8 @@ pub struct Thread {
     pub foreign: InFlight,
     /// Crossings in flight, the outermost first.
     pub in_flight: [InFlight; IN_FLIGHT],
-    /// Open-addressed index: hash to cell.
-    pub index: [IndexEntry; INDEX],
+    /// Open-addressed index: hash to cell. What `index` leads to at first.
+    pub first_index: [IndexEntry; FIRST_INDEX],
     /// Scratch of the stack walk.
     pub walk: [Frame; MAX_FRAMES],
     /// Counts what has no other place left.
@@ -315,7 +346,7 @@ pub mod kind {
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct IndexEntry {
-    /// Low half of the hash; the high half gives the place.
+    /// Low half of the hash, whose lowest bits give the place.
     pub tag: u32,
     /// The cell, or none: the entry is free.
     pub cell: CellRef,
@@ -463,7 +494,7 @@ pub mod flags {
     pub const LOCKED: u32 = 1;
     /// Reached `asmcgocall` without `cgocall`.
     pub const DIRECT: u32 = 2;
-    /// Stands for all stacks that found no room.
+    /// Stands for all stacks with these innermost frames that found no room.
     pub const FOLDED: u32 = 4;
     /// Holds the exits, on this M, of crossings begun on another.
     pub const VISITOR: u32 = 8;
@@ -537,7 +568,11 @@ pub const GOROUTINES_OFFSET: u64 = THREADS_OFFSET + (THREADS * THREAD_STRIDE) as
 /// Start of the arena.
 pub const ARENA_OFFSET: u64 = GOROUTINES_OFFSET + ((GOROUTINES * size_of::<Goroutine>()) as u64).next_multiple_of(4096);
 
+/// A mapping is smaller than this: references of cells have 26 bits where room is scarce.
+pub const MAPPING_MAX: u64 = 1 << 32;
+
 const _: () = assert!(size_of::<Thread>() <= THREAD_STRIDE);
+const _: () = assert!(THREADS <= u16::MAX as usize);
 const _: () = assert!(THREADS * THREAD_STRIDE <= 1 << 31 && THREADS.is_power_of_two());
 const _: () = assert!(size_of::<InFlight>() == 128);
 const _: () = assert!(size_of::<Goroutine>().is_multiple_of(64));

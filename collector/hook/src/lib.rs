@@ -23,6 +23,7 @@ mod callback;
 mod cells;
 mod crossing;
 mod direct;
+mod directory;
 mod goroutines;
 mod locks;
 mod stack;

@@ -8,7 +8,9 @@ use std::vec::Vec;
 use proptest::prelude::*;
 
 use crate::crossing::{self, Slots};
-use crate::layout::{ARENA_OFFSET, Block, CHUNK, Cell, CellRef, Frame, Header, IN_FLIGHT, InFlight, Thread, flags};
+use crate::layout::{
+    ARENA_OFFSET, Block, CHUNK, Cell, CellRef, Frame, Header, IN_FLIGHT, InFlight, STACKS, THREADS, Thread, flags,
+};
 use crate::params::Params;
 use crate::{callback, cells, direct, threads};
 
@@ -98,10 +100,10 @@ impl Machine {
     /// The M of this number, the same in the whole test.
     fn new(id: u64, locked: bool) -> Machine {
         const SIZE: usize = 1 << 10;
-        const COUNT: usize = 2 * crate::layout::THREADS;
+        const COUNT: usize = 2 * THREADS;
         std::thread_local! {
             static MACHINES: u64 = {
-                let align = SIZE * crate::layout::THREADS;
+                let align = SIZE * THREADS;
                 // SAFETY: the size is not zero.
                 unsafe { alloc_zeroed(Layout::from_size_align(COUNT * SIZE, align).unwrap()) as u64 }
             };
@@ -383,7 +385,7 @@ fn a_direct_crossing_leaves_one_about_to_call_c_alone() {
 }
 
 #[test]
-fn a_full_index_folds_and_makes_no_stack_twice() {
+fn more_stacks_than_are_kept_fold_and_none_is_made_twice() {
     let world = World::new(2000, 8);
     let m = Machine::new(1, false);
     let stacks = 20_000;
@@ -394,13 +396,54 @@ fn a_full_index_folds_and_makes_no_stack_twice() {
     }
     assert_eq!(world.calls(1), 2 * stacks);
     let mut seen = std::collections::BTreeSet::new();
-    for cell in world.cells(1).into_iter().filter(|cell| cell.frames > 0) {
+    for cell in world.cells(1).into_iter().filter(|cell| cell.flags & flags::FOLDED == 0) {
         // SAFETY: the frames follow their cell.
         let pcs: Vec<u64> = unsafe { frames_of(cell) }.iter().map(|frame| frame.pc).collect();
         assert!(seen.insert(pcs.clone()), "{pcs:?} has two cells");
         assert_eq!(cell.calls, 2);
     }
-    assert!(seen.len() > 4000 && seen.len() < stacks as usize, "{} stacks kept", seen.len());
+    assert_eq!(seen.len(), STACKS as usize);
+}
+
+/// Once only their C function was known of them, and that not of all: 30,000 functions shared one row.
+#[test]
+fn functions_called_when_all_stacks_are_taken_keep_their_line() {
+    let world = World::new(8000, 8);
+    let m = Machine::new(1, false);
+    let functions = 30_000;
+    for index in 0..functions {
+        let pcs = [0x10_0000 + index, 0x20_0000 + index, 0x30_0000];
+        Goroutine::new(&m, 0x1000 + index * 16, &pcs).cross(&world);
+    }
+    let cells = world.cells(1);
+    let (folded, whole): (Vec<_>, Vec<_>) = cells.into_iter().partition(|cell| cell.flags & flags::FOLDED != 0);
+    assert_eq!((whole.len(), folded.len()), (STACKS as usize, functions as usize - STACKS as usize));
+    for cell in folded {
+        let index = (cell.function - 0x1000) / 16;
+        // SAFETY: the frames follow their cell.
+        let pcs: Vec<u64> = unsafe { frames_of(cell) }.iter().map(|frame| frame.pc).collect();
+        assert_eq!((pcs, cell.calls), (std::vec![0x10_0000 + index, 0x20_0000 + index], 1));
+    }
+}
+
+/// Where there is no room for their cells either, they are counted by function in one table for all threads.
+#[test]
+fn functions_beyond_all_cells_are_counted_by_function() {
+    let world = World::new(3, 0);
+    let m = Machine::new(1, false);
+    let functions = 1000;
+    for index in 0..functions {
+        Goroutine::new(&m, 0x1000 + index * 16, &[1, 2]).cross(&world);
+    }
+    assert_eq!(world.calls(1), functions);
+    // SAFETY: the world begins with a header; the thread lies in its memory.
+    let (header, spare) = unsafe {
+        let thread = threads::find(&world.params, m.address());
+        (&*world.memory.cast::<Header>(), (*thread).spare.calls)
+    };
+    let named: Vec<_> = header.overflow.iter().filter(|entry| entry.spare_calls.load(Relaxed) == 1).collect();
+    assert_eq!(named.len() as u64, spare);
+    assert!(spare > 500, "{spare}");
 }
 
 #[test]
@@ -413,10 +456,10 @@ fn a_full_arena_folds_and_counts_on() {
     }
     assert_eq!(world.calls(1), calls);
     let cells = world.cells(1);
-    let folded: Vec<_> =
-        cells.iter().filter(|cell| cell.flags & flags::FOLDED != 0).map(|cell| cell.function).collect();
-    assert_eq!(folded.len(), 2, "one stackless cell for each C function");
-    let in_folded: u64 = cells.iter().filter(|cell| cell.frames == 0).map(|cell| cell.calls).sum();
+    let folded: Vec<_> = cells.iter().filter(|cell| cell.flags & flags::FOLDED != 0).collect();
+    let functions: Vec<_> = folded.iter().map(|cell| (cell.function, cell.frames)).collect();
+    assert_eq!(functions.len(), 2, "one cell for each C function and its two innermost frames: {functions:?}");
+    let in_folded: u64 = folded.iter().map(|cell| cell.calls).sum();
     // SAFETY: the thread lies in the world's memory.
     assert_eq!(unsafe { (*threads::find(&world.params, m.address())).folded }, in_folded);
 }
@@ -435,16 +478,52 @@ fn an_exhausted_arena_still_counts() {
 fn threads_beyond_the_table_are_counted_by_function() {
     let world = World::new(64, 8);
     let beyond = 100;
-    for id in 0..crate::layout::THREADS as u64 + beyond {
+    let arrive = |id| {
         let m = Machine::new(id, false);
         let goroutine = Goroutine::new(&m, 0x1000, &[1, 2]);
         // SAFETY: the made-up goroutine has all that the hook reads.
         unsafe { crossing::arrived(&world.params, goroutine.g(), goroutine.frame()) };
-    }
+    };
+    (0..THREADS as u64 + beyond).for_each(arrive);
     // SAFETY: the world begins with a header.
     let header = unsafe { &*world.memory.cast::<Header>() };
-    let counted: u64 = header.overflow.iter().map(|entry| entry.calls.load(Relaxed)).sum();
-    assert_eq!(counted, beyond);
+    let counted = || header.overflow.iter().map(|entry| entry.calls.load(Relaxed)).sum::<u64>();
+    assert_eq!(counted(), beyond);
+    // When a table becomes free, the next that comes has it.
+    // SAFETY: the thread lies in the world's memory.
+    unsafe { (*threads::find(&world.params, Machine::new(7, false).address())).owner.store(0, Relaxed) };
+    arrive(THREADS as u64);
+    assert_eq!(counted(), beyond + 1, "it is not known yet that one is free");
+    header.freed.fetch_add(1, Relaxed);
+    (0..2).for_each(|_| arrive(THREADS as u64));
+    assert_eq!(counted(), beyond + 1);
+}
+
+/// Each once searched the tables of all, at each crossing, three times.
+#[test]
+fn threads_whose_places_are_taken_are_found_again() {
+    let world = World::new(64, 8);
+    // All lead to the same two places.
+    let home = |id: &u64| crate::layout::home(Machine::new(*id, false).address()) / 2;
+    let same = crate::layout::home(Machine::new(0, false).address()) / 2;
+    let mut ids: Vec<u64> = (0..2 * THREADS as u64).filter(|id| home(id) == same).collect();
+    ids.extend((1..2000).filter(|id| home(id) != same));
+    let table = |id: u64| {
+        // SAFETY: the made-up M has all that is read of it.
+        let thread = unsafe { threads::find(&world.params, Machine::new(id, false).address()) };
+        assert!(!thread.is_null());
+        thread as u64
+    };
+    let first: Vec<u64> = ids.iter().map(|&id| table(id)).collect();
+    assert_eq!(first.iter().collect::<std::collections::BTreeSet<_>>().len(), ids.len(), "each has its own");
+    let found = || ids.iter().map(|&id| table(id)).collect::<Vec<_>>();
+    assert_eq!(found(), first);
+    // The directory is a cache: what it loses is found.
+    // SAFETY: the world begins with a header.
+    let header = unsafe { &*world.memory.cast::<Header>() };
+    header.directory.iter().for_each(|word| word.store(0, Relaxed));
+    header.directory_evictions.fetch_add(1, Relaxed);
+    assert_eq!(found(), first);
 }
 
 #[test]

@@ -3,7 +3,10 @@
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-use crate::layout::{Cell, CellRef, Header, InFlight, LEAVING, MEMO, OVERFLOW, THREAD_STRIDE, THREADS, Thread, home};
+use crate::directory::{self, Place};
+use crate::layout::{
+    Cell, CellRef, FIRST_INDEX, Header, InFlight, LEAVING, MEMO, OVERFLOW, THREAD_STRIDE, THREADS, Thread, home,
+};
 use crate::params::Params;
 
 /// Offset of `g.m` in every Go version measured (1.19 to 1.27).
@@ -59,61 +62,103 @@ unsafe fn is_of(thread: *mut Thread, tid: u64) -> bool {
     }
 }
 
-/// The slow way to a [`Thread`]: one claimed before next to a taken home, or a free one.
+/// The slow way to a [`Thread`]: next to a taken home, where the directory says, or a free one.
 #[cold]
 #[inline(never)]
 unsafe fn find_or_claim(params: &Params, m: u64, home: *mut Thread) -> *mut Thread {
-    // Its home, the other of the pair, then the pairs that follow.
-    let first = (home as u64 - params.threads) as usize / THREAD_STRIDE;
-    let slot = |probe: usize| {
-        let pair = first / 2 + probe / 2;
-        let index = pair * 2 % THREADS + (first + probe) % 2;
-        (params.threads + (index * THREAD_STRIDE) as u64) as *mut Thread
-    };
-    // SAFETY: slot() stays within the mapping's threads; the M is live.
-    let tid = unsafe { word(m, params.m_procid) };
-    let mut left = core::ptr::null_mut::<Thread>();
-    for probe in 0..THREADS {
-        // SAFETY: as above.
-        unsafe {
-            if (*slot(probe)).owner.load(Relaxed) == m {
-                if is_of(slot(probe), tid) {
-                    return slot(probe);
+    let neighbour = at(params, index_of(params, home) ^ 1);
+    // SAFETY: at() gives one of the mapping's threads; the M is live.
+    unsafe {
+        let tid = word(m, params.m_procid);
+        let mut left = core::ptr::null_mut::<Thread>();
+        for near in [home, neighbour] {
+            if (*near).owner.load(Relaxed) == m {
+                if is_of(near, tid) {
+                    return near;
                 }
-                left = slot(probe);
-                break;
+                left = near;
             }
         }
+        if left.is_null() {
+            match directory::find(header(params), m) {
+                Some(Place::Table(index)) if (*at(params, index)).owner.load(Relaxed) == m => {
+                    if is_of(at(params, index), tid) {
+                        return at(params, index);
+                    }
+                    left = at(params, index);
+                }
+                Some(Place::Nowhere) => return core::ptr::null_mut(),
+                _ if header(params).directory_evictions.load(Relaxed) > 0 => {
+                    left = scattered(params, m);
+                    if !left.is_null() && is_of(left, tid) {
+                        directory::note(header(params), m, Place::Table(index_of(params, left)));
+                        return left;
+                    }
+                }
+                _ => {}
+            }
+        }
+        let found = claim(params, home, m, tid, left);
+        if found.is_null() {
+            directory::note(header(params), m, Place::Nowhere);
+        } else if found != home && found != neighbour {
+            directory::note(header(params), m, Place::Table(index_of(params, found)));
+        }
+        found
     }
-    // SAFETY: as above.
-    unsafe { claim(params, slot, m, tid, left) }
 }
 
-/// A table for an M: the one it has had with this thread before, or a free one. That of the thread it had before, if there is
-/// one (`left`), is nobody's from then on. Where none is free, the M keeps that.
-unsafe fn claim(
-    params: &Params,
-    slot: impl Fn(usize) -> *mut Thread,
-    m: u64,
-    tid: u64,
-    left: *mut Thread,
-) -> *mut Thread {
-    for probe in 0..THREADS {
-        let thread = slot(probe);
-        // SAFETY: slot() stays within the mapping's threads; who wins the exchange is alone with the rest.
-        unsafe {
-            let own =
-                !left.is_null() && (*thread).owner.load(Relaxed) == LEAVING && ((*thread).m, (*thread).tid) == (m, tid);
-            if own && (*thread).owner.compare_exchange(LEAVING, m, Acquire, Relaxed).is_ok() {
-                (*left).owner.store(LEAVING, Release);
+/// The table at an index, modulo how many there are.
+fn at(params: &Params, index: usize) -> *mut Thread {
+    (params.threads + (index % THREADS * THREAD_STRIDE) as u64) as *mut Thread
+}
+
+fn index_of(params: &Params, thread: *const Thread) -> usize {
+    (thread as u64 - params.threads) as usize / THREAD_STRIDE
+}
+
+/// Tables that have ever been claimed: the others' memory is never touched.
+unsafe fn used(params: &Params) -> impl Iterator<Item = *mut Thread> {
+    // SAFETY: the header is mapped; a place below the count is written before it is counted, or 0.
+    let count = unsafe { header(params) }.used_count.load(Acquire) as usize;
+    (0..if count < THREADS { count } else { THREADS }).filter_map(move |place| {
+        // SAFETY: place is below THREADS.
+        let one = unsafe { &*(&raw const header(params).used).cast::<AtomicU32>().add(place) }.load(Acquire);
+        if one == 0 { None } else { Some(at(params, one as usize - 1)) }
+    })
+}
+
+/// The table of an M that the directory has lost, null if it has none.
+unsafe fn scattered(params: &Params, m: u64) -> *mut Thread {
+    // SAFETY: used() gives tables of the mapping.
+    unsafe {
+        for thread in used(params) {
+            if (*thread).owner.load(Relaxed) == m {
                 return thread;
             }
         }
     }
-    for probe in 0..THREADS {
-        let thread = slot(probe);
-        // SAFETY: as above.
-        unsafe {
+    core::ptr::null_mut()
+}
+
+/// A table for an M: the one it has had with this thread before, or a free one. That of the thread it had before, if there is
+/// one (`left`), is nobody's from then on. Where none is free, the M keeps that.
+unsafe fn claim(params: &Params, home: *mut Thread, m: u64, tid: u64, left: *mut Thread) -> *mut Thread {
+    // SAFETY: at() and used() give tables of the mapping; who wins the exchange is alone with the rest.
+    unsafe {
+        if !left.is_null() {
+            for thread in used(params) {
+                let own = (*thread).owner.load(Relaxed) == LEAVING && ((*thread).m, (*thread).tid) == (m, tid);
+                if own && (*thread).owner.compare_exchange(LEAVING, m, Acquire, Relaxed).is_ok() {
+                    (*left).owner.store(LEAVING, Release);
+                    return thread;
+                }
+            }
+        }
+        // Its home, the other of the pair, then the pairs that follow.
+        let first = index_of(params, home);
+        for probe in 0..THREADS {
+            let thread = at(params, ((first / 2 + probe / 2) * 2) + (first + probe) % 2);
             if (*thread).owner.compare_exchange(0, m, Acquire, Relaxed).is_ok() {
                 if !left.is_null() {
                     (*left).owner.store(LEAVING, Release);
@@ -122,10 +167,10 @@ unsafe fn claim(
                 return thread;
             }
         }
-    }
-    if !left.is_null() {
-        // SAFETY: its thread has left it to this one.
-        unsafe { (*left).tid = tid };
+        if !left.is_null() {
+            // Its thread has left it to this one.
+            (*left).tid = tid;
+        }
     }
     left
 }
@@ -155,12 +200,14 @@ unsafe fn prepare(params: &Params, thread: *mut Thread, m: u64) {
         let spare = &raw mut (*thread).spare;
         if (*spare).home == 0 {
             (*spare).home = thread as u64;
-            let index = (thread as u64 - params.threads) / THREAD_STRIDE as u64;
             let place = header(params).used_count.fetch_add(1, Relaxed) as usize;
             if place < THREADS {
                 (*(&raw const (*(params.tables as *const Header)).used).cast::<AtomicU32>().add(place))
-                    .store(index as u32 + 1, Release);
+                    .store(index_of(params, thread) as u32 + 1, Release);
             }
+            (*thread).number = place as u64;
+            (*thread).index = (&raw const (*thread).first_index) as u64;
+            (*thread).index_len = FIRST_INDEX as u64;
             (*spare).c_min = u64::MAX;
             (*spare).overhead_min = u64::MAX;
             // No stack has depth 0, so that the spare cell stands for nothing remembered.
@@ -172,13 +219,22 @@ unsafe fn prepare(params: &Params, thread: *mut Thread, m: u64) {
     }
 }
 
-/// Counts a crossing of an M that has no [`Thread`].
+/// Why a crossing is counted by its C function alone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Beyond {
+    /// Its M has no [`Thread`].
+    Threads,
+    /// Its M's [`Thread`] has no room for another cell: the spare cell counts it too.
+    Cells,
+}
+
+/// Counts a crossing that has no cell of its own.
 ///
 /// # Safety
 /// `params` must describe a live mapping.
 #[cold]
 #[inline(never)]
-pub(crate) unsafe fn count_overflow(params: &Params, function: u64) {
+pub(crate) unsafe fn count_overflow(params: &Params, function: u64, why: Beyond) {
     // SAFETY: the caller's promise.
     let header = unsafe { header(params) };
     let home = (function >> 4) as usize;
@@ -189,11 +245,15 @@ pub(crate) unsafe fn count_overflow(params: &Params, function: u64) {
             Err(present) => present == function,
         };
         if found {
-            entry.calls.fetch_add(1, Relaxed);
+            let calls = if why == Beyond::Threads { &entry.calls } else { &entry.spare_calls };
+            calls.fetch_add(1, Relaxed);
             return;
         }
     }
-    header.unattributed.fetch_add(1, Relaxed);
+    // Those beyond cells are in the spare cell.
+    if why == Beyond::Threads {
+        header.unattributed.fetch_add(1, Relaxed);
+    }
 }
 
 /// The cell that counts what has no other place.

@@ -201,6 +201,7 @@ fn read_cell(cell: pprof::Cell, profile: &mut Profile, by_id: &mut HashMap<u64, 
     let stats = &mut profile.cells[index].stats;
     stats.calls = stats.calls.saturating_add(cell.calls);
     stats.timed = stats.timed.saturating_add(cell.timed);
+    stats.untimed = stats.untimed.saturating_add_signed(cell.untimed);
     stats.abandoned = stats.abandoned.saturating_add(cell.abandoned);
     stats.in_flight = stats.in_flight.saturating_add_signed(cell.in_flight);
     stats.callbacks = stats.callbacks.saturating_add(cell.callbacks);

@@ -235,6 +235,7 @@ fn added(cell: &Cell, before: &Stats, location_id: Vec<u64>) -> pprof::Cell {
         truncated: cell.truncated,
         calls: now.calls - before.calls,
         timed: now.timed - before.timed,
+        untimed: now.untimed as i64 - before.untimed as i64,
         abandoned: now.abandoned - before.abandoned,
         in_flight: now.in_flight as i64 - before.in_flight as i64,
         callbacks: now.callbacks - before.callbacks,

@@ -243,6 +243,8 @@ pub struct Stats {
     pub calls: u64,
     /// Crossings whose C time was measured.
     pub timed: u64,
+    /// Crossings of whose times nothing is known: no timed one stands for them, and sums leave them out.
+    pub untimed: u64,
     /// Left by panic or Goexit.
     pub abandoned: u64,
     /// Still in C at the end.
@@ -371,6 +373,7 @@ impl Stats {
     pub fn add(&mut self, other: &Stats) {
         self.calls += other.calls;
         self.timed += other.timed;
+        self.untimed += other.untimed;
         self.abandoned += other.abandoned;
         self.in_flight += other.in_flight;
         self.callbacks += other.callbacks;
@@ -389,6 +392,11 @@ impl Stats {
         self.blocked_within += other.blocked_within;
         self.c_times.merge(&other.c_times);
         self.overhead_times.merge(&other.overhead_times);
+    }
+
+    /// Crossings that the sums of times are of.
+    pub fn measured_calls(&self) -> u64 {
+        self.calls.saturating_sub(self.abandoned).saturating_sub(self.untimed)
     }
 
     /// Enter and exit together.

@@ -291,6 +291,9 @@ pub(crate) struct Cell {
     pub(crate) wait_sum: f64,
     #[prost(double, tag = "26")]
     pub(crate) wait_max: f64,
+    /// How many more or fewer than before.
+    #[prost(sint64, tag = "27")]
+    pub(crate) untimed: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]

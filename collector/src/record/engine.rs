@@ -258,9 +258,7 @@ impl Prepared {
         let range = |range: &Range<Svma>| loaded(range.start)..loaded(range.end);
         let go = target.go_text(bias);
         let (asmcgocall, probes) = match &planned {
-            Planned::Uprobe(plan, _) => {
-                (&plan.asmcgocall, plan.probes.iter().map(|probe| loaded(probe.at)).collect())
-            }
+            Planned::Uprobe(plan, _) => (&plan.asmcgocall, plan.probes.iter().map(|probe| loaded(probe.at)).collect()),
             Planned::Sample(plan) => (&plan.asmcgocall, Vec::new()),
         };
         let mut unwinder = Unwinder::new(go.clone(), Border::Asmcgocall { code: range(asmcgocall), probes });

@@ -134,9 +134,14 @@ impl Located {
         Target::parse(&self.data).map_err(|error| RecordError::Target(self.shown(), error))
     }
 
+    /// The file with the Go code.
+    pub(super) fn go_file(&self) -> &Path {
+        self.go_library.as_ref().map_or(&self.program, |library| &library.path)
+    }
+
     /// The file with the Go code, for people.
     pub(super) fn shown(&self) -> String {
-        self.go_library.as_ref().map_or(&self.program, |library| &library.path).display().to_string()
+        self.go_file().display().to_string()
     }
 
     /// How far from its stated addresses the Go code is loaded in a process; none if that can't be told.

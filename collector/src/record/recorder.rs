@@ -117,7 +117,7 @@ impl<'a> Recorder<'a> {
             },
             ..Profile::default()
         };
-        let mut symbolizer = Symbolizer::new(program.target, bias);
+        let mut symbolizer = Symbolizer::new(program.target, program.located.go_file(), bias);
         symbolizer.set_mappings(&mappings);
         Recorder {
             options,
@@ -532,11 +532,30 @@ fn notes(snapshot: &Snapshot, timing: Timing) -> Vec<String> {
     };
     let in_flight = snapshot.in_flight.len() as u64;
     note(in_flight, format!("{in_flight}{STILL_IN_C}"));
-    note(snapshot.folded, format!("{} crossings are counted without their stack: the table was full", snapshot.folded));
+    note(
+        snapshot.folded,
+        format!(
+            "{} crossings are counted without their whole stack: the table was full; --stack-depth 8 makes fewer stacks",
+            snapshot.folded
+        ),
+    );
     let overflow: u64 = snapshot.overflow.iter().map(|(_, calls)| calls).sum();
     note(
         overflow,
-        format!("{overflow} crossings of threads beyond the table's size are counted without stack or time"),
+        format!(
+            "{overflow} crossings of threads beyond the table's size are counted without stack or time: sums of times \
+             are at least what is stated"
+        ),
+    );
+    let spare: u64 = snapshot.spare.iter().map(|(_, calls)| calls).sum();
+    note(
+        spare,
+        format!("{spare} crossings are counted by C function alone, without stack or time: the table was full"),
+    );
+    let beyond = snapshot.goroutines.iter().filter(|goroutine| goroutine.beyond).count() as u64;
+    note(
+        beyond,
+        format!("{beyond} goroutines crossed on threads that are not told apart: on at least as many as stated"),
     );
     let lost = snapshot.unattributed;
     note(lost, format!("{lost} crossings could be attributed to no C function"));

@@ -4,20 +4,23 @@ mod libraries;
 
 use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 
 use cgoprof_profile::{Function, FunctionId, Kind, Line, Location, LocationId, Profile, Wrapper};
 use cgoprof_symbols::binary::Symbol;
 use cgoprof_symbols::c_function::{self, CFunction};
 use cgoprof_symbols::demangle::demangle;
-use cgoprof_symbols::{Avma, Svma};
+use cgoprof_symbols::{Avma, Svma, pclntab};
 
 use crate::process::maps::Mapping;
 use crate::target::Target;
-use libraries::Libraries;
+use libraries::{Found, Libraries};
 
 /// Names the addresses of one recording, each once.
 pub(crate) struct Symbolizer<'target, 'data> {
     target: &'target Target<'data>,
+    /// The name of its file.
+    file: String,
     bias: u64,
     symbols: Vec<Symbol<'data>>,
     imports: Vec<&'data str>,
@@ -45,8 +48,9 @@ enum FunctionKey {
 
 impl<'target, 'data> Symbolizer<'target, 'data> {
     /// For a program loaded with this bias.
-    pub(crate) fn new(target: &'target Target<'data>, bias: u64) -> Self {
+    pub(crate) fn new(target: &'target Target<'data>, file: &Path, bias: u64) -> Self {
         Symbolizer {
+            file: file_name(&file.to_string_lossy()).to_owned(),
             target,
             bias,
             symbols: target.binary.functions(),
@@ -175,7 +179,8 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
         let package = go.map(|function| c_function::split_package(function.name).0.to_owned()).unwrap_or_default();
         let named = wrapped.unwrap_or_else(|| {
             let symbol = own.as_deref().or(in_library.as_ref().and_then(|found| found.symbol.as_deref()));
-            let name = symbol.map_or_else(|| format!("[{stated}]"), c_function::from_symbol);
+            let unnamed = || self.unnamed(address, in_library.as_ref(), go.as_ref());
+            let name = symbol.map_or_else(unnamed, c_function::from_symbol);
             CFunction { name, package }
         });
         let library = match &in_library {
@@ -212,6 +217,22 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
         (function, location)
     }
 
+    /// The name of a C function without a symbol: what the Go runtime's caller calls it, else where it is in its file.
+    fn unnamed(&self, address: Avma, library: Option<&Found>, go: Option<&pclntab::Function<'_>>) -> String {
+        if address.0 == 0 {
+            return "[C functions beyond the tables]".into();
+        }
+        let own = address.stated(self.bias);
+        if let Some(found) = library {
+            return format!("{}+{}", file_name(&found.path), found.stated);
+        }
+        if !self.target.binary.extent().contains(&own) {
+            return "[unknown code]".into();
+        }
+        let called = go.and_then(|caller| c_function::of_runtime(caller.name));
+        called.map_or_else(|| format!("{}+{own}", self.file), str::to_owned)
+    }
+
     /// The location of an instruction of C, or of a call made there.
     pub(crate) fn inside(&mut self, profile: &mut Profile, address: Avma) -> LocationId {
         if let Some(&known) = self.inside_locations.get(&address) {
@@ -221,7 +242,7 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
         let (stated, symbol, library, holder) = if self.target.binary.extent().contains(&own) {
             (own, self.own_symbol(own).map(str::to_owned), String::new(), "the program".to_owned())
         } else if let Some(found) = self.libraries.find(address) {
-            let file = found.path.rsplit('/').next().unwrap_or_default().to_owned();
+            let file = file_name(&found.path).to_owned();
             (found.stated, found.symbol, found.path, file)
         } else {
             (Svma(address.0), None, String::new(), "unknown".to_owned())
@@ -332,6 +353,10 @@ fn covering<S>(symbols: &[S], extent: impl Fn(&S) -> (Svma, u64), address: Svma)
     let candidates = symbols[..after].iter().rev().take(8);
     let exact = candidates.clone().find(|symbol| address.0 - extent(symbol).0.0 < extent(symbol).1);
     exact.or_else(|| candidates.clone().find(|symbol| extent(symbol).0 == address))
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or_default()
 }
 
 fn add_location(profile: &mut Profile, location: Location) -> LocationId {

@@ -25,8 +25,7 @@ pub(super) fn patches(
             }
             let (at, epilogue) = epilogue(&code, end.index)?;
             let end = if end.inlined {
-                let (patch, repeated) =
-                    amid_patch(Hook::CallbackEndInlined, &code, &code.instructions[end.index])?;
+                let (patch, repeated) = amid_patch(Hook::CallbackEndInlined, &code, &code.instructions[end.index])?;
                 displaced.push(repeated);
                 patch
             } else {

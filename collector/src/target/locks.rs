@@ -59,7 +59,8 @@ fn inlined_in<'a>(
         let Some(operand) = at.checked_sub(1) else { continue };
         let address = Svma(text.start.0 + operand as u64);
         let Some(function) = target.pclntab.function_at(address) else { continue };
-        let known = found.last().is_some_and(|last| last.start == function.start) || own.contains(&Some(function.start));
+        let known =
+            found.last().is_some_and(|last| last.start == function.start) || own.contains(&Some(function.start));
         if !known && inlined_at(target, address).is_some() {
             found.push(function);
         }

@@ -104,9 +104,7 @@ impl<'data> Target<'data> {
             // Without build information a function table tells that it is a Go program.
             None => match Pclntab::parse(&binary, None) {
                 Err(PclntabError::Missing) => return Err(TargetError::NotGo),
-                parsed => {
-                    (buildinfo::runtime_version(&binary).and_then(|text| GoVersion::parse(&text)), Some(parsed?))
-                }
+                parsed => (buildinfo::runtime_version(&binary).and_then(|text| GoVersion::parse(&text)), Some(parsed?)),
             },
         };
         let build = found.unwrap_or_else(|| BuildInfo {

@@ -357,11 +357,7 @@ fn unwind_patch(unwindm: &Code<'_>, offsets: RuntimeOffsets) -> Result<(Patch, D
 }
 
 /// Replaces one instruction amid a function.
-pub(super) fn amid_patch(
-    hook: Hook,
-    code: &Code<'_>,
-    replaced: &Instruction,
-) -> Result<(Patch, Displaced), PlanError> {
+pub(super) fn amid_patch(hook: Hook, code: &Code<'_>, replaced: &Instruction) -> Result<(Patch, Displaced), PlanError> {
     let original = code.bytes_of(replaced).to_vec();
     if original.len() < 5 || replaced.is_ip_rel_memory_operand() || replaced.flow_control() != FlowControl::Next {
         return Err(code.unexpected("an instruction of 5 bytes and more that can be repeated elsewhere"));
@@ -456,12 +452,7 @@ fn check_slots_stay_dead(
 /// Between the enter hook and the call of `asmcgocall` the word for its result carries the crossing: nothing may write
 /// there. Without inlining (`-gcflags=-l`) `osPreemptExtEnter` is called there, which is empty on Linux
 /// (runtime/preempt_nonwindows.go).
-fn check_result_left_alone(
-    target: &Target<'_>,
-    cgocall: &Code<'_>,
-    enter: usize,
-    asm: usize,
-) -> Result<(), PlanError> {
+fn check_result_left_alone(target: &Target<'_>, cgocall: &Code<'_>, enter: usize, asm: usize) -> Result<(), PlanError> {
     const RESULT: std::ops::Range<u64> = 16..24;
     let between = &cgocall.instructions[enter + 1..asm];
     let writes = |instruction: &Instruction| {

@@ -42,9 +42,8 @@ impl SamplePlan {
         let asmcgocall = target.pclntab.asmcgocall();
         let decode = |function: &Function<'_>| Code::decode(&target.binary, function).ok();
         let (cgocall, asm) = (cgocall.as_ref().and_then(decode), asmcgocall.as_ref().and_then(decode));
-        let range = |function: Option<Function<'_>>| {
-            function.map_or(Svma(0)..Svma(0), |function| function.start..function.end)
-        };
+        let range =
+            |function: Option<Function<'_>>| function.map_or(Svma(0)..Svma(0), |function| function.start..function.end);
         let after = cgocall.as_ref().zip(asm.as_ref()).and_then(|(cgocall, asm)| {
             let call = cgocall.only_call(asm.start, "runtime.asmcgocall").ok()?;
             let (_, to_return) = first_branch(asm).ok()?;

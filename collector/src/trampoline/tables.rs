@@ -30,6 +30,9 @@ use crate::snapshot::{
     BirthCopy, CellCopy, ForgottenCopy, GoroutineCopy, InFlightCopy, LockedCopy, Look, Snapshot, ThreadCopy, Waits,
 };
 
+/// Tables in use up to which those of threads that have ended are left to wait.
+const FEW: usize = 64;
+
 /// The shared tables, mapped into our memory.
 pub struct Tables {
     base: NonNull<u8>,
@@ -151,7 +154,7 @@ impl Tables {
     /// Ms serve one foreign thread after the other). It then finishes what it has begun in a table that is nobody
     /// else's yet, and takes another.
     pub fn release_ended(&self, pid: Pid) {
-        if self.used().filter(|&index| self.owner(index) != 0).count() < THREADS / 16 {
+        if self.used().filter(|&index| self.owner(index) != 0).count() < FEW {
             return;
         }
         let alive = |tid: u64| self.tids.is_alive(tid);
@@ -178,6 +181,7 @@ impl Tables {
                     // SAFETY: nobody has this table.
                     unsafe { (*thread).locked_since = 0 };
                     owner.store(0, Release);
+                    self.header().freed.fetch_add(1, Release);
                 }
             } else if taken > RELEASING && ended() {
                 let _ = owner.compare_exchange(taken, LEAVING, Release, Relaxed);
@@ -265,8 +269,12 @@ impl Tables {
         let header = self.header();
         for entry in header.overflow.iter().take(OVERFLOW) {
             let function = entry.function.load(Relaxed);
-            if function != 0 {
-                snapshot.overflow.push((Avma(function), entry.calls.load(Relaxed)));
+            let (threads, cells) = (entry.calls.load(Relaxed), entry.spare_calls.load(Relaxed));
+            if function != 0 && threads > 0 {
+                snapshot.overflow.push((Avma(function), threads));
+            }
+            if function != 0 && cells > 0 {
+                snapshot.spare.push((Avma(function), cells));
             }
         }
         snapshot.threads = self.threads();
@@ -360,10 +368,8 @@ impl Tables {
                     GoroutineCopy {
                         goid,
                         calls: entry.calls.load(Relaxed),
-                        threads: entry
-                            .threads
-                            .iter()
-                            .fold(entry.later_threads, |sum, word| sum.saturating_add(u64::from(word.count_ones()))),
+                        threads: threads_of(entry),
+                        beyond: entry.beyond != 0,
                         migrations: entry.migrations,
                         locks: entry.locks,
                         cell: entry.cell,
@@ -575,6 +581,13 @@ unsafe fn shown(cell: *const Cell) -> Shown {
             exits: (*cell).exits,
         }
     }
+}
+
+/// Threads that a goroutine has crossed on, at least.
+fn threads_of(entry: &Goroutine) -> u64 {
+    let numbered: u64 = entry.threads.iter().map(|word| u64::from(word.count_ones())).sum();
+    let others = entry.others.iter().filter(|&&other| other != 0).count() as u64;
+    entry.later_threads.saturating_add(numbered + others + u64::from(entry.beyond != 0))
 }
 
 fn buckets(counts: &[u64; BUCKETS], any: bool) -> Vec<(usize, u64)> {

@@ -164,6 +164,7 @@ impl Schedule {
     /// All goroutines that are kept, and what is known of the others.
     pub(super) fn goroutines(&self) -> (Vec<GoroutineCopy>, ForgottenCopy) {
         let copy = |(&goid, goroutine): (&u64, &Goroutine)| GoroutineCopy {
+            beyond: false,
             goid,
             calls: goroutine.calls,
             threads: goroutine.threads.len() as u64,

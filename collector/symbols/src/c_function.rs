@@ -24,6 +24,20 @@ pub fn from_wrapper(go_function: &str) -> Option<CFunction> {
     Some(CFunction { name: name.to_owned(), package: package.to_owned() })
 }
 
+/// From the function of the Go runtime that calls it: the C functions of runtime/cgo, which each has one caller
+/// (runtime/proc.go, cgocall.go, runtime.go).
+pub fn of_runtime(go_function: &str) -> Option<&'static str> {
+    Some(match go_function {
+        "runtime.newm1" | "runtime.newm" | "runtime.templateThread" => "x_cgo_thread_start",
+        "runtime.main" => "x_cgo_notify_runtime_init_done",
+        "runtime.callbackUpdateSystemStack" => "x_cgo_getstackbound",
+        "runtime.cgoBindM" => "x_cgo_bindm",
+        "runtime.setenv_c" | "syscall.runtimeSetenv" => "x_cgo_setenv",
+        "runtime.unsetenv_c" | "syscall.runtimeUnsetenv" => "x_cgo_unsetenv",
+        _ => return None,
+    })
+}
+
 /// From the C function's symbol: cgo's wrapper for it, or its own.
 pub fn from_symbol(symbol: &str) -> String {
     if let Some(name) = symbol.strip_prefix("_cgo_libc_") {

@@ -336,7 +336,8 @@ impl ModuleData {
                     continue;
                 };
                 if text < end && binary.is_code(Svma(text)) {
-                    let function_data = function_data.iter().filter_map(|offset| u64_at(data, start + offset)).collect();
+                    let function_data =
+                        function_data.iter().filter_map(|offset| u64_at(data, start + offset)).collect();
                     return Some(ModuleData { text, function_data });
                 }
             }

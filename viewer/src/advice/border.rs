@@ -48,7 +48,7 @@ fn chatty<'a>(row: &SiteRow<'a>, run: f64) -> Option<Advice<'a>> {
     if !is_chatty || overhead < WORTH * run || stats.c_self() > overhead {
         return None;
     }
-    let calls = stats.calls as f64;
+    let calls = stats.measured_calls().max(1) as f64;
     let saving = overhead * (1.0 - 1.0 / BATCH as f64);
     Some(Advice {
         kind: Kind::Chatty,
@@ -136,7 +136,7 @@ fn dns<'a>(row: &FunctionRow<'a>, sites: &[SiteRow<'a>], run: f64) -> Option<Adv
             _ => format!(
                 "{} lookups through C's resolver, each holding a thread for {}",
                 count(stats.calls),
-                time(stats.c.sum / stats.calls.max(1) as f64)
+                time(stats.c.sum / stats.measured_calls().max(1) as f64)
             ),
         },
         what: "use Go's own resolver: GODEBUG=netdns=go, the build tag netgo, or net.Resolver{PreferGo: true}".into(),

@@ -69,7 +69,7 @@ fn lost_p<'a>(row: &SiteRow<'a>, run: f64) -> Option<Advice<'a>> {
     let (stats, waits) = (&row.stats, row.stats.p_wait);
     // One long wait may be the machine's, and is no pattern.
     let usual = waits.sum - waits.max;
-    let is_long = stats.c.sum >= LONG * stats.calls as f64;
+    let is_long = stats.c.sum >= LONG * stats.measured_calls() as f64;
     if stats.p_lost < LOST || !is_long || usual < WORTH * run || usual < WAITING * stats.c.sum {
         return None;
     }
@@ -83,7 +83,7 @@ fn lost_p<'a>(row: &SiteRow<'a>, run: f64) -> Option<Advice<'a>> {
             count(stats.calls),
             time(waits.sum),
             time(waits.max),
-            time(stats.c.sum / stats.calls.max(1) as f64)
+            time(stats.c.sum / stats.measured_calls().max(1) as f64)
         ),
         what: "let fewer goroutines call it at once (a semaphore, or workers of its own), or raise GOMAXPROCS if processors \
                are idle"

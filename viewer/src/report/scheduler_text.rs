@@ -15,7 +15,7 @@ use crate::units::{count, percent, printable, time};
 pub(super) fn threads(text: &mut String, profile: &Profile, limit: usize) {
     let rows = scheduler::by_thread(profile);
     if let Some(peak) = &profile.peak {
-        let how = if peak.exact { "at most" } else { "seen at most" };
+        let how = if peak.exact { "at most" } else { "at least" };
         let held = scheduler::held(&scheduler::holders(profile, &peak.holders), peak.threads);
         let _ = write!(text, "threads in C at once: {how} {}", peak.threads);
         let _ = match held.is_empty() {

@@ -71,7 +71,8 @@ fn header(profile: &Profile) -> String {
     if crossings.timed > 0 {
         // Without callbacks, so that a crossing made in one is not counted twice.
         let (total, error) = (crossings.total_self(), crossings.total().standard_error());
-        let _ = write!(text, ": {} in all ({} of the run)", with_error(total, error), percent(total / run));
+        let least = if crossings.untimed > 0 { "at least " } else { "" };
+        let _ = write!(text, ": {least}{} in all ({} of the run)", with_error(total, error), percent(total / run));
         let (c, overhead) = (time(crossings.c_self()), time(crossings.overhead().sum));
         let doing = if recording.phases_timed() { "getting there and back" } else { "waiting to get back" };
         let _ = write!(text, ", {c} in C, {overhead} {doing}");
@@ -163,15 +164,17 @@ fn numbers(stats: &Stats, cpu: Option<Cpu>, run: f64) -> Vec<String> {
     }
     let total = stats.total();
     let relative = total.standard_error() / total.sum.max(1.0);
-    let calls = stats.calls.saturating_sub(stats.abandoned).max(1) as f64;
+    let calls = stats.measured_calls().max(1) as f64;
+    // Where nothing is known of some crossings' times.
+    let sum = |nanos: f64| if stats.untimed > 0 { format!("\u{2265}{}", time(nanos)) } else { time(nanos) };
     let quantile = |share| stats.c_times.quantile(share).map_or_else(String::new, time);
     vec![
-        time(total.sum),
+        sum(total.sum),
         if relative >= 0.0005 { percent(relative) } else { String::new() },
         percent(total.sum / run),
         count(stats.calls),
         time(total.sum / calls),
-        time(stats.c.sum),
+        sum(stats.c.sum),
         cpu,
         time(stats.blocked),
         time(stats.enter.sum),
@@ -222,10 +225,11 @@ fn stacks(text: &mut String, profile: &Profile, limit: usize) {
     for row in rows.iter().take(limit) {
         let total = row.stats.total();
         if row.stats.timed > 0 {
-            let each = total.sum / row.stats.calls.max(1) as f64;
+            let each = total.sum / row.stats.measured_calls().max(1) as f64;
             let _ = write!(
                 text,
-                "{} ({} of the run), {} each, ",
+                "{}{} ({} of the run), {} each, ",
+                if row.stats.untimed > 0 { "at least " } else { "" },
                 with_error(total.sum, total.standard_error()),
                 percent(total.sum / run),
                 time(each)

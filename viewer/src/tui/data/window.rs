@@ -125,6 +125,7 @@ fn subtract(stats: &mut Stats, before: &Stats) {
         calls: now.calls.saturating_sub(before.calls),
         // Those in C are timed so far: then, and now again.
         timed: now.timed.saturating_sub(before.timed.saturating_sub(before.in_flight)),
+        untimed: now.untimed.saturating_sub(before.untimed),
         abandoned: now.abandoned.saturating_sub(before.abandoned),
         in_flight: now.in_flight,
         callbacks: now.callbacks.saturating_sub(before.callbacks),

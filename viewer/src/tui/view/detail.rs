@@ -151,7 +151,7 @@ fn numbers(app: &App, detail: &Detail) -> String {
         ));
         // What began before is in the sum, and not among the calls.
         if stats.calls > 0 {
-            parts.push(format!("{} each", time(total.value / stats.calls as f64)));
+            parts.push(format!("{} each", time(total.value / stats.measured_calls().max(1) as f64)));
         }
     }
     if let Some(cpu) = detail.row.cpu.filter(|cpu| cpu.nanos > 0.0) {

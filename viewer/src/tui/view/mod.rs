@@ -161,7 +161,7 @@ fn parts(app: &App, area: Rect, pen: &mut Pen<'_>) {
     if app.part == Part::Threads
         && let Some(peak) = &app.shown.profile.peak
     {
-        let how = if peak.exact { "at most" } else { "seen at most" };
+        let how = if peak.exact { "at most" } else { "at least" };
         let text = format!("threads in C at once: {how} {}, at {}", peak.threads, time(peak.at_ns as f64));
         pen.put(x + 1, area.y, area.width.saturating_sub(x + 1), &text, pen.palette.faint());
     }

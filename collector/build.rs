@@ -51,15 +51,19 @@ fn main() {
     }
     fs::write(out.join("hook.bin"), &blob).unwrap();
 
-    let mut symbols = String::new();
+    let (mut symbols, mut returns) = (String::new(), Vec::new());
     for symbol in file.symbols() {
         let name = symbol.name().unwrap();
         assert!(!name.contains("panicking"), "the hook can panic: {name}");
+        if name.starts_with("from_c_") {
+            returns.push(symbol.address());
+        }
         if name.starts_with("thunk_") {
             let constant = name.to_uppercase();
             writeln!(symbols, "pub(super) const {constant}: u64 = {:#x};", symbol.address()).unwrap();
         }
     }
+    writeln!(symbols, "pub(super) static FROM_C: &[u64] = &{returns:?};").unwrap();
     fs::write(out.join("hook_symbols.rs"), symbols).unwrap();
 }
 

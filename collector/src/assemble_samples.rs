@@ -20,14 +20,21 @@ pub(crate) fn assemble_samples(
 ) {
     let mut cells = profile.cells.iter().map(|cell| cell.id).collect();
     let mut lost = 0;
+    let threads: HashMap<u64, (String, bool)> =
+        profile.threads.iter().map(|thread| (thread.tid, (thread.name.clone(), !thread.made.is_empty()))).collect();
     let mut known: HashMap<(Option<u64>, Vec<LocationId>), usize> = HashMap::new();
     profile.samples.clear();
     profile.recording.lost_samples = samples.lost;
     for (walk, &count) in &samples.walks {
-        let stack = stack(profile, walk, crossings, symbolizer, &mut cells);
+        let mut stack = stack(profile, walk, crossings, symbolizer, &mut cells);
         let truncated = stack.truncated;
         let in_c = walk.frames.first().is_some_and(|&address| !symbolizer.is_go(address));
-        lost += if stack.cell.is_none() && truncated && in_c { count } else { 0 };
+        let thread = walk.tid.and_then(|tid| threads.get(&tid)).filter(|_| stack.cell.is_none() && in_c);
+        match thread {
+            // C that no crossing has called: of a thread that C made.
+            Some((name, crosses)) if !crosses || !truncated => stack.stack.push(symbolizer.thread(profile, name)),
+            _ => lost += if stack.cell.is_none() && truncated && in_c { count } else { 0 },
+        }
         let index = *known.entry((stack.cell, stack.stack.clone())).or_insert_with(|| {
             profile.samples.push(stack);
             profile.samples.len() - 1
@@ -59,6 +66,14 @@ fn stack(
             found.stack = walk.frames.iter().map(|&call| symbolizer.inside(profile, call)).collect();
         }
         Place::Crossing(cell) => match crossings.get(cell) {
+            Some(crossing) if walk.gap => {
+                // What the unwinder made of code that it does not know is no call.
+                let known: Vec<_> =
+                    walk.frames.iter().copied().take_while(|&call| symbolizer.is_known(call)).collect();
+                lay_on(&mut found, profile, &known, crossing, symbolizer);
+                found.stack.insert(found.inside, symbolizer.unknown_code(profile));
+                found.inside += 1;
+            }
             Some(crossing) => lay_on(&mut found, profile, &walk.frames, crossing, symbolizer),
             None => found.stack = walk.frames.iter().map(|&call| symbolizer.inside(profile, call)).collect(),
         },

@@ -21,6 +21,7 @@ use crate::sample::GoStacks;
 use crate::snapshot::{Look, Seen, Snapshot};
 use crate::threads::Threads;
 use crate::timeline::{Counters, Part, Timeline, Wait};
+use crate::trampoline::Tables;
 use crate::unwind::{Place, Unwinder, Walk};
 use crate::uprobe::Crossings;
 
@@ -95,8 +96,8 @@ pub(crate) enum Source {
         events: Events,
         /// Where looks at who is in C come.
         looks: Looks,
-        /// The tables' address.
-        tables: Avma,
+        /// The tables.
+        tables: Arc<Tables>,
     },
     /// From the hits of probes.
     Probes(Box<Crossings>),
@@ -150,10 +151,10 @@ impl Sampler {
             timeline: Timeline::default(),
             ended_lately: HashMap::new(),
         };
-        let (mut events, mut looks, mut tables, mut go_stacks) = (Events::default(), Looks::default(), Avma(0), None);
+        let (mut events, mut looks, mut tables, mut go_stacks) = (Events::default(), Looks::default(), None, None);
         match source {
-            Source::Hooks { events: theirs, looks: taken, tables: address } => {
-                (events, looks, tables) = (theirs, taken, address);
+            Source::Hooks { events: theirs, looks: taken, tables: shared } => {
+                (events, looks, tables) = (theirs, taken, Some(shared));
             }
             Source::Probes(crossings) => found.crossings = Some(*crossings),
             Source::GoStacks(stacks) => go_stacks = Some(stacks),
@@ -173,15 +174,17 @@ impl Sampler {
                 let last = stopped.load(Ordering::Acquire);
                 let now = timebase.now();
                 let mut found = shared.lock().unwrap_or_else(PoisonError::into_inner);
-                let complete = session.read(last, |record| found.add(record, &mut unwinder, go_stacks.as_ref()));
+                let rate = Rate::between(start, now);
+                let in_c_since = |tid, time| tables.as_ref()?.in_c_since(tid, rate.ticks(time));
+                let complete = session
+                    .read(last, |record| found.add(record, &mut unwinder, (go_stacks.as_ref(), &in_c_since)));
                 pending.append(&mut events.lock().unwrap_or_else(PoisonError::into_inner));
                 if let Some(crossings) = &mut found.crossings {
                     pending.append(&mut crossings.take_events());
                     looked.append(&mut crossings.take_looks(complete));
                 }
                 looked.append(&mut looks.lock().unwrap_or_else(PoisonError::into_inner));
-                let rate = Rate::between(start, now);
-                found.settle(&mut pending, complete, rate, tables);
+                found.settle(&mut pending, complete, rate, tables.as_ref().map_or(Avma(0), |tables| tables.address()));
                 found.settle_looks(&mut looked, complete, rate);
                 if let Some(stacks) = &go_stacks
                     && (last || now.monotonic >= counters_due)
@@ -303,7 +306,12 @@ fn keep_up() {
 }
 
 impl Found {
-    fn add(&mut self, record: Record<'_>, unwinder: &mut Unwinder, go_stacks: Option<&GoStacks>) {
+    fn add(
+        &mut self,
+        record: Record<'_>,
+        unwinder: &mut Unwinder,
+        (go_stacks, in_c_since): (Option<&GoStacks>, &dyn Fn(u64, Monotonic) -> Option<CellRef>),
+    ) {
         // The first makes the process the program; what it becomes then is another.
         let is_another = self.execs > 1;
         match record {
@@ -326,6 +334,12 @@ impl Found {
                         Place::CalledFrom(stack) => go_stacks.is_some_and(|stacks| stacks.is_cut(stack)),
                         place => *place == Place::Elsewhere,
                     };
+                }
+                if walk.place == Place::Elsewhere
+                    && walk.truncated
+                    && let Some(cell) = in_c_since(sample.tid, sample.time)
+                {
+                    walk.leave_gap(cell);
                 }
                 self.samples.count(walk);
             }
@@ -475,10 +489,14 @@ mod tests {
         check(5, 50, &[10, 30]);
     }
 
+    fn cut() -> Walk {
+        Walk { place: Place::Go, frames: Vec::new(), truncated: false, gap: false, tid: None }
+    }
+
     #[test]
     fn more_stacks_than_are_kept_are_counted_without_frames() {
         let mut samples = Samples::default();
-        let walk = |at: u64| Walk { place: Place::Go, frames: vec![Avma(at)], truncated: false };
+        let walk = |at: u64| Walk { frames: vec![Avma(at)], ..cut() };
         let all = MOST_STACKS as u64 + 500;
         for at in 0..all {
             samples.count(walk(at));
@@ -486,6 +504,6 @@ mod tests {
         samples.count(walk(7));
         assert_eq!(samples.walks.values().sum::<u64>(), all + 1);
         assert_eq!(samples.walks[&walk(7)], 2);
-        assert_eq!(samples.walks[&Walk { place: Place::Go, frames: Vec::new(), truncated: true }], 500);
+        assert_eq!(samples.walks[&Walk { truncated: true, ..cut() }], 500);
     }
 }

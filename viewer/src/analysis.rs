@@ -72,6 +72,40 @@ pub struct SampleRow<'a> {
     pub cpu: Cpu,
 }
 
+/// Samples in C that no crossing has called, by thread and library.
+#[derive(Clone, Debug)]
+pub struct OutsideRow<'a> {
+    /// Name of the thread.
+    pub thread: &'a str,
+    /// Path of the library whose code ran, empty for the program's own.
+    pub library: &'a str,
+    /// Samples.
+    pub samples: u64,
+    /// The time they stand for.
+    pub cpu: Cpu,
+}
+
+/// Processor time of C that no crossing has called, most first.
+pub fn outside(profile: &Profile) -> Vec<OutsideRow<'_>> {
+    let function = |location: &LocationId| {
+        let line = profile.locations[location.0].lines.first();
+        line.map(|line| &profile.functions[line.function.0])
+    };
+    let mut sums: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    for sampled in profile.samples.iter().filter(|sampled| sampled.cell.is_none()) {
+        let ends = sampled.stack.last().and_then(function).zip(sampled.stack.first().and_then(function));
+        if let Some((thread, innermost)) = ends.and_then(|(last, first)| Some((last.thread()?, first))) {
+            *sums.entry((thread, innermost.library.as_str())).or_default() += sampled.samples;
+        }
+    }
+    let row = |((thread, library), samples)| {
+        OutsideRow { thread, library, samples, cpu: Cpu::of(samples, profile).unwrap_or_default() }
+    };
+    let mut rows: Vec<_> = sums.into_iter().map(row).collect();
+    rows.sort_by_key(|row| std::cmp::Reverse(row.samples));
+    rows
+}
+
 /// Processor time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Cpu {

@@ -285,6 +285,12 @@ global_asm!(
     "mov [rbp + {FRAME_RESULT}], rdx",
     "to_entersyscall",
 
+    // A symbol for where C returns to, by which the unwinder of a sample finds the hook's frame.
+    ".macro from_c",
+    ".globl from_c_\\@",
+    "from_c_\\@:",
+    ".endm",
+
     // Back to asmcgocall. The word that was a return address is wiped: who leaves the program takes it for one, should it lie
     // in the frame of a later C function that was called without the hook.
     ".macro back",
@@ -335,6 +341,7 @@ global_asm!(
     "mov [rsp + {marker_cell}], r8",
     "mov rdi, rbx",
     "call rax",
+    "from_c",
     "cmp qword ptr [rip + cgoprof_here], 0",
     "je 18f",
     "mov r12, [rsp]",
@@ -354,6 +361,7 @@ global_asm!(
     "mov qword ptr [rsp + {marker_cell}], 0",
     "mov rdi, rbx",
     "call rax",
+    "from_c",
     "18:",
     "back",
 
@@ -368,6 +376,7 @@ global_asm!(
     "mov [r12 - 1 + {f_called}], rdx",
     "mov rdi, rbx",
     "call r8",
+    "from_c",
     "cmp qword ptr [rip + cgoprof_here], 0",
     "je 18b",
     "mov rbx, rax",
@@ -435,6 +444,7 @@ global_asm!(
     "mov [rsp + {marker_cell}], rax",
     "mov rdi, rbx",
     "call rcx",
+    "from_c",
     "mov rdi, [rsp]",
     "test rdi, rdi",
     "jz 33f",

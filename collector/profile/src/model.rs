@@ -178,6 +178,19 @@ pub struct Function {
     pub wrapper: Option<Wrapper>,
 }
 
+impl Function {
+    /// Stands for a thread that C made, as the caller of all that it calls.
+    pub fn of_thread(name: &str) -> Function {
+        Function { name: format!("[thread {name}]"), kind: Kind::C, ..Function::default() }
+    }
+
+    /// The thread that it stands for, if it is none of C's: no symbol has such a name.
+    pub fn thread(&self) -> Option<&str> {
+        let is_code = self.kind != Kind::C || !self.symbol.is_empty();
+        self.name.strip_prefix("[thread ")?.strip_suffix(']').filter(|_| !is_code)
+    }
+}
+
 /// What the code of cgo's wrapper for a C function tells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Wrapper {

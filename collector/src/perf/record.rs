@@ -60,6 +60,8 @@ pub(crate) enum Record<'a> {
 pub(crate) struct Sample<'a> {
     /// Kernel thread id.
     pub(crate) tid: u64,
+    /// When.
+    pub(crate) time: Monotonic,
     /// Instruction pointer in user code.
     pub(crate) ip: Avma,
     /// Stack pointer in user code.
@@ -184,6 +186,7 @@ fn sample(sample: SampleRecord<'_>) -> Option<Record<'_>> {
     };
     Some(Record::Sample(Sample {
         tid: sample.tid? as u64,
+        time: Monotonic(sample.timestamp?),
         ip: register(registers::IP)?,
         sp: register(registers::SP)?,
         bp: register(registers::BP)?,

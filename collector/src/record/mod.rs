@@ -407,12 +407,13 @@ fn watch_hooks(
     (begun, pause, mut notes): (Moment, Option<Pause>, Vec<String>),
 ) -> Result<Watched, EngineError> {
     notes.extend(program.target.untested());
+    let returns = injected.returns_from_c();
     let tables = Arc::new(injected.tables);
     let (bias, address) = (tables.bias(), tables.address());
     let ticker =
         Ticker::start(Arc::clone(&tables), pid, options.timing).map_err(|error| InjectError::Tables(error.into()))?;
     let (events, looks) = (ticker.events(), ticker.looks());
-    let engine = Engine::Trampoline { tables, ticker, calibration: calibrate() };
+    let engine = Engine::Trampoline { tables: Arc::clone(&tables), ticker, calibration: calibrate() };
     let sampler = match session {
         Err(error) => {
             notes.push(format!("{error}: no CPU and blocked times; to allow it: {}", error.way_out()));
@@ -422,10 +423,10 @@ fn watch_hooks(
             if options.frequency > 0 && !session.sees_kernel() {
                 notes.push(WITHOUT_KERNEL.into());
             }
-            let border = Border::Hooks { code: injected.hooks, tables: address };
+            let border = Border::Hooks { code: injected.hooks, returns, cells: tables.cells(), tables: address };
             let mut unwinder = Unwinder::new(program.target.go_text(bias), border);
             mappings.iter().for_each(|mapping| unwinder.add_mapping(mapping));
-            let source = Source::Hooks { events, looks, tables: address };
+            let source = Source::Hooks { events, looks, tables };
             Some(Sampler::start(session, pid, unwinder, source, engine.timebase()))
         }
     };

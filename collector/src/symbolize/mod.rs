@@ -16,6 +16,9 @@ use crate::process::maps::Mapping;
 use crate::target::Target;
 use libraries::{Found, Libraries};
 
+/// Stands for code that is in no file.
+const UNKNOWN_CODE: &str = "[unknown code]";
+
 /// Names the addresses of one recording, each once.
 pub(crate) struct Symbolizer<'target, 'data> {
     target: &'target Target<'data>,
@@ -227,7 +230,7 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
             return format!("{}+{}", file_name(&found.path), found.stated);
         }
         if !self.target.binary.extent().contains(&own) {
-            return "[unknown code]".into();
+            return UNKNOWN_CODE.into();
         }
         let called = go.and_then(|caller| c_function::of_runtime(caller.name));
         called.map_or_else(|| format!("{}+{own}", self.file), str::to_owned)
@@ -262,6 +265,32 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
         if holder_known {
             self.inside_locations.insert(address, location);
         }
+        location
+    }
+
+    /// Whether an address lies in a file's code.
+    pub(crate) fn is_known(&mut self, address: Avma) -> bool {
+        self.target.binary.extent().contains(&address.stated(self.bias)) || self.libraries.find(address).is_some()
+    }
+
+    /// The location of code that is in no file, or can't be followed: what a compiler in the program has made, assembly.
+    pub(crate) fn unknown_code(&mut self, profile: &mut Profile) -> LocationId {
+        self.of_no_code(profile, Function { name: UNKNOWN_CODE.into(), kind: Kind::C, ..Function::default() })
+    }
+
+    /// The location of a thread that C made, as the caller of all that it calls.
+    pub(crate) fn thread(&mut self, profile: &mut Profile, name: &str) -> LocationId {
+        self.of_no_code(profile, Function::of_thread(name))
+    }
+
+    fn of_no_code(&mut self, profile: &mut Profile, new: Function) -> LocationId {
+        let key = FunctionKey::Inside(new.name.clone(), String::new());
+        let function = self.function(profile, key, new);
+        if let Some(&known) = self.c_locations.get(&(Avma(0), function)) {
+            return known;
+        }
+        let location = add_location(profile, Location { address: 0, lines: vec![Line { function, line: 0 }] });
+        self.c_locations.insert((Avma(0), function), location);
         location
     }
 

@@ -55,6 +55,11 @@ pub(super) fn entry(hook: Hook, p_stays_wired: bool) -> u64 {
     }
 }
 
+/// Offsets to which C functions return.
+pub(super) fn returns_from_c() -> &'static [u64] {
+    symbols::FROM_C
+}
+
 /// Offsets of the hook that calls what gets an M.
 pub(super) fn attach() -> std::ops::Range<u64> {
     symbols::THUNK_ATTACH..symbols::THUNK_PARK

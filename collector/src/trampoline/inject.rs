@@ -158,6 +158,11 @@ pub(super) fn place(
 }
 
 impl Placed {
+    /// Addresses to which C functions return that the hooks call.
+    pub(crate) fn returns_from_c(&self) -> Vec<Avma> {
+        blob::returns_from_c().iter().map(|offset| Avma(self.hooks.start.0 + offset)).collect()
+    }
+
     /// Registers with which a thread goes on that stands amid code to be replaced, where it does what is left of that;
     /// none for others. Only the C hook and the epilogues replace more than one instruction.
     pub(super) fn beyond(

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -235,6 +236,27 @@ impl Tables {
             // SAFETY: thread() is within the mapping.
             in_c.then(|| (self.tids.ours(unsafe { (*self.thread(index)).tid }), cell))
         })
+    }
+
+    /// The crossing in which a thread has been in C since before a time, if it is known to be that: one that calls back may
+    /// have been in C for another then.
+    pub fn in_c_since(&self, tid: u64, at: u64) -> Option<CellRef> {
+        // SAFETY: thread() is within the mapping; the id is a plain number.
+        let is_its = |&index: &usize| unsafe { self.tids.ours((*self.thread(index)).tid) == tid };
+        let index = self.used().filter(|&index| self.owner(index) > RELEASING).find(is_its)?;
+        let (depth, in_flight) = self.in_flight(index);
+        // SAFETY: what is below depth is below IN_FLIGHT, and a plain number.
+        let entry = unsafe { &*in_flight.add(depth.checked_sub(1)?) };
+        let entered = if entry.timed() { entry.entered } else { self.tick_time(entry.coarse + 1) };
+        let cell = self.reference(entry.cell() as u64);
+        // SAFETY: cell() checks the place.
+        let calls_back = unsafe { (*self.cell(cell)?).callbacks > 0 };
+        (entry.in_go == 0 && !calls_back && entered != 0 && entered <= at).then_some(cell)
+    }
+
+    /// Where the program has cells.
+    pub fn cells(&self) -> Range<Avma> {
+        Avma(self.address.0 + THREADS_OFFSET)..Avma(self.address.0 + self.size)
     }
 
     /// The reference of a cell that the target has at an address.

@@ -40,6 +40,21 @@ pub(crate) struct Walk {
     pub(crate) frames: Vec<Avma>,
     /// The stack goes on beyond the frames.
     pub(crate) truncated: bool,
+    /// Between the frames and the crossing is code that could not be followed.
+    pub(crate) gap: bool,
+    /// The thread, where no crossing is known: [`Place::Elsewhere`].
+    pub(crate) tid: Option<u64>,
+}
+
+impl Walk {
+    /// Gives a walk that got lost to the crossing that it is known to be in by other means.
+    pub(crate) fn leave_gap(&mut self, cell: CellRef) {
+        (self.place, self.truncated, self.gap, self.tid) = (Place::Crossing(cell), false, true, None);
+    }
+
+    fn new(place: Place, frames: Vec<Avma>, truncated: bool) -> Walk {
+        Walk { place, frames, truncated, gap: false, tid: None }
+    }
 }
 
 /// Most frames of a walk.
@@ -63,6 +78,10 @@ pub(crate) enum Border {
     Hooks {
         /// The code.
         code: Range<Avma>,
+        /// Where in it C returns to.
+        returns: Vec<Avma>,
+        /// Where cells are.
+        cells: Range<Avma>,
         /// The tables.
         tables: Avma,
     },
@@ -128,10 +147,36 @@ impl Unwinder {
 
     /// The frames of a sample.
     pub(crate) fn walk(&mut self, sample: &Sample<'_>) -> Walk {
+        let mut walk = self.follow(sample);
+        if walk.place == Place::Elsewhere {
+            walk.tid = Some(sample.tid);
+            if walk.truncated && let Some(cell) = self.crossing_above(sample) {
+                walk.leave_gap(cell);
+            }
+        }
+        walk
+    }
+
+    /// The crossing in whose C function a stack is that can't be followed, found by its hook's frame: C's return address,
+    /// which the hook wipes afterwards, and the cell's address above it.
+    fn crossing_above(&self, sample: &Sample<'_>) -> Option<CellRef> {
+        let Border::Hooks { returns, cells, tables, .. } = &self.border else { return None };
+        let words = sample.stack.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap_or_default()));
+        let words: Vec<u64> = words.collect();
+        let above = MARKER_CELL as usize / 8 + 1;
+        let mut found = (0..words.len()).filter(|&at| returns.contains(&Avma(words[at])));
+        found.find_map(|at| {
+            let cell = words.get(at + above)? & !1;
+            let is_cell = cells.contains(&Avma(cell)) && (cell - tables.0).is_multiple_of(64);
+            is_cell.then(|| CellRef(((cell - tables.0) / 64) as u32))
+        })
+    }
+
+    fn follow(&mut self, sample: &Sample<'_>) -> Walk {
         let stack = StackCopy { start: sample.sp, bytes: &sample.stack };
         let mut frames = vec![sample.ip];
         if self.border.is_ours(sample.ip) {
-            return Walk { place: Place::Hooks, frames, truncated: false };
+            return Walk::new(Place::Hooks, frames, false);
         }
         let mut registers = UnwindRegsX86_64::new(sample.ip.0, sample.sp.0, sample.bp.0);
         let mut at = FrameAddress::from_instruction_pointer(sample.ip.0);
@@ -141,25 +186,25 @@ impl Unwinder {
             let Ok(Some(caller)) = next else {
                 // No thread begins in the function that it is in: code without unwind information ends at once.
                 let truncated = next.is_err() || frames.len() == 1;
-                return Walk { place: Place::Elsewhere, frames, truncated };
+                return Walk::new(Place::Elsewhere, frames, truncated);
             };
             match &self.border {
-                Border::Hooks { code, tables } if code.contains(&Avma(caller)) => {
+                Border::Hooks { code, tables, .. } if code.contains(&Avma(caller)) => {
                     let marker = stack.word(Avma(registers.sp().wrapping_add(MARKER_CELL)));
                     // Its lowest bit tells whether the crossing is timed.
                     let cell = |word: u64| CellRef(((word & !1).wrapping_sub(tables.0) / 64) as u32);
                     let place =
                         marker.filter(|&word| word != 0).map_or(Place::Elsewhere, |word| Place::Crossing(cell(word)));
-                    return Walk { place, frames, truncated: marker.is_none() };
+                    return Walk::new(place, frames, marker.is_none());
                 }
                 Border::Asmcgocall { code, .. } if code.contains(&Avma(caller)) => {
-                    return Walk { place: Place::Called(Avma(registers.bp())), frames, truncated: false };
+                    return Walk::new(Place::Called(Avma(registers.bp())), frames, false);
                 }
                 _ => {}
             }
             let Some(address) = FrameAddress::from_return_address(caller) else { break };
             if frames.len() == DEEPEST {
-                return Walk { place: Place::Elsewhere, frames, truncated: true };
+                return Walk::new(Place::Elsewhere, frames, true);
             }
             frames.push(Avma(address.address_for_lookup()));
             at = address;
@@ -168,10 +213,10 @@ impl Unwinder {
         let outermost = frames.iter().rev().find(|frame| !self.go.contains(frame));
         if outermost.is_some_and(|frame| !self.vdso.contains(frame)) {
             frames.retain(|frame| !self.go.contains(frame));
-            return Walk { place: Place::Elsewhere, frames, truncated: true };
+            return Walk::new(Place::Elsewhere, frames, true);
         }
         let truncated = stack.follow_frame_pointers(Avma(registers.bp()), &self.go, DEEPEST, &mut frames);
-        Walk { place: Place::Go, frames, truncated }
+        Walk::new(Place::Go, frames, truncated)
     }
 }
 
@@ -182,11 +227,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::offcpu::Monotonic;
 
     const NOWHERE: Range<Avma> = Avma(0)..Avma(0);
 
     fn no_hooks() -> Border {
-        Border::Hooks { code: NOWHERE, tables: Avma(0) }
+        Border::Hooks { code: NOWHERE, returns: Vec::new(), cells: NOWHERE, tables: Avma(0) }
     }
 
     /// Our own C library with some bytes of its call frame information changed, mapped where the real one is.
@@ -230,7 +276,7 @@ mod tests {
             for (ip, bp, stack) in samples {
                 let ip = Avma(mapping.range.start.0 + ip % length);
                 let (sp, stack) = (Avma(0x7fff_0000_0000 | bp & !15), Cow::Owned(stack));
-                let walk = unwinder.walk(&Sample { tid: 1, ip, sp, bp: Avma(bp), stack, chain: Vec::new() });
+                let walk = unwinder.walk(&Sample { tid: 1, time: Monotonic(0), ip, sp, bp: Avma(bp), stack, chain: Vec::new() });
                 prop_assert!(walk.frames.len() <= DEEPEST);
             }
         }

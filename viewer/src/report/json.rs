@@ -26,6 +26,7 @@ struct Report<'a> {
     sites: Vec<Site<'a>>,
     stacks: Vec<Stack<'a>>,
     samples: Option<Vec<Sample<'a>>>,
+    c_outside: Option<Vec<Outside<'a>>>,
     callbacks: Option<Vec<scheduler_json::Callback<'a>>>,
     threads: Option<Vec<scheduler_json::Thread<'a>>>,
     threads_made: Option<Vec<scheduler_json::Made<'a>>>,
@@ -192,6 +193,16 @@ pub(super) struct Frame<'a> {
     inlined: bool,
 }
 
+/// Processor time of C that no crossing has called.
+#[derive(Serialize)]
+struct Outside<'a> {
+    thread: &'a str,
+    library: Option<&'a str>,
+    samples: u64,
+    cpu_ns: f64,
+    cpu_se_ns: f64,
+}
+
 impl<'a> Report<'a> {
     fn new(profile: &'a Profile) -> Self {
         let functions = analysis::by_function(profile);
@@ -214,6 +225,8 @@ impl<'a> Report<'a> {
             stacks: analysis::by_stack(profile).into_iter().map(|row| Stack::new(row, recording)).collect(),
             samples: (profile.recording.sample_period_ns > 0)
                 .then(|| analysis::by_sample(profile).into_iter().map(Sample::new).collect()),
+            c_outside: (profile.recording.sample_period_ns > 0)
+                .then(|| analysis::outside(profile).into_iter().map(Outside::new).collect()),
             callbacks: scheduler_json::callbacks(profile),
             threads: scheduler_json::threads(profile),
             threads_made: scheduler_json::threads_made(profile),
@@ -417,6 +430,18 @@ impl<'a> Sample<'a> {
             inside: row.inside,
             samples: row.samples,
             cpu_ns: row.cpu.nanos,
+        }
+    }
+}
+
+impl<'a> Outside<'a> {
+    fn new(row: analysis::OutsideRow<'a>) -> Self {
+        Outside {
+            thread: row.thread,
+            library: known(row.library),
+            samples: row.samples,
+            cpu_ns: row.cpu.nanos,
+            cpu_se_ns: row.cpu.standard_error,
         }
     }
 }

@@ -95,6 +95,7 @@ fn header(profile: &Profile) -> String {
         let _ = writeln!(text, "{}", more.join(", "));
     }
     scheduler_text::summary(&mut text, profile);
+    outside(&mut text, profile);
     let _ = writeln!(
         text,
         "engine {}, timing {}: {} of the crossings timed; counting cost {} a crossing, taken off the times below",
@@ -105,6 +106,26 @@ fn header(profile: &Profile) -> String {
     );
     text.push('\n');
     text
+}
+
+/// Threads of C libraries that are named in the head.
+const NAMED_OUTSIDE: usize = 3;
+
+/// Processor time of C that no crossing has called: of threads that C libraries have made.
+fn outside(text: &mut String, profile: &Profile) {
+    let rows = analysis::outside(profile);
+    let all: f64 = rows.iter().map(|row| row.cpu.nanos).sum();
+    if all == 0.0 {
+        return;
+    }
+    let named = rows.iter().take(NAMED_OUTSIDE).map(|row| {
+        let library = if row.library.is_empty() { "the program" } else { file_name(row.library) };
+        format!("{} {} in {}", printable(row.thread), time(row.cpu.nanos), printable(library))
+    });
+    let named = named.collect::<Vec<_>>().join(", ");
+    let more = rows.len().saturating_sub(NAMED_OUTSIDE);
+    let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+    let _ = writeln!(text, "{} of processor time in C outside of crossings, by thread: {named}{more}", time(all));
 }
 
 /// Said in place of a section.

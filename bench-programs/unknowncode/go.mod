@@ -1,0 +1,3 @@
+module unknowncode
+
+go 1.19

@@ -24,6 +24,9 @@ pub(crate) struct Args {
     /// Print no summary
     #[arg(short, long)]
     quiet: bool,
+    /// Fail with status 125 if the program can't be recorded, instead of running it unrecorded
+    #[arg(long)]
+    require: bool,
     #[command(flatten)]
     how: How,
     #[command(flatten)]
@@ -32,7 +35,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let options = args.how.options(args.whom.subject(args.quiet));
-    record(&Options { output: Some(args.output.clone()), ..options }, args.quiet)
+    record(&Options { output: Some(args.output.clone()), require: args.require, ..options }, args.quiet)
 }
 
 /// Records, prints the summary, gives the program's own exit status.

@@ -21,7 +21,7 @@ pub(crate) struct Whom {
     #[arg(long, value_name = "NAME", conflicts_with_all = ["command", "pid"])]
     wait: Option<String>,
     /// Program and its arguments
-    #[arg(required_unless_present_any = ["pid", "wait"], trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(required_unless_present_any = ["pid", "wait"], trailing_var_arg = true)]
     command: Vec<OsString>,
 }
 
@@ -113,6 +113,7 @@ impl How {
             slow: self.slow,
             frequency: if self.no_samples { 0 } else { self.freq },
             duration: self.duration,
+            require: false,
         }
     }
 }

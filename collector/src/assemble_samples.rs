@@ -68,8 +68,7 @@ fn stack(
         Place::Crossing(cell) => match crossings.get(cell) {
             Some(crossing) if walk.gap => {
                 // What the unwinder made of code that it does not know is no call.
-                let known: Vec<_> =
-                    walk.frames.iter().copied().take_while(|&call| symbolizer.is_known(call)).collect();
+                let known: Vec<_> = walk.frames.iter().copied().take_while(|&call| symbolizer.is_known(call)).collect();
                 lay_on(&mut found, profile, &known, crossing, symbolizer);
                 found.stack.insert(found.inside, symbolizer.unknown_code(profile));
                 found.inside += 1;

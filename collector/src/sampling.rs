@@ -1,7 +1,7 @@
 //! The thread that reads the target's perf records: it adds up its samples, and looks up how long slow crossings were
 //! off the processor.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -68,6 +68,8 @@ struct Found {
     crossings: Option<Crossings>,
     /// How often the process became a program while it was watched.
     execs: u64,
+    /// Processes that it has started, and those that these have, as far as they go on.
+    children: BTreeSet<Pid>,
     /// What took long.
     timeline: Timeline,
     /// By thread, slow crossings that ended lately.
@@ -148,6 +150,7 @@ impl Sampler {
             threads: Threads::of(pid),
             crossings: None,
             execs: 0,
+            children: BTreeSet::new(),
             timeline: Timeline::default(),
             ended_lately: HashMap::new(),
         };
@@ -176,8 +179,8 @@ impl Sampler {
                 let mut found = shared.lock().unwrap_or_else(PoisonError::into_inner);
                 let rate = Rate::between(start, now);
                 let in_c_since = |tid, time| tables.as_ref()?.in_c_since(tid, rate.ticks(time));
-                let complete = session
-                    .read(last, |record| found.add(record, &mut unwinder, (go_stacks.as_ref(), &in_c_since)));
+                let complete =
+                    session.read(last, |record| found.add(record, &mut unwinder, (go_stacks.as_ref(), &in_c_since)));
                 pending.append(&mut events.lock().unwrap_or_else(PoisonError::into_inner));
                 if let Some(crossings) = &mut found.crossings {
                     pending.append(&mut crossings.take_events());
@@ -221,6 +224,11 @@ impl Sampler {
     /// Whether the program became another.
     pub(crate) fn became_another(&self) -> bool {
         self.found().execs > 1
+    }
+
+    /// Processes that the program has started, and those that these have, as far as they are not known to have ended.
+    pub(crate) fn children(&self) -> Vec<Pid> {
+        self.found().children.iter().copied().collect()
     }
 
     /// The threads that have come and gone.
@@ -351,6 +359,14 @@ impl Found {
             Record::Start { tid, parent, time } => self.threads.start(tid, parent, time),
             Record::Name { tid, name } => self.threads.name(tid, name),
             Record::Exec => self.execs += 1,
+            Record::Process(pid) => {
+                if self.children.len() < MOST_THREADS {
+                    self.children.insert(pid);
+                }
+            }
+            Record::ProcessEnd(pid) => {
+                self.children.remove(&pid);
+            }
             Record::Exit { tid, time } => {
                 self.off.end(tid, time);
                 let m = self.crossings.as_ref().and_then(|crossings| crossings.m(tid));

@@ -61,6 +61,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         slow: std::time::Duration::from_micros(10),
         frequency: 199,
         duration: None,
+        require: true,
     };
     let status = record::record(&options, true)?;
     let profile = profile_file::read(&output)?;

@@ -98,8 +98,11 @@ pub fn outside(profile: &Profile) -> Vec<OutsideRow<'_>> {
             *sums.entry((thread, innermost.library.as_str())).or_default() += sampled.samples;
         }
     }
-    let row = |((thread, library), samples)| {
-        OutsideRow { thread, library, samples, cpu: Cpu::of(samples, profile).unwrap_or_default() }
+    let row = |((thread, library), samples)| OutsideRow {
+        thread,
+        library,
+        samples,
+        cpu: Cpu::of(samples, profile).unwrap_or_default(),
     };
     let mut rows: Vec<_> = sums.into_iter().map(row).collect();
     rows.sort_by_key(|row| std::cmp::Reverse(row.samples));

@@ -33,6 +33,10 @@ pub(crate) enum Record<'a> {
         /// When.
         time: Monotonic,
     },
+    /// The process, or one that it has started, has started another.
+    Process(Pid),
+    /// Such a process has ended.
+    ProcessEnd(Pid),
     /// The process has become a program.
     Exec,
     /// A thread has a name now.
@@ -148,6 +152,10 @@ pub(super) fn parse<'a>(raw: &RawEventRecord<'a>, about: About, pid: Pid) -> Opt
         EventRecord::Fork(start) if start.pid == pid.as_raw() => {
             let (tid, parent) = (start.tid as u64, start.ptid as u64);
             Some(Record::Start { tid, parent, time: Monotonic(start.timestamp) })
+        }
+        EventRecord::Fork(start) if start.pid != start.ppid => Some(Record::Process(Pid::from_raw(start.pid))),
+        EventRecord::Exit(exit) if exit.pid != pid.as_raw() && exit.pid == exit.tid => {
+            Some(Record::ProcessEnd(Pid::from_raw(exit.pid)))
         }
         EventRecord::Exit(exit) if exit.pid == pid.as_raw() => {
             Some(Record::Exit { tid: exit.tid as u64, time: Monotonic(exit.timestamp) })

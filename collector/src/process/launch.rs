@@ -169,6 +169,12 @@ unsafe fn become_program(
 }
 
 impl Waiting {
+    /// Ends the process before it becomes the program.
+    pub fn cancel(self) {
+        drop(self.gate);
+        let _ = waitpid(self.pid, None);
+    }
+
     /// Has it become the program; traced, it stands at its first instruction.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! A program that is started to be recorded.
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
@@ -31,6 +32,17 @@ impl From<Problem> for NotWatched {
     fn from(problem: Problem) -> Self {
         NotWatched { problem, ended: None }
     }
+}
+
+/// The process that a program is to run in which is not recorded.
+pub(super) fn untouched(
+    options: &Options,
+    path: &Path,
+    command: &[OsString],
+    mask: &SigSet,
+) -> Result<Waiting, RecordError> {
+    let how = Launch { mask, trace: false, streams: options.streams.as_deref() };
+    Ok(launch(path, command, how)?)
 }
 
 /// Starts the program with the first engine that works.
@@ -66,8 +78,15 @@ pub(super) fn start(
         }
     };
     waiting.go()?;
-    let watched = hook(options, program, &plan, pid, began, refused);
-    Ok((pid, watched))
+    match hook(options, program, &plan, pid, began, refused) {
+        Err(NotWatched { problem, ended: None }) if options.require => {
+            // It stands at its first instruction still, or has just left it.
+            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+            let _ = nix::sys::wait::waitpid(pid, None);
+            Err(RecordError::Required(program.located.shown(), problem))
+        }
+        watched => Ok((pid, watched)),
+    }
 }
 
 /// Has the process become the program, and reads what the events of an engine tell.
@@ -79,8 +98,16 @@ fn go(
     refused: Refused,
 ) -> Result<Result<Watched, NotWatched>, RecordError> {
     let (pid, begun) = (waiting.pid, Moment::now());
+    let Some((kind, mut prepared)) = prepared else {
+        let problem = refused.problem();
+        if options.require {
+            waiting.cancel();
+            return Err(RecordError::Required(program.located.shown(), problem));
+        }
+        waiting.go()?;
+        return Ok(Err(problem.into()));
+    };
     waiting.go()?;
-    let Some((kind, mut prepared)) = prepared else { return Ok(Err(refused.problem().into())) };
     let Some(bias) = prepared.bias(pid, &program.located.program, program.target) else {
         return Ok(Err(Problem::Ended.into()));
     };

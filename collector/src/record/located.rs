@@ -12,7 +12,6 @@ use nix::unistd::Pid;
 use super::signals::Orders;
 use super::{Identity, RecordError, identity};
 use crate::process::auxv::load_bias;
-use crate::process::launch::find_program;
 use crate::process::maps::{self, Mapping};
 use crate::process::status::{self, Unfit};
 use crate::target::{Target, TargetError};
@@ -44,10 +43,9 @@ const BETWEEN: Duration = Duration::from_millis(5);
 
 impl Located {
     /// The program that a command starts.
-    pub(super) fn command(command: &[std::ffi::OsString]) -> Result<Located, RecordError> {
-        let path = find_program(&command[0])?;
+    pub(super) fn command(path: &Path, command: &[std::ffi::OsString]) -> Result<Located, RecordError> {
         let arguments = command[1..].iter().map(|text| text.to_string_lossy().into_owned()).collect();
-        Located::own(path.clone(), &path, arguments)
+        Located::own(path.to_owned(), path, arguments)
     }
 
     /// The Go code of a process, in its program or its libraries: once it is there, if there is none yet. Each has a
@@ -130,8 +128,13 @@ impl Located {
     }
 
     /// What is in it.
+    pub(super) fn parsed(&self) -> Result<Target<'_>, TargetError> {
+        Target::parse(&self.data)
+    }
+
+    /// The same, told as why there is no recording.
     pub(super) fn target(&self) -> Result<Target<'_>, RecordError> {
-        Target::parse(&self.data).map_err(|error| RecordError::Target(self.shown(), error))
+        self.parsed().map_err(|error| RecordError::Target(self.shown(), error))
     }
 
     /// The file with the Go code.

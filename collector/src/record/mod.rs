@@ -5,6 +5,7 @@ mod joined;
 mod launched;
 mod located;
 mod recorder;
+mod self_check;
 mod signals;
 
 use std::ffi::OsString;
@@ -31,7 +32,7 @@ use signals::{Orders, Signals};
 use crate::clock::{Moment, Rate};
 use crate::output::Output;
 use crate::perf::{PerfError, Session};
-use crate::process::launch::{LaunchError, Streams};
+use crate::process::launch::{LaunchError, Streams, find_program};
 use crate::process::maps::{self, Mapping};
 use crate::process::pause::Pause;
 use crate::process::status::Unfit;
@@ -62,6 +63,8 @@ pub struct Options {
     pub frequency: u32,
     /// When to finish the profile, if not at the program's end.
     pub duration: Option<Duration>,
+    /// Whether a program that can't be recorded is not to run either.
+    pub require: bool,
 }
 
 /// Which program is recorded.
@@ -88,12 +91,24 @@ pub struct Outcome {
     pub others: Vec<Result<PathBuf, String>>,
 }
 
+impl Outcome {
+    fn unrecorded(status: u8, problem: Problem) -> Outcome {
+        Outcome { status, profile: None, problem: Some(problem), goes_on: false, others: Vec::new() }
+    }
+}
+
 /// What kept a recording from being made; the program ran all the same.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
     /// The engine that was asked for.
     #[error("engine {0}: {1}")]
     Engine(EngineKind, EngineError),
+    /// It may be executed and not read.
+    #[error("its file can't be read: {0}")]
+    Unreadable(std::io::Error),
+    /// It has nothing to record.
+    #[error(transparent)]
+    Target(TargetError),
     /// All of them.
     #[error("no engine works here: {}", list(.0))]
     NoEngine(Vec<(EngineKind, EngineError)>),
@@ -133,6 +148,9 @@ pub enum RecordError {
     /// It makes no crossings.
     #[error("cannot record {0}: {1}")]
     Target(String, TargetError),
+    /// It was not to run without being recorded.
+    #[error("cannot record {0}: {1}")]
+    Required(String, Problem),
     /// It can't be read.
     #[error("cannot read {0}: {1}")]
     Unreadable(String, std::io::Error),
@@ -224,8 +242,21 @@ fn record_command(
     progress: &dyn Progress,
     began: Moment,
 ) -> Result<Outcome, RecordError> {
-    let located = Located::command(command)?;
-    let target = located.target()?;
+    let path = find_program(&command[0])?;
+    let unrecorded = |problem: Problem| {
+        let waiting = launched::untouched(options, &path, command, mask)?;
+        let pid = waiting.pid;
+        waiting.go()?;
+        Ok(Outcome::unrecorded(orders.wait_for_end(pid)?, problem))
+    };
+    let located = match Located::command(&path, command) {
+        Err(RecordError::Unreadable(_, error)) if !options.require => return unrecorded(Problem::Unreadable(error)),
+        located => located?,
+    };
+    let target = match located.parsed() {
+        Err(error) if !options.require => return unrecorded(Problem::Target(error)),
+        target => target.map_err(|error| RecordError::Target(located.shown(), error))?,
+    };
     let program = Program { located: &located, target: &target };
     let output = open(options)?;
     let (pid, watched) = match start(options, &program, command, mask, began) {
@@ -243,7 +274,7 @@ fn record_command(
                 Some(status) => status,
                 None => orders.wait_for_end(pid)?,
             };
-            Ok(Outcome { status, profile: None, problem: Some(problem), goes_on: false, others: Vec::new() })
+            Ok(Outcome::unrecorded(status, problem))
         }
     }
 }

@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::engine::Engine;
+use super::self_check::SelfCheck;
 use super::signals::{Orders, ended};
 use super::{EngineKind, Identity, Options, Outcome, Problem, Program, Progress, RecordError, Subject, identity};
 use crate::assemble::{Clock, assemble};
@@ -73,6 +74,8 @@ pub(super) struct Recorder<'a> {
     timeline: Timeline,
     /// What is known from the start.
     notes: Vec<String>,
+    /// Whether the hooks count what the runtime counts.
+    self_check: SelfCheck,
     /// What the processors had done when it began, if the kernel tells.
     processors: Option<Processors>,
     started: Instant,
@@ -117,6 +120,7 @@ impl<'a> Recorder<'a> {
             },
             ..Profile::default()
         };
+        notes.extend(stripped_note(program));
         let mut symbolizer = Symbolizer::new(program.target, program.located.go_file(), bias);
         symbolizer.set_mappings(&mappings);
         Recorder {
@@ -124,6 +128,7 @@ impl<'a> Recorder<'a> {
             pid,
             sampler,
             symbolizer,
+            self_check: SelfCheck::of(program.target, bias, matches!(options.subject, Subject::Process(_))),
             notes,
             processors: Processors::by_now(),
             profile,
@@ -173,6 +178,7 @@ impl<'a> Recorder<'a> {
             self.became_another |= is_another(self.pid, self.program);
             if let Engine::Trampoline { tables, .. } = &self.engine {
                 tables.release_ended(self.pid);
+                self.self_check.look(self.pid, tables, self.engine.timebase().now().monotonic);
             }
             if self.output.is_some() && last_member.elapsed() >= MEMBER {
                 self.append();
@@ -187,6 +193,9 @@ impl<'a> Recorder<'a> {
         }
         let goes_on = status.is_none() || (child.is_none() && !is_gone(self.pid));
         let left = if goes_on && !self.became_another { self.leave(&mut status) } else { None };
+        if status.is_some() && child.is_some() {
+            self.notes.extend(self.sampler.as_ref().and_then(|sampler| children_note(&sampler.children())));
+        }
         self.finish(progress, left);
         let problem =
             self.write_error.take().map(|error| Problem::Write(self.options.output.clone().unwrap_or_default(), error));
@@ -339,6 +348,7 @@ impl<'a> Recorder<'a> {
         if let Some(pause) = self.pause {
             recording.notes.push(format!("the program stood still for {pause}, to be joined and left"));
         }
+        recording.notes.extend(self.self_check.note(end.monotonic));
         if !known {
             recording.notes.push("the hooks' own time could not be measured: it is in the times".into());
         }
@@ -419,6 +429,14 @@ impl<'a> Recorder<'a> {
     }
 }
 
+/// What is to be said of a program without symbols.
+fn stripped_note(program: &Program<'_>) -> Option<String> {
+    let stripped = !program.target.binary.has_symbol_table();
+    let by_go_test = program.located.go_file().extension().is_some_and(|extension| extension == "test");
+    let way_out = if by_go_test { ": `go test` strips what it runs, unless it has -o FILE" } else { "" };
+    stripped.then(|| format!("the program is stripped: C functions within it have no names of their own{way_out}"))
+}
+
 /// Said of crossings that have not ended, when the recording does.
 const STILL_IN_C: &str = " crossings were still in C at the end: their time so far is included";
 /// Said of every recording with times by uprobes.
@@ -463,6 +481,26 @@ fn perf_notes(engine: EngineKind, samples: &Samples, end: Monotonic) -> Vec<Stri
         }
     }
     notes
+}
+
+/// What is to be said of processes that the program has started and that outlive it.
+fn children_note(started: &[Pid]) -> Option<String> {
+    const NAMED: usize = 3;
+    let alive: Vec<_> = started.iter().filter(|&&pid| !is_gone(pid)).collect();
+    let named = alive.iter().take(NAMED).map(|&&pid| match status::name(pid) {
+        Some(name) => format!("{pid} ({name})"),
+        None => pid.to_string(),
+    });
+    let named = named.collect::<Vec<_>>().join(", ");
+    let more = alive.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    match alive.len() {
+        0 => None,
+        1 => {
+            Some(format!("process {named}, which the program started, goes on and is not recorded: cgoprof record -p"))
+        }
+        _ => Some(format!("processes {named}{more}, which the program started, go on and are not recorded")),
+    }
 }
 
 /// Whether a process runs another program than this file, as far as one may look.

@@ -6,7 +6,7 @@ use cgoprof_symbols::runtime_offsets::RuntimeOffsets;
 use nix::unistd::Pid;
 
 use crate::process::memory::word;
-use crate::target::Target;
+use crate::target::{OwnCount, Target};
 
 /// Where the counts are.
 #[derive(Clone, Copy, Debug)]
@@ -22,10 +22,10 @@ pub(crate) struct Counters {
 const MOST: usize = 100_000;
 
 impl Counters {
-    /// Finds them in a program that has a symbol table.
+    /// Finds them in a program.
     pub(crate) fn find(target: &Target<'_>, offsets: RuntimeOffsets, bias: u64) -> Option<Counters> {
-        let variable = |name| Some(target.binary.variable(name)?.loaded(bias));
-        Some(Counters { gone: variable("runtime.ncgocall")?, first_m: variable("runtime.allm")?, offsets })
+        let own = OwnCount::find(target, offsets)?;
+        Some(Counters { gone: own.gone.loaded(bias), first_m: own.first_m.loaded(bias), offsets })
     }
 
     /// The count now; none once the program has ended.

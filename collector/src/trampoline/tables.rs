@@ -124,6 +124,22 @@ impl Tables {
         }
     }
 
+    /// Crossings by `cgocall` so far.
+    pub fn crossings(&self) -> u64 {
+        const OTHERS: u32 = flags::DIRECT | flags::VISITOR | flags::CALLBACK | flags::LOCK;
+        let header = self.header();
+        let overflow: u64 = header.overflow.iter().map(|entry| entry.calls.load(Relaxed)).sum();
+        let mut sum = overflow + header.unattributed.load(Relaxed);
+        // SAFETY: each_cell gives a cell within the mapping.
+        self.each_cell(|_, cell| unsafe { sum += if (*cell).flags & OTHERS == 0 { (*cell).calls } else { 0 } });
+        sum
+    }
+
+    /// Threads that have a table.
+    pub fn threads_in_use(&self) -> u64 {
+        self.used().filter(|&index| self.owner(index) != 0).count() as u64
+    }
+
     /// Sets every cell's interval. `microsecond` is in ticks.
     pub fn apply_policy(&self, microsecond: f64) {
         let mut pools: HashMap<u64, Pool> = HashMap::new();

@@ -150,7 +150,9 @@ impl Unwinder {
         let mut walk = self.follow(sample);
         if walk.place == Place::Elsewhere {
             walk.tid = Some(sample.tid);
-            if walk.truncated && let Some(cell) = self.crossing_above(sample) {
+            if walk.truncated
+                && let Some(cell) = self.crossing_above(sample)
+            {
                 walk.leave_gap(cell);
             }
         }

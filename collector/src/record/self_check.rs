@@ -1,0 +1,108 @@
+//! Whether the hooks count what the Go runtime counts itself: looked up while the program runs, as its memory is gone at its
+//! end.
+
+use std::time::{Duration, Instant};
+
+use nix::unistd::Pid;
+
+use crate::offcpu::Monotonic;
+use crate::sample::Counters;
+use crate::target::{SamplePlan, Target};
+use crate::ticker::own_time;
+use crate::trampoline::Tables;
+
+/// How many times as long as a look takes is left between two.
+const REST: u32 = 200;
+
+/// Compares the two counts now and then.
+pub(super) struct SelfCheck {
+    counters: Option<Counters>,
+    /// What the runtime had counted before us: known from the first look where the program ran already.
+    before: Option<u64>,
+    due: Instant,
+    /// What the last look found, if the two differed, and the one before.
+    found: [Option<Difference>; 2],
+}
+
+/// Two counts that should be equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Difference {
+    /// What the runtime has counted since we came.
+    runtime: u64,
+    /// What the hooks have.
+    hooks: u64,
+    /// When.
+    at: Monotonic,
+}
+
+impl SelfCheck {
+    /// Of a program that has just begun, or ran already when it was joined. Does nothing where the runtime's count can't be
+    /// found.
+    pub(super) fn of(target: &Target<'_>, bias: u64, joined: bool) -> SelfCheck {
+        let offsets = SamplePlan::new(target).offsets;
+        SelfCheck::new(offsets.and_then(|offsets| Counters::find(target, offsets, bias)), joined)
+    }
+
+    fn new(counters: Option<Counters>, joined: bool) -> SelfCheck {
+        SelfCheck { counters, before: (!joined).then_some(0), due: Instant::now(), found: [None; 2] }
+    }
+
+    /// Takes a look, if it is time for one.
+    pub(super) fn look(&mut self, pid: Pid, tables: &Tables, at: Monotonic) {
+        let Some(counters) = self.counters.filter(|_| self.due <= Instant::now()) else { return };
+        let start = own_time();
+        let least = tables.crossings();
+        if let Some(runtime) = counters.read(pid) {
+            let most = tables.crossings() + tables.threads_in_use();
+            let before = *self.before.get_or_insert(runtime.saturating_sub(least));
+            let found = difference(runtime.saturating_sub(before), least..=most, at);
+            self.found = [found, self.found[0]];
+        }
+        self.due = Instant::now() + (own_time() - start) * REST + Duration::from_millis(1);
+    }
+
+    /// What is to be said at the end: of a difference that lasted.
+    pub(super) fn note(&self, end: Monotonic) -> Option<String> {
+        let [Some(last), Some(_)] = self.found else { return None };
+        let before = end.0.saturating_sub(last.at.0) / 1_000_000;
+        Some(format!(
+            "the Go runtime had counted {} crossings {before} ms before the end, the hooks {}: this recording is not \
+             complete; please report it with the output of `cgoprof inspect`",
+            last.runtime, last.hooks
+        ))
+    }
+}
+
+/// The runtime counts a crossing just before the hooks do, and both go on while they are read.
+fn difference(runtime: u64, hooks: std::ops::RangeInclusive<u64>, at: Monotonic) -> Option<Difference> {
+    let nearest = if runtime < *hooks.start() { *hooks.start() } else { *hooks.end() };
+    (!hooks.contains(&runtime)).then_some(Difference { runtime, hooks: nearest, at })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_differ_only_beyond_what_may_have_come_meanwhile() {
+        let check = |runtime, hooks, expected: Option<u64>| {
+            let found = difference(runtime, hooks, Monotonic(0));
+            assert_eq!(found.map(|found| found.hooks), expected, "{runtime}");
+        };
+        check(100, 100..=103, None);
+        check(103, 100..=103, None);
+        check(104, 100..=103, Some(103));
+        check(99, 100..=103, Some(100));
+    }
+
+    #[test]
+    fn a_difference_that_does_not_last_is_not_told() {
+        let mut check = SelfCheck::new(None, false);
+        let one = Difference { runtime: 20, hooks: 0, at: Monotonic(1_000_000) };
+        check.found = [Some(one), None];
+        assert_eq!(check.note(Monotonic(5_000_000)), None);
+        check.found = [Some(one), Some(one)];
+        let note = check.note(Monotonic(5_000_000)).unwrap();
+        assert!(note.contains("20 crossings 4 ms before the end, the hooks 0"), "{note}");
+    }
+}

@@ -14,6 +14,7 @@ use crate::process::maps::{self, Mapping};
 use crate::sampling::{Events, Looks};
 use crate::snapshot::Seen;
 use crate::trampoline::calibrate::ticks;
+use crate::trampoline::module::Link;
 use crate::trampoline::{Tables, Timing};
 
 /// From one tick to the next where wake-ups are cheap: a crossing of two milliseconds sees two.
@@ -47,11 +48,16 @@ pub(crate) struct Ticker {
 }
 
 impl Ticker {
-    /// Starts ticking.
+    /// Starts ticking. The module is added to the runtime's list when a crossing has been made.
     ///
     /// # Errors
     /// If the system has no timer for us.
-    pub(crate) fn start(tables: Arc<Tables>, pid: Pid, timing: Timing) -> nix::Result<Ticker> {
+    pub(crate) fn start(
+        tables: Arc<Tables>,
+        pid: Pid,
+        timing: Timing,
+        mut module: Option<Link>,
+    ) -> nix::Result<Ticker> {
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_CLOEXEC)?;
         set(&timer, SHORTEST)?;
         let stop = Arc::new(AtomicBool::new(false));
@@ -72,6 +78,12 @@ impl Ticker {
                 let at = ticks();
                 tables.tick(at);
                 read_events(&tables);
+                // The first crossing comes from a runtime that has set itself up.
+                if let Some(link) = module.take_if(|_| tables.any_used())
+                    && let Err(error) = link.make(pid)
+                {
+                    tracing::debug!("the hooks' module can't be added: {error}");
+                }
                 let now = Instant::now();
                 noted.lock().unwrap_or_else(PoisonError::into_inner).note_births(&tables);
                 if now >= count_due {

@@ -27,7 +27,7 @@ pub struct Presence {
 }
 
 /// First word of an [`Undo`].
-pub const UNDO: u64 = u64::from_le_bytes(*b"cgoundo\x02");
+pub const UNDO: u64 = u64::from_le_bytes(*b"cgoundo\x03");
 
 /// What was replaced in the program, behind the hooks' code, where the program can't write; [`Replaced`] follow, in
 /// the order in which they are to be put back.
@@ -56,6 +56,12 @@ pub struct Undo {
     pub saved_g: u64,
     /// The same to the depth of its stack.
     pub saved_depth: u64,
+    /// The word of the runtime's first module that may lead to the hooks' module; 0 if there is none.
+    pub module_link: u64,
+    /// The hooks' module.
+    pub module: u64,
+    /// The word of that which leads on.
+    pub module_next: u64,
 }
 
 /// Bytes of the program's code that were replaced.

@@ -136,14 +136,13 @@ global_asm!(
     "cgoprof_params: .zero {params_size}",
     ".text",
 
-    // Calls a Rust hook on whatever stack this is: aligns it, keeps it in RBX, restores X15. Nothing where there are no tables.
+    // Calls a Rust hook on whatever stack this is, and restores X15. Nothing where there are no tables. The stack is not
+    // aligned: how far each instruction is from the return address must be known beforehand, for Go's unwinder. The hooks
+    // need no alignment, which a test of the collector's checks.
     ".macro hook name",
     "cmp qword ptr [rip + cgoprof_here], 0",
     "je 98f",
-    "mov rbx, rsp",
-    "and rsp, -16",
     "call \\name",
-    "mov rsp, rbx",
     "xorps xmm15, xmm15",
     "98:",
     ".endm",

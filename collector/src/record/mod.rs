@@ -442,7 +442,7 @@ fn watch_hooks(
     let tables = Arc::new(injected.tables);
     let (bias, address) = (tables.bias(), tables.address());
     let ticker =
-        Ticker::start(Arc::clone(&tables), pid, options.timing).map_err(|error| InjectError::Tables(error.into()))?;
+        Ticker::start(Arc::clone(&tables), pid, options.timing, injected.module).map_err(|error| InjectError::Tables(error.into()))?;
     let (events, looks) = (ticker.events(), ticker.looks());
     let engine = Engine::Trampoline { tables: Arc::clone(&tables), ticker, calibration: calibrate() };
     let sampler = match session {
@@ -477,7 +477,8 @@ fn unseen_locks(plan: &Plan) -> Option<String> {
 /// What the hooks are told.
 fn settings(options: &Options, rate: Rate) -> Settings {
     let slow = options.slow.as_nanos() as f64 * rate.ticks_per_ns;
-    Settings { max_frames: options.stack_depth, timing: options.timing, slow: slow as u64 }
+    let module = matches!(options.subject, Subject::Command(_));
+    Settings { max_frames: options.stack_depth, timing: options.timing, slow: slow as u64, module }
 }
 
 #[cfg(test)]

@@ -38,6 +38,7 @@ pub(super) fn patches(
                 at,
                 original: epilogue,
                 transfer: Transfer::Jump,
+                frame_size: None,
             };
             return Ok(vec![
                 call_patch(Hook::CallbackBegin, &code, begin),
@@ -108,7 +109,8 @@ pub(super) fn attach(target: &Target<'_>, functions: &RuntimeFunctions<'_>) -> R
             code.check_no_branch_into(load.ip()..call.next_ip())?;
             let (at, original) = (Svma(load.ip()), original.to_vec());
             let function = code.name.clone();
-            return Ok((Patch { hook: Hook::Attach, function, at, original, transfer: Transfer::Load }, loaded));
+            let transfer = Transfer::Load;
+            return Ok((Patch { hook: Hook::Attach, function, at, original, transfer, frame_size: None }, loaded));
         }
     }
     Err(code.unexpected("the address of needm or needAndBindM loaded and called"))

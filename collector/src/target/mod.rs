@@ -5,6 +5,7 @@ mod code;
 mod functions;
 pub mod inspection;
 mod locks;
+pub mod module;
 pub mod own_count;
 pub mod plan;
 pub mod probes;
@@ -20,6 +21,7 @@ use cgoprof_symbols::{Avma, Svma};
 use code::Code;
 use iced_x86::FlowControl;
 
+pub use module::ModulePlan;
 pub use own_count::OwnCount;
 pub use plan::{Patch, Plan, PlanError};
 pub use probes::{Point, Probe, ProbePlan};

@@ -7,6 +7,7 @@ use cgoprof_symbols::runtime_offsets::{MEASURED, RuntimeOffsets};
 use cgoprof_symbols::{Svma, dwarf_offsets};
 use iced_x86::{FlowControl, Instruction, MemorySize, Mnemonic, OpKind, Register};
 
+use super::module::ModulePlan;
 use super::Target;
 use super::code::Code;
 use super::functions::RuntimeFunctions;
@@ -105,6 +106,8 @@ pub struct Patch {
     pub original: Vec<u8>,
     /// What replaces it.
     pub transfer: Transfer,
+    /// Bytes from the stack pointer there to the return address of the function, if its table tells.
+    pub frame_size: Option<u32>,
 }
 
 impl Patch {
@@ -178,6 +181,8 @@ pub struct Plan {
     pub goroutine: GoroutineSlot,
     /// purego's trampoline.
     pub purego: Option<Svma>,
+    /// Where the runtime looks for functions.
+    pub module: Option<ModulePlan>,
 }
 
 /// Where a thread keeps its g, from FS.
@@ -250,6 +255,7 @@ impl Plan {
             at: epilogue_at,
             original: epilogue.clone(),
             transfer: Transfer::Jump,
+            frame_size: None,
         });
         let mut displaced = vec![Displaced { hook: Hook::Exit, at: epilogue_at, code: epilogue, back: None }];
         let callback = callbacks::patches(target, &functions, &mut displaced)?;
@@ -267,6 +273,9 @@ impl Plan {
             displaced.push(repeated);
         }
 
+        for patch in &mut patches {
+            patch.frame_size = target.pclntab.frame_size_at(patch.at);
+        }
         Ok(Plan {
             patches,
             displaced,
@@ -287,6 +296,7 @@ impl Plan {
             frames,
             goroutine,
             purego: functions.purego,
+            module: ModulePlan::find(target),
         })
     }
 }
@@ -294,7 +304,8 @@ impl Plan {
 pub(super) fn call_patch(hook: Hook, code: &Code<'_>, index: usize) -> Patch {
     let call = &code.instructions[index];
     let original = code.bytes_of(call).to_vec();
-    Patch { hook, function: code.name.clone(), at: Svma(call.ip()), original, transfer: Transfer::Call }
+    let (function, at) = (code.name.clone(), Svma(call.ip()));
+    Patch { hook, function, at, original, transfer: Transfer::Call, frame_size: None }
 }
 
 /// Where `asmcgocall` reaches C: at its landing pad, or at each of its two calls. With `-spectre=ret` an indirect jump or call
@@ -310,6 +321,7 @@ fn c_patches(
         at: Svma(from.ip()),
         original: code.bytes[(from.ip() - code.start.0) as usize..(to.next_ip() - code.start.0) as usize].to_vec(),
         transfer,
+        frame_size: None,
     };
     if let Some(pad) = &functions.landing_pad {
         let code = Code::decode(&target.binary, pad)?;
@@ -365,7 +377,7 @@ pub(super) fn amid_patch(hook: Hook, code: &Code<'_>, replaced: &Instruction) ->
     code.check_no_branch_into(replaced.ip()..replaced.next_ip())?;
     let (function, at) = (code.name.clone(), Svma(replaced.ip()));
     let displaced = Displaced { hook, at, code: original.clone(), back: Some(Svma(replaced.next_ip())) };
-    Ok((Patch { hook, function, at, original, transfer: Transfer::Jump }, displaced))
+    Ok((Patch { hook, function, at, original, transfer: Transfer::Jump, frame_size: None }, displaced))
 }
 
 /// Hooks amid a function keep the general registers and the flags, and X15, which Go keeps 0.

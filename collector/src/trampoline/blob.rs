@@ -60,6 +60,11 @@ pub(super) fn returns_from_c() -> &'static [u64] {
     symbols::FROM_C
 }
 
+/// Offset of the hooks of C, which follow each other.
+pub(super) fn c_thunks() -> u64 {
+    symbols::THUNK_C_WIRED.min(symbols::THUNK_C_RELEASED)
+}
+
 /// Offsets of the hook that calls what gets an M.
 pub(super) fn attach() -> std::ops::Range<u64> {
     symbols::THUNK_ATTACH..symbols::THUNK_PARK
@@ -228,6 +233,24 @@ mod tests {
             assert!(bytes < limit, "{hook:?}: {bytes} bytes");
             assert!(bytes > 16, "{hook:?}: the walk found next to nothing");
         }
+    }
+
+    /// They run on stacks that are not aligned.
+    #[test]
+    fn hooks_need_no_aligned_stack() {
+        let start = entry(Hook::Enter, true);
+        let decoder = Decoder::with_ip(64, &BLOB[start as usize..], start, DecoderOptions::NONE);
+        let on_stack = |instruction: &iced_x86::Instruction| instruction.memory_base() == Register::RSP;
+        let aligned: Vec<_> = decoder
+            .into_iter()
+            .filter(|instruction| on_stack(instruction))
+            .filter(|instruction| instruction.memory_size().size() >= 16)
+            .filter(|instruction| {
+                !matches!(instruction.mnemonic(), Mnemonic::Movups | Mnemonic::Movupd | Mnemonic::Movdqu)
+            })
+            .map(|instruction| instruction.ip())
+            .collect();
+        assert_eq!(aligned, [0u64; 0]);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use libc::user_regs_struct;
 
 use super::blob;
 use super::calibrate::ticks;
+use super::module::{self, Link};
 use super::policy::Timing;
 use super::presence;
 use super::tables::Tables;
@@ -63,6 +64,9 @@ pub struct Settings {
     pub timing: Timing,
     /// Ticks in C from which on a crossing is an event.
     pub slow: u64,
+    /// Whether the Go runtime is told how to walk through the hooks. That takes memory which stays with the program: whoever
+    /// has found a function in it may use that any time later.
+    pub module: bool,
 }
 
 /// Hooks that are in a program, with nothing that leads to them yet.
@@ -71,6 +75,8 @@ pub struct Placed {
     pub tables: Tables,
     /// Where the hooks' code is.
     pub hooks: Range<Avma>,
+    /// Their module, for the Go runtime.
+    pub(crate) module: Option<Link>,
     replaced: Vec<(Hook, Replaced)>,
 }
 
@@ -142,19 +148,20 @@ pub(super) fn place(
     }
     let filled = wipe_on_fork(remote, place).and_then(|()| {
         let replaced = replacements(plan, image.bias, place)?;
-        fill(remote.memory, place, image, (plan, goroutine), &tables, settings)?;
-        let undo = undo_list(image, plan, (goroutine, place), &replaced);
+        let code = fill(remote.memory, place, image, (plan, goroutine), &tables, settings)?;
+        let module = if settings.module { add_module(remote, image, plan, &code, place)? } else { None };
+        let undo = undo_list(image, plan, (goroutine, place), module, &replaced);
         remote.memory.write(Avma(presence.undo), &undo).map_err(RemoteError::from)?;
-        Ok(replaced)
+        Ok((replaced, module))
     });
-    let replaced = match filled {
-        Ok(replaced) => replaced,
+    let (replaced, module) = match filled {
+        Ok(filled) => filled,
         Err(error) => {
             presence::unmap(remote, tables.address(), &presence)?;
             return Err(error);
         }
     };
-    Ok(Placed { tables, hooks: place..Avma(place.0 + code_size), replaced })
+    Ok(Placed { tables, hooks: place..Avma(place.0 + code_size), module, replaced })
 }
 
 impl Placed {
@@ -335,7 +342,7 @@ fn fill(
     (plan, goroutine): (&Plan, i32),
     tables: &Tables,
     settings: Settings,
-) -> Result<(), InjectError> {
+) -> Result<Vec<u8>, InjectError> {
     let params = params(image, plan, goroutine, tables, settings);
     let repeated = plan.displaced.iter().map(|displaced| blob::Repeated {
         hook: displaced.hook,
@@ -343,7 +350,27 @@ fn fill(
         back: displaced.back.map(|back| back.loaded(image.bias).0),
     });
     let code = blob::assemble(&params, place.0, &repeated.collect::<Vec<_>>()).ok_or(InjectError::NoPlace)?;
-    Ok(memory.write(place, &code).map_err(RemoteError::from)?)
+    memory.write(place, &code).map_err(RemoteError::from)?;
+    Ok(code)
+}
+
+/// Maps a module of the Go runtime's for the hooks, which nothing leads to yet; none if there can be none.
+fn add_module(
+    remote: &mut Remote<'_>,
+    image: Image<'_, '_>,
+    plan: &Plan,
+    code: &[u8],
+    hooks: Avma,
+) -> Result<Option<Link>, InjectError> {
+    let build = |place: Avma| module::build(image, plan, code, hooks, place);
+    let (Some(layout), Some(size)) = (plan.module, build(Avma(0)).map(|bytes| bytes.len())) else { return Ok(None) };
+    let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as u64;
+    let args = [0, (size as u64).next_multiple_of(4096), libc::PROT_READ as u64, flags, u64::MAX, 0];
+    let place = Avma(remote.call("mmap of the hooks' module", libc::SYS_mmap, args, &[])?);
+    if let Some(bytes) = build(place) {
+        remote.memory.write(place, &bytes).map_err(RemoteError::from)?;
+    }
+    Ok(Some(Link::new(layout, image.bias, place)))
 }
 
 /// What is behind the hooks' code, for whoever undoes it: the enter hook last.
@@ -351,6 +378,7 @@ fn undo_list(
     image: Image<'_, '_>,
     plan: &Plan,
     (goroutine, place): (i32, Avma),
+    module: Option<Link>,
     replaced: &[(Hook, Replaced)],
 ) -> Vec<u8> {
     let (go, attach) = (image.target.go_text(image.bias), blob::attach());
@@ -366,6 +394,9 @@ fn undo_list(
         taken: plan.frames.taken.into(),
         saved_g: plan.frames.saved_g.into(),
         saved_depth: plan.frames.saved_depth.into(),
+        module_link: module.map_or(0, |link| link.from.0),
+        module: module.map_or(0, |link| link.module.0),
+        module_next: module.map_or(0, |link| link.next.0),
     };
     // SAFETY: both are plain numbers without padding.
     let bytes = |from: *const u8, size: usize| unsafe { std::slice::from_raw_parts(from, size) };

@@ -135,6 +135,11 @@ impl Tables {
         sum
     }
 
+    /// Whether a thread has come to the hooks yet.
+    pub fn any_used(&self) -> bool {
+        self.header().used_count.load(Relaxed) > 0
+    }
+
     /// Threads that have a table.
     pub fn threads_in_use(&self) -> u64 {
         self.used().filter(|&index| self.owner(index) != 0).count() as u64

@@ -188,6 +188,7 @@ fn remove(
             for one in changed {
                 memory.write(Avma(one.at), &one.original[..one.length as usize]).map_err(RemoteError::from)?;
             }
+            unlink_module(memory, undo).map_err(RemoteError::from)?;
             Ok::<_, UndoError>(Some((off, all_found, frozen.tids())))
         })?;
         undone.pause = undone.pause.max(pause);
@@ -225,6 +226,17 @@ fn remove(
         left = still;
     }
     Ok(false)
+}
+
+/// Takes the hooks' module out of the Go runtime's list, if it is there. It stays mapped: a traceback that was interrupted
+/// may still use it.
+fn unlink_module(memory: &Memory, undo: &Undo) -> std::io::Result<()> {
+    let link = Avma(undo.module_link);
+    if link.0 != 0 && memory.word(link)? == undo.module {
+        let next = memory.word(Avma(undo.module_next))?;
+        memory.write(link, &next.to_le_bytes())?;
+    }
+    Ok(())
 }
 
 /// What is still to be put back: all, unless whoever began to was killed. Where hooks are off, others' may have come.

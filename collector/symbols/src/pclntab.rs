@@ -69,6 +69,9 @@ pub struct Pclntab<'data> {
     records: usize,
     /// Bytes of `go:func.*`, where inline trees are.
     function_data: Option<&'data [u8]>,
+    address: Svma,
+    /// `runtime.moduledata` that begins with the table's address.
+    module: Option<Svma>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -124,8 +127,21 @@ impl<'data> Pclntab<'data> {
             (_, 0, None) => symbol(binary, "runtime.text").ok_or(PclntabError::TextStart)?,
             (_, start, _) => start,
         };
-        let mut table =
-            Pclntab { data, version, text, functions, names, units, files, pc_values, records, function_data: None };
+        let module_address = module.as_ref().map(|module| module.address);
+        let mut table = Pclntab {
+            data,
+            version,
+            text,
+            functions,
+            names,
+            units,
+            files,
+            pc_values,
+            records,
+            function_data: None,
+            address,
+            module: module_address,
+        };
         let function_data = module.map(|module| module.function_data).unwrap_or_default();
         let candidates = function_data.into_iter().filter_map(|address| binary.bytes_from(Svma(address)));
         for candidate in candidates {
@@ -146,6 +162,28 @@ impl<'data> Pclntab<'data> {
         });
         let mut names = calls.take(ENOUGH).map(|call| self.name(call.name));
         names.all(|name| name.is_some_and(|name| name.contains('.')))
+    }
+
+    /// Where the table is loaded.
+    pub fn address(&self) -> Svma {
+        self.address
+    }
+
+    /// Where the `runtime.moduledata` of this table is, if it was found.
+    pub fn module(&self) -> Option<Svma> {
+        self.module
+    }
+
+    /// Bytes from one function's record to the fields that follow it, `runtime._func`.
+    pub fn record_size(&self) -> usize {
+        self.entry_size() + 32 + self.start_line_size() + 4
+    }
+
+    /// Bytes from the stack pointer to the return address when an instruction is about to run.
+    pub fn frame_size_at(&self, address: Svma) -> Option<u32> {
+        let function = self.function_at(address)?;
+        let fields = function.record + self.entry_size();
+        u32::try_from(self.value(fields + 12, &function, address)?).ok()
     }
 
     /// Number of functions.
@@ -309,6 +347,7 @@ struct InlinedCall {
 
 /// What is needed of `runtime.moduledata`.
 struct ModuleData {
+    address: Svma,
     text: u64,
     /// Where `go:func.*` is; candidates, where the release is not known.
     function_data: Vec<u64>,
@@ -338,7 +377,8 @@ impl ModuleData {
                 if text < end && binary.is_code(Svma(text)) {
                     let function_data =
                         function_data.iter().filter_map(|offset| u64_at(data, start + offset)).collect();
-                    return Some(ModuleData { text, function_data });
+                    let address = Svma(address.0 + start as u64);
+                    return Some(ModuleData { address, text, function_data });
                 }
             }
         }

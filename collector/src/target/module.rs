@@ -1,0 +1,85 @@
+//! How the Go runtime finds functions by their code: the list of modules that begins with `runtime.firstmoduledata`.
+//!
+//! The first fields of `runtime.moduledata` have been the same since Go 1.18 (runtime/symtab.go); the last one leads to the
+//! next module. All is checked against what the linker has filled in.
+
+use cgoprof_symbols::Svma;
+use iced_x86::{Mnemonic, OpKind};
+
+use super::Target;
+use super::code::Code;
+
+/// Offsets within `runtime.moduledata`.
+pub mod field {
+    /// `pcHeader`.
+    pub const HEADER: usize = 0;
+    /// `funcnametab`.
+    pub const NAMES: usize = 8;
+    /// `cutab`.
+    pub const UNITS: usize = 32;
+    /// `filetab`.
+    pub const FILES: usize = 56;
+    /// `pctab`.
+    pub const PC_VALUES: usize = 80;
+    /// `pclntable`.
+    pub const RECORDS: usize = 104;
+    /// `ftab`.
+    pub const FUNCTIONS: usize = 128;
+    /// `findfunctab`.
+    pub const BUCKETS: usize = 152;
+    /// `minpc` and `maxpc`.
+    pub const MIN_PC: usize = 160;
+    /// `text` and `etext`.
+    pub const TEXT: usize = 176;
+}
+
+/// What one must know to add a module.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ModulePlan {
+    /// `runtime.firstmoduledata`.
+    pub first: Svma,
+    /// Offset of `moduledata.next`.
+    pub next: u32,
+    /// The header of the program's function table.
+    pub header: Svma,
+    /// Bytes of `runtime._func` without what follows it.
+    pub record_size: usize,
+}
+
+impl ModulePlan {
+    /// None where the module is not as known: then there is none to add to.
+    pub fn find(target: &Target<'_>) -> Option<ModulePlan> {
+        let table = &target.pclntab;
+        let first = table.module()?;
+        let data = target.binary.bytes_from(first)?;
+        let word = |at: usize| Some(u64::from_le_bytes(data.get(at..at + 8)?.try_into().ok()?));
+        let functions = table.len() as u64 + 1;
+        let text = table.text();
+        let as_known = word(field::HEADER)? == table.address().0
+            && word(field::FUNCTIONS + 8)? == functions
+            && word(field::MIN_PC)? == text.start.0
+            && word(field::TEXT)? <= text.start.0;
+        let next = next_offset(target).filter(|_| as_known)?;
+        Some(ModulePlan { first, next, header: table.address(), record_size: table.record_size() })
+    }
+}
+
+/// `datap = datap.next` where the runtime looks for a function: a load through a register into itself, from far within the
+/// struct.
+fn next_offset(target: &Target<'_>) -> Option<u32> {
+    const FAR: u64 = 300;
+    let names = ["runtime.findmoduledatap", "runtime.findfunc"];
+    let mut found = target.pclntab.functions().filter(|function| names.contains(&function.name)).filter_map(|function| {
+        let code = Code::decode(&target.binary, &function).ok()?;
+        let mut loads = code.instructions.iter().filter(|load| {
+            load.mnemonic() == Mnemonic::Mov
+                && load.op0_kind() == OpKind::Register
+                && load.op1_kind() == OpKind::Memory
+                && load.memory_base() == load.op0_register()
+                && load.memory_displacement64() > FAR
+        });
+        let next = u32::try_from(loads.next()?.memory_displacement64()).ok()?;
+        loads.next().is_none().then_some(next)
+    });
+    found.next()
+}

@@ -23,6 +23,22 @@ pub(crate) struct Key {
     pub(crate) locks: u32,
 }
 
+const _: () = assert!(size_of::<Key>() <= 64);
+
+/// Puts what is looked for into the thread's scratch.
+///
+/// # Safety
+/// `thread` must be the running M's; what it was asked for before is gone.
+#[inline(always)]
+pub(crate) unsafe fn ask(thread: *mut Thread, key: Key) -> *const Key {
+    // SAFETY: the scratch is this M's, and large enough.
+    unsafe {
+        let scratch = (&raw mut (*thread).key).cast::<Key>();
+        scratch.write(key);
+        scratch
+    }
+}
+
 /// Index entries looked at for the short hash (site and depth).
 const SHORT_PROBES: usize = 6;
 /// Frames that are kept of a stack for which there is no room: cgo's wrapper, and its caller.
@@ -33,12 +49,11 @@ const FOLDED_FRAMES: usize = 2;
 /// # Safety
 /// `thread` must be the running M's, `params` its mapping, and the key's stack readable up to its top.
 #[inline(always)]
-pub(crate) unsafe fn find(params: &Params, thread: *mut Thread, key: &Key) -> *mut Cell {
-    // SAFETY: the key's stack is readable.
-    let site = unsafe { key.stack.site() };
-    let hash = mix(site ^ ((key.stack.depth() as u64) << 40) ^ key.leaf);
-    // SAFETY: thread is this M's.
-    let index = unsafe { Index::of(thread) };
+pub(crate) unsafe fn find(params: &Params, thread: *mut Thread, key: *const Key) -> *mut Cell {
+    // SAFETY: thread is this M's; the key's stack is readable.
+    let (site, depth, leaf, index) =
+        unsafe { ((*key).stack.site(), (*key).stack.depth(), (*key).leaf, Index::of(thread)) };
+    let hash = mix(site ^ ((depth as u64) << 40) ^ leaf);
     let mut at = index.place(hash);
     for _ in 0..SHORT_PROBES {
         // SAFETY: a place is within the index.
@@ -51,8 +66,8 @@ pub(crate) unsafe fn find(params: &Params, thread: *mut Thread, key: &Key) -> *m
             // SAFETY: an index entry names a finished cell of this thread; a slot is below MEMO.
             unsafe {
                 if matches(cell, key) {
-                    if key.stack.depth() <= DEEPEST_REMEMBERED {
-                        let slot = memo_slot(site, key.stack.depth());
+                    if depth <= DEEPEST_REMEMBERED {
+                        let slot = memo_slot(site, depth);
                         (&raw mut (*thread).memo).cast::<u64>().add(slot).write(cell as u64);
                     }
                     return cell;
@@ -209,16 +224,16 @@ fn mix(value: u64) -> u64 {
     product ^ (product >> 29)
 }
 
-#[inline(always)]
-unsafe fn matches(cell: *const Cell, key: &Key) -> bool {
+#[inline(never)]
+unsafe fn matches(cell: *const Cell, key: *const Key) -> bool {
     // SAFETY: the caller has a finished cell; equal depth makes the comparison's reads valid.
     unsafe {
-        (*cell).function == key.function
-            && (*cell).stack_depth == key.stack.depth()
-            && (*cell).flags & !flags::TRUNCATED == key.flags
-            && (*cell).enclosing == key.enclosing
-            && (*cell).leaf == key.leaf
-            && key.stack.equals(frames_of(cell), (*cell).frames as usize)
+        (*cell).function == (*key).function
+            && (*cell).stack_depth == (*key).stack.depth()
+            && (*cell).flags & !flags::TRUNCATED == (*key).flags
+            && (*cell).enclosing == (*key).enclosing
+            && (*cell).leaf == (*key).leaf
+            && (*key).stack.equals(frames_of(cell), (*cell).frames as usize)
     }
 }
 
@@ -246,78 +261,111 @@ unsafe fn probe(
     }
 }
 
+/// The cell of a stack that is not found by its site and depth. What follows is in pieces that call each other last: each
+/// goroutine's stack has room for little.
 #[cold]
 #[inline(never)]
-unsafe fn find_by_whole_stack(params: &Params, thread: *mut Thread, key: &Key, short: u64) -> *mut Cell {
-    // SAFETY: the scratch belongs to this thread and holds MAX_FRAMES; the key's stack is readable.
-    let (walk, count, goes_on) = unsafe {
-        let walk = (&raw mut (*thread).walk).cast::<Frame>();
-        let (count, goes_on) = key.stack.walk(walk, params.max_frames as usize);
-        (walk, count, goes_on)
-    };
-    let mut hash = mix(key.function ^ (key.enclosing.0 as u64) << 32 ^ key.flags as u64 ^ key.leaf.rotate_left(17));
-    for index in 0..count {
-        // SAFETY: index < count frames just written.
-        hash = mix(hash ^ unsafe { (*walk.add(index)).pc });
-    }
-    // SAFETY: thread is ours; probed cells are finished.
-    if let Some(cell) = unsafe { probe(params, thread, hash, |cell| matches(cell, key)) } {
-        return cell;
-    }
-    // SAFETY: thread is ours.
+unsafe fn find_by_whole_stack(params: &Params, thread: *mut Thread, key: *const Key, short: u64) -> *mut Cell {
+    // SAFETY: thread is ours; the key's stack is readable.
     unsafe {
+        let (count, goes_on) = walk(params, thread, key);
+        let hash = hash_of_walk(thread, key, count);
+        let known = find_known(params, thread, key, hash);
+        if !known.is_null() {
+            return known;
+        }
         if (*thread).stacks < STACKS {
             let cell = allocate_with(params, thread, count, params.stack_arena_end);
             if !cell.is_null() {
-                fill(params, cell, key);
-                (*cell).stack_depth = key.stack.depth();
-                (*cell).flags |= if goes_on { flags::TRUNCATED } else { 0 };
-                write_frames(cell, walk, count);
-                publish(params, thread, cell, thread as u64);
                 (*thread).stacks += 1;
+                (*cell).flags = if goes_on { flags::TRUNCATED } else { 0 };
+                complete(params, thread, key, cell, count);
                 insert(thread, short, reference(params, cell), SHORT_PROBES);
                 insert(thread, hash, reference(params, cell), usize::MAX);
                 return cell;
             }
         }
-        folded(params, thread, key, walk, if count < FOLDED_FRAMES { count } else { FOLDED_FRAMES })
+        folded(params, thread, key, if count < FOLDED_FRAMES { count } else { FOLDED_FRAMES })
+    }
+}
+
+/// Writes the frames of a stack to the thread's scratch. Returns how many, and whether the stack goes on.
+#[inline(never)]
+unsafe fn walk(params: &Params, thread: *mut Thread, key: *const Key) -> (usize, bool) {
+    // SAFETY: the scratch belongs to this thread and holds MAX_FRAMES; the key's stack is readable.
+    unsafe { (*key).stack.walk((&raw mut (*thread).walk).cast::<Frame>(), params.max_frames as usize) }
+}
+
+#[inline(never)]
+unsafe fn hash_of_walk(thread: *const Thread, key: *const Key, count: usize) -> u64 {
+    // SAFETY: the key is this thread's; index < count frames just written.
+    unsafe {
+        let whole = (*key).function ^ ((*key).enclosing.0 as u64) << 32 ^ (*key).flags as u64;
+        let mut hash = mix(whole ^ (*key).leaf.rotate_left(17));
+        for index in 0..count {
+            hash = mix(hash ^ (*(&raw const (*thread).walk).cast::<Frame>().add(index)).pc);
+        }
+        hash
+    }
+}
+
+#[inline(never)]
+unsafe fn find_known(params: &Params, thread: *mut Thread, key: *const Key, hash: u64) -> *mut Cell {
+    // SAFETY: thread is ours; probed cells are finished.
+    unsafe { probe(params, thread, hash, |cell| matches(cell, key)) }.unwrap_or(core::ptr::null_mut())
+}
+
+/// Fills a new cell, which has the flags that the key has not, with the stack in the thread's scratch.
+#[inline(never)]
+unsafe fn complete(params: &Params, thread: *mut Thread, key: *const Key, cell: *mut Cell, count: usize) {
+    // SAFETY: thread and cell are ours.
+    unsafe {
+        let more = (*cell).flags;
+        fill(params, cell, key);
+        (*cell).flags |= more;
+        (*cell).stack_depth = (*key).stack.depth();
+        write_frames(cell, (&raw const (*thread).walk).cast(), count);
+        publish(params, thread, cell, thread as u64);
     }
 }
 
 /// The cell of a C function and its innermost frames, for when there is no more room for stacks; the spare cell, when
 /// there is none for that either.
-unsafe fn folded(params: &Params, thread: *mut Thread, key: &Key, walk: *const Frame, count: usize) -> *mut Cell {
-    let wanted = key.flags | flags::FOLDED;
-    let mut hash = mix(key.function ^ wanted as u64);
-    // SAFETY: thread is ours; probed cells are finished; the walk has count frames and more.
+#[inline(never)]
+unsafe fn folded(params: &Params, thread: *mut Thread, key: *const Key, count: usize) -> *mut Cell {
+    // SAFETY: thread is ours; its scratch has count frames and more.
     unsafe {
-        for index in 0..count {
-            hash = mix(hash ^ (*walk.add(index)).pc);
-        }
-        let same_frames = |cell: *const Cell| {
-            let frames = frames_of(cell);
-            (*cell).frames as usize == count && (0..count).all(|index| (*frames.add(index)).pc == (*walk.add(index)).pc)
-        };
         (*thread).folded += 1;
-        let found = probe(params, thread, hash, |cell| {
-            (*cell).function == key.function && (*cell).flags == wanted && same_frames(cell)
-        });
-        if let Some(cell) = found {
-            return cell;
+        let key = ask(thread, Key { enclosing: CellRef::NONE, leaf: 0, flags: (*key).flags | flags::FOLDED, ..*key });
+        let hash = hash_of_walk(thread, key, count);
+        let known = find_folded(params, thread, key, hash, count);
+        if !known.is_null() {
+            return known;
         }
         let cell = allocate_with(params, thread, count, params.arena_end);
         if cell.is_null() {
             return spare(thread);
         }
-        fill(params, cell, key);
-        (*cell).enclosing = CellRef::NONE;
-        (*cell).leaf = 0;
-        (*cell).flags = wanted;
-        write_frames(cell, walk, count);
-        publish(params, thread, cell, thread as u64);
+        complete(params, thread, key, cell, count);
         insert(thread, hash, reference(params, cell), usize::MAX);
         cell
     }
+}
+
+#[inline(never)]
+unsafe fn find_folded(params: &Params, thread: *mut Thread, key: *const Key, hash: u64, count: usize) -> *mut Cell {
+    // SAFETY: thread is ours; probed cells are finished; the scratch has count frames and more.
+    let found = unsafe {
+        let walk = (&raw const (*thread).walk).cast::<Frame>();
+        probe(params, thread, hash, |cell| {
+            let frames = frames_of(cell);
+            (*cell).function == (*key).function
+                && (*cell).flags == (*key).flags
+                && (*cell).frames as usize == count
+                && (0..count).all(|index| (*frames.add(index)).pc == (*walk.add(index)).pc)
+        })
+    };
+    found.unwrap_or(core::ptr::null_mut())
 }
 
 /// Where a cell's frames are.
@@ -346,24 +394,25 @@ unsafe fn write_frames(cell: *mut Cell, walk: *const Frame, count: usize) {
     }
 }
 
-unsafe fn fill(params: &Params, cell: *mut Cell, key: &Key) {
+unsafe fn fill(params: &Params, cell: *mut Cell, key: *const Key) {
     // SAFETY: the cell is new and not yet published; the header is mapped.
     unsafe {
-        (*cell).function = key.function;
-        (*cell).enclosing = key.enclosing;
-        (*cell).flags = key.flags;
-        (*cell).leaf = key.leaf;
-        (*cell).locks = key.locks;
+        (*cell).function = (*key).function;
+        (*cell).enclosing = (*key).enclosing;
+        (*cell).flags = (*key).flags;
+        (*cell).leaf = (*key).leaf;
+        (*cell).locks = (*key).locks;
         (*cell).timed_at = if params.first_interval == 0 { u64::MAX } else { params.first_interval };
         (*cell).gap = params.first_interval as u32;
         (*cell).interval.store(params.first_interval as u32, Relaxed);
-        if key.function < params.own_start || key.function >= params.own_end {
+        if (*key).function < params.own_start || (*key).function >= params.own_end {
             header(params).foreign_cells.fetch_add(1, Relaxed);
         }
     }
 }
 
 /// Room for a cell with so many frames, zeroed; null when the arena is used up to `limit`, or the index is full.
+#[inline(never)]
 unsafe fn allocate_with(params: &Params, thread: *mut Thread, frames: usize, limit: u64) -> *mut Cell {
     let behind = frames.div_ceil(FRAME_BLOCK) * size_of::<Block>() + frames * size_of::<Frame>();
     // SAFETY: thread is ours.
@@ -414,19 +463,30 @@ unsafe fn allocate(params: &Params, thread: *mut Thread, size: u64, limit: u64) 
 
 /// Whether the index has room for two more entries; it grows if it can.
 unsafe fn has_room(params: &Params, thread: *mut Thread, limit: u64) -> bool {
-    // SAFETY: thread is ours; the larger index is, too, and zeroed.
+    // SAFETY: thread is ours.
     unsafe {
         let index = Index::of(thread);
         if ((*thread).index_used as usize + 2) * 4 <= index.len * 3 {
             return true;
         }
+        grow(params, thread, limit) || ((*thread).index_used as usize + 2) * 8 <= index.len * 7
+    }
+}
+
+/// Twice as large an index. Returns whether there is room for that.
+#[cold]
+#[inline(never)]
+unsafe fn grow(params: &Params, thread: *mut Thread, limit: u64) -> bool {
+    // SAFETY: thread is ours; the larger index is, too, and zeroed.
+    unsafe {
+        let index = Index::of(thread);
         let len = index.len * 2;
         let place = match len {
             ..=LARGEST_INDEX => allocate(params, thread, (len * size_of::<IndexEntry>()) as u64, limit),
             _ => 0,
         };
         if place == 0 {
-            return ((*thread).index_used as usize + 2) * 8 <= index.len * 7;
+            return false;
         }
         let larger = Index { entries: (params.tables + place) as *mut IndexEntry, len };
         let mut used = 0;

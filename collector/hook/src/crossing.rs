@@ -123,18 +123,21 @@ pub(crate) unsafe fn entered(params: &Params, g: u64, frame: u64, thread: *mut T
     // SAFETY: cgocall's frame and everything above it up to g.stack.hi are readable while the goroutine runs.
     unsafe {
         let locks = ((word(g, G_M as u64) + params.m_locked_ext) as *const u32).read();
-        let key = Key {
-            function: function(params, frame),
-            stack: Stack { frame, top: word(g, G_STACK_HI as u64) },
-            leaf: 0,
-            enclosing: (*thread).enclosing,
-            flags: if locks != 0 { flags::LOCKED } else { 0 },
-            locks,
-        };
-        let cell = cells::find(params, thread, &key);
+        let key = cells::ask(
+            thread,
+            Key {
+                function: function(params, frame),
+                stack: Stack { frame, top: word(g, G_STACK_HI as u64) },
+                leaf: 0,
+                enclosing: (*thread).enclosing,
+                flags: if locks != 0 { flags::LOCKED } else { 0 },
+                locks,
+            },
+        );
+        let cell = cells::find(params, thread, key);
         (*cell).calls += 1;
         if cell == threads::spare(thread) {
-            threads::count_overflow(params, key.function, threads::Beyond::Cells);
+            threads::count_overflow(params, (*key).function, threads::Beyond::Cells);
         }
         if (*cell).calls == (*cell).timed_at {
             return timed(thread, cell);

@@ -50,15 +50,18 @@ pub(crate) unsafe fn entered(params: &Params, g: u64, function: u64, saved: u64,
         if thread.is_null() {
             return count_alone();
         }
-        let key = Key {
-            function,
-            stack: Stack { frame, top },
-            leaf: if has_frame { 0 } else { return_address },
-            enclosing: (*thread).enclosing,
-            flags: flags::DIRECT,
-            locks: 0,
-        };
-        let cell = cells::find(params, thread, &key);
+        let key = cells::ask(
+            thread,
+            Key {
+                function,
+                stack: Stack { frame, top },
+                leaf: if has_frame { 0 } else { return_address },
+                enclosing: (*thread).enclosing,
+                flags: flags::DIRECT,
+                locks: 0,
+            },
+        );
+        let cell = cells::find(params, thread, key);
         (*cell).calls += 1;
         if cell == threads::spare(thread) {
             threads::count_overflow(params, function, threads::Beyond::Cells);

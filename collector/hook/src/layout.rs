@@ -302,6 +302,8 @@ pub struct Thread {
     pub first_index: [IndexEntry; FIRST_INDEX],
     /// Scratch of the stack walk.
     pub walk: [Frame; MAX_FRAMES],
+    /// Scratch for what is looked for: a goroutine's stack has room for little.
+    pub key: [u64; 8],
     /// Counts what has no other place left.
     pub spare: Cell,
 }

@@ -27,15 +27,18 @@ pub(crate) unsafe fn locked(params: &Params, g: u64, frame: u64, after: u64) {
         }
         let [start, end] = params.lock_os_thread;
         let inlined = after < start || after >= end;
-        let key = Key {
-            function: LOCK_OS_THREAD,
-            stack: Stack { frame, top: word(g, G_STACK_HI as u64) },
-            leaf: if inlined { after } else { 0 },
-            enclosing: (*thread).enclosing,
-            flags: flags::LOCK,
-            locks: 0,
-        };
-        let cell = cells::find(params, thread, &key);
+        let key = cells::ask(
+            thread,
+            Key {
+                function: LOCK_OS_THREAD,
+                stack: Stack { frame, top: word(g, G_STACK_HI as u64) },
+                leaf: if inlined { after } else { 0 },
+                enclosing: (*thread).enclosing,
+                flags: flags::LOCK,
+                locks: 0,
+            },
+        );
+        let cell = cells::find(params, thread, key);
         (*cell).calls += 1;
         goroutines::locked(params, g, reference(params, cell));
         settle(params, thread);

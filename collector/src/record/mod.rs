@@ -441,8 +441,8 @@ fn watch_hooks(
     let returns = injected.returns_from_c();
     let tables = Arc::new(injected.tables);
     let (bias, address) = (tables.bias(), tables.address());
-    let ticker =
-        Ticker::start(Arc::clone(&tables), pid, options.timing, injected.module).map_err(|error| InjectError::Tables(error.into()))?;
+    let ticker = Ticker::start(Arc::clone(&tables), pid, options.timing, injected.module)
+        .map_err(|error| InjectError::Tables(error.into()))?;
     let (events, looks) = (ticker.events(), ticker.looks());
     let engine = Engine::Trampoline { tables: Arc::clone(&tables), ticker, calibration: calibrate() };
     let sampler = match session {

@@ -116,7 +116,15 @@ mod tests {
 
     fn sample(bp: u64, chain: &[u64]) -> Sample<'static> {
         let chain = chain.iter().copied().map(Avma).collect();
-        Sample { tid: 1, time: Monotonic(0), ip: Avma(0x7000), sp: Avma(0), bp: Avma(bp), stack: Cow::Borrowed(&[]), chain }
+        Sample {
+            tid: 1,
+            time: Monotonic(0),
+            ip: Avma(0x7000),
+            sp: Avma(0),
+            bp: Avma(bp),
+            stack: Cow::Borrowed(&[]),
+            chain,
+        }
     }
 
     fn check(what: &str, border: Option<Avma>, sample: &Sample<'_>, frame: u64, expected: Option<&[u64]>) {

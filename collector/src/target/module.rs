@@ -69,17 +69,18 @@ impl ModulePlan {
 fn next_offset(target: &Target<'_>) -> Option<u32> {
     const FAR: u64 = 300;
     let names = ["runtime.findmoduledatap", "runtime.findfunc"];
-    let mut found = target.pclntab.functions().filter(|function| names.contains(&function.name)).filter_map(|function| {
-        let code = Code::decode(&target.binary, &function).ok()?;
-        let mut loads = code.instructions.iter().filter(|load| {
-            load.mnemonic() == Mnemonic::Mov
-                && load.op0_kind() == OpKind::Register
-                && load.op1_kind() == OpKind::Memory
-                && load.memory_base() == load.op0_register()
-                && load.memory_displacement64() > FAR
+    let mut found =
+        target.pclntab.functions().filter(|function| names.contains(&function.name)).filter_map(|function| {
+            let code = Code::decode(&target.binary, &function).ok()?;
+            let mut loads = code.instructions.iter().filter(|load| {
+                load.mnemonic() == Mnemonic::Mov
+                    && load.op0_kind() == OpKind::Register
+                    && load.op1_kind() == OpKind::Memory
+                    && load.memory_base() == load.op0_register()
+                    && load.memory_displacement64() > FAR
+            });
+            let next = u32::try_from(loads.next()?.memory_displacement64()).ok()?;
+            loads.next().is_none().then_some(next)
         });
-        let next = u32::try_from(loads.next()?.memory_displacement64()).ok()?;
-        loads.next().is_none().then_some(next)
-    });
     found.next()
 }

@@ -7,10 +7,10 @@ use cgoprof_symbols::runtime_offsets::{MEASURED, RuntimeOffsets};
 use cgoprof_symbols::{Svma, dwarf_offsets};
 use iced_x86::{FlowControl, Instruction, MemorySize, Mnemonic, OpKind, Register};
 
-use super::module::ModulePlan;
 use super::Target;
 use super::code::Code;
 use super::functions::RuntimeFunctions;
+use super::module::ModulePlan;
 use super::probes::resumption;
 use super::{callbacks, locks};
 

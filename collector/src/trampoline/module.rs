@@ -205,9 +205,7 @@ impl Tables {
         word(&mut bytes, field::BUCKETS, address);
         bytes.extend(buckets);
         word(&mut bytes, field::HEADER, layout.header.loaded(bias).0);
-        for (at, address) in
-            [(field::MIN_PC, 0), (field::MIN_PC + 8, end), (field::TEXT, 0), (field::TEXT + 8, end)]
-        {
+        for (at, address) in [(field::MIN_PC, 0), (field::MIN_PC + 8, end), (field::TEXT, 0), (field::TEXT + 8, end)] {
             word(&mut bytes, at, hooks.0 + address);
         }
         bytes

@@ -74,7 +74,12 @@ mod tests {
     #[test]
     fn distances_follow_pushes_branches_and_calls() {
         check("push, pop, ret", &[0x53, 0x5b, 0xc3], (0, 0), Some(&[(0, 0), (1, 8), (2, 0)]));
-        check("sub, add", &[0x48, 0x83, 0xec, 0x18, 0x48, 0x83, 0xc4, 0x18, 0xc3], (0, 0), Some(&[(0, 0), (4, 24), (8, 0)]));
+        check(
+            "sub, add",
+            &[0x48, 0x83, 0xec, 0x18, 0x48, 0x83, 0xc4, 0x18, 0xc3],
+            (0, 0),
+            Some(&[(0, 0), (4, 24), (8, 0)]),
+        );
         check("an epilogue", &[0x48, 0x83, 0xc4, 0x28, 0x5d, 0xc3], (0, 48), Some(&[(0, 48), (4, 8), (5, 0)]));
         check("ret too early", &[0x53, 0xc3], (0, 0), None);
         // push rbx; jz +1; pop rbx: at the target it depends.

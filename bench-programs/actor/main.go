@@ -102,6 +102,14 @@ func main() {
 		C.call_back(-1)
 	case "callback":
 		C.call_back(C.int(number))
+	case "daemon":
+		child, err := os.StartProcess("/bin/sleep", []string{"sleep", "60"}, &os.ProcAttr{
+			Sys: &syscall.SysProcAttr{Setsid: true},
+		})
+		if err != nil {
+			panic(err)
+		}
+		fmt.Println(child.Pid)
 	case "exec":
 		syscall.Exec("/bin/sleep", []string{"sleep", os.Args[2]}, nil)
 	case "sleep":

@@ -1,3 +1,3 @@
-module unknowncode
+module cgoprof.bench/unknowncode
 
 go 1.19

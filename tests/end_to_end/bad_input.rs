@@ -27,6 +27,13 @@ fn record_of(program: &Path) -> Command {
     command
 }
 
+/// The same, of a program that is not to run unrecorded.
+fn required(program: &Path) -> Command {
+    let mut command = command(User::Root);
+    command.args(["record", "--require", "-o"]).arg(profile_path(User::Root)).arg("--").arg(program);
+    command
+}
+
 fn file(name: &str, bytes: &[u8]) -> PathBuf {
     let path = shared_dir().join(name);
     std::fs::write(&path, bytes).expect("a file");
@@ -47,10 +54,70 @@ fn programs_that_are_none() {
     std::fs::set_permissions(&plain, std::fs::Permissions::from_mode(0o644)).expect("its mode");
     check("not executable", &mut record_of(&plain), 126, &["permission denied"]);
     check("a folder", &mut record_of(Path::new("/tmp/")), 126, &["directory"]);
-    check("a script", &mut record_of(&file("script", b"#!/bin/sh\necho ran\n")), 125, &["script", "interpreter"]);
-    check("text", &mut record_of(&file("text", b"hello")), 125, &["not an ELF file"]);
-    check("empty", &mut record_of(&file("empty", b"")), 125, &["not an ELF file"]);
-    check("not Go", &mut record_of(Path::new("/bin/true")), 125, &["not a Go program"]);
+    check("a script", &mut required(&file("script", b"#!/bin/sh\necho ran\n")), 125, &["script", "interpreter"]);
+    check("text", &mut required(&file("text", b"hello")), 125, &["not an ELF file"]);
+    check("empty", &mut required(&file("empty", b"")), 125, &["not an ELF file"]);
+    check("not Go", &mut required(Path::new("/bin/true")), 125, &["not a Go program"]);
+}
+
+/// Once these were refused, so that `go test -exec 'cgoprof record ...' ./...` failed at each package without cgo.
+#[test]
+fn what_can_not_be_recorded_runs_all_the_same() {
+    let script = file("runs", b"#!/bin/sh\necho \"$1\" \"$2\"; exit 3\n");
+    let output = record_of(&script).args(["--a", "b c"]).output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(3), &b"--a b c\n"[..]), "{said}");
+    assert!(said.lines().count() == 1 && said.contains("ran without being recorded: it is a script"), "{said}");
+    check("a shell", record_of(Path::new("/bin/sh")).args(["-c", "exit 7"]), 7, &["ran without being recorded"]);
+    check("killed", record_of(Path::new("/bin/sh")).args(["-c", "kill -9 $$"]), 137, &["ran without being recorded"]);
+    // As from a shell: nothing can execute it.
+    check("text", &mut record_of(&file("text", b"hello")), 126, &["exec format error"]);
+    let unreadable = file("unreadable", &std::fs::read("/bin/true").expect("a program"));
+    std::fs::set_permissions(&unreadable, std::fs::Permissions::from_mode(0o711)).expect("its mode");
+    let mut nobody = command(User::Nobody);
+    nobody.args(["record", "-o"]).arg(profile_path(User::Nobody)).arg("--").arg(&unreadable);
+    check("unreadable", &mut nobody, 0, &["its file can't be read"]);
+    let mut required = command(User::Nobody);
+    required.args(["record", "--require", "--engine", "uprobe", "-o"]).arg(profile_path(User::Nobody));
+    let output = required.arg("--").arg(crossings()).args(["hot", "10"]).output().expect("it runs");
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(125), 0), "no engine, no run");
+}
+
+#[test]
+fn go_test_passes_over_packages_without_cgo() {
+    let module = shared_dir().join("go-test");
+    for (path, text) in [
+        ("go.mod", "module x\n\ngo 1.19\n"),
+        (
+            "c/c.go",
+            "package c\n\n// static int one(void) { return 1; }\nimport \"C\"\n\nfunc One() int { return int(C.one()) }\n",
+        ),
+        ("c/c_test.go", "package c\n\nimport \"testing\"\n\nfunc TestOne(t *testing.T) { One() }\n"),
+        ("pure/pure_test.go", "package pure\n\nimport \"testing\"\n\nfunc TestNothing(t *testing.T) {}\n"),
+    ] {
+        let path = module.join(path);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("folders");
+        std::fs::write(path, text).expect("a file");
+    }
+    let profile = profile_path(User::Root);
+    let mut test = Command::new(go::command("1.27.3"));
+    test.args(["test", "-exec"]).arg(format!("{} record -q -o {} --", binary().display(), profile.display()));
+    test.arg("./...").current_dir(&module).envs([("GOTOOLCHAIN", "local"), ("GOWORK", "off"), ("GOFLAGS", "")]);
+    let output = succeeds(&mut test);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(text.lines().filter(|line| line.starts_with("ok")).count(), 2, "{text}");
+    let found = report(&profile);
+    assert_eq!(crate::cgoprof::calls(&found, "cgocall").get("one"), Some(&1));
+    let notes = crate::cgoprof::notes(&found);
+    assert!(notes.contains("stripped") && notes.contains("-o FILE"), "{notes}");
+}
+
+#[test]
+fn a_mistyped_option_is_wrong_usage_and_no_program() {
+    let output = command(User::Root).args(["record", "--durration", "5s", "/bin/true"]).output().expect("it runs");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("--durration") && text.contains("--duration"), "{text}");
 }
 
 #[test]
@@ -61,10 +128,10 @@ fn programs_of_other_kinds() {
         copy[at..at + bytes.len()].copy_from_slice(bytes);
         file(name, &copy)
     };
-    check("32 bits", &mut record_of(&changed("elf32", 4, &[1])), 125, &["32-bit"]);
-    check("arm64", &mut record_of(&changed("arm64", 18, &[183, 0])), 125, &["arm64", "x86-64"]);
-    check("big endian", &mut record_of(&changed("big-endian", 5, &[2])), 125, &["big-endian"]);
-    check("an object file", &mut record_of(&changed("object", 16, &[1, 0])), 125, &["not an executable"]);
+    check("32 bits", &mut required(&changed("elf32", 4, &[1])), 125, &["32-bit"]);
+    check("arm64", &mut required(&changed("arm64", 18, &[183, 0])), 125, &["arm64", "x86-64"]);
+    check("big endian", &mut required(&changed("big-endian", 5, &[2])), 125, &["big-endian"]);
+    check("an object file", &mut required(&changed("object", 16, &[1, 0])), 125, &["not an executable"]);
 
     let without_cgo = shared_dir().join("without-cgo");
     let source = shared_dir().join("without-cgo-source");
@@ -77,13 +144,17 @@ fn programs_of_other_kinds() {
         let mut build = Command::new(go::command("1.27.3"));
         build.args(["build", "-o"]).arg(&without_cgo).arg(".").current_dir(&source);
         succeeds(build.envs([("CGO_ENABLED", cgo), ("GOTOOLCHAIN", "local")]));
-        check("no cgo", &mut record_of(&without_cgo), 125, &[words]);
+        check("no cgo", &mut required(&without_cgo), 125, &[words]);
+        check("no cgo, run", &mut record_of(&without_cgo), 0, &[words]);
     }
 
     // After the header of .go.buildinfo, and the length.
     let version = find(&elf, b"\xff Go buildinf:\x08") + 33;
-    check("old Go", &mut record_of(&changed("old", version, b"go1.18.3")), 125, &["go1.18.3", "1.19 or newer"]);
-    check("gccgo", &mut record_of(&changed("gccgo", version, b"gccgo1.2")), 125, &["gccgo"]);
+    check("old Go", &mut required(&changed("old", version, b"go1.18.3")), 125, &["go1.18.3", "1.19 or newer"]);
+    check("gccgo", &mut required(&changed("gccgo", version, b"gccgo1.2")), 125, &["gccgo"]);
+    // As garble leaves it.
+    let table = find(&elf, &[0xf1, 0xff, 0xff, 0xff, 0, 0, 1, 8]);
+    check("obfuscated", &mut required(&changed("obfuscated", table, &[0xdc, 0x4c, 0xac, 0x96])), 125, &["obfuscated"]);
 }
 
 #[test]

@@ -105,16 +105,28 @@ fn by_function(report: &Value, via: &str, field: &str) -> BTreeMap<String, u64> 
     sums
 }
 
-/// Every count of the report must equal the program's own.
-pub(crate) fn check_counts(what: &str, recorded: &Recorded) {
+/// Calls by C function must equal the program's own count, and all of them `runtime.NumCgoCall`.
+pub(crate) fn check_calls(what: &str, recorded: &Recorded) {
     let Recorded { truth, report, .. } = recorded;
     let found = calls(report, "cgocall");
-    for (name, calls) in truth["calls"].as_object().expect("calls") {
+    for (name, calls) in truth["calls"].as_object().into_iter().flatten() {
         assert_eq!(found.get(name).copied(), calls.as_u64(), "{what}: calls of {name}");
     }
     let sum: u64 = found.values().sum();
     assert_eq!(Some(sum), truth["num_cgo_call"].as_u64(), "{what}: NumCgoCall; {found:?}");
     assert_eq!(Some(sum), report["totals"]["crossings"].as_u64(), "{what}: total of crossings");
+    assert!(!notes(report).contains("not complete"), "{what}: {}", notes(report));
+}
+
+/// The notes of a recording.
+pub(crate) fn notes(report: &Value) -> String {
+    report["recording"]["notes"].to_string()
+}
+
+/// Every count of the report must equal the program's own.
+pub(crate) fn check_counts(what: &str, recorded: &Recorded) {
+    let Recorded { truth, report, .. } = recorded;
+    check_calls(what, recorded);
     assert_eq!(report["totals"]["callbacks"], truth["callbacks"], "{what}: callbacks");
     assert_eq!(report["totals"]["locked_crossings"], truth["locked"], "{what}: locked crossings");
     let abandoned: BTreeMap<String, u64> =

@@ -202,3 +202,17 @@ fn wait_for_ready(child: &mut Child) {
     child.stdout.as_mut().expect("stdout").read_exact(&mut ready).expect("the program says ready");
     assert_eq!(&ready, b"ready\n");
 }
+
+/// A program that goes into the background and ends was once recorded as if that were all.
+#[test]
+fn a_child_that_outlives_the_program_is_told() {
+    let profile = profile_path(User::Nobody);
+    let mut recorder = command(User::Nobody);
+    recorder.args(["record", "-q", "-o"]).arg(&profile).arg("--").arg(actor()).arg("daemon");
+    let output = recorder.stdout(Stdio::piped()).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(0));
+    let child: i32 = String::from_utf8_lossy(&output.stdout).trim().parse().expect("the child's number");
+    let notes = crate::cgoprof::notes(&report(&profile));
+    kill(Pid::from_raw(child), Signal::SIGKILL).expect("it lives on");
+    assert!(notes.contains(&format!("process {child} (")) && notes.contains("goes on and is not recorded"), "{notes}");
+}

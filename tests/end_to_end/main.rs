@@ -2,9 +2,11 @@
 
 mod attach;
 mod bad_input;
+mod builds;
 mod cgoprof;
 mod closeness;
 mod engines;
+mod field;
 mod formats;
 mod go;
 mod hosts;
@@ -18,3 +20,4 @@ mod steal;
 mod symbols;
 mod tmux;
 mod torture;
+mod tracebacks;

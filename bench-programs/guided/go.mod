@@ -1,0 +1,3 @@
+module cgoprof.bench/guided
+
+go 1.19

@@ -1,0 +1,3 @@
+module cgoprof.bench/manythreads
+
+go 1.19

@@ -1,0 +1,3 @@
+module cgoprof.bench/tls
+
+go 1.19

@@ -1,0 +1,3 @@
+module cgoprof.bench/tracebacks
+
+go 1.19

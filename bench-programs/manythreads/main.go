@@ -91,7 +91,7 @@ func main() {
 		truth["call_ns"] = best
 		calls["nothing"] = rounds * perRound
 	} else {
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(time.Second)
 		calls["nap"] = n * naps
 	}
 	C.let_out()

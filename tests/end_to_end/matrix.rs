@@ -70,7 +70,7 @@ fn crossings_counted_without_their_stack_are_their_functions() {
     assert_eq!(add[0]["calls"], recorded.truth["calls"]["add"]);
     assert!(recorded.report["recording"]["lost"]["folded_stacks"].as_u64() > Some(1000));
     let notes = recorded.report["recording"]["notes"].to_string();
-    assert!(notes.contains("counted without their stack"), "{notes}");
+    assert!(notes.contains("counted without their whole stack"), "{notes}");
 }
 
 #[test]

@@ -432,12 +432,28 @@ fn is_call(instruction: &Instruction) -> bool {
     matches!(instruction.flow_control(), FlowControl::Call | FlowControl::IndirectCall)
 }
 
-/// Whether a call leads to a function that writes no memory. A function with arguments in registers may write them to
-/// words of its caller's frame (Go's ABI specification, "spill space").
-fn calls_read_only(target: &Target<'_>, call: &Instruction) -> bool {
+/// Whether a call leads to a function that writes nothing to its caller's frame. A function with arguments in registers may
+/// write them there (Go's ABI specification, "spill space"), and does before it has its stack grown.
+fn leaves_caller_alone(target: &Target<'_>, call: &Instruction) -> bool {
     let called = target.pclntab.function_at(Svma(call.near_branch_target()));
-    let code = called.and_then(|function| Code::decode(&target.binary, &function).ok());
-    call.flow_control() == FlowControl::Call && code.is_some_and(|code| code.is_read_only())
+    let Some(code) = called.and_then(|function| Code::decode(&target.binary, &function).ok()) else { return false };
+    if code.is_read_only() {
+        return true;
+    }
+    let Ok(frame) = frame_size(&code) else { return false };
+    let grows = |instruction: &Instruction| {
+        let called = target.pclntab.function_at(Svma(instruction.near_branch_target()));
+        is_call(instruction) && called.is_some_and(|called| called.name.starts_with("runtime.morestack"))
+    };
+    // The saved frame pointer and the return address lie between the frame and the caller's.
+    let spills = |instruction: &Instruction| {
+        instruction.op0_kind() == OpKind::Memory
+            && instruction.memory_base() == Register::RSP
+            && instruction.memory_displacement64() >= u64::from(frame) + 16
+            && !matches!(instruction.mnemonic(), Mnemonic::Cmp | Mnemonic::Test)
+    };
+    call.flow_control() == FlowControl::Call
+        && !code.instructions.iter().any(|instruction| grows(instruction) || spills(instruction))
 }
 
 /// `asmcgocall`'s arguments must not be written again before the epilogue reads them.
@@ -453,7 +469,7 @@ fn check_slots_stay_dead(
             && (0..2).any(|operand| instruction.op_kind(operand) == OpKind::Memory)
             && instruction.memory_displacement64() < 16;
         // `exitsyscall` has no arguments.
-        let calls_writer = index != exit && is_call(instruction) && !calls_read_only(target, instruction);
+        let calls_writer = index != exit && is_call(instruction) && !leaves_caller_alone(target, instruction);
         if touches || calls_writer {
             return Err(cgocall.unexpected("asmcgocall's argument words left alone after it"));
         }
@@ -475,7 +491,7 @@ fn check_result_left_alone(target: &Target<'_>, cgocall: &Code<'_>, enter: usize
             && at < RESULT.end
             && at + instruction.memory_size().size() as u64 > RESULT.start
     };
-    let calls_writer = |instruction: &Instruction| is_call(instruction) && !calls_read_only(target, instruction);
+    let calls_writer = |instruction: &Instruction| is_call(instruction) && !leaves_caller_alone(target, instruction);
     if between.iter().any(|instruction| writes(instruction) || calls_writer(instruction)) {
         return Err(cgocall.unexpected("asmcgocall's result word left alone before it"));
     }

@@ -9,6 +9,7 @@ pub mod doctor;
 mod offcpu;
 pub mod output;
 mod perf;
+mod plugins;
 pub mod process;
 pub mod record;
 mod sample;

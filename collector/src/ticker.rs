@@ -10,6 +10,7 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 use nix::time::{ClockId as Clock, clock_gettime};
 use nix::unistd::Pid;
 
+use crate::plugins::PluginLoader;
 use crate::process::maps::{self, Mapping};
 use crate::sampling::{Events, Looks};
 use crate::snapshot::Seen;
@@ -57,6 +58,7 @@ impl Ticker {
         pid: Pid,
         timing: Timing,
         mut module: Option<Link>,
+        mut plugins: PluginLoader,
     ) -> nix::Result<Ticker> {
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_CLOEXEC)?;
         set(&timer, SHORTEST)?;
@@ -83,6 +85,11 @@ impl Ticker {
                     && let Err(error) = link.make(pid)
                 {
                     tracing::debug!("the hooks' module can't be added: {error}");
+                }
+                if tables.plugin_waits()
+                    && let Err(error) = plugins.see_to_new(pid, &tables)
+                {
+                    tracing::debug!("a plugin can't be seen to: {error}");
                 }
                 let now = Instant::now();
                 noted.lock().unwrap_or_else(PoisonError::into_inner).note_births(&tables);

@@ -1,11 +1,9 @@
 //! Programs as users have them that once failed: well-known libraries, thousands of threads, code that can't be unwound.
 
-use std::path::Path;
-
 use serde_json::Value;
 
-use crate::cgoprof::{Recorded, User, check_calls, command, notes, profile_path, record, report, succeeds};
-use crate::go::{self, Build, shared_dir};
+use crate::cgoprof::{Recorded, User, check_calls, command, notes, record, succeeds};
+use crate::go::{self, Build};
 
 const REAL: Build = Build { release: "1.26.6", args: &[] };
 
@@ -103,44 +101,4 @@ fn threads_of_c_libraries_are_shown_by_name() {
     let text = succeeds(command(User::Root).arg("report").arg(&recorded.profile)).stdout;
     assert!(String::from_utf8_lossy(&text).contains("c-worker"));
     assert!(flame_graph(&recorded, "cpu").contains("[thread c-worker]"));
-}
-
-/// Crossings of plugins, which have a runtime's code of their own, were once missing without a word.
-#[test]
-fn crossings_that_the_hooks_do_not_see_are_told() {
-    let source = shared_dir().join("plugin-source");
-    let write = |path: &str, text: &str| {
-        let path = source.join(path);
-        std::fs::create_dir_all(path.parent().expect("a folder")).expect("folders");
-        std::fs::write(path, text).expect("a file");
-    };
-    write("go.mod", "module pluginhost\n\ngo 1.19\n");
-    write(
-        "plug/plug.go",
-        "package main\n\n// static void inside(void) {}\nimport \"C\"\n\nfunc Run() {\n\tfor i := 0; i < 1000000; i++ {\n\t\t\
-         C.inside()\n\t}\n}\n\nfunc main() {}\n",
-    );
-    write(
-        "main.go",
-        "package main\n\n// static void outside(void) {}\nimport \"C\"\nimport (\n\t\"os\"\n\t\"plugin\"\n\t\"time\"\n)\n\nfunc main() \
-         {\n\tC.outside()\n\tp, err := plugin.Open(os.Args[1])\n\tif err != nil {\n\t\tpanic(err)\n\t}\n\trun, err := \
-         p.Lookup(\"Run\")\n\tif err != nil {\n\t\tpanic(err)\n\t}\n\trun.(func())()\n\ttime.Sleep(1500 * \
-         time.Millisecond)\n}\n",
-    );
-    let build = |args: &[&str], output: &Path| {
-        let mut go = std::process::Command::new(go::command(REAL.release));
-        go.arg("build").args(args).arg("-o").arg(output).current_dir(&source);
-        succeeds(go.envs([("GOTOOLCHAIN", "local"), ("GOWORK", "off"), ("GOFLAGS", "-mod=mod")]));
-    };
-    let (host, plug) = (shared_dir().join("plugin-host"), shared_dir().join("plug.so"));
-    let mut other = std::process::Command::new(go::command(REAL.release));
-    other.args(["build", "-buildmode=plugin", "-o"]).arg(&plug).arg("./plug").current_dir(&source);
-    succeeds(other.envs([("GOTOOLCHAIN", "local"), ("GOWORK", "off"), ("GOFLAGS", "-mod=mod")]));
-    build(&[], &host);
-    let profile = profile_path(User::Nobody);
-    let mut recorder = command(User::Nobody);
-    recorder.args(["record", "-q", "-o"]).arg(&profile).arg("--").arg(&host).arg(&plug);
-    succeeds(&mut recorder);
-    let notes = notes(&report(&profile));
-    assert!(notes.contains("this recording is not complete") && notes.contains("plug.so"), "{notes}");
 }

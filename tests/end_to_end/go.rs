@@ -53,7 +53,7 @@ pub(crate) fn is_covered(release: &str) -> bool {
     covered
 }
 
-/// Builds a bench program; each way of building it once in a test run.
+/// Builds a bench program, or a package of one; each way of building it once in a test run.
 pub(crate) fn build(program: &str, build: Build) -> PathBuf {
     type Once = Arc<OnceLock<PathBuf>>;
     static BUILT: Mutex<Option<HashMap<(String, Build), Once>>> = Mutex::new(None);
@@ -68,7 +68,7 @@ pub(crate) fn build(program: &str, build: Build) -> PathBuf {
 fn compile(program: &str, build: Build) -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench-programs").join(program);
     let name: String = build.args.concat().chars().filter(|c| c.is_ascii_alphanumeric()).collect();
-    let output = shared_dir().join(format!("{program}-{}-{name}", build.release));
+    let output = shared_dir().join(format!("{}-{}-{name}", program.replace('/', "-"), build.release));
     let go = command(build.release);
     let result = Command::new(&go)
         .arg("build")

@@ -79,6 +79,13 @@ impl CellRef {
     }
 }
 
+/// No plugin waits for the recorder.
+pub const NO_PLUGIN: u64 = 0;
+/// A plugin has been loaded, and the hook waits for the recorder.
+pub const PLUGIN_WAITS: u64 = 1;
+/// The recorder writes to the plugin's code.
+pub const PLUGIN_WRITTEN: u64 = 2;
+
 /// The start of the mapping.
 #[repr(C, align(64))]
 pub struct Header {
@@ -112,6 +119,9 @@ pub struct Header {
     pub births_dropped: AtomicU64,
     /// See `births_written`.
     pub births: [Birth; BIRTHS],
+    /// How far a Go plugin is that is being loaded: one of [`NO_PLUGIN`], [`PLUGIN_WAITS`], [`PLUGIN_WRITTEN`]. The runtime
+    /// loads one at a time.
+    pub plugin: AtomicU64,
     /// How many of `used` are set.
     pub used_count: AtomicU64,
     /// Indices of the [`Thread`]s that have ever been claimed, plus one, in that order; 0 until it is written.

@@ -26,6 +26,7 @@ mod direct;
 mod directory;
 mod goroutines;
 mod locks;
+mod plugins;
 mod stack;
 mod threads;
 

@@ -18,6 +18,8 @@ pub struct Params {
     pub reentersyscall: u64,
     /// `runtime.mcall`.
     pub mcall: u64,
+    /// `plugin.lastmoduleinit`, if the program loads plugins.
+    pub lastmoduleinit: u64,
     /// `runtime.cgocallbackg1`.
     pub cgocallbackg1: u64,
     /// What `cgocallback` calls for a foreign thread's M: `needm` or `needAndBindM`.

@@ -11,7 +11,7 @@ use crate::layout::{
     Cell, HOME_FAR, HOME_MASK, HOME_NEAR, HOOK_FRAMES, Header, InFlight, MARKER_CELL, MEMO, THREAD_STRIDE, Thread,
 };
 use crate::params::{Params, holes};
-use crate::{callback, crossing, direct, locks};
+use crate::{callback, crossing, direct, locks, plugins};
 
 /// Offset of `g.sched.sp`, the same since Go 1.19 (runtime/runtime2.go).
 const G_SCHED_SP: usize = 56;
@@ -110,6 +110,12 @@ unsafe extern "sysv64" fn cgoprof_attached(g: u64, from: u64) {
 unsafe extern "sysv64" fn cgoprof_parked(g: u64, frame: u64) {
     // SAFETY: the thunk passes R14 and RBP as they are in exitsyscall.
     unsafe { crossing::parked(params(), g, frame) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "sysv64" fn cgoprof_plugin_loaded() {
+    // SAFETY: the parameters describe the tables, which are mapped.
+    unsafe { plugins::loaded(params()) }
 }
 
 #[unsafe(no_mangle)]
@@ -634,6 +640,15 @@ global_asm!(
     "lock inc qword ptr [rsi + {h_unlocks_missed}]",
     "jmp 3b",
 
+    // In place of plugin.open's `call lastmoduleinit`.
+    ".balign 16",
+    ".globl thunk_plugin_loaded",
+    "thunk_plugin_loaded:",
+    "save",
+    "hook cgoprof_plugin_loaded",
+    "restore",
+    "jmp [rip + cgoprof_params + {p_lastmoduleinit}]",
+
     // In place of cgocallbackg's `call reentersyscall`, whose arguments are in registers.
     ".balign 16",
     ".globl thunk_callback_end",
@@ -683,6 +698,7 @@ global_asm!(
     p_tables = const offset_of!(Params, tables),
     h_unlocks_missed = const offset_of!(Header, unlocks_missed),
     t_unlocked = const offset_of!(Thread, unlocked),
+    p_lastmoduleinit = const offset_of!(Params, lastmoduleinit),
     p_mcall = const offset_of!(Params, mcall),
     p_cgocallbackg1 = const offset_of!(Params, cgocallbackg1),
     p_needm = const offset_of!(Params, needm),

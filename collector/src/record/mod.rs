@@ -32,11 +32,13 @@ use signals::{Orders, Signals};
 use crate::clock::{Moment, Rate};
 use crate::output::Output;
 use crate::perf::{PerfError, Session};
+use crate::plugins::{PluginLoader, Plugins};
 use crate::process::launch::{LaunchError, Streams, find_program};
 use crate::process::maps::{self, Mapping};
 use crate::process::pause::Pause;
 use crate::process::status::Unfit;
 use crate::sampling::{Sampler, Source};
+use crate::target::plugin::{SharedFunctions, loads_plugins};
 use crate::target::{Plan, Target, TargetError};
 use crate::ticker::Ticker;
 use crate::trampoline::{InjectError, Placed, RemoteError, Settings, Timing, calibrate};
@@ -422,7 +424,8 @@ fn read(
         notes.push(WITHOUT_KERNEL.into());
     }
     let (engine, sampler) = prepared.start(pid, program.target, bias, &mappings, options);
-    Watched { engine, sampler: Some(sampler), bias, mappings, begun, pause: None, notes }
+    let plugins = Plugins::default();
+    Watched { engine, sampler: Some(sampler), bias, mappings, plugins, begun, pause: None, notes }
 }
 
 const WITHOUT_KERNEL: &str = "samples leave out what happens in the kernel: seeing that takes root, or \
@@ -439,9 +442,18 @@ fn watch_hooks(
 ) -> Result<Watched, EngineError> {
     notes.extend(program.target.untested());
     let returns = injected.returns_from_c();
+    let plugins = Plugins::default();
+    let shared = SharedFunctions::of(program.target, injected.tables.bias());
+    let mut loader = PluginLoader::new(shared, Arc::clone(&plugins));
+    if pause.is_some() && loads_plugins(program.target) {
+        let apart = loader.take_loaded(pid).unwrap_or_default();
+        notes.extend(apart.iter().map(|name| {
+            format!("crossings of {name}, a Go plugin, are not counted: it was loaded before the recorder came")
+        }));
+    }
     let tables = Arc::new(injected.tables);
     let (bias, address) = (tables.bias(), tables.address());
-    let ticker = Ticker::start(Arc::clone(&tables), pid, options.timing, injected.module)
+    let ticker = Ticker::start(Arc::clone(&tables), pid, options.timing, injected.module, loader)
         .map_err(|error| InjectError::Tables(error.into()))?;
     let (events, looks) = (ticker.events(), ticker.looks());
     let engine = Engine::Trampoline { tables: Arc::clone(&tables), ticker, calibration: calibrate() };
@@ -461,7 +473,7 @@ fn watch_hooks(
             Some(Sampler::start(session, pid, unwinder, source, engine.timebase()))
         }
     };
-    Ok(Watched { engine, sampler, bias, mappings, begun, pause, notes })
+    Ok(Watched { engine, sampler, bias, mappings, plugins, begun, pause, notes })
 }
 
 fn unseen_locks(plan: &Plan) -> Option<String> {

@@ -20,6 +20,7 @@ use crate::clock::{Moment, Rate};
 use crate::offcpu::{Monotonic, OffTime};
 use crate::output::Output;
 use crate::perf::Frequency;
+use crate::plugins::Plugins;
 use crate::process::frozen::FreezeError;
 use crate::process::maps::Mapping;
 use crate::process::pause::Pause;
@@ -53,6 +54,8 @@ pub(super) struct Watched {
     /// How far from its stated addresses the program was loaded.
     pub(super) bias: u64,
     pub(super) mappings: Vec<Mapping>,
+    /// Go plugins that have come.
+    pub(super) plugins: Plugins,
     /// When the program began to run with it, or was joined.
     pub(super) begun: Moment,
     /// How long it stood still when it was joined, if it was by hooks.
@@ -68,6 +71,7 @@ pub(super) struct Recorder<'a> {
     // Before the engine, whose probes it holds.
     sampler: Option<Sampler>,
     engine: Engine,
+    plugins: Plugins,
     symbolizer: Symbolizer<'a, 'a>,
     profile: Profile,
     /// What took long, where no sampler tells.
@@ -101,7 +105,7 @@ impl<'a> Recorder<'a> {
         watched: Watched,
         output: Option<Output>,
     ) -> Self {
-        let Watched { engine, sampler, bias, mappings, begun, pause, mut notes } = watched;
+        let Watched { engine, sampler, bias, mappings, plugins, begun, pause, mut notes } = watched;
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let sampling = sampler.is_some();
         if engine.kind() == EngineKind::Uprobe && options.timing != Timing::None {
@@ -127,6 +131,7 @@ impl<'a> Recorder<'a> {
             options,
             pid,
             sampler,
+            plugins,
             symbolizer,
             self_check: SelfCheck::of(program.target, bias, matches!(options.subject, Subject::Process(_))),
             notes,
@@ -193,10 +198,7 @@ impl<'a> Recorder<'a> {
         }
         let goes_on = status.is_none() || (child.is_none() && !is_gone(self.pid));
         let left = if goes_on && !self.became_another { self.leave(&mut status) } else { None };
-        if status.is_some() && child.is_some() {
-            self.notes.extend(self.sampler.as_ref().and_then(|sampler| children_note(&sampler.children())));
-        }
-        self.finish(progress, left);
+        self.finish(progress, left, status.is_some() && child.is_some());
         let problem =
             self.write_error.take().map(|error| Problem::Write(self.options.output.clone().unwrap_or_default(), error));
         // The probes go with their engine, before a program that runs on is waited for.
@@ -269,6 +271,14 @@ impl<'a> Recorder<'a> {
         }
         for mappings in self.engine.take_mappings() {
             self.symbolizer.set_mappings(&mappings);
+        }
+        for plugin in std::mem::take(&mut *self.plugins.lock().unwrap_or_else(PoisonError::into_inner)) {
+            if plugin.locks_threads {
+                let name = plugin.path.file_name().unwrap_or_default().to_string_lossy();
+                self.notes
+                    .push(format!("where {name} locks goroutines to threads is not recorded, as it is a Go plugin"));
+            }
+            self.symbolizer.add_plugin(plugin);
         }
         let rate = Rate::between(self.begun, end);
         let clock = self.describe(&snapshot, samples.as_ref(), rate, end);
@@ -400,7 +410,8 @@ impl<'a> Recorder<'a> {
         off
     }
 
-    fn finish(&mut self, progress: &dyn Progress, left: Option<Moment>) {
+    /// Puts the recording together when the program was left, or has ended with all that there is of it.
+    fn finish(&mut self, progress: &dyn Progress, left: Option<Moment>, ended: bool) {
         // A program that goes on: what returns after this is not in the snapshot, so its events may come or not.
         let end = left.map_or_else(|| self.engine.timebase().now(), |left| self.engine.timebase().of(left));
         let hooked = self.engine.kind() == EngineKind::Trampoline;
@@ -410,6 +421,9 @@ impl<'a> Recorder<'a> {
             sampler.stop();
             sampler.samples()
         });
+        if ended {
+            self.notes.extend(self.sampler.as_ref().and_then(|sampler| children_note(&sampler.children())));
+        }
         // What the kernel counts is complete when all its records are read.
         let snapshot = counted.unwrap_or_else(|| self.engine.snapshot(self.sampler.as_ref()));
         progress.symbolizing(snapshot.cells.len());

@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 use crate::offcpu::Monotonic;
 use crate::process::maps::{self, Mapping};
 use crate::sample::Counters;
-use crate::target::{SamplePlan, Target};
+use crate::target::{SamplePlan, Target, plugin};
 use crate::ticker::own_time;
 use crate::trampoline::Tables;
 
@@ -97,7 +97,7 @@ fn plugins(pid: Pid) -> Vec<String> {
     let is_plugin = |mapping: &Mapping| {
         let data = mapping.contents()?;
         let target = Target::parse(&data).ok()?;
-        (target.build.setting("-buildmode") == Some("plugin")).then_some(())
+        plugin::is_plugin(&target).then_some(())
     };
     let name = |mapping: &Mapping| mapping.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut names: Vec<_> = libraries.filter(|mapping| is_plugin(mapping).is_some()).map(name).collect();

@@ -12,6 +12,7 @@ use cgoprof_symbols::c_function::{self, CFunction};
 use cgoprof_symbols::demangle::demangle;
 use cgoprof_symbols::{Avma, Svma, pclntab};
 
+use crate::plugins::Plugin;
 use crate::process::maps::Mapping;
 use crate::target::Target;
 use libraries::{Found, Libraries};
@@ -25,6 +26,8 @@ pub(crate) struct Symbolizer<'target, 'data> {
     /// The name of its file.
     file: String,
     bias: u64,
+    /// Go plugins, and how far from their stated addresses they are loaded.
+    plugins: Vec<(Target<'static>, u64)>,
     symbols: Vec<Symbol<'data>>,
     imports: Vec<&'data str>,
     libraries: Libraries,
@@ -56,6 +59,7 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
             file: file_name(&file.to_string_lossy()).to_owned(),
             target,
             bias,
+            plugins: Vec::new(),
             symbols: target.binary.functions(),
             imports: target.binary.imports().to_vec(),
             libraries: Libraries::default(),
@@ -68,6 +72,25 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
             exported: HashMap::new(),
             wrapped: OnceCell::new(),
         }
+    }
+
+    /// Adds a plugin that the program has loaded. Its bytes are kept to our end, as it stays with the program to its own.
+    pub(crate) fn add_plugin(&mut self, plugin: Plugin) {
+        let Plugin { path, data, bias, .. } = plugin;
+        let data: &'static [u8] = Box::leak(Box::new(data));
+        match Target::parse(data) {
+            Ok(target) => self.plugins.push((target, bias)),
+            Err(error) => tracing::debug!("{} can't be read any more: {error}", path.display()),
+        }
+    }
+
+    /// The Go code that an address lies in, and the address as that states it: the program's, unless it is a plugin's.
+    fn go_code(&self, address: Avma) -> (&Target<'_>, Svma) {
+        let of_plugin = self.plugins.iter().find_map(|(target, bias)| {
+            let stated = address.stated(*bias);
+            target.pclntab.text().contains(&stated).then_some((target, stated))
+        });
+        of_plugin.unwrap_or_else(|| (self.target, address.stated(self.bias)))
     }
 
     /// Tells which libraries are mapped where.
@@ -92,9 +115,10 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
         if let Some(&known) = self.go_locations.get(&return_address) {
             return known;
         }
-        let stated = return_address.stated(self.bias);
+        let (code, call) = self.go_code(Avma(return_address.0.wrapping_sub(1)));
+        let (stated, frames) = (Svma(call.0.wrapping_add(1)), code.pclntab.frames_at(call));
         let mut lines = Vec::new();
-        for frame in self.target.pclntab.frames_at(Svma(stated.0.wrapping_sub(1))) {
+        for frame in frames {
             let key = FunctionKey::Go(frame.function.clone(), frame.file.clone());
             let wrapper = c_function::from_wrapper(&frame.function).is_some();
             let kind = if wrapper { Kind::Border } else { Kind::Go };
@@ -143,8 +167,8 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
         if let Some(&known) = self.exported.get(&entry) {
             return known;
         }
-        let table = &self.target.pclntab;
-        let stated = entry.stated(self.bias);
+        let (code, stated) = self.go_code(entry);
+        let table = &code.pclntab;
         let own = table.function_at(stated);
         let (mut name, mut file) =
             (own.map_or_else(|| format!("[{stated}]"), |own| own.name.to_owned()), String::new());
@@ -170,19 +194,20 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
     /// The function and location of a C function called from a Go stack. Without one it has the name that it got with one.
     pub(crate) fn c(&mut self, profile: &mut Profile, address: Avma, stack: &[Avma]) -> (FunctionId, LocationId) {
         // Go code reaches the assembly function asmcgocall through a wrapper of the same name.
-        let go = stack
-            .iter()
-            .filter_map(|&address| self.caller(address))
-            .find(|function| function.name != "runtime.asmcgocall");
-        let wrapped = go.and_then(|function| c_function::from_wrapper(function.name));
+        let go = stack.iter().find_map(|&address| {
+            let function = self.caller(address).filter(|function| function.name != "runtime.asmcgocall")?;
+            Some((function.name.to_owned(), address))
+        });
+        let caller = go.as_ref().map(|(name, _)| name.as_str());
+        let wrapped = caller.and_then(c_function::from_wrapper);
         let stated = address.stated(self.bias);
         let own = self.own_symbol(stated).map(str::to_owned);
         let extent = self.target.binary.extent();
         let in_library = if extent.contains(&stated) { None } else { self.libraries.find(address) };
-        let package = go.map(|function| c_function::split_package(function.name).0.to_owned()).unwrap_or_default();
+        let package = caller.map(|name| c_function::split_package(name).0.to_owned()).unwrap_or_default();
         let named = wrapped.unwrap_or_else(|| {
             let symbol = own.as_deref().or(in_library.as_ref().and_then(|found| found.symbol.as_deref()));
-            let unnamed = || self.unnamed(address, in_library.as_ref(), go.as_ref());
+            let unnamed = || self.unnamed(address, in_library.as_ref(), caller);
             let name = symbol.map_or_else(unnamed, c_function::from_symbol);
             CFunction { name, package }
         });
@@ -203,8 +228,9 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
             symbol,
             library,
             wrapper: go
-                .filter(|function| c_function::from_wrapper(function.name).is_some())
-                .and_then(|function| self.wrapper(&function)),
+                .as_ref()
+                .filter(|(name, _)| c_function::from_wrapper(name).is_some())
+                .and_then(|&(_, address)| self.wrapper(address)),
         };
         let known = self.named.get(&address).copied().filter(|_| stack.is_empty());
         let function = known.unwrap_or_else(|| self.function(profile, FunctionKey::C(named), new));
@@ -221,7 +247,7 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
     }
 
     /// The name of a C function without a symbol: what the Go runtime's caller calls it, else where it is in its file.
-    fn unnamed(&self, address: Avma, library: Option<&Found>, go: Option<&pclntab::Function<'_>>) -> String {
+    fn unnamed(&self, address: Avma, library: Option<&Found>, caller: Option<&str>) -> String {
         if address.0 == 0 {
             return "[C functions beyond the tables]".into();
         }
@@ -232,7 +258,7 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
         if !self.target.binary.extent().contains(&own) {
             return UNKNOWN_CODE.into();
         }
-        let called = go.and_then(|caller| c_function::of_runtime(caller.name));
+        let called = caller.and_then(c_function::of_runtime);
         called.map_or_else(|| format!("{}+{own}", self.file), str::to_owned)
     }
 
@@ -303,7 +329,8 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
 
     /// Whether code is Go's.
     pub(crate) fn is_go(&self, address: Avma) -> bool {
-        self.target.pclntab.function_at(address.stated(self.bias)).is_some()
+        let (code, stated) = self.go_code(address);
+        code.pclntab.function_at(stated).is_some()
     }
 
     /// Whether a Go stack may have called a C function. Cgo's wrapper names the one that Go calls, which may have jumped on
@@ -322,7 +349,7 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
 
     /// The location of an instruction, or of a call made there, of Go or C.
     pub(crate) fn either(&mut self, profile: &mut Profile, address: Avma) -> LocationId {
-        if self.target.pclntab.function_at(address.stated(self.bias)).is_some() {
+        if self.is_go(address) {
             // Go's are asked for by return address.
             return self.go(profile, Avma(address.0 + 1));
         }
@@ -358,17 +385,19 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
     /// What the code of cgo's wrapper tells: cmd/cgo has it call `cgoUse` with each argument if they escape, `cgoKeepAlive` if
     /// they need not, and `cgoNoCallback` around C that must not call back (cmd/cgo/out.go). What is no pointer is first put
     /// into memory for it (`convT`, runtime/iface.go).
-    fn wrapper(&self, function: &cgoprof_symbols::pclntab::Function<'_>) -> Option<Wrapper> {
-        let calls = self.target.calls_of(function)?;
+    fn wrapper(&self, return_address: Avma) -> Option<Wrapper> {
+        let (code, call) = self.go_code(Avma(return_address.0.wrapping_sub(1)));
+        let function = code.pclntab.function_at(call)?;
+        let calls = code.calls_of(&function)?;
         let pointer_used = |pair: &[&str]| pair[1] == "runtime.cgoUse" && !pair[0].starts_with("runtime.convT");
         let nocallback = calls.contains(&"runtime.cgoNoCallback");
         Some(Wrapper { escapes: calls.windows(2).any(pointer_used), nocallback })
     }
 
     /// The Go function that holds a return address.
-    fn caller(&self, return_address: Avma) -> Option<cgoprof_symbols::pclntab::Function<'target>> {
-        let stated = return_address.stated(self.bias);
-        self.target.pclntab.function_at(Svma(stated.0.wrapping_sub(1)))
+    fn caller(&self, return_address: Avma) -> Option<pclntab::Function<'_>> {
+        let (code, call) = self.go_code(Avma(return_address.0.wrapping_sub(1)));
+        code.pclntab.function_at(call)
     }
 
     fn own_symbol(&self, address: Svma) -> Option<&'data str> {

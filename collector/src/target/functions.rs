@@ -31,6 +31,9 @@ pub(super) struct RuntimeFunctions<'table> {
     pub(super) lock_os_thread: Option<Function<'table>>,
     pub(super) unlock_os_thread: Option<Function<'table>>,
     pub(super) goexit: Range<Svma>,
+    /// What loads plugins, and what it calls once one is there, before any of its code runs (plugin/plugin_dlopen.go).
+    pub(super) plugin_open: Option<Function<'table>>,
+    pub(super) lastmoduleinit: Option<Svma>,
     /// Jumps to the address in RAX, in programs built with `-spectre=ret`.
     pub(super) retpoline_ax: Option<Svma>,
     /// Go 1.26 on: the P stays wired to its M in a system call. Such a runtime has `exitsyscallNoP` (runtime/proc.go).
@@ -47,6 +50,7 @@ impl<'table> RuntimeFunctions<'table> {
         let (mut cgocallbackg1, mut lock_os_thread, mut unlock_os_thread) = (None, None, None);
         let (mut cgocallbackg, mut needm, mut newm1) = (Vec::new(), Vec::new(), Vec::new());
         let (mut retpoline_ax, mut p_stays_wired) = (None, false);
+        let (mut plugin_open, mut lastmoduleinit) = (None, None);
         for function in table.functions() {
             match function.name {
                 "runtime.cgocall" => cgocall = Some(function),
@@ -57,6 +61,8 @@ impl<'table> RuntimeFunctions<'table> {
                 "runtime.exitsyscall" => exitsyscall = Some(function),
                 "runtime.reentersyscall" => reentersyscall = Some(function.start),
                 "runtime.mcall" => mcall = Some(function.start),
+                "plugin.open" => plugin_open = Some(function),
+                "plugin.lastmoduleinit" => lastmoduleinit = Some(function.start),
                 "runtime.exitsyscallNoP" => p_stays_wired = true,
                 "runtime.retpolineAX" => retpoline_ax = Some(function.start),
                 "runtime.goexit" => goexit = Some(function.start..function.end),
@@ -90,6 +96,8 @@ impl<'table> RuntimeFunctions<'table> {
             lock_os_thread,
             unlock_os_thread,
             goexit: goexit.ok_or(missing("runtime.goexit"))?,
+            plugin_open,
+            lastmoduleinit,
             retpoline_ax,
             p_stays_wired,
             purego,

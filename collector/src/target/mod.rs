@@ -8,6 +8,7 @@ mod locks;
 pub mod module;
 pub mod own_count;
 pub mod plan;
+pub mod plugin;
 pub mod probes;
 pub mod sample_plan;
 

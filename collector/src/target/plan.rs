@@ -73,6 +73,8 @@ pub enum Hook {
     Lock,
     /// `UnlockOSThread` counts, there or where it is inlined.
     Unlock,
+    /// `plugin.open` calls `lastmoduleinit`: a plugin is there.
+    PluginLoaded,
 }
 
 impl Hook {
@@ -151,6 +153,8 @@ pub struct Plan {
     pub unseen_locks: usize,
     /// `runtime.mcall`.
     pub mcall: Svma,
+    /// `plugin.lastmoduleinit`, if the program loads plugins.
+    pub lastmoduleinit: Option<Svma>,
     /// `runtime.cgocallbackg1`.
     pub cgocallbackg1: Svma,
     /// What gets an M for a foreign thread.
@@ -266,6 +270,7 @@ impl Plan {
         let exitsyscall = Code::decode(&target.binary, &functions.exitsyscall)?;
         let resumed = resumption(&exitsyscall, functions.mcall)?;
         patches.push(call_patch(Hook::Park, &exitsyscall, resumed - 1));
+        patches.extend(plugin_patch(target, &functions));
         let (locks, unseen_locks) = locks::patches(target, &functions, offsets)?;
         amid.extend(locks);
         for (patch, repeated) in amid {
@@ -281,6 +286,7 @@ impl Plan {
             displaced,
             unseen_locks,
             mcall: functions.mcall,
+            lastmoduleinit: functions.lastmoduleinit,
             cgocallbackg1: functions.cgocallbackg1,
             needm,
             newm1: functions.newm1.clone(),
@@ -306,6 +312,13 @@ pub(super) fn call_patch(hook: Hook, code: &Code<'_>, index: usize) -> Patch {
     let original = code.bytes_of(call).to_vec();
     let (function, at) = (code.name.clone(), Svma(call.ip()));
     Patch { hook, function, at, original, transfer: Transfer::Call, frame_size: None }
+}
+
+/// Where a plugin has been loaded, in a program that loads some in the way that is known.
+fn plugin_patch(target: &Target<'_>, functions: &RuntimeFunctions<'_>) -> Option<Patch> {
+    let code = Code::decode_long(&target.binary, &functions.plugin_open?).ok()?;
+    let call = code.only_call(functions.lastmoduleinit?, "plugin.lastmoduleinit").ok()?;
+    Some(call_patch(Hook::PluginLoaded, &code, call))
 }
 
 /// Where `asmcgocall` reaches C: at its landing pad, or at each of its two calls. With `-spectre=ret` an indirect jump or call

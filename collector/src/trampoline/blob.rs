@@ -50,6 +50,7 @@ pub(super) fn entry(hook: Hook, p_stays_wired: bool) -> u64 {
         Hook::Attach => symbols::THUNK_ATTACH,
         Hook::Unwind => symbols::THUNK_UNWIND,
         Hook::Park => symbols::THUNK_PARK,
+        Hook::PluginLoaded => symbols::THUNK_PLUGIN_LOADED,
         Hook::Lock => symbols::THUNK_LOCK,
         Hook::Unlock => symbols::THUNK_UNLOCK,
     }
@@ -221,6 +222,7 @@ mod tests {
             Hook::CallbackRelease,
             Hook::Unwind,
             Hook::Park,
+            Hook::PluginLoaded,
             Hook::Lock,
             Hook::Unlock,
         ];

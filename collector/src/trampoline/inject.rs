@@ -149,7 +149,12 @@ pub(super) fn place(
     let filled = wipe_on_fork(remote, place).and_then(|()| {
         let replaced = replacements(plan, image.bias, place)?;
         let code = fill(remote.memory, place, image, (plan, goroutine), &tables, settings)?;
-        let module = if settings.module { add_module(remote, image, plan, &code, place)? } else { None };
+        // The runtime writes to the modules that are there when a plugin comes, and ours can't be written to.
+        let module = if settings.module && plan.lastmoduleinit.is_none() {
+            add_module(remote, image, plan, &code, place)?
+        } else {
+            None
+        };
         let undo = undo_list(image, plan, (goroutine, place), module, &replaced);
         remote.memory.write(Avma(presence.undo), &undo).map_err(RemoteError::from)?;
         Ok((replaced, module))
@@ -420,6 +425,7 @@ fn params(image: Image<'_, '_>, plan: &Plan, goroutine: i32, tables: &Tables, se
         exitsyscall: loaded(plan.exitsyscall),
         reentersyscall: plan.reentersyscall.map_or(0, loaded),
         mcall: loaded(plan.mcall),
+        lastmoduleinit: plan.lastmoduleinit.map_or(0, loaded),
         cgocallbackg1: loaded(plan.cgocallbackg1),
         needm: loaded(plan.needm),
         newm1,

@@ -15,8 +15,8 @@ use std::sync::{Mutex, PoisonError};
 use cgoprof_hook::histogram::BUCKETS;
 use cgoprof_hook::layout::{
     ARENA_OFFSET, BIRTHS, BUSY, Block, Cell, CellRef, EVENTS, Event, Frame, GOROUTINE_BLOCK, GOROUTINES,
-    GOROUTINES_OFFSET, Goroutine, Header, IN_FLIGHT, InFlight, LEAVING, MAX_FRAMES, OVERFLOW, RELEASING, THREAD_STRIDE,
-    THREADS, THREADS_OFFSET, TICKS, Thread, flags,
+    GOROUTINES_OFFSET, Goroutine, Header, IN_FLIGHT, InFlight, LEAVING, MAX_FRAMES, NO_PLUGIN, OVERFLOW, PLUGIN_WAITS,
+    PLUGIN_WRITTEN, RELEASING, THREAD_STRIDE, THREADS, THREADS_OFFSET, TICKS, Thread, flags,
 };
 use cgoprof_hook::presence::Presence;
 use cgoprof_symbols::Avma;
@@ -133,6 +133,21 @@ impl Tables {
         // SAFETY: each_cell gives a cell within the mapping.
         self.each_cell(|_, cell| unsafe { sum += if (*cell).flags & OTHERS == 0 { (*cell).calls } else { 0 } });
         sum
+    }
+
+    /// Whether the program has loaded a plugin and waits for it to be seen to.
+    pub fn plugin_waits(&self) -> bool {
+        self.header().plugin.load(Acquire) == PLUGIN_WAITS
+    }
+
+    /// Whether it does still. It waits for [`Tables::plugin_is_written`] then, whatever that takes.
+    pub fn write_plugin(&self) -> bool {
+        self.header().plugin.compare_exchange(PLUGIN_WAITS, PLUGIN_WRITTEN, Acquire, Relaxed).is_ok()
+    }
+
+    /// Lets the program go on.
+    pub fn plugin_is_written(&self) {
+        self.header().plugin.store(NO_PLUGIN, Release);
     }
 
     /// Whether a thread has come to the hooks yet.

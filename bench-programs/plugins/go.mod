@@ -1,0 +1,3 @@
+module cgoprof.bench/plugins
+
+go 1.19

@@ -1,0 +1,66 @@
+//! Go plugins: each has a copy of the runtime's code, and once its crossings were missing.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::cgoprof::{User, calls, check_counts, notes, record};
+use crate::go::{self, Build, RELEASES};
+use crate::joining::{CORNERS, Recorder, Talking, as_user, check_round};
+
+fn host(release: &'static str) -> PathBuf {
+    go::build("plugins", Build::of(release))
+}
+
+fn plugin(release: &'static str) -> PathBuf {
+    go::build("plugins/plug", Build { release, args: &["-buildmode=plugin"] })
+}
+
+#[test]
+fn crossings_of_plugins_are_counted_with_their_stacks() {
+    for release in RELEASES.into_iter().filter(|release| go::is_covered(release)) {
+        let plugin = plugin(release);
+        let recorded = record(User::Nobody, &[], &host(release), &[plugin.to_str().expect("a path")]);
+        check_counts(release, &recorded);
+        let functions = recorded.report["functions"].as_array().expect("functions");
+        let inside = functions.iter().find(|function| function["name"] == "inside").expect("inside");
+        assert!(inside["package"].as_str().is_some_and(|package| package.ends_with("plugins/plug")), "{inside}");
+        let sites = recorded.report["sites"].as_array().expect("sites");
+        let site = sites.iter().find(|site| site["function"] == "inside").expect("its site");
+        let text = site.to_string();
+        assert!(text.contains("Run.func1") && text.contains("plug.go"), "{release}: {text}");
+    }
+}
+
+#[test]
+fn a_plugin_that_a_joined_program_loads_is_counted_and_by_the_next_recorder_too() {
+    for release in CORNERS {
+        let mut command = as_user(User::Nobody, &host(release));
+        let mut program = Talking::start(command.arg(plugin(release)).arg("rounds"));
+        assert_eq!(program.answer(), "ready");
+        for round in ["loads it", "has it", "has it still"] {
+            let recorder = Recorder::join(User::Nobody, program.pid(), &[]);
+            let truth = program.ask(round);
+            let report = recorder.leave();
+            check_round(&format!("Go {release}, {round}"), &truth, &report);
+            assert!(!notes(&report).contains("plugin"), "{release}, {round}: {}", notes(&report));
+            program.ask("not recorded");
+        }
+        program.end();
+    }
+}
+
+/// The program may be anywhere in its code then.
+#[test]
+fn plugins_loaded_before_a_recorder_came_are_said_not_to_be_counted() {
+    let mut command = as_user(User::Nobody, &host("1.27.3"));
+    let mut program = Talking::start(command.arg(plugin("1.27.3")).arg("rounds"));
+    assert_eq!(program.answer(), "ready");
+    program.ask("loads it");
+    let recorder = Recorder::join(User::Nobody, program.pid(), &[]);
+    let truth: Value = serde_json::from_str(&program.ask("has it")).expect("a truth");
+    let report = recorder.leave();
+    program.end();
+    assert_eq!(calls(&report, "cgocall").get("outside").copied(), truth["calls"]["outside"].as_u64());
+    assert!(notes(&report).contains("loaded before the recorder came"), "{}", notes(&report));
+}

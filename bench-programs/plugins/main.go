@@ -3,9 +3,19 @@
 //
 //	plugins PLUGIN rounds    a round with the plugin for each line of input, after the word ready
 //	plugins PLUGIN           one round
+//	plugins LIBRARY library  calls the bench program library, which has a Go runtime of its own
 package main
 
-// static void outside(void) {}
+/*
+#cgo LDFLAGS: -ldl
+#include <dlfcn.h>
+static void outside(void) {}
+static long cross_in(const char *library, int n) {
+    void *loaded = dlopen(library, RTLD_NOW);
+    long (*cross)(int) = loaded ? (long (*)(int))dlsym(loaded, "Cross") : 0;
+    return cross ? cross(n) : -1;
+}
+*/
 import "C"
 
 import (
@@ -20,6 +30,11 @@ import (
 func main() {
 	if len(os.Args) < 3 {
 		round(0)
+		return
+	}
+	if os.Args[2] == "library" {
+		inside := int(C.cross_in(C.CString(os.Args[1]), 1000))
+		print(map[string]any{"calls": map[string]int{"cross_in": 1}, "inside": inside, "num_cgo_call": runtime.NumCgoCall()})
 		return
 	}
 	fmt.Println("ready")
@@ -45,6 +60,10 @@ func round(before int64) {
 	none := map[string]int{}
 	truth := map[string]any{"calls": calls, "callbacks": callbacks, "locked": 0, "abandoned": none, "stacks": none}
 	truth["num_cgo_call"] = runtime.NumCgoCall() - before
+	print(truth)
+}
+
+func print(truth map[string]any) {
 	if err := json.NewEncoder(os.Stdout).Encode(truth); err != nil {
 		panic(err)
 	}

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::cgoprof::{User, calls, check_counts, notes, record};
+use crate::cgoprof::{User, calls, check_calls, check_counts, notes, record};
 use crate::go::{self, Build, RELEASES};
 use crate::joining::{CORNERS, Recorder, Talking, as_user, check_round};
 
@@ -63,4 +63,27 @@ fn plugins_loaded_before_a_recorder_came_are_said_not_to_be_counted() {
     program.end();
     assert_eq!(calls(&report, "cgocall").get("outside").copied(), truth["calls"]["outside"].as_u64());
     assert!(notes(&report).contains("loaded before the recorder came"), "{}", notes(&report));
+}
+
+/// Only hooks can lead a plugin's crossings to where they are counted.
+#[test]
+fn what_the_other_engines_miss_of_plugins_is_told() {
+    let plugin = plugin("1.27.3");
+    let recorded = record(User::Root, &["--engine", "uprobe"], &host("1.27.3"), &[plugin.to_str().expect("a path")]);
+    assert_eq!(calls(&recorded.report, "cgocall").get("outside").copied(), recorded.truth["calls"]["outside"].as_u64());
+    let notes = notes(&recorded.report);
+    assert!(notes.contains("a Go plugin, are not counted: only the trampoline engine can"), "{notes}");
+}
+
+#[test]
+fn a_go_library_with_a_runtime_of_its_own_is_said_not_to_be_counted() {
+    let library = go::build("library", Build { release: "1.27.3", args: &["-buildmode=c-shared"] });
+    for (user, engine) in [(User::Nobody, "trampoline"), (User::Root, "uprobe")] {
+        let options = ["--engine", engine];
+        let recorded = record(user, &options, &host("1.27.3"), &[library.to_str().expect("a path"), "library"]);
+        check_calls(engine, &recorded);
+        assert!(recorded.truth["inside"].as_u64() >= Some(1000), "{engine}");
+        let notes = notes(&recorded.report);
+        assert!(notes.contains("are not counted: it has a Go runtime of its own"), "{engine}: {notes}");
+    }
 }

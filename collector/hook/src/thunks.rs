@@ -11,6 +11,7 @@ use crate::layout::{
     Cell, HOME_FAR, HOME_MASK, HOME_NEAR, HOOK_FRAMES, Header, InFlight, MARKER_CELL, MEMO, THREAD_STRIDE, Thread,
 };
 use crate::params::{Params, holes};
+use crate::threads::header;
 use crate::{callback, crossing, direct, locks, plugins};
 
 /// Offset of `g.sched.sp`, the same since Go 1.19 (runtime/runtime2.go).
@@ -115,7 +116,8 @@ unsafe extern "sysv64" fn cgoprof_parked(g: u64, frame: u64) {
 #[unsafe(no_mangle)]
 unsafe extern "sysv64" fn cgoprof_plugin_loaded() {
     // SAFETY: the parameters describe the tables, which are mapped.
-    unsafe { plugins::loaded(params()) }
+    let header = unsafe { header(params()) };
+    plugins::wait(&header.plugin, plugins::GONE, plugins::KILLED);
 }
 
 #[unsafe(no_mangle)]

@@ -254,10 +254,19 @@ impl<'a> Recorder<'a> {
         self.put_together(snapshot, samples, timeline, end);
     }
 
-    /// Puts together what engine and samples held at a time.
-    fn put_together(&mut self, mut snapshot: Snapshot, samples: Option<Samples>, timeline: Option<Part>, end: Moment) {
+    fn take_mappings(&mut self) {
         if let Some(sampler) = &self.sampler {
             self.symbolizer.set_mappings(&sampler.take_mappings());
+        }
+        for mappings in self.engine.take_mappings() {
+            self.symbolizer.set_mappings(&mappings);
+        }
+    }
+
+    /// Puts together what engine and samples held at a time.
+    fn put_together(&mut self, mut snapshot: Snapshot, samples: Option<Samples>, timeline: Option<Part>, end: Moment) {
+        self.take_mappings();
+        if let Some(sampler) = &self.sampler {
             let mut threads = sampler.threads();
             let since_start = |time: u64| time.saturating_sub(self.begun.monotonic.0);
             for thread in &mut threads {
@@ -268,9 +277,6 @@ impl<'a> Recorder<'a> {
         } else {
             // Who crossed is added to it.
             self.profile.threads.clear();
-        }
-        for mappings in self.engine.take_mappings() {
-            self.symbolizer.set_mappings(&mappings);
         }
         for plugin in std::mem::take(&mut *self.plugins.lock().unwrap_or_else(PoisonError::into_inner)) {
             if plugin.locks_threads {
@@ -414,8 +420,8 @@ impl<'a> Recorder<'a> {
     fn finish(&mut self, progress: &dyn Progress, left: Option<Moment>, ended: bool) {
         // A program that goes on: what returns after this is not in the snapshot, so its events may come or not.
         let end = left.map_or_else(|| self.engine.timebase().now(), |left| self.engine.timebase().of(left));
-        let hooked = self.engine.kind() == EngineKind::Trampoline;
-        let counted = hooked.then(|| self.engine.snapshot(self.sampler.as_ref()));
+        let engine = self.engine.kind();
+        let counted = (engine == EngineKind::Trampoline).then(|| self.engine.snapshot(self.sampler.as_ref()));
         self.engine.stop();
         let samples = self.sampler.as_mut().map(|sampler| {
             sampler.stop();
@@ -426,6 +432,9 @@ impl<'a> Recorder<'a> {
         }
         // What the kernel counts is complete when all its records are read.
         let snapshot = counted.unwrap_or_else(|| self.engine.snapshot(self.sampler.as_ref()));
+        self.take_mappings();
+        let others = self.symbolizer.other_go_code();
+        self.notes.extend(others.iter().filter_map(|(name, is_plugin)| uncounted_note(name, *is_plugin, engine)));
         progress.symbolizing(snapshot.cells.len());
         self.follow_alone();
         let timeline = match &self.sampler {
@@ -495,6 +504,19 @@ fn perf_notes(engine: EngineKind, samples: &Samples, end: Monotonic) -> Vec<Stri
         }
     }
     notes
+}
+
+/// What is to be said of a library with Go code in it whose crossings are not recorded. Hooks record those of plugins.
+fn uncounted_note(name: &str, is_plugin: bool, engine: EngineKind) -> Option<String> {
+    match (engine, is_plugin) {
+        (EngineKind::Sample, _) | (EngineKind::Trampoline, true) => None,
+        (EngineKind::Uprobe, true) => {
+            Some(format!("crossings of {name}, a Go plugin, are not counted: only the trampoline engine can"))
+        }
+        (EngineKind::Trampoline | EngineKind::Uprobe, false) => {
+            Some(format!("crossings of {name} are not counted: it has a Go runtime of its own"))
+        }
+    }
 }
 
 /// What is to be said of processes that the program has started and that outlive it.

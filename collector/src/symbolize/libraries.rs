@@ -66,6 +66,12 @@ impl Libraries {
         })
     }
 
+    /// Files that have been mapped, each once.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Mapping> {
+        let mut seen = HashSet::new();
+        self.mappings.iter().filter(move |mapping| seen.insert(&mapping.path))
+    }
+
     fn read(&mut self, mapping: &Mapping) -> Option<&Library> {
         self.files.entry(mapping.path.clone()).or_insert_with(|| Library::new(&mapping.contents()?)).as_ref()
     }

@@ -15,6 +15,7 @@ use cgoprof_symbols::{Avma, Svma, pclntab};
 use crate::plugins::Plugin;
 use crate::process::maps::Mapping;
 use crate::target::Target;
+use crate::target::plugin::is_plugin;
 use libraries::{Found, Libraries};
 
 /// Stands for code that is in no file.
@@ -91,6 +92,18 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
             target.pclntab.text().contains(&stated).then_some((target, stated))
         });
         of_plugin.unwrap_or_else(|| (self.target, address.stated(self.bias)))
+    }
+
+    /// Libraries other than the program with Go code in them, by name, and whether they are plugins.
+    pub(crate) fn other_go_code(&self) -> Vec<(String, bool)> {
+        let extent = self.target.binary.extent();
+        let others = self.libraries.files().filter(|file| !extent.contains(&file.range.start.stated(self.bias)));
+        let go_code = others.filter_map(|file| {
+            let data = file.contents()?;
+            let target = Target::parse(&data).ok()?;
+            Some((file_name(&file.path.to_string_lossy()).to_owned(), is_plugin(&target)))
+        });
+        go_code.collect()
     }
 
     /// Tells which libraries are mapped where.

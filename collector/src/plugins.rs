@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use memmap2::Mmap;
 use nix::unistd::Pid;
 
 use crate::process::maps::{self, Mapping};
@@ -16,7 +15,8 @@ use crate::trampoline::Tables;
 /// A plugin that has been loaded.
 pub(crate) struct Plugin {
     pub(crate) path: PathBuf,
-    pub(crate) data: Mmap,
+    /// Its file.
+    pub(crate) data: Box<[u8]>,
     /// How far from its stated addresses it was loaded.
     pub(crate) bias: u64,
     /// Whether it locks goroutines to threads, which the hooks don't see.
@@ -85,8 +85,8 @@ impl PluginLoader {
         let bias = target.binary.bias(mapping.range.start, mapping.offset)?;
         let redirects = self.shared.redirects(&target, bias);
         let locks_threads = plugin::locks_threads(&target);
-        drop(target);
-        Some((Plugin { path: mapping.path.clone(), data, bias, locks_threads }, redirects))
+        let plugin = Plugin { path: mapping.path.clone(), data: data[..].into(), bias, locks_threads };
+        Some((plugin, redirects))
     }
 }
 

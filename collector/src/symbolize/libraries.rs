@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use cgoprof_symbols::binary::Layout;
 use cgoprof_symbols::{Avma, Binary, FileOffset, Svma};
 
-use super::covering;
+use super::{chosen, covering};
 use crate::process::maps::Mapping;
 
 /// Libraries by where they are mapped; each is read once, when it is asked for.
@@ -80,13 +80,46 @@ impl Libraries {
 impl Library {
     fn new(data: &[u8]) -> Option<Library> {
         let binary = Binary::parse(data).ok()?;
+        let named = binary.functions().into_iter().map(|symbol| (symbol.address, symbol.size, symbol.name));
+        let mut all: Vec<_> = named.chain(chosen::functions(&binary)).collect();
+        // Of two at one address the symbol's name stays the first.
+        all.sort_by_key(|&(address, ..)| address);
+        all.dedup_by_key(|&mut (address, ..)| address);
         let (mut functions, mut names) = (Vec::new(), String::new());
-        for symbol in binary.functions() {
+        for (address, size, name) in all {
             let start = names.len();
-            names.push_str(symbol.name);
-            functions.push((symbol.address, symbol.size, start..names.len()));
+            names.push_str(name);
+            functions.push((address, size, start..names.len()));
         }
         let exports = binary.exports().into_keys().map(str::to_owned).collect();
         Some(Library { layout: binary.layout(), functions, names, exports })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::unistd::Pid;
+
+    use super::*;
+    use crate::process::maps;
+
+    /// The version for this processor has no symbol of its own in a stripped libc: it was once `libc.so.6+0x16a3c0`.
+    #[test]
+    fn functions_that_are_chosen_when_a_library_is_loaded_have_their_names() {
+        let mut libraries = Libraries::default();
+        libraries.set_mappings(&maps::read(Pid::this()).expect("our mappings"));
+        for name in [c"strlen", c"memchr", c"memset"] {
+            // SAFETY: the name ends with a zero byte.
+            let address = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) } as u64;
+            let name = name.to_str().expect("text");
+            for inside in [0, 8] {
+                let found = libraries.find(Avma(address + inside)).expect("in libc");
+                assert!(
+                    found.symbol.as_deref().is_some_and(|symbol| symbol.contains(name)),
+                    "{name}: {:?}",
+                    found.symbol
+                );
+            }
+        }
     }
 }

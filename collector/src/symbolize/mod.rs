@@ -1,5 +1,6 @@
 //! From addresses to the profile's functions and locations.
 
+mod chosen;
 mod libraries;
 
 use std::cell::OnceCell;
@@ -78,7 +79,7 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
     /// Adds a plugin that the program has loaded. Its bytes are kept to our end, as it stays with the program to its own.
     pub(crate) fn add_plugin(&mut self, plugin: Plugin) {
         let Plugin { path, data, bias, .. } = plugin;
-        let data: &'static [u8] = Box::leak(Box::new(data));
+        let data: &'static [u8] = Box::leak(data);
         match Target::parse(data) {
             Ok(target) => self.plugins.push((target, bias)),
             Err(error) => tracing::debug!("{} can't be read any more: {error}", path.display()),

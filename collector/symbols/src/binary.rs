@@ -47,6 +47,7 @@ pub struct Binary<'data> {
     symbols: SymbolTable<'data, Header>,
     dynamic_symbols: Vec<Symbol<'data>>,
     imports: Vec<&'data str>,
+    chosen: Vec<&'data str>,
 }
 
 /// Which part of a file is loaded where: all that is needed of it to find an address.
@@ -150,13 +151,18 @@ impl<'data> Binary<'data> {
             symbols,
             dynamic_symbols: Vec::new(),
             imports: Vec::new(),
+            chosen: Vec::new(),
         };
         let table = program_headers.iter().find_map(|header| header.dynamic(ENDIAN, data).ok().flatten());
         for (symbol, name) in table.map(|table| dynamic::symbols(&binary, table)).unwrap_or_default() {
             if symbol.st_shndx(ENDIAN) == elf::SHN_UNDEF {
                 binary.imports.extend(std::str::from_utf8(name).ok().filter(|name| !name.is_empty()));
             } else {
-                binary.dynamic_symbols.extend(Symbol::of_code(symbol, name));
+                let found = Symbol::of_code(symbol, name);
+                if symbol.st_type() == elf::STT_GNU_IFUNC {
+                    binary.chosen.extend(found.map(|symbol| symbol.name));
+                }
+                binary.dynamic_symbols.extend(found);
             }
         }
         Ok(binary)
@@ -329,6 +335,12 @@ impl<'data> Binary<'data> {
     /// Names of code that this file gives to others, with their addresses.
     pub fn exports(&self) -> HashMap<&'data str, Svma> {
         self.dynamic_symbols.iter().map(|symbol| (symbol.name, symbol.address)).collect()
+    }
+
+    /// Names of functions that this file gives to others in several versions, of which one is chosen when it is loaded: their
+    /// symbols have the address of what chooses (`STT_GNU_IFUNC`).
+    pub fn chosen_when_loaded(&self) -> &[&'data str] {
+        &self.chosen
     }
 
     /// Whether it has a symbol table.

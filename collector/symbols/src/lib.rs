@@ -7,6 +7,7 @@ pub mod address;
 pub mod binary;
 pub mod buildinfo;
 pub mod c_function;
+pub mod call_frames;
 pub mod demangle;
 pub mod dwarf_offsets;
 mod dynamic;

@@ -1,0 +1,44 @@
+//! Functions that a library has in several versions, one of which is chosen when it is loaded, as for the processor's vector
+//! registers: `memcpy`, `strlen`. Symbols have the address of what chooses. Where this process has the same library, the dynamic
+//! linker has made the same choice here.
+
+use std::collections::HashSet;
+use std::ffi::CString;
+
+use cgoprof_symbols::{Avma, Binary, Svma, call_frames};
+use nix::unistd::Pid;
+
+use crate::process::maps;
+
+/// The versions chosen, with their sizes and names; none of a library that this process does not have.
+pub(super) fn functions<'data>(binary: &Binary<'data>) -> Vec<(Svma, u64, &'data str)> {
+    let mut names = binary.chosen_when_loaded().to_vec();
+    let Some(bias) = (!names.is_empty()).then(|| own_bias(binary)).flatten() else { return Vec::new() };
+    names.sort_by_key(|name| (name.len(), *name));
+    let mut seen = HashSet::new();
+    let chosen = names.into_iter().filter_map(|name| {
+        let address = Avma(address_of(name)?).stated(bias);
+        let is_new = binary.is_code(address) && seen.insert(address);
+        is_new.then(|| (address, call_frames::size_of_function(binary, address).unwrap_or(0), name))
+    });
+    chosen.collect()
+}
+
+/// How far from its stated addresses this process has a library.
+fn own_bias(binary: &Binary<'_>) -> Option<u64> {
+    let id = binary.build_id()?;
+    let mappings = maps::read(Pid::this()).ok()?;
+    mappings.iter().filter(|mapping| mapping.executable && mapping.path.is_absolute()).find_map(|mapping| {
+        let data = mapping.contents()?;
+        let own = Binary::parse(&data).ok()?;
+        (own.build_id().as_ref() == Some(&id)).then(|| own.bias(mapping.range.start, mapping.offset)).flatten()
+    })
+}
+
+fn address_of(name: &str) -> Option<u64> {
+    let name = CString::new(name).ok()?;
+    // SAFETY: the name ends with a zero byte. Nothing is called but what chooses versions, which the dynamic linker does for
+    // every program.
+    let address = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
+    (!address.is_null()).then_some(address as u64)
+}

@@ -44,7 +44,7 @@ impl PluginLoader {
     /// # Errors
     /// If the process can't be read.
     pub(crate) fn take_loaded(&mut self, pid: Pid) -> std::io::Result<Vec<String>> {
-        let (loaded, memory) = (self.find_new(pid)?, Memory::open(pid)?);
+        let (memory, loaded) = (Memory::open(pid)?, self.find_new(pid)?);
         let mut apart = Vec::new();
         for (plugin, redirects) in loaded {
             let is_led = |one: &Redirect| memory.read(one.at, one.jump.len()).is_ok_and(|found| found == one.jump);
@@ -61,7 +61,7 @@ impl PluginLoader {
     /// # Errors
     /// If the process can't be read or written.
     pub(crate) fn see_to_new(&mut self, pid: Pid, tables: &Tables) -> std::io::Result<()> {
-        let (new, memory) = (self.find_new(pid)?, Memory::open(pid)?);
+        let (memory, new) = (Memory::open(pid)?, self.find_new(pid)?);
         // None of a plugin's code has run as long as the program waits.
         if !tables.write_plugin() {
             return Ok(());

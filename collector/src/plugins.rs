@@ -21,6 +21,8 @@ pub(crate) struct Plugin {
     pub(crate) bias: u64,
     /// Whether it locks goroutines to threads, which the hooks don't see.
     pub(crate) locks_threads: bool,
+    /// Whether its functions lead to the program's.
+    pub(crate) is_led: bool,
 }
 
 /// Plugins that have come and that nobody has asked for yet.
@@ -38,36 +40,43 @@ impl PluginLoader {
         PluginLoader { shared, seen: HashSet::new(), found }
     }
 
-    /// Looks at what is loaded already, in a program that is joined: whoever runs in it may be anywhere, so nothing is led
-    /// elsewhere any more. Returns the names of plugins that no earlier recorder has led to the program's functions.
+    /// Looks at what is loaded already, in a program that is joined: its threads may be anywhere in that, so nothing is changed.
     ///
     /// # Errors
     /// If the process can't be read.
-    pub(crate) fn take_loaded(&mut self, pid: Pid) -> std::io::Result<Vec<String>> {
+    pub(crate) fn take_loaded(&mut self, pid: Pid) -> std::io::Result<()> {
         let (memory, loaded) = (Memory::open(pid)?, self.find_new(pid)?);
-        let mut apart = Vec::new();
-        for (plugin, redirects) in loaded {
-            let is_led = |one: &Redirect| memory.read(one.at, one.jump.len()).is_ok_and(|found| found == one.jump);
-            if !redirects.iter().all(is_led) {
-                apart.push(plugin.path.file_name().unwrap_or_default().to_string_lossy().into_owned());
-            }
-            self.found.lock().unwrap_or_else(PoisonError::into_inner).push(plugin);
-        }
-        Ok(apart)
+        let loaded = loaded.into_iter().map(|(mut plugin, redirects)| {
+            plugin.is_led = is_led(&memory, &redirects);
+            plugin
+        });
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).extend(loaded);
+        Ok(())
     }
 
-    /// Leads the functions of new plugins to the program's own, while the program waits with one.
+    /// Leads the functions of the new plugin to the program's own, while the program waits with it. Where there are several,
+    /// only one of them waits: the others may run, and none is changed.
     ///
     /// # Errors
     /// If the process can't be read or written.
     pub(crate) fn see_to_new(&mut self, pid: Pid, tables: &Tables) -> std::io::Result<()> {
-        let (memory, new) = (Memory::open(pid)?, self.find_new(pid)?);
-        // None of a plugin's code has run as long as the program waits.
         if !tables.write_plugin() {
             return Ok(());
         }
-        let written = write(&memory, new.iter().flat_map(|(_, redirects)| redirects));
+        let seen_to = self.lead_new(pid, tables);
         tables.plugin_is_written();
+        seen_to
+    }
+
+    fn lead_new(&mut self, pid: Pid, tables: &Tables) -> std::io::Result<()> {
+        let (memory, mut new) = (Memory::open(pid)?, self.find_new(pid)?);
+        let mut written = Ok(());
+        if let [(plugin, redirects)] = &mut new[..]
+            && tables.plugin_is_being_written()
+        {
+            written = write(&memory, redirects);
+            plugin.is_led = is_led(&memory, redirects);
+        }
         self.found.lock().unwrap_or_else(PoisonError::into_inner).extend(new.into_iter().map(|(plugin, _)| plugin));
         written
     }
@@ -85,16 +94,21 @@ impl PluginLoader {
         let bias = target.binary.bias(mapping.range.start, mapping.offset)?;
         let redirects = self.shared.redirects(&target, bias);
         let locks_threads = plugin::locks_threads(&target);
-        let plugin = Plugin { path: mapping.path.clone(), data: data[..].into(), bias, locks_threads };
+        let plugin = Plugin { path: mapping.path.clone(), data: data[..].into(), bias, locks_threads, is_led: false };
         Some((plugin, redirects))
     }
 }
 
-fn write<'a>(memory: &Memory, redirects: impl Iterator<Item = &'a Redirect>) -> std::io::Result<()> {
+fn write(memory: &Memory, redirects: &[Redirect]) -> std::io::Result<()> {
     for redirect in redirects {
         if memory.read(redirect.at, redirect.original.len())? == redirect.original {
             memory.write(redirect.at, &redirect.jump)?;
         }
     }
     Ok(())
+}
+
+/// By this recorder or an earlier one.
+fn is_led(memory: &Memory, redirects: &[Redirect]) -> bool {
+    redirects.iter().all(|one| memory.read(one.at, one.jump.len()).is_ok_and(|found| found == one.jump))
 }

@@ -83,8 +83,10 @@ impl CellRef {
 pub const NO_PLUGIN: u64 = 0;
 /// A plugin has been loaded, and the hook waits for the recorder.
 pub const PLUGIN_WAITS: u64 = 1;
-/// The recorder writes to the plugin's code.
+/// The recorder reads the plugin and writes to its code.
 pub const PLUGIN_WRITTEN: u64 = 2;
+/// A plugin has gone on without the recorder.
+pub const NO_RECORDER: u64 = 3;
 
 /// The start of the mapping.
 #[repr(C, align(64))]
@@ -119,7 +121,8 @@ pub struct Header {
     pub births_dropped: AtomicU64,
     /// See `births_written`.
     pub births: [Birth; BIRTHS],
-    /// How far a Go plugin is that is being loaded: one of [`NO_PLUGIN`], [`PLUGIN_WAITS`], [`PLUGIN_WRITTEN`]. The runtime
+    /// How far a Go plugin is that is being loaded: one of [`NO_PLUGIN`], [`PLUGIN_WAITS`], [`PLUGIN_WRITTEN`],
+    /// [`NO_RECORDER`]. The runtime
     /// loads one at a time.
     pub plugin: AtomicU64,
     /// How many of `used` are set.

@@ -14,6 +14,7 @@ use super::{Identity, RecordError, identity};
 use crate::process::auxv::load_bias;
 use crate::process::maps::{self, Mapping};
 use crate::process::status::{self, Unfit};
+use crate::target::plugin::is_plugin;
 use crate::target::{Target, TargetError};
 
 /// The file with the Go code, and the program that it is in.
@@ -156,11 +157,12 @@ impl Located {
     }
 }
 
-/// A mapped file, if it has Go code.
+/// A mapped file, if it has a Go runtime: a plugin only has the code of the program's.
 fn with_go_code(mapping: &Mapping) -> Option<(File, Mmap)> {
     let data = mapping.contents()?;
     match Target::parse(&data) {
         Err(TargetError::NotGo | TargetError::Binary(_)) => None,
+        Ok(target) if is_plugin(&target) => None,
         _ => Some((mapping.opened()?, data)),
     }
 }

@@ -446,10 +446,7 @@ fn watch_hooks(
     let shared = SharedFunctions::of(program.target, injected.tables.bias());
     let mut loader = PluginLoader::new(shared, Arc::clone(&plugins));
     if pause.is_some() && loads_plugins(program.target) {
-        let apart = loader.take_loaded(pid).unwrap_or_default();
-        notes.extend(apart.iter().map(|name| {
-            format!("crossings of {name}, a Go plugin, are not counted: it was loaded before the recorder came")
-        }));
+        loader.take_loaded(pid).map_err(InjectError::Tables)?;
     }
     let tables = Arc::new(injected.tables);
     let (bias, address) = (tables.bias(), tables.address());

@@ -279,8 +279,11 @@ impl<'a> Recorder<'a> {
             self.profile.threads.clear();
         }
         for plugin in std::mem::take(&mut *self.plugins.lock().unwrap_or_else(PoisonError::into_inner)) {
-            if plugin.locks_threads {
-                let name = plugin.path.file_name().unwrap_or_default().to_string_lossy();
+            let name = plugin.path.file_name().unwrap_or_default().to_string_lossy();
+            if !plugin.is_led {
+                let why = "the program ran on before the recorder had seen it load";
+                self.notes.push(format!("crossings of {name}, a Go plugin, are not counted: {why}"));
+            } else if plugin.locks_threads {
                 self.notes
                     .push(format!("where {name} locks goroutines to threads is not recorded, as it is a Go plugin"));
             }
@@ -433,7 +436,10 @@ impl<'a> Recorder<'a> {
         // What the kernel counts is complete when all its records are read.
         let snapshot = counted.unwrap_or_else(|| self.engine.snapshot(self.sampler.as_ref()));
         self.take_mappings();
-        let others = self.symbolizer.other_go_code();
+        // Of a program that is joined each runtime is recorded, into a file of its own.
+        let joined = matches!(self.options.subject, Subject::Process(_));
+        let mut others = self.symbolizer.other_go_code();
+        others.retain(|&(_, is_plugin)| is_plugin || !joined);
         self.notes.extend(others.iter().filter_map(|(name, is_plugin)| uncounted_note(name, *is_plugin, engine)));
         progress.symbolizing(snapshot.cells.len());
         self.follow_alone();

@@ -6,9 +6,8 @@ use std::time::{Duration, Instant};
 use nix::unistd::Pid;
 
 use crate::offcpu::Monotonic;
-use crate::process::maps::{self, Mapping};
 use crate::sample::Counters;
-use crate::target::{SamplePlan, Target, plugin};
+use crate::target::{SamplePlan, Target};
 use crate::ticker::own_time;
 use crate::trampoline::Tables;
 
@@ -23,8 +22,6 @@ pub(super) struct SelfCheck {
     due: Instant,
     /// What the last look found, if the two differed, and the one before.
     found: [Option<Difference>; 2],
-    /// Names of Go plugins that the program has loaded, once a difference was found.
-    plugins: Vec<String>,
 }
 
 /// Two counts that should be equal.
@@ -47,13 +44,7 @@ impl SelfCheck {
     }
 
     fn new(counters: Option<Counters>, joined: bool) -> SelfCheck {
-        SelfCheck {
-            counters,
-            before: (!joined).then_some(0),
-            due: Instant::now(),
-            found: [None; 2],
-            plugins: Vec::new(),
-        }
+        SelfCheck { counters, before: (!joined).then_some(0), due: Instant::now(), found: [None; 2] }
     }
 
     /// Takes a look, if it is time for one.
@@ -66,9 +57,6 @@ impl SelfCheck {
             let before = *self.before.get_or_insert(runtime.saturating_sub(least));
             let found = difference(runtime.saturating_sub(before), least..=most, at);
             self.found = [found, self.found[0]];
-            if found.is_some() && self.plugins.is_empty() {
-                self.plugins = plugins(pid);
-            }
         }
         self.due = Instant::now() + (own_time() - start) * REST + Duration::from_millis(1);
     }
@@ -77,32 +65,14 @@ impl SelfCheck {
     pub(super) fn note(&self, end: Monotonic) -> Option<String> {
         let [Some(last), Some(_)] = self.found else { return None };
         let before = end.0.saturating_sub(last.at.0) / 1_000_000;
-        let why = if self.plugins.is_empty() {
-            "please report it with the output of `cgoprof inspect`".to_owned()
-        } else {
-            format!("crossings made by Go plugins are not counted ({})", self.plugins.join(", "))
-        };
+        let why = "unless a note names a Go plugin whose crossings are not counted, please report it with the output of `cgoprof \
+                   inspect`";
         Some(format!(
             "the Go runtime had counted {} crossings {before} ms before the end, the hooks {}: this recording is not \
              complete; {why}",
             last.runtime, last.hooks
         ))
     }
-}
-
-/// Go plugins in a process: each has the runtime's code once more, which leads to no hooks.
-fn plugins(pid: Pid) -> Vec<String> {
-    let mappings = maps::read(pid).unwrap_or_default();
-    let libraries = mappings.iter().filter(|mapping| mapping.executable && mapping.path.is_absolute());
-    let is_plugin = |mapping: &Mapping| {
-        let data = mapping.contents()?;
-        let target = Target::parse(&data).ok()?;
-        plugin::is_plugin(&target).then_some(())
-    };
-    let name = |mapping: &Mapping| mapping.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let mut names: Vec<_> = libraries.filter(|mapping| is_plugin(mapping).is_some()).map(name).collect();
-    names.dedup();
-    names
 }
 
 /// The runtime counts a crossing just before the hooks do, and both go on while they are read.

@@ -1,5 +1,5 @@
 //! Functions that a library has in several versions, one of which is chosen when it is loaded, as for the processor's vector
-//! registers: `memcpy`, `strlen`. Symbols have the address of what chooses. Where this process has the same library, the dynamic
+//! registers: `memcpy`, `strlen`. Their symbols have the resolver's address. Where this process has the same library, the dynamic
 //! linker has made the same choice here.
 
 use std::collections::HashSet;
@@ -12,14 +12,15 @@ use crate::process::maps;
 
 /// The versions chosen, with their sizes and names; none of a library that this process does not have.
 pub(super) fn functions<'data>(binary: &Binary<'data>) -> Vec<(Svma, u64, &'data str)> {
-    let mut names = binary.chosen_when_loaded().to_vec();
-    let Some(bias) = (!names.is_empty()).then(|| own_bias(binary)).flatten() else { return Vec::new() };
-    names.sort_by_key(|name| (name.len(), *name));
+    let mut symbols = binary.chosen_when_loaded().to_vec();
+    let Some(bias) = (!symbols.is_empty()).then(|| own_bias(binary)).flatten() else { return Vec::new() };
+    // As in `Binary::functions`: `strchr`, not the weak `index`.
+    symbols.sort_by_key(|symbol| (symbol.binding, symbol.name.starts_with('_'), symbol.name.len(), symbol.name));
     let mut seen = HashSet::new();
-    let chosen = names.into_iter().filter_map(|name| {
-        let address = Avma(address_of(name)?).stated(bias);
+    let chosen = symbols.into_iter().filter_map(|symbol| {
+        let address = Avma(address_of(symbol.name)?).stated(bias);
         let is_new = binary.is_code(address) && seen.insert(address);
-        is_new.then(|| (address, call_frames::size_of_function(binary, address).unwrap_or(0), name))
+        is_new.then(|| (address, call_frames::size_of_function(binary, address).unwrap_or(0), symbol.name))
     });
     chosen.collect()
 }
@@ -37,7 +38,7 @@ fn own_bias(binary: &Binary<'_>) -> Option<u64> {
 
 fn address_of(name: &str) -> Option<u64> {
     let name = CString::new(name).ok()?;
-    // SAFETY: the name ends with a zero byte. Nothing is called but what chooses versions, which the dynamic linker does for
+    // SAFETY: the name ends with a zero byte. Nothing is called but resolvers, as the dynamic linker does in
     // every program.
     let address = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
     (!address.is_null()).then_some(address as u64)

@@ -108,7 +108,7 @@ mod tests {
     fn functions_that_are_chosen_when_a_library_is_loaded_have_their_names() {
         let mut libraries = Libraries::default();
         libraries.set_mappings(&maps::read(Pid::this()).expect("our mappings"));
-        for name in [c"strlen", c"memchr", c"memset"] {
+        for name in [c"strlen", c"memchr", c"memset", c"strchr", c"memcmp", c"strrchr"] {
             // SAFETY: the name ends with a zero byte.
             let address = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) } as u64;
             let name = name.to_str().expect("text");

@@ -145,9 +145,14 @@ impl Tables {
         self.header().plugin.compare_exchange(PLUGIN_WAITS, PLUGIN_WRITTEN, Acquire, Relaxed).is_ok()
     }
 
-    /// Lets the program go on.
+    /// Whether it still waits for that.
+    pub fn plugin_is_being_written(&self) -> bool {
+        self.header().plugin.load(Acquire) == PLUGIN_WRITTEN
+    }
+
+    /// Lets the program go on, unless it has done so already.
     pub fn plugin_is_written(&self) {
-        self.header().plugin.store(NO_PLUGIN, Release);
+        let _ = self.header().plugin.compare_exchange(PLUGIN_WRITTEN, NO_PLUGIN, Release, Relaxed);
     }
 
     /// Whether a thread has come to the hooks yet.

@@ -47,7 +47,7 @@ pub struct Binary<'data> {
     symbols: SymbolTable<'data, Header>,
     dynamic_symbols: Vec<Symbol<'data>>,
     imports: Vec<&'data str>,
-    chosen: Vec<&'data str>,
+    chosen: Vec<Symbol<'data>>,
 }
 
 /// Which part of a file is loaded where: all that is needed of it to find an address.
@@ -160,7 +160,7 @@ impl<'data> Binary<'data> {
             } else {
                 let found = Symbol::of_code(symbol, name);
                 if symbol.st_type() == elf::STT_GNU_IFUNC {
-                    binary.chosen.extend(found.map(|symbol| symbol.name));
+                    binary.chosen.extend(found);
                 }
                 binary.dynamic_symbols.extend(found);
             }
@@ -337,9 +337,9 @@ impl<'data> Binary<'data> {
         self.dynamic_symbols.iter().map(|symbol| (symbol.name, symbol.address)).collect()
     }
 
-    /// Names of functions that this file gives to others in several versions, of which one is chosen when it is loaded: their
-    /// symbols have the address of what chooses (`STT_GNU_IFUNC`).
-    pub fn chosen_when_loaded(&self) -> &[&'data str] {
+    /// Functions that this file gives to others in several versions, of which one is chosen when it is loaded: these symbols have
+    /// the address of the resolver (`STT_GNU_IFUNC`).
+    pub fn chosen_when_loaded(&self) -> &[Symbol<'data>] {
         &self.chosen
     }
 

@@ -45,10 +45,17 @@ pub(crate) struct Ticker {
     events: Events,
     looks: Looks,
     seen: Arc<Mutex<Seen>>,
+    /// The module that is still to be added.
+    module: Arc<Mutex<Option<Link>>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Ticker {
+    /// Adds no module any more: nobody would take it out of a program that is left.
+    pub(crate) fn add_no_module(&self) {
+        *self.module.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Starts ticking. The module is added to the runtime's list when a crossing has been made.
     ///
     /// # Errors
@@ -57,7 +64,7 @@ impl Ticker {
         tables: Arc<Tables>,
         pid: Pid,
         timing: Timing,
-        mut module: Option<Link>,
+        module: Option<Link>,
         mut plugins: PluginLoader,
     ) -> nix::Result<Ticker> {
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_CLOEXEC)?;
@@ -68,6 +75,8 @@ impl Ticker {
         let (looks, seen) = (Looks::default(), Arc::new(Mutex::new(Seen::default())));
         let (stopped, found, slow) = (Arc::clone(&stop), Arc::clone(&mappings), Arc::clone(&events));
         let (taken, noted) = (Arc::clone(&looks), Arc::clone(&seen));
+        let module = Arc::new(Mutex::new(module));
+        let pending = Arc::clone(&module);
         let read_events = move |tables: &Tables| {
             let mut slow = slow.lock().unwrap_or_else(PoisonError::into_inner);
             tables.read_events(|event| slow.push(event));
@@ -81,11 +90,13 @@ impl Ticker {
                 tables.tick(at);
                 read_events(&tables);
                 // The first crossing comes from a runtime that has set itself up.
+                let mut module = pending.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(link) = module.take_if(|_| tables.any_used())
                     && let Err(error) = link.make(pid)
                 {
                     tracing::debug!("the hooks' module can't be added: {error}");
                 }
+                drop(module);
                 if tables.plugin_waits()
                     && let Err(error) = plugins.see_to_new(pid, &tables)
                 {
@@ -128,7 +139,7 @@ impl Ticker {
             read_events(&tables);
             noted.lock().unwrap_or_else(PoisonError::into_inner).note_births(&tables);
         });
-        Ok(Ticker { stop, mappings, events, looks, seen, thread: Some(thread) })
+        Ok(Ticker { stop, mappings, events, looks, seen, module, thread: Some(thread) })
     }
 
     /// What was mapped into the program whenever that was looked at since the last call.

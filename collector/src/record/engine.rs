@@ -154,7 +154,8 @@ impl Engine {
 
     /// Takes its hooks out of a program that goes on. Returns how it was left.
     pub(super) fn leave(&self, pid: Pid) -> Option<Result<Undone, UndoError>> {
-        let Engine::Trampoline { tables, .. } = self else { return None };
+        let Engine::Trampoline { tables, ticker, .. } = self else { return None };
+        ticker.add_no_module();
         let undone = undo_own(pid, tables.address());
         if undone.is_err() {
             // They stay, as cheap as they get.

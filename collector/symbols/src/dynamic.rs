@@ -12,6 +12,9 @@ use crate::binary::Binary;
 type Header = FileHeader64<LittleEndian>;
 const ENDIAN: LittleEndian = LittleEndian;
 
+/// Longer names are left out: each is searched for its end, in files that may be anything.
+const LONGEST_NAME: usize = 4096;
+
 /// The entries of the dynamic symbol table, with their names; none where the table is damaged.
 pub(crate) fn symbols<'data>(
     binary: &Binary<'data>,
@@ -40,7 +43,8 @@ fn find<'data>(
     let (symbols, _) = pod::slice_from_bytes::<Sym64<LittleEndian>>(bytes, count).ok()?;
     let name = |symbol: &Sym64<LittleEndian>| {
         let rest = names.get(symbol.st_name(ENDIAN) as usize..)?;
-        Some(&rest[..rest.iter().position(|&byte| byte == 0)?])
+        let rest = &rest[..rest.len().min(LONGEST_NAME)];
+        Some(&rest[..memchr::memchr(0, rest)?])
     };
     Some(symbols.iter().filter_map(|symbol| Some((symbol, name(symbol)?))).collect())
 }

@@ -1,4 +1,4 @@
-//! Go plugins that the program loads while it is recorded: their crossings are led through the program's own hooks.
+//! Go plugins that the program loads while it is recorded: their functions are redirected to the program's, which have hooks.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -19,16 +19,16 @@ pub(crate) struct Plugin {
     pub(crate) data: Box<[u8]>,
     /// How far from its stated addresses it was loaded.
     pub(crate) bias: u64,
-    /// Whether it locks goroutines to threads, which the hooks don't see.
+    /// Whether it contains `LockOSThread`, which has no hook there.
     pub(crate) locks_threads: bool,
-    /// Whether its functions lead to the program's.
-    pub(crate) is_led: bool,
+    /// Whether its functions jump to the program's.
+    pub(crate) redirected: bool,
 }
 
-/// Plugins that have come and that nobody has asked for yet.
+/// Plugins found and not yet taken by the recorder.
 pub(crate) type Plugins = Arc<Mutex<Vec<Plugin>>>;
 
-/// Sees to plugins as they come.
+/// Redirects plugins as they are loaded.
 pub(crate) struct PluginLoader {
     shared: SharedFunctions,
     seen: HashSet<PathBuf>,
@@ -40,42 +40,42 @@ impl PluginLoader {
         PluginLoader { shared, seen: HashSet::new(), found }
     }
 
-    /// Looks at what is loaded already, in a program that is joined: its threads may be anywhere in that, so nothing is changed.
+    /// Finds the plugins that a joined program has loaded. Does not change them: the program's threads may run their code.
     ///
     /// # Errors
     /// If the process can't be read.
     pub(crate) fn take_loaded(&mut self, pid: Pid) -> std::io::Result<()> {
         let (memory, loaded) = (Memory::open(pid)?, self.find_new(pid)?);
         let loaded = loaded.into_iter().map(|(mut plugin, redirects)| {
-            plugin.is_led = is_led(&memory, &redirects);
+            plugin.redirected = all_redirected(&memory, &redirects);
             plugin
         });
         self.found.lock().unwrap_or_else(PoisonError::into_inner).extend(loaded);
         Ok(())
     }
 
-    /// Leads the functions of the new plugin to the program's own, while the program waits with it. Where there are several,
-    /// only one of them waits: the others may run, and none is changed.
+    /// Redirects the functions of the plugin with which the program waits. Changes nothing if several plugins are new: all but
+    /// one may run.
     ///
     /// # Errors
     /// If the process can't be read or written.
-    pub(crate) fn see_to_new(&mut self, pid: Pid, tables: &Tables) -> std::io::Result<()> {
-        if !tables.write_plugin() {
+    pub(crate) fn redirect_waiting(&mut self, pid: Pid, tables: &Tables) -> std::io::Result<()> {
+        if !tables.claim_plugin() {
             return Ok(());
         }
-        let seen_to = self.lead_new(pid, tables);
-        tables.plugin_is_written();
-        seen_to
+        let redirected = self.redirect_new(pid, tables);
+        tables.release_plugin();
+        redirected
     }
 
-    fn lead_new(&mut self, pid: Pid, tables: &Tables) -> std::io::Result<()> {
+    fn redirect_new(&mut self, pid: Pid, tables: &Tables) -> std::io::Result<()> {
         let (memory, mut new) = (Memory::open(pid)?, self.find_new(pid)?);
         let mut written = Ok(());
         if let [(plugin, redirects)] = &mut new[..]
-            && tables.plugin_is_being_written()
+            && tables.plugin_is_claimed()
         {
             written = write(&memory, redirects);
-            plugin.is_led = is_led(&memory, redirects);
+            plugin.redirected = all_redirected(&memory, redirects);
         }
         self.found.lock().unwrap_or_else(PoisonError::into_inner).extend(new.into_iter().map(|(plugin, _)| plugin));
         written
@@ -94,7 +94,8 @@ impl PluginLoader {
         let bias = target.binary.bias(mapping.range.start, mapping.offset)?;
         let redirects = self.shared.redirects(&target, bias);
         let locks_threads = plugin::locks_threads(&target);
-        let plugin = Plugin { path: mapping.path.clone(), data: data[..].into(), bias, locks_threads, is_led: false };
+        let plugin =
+            Plugin { path: mapping.path.clone(), data: data[..].into(), bias, locks_threads, redirected: false };
         Some((plugin, redirects))
     }
 }
@@ -108,7 +109,8 @@ fn write(memory: &Memory, redirects: &[Redirect]) -> std::io::Result<()> {
     Ok(())
 }
 
-/// By this recorder or an earlier one.
-fn is_led(memory: &Memory, redirects: &[Redirect]) -> bool {
-    redirects.iter().all(|one| memory.read(one.at, one.jump.len()).is_ok_and(|found| found == one.jump))
+/// Whether this recorder or an earlier one has redirected a plugin.
+fn all_redirected(memory: &Memory, redirects: &[Redirect]) -> bool {
+    !redirects.is_empty()
+        && redirects.iter().all(|one| memory.read(one.at, one.jump.len()).is_ok_and(|found| found == one.jump))
 }

@@ -97,8 +97,8 @@ impl Ticker {
                     tracing::debug!("the hooks' module can't be added: {error}");
                 }
                 drop(module);
-                if tables.plugin_waits()
-                    && let Err(error) = plugins.see_to_new(pid, &tables)
+                if tables.plugin_is_waiting()
+                    && let Err(error) = plugins.redirect_waiting(pid, &tables)
                 {
                     tracing::debug!("a plugin can't be seen to: {error}");
                 }

@@ -79,14 +79,14 @@ impl CellRef {
     }
 }
 
-/// No plugin waits for the recorder.
-pub const NO_PLUGIN: u64 = 0;
-/// A plugin has been loaded, and the hook waits for the recorder.
-pub const PLUGIN_WAITS: u64 = 1;
-/// The recorder reads the plugin and writes to its code.
-pub const PLUGIN_WRITTEN: u64 = 2;
-/// A plugin has gone on without the recorder.
-pub const NO_RECORDER: u64 = 3;
+/// State of [`Header::plugin`]: no plugin waits.
+pub const PLUGIN_NONE: u64 = 0;
+/// A plugin has been loaded, and the hook waits for the recorder to claim it.
+pub const PLUGIN_WAITING: u64 = 1;
+/// The recorder reads the plugin and redirects its functions.
+pub const PLUGIN_CLAIMED: u64 = 2;
+/// A plugin was not attended to in time, and runs.
+pub const PLUGIN_UNATTENDED: u64 = 3;
 
 /// The start of the mapping.
 #[repr(C, align(64))]
@@ -121,8 +121,8 @@ pub struct Header {
     pub births_dropped: AtomicU64,
     /// See `births_written`.
     pub births: [Birth; BIRTHS],
-    /// How far a Go plugin is that is being loaded: one of [`NO_PLUGIN`], [`PLUGIN_WAITS`], [`PLUGIN_WRITTEN`],
-    /// [`NO_RECORDER`]. The runtime
+    /// How far a Go plugin is that is being loaded: one of [`PLUGIN_NONE`], [`PLUGIN_WAITING`], [`PLUGIN_CLAIMED`],
+    /// [`PLUGIN_UNATTENDED`]. The runtime
     /// loads one at a time.
     pub plugin: AtomicU64,
     /// How many of `used` are set.

@@ -1,31 +1,31 @@
-//! The hook where the program has loaded a Go plugin, before any of the plugin's code runs.
+//! The hook in `plugin.open`, after a Go plugin was loaded and before any of its Go code runs.
 
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-use crate::layout::{NO_PLUGIN, NO_RECORDER, PLUGIN_WAITS, PLUGIN_WRITTEN};
+use crate::layout::{PLUGIN_CLAIMED, PLUGIN_NONE, PLUGIN_UNATTENDED, PLUGIN_WAITING};
 use crate::now;
 
-/// Ticks after which a recorder that has not begun is taken for gone: about a second.
-pub(crate) const GONE: u64 = 3_000_000_000;
-/// Ticks after which one that writes is taken for killed, for which it needs microseconds.
-pub(crate) const KILLED: u64 = 10 * GONE;
+/// Time for the recorder to claim the plugin, in ticks: about a second.
+pub(crate) const CLAIM_TIMEOUT: u64 = 3_000_000_000;
+/// Time for the recorder to read a claimed plugin and redirect its functions, in ticks: about ten seconds.
+pub(crate) const RELEASE_TIMEOUT: u64 = 10 * CLAIM_TIMEOUT;
 
-/// Waits until the recorder has led the plugin's own copy of the runtime's code to the program's, or is gone. No other hook
-/// waits; loading a plugin takes milliseconds as it is. Once a plugin has gone on alone, the later ones do not wait, and the
-/// recorder writes to no code that may run.
+/// Waits until the recorder has redirected the plugin's functions. After a timeout, the state stays `PLUGIN_UNATTENDED`: later
+/// plugins do not wait, and the recorder changes none, because their code may run.
 #[cold]
 #[inline(never)]
-pub(crate) fn wait(plugin: &AtomicU64, gone: u64, killed: u64) {
-    if plugin.load(Acquire) == NO_RECORDER {
+pub(crate) fn wait(plugin: &AtomicU64, claim_timeout: u64, release_timeout: u64) {
+    if plugin.load(Acquire) == PLUGIN_UNATTENDED {
         return;
     }
-    plugin.store(PLUGIN_WAITS, Release);
+    plugin.store(PLUGIN_WAITING, Release);
     let begun = now();
-    while plugin.load(Acquire) != NO_PLUGIN {
+    while plugin.load(Acquire) != PLUGIN_NONE {
         let waited = now().saturating_sub(begun);
-        let give_up = |from| plugin.compare_exchange(from, NO_RECORDER, Relaxed, Relaxed).is_ok();
-        if (waited > gone && give_up(PLUGIN_WAITS)) || (waited > killed && give_up(PLUGIN_WRITTEN)) {
+        let give_up = |from| plugin.compare_exchange(from, PLUGIN_UNATTENDED, Relaxed, Relaxed).is_ok();
+        if (waited > claim_timeout && give_up(PLUGIN_WAITING)) || (waited > release_timeout && give_up(PLUGIN_CLAIMED))
+        {
             return;
         }
         core::hint::spin_loop();

@@ -117,7 +117,7 @@ unsafe extern "sysv64" fn cgoprof_parked(g: u64, frame: u64) {
 unsafe extern "sysv64" fn cgoprof_plugin_loaded() {
     // SAFETY: the parameters describe the tables, which are mapped.
     let header = unsafe { header(params()) };
-    plugins::wait(&header.plugin, plugins::GONE, plugins::KILLED);
+    plugins::wait(&header.plugin, plugins::CLAIM_TIMEOUT, plugins::RELEASE_TIMEOUT);
 }
 
 #[unsafe(no_mangle)]

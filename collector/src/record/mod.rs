@@ -4,6 +4,7 @@ mod engine;
 mod joined;
 mod launched;
 mod located;
+mod notes;
 mod recorder;
 mod self_check;
 mod signals;

@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::engine::Engine;
+use super::notes;
 use super::self_check::SelfCheck;
 use super::signals::{Orders, ended};
 use super::{EngineKind, Identity, Options, Outcome, Problem, Program, Progress, RecordError, Subject, identity};
@@ -17,7 +18,7 @@ use crate::assemble::{Clock, assemble};
 use crate::assemble_samples::assemble_samples;
 use crate::assemble_scheduler::{Idle, Observed, Span, assemble_scheduler};
 use crate::clock::{Moment, Rate};
-use crate::offcpu::{Monotonic, OffTime};
+use crate::offcpu::OffTime;
 use crate::output::Output;
 use crate::perf::Frequency;
 use crate::plugins::Plugins;
@@ -109,7 +110,7 @@ impl<'a> Recorder<'a> {
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let sampling = sampler.is_some();
         if engine.kind() == EngineKind::Uprobe && options.timing != Timing::None {
-            notes.push(UPROBE_TIMES.into());
+            notes.push(notes::UPROBE_TIMES.into());
         }
         let profile = Profile {
             target: target_facts(program, pid),
@@ -124,7 +125,7 @@ impl<'a> Recorder<'a> {
             },
             ..Profile::default()
         };
-        notes.extend(stripped_note(program));
+        notes.extend(notes::stripped(program));
         let mut symbolizer = Symbolizer::new(program.target, program.located.go_file(), bias);
         symbolizer.set_mappings(&mappings);
         Recorder {
@@ -241,7 +242,7 @@ impl<'a> Recorder<'a> {
         });
         self.take_stock(timeline);
         let mut profile = self.profile.clone();
-        profile.recording.notes.retain(|note| !note.ends_with(STILL_IN_C));
+        profile.recording.notes.retain(|note| !note.ends_with(notes::STILL_IN_C));
         tell_apart(&mut profile);
         profile
     }
@@ -279,14 +280,7 @@ impl<'a> Recorder<'a> {
             self.profile.threads.clear();
         }
         for plugin in std::mem::take(&mut *self.plugins.lock().unwrap_or_else(PoisonError::into_inner)) {
-            let name = plugin.path.file_name().unwrap_or_default().to_string_lossy();
-            if !plugin.is_led {
-                let why = "the program ran on before the recorder had seen it load";
-                self.notes.push(format!("crossings of {name}, a Go plugin, are not counted: {why}"));
-            } else if plugin.locks_threads {
-                self.notes
-                    .push(format!("where {name} locks goroutines to threads is not recorded, as it is a Go plugin"));
-            }
+            self.notes.extend(notes::plugin(&plugin));
             self.symbolizer.add_plugin(plugin);
         }
         let rate = Rate::between(self.begun, end);
@@ -362,7 +356,7 @@ impl<'a> Recorder<'a> {
         recording.folded_stacks = snapshot.folded;
         recording.foreign_callbacks = snapshot.foreign_callbacks;
         recording.lost_events = snapshot.lost_events;
-        recording.notes = notes(snapshot, self.options.timing);
+        recording.notes = notes::counts(snapshot, self.options.timing);
         recording.notes.extend_from_slice(&self.notes);
         if let Some(pause) = self.pause {
             recording.notes.push(format!("the program stood still for {pause}, to be joined and left"));
@@ -385,7 +379,7 @@ impl<'a> Recorder<'a> {
         }
         if let Some(samples) = samples {
             recording.num_cgo_call = samples.num_cgo_call.map(|(count, _)| count);
-            recording.notes.extend(perf_notes(self.engine.kind(), samples, end.monotonic));
+            recording.notes.extend(notes::perf(self.engine.kind(), samples, end.monotonic));
         }
         Clock { measured, ticks_per_ns, calibration, c_error: snapshot.c_error, end: end.ticks }
     }
@@ -431,7 +425,9 @@ impl<'a> Recorder<'a> {
             sampler.samples()
         });
         if ended {
-            self.notes.extend(self.sampler.as_ref().and_then(|sampler| children_note(&sampler.children())));
+            let children = self.sampler.as_ref().map(Sampler::children).unwrap_or_default();
+            let alive: Vec<_> = children.into_iter().filter(|&pid| !is_gone(pid)).collect();
+            self.notes.extend(notes::children(&alive));
         }
         // What the kernel counts is complete when all its records are read.
         let snapshot = counted.unwrap_or_else(|| self.engine.snapshot(self.sampler.as_ref()));
@@ -440,7 +436,7 @@ impl<'a> Recorder<'a> {
         let joined = matches!(self.options.subject, Subject::Process(_));
         let mut others = self.symbolizer.other_go_code();
         others.retain(|&(_, is_plugin)| is_plugin || !joined);
-        self.notes.extend(others.iter().filter_map(|(name, is_plugin)| uncounted_note(name, *is_plugin, engine)));
+        self.notes.extend(others.iter().filter_map(|(name, is_plugin)| notes::go_library(name, *is_plugin, engine)));
         progress.symbolizing(snapshot.cells.len());
         self.follow_alone();
         let timeline = match &self.sampler {
@@ -458,20 +454,6 @@ impl<'a> Recorder<'a> {
     }
 }
 
-/// What is to be said of a program without symbols.
-fn stripped_note(program: &Program<'_>) -> Option<String> {
-    let stripped = !program.target.binary.has_symbol_table();
-    let by_go_test = program.located.go_file().extension().is_some_and(|extension| extension == "test");
-    let way_out = if by_go_test { ": `go test` strips what it runs, unless it has -o FILE" } else { "" };
-    stripped.then(|| format!("the program is stripped: C functions within it have no names of their own{way_out}"))
-}
-
-/// Said of crossings that have not ended, when the recording does.
-const STILL_IN_C: &str = " crossings were still in C at the end: their time so far is included";
-/// Said of every recording with times by uprobes.
-const UPROBE_TIMES: &str = "engine uprobe: times leave out getting to C and back but for waits for a P: a probe takes \
-                            longer than that";
-
 /// What counting a crossing cost on average, in ticks.
 fn per_crossing(calibration: &Calibration, snapshot: &Snapshot, timing: Timing) -> f64 {
     if timing == Timing::Every {
@@ -481,68 +463,6 @@ fn per_crossing(calibration: &Calibration, snapshot: &Snapshot, timing: Timing) 
     let timed: u64 = snapshot.cells.iter().map(|cell| cell.shown.timed).sum();
     let share = timed as f64 / calls.max(1) as f64;
     calibration.untimed_crossing * (1.0 - share) + calibration.timed_crossing * share
-}
-
-/// What is to be said of what perf told.
-fn perf_notes(engine: EngineKind, samples: &Samples, end: Monotonic) -> Vec<String> {
-    let mut notes = Vec::new();
-    if samples.lost > 0 {
-        let lost = samples.lost;
-        notes.push(match engine {
-            EngineKind::Uprobe => format!(
-                "{lost} perf records found no room: there were at least as many crossings as counted, and times and \
-                 nesting may be off"
-            ),
-            _ => format!("{lost} perf records found no room: there are fewer samples, and blocked times may be off"),
-        });
-    }
-    if engine == EngineKind::Sample {
-        notes.push("engine sample: nothing is counted; times in C are estimates from samples of the processors".into());
-        match samples.num_cgo_call {
-            Some((count, at)) => {
-                let before = std::time::Duration::from_millis(end.0.saturating_sub(at.0) / 1_000_000);
-                notes.push(format!(
-                    "the Go runtime had counted {count} crossings {} ms before the end",
-                    before.as_millis()
-                ));
-            }
-            None => notes.push("the Go runtime's own count of crossings could not be read".into()),
-        }
-    }
-    notes
-}
-
-/// What is to be said of a library with Go code in it whose crossings are not recorded. Hooks record those of plugins.
-fn uncounted_note(name: &str, is_plugin: bool, engine: EngineKind) -> Option<String> {
-    match (engine, is_plugin) {
-        (EngineKind::Sample, _) | (EngineKind::Trampoline, true) => None,
-        (EngineKind::Uprobe, true) => {
-            Some(format!("crossings of {name}, a Go plugin, are not counted: only the trampoline engine can"))
-        }
-        (EngineKind::Trampoline | EngineKind::Uprobe, false) => {
-            Some(format!("crossings of {name} are not counted: it has a Go runtime of its own"))
-        }
-    }
-}
-
-/// What is to be said of processes that the program has started and that outlive it.
-fn children_note(started: &[Pid]) -> Option<String> {
-    const NAMED: usize = 3;
-    let alive: Vec<_> = started.iter().filter(|&&pid| !is_gone(pid)).collect();
-    let named = alive.iter().take(NAMED).map(|&&pid| match status::name(pid) {
-        Some(name) => format!("{pid} ({name})"),
-        None => pid.to_string(),
-    });
-    let named = named.collect::<Vec<_>>().join(", ");
-    let more = alive.len().saturating_sub(NAMED);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    match alive.len() {
-        0 => None,
-        1 => {
-            Some(format!("process {named}, which the program started, goes on and is not recorded: cgoprof record -p"))
-        }
-        _ => Some(format!("processes {named}{more}, which the program started, go on and are not recorded")),
-    }
 }
 
 /// Whether a process runs another program than this file, as far as one may look.
@@ -601,56 +521,4 @@ fn target_facts(program: &Program<'_>, pid: Pid) -> cgoprof_profile::Target {
         race: target.build.setting("-race") == Some("true"),
         cgo: target.build.setting("CGO_ENABLED") != Some("0"),
     }
-}
-
-fn notes(snapshot: &Snapshot, timing: Timing) -> Vec<String> {
-    let mut notes = Vec::new();
-    let mut note = |count: u64, text: String| {
-        if count > 0 {
-            notes.push(text);
-        }
-    };
-    let in_flight = snapshot.in_flight.len() as u64;
-    note(in_flight, format!("{in_flight}{STILL_IN_C}"));
-    note(
-        snapshot.folded,
-        format!(
-            "{} crossings are counted without their whole stack: the table was full; --stack-depth 8 makes fewer stacks",
-            snapshot.folded
-        ),
-    );
-    let overflow: u64 = snapshot.overflow.iter().map(|(_, calls)| calls).sum();
-    note(
-        overflow,
-        format!(
-            "{overflow} crossings of threads beyond the table's size are counted without stack or time: sums of times \
-             are at least what is stated"
-        ),
-    );
-    let spare: u64 = snapshot.spare.iter().map(|(_, calls)| calls).sum();
-    note(
-        spare,
-        format!("{spare} crossings are counted by C function alone, without stack or time: the table was full"),
-    );
-    let beyond = snapshot.goroutines.iter().filter(|goroutine| goroutine.beyond).count() as u64;
-    note(
-        beyond,
-        format!("{beyond} goroutines crossed on threads that are not told apart: on at least as many as stated"),
-    );
-    let lost = snapshot.unattributed;
-    note(lost, format!("{lost} crossings could be attributed to no C function"));
-    let direct = snapshot.unattributed_direct;
-    note(direct, format!("{direct} direct crossings were made without a goroutine: not in the tables"));
-    let missed = snapshot.missed_unlocks;
-    note(
-        missed,
-        format!("{missed} times a goroutine was unlocked from its thread unseen: locks may have been shorter"),
-    );
-    let births = snapshot.lost_births;
-    note(births, format!("{births} threads that the runtime made are not explained"));
-    note(snapshot.lost_events, format!("the blocked times of {} slow crossings are not known", snapshot.lost_events));
-    let ends = snapshot.lost_ends;
-    note(ends, format!("{ends} exits and locks are not in the timeline: there was no room for them"));
-    note(u64::from(timing == Timing::None), "times were not measured (--timing none)".into());
-    notes
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use cgoprof_symbols::binary::Layout;
 use cgoprof_symbols::{Avma, Binary, FileOffset, Svma};
 
-use super::{chosen, covering};
+use super::{covering, ifunc};
 use crate::process::maps::Mapping;
 
 /// Libraries by where they are mapped; each is read once, when it is asked for.
@@ -81,7 +81,7 @@ impl Library {
     fn new(data: &[u8]) -> Option<Library> {
         let binary = Binary::parse(data).ok()?;
         let named = binary.functions().into_iter().map(|symbol| (symbol.address, symbol.size, symbol.name));
-        let mut all: Vec<_> = named.chain(chosen::functions(&binary)).collect();
+        let mut all: Vec<_> = named.chain(ifunc::implementations(&binary)).collect();
         // Of two at one address the symbol's name stays the first.
         all.sort_by_key(|&(address, ..)| address);
         all.dedup_by_key(|&mut (address, ..)| address);

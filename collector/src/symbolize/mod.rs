@@ -1,6 +1,6 @@
 //! From addresses to the profile's functions and locations.
 
-mod chosen;
+mod ifunc;
 mod libraries;
 
 use std::cell::OnceCell;

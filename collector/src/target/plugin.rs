@@ -1,29 +1,30 @@
-//! Go plugins. Each has a copy of the runtime's code, which works on the runtime's data in the program. So its functions that
-//! the hooks are in can lead to the program's own: then a plugin's crossings are the program's.
+//! Go plugins. Each has a copy of the runtime's code, which works on the runtime's data in the program. So a plugin's functions
+//! can jump to the program's, which have hooks.
 
 use cgoprof_symbols::Avma;
 
 use super::Target;
 use super::code::Code;
 
-/// Functions of the program that plugins are to use, by name and `abi.FuncID`: wrappers of other ABIs have the same names.
+/// Functions of the program that plugins use instead of their own, by name and `abi.FuncID`, because wrappers of other ABIs have
+/// the same names.
 #[derive(Clone, Debug)]
 pub struct SharedFunctions {
     functions: Vec<(&'static str, u8, Avma)>,
 }
 
-/// A function of a plugin's that is to lead to the program's.
+/// A jump from a plugin's function to the program's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Redirect {
     /// Its first byte.
     pub at: Avma,
-    /// What is there.
+    /// Bytes of the file there.
     pub original: Vec<u8>,
-    /// What is to be there.
+    /// Bytes of the jump.
     pub jump: Vec<u8>,
 }
 
-/// What the hooks are in, or lead to.
+/// Functions with hooks, and `newm1`, which a hook recognizes as a caller.
 const SHARED: [&str; 5] =
     ["runtime.cgocall", "runtime.asmcgocall", "runtime.cgocallback", "runtime.cgocallbackg", "runtime.newm1"];
 /// `jmp [rip]`, which the address follows.
@@ -39,18 +40,28 @@ impl SharedFunctions {
         SharedFunctions { functions: functions.collect() }
     }
 
-    /// How a plugin is led to them. It has been built by the same release: the runtime refuses others (`lastmoduleinit` in
-    /// runtime/plugin.go).
+    /// Redirections of a plugin's functions to them; empty if the plugin lacks one that has hooks. The plugin has been built by
+    /// the same release: the runtime refuses others (`lastmoduleinit` in runtime/plugin.go).
     pub fn redirects(&self, plugin: &Target<'_>, bias: u64) -> Vec<Redirect> {
-        let redirect = |&(name, id, to): &(&'static str, u8, Avma)| {
-            let mut own = plugin.pclntab.functions().filter(|function| function.name == name && function.id == id);
-            let code = Code::decode(&plugin.binary, &own.next()?).ok()?;
-            let jump = [&JUMP[..], &to.0.to_le_bytes()].concat();
-            let original = code.bytes.get(..jump.len())?.to_vec();
-            Some(Redirect { at: code.start.loaded(bias), original, jump })
-        };
-        self.functions.iter().filter_map(redirect).collect()
+        let mut redirects = Vec::new();
+        for &(name, id, to) in &self.functions {
+            match redirect(plugin, name, id, to, bias) {
+                Some(found) => redirects.push(found),
+                // The compiler may have inlined it: threads that the plugin starts are then listed without a reason.
+                None if name == "runtime.newm1" => {}
+                None => return Vec::new(),
+            }
+        }
+        redirects
     }
+}
+
+fn redirect(plugin: &Target<'_>, name: &str, id: u8, to: Avma, bias: u64) -> Option<Redirect> {
+    let own = plugin.pclntab.functions().find(|function| function.name == name && function.id == id)?;
+    let code = Code::decode(&plugin.binary, &own).ok()?;
+    let jump = [&JUMP[..], &to.0.to_le_bytes()].concat();
+    let original = code.bytes.get(..jump.len())?.to_vec();
+    Some(Redirect { at: code.start.loaded(bias), original, jump })
 }
 
 /// Whether a program can load plugins.
@@ -58,13 +69,13 @@ pub fn loads_plugins(program: &Target<'_>) -> bool {
     program.pclntab.functions().any(|function| function.name == "plugin.lastmoduleinit")
 }
 
-/// Whether a file is a plugin: what tells the runtime of its tables when it is loaded is in nothing else that is recorded
+/// Whether a file is a plugin: it contains the function that registers its tables when it is loaded, as no program does
 /// (`PrepareAddmoduledata` in cmd/link/internal/ld/ld.go).
 pub fn is_plugin(file: &Target<'_>) -> bool {
     file.pclntab.functions().any(|function| function.name == "runtime.addmoduledata")
 }
 
-/// Whether a plugin has code that locks goroutines to their threads or unlocks them: of its own, as it has it inlined.
+/// Whether a plugin contains `LockOSThread`.
 pub fn locks_threads(plugin: &Target<'_>) -> bool {
     plugin.pclntab.functions().any(|function| function.name == "runtime.LockOSThread")
 }

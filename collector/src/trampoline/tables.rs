@@ -15,8 +15,8 @@ use std::sync::{Mutex, PoisonError};
 use cgoprof_hook::histogram::BUCKETS;
 use cgoprof_hook::layout::{
     ARENA_OFFSET, BIRTHS, BUSY, Block, Cell, CellRef, EVENTS, Event, Frame, GOROUTINE_BLOCK, GOROUTINES,
-    GOROUTINES_OFFSET, Goroutine, Header, IN_FLIGHT, InFlight, LEAVING, MAX_FRAMES, NO_PLUGIN, OVERFLOW, PLUGIN_WAITS,
-    PLUGIN_WRITTEN, RELEASING, THREAD_STRIDE, THREADS, THREADS_OFFSET, TICKS, Thread, flags,
+    GOROUTINES_OFFSET, Goroutine, Header, IN_FLIGHT, InFlight, LEAVING, MAX_FRAMES, OVERFLOW, PLUGIN_CLAIMED,
+    PLUGIN_NONE, PLUGIN_WAITING, RELEASING, THREAD_STRIDE, THREADS, THREADS_OFFSET, TICKS, Thread, flags,
 };
 use cgoprof_hook::presence::Presence;
 use cgoprof_symbols::Avma;
@@ -135,24 +135,25 @@ impl Tables {
         sum
     }
 
-    /// Whether the program has loaded a plugin and waits for it to be seen to.
-    pub fn plugin_waits(&self) -> bool {
-        self.header().plugin.load(Acquire) == PLUGIN_WAITS
+    /// Whether the program waits with a plugin that it has loaded.
+    pub fn plugin_is_waiting(&self) -> bool {
+        self.header().plugin.load(Acquire) == PLUGIN_WAITING
     }
 
-    /// Whether it does still. It waits for [`Tables::plugin_is_written`] then, whatever that takes.
-    pub fn write_plugin(&self) -> bool {
-        self.header().plugin.compare_exchange(PLUGIN_WAITS, PLUGIN_WRITTEN, Acquire, Relaxed).is_ok()
+    /// Claims the waiting plugin: the program then waits for [`Tables::release_plugin`], for about ten seconds at most. Returns
+    /// false if it no longer waits.
+    pub fn claim_plugin(&self) -> bool {
+        self.header().plugin.compare_exchange(PLUGIN_WAITING, PLUGIN_CLAIMED, Acquire, Relaxed).is_ok()
     }
 
-    /// Whether it still waits for that.
-    pub fn plugin_is_being_written(&self) -> bool {
-        self.header().plugin.load(Acquire) == PLUGIN_WRITTEN
+    /// Whether the program still waits with the claimed plugin.
+    pub fn plugin_is_claimed(&self) -> bool {
+        self.header().plugin.load(Acquire) == PLUGIN_CLAIMED
     }
 
-    /// Lets the program go on, unless it has done so already.
-    pub fn plugin_is_written(&self) {
-        let _ = self.header().plugin.compare_exchange(PLUGIN_WRITTEN, NO_PLUGIN, Release, Relaxed);
+    /// Lets the program continue, unless its wait has timed out.
+    pub fn release_plugin(&self) {
+        let _ = self.header().plugin.compare_exchange(PLUGIN_CLAIMED, PLUGIN_NONE, Release, Relaxed);
     }
 
     /// Whether a thread has come to the hooks yet.

@@ -47,7 +47,7 @@ pub struct Binary<'data> {
     symbols: SymbolTable<'data, Header>,
     dynamic_symbols: Vec<Symbol<'data>>,
     imports: Vec<&'data str>,
-    chosen: Vec<Symbol<'data>>,
+    ifuncs: Vec<Symbol<'data>>,
 }
 
 /// Which part of a file is loaded where: all that is needed of it to find an address.
@@ -151,7 +151,7 @@ impl<'data> Binary<'data> {
             symbols,
             dynamic_symbols: Vec::new(),
             imports: Vec::new(),
-            chosen: Vec::new(),
+            ifuncs: Vec::new(),
         };
         let table = program_headers.iter().find_map(|header| header.dynamic(ENDIAN, data).ok().flatten());
         for (symbol, name) in table.map(|table| dynamic::symbols(&binary, table)).unwrap_or_default() {
@@ -160,7 +160,7 @@ impl<'data> Binary<'data> {
             } else {
                 let found = Symbol::of_code(symbol, name);
                 if symbol.st_type() == elf::STT_GNU_IFUNC {
-                    binary.chosen.extend(found);
+                    binary.ifuncs.extend(found);
                 }
                 binary.dynamic_symbols.extend(found);
             }
@@ -337,10 +337,9 @@ impl<'data> Binary<'data> {
         self.dynamic_symbols.iter().map(|symbol| (symbol.name, symbol.address)).collect()
     }
 
-    /// Functions that this file gives to others in several versions, of which one is chosen when it is loaded: these symbols have
-    /// the address of the resolver (`STT_GNU_IFUNC`).
-    pub fn chosen_when_loaded(&self) -> &[Symbol<'data>] {
-        &self.chosen
+    /// Exported IFUNCs (`STT_GNU_IFUNC`), with the addresses of their resolvers.
+    pub fn ifuncs(&self) -> &[Symbol<'data>] {
+        &self.ifuncs
     }
 
     /// Whether it has a symbol table.

@@ -1,10 +1,10 @@
-//! What call frame information tells of functions without symbols.
+//! Sizes of functions from call frame information.
 
 use gimli::{BaseAddresses, EhFrame, EhFrameHdr, EndianSlice, LittleEndian, UnwindSection as _};
 
 use crate::{Binary, Svma};
 
-/// The bytes of code that a function has from its first one on; none without call frame information.
+/// Size of the function that starts at an address, in bytes. None if no call frame information covers it.
 pub fn size_of_function(binary: &Binary<'_>, start: Svma) -> Option<u64> {
     let (frames_at, frames) = binary.call_frames()?;
     let (table_at, table) = binary.call_frame_table()?;

@@ -1,6 +1,6 @@
-//! Functions that a library has in several versions, one of which is chosen when it is loaded, as for the processor's vector
-//! registers: `memcpy`, `strlen`. Their symbols have the resolver's address. Where this process has the same library, the dynamic
-//! linker has made the same choice here.
+//! IFUNCs: functions with several implementations, such as `memcpy`, of which a resolver selects one when the library is loaded.
+//! Their symbols have the resolver's address. If this process has loaded the same library, its dynamic linker has selected the
+//! same implementation.
 
 use std::collections::HashSet;
 use std::ffi::CString;
@@ -10,19 +10,20 @@ use nix::unistd::Pid;
 
 use crate::process::maps;
 
-/// The versions chosen, with their sizes and names; none of a library that this process does not have.
-pub(super) fn functions<'data>(binary: &Binary<'data>) -> Vec<(Svma, u64, &'data str)> {
-    let mut symbols = binary.chosen_when_loaded().to_vec();
+/// The selected implementations, with their sizes in bytes (0 if unknown) and names. Empty if this process has not loaded the
+/// library.
+pub(super) fn implementations<'data>(binary: &Binary<'data>) -> Vec<(Svma, u64, &'data str)> {
+    let mut symbols = binary.ifuncs().to_vec();
     let Some(bias) = (!symbols.is_empty()).then(|| own_bias(binary)).flatten() else { return Vec::new() };
     // As in `Binary::functions`: `strchr`, not the weak `index`.
     symbols.sort_by_key(|symbol| (symbol.binding, symbol.name.starts_with('_'), symbol.name.len(), symbol.name));
     let mut seen = HashSet::new();
-    let chosen = symbols.into_iter().filter_map(|symbol| {
+    let selected = symbols.into_iter().filter_map(|symbol| {
         let address = Avma(address_of(symbol.name)?).stated(bias);
         let is_new = binary.is_code(address) && seen.insert(address);
         is_new.then(|| (address, call_frames::size_of_function(binary, address).unwrap_or(0), symbol.name))
     });
-    chosen.collect()
+    selected.collect()
 }
 
 /// How far from its stated addresses this process has a library.

@@ -1,0 +1,151 @@
+//! Notes: the recording's limits, in words for the user.
+
+use nix::unistd::Pid;
+
+use super::{EngineKind, Program};
+use crate::offcpu::Monotonic;
+use crate::plugins::Plugin;
+use crate::process::status;
+use crate::sampling::Samples;
+use crate::snapshot::Snapshot;
+use crate::trampoline::Timing;
+
+/// On counts and times that are incomplete.
+pub(super) fn counts(snapshot: &Snapshot, timing: Timing) -> Vec<String> {
+    let mut notes = Vec::new();
+    let mut note = |count: u64, text: String| {
+        if count > 0 {
+            notes.push(text);
+        }
+    };
+    let in_flight = snapshot.in_flight.len() as u64;
+    note(in_flight, format!("{in_flight}{STILL_IN_C}"));
+    note(
+        snapshot.folded,
+        format!(
+            "{} crossings are counted without their whole stack: the table was full; --stack-depth 8 makes fewer stacks",
+            snapshot.folded
+        ),
+    );
+    let overflow: u64 = snapshot.overflow.iter().map(|(_, calls)| calls).sum();
+    note(
+        overflow,
+        format!(
+            "{overflow} crossings of threads beyond the table's size are counted without stack or time: sums of times \
+             are at least what is stated"
+        ),
+    );
+    let spare: u64 = snapshot.spare.iter().map(|(_, calls)| calls).sum();
+    note(
+        spare,
+        format!("{spare} crossings are counted by C function alone, without stack or time: the table was full"),
+    );
+    let beyond = snapshot.goroutines.iter().filter(|goroutine| goroutine.beyond).count() as u64;
+    note(
+        beyond,
+        format!("{beyond} goroutines crossed on threads that are not told apart: on at least as many as stated"),
+    );
+    let lost = snapshot.unattributed;
+    note(lost, format!("{lost} crossings could be attributed to no C function"));
+    let direct = snapshot.unattributed_direct;
+    note(direct, format!("{direct} direct crossings were made without a goroutine: not in the tables"));
+    let missed = snapshot.missed_unlocks;
+    note(
+        missed,
+        format!("{missed} times a goroutine was unlocked from its thread unseen: locks may have been shorter"),
+    );
+    let births = snapshot.lost_births;
+    note(births, format!("{births} threads that the runtime made are not explained"));
+    note(snapshot.lost_events, format!("the blocked times of {} slow crossings are not known", snapshot.lost_events));
+    let ends = snapshot.lost_ends;
+    note(ends, format!("{ends} exits and locks are not in the timeline: there was no room for them"));
+    note(u64::from(timing == Timing::None), "times were not measured (--timing none)".into());
+    notes
+}
+
+/// End of the note on crossings that have not ended when the recording does.
+pub(super) const STILL_IN_C: &str = " crossings were still in C at the end: their time so far is included";
+/// On times by uprobes.
+pub(super) const UPROBE_TIMES: &str = "engine uprobe: times leave out getting to C and back but for waits for a P: a probe takes \
+                            longer than that";
+
+/// On lost perf records, and on what the sample engine tells.
+pub(super) fn perf(engine: EngineKind, samples: &Samples, end: Monotonic) -> Vec<String> {
+    let mut notes = Vec::new();
+    if samples.lost > 0 {
+        let lost = samples.lost;
+        notes.push(match engine {
+            EngineKind::Uprobe => format!(
+                "{lost} perf records found no room: there were at least as many crossings as counted, and times and \
+                 nesting may be off"
+            ),
+            _ => format!("{lost} perf records found no room: there are fewer samples, and blocked times may be off"),
+        });
+    }
+    if engine == EngineKind::Sample {
+        notes.push("engine sample: nothing is counted; times in C are estimates from samples of the processors".into());
+        match samples.num_cgo_call {
+            Some((count, at)) => {
+                let before = std::time::Duration::from_millis(end.0.saturating_sub(at.0) / 1_000_000);
+                notes.push(format!(
+                    "the Go runtime had counted {count} crossings {} ms before the end",
+                    before.as_millis()
+                ));
+            }
+            None => notes.push("the Go runtime's own count of crossings could not be read".into()),
+        }
+    }
+    notes
+}
+
+/// On a program without symbols.
+pub(super) fn stripped(program: &Program<'_>) -> Option<String> {
+    let stripped = !program.target.binary.has_symbol_table();
+    let by_go_test = program.located.go_file().extension().is_some_and(|extension| extension == "test");
+    let way_out = if by_go_test { ": `go test` strips what it runs, unless it has -o FILE" } else { "" };
+    stripped.then(|| format!("the program is stripped: C functions within it have no names of their own{way_out}"))
+}
+
+/// On a plugin, where hooks count.
+pub(super) fn plugin(plugin: &Plugin) -> Option<String> {
+    let name = plugin.path.file_name().unwrap_or_default().to_string_lossy();
+    if !plugin.redirected {
+        return Some(format!(
+            "crossings of {name}, a Go plugin, are not counted: it was loaded before the recorder could act"
+        ));
+    }
+    plugin.locks_threads.then(|| format!("thread locks by goroutines of {name}, a Go plugin, are not recorded"))
+}
+
+/// On a library with Go code whose crossings this engine does not count. [`plugin`] has the trampoline engine's notes on
+/// plugins.
+pub(super) fn go_library(name: &str, is_plugin: bool, engine: EngineKind) -> Option<String> {
+    match (engine, is_plugin) {
+        (EngineKind::Sample, _) | (EngineKind::Trampoline, true) => None,
+        (EngineKind::Uprobe, true) => {
+            Some(format!("crossings of {name}, a Go plugin, are not counted: only the trampoline engine can"))
+        }
+        (EngineKind::Trampoline | EngineKind::Uprobe, false) => {
+            Some(format!("crossings of {name} are not counted: it has a Go runtime of its own"))
+        }
+    }
+}
+
+/// On running processes that the program has started, when it has ended.
+pub(super) fn children(alive: &[Pid]) -> Option<String> {
+    const NAMED: usize = 3;
+    let named = alive.iter().take(NAMED).map(|&pid| match status::name(pid) {
+        Some(name) => format!("{pid} ({name})"),
+        None => pid.to_string(),
+    });
+    let named = named.collect::<Vec<_>>().join(", ");
+    let more = alive.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    match alive.len() {
+        0 => None,
+        1 => {
+            Some(format!("process {named}, which the program started, goes on and is not recorded: cgoprof record -p"))
+        }
+        _ => Some(format!("processes {named}{more}, which the program started, go on and are not recorded")),
+    }
+}

@@ -59,8 +59,15 @@ fn plugins_loaded_before_a_recorder_came_are_said_not_to_be_counted() {
     program.ask("loads it");
     let recorder = Recorder::join(User::Nobody, program.pid(), &[]);
     let truth: Value = serde_json::from_str(&program.ask("has it")).expect("a truth");
+    let profile = recorder.profile.clone();
     let report = recorder.leave();
     program.end();
+    // Once the plugin had a second file, as if it were another Go runtime, with 0 crossings.
+    let stem = profile.file_name().expect("a name").to_string_lossy().replace(".pb.gz", "-");
+    let beside = std::fs::read_dir(profile.parent().expect("a folder")).expect("a folder").flatten();
+    let names: Vec<_> =
+        beside.map(|file| file.file_name()).filter(|name| name.to_string_lossy().starts_with(&stem)).collect();
+    assert!(names.is_empty(), "{names:?}");
     assert_eq!(calls(&report, "cgocall").get("outside").copied(), truth["calls"]["outside"].as_u64());
     assert!(notes(&report).contains("it was loaded before the recorder could act"), "{}", notes(&report));
     assert!(!notes(&report).contains("a Go runtime of its own"), "{}", notes(&report));

@@ -55,12 +55,6 @@ pub(crate) fn record(options: &Options, quiet: bool) -> anyhow::Result<ExitCode>
     if let (Some(profile), false) = (&outcome.profile, quiet) {
         summary(profile, options);
     }
-    for other in outcome.others.iter().filter(|_| !quiet) {
-        match other {
-            Ok(file) => say(format_args!("written {}, of another Go runtime in the process", file.display())),
-            Err(why) => say(why),
-        }
-    }
     Ok(ExitCode::from(outcome.status))
 }
 

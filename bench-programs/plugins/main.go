@@ -3,18 +3,20 @@
 //
 //	plugins PLUGIN rounds    a round with the plugin for each line of input, after the word ready
 //	plugins PLUGIN           one round
-//	plugins LIBRARY library  calls the bench program library, which has a Go runtime of its own
+//	plugins LIBRARY library  a round with the bench program library, which has a Go runtime of its own, and another for each
+//	                         line of input, after the word ready
 package main
 
 /*
 #cgo LDFLAGS: -ldl
 #include <dlfcn.h>
 static void outside(void) {}
-static long cross_in(const char *library, int n) {
+static long (*cross)(int);
+static void load(const char *library) {
     void *loaded = dlopen(library, RTLD_NOW);
-    long (*cross)(int) = loaded ? (long (*)(int))dlsym(loaded, "Cross") : 0;
-    return cross ? cross(n) : -1;
+    cross = loaded ? (long (*)(int))dlsym(loaded, "Cross") : 0;
 }
+static long cross_in(int n) { return cross ? cross(n) : -1; }
 */
 import "C"
 
@@ -33,8 +35,13 @@ func main() {
 		return
 	}
 	if os.Args[2] == "library" {
-		inside := int(C.cross_in(C.CString(os.Args[1]), 1000))
-		print(map[string]any{"calls": map[string]int{"cross_in": 1}, "inside": inside, "num_cgo_call": runtime.NumCgoCall()})
+		C.load(C.CString(os.Args[1]))
+		library()
+		fmt.Println("ready")
+		lines := bufio.NewScanner(os.Stdin)
+		for lines.Scan() {
+			library()
+		}
 		return
 	}
 	fmt.Println("ready")
@@ -42,6 +49,12 @@ func main() {
 	for lines.Scan() {
 		round(runtime.NumCgoCall())
 	}
+}
+
+// library crosses 1,000 times in the library and prints what both runtimes have counted so far.
+func library() {
+	inside := int(C.cross_in(1000))
+	print(map[string]any{"calls": map[string]int{"poke": 1000}, "inside": inside, "num_cgo_call": runtime.NumCgoCall()})
 }
 
 // run is the plugin's own round: adds the calls it makes.

@@ -6,6 +6,7 @@ mod assemble_scheduler;
 mod clock;
 pub mod detach;
 pub mod doctor;
+mod loaded;
 mod offcpu;
 pub mod output;
 mod perf;

@@ -6,19 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::unistd::Pid;
 
+use crate::loaded::LoadedGo;
 use crate::process::maps::{self, Mapping};
 use crate::process::memory::Memory;
-use crate::target::Target;
 use crate::target::plugin::{self, Redirect, SharedFunctions};
 use crate::trampoline::Tables;
 
 /// A plugin that has been loaded.
 pub(crate) struct Plugin {
-    pub(crate) path: PathBuf,
-    /// Its file.
-    pub(crate) data: Box<[u8]>,
-    /// How far from its stated addresses it was loaded.
-    pub(crate) bias: u64,
+    pub(crate) loaded: LoadedGo,
     /// Whether it contains `LockOSThread`, which has no hook there.
     pub(crate) locks_threads: bool,
     /// Whether its functions jump to the program's.
@@ -89,14 +85,10 @@ impl PluginLoader {
     }
 
     fn plugin(&self, mapping: &Mapping) -> Option<(Plugin, Vec<Redirect>)> {
-        let data = mapping.contents()?;
-        let target = Target::parse(&data).ok().filter(plugin::is_plugin)?;
-        let bias = target.binary.bias(mapping.range.start, mapping.offset)?;
-        let redirects = self.shared.redirects(&target, bias);
-        let locks_threads = plugin::locks_threads(&target);
-        let plugin =
-            Plugin { path: mapping.path.clone(), data: data[..].into(), bias, locks_threads, redirected: false };
-        Some((plugin, redirects))
+        let loaded = LoadedGo::of(mapping).ok().flatten().filter(LoadedGo::is_plugin)?;
+        let redirects = self.shared.redirects(&loaded.target, loaded.bias);
+        let locks_threads = plugin::locks_threads(&loaded.target);
+        Some((Plugin { loaded, locks_threads, redirected: false }, redirects))
     }
 }
 

@@ -8,7 +8,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use cgoprof_hook::layout::{CellRef, Event, kind};
-use cgoprof_symbols::Avma;
 use nix::sys::eventfd::EventFd;
 use nix::unistd::Pid;
 
@@ -21,8 +20,8 @@ use crate::sample::GoStacks;
 use crate::snapshot::{Look, Seen, Snapshot};
 use crate::threads::Threads;
 use crate::timeline::{Counters, Part, Timeline, Wait};
-use crate::trampoline::Tables;
-use crate::unwind::{Place, Unwinder, Walk};
+use crate::trampoline::TableSet;
+use crate::unwind::{GoModule, Place, Unwinder, Walk};
 use crate::uprobe::Crossings;
 
 /// Longest time between two looks at the rings.
@@ -99,7 +98,7 @@ pub(crate) enum Source {
         /// Where looks at who is in C come.
         looks: Looks,
         /// The tables.
-        tables: Arc<Tables>,
+        tables: TableSet,
     },
     /// From the hits of probes.
     Probes(Box<Crossings>),
@@ -127,6 +126,8 @@ pub(crate) struct Sampler {
     /// Who waits for `found`.
     asking: Arc<AtomicUsize>,
     waker: Arc<EventFd>,
+    /// Modules that the unwinder does not know yet.
+    modules: Arc<Mutex<Vec<GoModule>>>,
     thread: Option<JoinHandle<()>>,
     /// The thread ended before it was told to.
     failed: bool,
@@ -165,6 +166,8 @@ impl Sampler {
         let found = Arc::new(Mutex::new(found));
         let waker = session.waker();
         let asking = Arc::new(AtomicUsize::new(0));
+        let modules = Arc::new(Mutex::new(Vec::new()));
+        let added = Arc::clone(&modules);
         let (stopped, shared, waiting) = (Arc::clone(&stop), Arc::clone(&found), Arc::clone(&asking));
         let thread = std::thread::spawn(move || {
             let (start, mut pending, mut counters_due) = (timebase.now(), Vec::new(), Monotonic(0));
@@ -178,6 +181,8 @@ impl Sampler {
                 let now = timebase.now();
                 let mut found = shared.lock().unwrap_or_else(PoisonError::into_inner);
                 let rate = Rate::between(start, now);
+                let added = std::mem::take(&mut *added.lock().unwrap_or_else(PoisonError::into_inner));
+                added.into_iter().for_each(|module| unwinder.add_module(module));
                 let in_c_since = |tid, time| tables.as_ref()?.in_c_since(tid, rate.ticks(time));
                 let complete =
                     session.read(last, |record| found.add(record, &mut unwinder, (go_stacks.as_ref(), &in_c_since)));
@@ -187,7 +192,7 @@ impl Sampler {
                     looked.append(&mut crossings.take_looks(complete));
                 }
                 looked.append(&mut looks.lock().unwrap_or_else(PoisonError::into_inner));
-                found.settle(&mut pending, complete, rate, tables.as_ref().map_or(Avma(0), |tables| tables.address()));
+                found.settle(&mut pending, complete, rate);
                 found.settle_looks(&mut looked, complete, rate);
                 if let Some(stacks) = &go_stacks
                     && (last || now.monotonic >= counters_due)
@@ -207,7 +212,7 @@ impl Sampler {
                 session.wait(PAUSE);
             }
         });
-        Sampler { stop, found, asking, waker, thread: Some(thread), failed: false }
+        Sampler { stop, found, asking, waker, modules, thread: Some(thread), failed: false }
     }
 
     /// What the probes have counted.
@@ -219,6 +224,11 @@ impl Sampler {
     pub(crate) fn seen(&self) -> Option<Seen> {
         let found = self.found();
         found.crossings.as_ref().map(Crossings::seen)
+    }
+
+    /// Adds Go code that the program has loaded.
+    pub(crate) fn add_module(&self, module: GoModule) {
+        self.modules.lock().unwrap_or_else(PoisonError::into_inner).push(module);
     }
 
     /// Whether the program became another.
@@ -390,7 +400,7 @@ impl Found {
     }
 
     /// Looks up what was slow and ended before a moment: by then all switches are known.
-    fn settle(&mut self, pending: &mut Vec<Event>, before: Monotonic, rate: Rate, tables: Avma) {
+    fn settle(&mut self, pending: &mut Vec<Event>, before: Monotonic, rate: Rate) {
         // What is nested comes before what it is in, and a crossing before its exit.
         pending.sort_by_key(|event| event.to);
         pending.retain(|event| {
@@ -398,7 +408,7 @@ impl Found {
             if to >= before {
                 return true;
             }
-            let cell = CellRef((event.cell.wrapping_sub(tables.0) / 64) as u32);
+            let cell = CellRef((event.cell / 64) as u32);
             let off = self.off.between(event.tid, from, to).unwrap_or_default();
             match event.kind {
                 kind::C | kind::C_LOCKED | kind::DIRECT => {

@@ -266,3 +266,42 @@ pub struct Snapshot {
     /// How far off all C times may be alike by the engine's own work, in ticks.
     pub c_error: f64,
 }
+
+impl Snapshot {
+    /// Visits each reference of a cell.
+    pub(crate) fn each_reference(&mut self, mut visit: impl FnMut(&mut CellRef)) {
+        for cell in self.cells.iter_mut().chain(&mut self.callbacks).chain(&mut self.locks) {
+            visit(&mut cell.at);
+            visit(&mut cell.enclosing);
+        }
+        self.locked.iter_mut().for_each(|lock| visit(&mut lock.cell));
+        self.goroutines.iter_mut().for_each(|goroutine| visit(&mut goroutine.cell));
+        self.in_flight.iter_mut().for_each(|entry| visit(&mut entry.cell));
+    }
+
+    /// Adds what another module's tables hold.
+    pub(crate) fn append(&mut self, other: Snapshot) {
+        self.cells.extend(other.cells);
+        self.callbacks.extend(other.callbacks);
+        self.locks.extend(other.locks);
+        self.locked.extend(other.locked);
+        self.threads.extend(other.threads);
+        self.goroutines.extend(other.goroutines);
+        self.forgotten.goroutines += other.forgotten.goroutines;
+        self.forgotten.alive += other.forgotten.alive;
+        self.forgotten.calls += other.forgotten.calls;
+        self.forgotten.migrations += other.forgotten.migrations;
+        self.missed_unlocks += other.missed_unlocks;
+        self.lost_births += other.lost_births;
+        self.in_flight.extend(other.in_flight);
+        self.overflow.extend(other.overflow);
+        self.spare.extend(other.spare);
+        self.unattributed += other.unattributed;
+        self.unattributed_direct += other.unattributed_direct;
+        self.folded += other.folded;
+        self.foreign_callbacks += other.foreign_callbacks;
+        self.lost_events += other.lost_events;
+        self.lost_ends += other.lost_ends;
+        self.c_error = self.c_error.max(other.c_error);
+    }
+}

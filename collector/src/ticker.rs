@@ -5,18 +5,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use nix::time::{ClockId as Clock, clock_gettime};
 use nix::unistd::Pid;
 
 use crate::plugins::PluginLoader;
+use crate::process::link_map::LinkMap;
 use crate::process::maps::{self, Mapping};
 use crate::sampling::{Events, Looks};
 use crate::snapshot::Seen;
 use crate::trampoline::calibrate::ticks;
 use crate::trampoline::module::Link;
-use crate::trampoline::{Tables, Timing};
+use crate::trampoline::{TableSet, Timing};
 
 /// From one tick to the next where wake-ups are cheap: a crossing of two milliseconds sees two.
 const SHORTEST: Duration = Duration::from_millis(1);
@@ -47,6 +49,7 @@ pub(crate) struct Ticker {
     seen: Arc<Mutex<Seen>>,
     /// The module that is still to be added.
     module: Arc<Mutex<Option<Link>>>,
+    loaded: Arc<EventFd>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -61,7 +64,7 @@ impl Ticker {
     /// # Errors
     /// If the system has no timer for us.
     pub(crate) fn start(
-        tables: Arc<Tables>,
+        tables: TableSet,
         pid: Pid,
         timing: Timing,
         module: Option<Link>,
@@ -77,7 +80,11 @@ impl Ticker {
         let (taken, noted) = (Arc::clone(&looks), Arc::clone(&seen));
         let module = Arc::new(Mutex::new(module));
         let pending = Arc::clone(&module);
-        let read_events = move |tables: &Tables| {
+        let loaded = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?);
+        let waker = Arc::clone(&loaded);
+        let mut libraries = LinkMap::of(pid);
+        let first = tables.first();
+        let read_events = move |tables: &TableSet| {
             let mut slow = slow.lock().unwrap_or_else(PoisonError::into_inner);
             tables.read_events(|event| slow.push(event));
         };
@@ -91,16 +98,19 @@ impl Ticker {
                 read_events(&tables);
                 // The first crossing comes from a runtime that has set itself up.
                 let mut module = pending.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some(link) = module.take_if(|_| tables.any_used())
+                if let Some(link) = module.take_if(|_| first.any_used())
                     && let Err(error) = link.make(pid)
                 {
                     tracing::debug!("the hooks' module can't be added: {error}");
                 }
                 drop(module);
-                if tables.plugin_is_waiting()
-                    && let Err(error) = plugins.redirect_waiting(pid, &tables)
+                if first.plugin_is_waiting()
+                    && let Err(error) = plugins.redirect_waiting(pid, &first)
                 {
                     tracing::debug!("a plugin can't be seen to: {error}");
+                }
+                if libraries.as_mut().is_some_and(LinkMap::has_changed) {
+                    let _ = waker.write(1);
                 }
                 let now = Instant::now();
                 noted.lock().unwrap_or_else(PoisonError::into_inner).note_births(&tables);
@@ -139,12 +149,17 @@ impl Ticker {
             read_events(&tables);
             noted.lock().unwrap_or_else(PoisonError::into_inner).note_births(&tables);
         });
-        Ok(Ticker { stop, mappings, events, looks, seen, module, thread: Some(thread) })
+        Ok(Ticker { stop, mappings, events, looks, seen, module, loaded, thread: Some(thread) })
     }
 
     /// What was mapped into the program whenever that was looked at since the last call.
     pub(crate) fn take_mappings(&self) -> Vec<Vec<Mapping>> {
         self.mappings.lock().map(|mut mappings| std::mem::take(&mut *mappings)).unwrap_or_default()
+    }
+
+    /// Written to when the program has loaded a library.
+    pub(crate) fn loaded(&self) -> &EventFd {
+        &self.loaded
     }
 
     /// Where slow crossings are put.
@@ -172,8 +187,8 @@ impl Ticker {
 }
 
 impl Seen {
-    fn note_peak(&mut self, tables: &Tables, now: u64) {
-        if tables.in_c().count() > self.peak.in_c.len() {
+    fn note_peak(&mut self, tables: &TableSet, now: u64) {
+        if tables.in_c_count() > self.peak.in_c.len() {
             let look = tables.look(now);
             // Who has left meanwhile is not in it.
             if look.in_c.len() > self.peak.in_c.len() {
@@ -182,7 +197,7 @@ impl Seen {
         }
     }
 
-    fn note_births(&mut self, tables: &Tables) {
+    fn note_births(&mut self, tables: &TableSet) {
         tables.read_births(|birth| {
             if self.births.len() < MOST_BIRTHS {
                 self.births.push(birth);

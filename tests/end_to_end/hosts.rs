@@ -125,8 +125,9 @@ fn a_database_server_under_load_is_joined_counted_and_left() {
     }
 }
 
+/// Once each had a file of its own.
 #[test]
-fn two_go_runtimes_of_one_process_are_recorded_each_into_its_file() {
+fn two_go_runtimes_of_one_process_are_recorded_into_one_profile() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/bench-programs/library/two.py");
     let copy = |name: &str, release| {
         let path = shared_dir().join(name);
@@ -134,28 +135,25 @@ fn two_go_runtimes_of_one_process_are_recorded_each_into_its_file() {
         path
     };
     let libraries = [copy("libone.so", "1.27.3"), copy("libtwo.so", "1.19")];
-    let mut host = Command::new("/usr/bin/python3");
-    let mut host = Talking::start(host.arg(script).args(&libraries));
-    assert_eq!(host.answer(), "ready");
-    let recorder = Recorder::join(User::Root, host.pid(), &[]);
-    // The second is joined a moment later.
-    std::thread::sleep(Duration::from_millis(500));
-    host.ask("1000");
-    host.ask("234");
-    let profile = recorder.profile.clone();
-    let first = recorder.leave();
-    let mut found: Vec<Value> = vec![first];
-    for name in ["libone.so", "libtwo.so"] {
-        let stem = profile.file_name().and_then(|name| name.to_str()).expect("a name").replace(".pb.gz", "");
-        let other = profile.with_file_name(format!("{stem}-{name}.pb.gz"));
-        found.extend(other.exists().then(|| report(&other)));
+    for user in [User::Nobody, User::Root] {
+        let mut host = Talking::start(as_user(user, Path::new("/usr/bin/python3")).arg(script).args(&libraries));
+        assert_eq!(host.answer(), "ready");
+        let before = code(host.pid());
+        let recorder = Recorder::join(user, host.pid(), &[]);
+        host.ask("1000");
+        host.ask("234");
+        let report = recorder.leave();
+        // The second crosses twice as often.
+        for (name, expected) in [("libone.so", 1234), ("libtwo.so", 2468)] {
+            let functions = report["functions"].as_array().expect("functions");
+            let is_its = |row: &&Value| row["library"].as_str().is_some_and(|library| library.ends_with(name));
+            let row = functions.iter().find(is_its).expect("its function");
+            assert_eq!(row["calls"], expected, "{name}: {row}");
+            assert!(row["name"].as_str().is_some_and(|text| text.contains(name)), "{row}");
+        }
+        assert_eq!(report["totals"]["crossings"], 1234 + 2468);
+        check_as_it_was("two runtimes", host.pid(), &before);
+        host.ask("5");
+        host.end();
     }
-    let mut counts: Vec<u64> = found.iter().map(|report| crate::cgoprof::calls(report, "cgocall")["poke"]).collect();
-    counts.sort_unstable();
-    // The second crosses twice as often.
-    assert_eq!(counts, [1234, 2468]);
-    let maps = std::fs::read_to_string(format!("/proc/{}/maps", host.pid())).expect("its mappings");
-    assert!(!maps.contains("cgoprof (deleted)"), "{maps}");
-    host.ask("5");
-    host.end();
 }

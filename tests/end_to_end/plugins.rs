@@ -1,12 +1,13 @@
 //! Go plugins: each has a copy of the runtime's code, and once its crossings were missing.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::cgoprof::{User, calls, check_calls, check_counts, notes, record};
+use crate::cgoprof::{User, calls, check_counts, command, notes, profile_path, record, report};
 use crate::go::{self, Build, RELEASES};
-use crate::joining::{CORNERS, Recorder, Talking, as_user, check_round};
+use crate::joining::{CORNERS, Recorder, Talking, as_user, check_as_it_was, check_round, code};
 
 fn host(release: &'static str) -> PathBuf {
     go::build("plugins", Build::of(release))
@@ -50,27 +51,25 @@ fn a_plugin_that_a_joined_program_loads_is_counted_and_by_the_next_recorder_too(
     }
 }
 
-/// The program may be anywhere in its code then.
 #[test]
-fn plugins_loaded_before_a_recorder_came_are_said_not_to_be_counted() {
-    let mut command = as_user(User::Nobody, &host("1.27.3"));
-    let mut program = Talking::start(command.arg(plugin("1.27.3")).arg("rounds"));
-    assert_eq!(program.answer(), "ready");
-    program.ask("loads it");
-    let recorder = Recorder::join(User::Nobody, program.pid(), &[]);
-    let truth: Value = serde_json::from_str(&program.ask("has it")).expect("a truth");
-    let profile = recorder.profile.clone();
-    let report = recorder.leave();
-    program.end();
-    // Once the plugin had a second file, as if it were another Go runtime, with 0 crossings.
-    let stem = profile.file_name().expect("a name").to_string_lossy().replace(".pb.gz", "-");
-    let beside = std::fs::read_dir(profile.parent().expect("a folder")).expect("a folder").flatten();
-    let names: Vec<_> =
-        beside.map(|file| file.file_name()).filter(|name| name.to_string_lossy().starts_with(&stem)).collect();
-    assert!(names.is_empty(), "{names:?}");
-    assert_eq!(calls(&report, "cgocall").get("outside").copied(), truth["calls"]["outside"].as_u64());
-    assert!(notes(&report).contains("it was loaded before the recorder could act"), "{}", notes(&report));
-    assert!(!notes(&report).contains("a Go runtime of its own"), "{}", notes(&report));
+fn plugins_loaded_before_a_recorder_came_are_counted() {
+    for release in CORNERS {
+        let mut command = as_user(User::Nobody, &host(release));
+        let mut program = Talking::start(command.arg(plugin(release)).arg("rounds"));
+        assert_eq!(program.answer(), "ready");
+        program.ask("loads it");
+        let before = code(program.pid());
+        for round in ["has it", "has it still"] {
+            let recorder = Recorder::join(User::Nobody, program.pid(), &[]);
+            let truth = program.ask(round);
+            let report = recorder.leave();
+            check_round(&format!("Go {release}, {round}"), &truth, &report);
+            assert!(!notes(&report).contains("plug"), "{release}, {round}: {}", notes(&report));
+            check_as_it_was(&format!("Go {release}, {round}"), program.pid(), &before);
+            program.ask("not recorded");
+        }
+        program.end();
+    }
 }
 
 /// Only hooks can lead a plugin's crossings to where they are counted.
@@ -83,15 +82,58 @@ fn what_the_other_engines_miss_of_plugins_is_told() {
     assert!(notes.contains("a Go plugin, are not counted: only the trampoline engine can"), "{notes}");
 }
 
+/// A library with a runtime of its own, in a Go program.
+fn library(release: &'static str) -> PathBuf {
+    go::build("library", Build { release, args: &["-buildmode=c-shared"] })
+}
+
 #[test]
-fn a_go_library_with_a_runtime_of_its_own_is_said_not_to_be_counted() {
-    let library = go::build("library", Build { release: "1.27.3", args: &["-buildmode=c-shared"] });
-    for (user, engine) in [(User::Nobody, "trampoline"), (User::Root, "uprobe")] {
-        let options = ["--engine", engine];
-        let recorded = record(user, &options, &host("1.27.3"), &[library.to_str().expect("a path"), "library"]);
-        check_calls(engine, &recorded);
-        assert!(recorded.truth["inside"].as_u64() >= Some(1000), "{engine}");
-        let notes = notes(&recorded.report);
-        assert!(notes.contains("are not counted: it has a Go runtime of its own"), "{engine}: {notes}");
+fn a_go_library_that_a_joined_program_has_loaded_is_counted_in_the_same_profile() {
+    for release in CORNERS {
+        let mut command = as_user(User::Nobody, &host(release));
+        let mut program = Talking::start(command.arg(library(release)).arg("library"));
+        let first: Value = serde_json::from_str(&program.answer()).expect("a truth");
+        assert_eq!(program.answer(), "ready");
+        let before = code(program.pid());
+        let recorder = Recorder::join(User::Nobody, program.pid(), &[]);
+        program.ask("one");
+        let last: Value = serde_json::from_str(&program.ask("two")).expect("a truth");
+        let report = recorder.leave();
+        let since = |key: &str| last[key].as_u64().expect("a count") - first[key].as_u64().expect("a count");
+        assert_eq!(calls(&report, "cgocall").get("poke"), Some(&2000), "{release}");
+        assert_eq!(calls(&report, "cgocall").get("cross_in"), Some(&2), "{release}");
+        assert_eq!(report["totals"]["crossings"], since("inside") + since("num_cgo_call"), "{release}");
+        assert_eq!(report["totals"]["callbacks"], 2, "{release}");
+        assert!(notes(&report).contains("has a Go runtime of its own"), "{}", notes(&report));
+        check_as_it_was(&format!("Go {release}"), program.pid(), &before);
+        program.end();
+    }
+}
+
+/// What it crossed before is told by the runtime's own count.
+#[test]
+fn a_go_library_that_a_program_loads_while_it_is_recorded_is_counted_from_then_on() {
+    for release in CORNERS {
+        let profile = profile_path(User::Nobody);
+        let mut command = command(User::Nobody);
+        command.args(["record", "--engine", "trampoline", "-q", "-o"]).arg(&profile);
+        let mut program = Talking::start(command.arg(host(release)).arg(library(release)).arg("library"));
+        program.answer();
+        assert_eq!(program.answer(), "ready");
+        std::thread::sleep(Duration::from_millis(500));
+        for _ in 0..4 {
+            program.ask("cross");
+        }
+        let truth: Value = serde_json::from_str(&program.ask("cross")).expect("a truth");
+        program.end();
+        let report = report(&profile);
+        let counted = calls(&report, "cgocall")["poke"];
+        let missed = truth["inside"].as_u64().expect("a count") - counted;
+        assert!(counted >= 5000, "{release}: {counted}");
+        let told = format!(
+            "about {missed} crossings were made by {}",
+            library(release).file_name().expect("a name").to_string_lossy()
+        );
+        assert!(missed == 0 || notes(&report).contains(&told), "{release}: {missed} missed, {}", notes(&report));
     }
 }

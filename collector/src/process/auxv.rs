@@ -1,5 +1,6 @@
 //! What the kernel tells a program at its start: `/proc/PID/auxv`.
 
+use cgoprof_symbols::Avma;
 use nix::unistd::Pid;
 
 use crate::target::Target;
@@ -7,9 +8,26 @@ use crate::target::Target;
 /// How far from its stated addresses a program was loaded; none if that can't be read.
 pub(crate) fn load_bias(pid: Pid, target: &Target<'_>) -> Option<u64> {
     const AT_ENTRY: u64 = 9;
+    Some(value(pid, AT_ENTRY)?.wrapping_sub(target.binary.entry().0))
+}
+
+/// Where a program has its program headers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ProgramHeaders {
+    pub(crate) start: Avma,
+    pub(crate) count: u64,
+}
+
+/// The program headers of a process; none if that can't be read.
+pub(crate) fn program_headers(pid: Pid) -> Option<ProgramHeaders> {
+    const AT_PHDR: u64 = 3;
+    const AT_PHNUM: u64 = 5;
+    Some(ProgramHeaders { start: Avma(value(pid, AT_PHDR)?), count: value(pid, AT_PHNUM)? })
+}
+
+fn value(pid: Pid, key: u64) -> Option<u64> {
     let auxv = std::fs::read(format!("/proc/{pid}/auxv")).ok()?;
     let words: Vec<u64> =
         auxv.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap_or_default())).collect();
-    let entry = words.chunks_exact(2).find(|pair| pair[0] == AT_ENTRY)?[1];
-    Some(entry.wrapping_sub(target.binary.entry().0))
+    words.chunks_exact(2).find(|pair| pair[0] == key).map(|pair| pair[1])
 }

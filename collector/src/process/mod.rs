@@ -6,6 +6,7 @@ mod broken_pipe;
 pub(crate) mod deputy;
 pub(crate) mod frozen;
 pub mod launch;
+pub(crate) mod link_map;
 pub(crate) mod lock;
 pub mod maps;
 pub(crate) mod memory;

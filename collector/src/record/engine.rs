@@ -5,11 +5,11 @@ use std::fs::File;
 use std::ops::Range;
 use std::os::fd::AsRawFd as _;
 use std::path::Path;
-use std::sync::Arc;
 
 use cgoprof_profile::Scheduler;
 use cgoprof_symbols::Svma;
 use nix::errno::Errno;
+use nix::sys::eventfd::EventFd;
 use nix::unistd::Pid;
 
 use super::Options;
@@ -24,8 +24,8 @@ use crate::snapshot::Seen;
 use crate::snapshot::Snapshot;
 use crate::target::{PlanError, ProbePlan, SamplePlan, Target};
 use crate::ticker::Ticker;
-use crate::trampoline::{Calibration, InjectError, JoinError, Tables, Timing, UndoError, Undone, undo_own};
-use crate::unwind::{Border, Unwinder};
+use crate::trampoline::{Calibration, InjectError, JoinError, TableSet, Timing, UndoError, Undone, undo_own};
+use crate::unwind::{Border, GoModule, Unwinder};
 use crate::uprobe::{self, Chosen, Crossings, Landmarks, Probes, UprobeError};
 
 /// What counts crossings.
@@ -104,7 +104,7 @@ pub enum EngineError {
 /// An engine at work.
 pub(super) enum Engine {
     Trampoline {
-        tables: Arc<Tables>,
+        tables: TableSet,
         ticker: Ticker,
         /// None if the hooks could not be measured: then nothing is taken off.
         calibration: Option<Calibration>,
@@ -156,12 +156,27 @@ impl Engine {
     pub(super) fn leave(&self, pid: Pid) -> Option<Result<Undone, UndoError>> {
         let Engine::Trampoline { tables, ticker, .. } = self else { return None };
         ticker.add_no_module();
-        let undone = undo_own(pid, tables.address());
-        if undone.is_err() {
-            // They stay, as cheap as they get.
-            tables.relax();
+        let mut all = Undone::default();
+        // The first module's last: what a plugin redirects leads there.
+        for of_module in tables.all().iter().rev() {
+            match undo_own(pid, of_module.address()) {
+                Ok(undone) => all.add(undone),
+                Err(error) => {
+                    // They stay, as cheap as they get.
+                    tables.relax();
+                    return Some(Err(error));
+                }
+            }
         }
-        Some(undone)
+        Some(Ok(all))
+    }
+
+    /// Written to when the program has loaded a library.
+    pub(super) fn loaded(&self) -> Option<&EventFd> {
+        match self {
+            Engine::Trampoline { ticker, .. } => Some(ticker.loaded()),
+            Engine::Uprobe(_) | Engine::Sample => None,
+        }
     }
 
     /// Counts no more.
@@ -262,7 +277,8 @@ impl Prepared {
             Planned::Uprobe(plan, _) => (&plan.asmcgocall, plan.probes.iter().map(|probe| loaded(probe.at)).collect()),
             Planned::Sample(plan) => (&plan.asmcgocall, Vec::new()),
         };
-        let mut unwinder = Unwinder::new(go.clone(), Border::Asmcgocall { code: range(asmcgocall), probes });
+        let border = Border::Asmcgocall { code: range(asmcgocall), probes };
+        let mut unwinder = Unwinder::new(GoModule { go: go.clone(), border });
         mappings.iter().for_each(|mapping| unwinder.add_mapping(mapping));
         let (engine, source) = match planned {
             Planned::Uprobe(plan, probes) => {

@@ -12,8 +12,9 @@ use super::{
 use crate::clock::{Moment, Rate};
 use crate::perf::{Frequency, Session, Wanted};
 use crate::process::frozen::FreezeError;
+use crate::process::pause::Pause;
 use crate::target::{Image, Plan};
-use crate::trampoline::{self, InjectError, JoinError, Joined};
+use crate::trampoline::{self, InjectError, JoinError, Joined, Placed, Settings};
 
 /// Watches a program that runs with the first engine that can.
 pub(super) fn join(options: &Options, program: &Program<'_>, pid: Pid) -> Result<Watched, Problem> {
@@ -72,6 +73,37 @@ fn join_with_hooks(options: &Options, program: &Program<'_>, pid: Pid, bias: u64
     })
 }
 
+/// A further Go module with hooks, which count already.
+pub(super) struct HookedModule {
+    pub(super) placed: Placed,
+    /// How long the program stood still.
+    pub(super) pause: Pause,
+    pub(super) notes: Vec<String>,
+}
+
+/// Puts hooks into a Go module of a program that is recorded, beside those of others. `rate` is that of the hooks' clock.
+pub(super) fn join_module(
+    options: &Options,
+    pid: Pid,
+    image: Image<'_, '_>,
+    rate: Rate,
+) -> Result<HookedModule, EngineError> {
+    let plan = Plan::new(image.target)?;
+    let settings = Settings { module: false, ..settings(options, rate) };
+    let mut joined = trampoline::join(pid, image, &plan, settings)?;
+    let tables = joined.placed.tables.address();
+    let began = joined.switch_on(pid, image, &plan).inspect_err(|_| {
+        let _ = trampoline::undo_own(pid, tables);
+    })?;
+    let notes = unseen_locks(&plan).into_iter().chain(begun_before(began.in_flight)).collect();
+    Ok(HookedModule { placed: joined.placed, pause: joined.pause, notes })
+}
+
+fn begun_before(crossings: usize) -> Option<String> {
+    (crossings > 0)
+        .then(|| format!("about {crossings} crossings had begun when the recorder came: they are not counted"))
+}
+
 fn notes(program: &Program<'_>, plan: &Plan, cleaned: bool, in_flight: usize) -> Vec<String> {
     let mut notes = Vec::from_iter(unseen_locks(plan));
     if let Some(library) = &program.located.go_library {
@@ -80,13 +112,11 @@ fn notes(program: &Program<'_>, plan: &Plan, cleaned: bool, in_flight: usize) ->
     if cleaned {
         notes.push("what an earlier recorder had left in the program was removed first".into());
     }
-    if in_flight > 0 {
-        notes.push(format!("about {in_flight} crossings had begun when the recorder came: they are not counted"));
-    }
+    notes.extend(begun_before(in_flight));
     notes
 }
 
 /// How long the rate of the clock is learned before it is needed.
 const LEARNING: Duration = Duration::from_millis(5);
 /// How long a library may take to be loaded.
-const LOADING: Duration = Duration::from_secs(10);
+pub(super) const LOADING: Duration = Duration::from_secs(10);

@@ -49,20 +49,21 @@ impl Located {
         Located::own(path.to_owned(), path, arguments)
     }
 
-    /// The Go code of a process, in its program or its libraries: once it is there, if there is none yet. Each has a
-    /// runtime of its own. `waiting` is called when there is none yet. None are given if a signal says to wait no longer.
+    /// The Go code of a process, in its program or else in the first of its libraries that has some: once it is there, if there
+    /// is none yet. `waiting` is called then. None is given if a signal says to wait no longer.
     pub(super) fn process(
         pid: Pid,
         orders: Orders<'_>,
         waiting: impl FnOnce(&Path),
-    ) -> Result<Vec<Located>, RecordError> {
+    ) -> Result<Option<Located>, RecordError> {
         status::check(pid).map_err(|unfit| RecordError::Unfit(pid, unfit))?;
         let (mut waiting, mut seen) = (Some(waiting), HashSet::new());
         let mut program = Located::program_of(pid)?;
         loop {
             // Whatever else is wrong with it is found out later.
-            let own = !matches!(Target::parse(&program.data), Err(TargetError::NotGo));
-            let mut found = Vec::new();
+            if !matches!(Target::parse(&program.data), Err(TargetError::NotGo)) {
+                return Ok(Some(program));
+            }
             let mappings = maps::read_unopened(pid).map_err(|error| RecordError::Process(pid, error))?;
             if mappings.is_empty() {
                 return Err(RecordError::Unfit(pid, Unfit::None));
@@ -78,29 +79,14 @@ impl Located {
                 if let Some((file, data)) = with_go_code(&mapping) {
                     let code = (mapping.range.start, mapping.offset);
                     let go_library = Some(Library { path: mapping.path, code });
-                    let (path, arguments) = (program.program.clone(), program.arguments.clone());
-                    found.push(Located {
-                        program: path,
-                        arguments,
-                        go_library,
-                        file,
-                        data,
-                        identity: program.identity,
-                    });
+                    return Ok(Some(Located { go_library, file, data, ..program }));
                 }
-            }
-            if own {
-                found.insert(0, program);
-                return Ok(found);
-            }
-            if !found.is_empty() {
-                return Ok(found);
             }
             if let Some(waiting) = waiting.take() {
                 waiting(&program.program);
             }
-            if orders.wait(None, BETWEEN).is_some() {
-                return Ok(Vec::new());
+            if orders.wait(None, BETWEEN, None).is_some() {
+                return Ok(None);
             }
             if identity(std::fs::metadata(format!("/proc/{pid}/exe"))) != program.identity {
                 program = Located::program_of(pid)?;

@@ -4,17 +4,17 @@ mod engine;
 mod joined;
 mod launched;
 mod located;
+mod modules;
 mod notes;
 mod recorder;
 mod self_check;
 mod signals;
 
 use std::ffi::OsString;
-use std::fmt;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use cgoprof_profile::Profile;
@@ -42,8 +42,8 @@ use crate::sampling::{Sampler, Source};
 use crate::target::plugin::{SharedFunctions, loads_plugins};
 use crate::target::{Plan, Target, TargetError};
 use crate::ticker::Ticker;
-use crate::trampoline::{InjectError, Placed, RemoteError, Settings, Timing, calibrate};
-use crate::unwind::{Border, Unwinder};
+use crate::trampoline::{InjectError, Placed, RemoteError, Settings, TableSet, Timing, calibrate};
+use crate::unwind::{Border, GoModule, Unwinder};
 
 /// What to record and how.
 #[derive(Clone, Debug)]
@@ -90,13 +90,11 @@ pub struct Outcome {
     pub problem: Option<Problem>,
     /// The program has not ended: it goes on without us.
     pub goes_on: bool,
-    /// Files of the process's other Go runtimes, or why there is none.
-    pub others: Vec<Result<PathBuf, String>>,
 }
 
 impl Outcome {
     fn unrecorded(status: u8, problem: Problem) -> Outcome {
-        Outcome { status, profile: None, problem: Some(problem), goes_on: false, others: Vec::new() }
+        Outcome { status, profile: None, problem: Some(problem), goes_on: false }
     }
 }
 
@@ -282,7 +280,6 @@ fn record_command(
     }
 }
 
-/// Records each Go runtime of a process into a file of its own.
 fn record_process(
     options: &Options,
     pid: Pid,
@@ -290,80 +287,28 @@ fn record_process(
     progress: &dyn Progress,
 ) -> Result<Outcome, RecordError> {
     let located = Located::process(pid, orders, |program| progress.waiting(pid, program))?;
-    let (first, others) = located.split_first().ok_or(RecordError::NothingLoaded(pid))?;
-    let target = first.target()?;
-    let program = Program { located: first, target: &target };
+    let located = located.ok_or(RecordError::NothingLoaded(pid))?;
+    let target = located.target()?;
+    let program = Program { located: &located, target: &target };
     let output = open(options)?;
-    let watched = match join(options, &program, pid) {
-        Ok(watched) => watched,
+    match join(options, &program, pid) {
+        Ok(watched) => {
+            let engine = watched.engine.kind();
+            let mut recorder = Recorder::new(options, &program, pid, watched, output);
+            recorder.look_for_modules();
+            progress.joined(pid, engine);
+            recorder.run(orders, progress)
+        }
         Err(problem) => {
             output.into_iter().for_each(Output::discard);
-            return Err(RecordError::Join(pid, problem));
+            Err(RecordError::Join(pid, problem))
         }
-    };
-    progress.joined(pid, watched.engine.kind());
-    let finish = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        // Who only looks on sees one runtime.
-        let beside: Vec<_> = others
-            .iter()
-            .filter(|_| options.output.is_some())
-            .map(|located| scope.spawn(|| record_beside(options, pid, located, Orders::Flag(&finish))))
-            .collect();
-        let recorder = Recorder::new(options, &program, pid, watched, output);
-        let outcome = recorder.run(orders, progress);
-        finish.store(true, Ordering::Release);
-        let results: Vec<_> = beside.into_iter().filter_map(|recorder| recorder.join().ok()).collect();
-        outcome.map(|outcome| Outcome { others: results, ..outcome })
-    })
-}
-
-/// Records one more Go runtime of a process. Samples are taken once: by the recorder of the first.
-fn record_beside(options: &Options, pid: Pid, located: &Located, orders: Orders<'_>) -> Result<PathBuf, String> {
-    let name = located.go_library.as_ref().map_or(&located.program, |library| &library.path);
-    let output = beside(options.output.as_deref().unwrap_or(Path::new("")), name);
-    let options = Options { output: Some(output.clone()), frequency: 0, ..options.clone() };
-    let shown = located.shown();
-    let failed = |why: &dyn fmt::Display| format!("the Go code of {shown} is not recorded: {why}");
-    let target = located.target().map_err(|error| failed(&error))?;
-    let program = Program { located, target: &target };
-    let file = open(&options).map_err(|error| failed(&error))?;
-    let watched = match join(&options, &program, pid) {
-        Ok(watched) => watched,
-        Err(problem) => {
-            file.into_iter().for_each(Output::discard);
-            return Err(failed(&problem));
-        }
-    };
-    let outcome = Recorder::new(&options, &program, pid, watched, file).run(orders, &Silent);
-    match outcome.map_err(|error| failed(&error))?.problem {
-        Some(problem) => Err(failed(&problem)),
-        None => Ok(output),
     }
-}
-
-/// Beside a profile's file, that of another runtime: `cgoprof.pb.gz` and `libx.so` give `cgoprof-libx.so.pb.gz`.
-fn beside(output: &Path, library: &Path) -> PathBuf {
-    let file = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let (name, library) = (file(output), file(library));
-    let (stem, extension) = name.split_once('.').map_or((name.as_str(), ""), |(stem, extension)| (stem, extension));
-    let dot = if extension.is_empty() { "" } else { "." };
-    output.with_file_name(format!("{stem}-{library}{dot}{extension}"))
 }
 
 fn open(options: &Options) -> Result<Option<Output>, RecordError> {
     let Some(path) = &options.output else { return Ok(None) };
     Output::open(path).map(Some).map_err(|error| RecordError::Output(path.clone(), error))
-}
-
-/// Tells nothing: of recorders beside the first.
-struct Silent;
-
-impl Progress for Silent {
-    fn waiting(&self, _: Pid, _: &Path) {}
-    fn joined(&self, _: Pid, _: EngineKind) {}
-    fn symbolizing(&self, _: usize) {}
-    fn symbolized(&self) {}
 }
 
 /// The engines that were tried and can't be used.
@@ -449,12 +394,12 @@ fn watch_hooks(
     if pause.is_some() && loads_plugins(program.target) {
         loader.take_loaded(pid).map_err(InjectError::Tables)?;
     }
-    let tables = Arc::new(injected.tables);
-    let (bias, address) = (tables.bias(), tables.address());
-    let ticker = Ticker::start(Arc::clone(&tables), pid, options.timing, injected.module, loader)
+    let (bias, cells) = (injected.tables.bias(), injected.tables.cells());
+    let tables = TableSet::of(injected.tables);
+    let ticker = Ticker::start(tables.clone(), pid, options.timing, injected.module, loader)
         .map_err(|error| InjectError::Tables(error.into()))?;
     let (events, looks) = (ticker.events(), ticker.looks());
-    let engine = Engine::Trampoline { tables: Arc::clone(&tables), ticker, calibration: calibrate() };
+    let engine = Engine::Trampoline { tables: tables.clone(), ticker, calibration: calibrate() };
     let sampler = match session {
         Err(error) => {
             notes.push(format!("{error}: no CPU and blocked times; to allow it: {}", error.way_out()));
@@ -464,8 +409,8 @@ fn watch_hooks(
             if options.frequency > 0 && !session.sees_kernel() {
                 notes.push(WITHOUT_KERNEL.into());
             }
-            let border = Border::Hooks { code: injected.hooks, returns, cells: tables.cells(), tables: address };
-            let mut unwinder = Unwinder::new(program.target.go_text(bias), border);
+            let border = Border::Hooks { code: injected.hooks, returns, cells };
+            let mut unwinder = Unwinder::new(GoModule { go: program.target.go_text(bias), border });
             mappings.iter().for_each(|mapping| unwinder.add_mapping(mapping));
             let source = Source::Hooks { events, looks, tables };
             Some(Sampler::start(session, pid, unwinder, source, engine.timebase()))
@@ -489,18 +434,4 @@ fn settings(options: &Options, rate: Rate) -> Settings {
     let slow = options.slow.as_nanos() as f64 * rate.ticks_per_ns;
     let module = matches!(options.subject, Subject::Command(_));
     Settings { max_frames: options.stack_depth, timing: options.timing, slow: slow as u64, module }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn other_runtimes_have_files_beside_the_first() {
-        let check = |output: &str, library: &str, expected: &str| {
-            assert_eq!(beside(Path::new(output), Path::new(library)), Path::new(expected));
-        };
-        check("cgoprof.pb.gz", "/lib/libx.so", "cgoprof-libx.so.pb.gz");
-        check("/tmp/a/profile", "/lib/libx.so.1", "/tmp/a/profile-libx.so.1");
-    }
 }

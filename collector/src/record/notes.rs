@@ -106,29 +106,22 @@ pub(super) fn stripped(program: &Program<'_>) -> Option<String> {
     stripped.then(|| format!("the program is stripped: C functions within it have no names of their own{way_out}"))
 }
 
-/// On a plugin, where hooks count.
+/// On a plugin whose functions are redirected.
 pub(super) fn plugin(plugin: &Plugin) -> Option<String> {
-    let name = plugin.path.file_name().unwrap_or_default().to_string_lossy();
-    if !plugin.redirected {
-        return Some(format!(
-            "crossings of {name}, a Go plugin, are not counted: it was loaded before the recorder could act"
-        ));
-    }
+    let name = plugin.loaded.name();
     plugin.locks_threads.then(|| format!("thread locks by goroutines of {name}, a Go plugin, are not recorded"))
 }
 
-/// On a library with Go code whose crossings this engine does not count. [`plugin`] has the trampoline engine's notes on
-/// plugins.
-pub(super) fn go_library(name: &str, is_plugin: bool, engine: EngineKind) -> Option<String> {
-    match (engine, is_plugin) {
-        (EngineKind::Sample, _) | (EngineKind::Trampoline, true) => None,
-        (EngineKind::Uprobe, true) => {
-            Some(format!("crossings of {name}, a Go plugin, are not counted: only the trampoline engine can"))
-        }
-        (EngineKind::Trampoline | EngineKind::Uprobe, false) => {
-            Some(format!("crossings of {name} are not counted: it has a Go runtime of its own"))
-        }
-    }
+/// On a library with a Go runtime of its own that is recorded too.
+pub(super) fn own_runtime(name: &str) -> String {
+    format!("{name} has a Go runtime of its own, which numbers its goroutines apart from others")
+}
+
+/// On crossings of a module that were made before its hooks were in place.
+pub(super) fn missed(name: &str, crossings: Option<u64>) -> Option<String> {
+    let missed = crossings.filter(|&crossings| crossings > 0)?;
+    let were = if missed == 1 { "1 crossing was".into() } else { format!("about {missed} crossings were") };
+    Some(format!("{were} made by {name} between its loading and the recorder's hooks there: not counted"))
 }
 
 /// On running processes that the program has started, when it has ended.

@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::engine::Engine;
+use super::modules::Modules;
 use super::notes;
 use super::self_check::SelfCheck;
 use super::signals::{Orders, ended};
@@ -30,7 +31,7 @@ use crate::sampling::{Sampler, Samples, Slow};
 use crate::snapshot::Snapshot;
 use crate::steal::Processors;
 use crate::symbolize::{Symbolizer, tell_apart};
-use crate::target::Target;
+use crate::target::{Image, Target};
 use crate::ticker::own_time;
 use crate::timeline::{Counters, Part, Timeline};
 use crate::trampoline::{Calibration, RemoteError, Timing, UndoError};
@@ -67,27 +68,29 @@ pub(super) struct Watched {
 
 /// A program that is being recorded.
 pub(super) struct Recorder<'a> {
-    options: &'a Options,
-    pid: Pid,
+    pub(super) options: &'a Options,
+    pub(super) pid: Pid,
     // Before the engine, whose probes it holds.
-    sampler: Option<Sampler>,
-    engine: Engine,
-    plugins: Plugins,
-    symbolizer: Symbolizer<'a, 'a>,
+    pub(super) sampler: Option<Sampler>,
+    pub(super) engine: Engine,
+    pub(super) plugins: Plugins,
+    pub(super) symbolizer: Symbolizer<'a, 'a>,
     profile: Profile,
     /// What took long, where no sampler tells.
     timeline: Timeline,
     /// What is known from the start.
-    notes: Vec<String>,
-    /// Whether the hooks count what the runtime counts.
-    self_check: SelfCheck,
+    pub(super) notes: Vec<String>,
+    /// Go code that the program loads.
+    pub(super) modules: Modules,
+    /// Whether the hooks count what the runtimes count.
+    pub(super) self_checks: Vec<SelfCheck>,
     /// What the processors had done when it began, if the kernel tells.
     processors: Option<Processors>,
     started: Instant,
     /// When it began, on both clocks.
-    begun: Moment,
+    pub(super) begun: Moment,
     /// Longest time that the program stood still for us, if it has.
-    pause: Option<Pause>,
+    pub(super) pause: Option<Pause>,
     /// The program as a file: its device and inode.
     program: Option<Identity>,
     /// The process runs another program by now.
@@ -126,6 +129,12 @@ impl<'a> Recorder<'a> {
             ..Profile::default()
         };
         notes.extend(notes::stripped(program));
+        let joined = matches!(options.subject, Subject::Process(_));
+        let mut self_checks = Vec::new();
+        if let Engine::Trampoline { tables, .. } = &engine {
+            let image = Image { target: program.target, bias };
+            self_checks.push(SelfCheck::of(image, tables.first(), joined));
+        }
         let mut symbolizer = Symbolizer::new(program.target, program.located.go_file(), bias);
         symbolizer.set_mappings(&mappings);
         Recorder {
@@ -134,7 +143,8 @@ impl<'a> Recorder<'a> {
             sampler,
             plugins,
             symbolizer,
-            self_check: SelfCheck::of(program.target, bias, matches!(options.subject, Subject::Process(_))),
+            modules: Modules::of(pid, program.located, joined),
+            self_checks,
             notes,
             processors: Processors::by_now(),
             profile,
@@ -162,8 +172,9 @@ impl<'a> Recorder<'a> {
         let (mut last_member, mut next_look) = (Instant::now(), Instant::now());
         loop {
             let left = self.options.duration.map(|duration| duration.saturating_sub(self.started.elapsed()));
-            let pause = left.map_or(PAUSE, |left| left.min(PAUSE));
-            if let (Some(signal), None) = (orders.wait(child, pause), asked_to_finish) {
+            let pause = self.modules.pause().unwrap_or(PAUSE);
+            let pause = left.map_or(pause, |left| left.min(pause));
+            if let (Some(signal), None) = (orders.wait(child, pause, self.engine.loaded()), asked_to_finish) {
                 asked_to_finish = Some((signal, Instant::now()));
                 child.inspect(|&child| orders.end(child));
             }
@@ -177,6 +188,7 @@ impl<'a> Recorder<'a> {
             if status.is_some() || over {
                 break;
             }
+            self.look_for_modules();
             self.follow_alone();
             if let (None, Engine::Trampoline { tables, .. }) = (&self.sampler, &self.engine) {
                 tables.end_locks(crate::trampoline::calibrate::ticks());
@@ -184,7 +196,8 @@ impl<'a> Recorder<'a> {
             self.became_another |= is_another(self.pid, self.program);
             if let Engine::Trampoline { tables, .. } = &self.engine {
                 tables.release_ended(self.pid);
-                self.self_check.look(self.pid, tables, self.engine.timebase().now().monotonic);
+                let now = self.engine.timebase().now().monotonic;
+                self.self_checks.iter_mut().for_each(|check| check.look(self.pid, now));
             }
             if self.output.is_some() && last_member.elapsed() >= MEMBER {
                 self.append();
@@ -213,7 +226,7 @@ impl<'a> Recorder<'a> {
             (None, None, Some(child), Orders::Signals(signals)) => signals.wait_for_end(child)?,
             (None, None, ..) => 0,
         };
-        Ok(Outcome { status, profile: Some(profile), problem, goes_on, others: Vec::new() })
+        Ok(Outcome { status, profile: Some(profile), problem, goes_on })
     }
 
     fn append(&mut self) {
@@ -279,10 +292,6 @@ impl<'a> Recorder<'a> {
             // Who crossed is added to it.
             self.profile.threads.clear();
         }
-        for plugin in std::mem::take(&mut *self.plugins.lock().unwrap_or_else(PoisonError::into_inner)) {
-            self.notes.extend(notes::plugin(&plugin));
-            self.symbolizer.add_plugin(plugin);
-        }
         let rate = Rate::between(self.begun, end);
         let clock = self.describe(&snapshot, samples.as_ref(), rate, end);
         let mut off = HashMap::new();
@@ -328,13 +337,13 @@ impl<'a> Recorder<'a> {
 
     /// Takes what the hooks tell of slow crossings where no switches are seen: nobody else does then.
     fn follow_alone(&mut self) {
-        if let (None, Engine::Trampoline { tables, ticker, .. }) = (&self.sampler, &self.engine) {
+        if let (None, Engine::Trampoline { ticker, .. }) = (&self.sampler, &self.engine) {
             let rate = Rate::between(self.begun, self.engine.timebase().now());
             let mut events = std::mem::take(&mut *ticker.events().lock().unwrap_or_else(PoisonError::into_inner));
             // A crossing comes before its exit.
             events.sort_by_key(|event| event.to);
             for event in events {
-                self.timeline.add(&event, tables.reference(event.cell), 0, rate);
+                self.timeline.add(&event, CellRef((event.cell / 64) as u32), 0, rate);
             }
             for look in ticker.looks().lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
                 let (at, in_c) = (rate.monotonic(look.at), look.in_c.len() as u64);
@@ -361,7 +370,7 @@ impl<'a> Recorder<'a> {
         if let Some(pause) = self.pause {
             recording.notes.push(format!("the program stood still for {pause}, to be joined and left"));
         }
-        recording.notes.extend(self.self_check.note(end.monotonic));
+        recording.notes.extend(self.self_checks.iter().filter_map(|check| check.note(end.monotonic)));
         if !known {
             recording.notes.push("the hooks' own time could not be measured: it is in the times".into());
         }
@@ -432,11 +441,11 @@ impl<'a> Recorder<'a> {
         // What the kernel counts is complete when all its records are read.
         let snapshot = counted.unwrap_or_else(|| self.engine.snapshot(self.sampler.as_ref()));
         self.take_mappings();
-        // Of a program that is joined each runtime is recorded, into a file of its own.
-        let joined = matches!(self.options.subject, Subject::Process(_));
-        let mut others = self.symbolizer.other_go_code();
-        others.retain(|&(_, is_plugin)| is_plugin || !joined);
-        self.notes.extend(others.iter().filter_map(|(name, is_plugin)| notes::go_library(name, *is_plugin, engine)));
+        self.add_redirected();
+        if engine != EngineKind::Sample {
+            let uncounted = self.symbolizer.other_go_code();
+            self.notes.extend(uncounted.iter().map(|name| self.modules.note(name)));
+        }
         progress.symbolizing(snapshot.cells.len());
         self.follow_alone();
         let timeline = match &self.sampler {

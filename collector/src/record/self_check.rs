@@ -1,13 +1,15 @@
 //! Whether the hooks count what the Go runtime counts itself: looked up while the program runs, as its memory is gone at its
 //! end.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
 
+use crate::loaded::LoadedGo;
 use crate::offcpu::Monotonic;
 use crate::sample::Counters;
-use crate::target::{SamplePlan, Target};
+use crate::target::{Image, SamplePlan};
 use crate::ticker::own_time;
 use crate::trampoline::Tables;
 
@@ -17,6 +19,10 @@ const REST: u32 = 200;
 /// Compares the two counts now and then.
 pub(super) struct SelfCheck {
     counters: Option<Counters>,
+    /// The library that the runtime is in, if it is not the program's.
+    library: Option<String>,
+    /// Of the modules that work with this runtime.
+    tables: Vec<Arc<Tables>>,
     /// What the runtime had counted before us: known from the first look where the program ran already.
     before: Option<u64>,
     due: Instant,
@@ -36,24 +42,55 @@ pub(super) struct Difference {
 }
 
 impl SelfCheck {
-    /// Of a program that has just begun, or ran already when it was joined. Does nothing where the runtime's count can't be
-    /// found.
-    pub(super) fn of(target: &Target<'_>, bias: u64, joined: bool) -> SelfCheck {
-        let offsets = SamplePlan::new(target).offsets;
-        SelfCheck::new(offsets.and_then(|offsets| Counters::find(target, offsets, bias)), joined)
+    /// Of the runtime in an image, which has just begun, or ran already when it was joined. Does nothing where the runtime's
+    /// count can't be found.
+    pub(super) fn of(image: Image<'_, '_>, tables: Arc<Tables>, joined: bool) -> SelfCheck {
+        let offsets = SamplePlan::new(image.target).offsets;
+        let counters = offsets.and_then(|offsets| Counters::find(image.target, offsets, image.bias));
+        SelfCheck { tables: vec![tables], ..SelfCheck::new(counters, joined) }
+    }
+
+    /// The same of the runtime in a library.
+    pub(super) fn of_library(library: &LoadedGo, tables: Arc<Tables>, joined: bool) -> SelfCheck {
+        SelfCheck { library: Some(library.name()), ..SelfCheck::of(library.image(), tables, joined) }
     }
 
     fn new(counters: Option<Counters>, joined: bool) -> SelfCheck {
-        SelfCheck { counters, before: (!joined).then_some(0), due: Instant::now(), found: [None; 2] }
+        SelfCheck {
+            counters,
+            library: None,
+            tables: Vec::new(),
+            before: (!joined).then_some(0),
+            due: Instant::now(),
+            found: [None; 2],
+        }
+    }
+
+    /// Adds the tables of a plugin that works with this runtime.
+    pub(super) fn add(&mut self, tables: Arc<Tables>) {
+        self.tables.push(tables);
+    }
+
+    /// Compares from now on only. Returns how many crossings the hooks have not counted so far; none if that can't be known.
+    pub(super) fn start_anew(&mut self, pid: Pid) -> Option<u64> {
+        let runtime = self.counters?.read(pid)?;
+        let crossings = self.crossings();
+        self.found = [None; 2];
+        let before = self.before.replace(runtime.saturating_sub(crossings))?;
+        Some(runtime.saturating_sub(before).saturating_sub(crossings))
+    }
+
+    fn crossings(&self) -> u64 {
+        self.tables.iter().map(|tables| tables.crossings()).sum()
     }
 
     /// Takes a look, if it is time for one.
-    pub(super) fn look(&mut self, pid: Pid, tables: &Tables, at: Monotonic) {
+    pub(super) fn look(&mut self, pid: Pid, at: Monotonic) {
         let Some(counters) = self.counters.filter(|_| self.due <= Instant::now()) else { return };
         let start = own_time();
-        let least = tables.crossings();
+        let least = self.crossings();
         if let Some(runtime) = counters.read(pid) {
-            let most = tables.crossings() + tables.threads_in_use();
+            let most = self.crossings() + self.tables.iter().map(|tables| tables.threads_in_use()).sum::<u64>();
             let before = *self.before.get_or_insert(runtime.saturating_sub(least));
             let found = difference(runtime.saturating_sub(before), least..=most, at);
             self.found = [found, self.found[0]];
@@ -65,10 +102,11 @@ impl SelfCheck {
     pub(super) fn note(&self, end: Monotonic) -> Option<String> {
         let [Some(last), Some(_)] = self.found else { return None };
         let before = end.0.saturating_sub(last.at.0) / 1_000_000;
+        let of = self.library.as_ref().map_or_else(String::new, |library| format!(" of {library}"));
         let why = "unless a note names a Go plugin whose crossings are not counted, please report it with the output of `cgoprof \
                    inspect`";
         Some(format!(
-            "the Go runtime had counted {} crossings {before} ms before the end, the hooks {}: this recording is not \
+            "the Go runtime{of} had counted {} crossings {before} ms before the end, the hooks {}: this recording is not \
              complete; {why}",
             last.runtime, last.hooks
         ))

@@ -1,11 +1,12 @@
 //! The signals of a launcher: handed on to the program, or an order to finish.
 
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::eventfd::EventFd;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -28,12 +29,12 @@ pub(super) enum Orders<'a> {
 }
 
 impl Orders<'_> {
-    /// Waits a little. Returns the signal that asks us to finish, if one does.
-    pub(super) fn wait(&self, child: Option<Pid>, timeout: Duration) -> Option<Signal> {
+    /// Waits a little, or until the waker is written to. Returns the signal that asks us to finish, if one does.
+    pub(super) fn wait(&self, child: Option<Pid>, timeout: Duration, waker: Option<&EventFd>) -> Option<Signal> {
         match self {
-            Orders::Signals(signals) => signals.wait_and_forward(child, timeout),
+            Orders::Signals(signals) => signals.wait_and_forward(child, timeout, waker),
             Orders::Flag(finish) => {
-                std::thread::sleep(timeout);
+                wait_for(waker.iter().map(|waker| waker.as_fd()), timeout);
                 finish.load(Ordering::Acquire).then_some(Signal::SIGTERM)
             }
         }
@@ -78,9 +79,13 @@ impl Signals {
     /// of a program that is not our child, any does.
     ///
     /// The terminal sends its signals to the program itself; another process sends them only to us.
-    pub(super) fn wait_and_forward(&self, child: Option<Pid>, timeout: Duration) -> Option<Signal> {
-        let mut ready = [PollFd::new(self.file.as_fd(), PollFlags::POLLIN)];
-        let _ = poll(&mut ready, PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX));
+    pub(super) fn wait_and_forward(
+        &self,
+        child: Option<Pid>,
+        timeout: Duration,
+        waker: Option<&EventFd>,
+    ) -> Option<Signal> {
+        wait_for([self.file.as_fd()].into_iter().chain(waker.map(|waker| waker.as_fd())), timeout);
         let mut finish = None;
         while let Ok(Some(info)) = self.file.read_signal() {
             let Ok(signal) = Signal::try_from(info.ssi_signo as i32) else { continue };
@@ -105,9 +110,15 @@ impl Signals {
             if let Some(status) = ended(child)? {
                 return Ok(status);
             }
-            self.wait_and_forward(Some(child), Duration::from_secs(1));
+            self.wait_and_forward(Some(child), Duration::from_secs(1), None);
         }
     }
+}
+
+/// Waits until one of the files can be read.
+fn wait_for<'a>(files: impl Iterator<Item = BorrowedFd<'a>>, timeout: Duration) {
+    let mut ready: Vec<PollFd<'_>> = files.map(|file| PollFd::new(file, PollFlags::POLLIN)).collect();
+    let _ = poll(&mut ready, PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX));
 }
 
 /// The exit status of a program that has ended.

@@ -68,7 +68,7 @@ impl GoStacks {
         let read = memory::read(self.pid, frame, &mut bytes)?;
         let mut calls = Vec::new();
         let stack = StackCopy { start: frame, bytes: &bytes[..read] };
-        stack.follow_frame_pointers(frame, &self.go, DEEPEST, &mut calls);
+        stack.follow_frame_pointers(frame, |at| self.go.contains(&at), DEEPEST, &mut calls);
         let mut returns = calls.iter().map(|call| Avma(call.0 + 1));
         if self.after_asmcgocall.is_some() && returns.next() != self.after_asmcgocall {
             return None;

@@ -13,10 +13,9 @@ use cgoprof_symbols::c_function::{self, CFunction};
 use cgoprof_symbols::demangle::demangle;
 use cgoprof_symbols::{Avma, Svma, pclntab};
 
-use crate::plugins::Plugin;
+use crate::loaded::LoadedGo;
 use crate::process::maps::Mapping;
 use crate::target::Target;
-use crate::target::plugin::is_plugin;
 use libraries::{Found, Libraries};
 
 /// Stands for code that is in no file.
@@ -28,8 +27,8 @@ pub(crate) struct Symbolizer<'target, 'data> {
     /// The name of its file.
     file: String,
     bias: u64,
-    /// Go plugins, and how far from their stated addresses they are loaded.
-    plugins: Vec<(Target<'static>, u64)>,
+    /// Go code that the program has loaded.
+    modules: Vec<LoadedGo>,
     symbols: Vec<Symbol<'data>>,
     imports: Vec<&'data str>,
     libraries: Libraries,
@@ -49,7 +48,8 @@ pub(crate) struct Symbolizer<'target, 'data> {
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum FunctionKey {
     Go(String, String),
-    C(CFunction),
+    /// With the module that calls it, if that is not the program.
+    C(CFunction, Option<usize>),
     /// Called by C: symbol and library.
     Inside(String, String),
 }
@@ -61,7 +61,7 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
             file: file_name(&file.to_string_lossy()).to_owned(),
             target,
             bias,
-            plugins: Vec::new(),
+            modules: Vec::new(),
             symbols: target.binary.functions(),
             imports: target.binary.imports().to_vec(),
             libraries: Libraries::default(),
@@ -76,35 +76,35 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
         }
     }
 
-    /// Adds a plugin that the program has loaded. Its bytes are kept to our end, as it stays with the program to its own.
-    pub(crate) fn add_plugin(&mut self, plugin: Plugin) {
-        let Plugin { path, data, bias, .. } = plugin;
-        let data: &'static [u8] = Box::leak(data);
-        match Target::parse(data) {
-            Ok(target) => self.plugins.push((target, bias)),
-            Err(error) => tracing::debug!("{} can't be read any more: {error}", path.display()),
-        }
+    /// Adds Go code that the program has loaded.
+    pub(crate) fn add_module(&mut self, module: LoadedGo) {
+        self.modules.push(module);
     }
 
-    /// The Go code that an address lies in, and the address as that states it: the program's, unless it is a plugin's.
+    /// The Go code that an address lies in, and the address as that states it: the program's, unless it is in a module's.
     fn go_code(&self, address: Avma) -> (&Target<'_>, Svma) {
-        let of_plugin = self.plugins.iter().find_map(|(target, bias)| {
-            let stated = address.stated(*bias);
-            target.pclntab.text().contains(&stated).then_some((target, stated))
-        });
-        of_plugin.unwrap_or_else(|| (self.target, address.stated(self.bias)))
+        let (target, bias) = match self.module_of(address) {
+            Some(index) => (&self.modules[index].target, self.modules[index].bias),
+            None => (self.target, self.bias),
+        };
+        (target, address.stated(bias))
     }
 
-    /// Libraries other than the program with Go code in them, by name, and whether they are plugins.
-    pub(crate) fn other_go_code(&self) -> Vec<(String, bool)> {
-        let extent = self.target.binary.extent();
-        let others = self.libraries.files().filter(|file| !extent.contains(&file.range.start.stated(self.bias)));
-        let go_code = others.filter_map(|file| {
-            let data = file.contents()?;
-            let target = Target::parse(&data).ok()?;
-            Some((file_name(&file.path.to_string_lossy()).to_owned(), is_plugin(&target)))
-        });
-        go_code.collect()
+    /// The loaded module whose Go code an address lies in.
+    fn module_of(&self, address: Avma) -> Option<usize> {
+        self.modules.iter().position(|module| module.target.go_text(module.bias).contains(&address))
+    }
+
+    /// Names of the libraries with Go code in them that have not been added.
+    pub(crate) fn other_go_code(&self) -> Vec<String> {
+        let own = self.target.binary.extent();
+        let is_known = |mapping: &Mapping| {
+            own.contains(&mapping.range.start.stated(self.bias))
+                || self.modules.iter().any(|module| module.path == mapping.path)
+        };
+        let others = self.libraries.files().filter(|file| !is_known(file));
+        let with_go = others.filter(|file| file.contents().is_some_and(|data| Target::parse(&data).is_ok()));
+        with_go.map(|file| file_name(&file.path.to_string_lossy()).to_owned()).collect()
     }
 
     /// Tells which libraries are mapped where.
@@ -214,6 +214,7 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
         });
         let caller = go.as_ref().map(|(name, _)| name.as_str());
         let wrapped = caller.and_then(c_function::from_wrapper);
+        let module = go.as_ref().and_then(|&(_, address)| self.module_of(address));
         let stated = address.stated(self.bias);
         let own = self.own_symbol(stated).map(str::to_owned);
         let extent = self.target.binary.extent();
@@ -247,7 +248,7 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
                 .and_then(|&(_, address)| self.wrapper(address)),
         };
         let known = self.named.get(&address).copied().filter(|_| stack.is_empty());
-        let function = known.unwrap_or_else(|| self.function(profile, FunctionKey::C(named), new));
+        let function = known.unwrap_or_else(|| self.function(profile, FunctionKey::C(named, module), new));
         if !stack.is_empty() {
             self.named.entry(address).or_insert(function);
         }
@@ -436,15 +437,23 @@ fn add_location(profile: &mut Profile, location: Location) -> LocationId {
     LocationId(profile.locations.len() - 1)
 }
 
-/// Gives C functions of one name their packages too, all of them.
+/// Gives C functions of one name their packages too, all of them, and those of one package the files that they are in.
 pub(crate) fn tell_apart(profile: &mut Profile) {
-    let mut count: HashMap<String, usize> = HashMap::new();
+    let mut names: HashMap<String, usize> = HashMap::new();
+    let mut packages: HashMap<(String, String), usize> = HashMap::new();
     for function in profile.functions.iter().filter(|function| !function.c_name.is_empty()) {
-        *count.entry(function.c_name.clone()).or_default() += 1;
+        *names.entry(function.c_name.clone()).or_default() += 1;
+        *packages.entry((function.c_name.clone(), function.package.clone())).or_default() += 1;
     }
     for function in profile.functions.iter_mut().filter(|function| !function.c_name.is_empty()) {
-        if count[&function.c_name] > 1 && !function.package.is_empty() {
-            function.name = format!("{} ({})", function.c_name, function.package);
-        }
+        let Function { c_name, package, library, .. } = &*function;
+        let same_package = packages[&(c_name.clone(), package.clone())] > 1;
+        let told = match (package.as_str(), file_name(library)) {
+            _ if names[c_name] == 1 => continue,
+            (package, library) if same_package && !library.is_empty() => format!("{package}, {library}"),
+            ("", _) => continue,
+            (package, _) => package.to_owned(),
+        };
+        function.name = format!("{c_name} ({})", told.trim_start_matches(", "));
     }
 }

@@ -12,6 +12,7 @@ mod presence;
 mod returns;
 mod stack_distance;
 mod standing;
+mod table_set;
 pub mod tables;
 mod undo;
 
@@ -21,6 +22,8 @@ pub use inject::{InjectError, Placed, Settings};
 pub use join::JoinError;
 pub(crate) use join::{Joined, join};
 pub use policy::Timing;
+pub(crate) use table_set::TableSet;
+pub(crate) use tables::CellAddresses;
 pub use tables::Tables;
 
 pub use crate::process::remote::RemoteError;

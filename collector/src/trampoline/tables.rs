@@ -42,6 +42,35 @@ pub struct Tables {
     bias: u64,
     tids: Tids,
     left: Mutex<Left>,
+    /// Added to the references of its cells.
+    first_cell: u32,
+}
+
+/// Where the program has the cells of one module's tables.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CellAddresses {
+    range: Range<Avma>,
+    tables: Avma,
+    first_cell: u32,
+}
+
+impl CellAddresses {
+    /// The cell at an address of the program, if there can be one.
+    pub(crate) fn cell(&self, address: u64) -> Option<CellRef> {
+        let offset = address.wrapping_sub(self.tables.0);
+        (self.range.contains(&Avma(address)) && offset.is_multiple_of(64))
+            .then(|| outside(CellRef((offset / 64) as u32), self.first_cell))
+    }
+}
+
+/// References from one module's first cell to the next module's. Tables are smaller than 4 GiB.
+const CELLS_OF_MODULE: u32 = 1 << 26;
+/// Modules whose tables are told apart.
+pub(crate) const MOST_MODULES: usize = 64;
+
+/// The reference of a cell outside its tables.
+fn outside(cell: CellRef, first_cell: u32) -> CellRef {
+    if cell == CellRef::NONE { cell } else { CellRef(cell.0.wrapping_add(first_cell)) }
 }
 
 // SAFETY: the mapping stays until drop; shared words are accessed as atomics or as copies of plain numbers.
@@ -59,7 +88,8 @@ impl Tables {
         // SAFETY: a new mapping at a place the kernel chooses.
         let base =
             unsafe { mmap(None, length, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED, file, 0) }?;
-        let tables = Tables { base: base.cast(), size, address, bias, tids: Tids::of(pid), left: Mutex::default() };
+        let (tids, left) = (Tids::of(pid), Mutex::default());
+        let tables = Tables { base: base.cast(), size, address, bias, tids, left, first_cell: 0 };
         let header = tables.base.as_ptr().cast::<Header>();
         // SAFETY: the mapping holds a header and the target does not run yet.
         unsafe {
@@ -67,6 +97,13 @@ impl Tables {
             (*header).arena_next.store(ARENA_OFFSET, Relaxed);
         }
         Ok(tables)
+    }
+
+    /// The same tables as those of a recording's module with this number, from 0 to [`MOST_MODULES`]: references of cells then
+    /// differ from those of other modules.
+    pub(crate) fn numbered(mut self, module: usize) -> Tables {
+        self.first_cell = module as u32 * CELLS_OF_MODULE;
+        self
     }
 
     /// Writes who is at work with them.
@@ -108,7 +145,7 @@ impl Tables {
         self.header().foreign_cells.load(Relaxed)
     }
 
-    /// Hands out the slow crossings since the last call, each once.
+    /// Hands out the slow crossings since the last call, each once. [`Event::cell`] is 64 times the cell's reference.
     pub fn read_events(&self, mut visit: impl FnMut(Event)) {
         for index in self.used() {
             let thread = self.thread(index);
@@ -117,7 +154,8 @@ impl Tables {
                 let (written, read) = ((*thread).events_written.load(Acquire), (*thread).events_read.load(Relaxed));
                 for number in read..written.min(read.saturating_add(EVENTS as u64)) {
                     let event = (&raw const (*thread).events).cast::<Event>().add(number as usize % EVENTS).read();
-                    visit(Event { tid: self.tids.ours(event.tid), ..event });
+                    let cell = u64::from(outside(self.reference(event.cell), self.first_cell).0) * 64;
+                    visit(Event { tid: self.tids.ours(event.tid), cell, ..event });
                 }
                 (*thread).events_read.store(written, Release);
             }
@@ -250,9 +288,11 @@ impl Tables {
                 visit(BirthCopy {
                     at: birth.at,
                     creator: self.tids.ours(birth.creator),
-                    cell: self.reference(birth.cell),
+                    cell: outside(self.reference(birth.cell), self.first_cell),
                     in_c: birth.in_c,
-                    holders: holders.map(|holder| (holder.count, self.reference(holder.cell))).collect(),
+                    holders: holders
+                        .map(|holder| (holder.count, outside(self.reference(holder.cell), self.first_cell)))
+                        .collect(),
                 });
             }
             read += 1;
@@ -276,7 +316,7 @@ impl Tables {
             let crosses = |cell: *mut Cell| unsafe { (*cell).flags & flags::DIRECT == 0 };
             let in_c = entry.in_go == 0 && self.cell(cell).is_some_and(crosses);
             // SAFETY: thread() is within the mapping.
-            in_c.then(|| (self.tids.ours(unsafe { (*self.thread(index)).tid }), cell))
+            in_c.then(|| (self.tids.ours(unsafe { (*self.thread(index)).tid }), outside(cell, self.first_cell)))
         })
     }
 
@@ -293,16 +333,18 @@ impl Tables {
         let cell = self.reference(entry.cell() as u64);
         // SAFETY: cell() checks the place.
         let calls_back = unsafe { (*self.cell(cell)?).callbacks > 0 };
-        (entry.in_go == 0 && !calls_back && entered != 0 && entered <= at).then_some(cell)
+        let is_it = entry.in_go == 0 && !calls_back && entered != 0 && entered <= at;
+        is_it.then(|| outside(cell, self.first_cell))
     }
 
     /// Where the program has cells.
-    pub fn cells(&self) -> Range<Avma> {
-        Avma(self.address.0 + THREADS_OFFSET)..Avma(self.address.0 + self.size)
+    pub(crate) fn cells(&self) -> CellAddresses {
+        let range = Avma(self.address.0 + THREADS_OFFSET)..Avma(self.address.0 + self.size);
+        CellAddresses { range, tables: self.address, first_cell: self.first_cell }
     }
 
-    /// The reference of a cell that the target has at an address.
-    pub fn reference(&self, cell: u64) -> CellRef {
+    /// The reference, within these tables, of a cell that the target has at an address.
+    fn reference(&self, cell: u64) -> CellRef {
         CellRef((cell.wrapping_sub(self.address.0) / 64) as u32)
     }
 
@@ -356,6 +398,7 @@ impl Tables {
         snapshot.lost_births = header.births_dropped.load(Relaxed);
         snapshot.unattributed = header.unattributed.load(Relaxed);
         snapshot.unattributed_direct = header.unattributed_direct.load(Relaxed);
+        snapshot.each_reference(|cell| *cell = outside(*cell, self.first_cell));
         snapshot
     }
 

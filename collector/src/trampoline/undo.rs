@@ -57,6 +57,16 @@ pub(crate) struct Undone {
     pub(crate) kept: usize,
 }
 
+impl Undone {
+    /// Adds how another module's hooks were removed.
+    pub(crate) fn add(&mut self, next: Undone) {
+        self.found += next.found;
+        self.pause = self.pause.max(next.pause);
+        self.off = next.off.or(self.off);
+        self.kept += next.kept;
+    }
+}
+
 /// How often it is looked again for frames that must be there before the hooks are switched off without.
 const LOOKS: u32 = 20;
 /// Threads that are looked at together.

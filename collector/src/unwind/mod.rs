@@ -14,6 +14,7 @@ use framehop::{FrameAddress, Unwinder as _};
 
 use crate::perf::Sample;
 use crate::process::maps::Mapping;
+use crate::trampoline::CellAddresses;
 pub(crate) use stack::StackCopy;
 
 /// Where a sample was taken.
@@ -65,25 +66,31 @@ pub(crate) struct Unwinder {
     unwinder: UnwinderX86_64<Arc<[u8]>>,
     cache: CacheX86_64,
     known: Vec<Mapping>,
-    go: Range<Avma>,
     /// The kernel's code in every process: all that Go calls without a crossing.
     vdso: Range<Avma>,
-    border: Border,
+    modules: Vec<GoModule>,
+}
+
+/// A program, library or plugin with Go code.
+#[derive(Clone, Debug)]
+pub(crate) struct GoModule {
+    /// Its Go code.
+    pub(crate) go: Range<Avma>,
+    /// What is on the stack between it and C.
+    pub(crate) border: Border,
 }
 
 /// What is on the stack between C and Go.
 #[derive(Clone, Debug)]
 pub(crate) enum Border {
-    /// The hooks' code, and where the program has its tables.
+    /// Hooks of the module's own.
     Hooks {
-        /// The code.
+        /// Their code.
         code: Range<Avma>,
         /// Where in it C returns to.
         returns: Vec<Avma>,
-        /// Where cells are.
-        cells: Range<Avma>,
-        /// The tables.
-        tables: Avma,
+        /// Where the program has their cells.
+        cells: CellAddresses,
     },
     /// Nothing of ours: `asmcgocall` itself. There may be probes.
     Asmcgocall {
@@ -92,6 +99,8 @@ pub(crate) enum Border {
         /// Instructions under probes.
         probes: Vec<Avma>,
     },
+    /// Another module's: that of a plugin whose functions are redirected.
+    Shared,
 }
 
 impl Border {
@@ -101,15 +110,32 @@ impl Border {
             Border::Hooks { code, .. } => code.contains(&ip),
             // The processor stands after the breakpoint until the kernel has set it back.
             Border::Asmcgocall { probes, .. } => probes.iter().any(|&probe| ip == probe || ip.0 == probe.0 + 1),
+            Border::Shared => false,
+        }
+    }
+
+    /// Whether C returns to it there.
+    fn contains(&self, address: Avma) -> bool {
+        match self {
+            Border::Hooks { code, .. } | Border::Asmcgocall { code, .. } => code.contains(&address),
+            Border::Shared => false,
         }
     }
 }
 
 impl Unwinder {
-    /// For a process whose Go code lies there.
-    pub(crate) fn new(go: Range<Avma>, border: Border) -> Self {
+    /// For a process with this Go code.
+    pub(crate) fn new(first: GoModule) -> Self {
         let (unwinder, cache, vdso) = (UnwinderX86_64::new(), CacheX86_64::new(), Avma(0)..Avma(0));
-        Unwinder { unwinder, cache, known: Vec::new(), go, vdso, border }
+        Unwinder { unwinder, cache, known: Vec::new(), vdso, modules: vec![first] }
+    }
+
+    /// Adds Go code that has been loaded, and is mapped perhaps.
+    pub(crate) fn add_module(&mut self, module: GoModule) {
+        let around: Vec<_> = self.known.extract_if(.., |mapping| mapping.range.contains(&module.go.start)).collect();
+        around.iter().for_each(|mapping| self.remove(mapping));
+        self.modules.push(module);
+        around.iter().for_each(|mapping| self.add_mapping(mapping));
     }
 
     /// Tells what is mapped now. What was mapped there before is forgotten.
@@ -129,20 +155,34 @@ impl Unwinder {
             return;
         }
         let overlaps = |other: &Mapping| other.range.start < mapping.range.end && mapping.range.start < other.range.end;
-        for gone in self.known.extract_if(.., |other| overlaps(other)) {
-            self.unwinder.remove_module(gone.range.start.0);
-            // The program's own file is two modules, around Go's text.
-            if gone.range.contains(&self.go.end) {
-                self.unwinder.remove_module(self.go.end.0);
-            }
-        }
+        let gone: Vec<_> = self.known.extract_if(.., |other| overlaps(other)).collect();
+        gone.iter().for_each(|mapping| self.remove(mapping));
         if mapping.path.as_os_str() == "[vdso]" {
             self.vdso = mapping.range.clone();
         }
-        for module in modules::of_mapping(mapping, &self.go) {
+        for module in modules::of_mapping(mapping, &self.go_within(mapping)) {
             self.unwinder.add_module(module);
         }
         self.known.push(mapping.clone());
+    }
+
+    fn remove(&mut self, mapping: &Mapping) {
+        self.unwinder.remove_module(mapping.range.start.0);
+        // A file with Go code is two modules, around that.
+        let go_end = self.go_within(mapping).end;
+        if mapping.range.contains(&go_end) {
+            self.unwinder.remove_module(go_end.0);
+        }
+    }
+
+    /// The Go code in a mapping; an empty range if it has none.
+    fn go_within(&self, mapping: &Mapping) -> Range<Avma> {
+        let has = |go: &&Range<Avma>| go.start < mapping.range.end && mapping.range.start < go.end;
+        self.modules.iter().map(|module| &module.go).find(has).cloned().unwrap_or(Avma(0)..Avma(0))
+    }
+
+    fn is_go(&self, address: Avma) -> bool {
+        self.modules.iter().any(|module| module.go.contains(&address))
     }
 
     /// The frames of a sample.
@@ -162,47 +202,53 @@ impl Unwinder {
     /// The crossing in whose C function a stack is that can't be followed, found by its hook's frame: C's return address,
     /// which the hook wipes afterwards, and the cell's address above it.
     fn crossing_above(&self, sample: &Sample<'_>) -> Option<CellRef> {
-        let Border::Hooks { returns, cells, tables, .. } = &self.border else { return None };
+        let hooks: Vec<_> = self
+            .modules
+            .iter()
+            .filter_map(|module| match &module.border {
+                Border::Hooks { returns, cells, .. } => Some((returns, cells)),
+                Border::Asmcgocall { .. } | Border::Shared => None,
+            })
+            .collect();
+        if hooks.is_empty() {
+            return None;
+        }
         let words = sample.stack.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap_or_default()));
         let words: Vec<u64> = words.collect();
         let above = MARKER_CELL as usize / 8 + 1;
-        let mut found = (0..words.len()).filter(|&at| returns.contains(&Avma(words[at])));
-        found.find_map(|at| {
-            let cell = words.get(at + above)? & !1;
-            let is_cell = cells.contains(&Avma(cell)) && (cell - tables.0).is_multiple_of(64);
-            is_cell.then(|| CellRef(((cell - tables.0) / 64) as u32))
+        (0..words.len()).find_map(|at| {
+            let (_, cells) = hooks.iter().find(|(returns, _)| returns.contains(&Avma(words[at])))?;
+            cells.cell(words.get(at + above)? & !1)
         })
     }
 
     fn follow(&mut self, sample: &Sample<'_>) -> Walk {
         let stack = StackCopy { start: sample.sp, bytes: &sample.stack };
         let mut frames = vec![sample.ip];
-        if self.border.is_ours(sample.ip) {
+        if self.modules.iter().any(|module| module.border.is_ours(sample.ip)) {
             return Walk::new(Place::Hooks, frames, false);
         }
         let mut registers = UnwindRegsX86_64::new(sample.ip.0, sample.sp.0, sample.bp.0);
         let mut at = FrameAddress::from_instruction_pointer(sample.ip.0);
         let mut read = |address: u64| stack.word(Avma(address)).ok_or(());
-        while !self.go.contains(&Avma(at.address_for_lookup())) {
+        while !self.is_go(Avma(at.address_for_lookup())) {
             let next = self.unwinder.unwind_frame(at, &mut registers, &mut self.cache, &mut read);
             let Ok(Some(caller)) = next else {
                 // No thread begins in the function that it is in: code without unwind information ends at once.
                 let truncated = next.is_err() || frames.len() == 1;
                 return Walk::new(Place::Elsewhere, frames, truncated);
             };
-            match &self.border {
-                Border::Hooks { code, tables, .. } if code.contains(&Avma(caller)) => {
+            match self.modules.iter().map(|module| &module.border).find(|border| border.contains(Avma(caller))) {
+                Some(Border::Hooks { cells, .. }) => {
                     let marker = stack.word(Avma(registers.sp().wrapping_add(MARKER_CELL)));
                     // Its lowest bit tells whether the crossing is timed.
-                    let cell = |word: u64| CellRef(((word & !1).wrapping_sub(tables.0) / 64) as u32);
-                    let place =
-                        marker.filter(|&word| word != 0).map_or(Place::Elsewhere, |word| Place::Crossing(cell(word)));
-                    return Walk::new(place, frames, marker.is_none());
+                    let cell = marker.and_then(|word| cells.cell(word & !1));
+                    return Walk::new(cell.map_or(Place::Elsewhere, Place::Crossing), frames, marker.is_none());
                 }
-                Border::Asmcgocall { code, .. } if code.contains(&Avma(caller)) => {
+                Some(Border::Asmcgocall { .. }) => {
                     return Walk::new(Place::Called(Avma(registers.bp())), frames, false);
                 }
-                _ => {}
+                Some(Border::Shared) | None => {}
             }
             let Some(address) = FrameAddress::from_return_address(caller) else { break };
             if frames.len() == DEEPEST {
@@ -212,12 +258,12 @@ impl Unwinder {
             at = address;
         }
         // From other C there is no way to Go but through the border: code without unwind information was guessed through.
-        let outermost = frames.iter().rev().find(|frame| !self.go.contains(frame));
+        let outermost = frames.iter().rev().find(|&&frame| !self.is_go(frame));
         if outermost.is_some_and(|frame| !self.vdso.contains(frame)) {
-            frames.retain(|frame| !self.go.contains(frame));
+            frames.retain(|&frame| !self.is_go(frame));
             return Walk::new(Place::Elsewhere, frames, true);
         }
-        let truncated = stack.follow_frame_pointers(Avma(registers.bp()), &self.go, DEEPEST, &mut frames);
+        let truncated = stack.follow_frame_pointers(Avma(registers.bp()), |at| self.is_go(at), DEEPEST, &mut frames);
         Walk::new(Place::Go, frames, truncated)
     }
 }
@@ -233,8 +279,8 @@ mod tests {
 
     const NOWHERE: Range<Avma> = Avma(0)..Avma(0);
 
-    fn no_hooks() -> Border {
-        Border::Hooks { code: NOWHERE, returns: Vec::new(), cells: NOWHERE, tables: Avma(0) }
+    fn no_go() -> GoModule {
+        GoModule { go: NOWHERE, border: Border::Shared }
     }
 
     /// Our own C library with some bytes of its call frame information changed, mapped where the real one is.
@@ -272,7 +318,7 @@ mod tests {
             samples in prop::collection::vec((any::<u64>(), any::<u64>(), prop::collection::vec(any::<u8>(), 0..600)), 50),
         ) {
             let (_file, mapping) = damaged(&changes);
-            let mut unwinder = Unwinder::new(NOWHERE, no_hooks());
+            let mut unwinder = Unwinder::new(no_go());
             unwinder.add_mapping(&mapping);
             let length = mapping.range.end.0 - mapping.range.start.0;
             for (ip, bp, stack) in samples {
@@ -288,7 +334,7 @@ mod tests {
     fn a_mapping_over_another_takes_its_place() {
         let (_one, first) = damaged(&[]);
         let (_other, second) = damaged(&[(0, 1)]);
-        let mut unwinder = Unwinder::new(NOWHERE, no_hooks());
+        let mut unwinder = Unwinder::new(no_go());
         [&first, &first, &second].into_iter().for_each(|mapping| unwinder.add_mapping(mapping));
         assert_eq!(unwinder.known, [second]);
     }

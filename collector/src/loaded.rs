@@ -1,0 +1,49 @@
+//! Go code that a process has loaded beside its program: plugins, and libraries with a runtime of their own.
+
+use std::path::PathBuf;
+
+use crate::process::maps::Mapping;
+use crate::target::plugin::is_plugin;
+use crate::target::{Image, Target, TargetError};
+
+/// A file with Go code that a process has mapped.
+pub(crate) struct LoadedGo {
+    pub(crate) path: PathBuf,
+    /// What is in it. Its bytes stay until the recorder ends, as it stays with the program until that ends.
+    pub(crate) target: Target<'static>,
+    /// How far from its stated addresses it is loaded.
+    pub(crate) bias: u64,
+    /// Its mapping, and with it the file.
+    pub(crate) mapping: Mapping,
+}
+
+impl LoadedGo {
+    /// What a mapping has of Go; none if that is nothing.
+    ///
+    /// # Errors
+    /// If it is Go code that can't be recorded.
+    pub(crate) fn of(mapping: &Mapping) -> Result<Option<LoadedGo>, TargetError> {
+        let Some(data) = mapping.contents() else { return Ok(None) };
+        match Target::parse(&data) {
+            Err(TargetError::NotGo | TargetError::Binary(_) | TargetError::LinkShared) => return Ok(None),
+            parsed => parsed.map(drop)?,
+        }
+        let target = Target::parse(Vec::leak(data.to_vec()))?;
+        let Some(bias) = target.binary.bias(mapping.range.start, mapping.offset) else { return Ok(None) };
+        Ok(Some(LoadedGo { path: mapping.path.clone(), target, bias, mapping: mapping.clone() }))
+    }
+
+    /// Whether it works with the program's runtime.
+    pub(crate) fn is_plugin(&self) -> bool {
+        is_plugin(&self.target)
+    }
+
+    /// The name of its file.
+    pub(crate) fn name(&self) -> String {
+        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    pub(crate) fn image(&self) -> Image<'_, 'static> {
+        Image { target: &self.target, bias: self.bias }
+    }
+}

@@ -1,0 +1,106 @@
+//! The tables of all Go modules that have hooks: one profile is made of them.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use cgoprof_hook::layout::{CellRef, Event};
+use nix::unistd::Pid;
+
+use super::tables::{MOST_MODULES, Tables};
+use crate::snapshot::{BirthCopy, Look, Snapshot};
+
+/// Tables in the order in which their modules got hooks; shared by the threads of a recorder.
+#[derive(Clone)]
+pub(crate) struct TableSet(Arc<RwLock<Vec<Arc<Tables>>>>);
+
+impl TableSet {
+    /// With the tables of the first module.
+    pub(crate) fn of(first: Tables) -> TableSet {
+        TableSet(Arc::new(RwLock::new(vec![Arc::new(first)])))
+    }
+
+    /// Adds another module's tables and returns them; none if there are too many.
+    pub(crate) fn add(&self, tables: Tables) -> Option<Arc<Tables>> {
+        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        (all.len() < MOST_MODULES).then(|| {
+            let tables = Arc::new(tables.numbered(all.len()));
+            all.push(Arc::clone(&tables));
+            tables
+        })
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> Vec<Arc<Tables>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Those of the first module.
+    pub(crate) fn first(&self) -> Arc<Tables> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner)[0])
+    }
+
+    /// Tells the hooks the time, coarsely.
+    pub(crate) fn tick(&self, now: u64) {
+        self.each(|tables| tables.tick(now));
+    }
+
+    /// Cells so far whose C function is not in their module's own file.
+    pub(crate) fn foreign_cells(&self) -> u64 {
+        self.all().iter().map(|tables| tables.foreign_cells()).sum()
+    }
+
+    /// See [`Tables::read_events`].
+    pub(crate) fn read_events(&self, mut visit: impl FnMut(Event)) {
+        self.each(|tables| tables.read_events(&mut visit));
+    }
+
+    /// See [`Tables::read_births`].
+    pub(crate) fn read_births(&self, mut visit: impl FnMut(BirthCopy)) {
+        self.each(|tables| tables.read_births(&mut visit));
+    }
+
+    /// See [`Tables::apply_policy`].
+    pub(crate) fn apply_policy(&self, microsecond: f64) {
+        self.each(|tables| tables.apply_policy(microsecond));
+    }
+
+    /// See [`Tables::relax`].
+    pub(crate) fn relax(&self) {
+        self.each(Tables::relax);
+    }
+
+    /// See [`Tables::release_ended`].
+    pub(crate) fn release_ended(&self, pid: Pid) {
+        self.each(|tables| tables.release_ended(pid));
+    }
+
+    /// See [`Tables::end_locks`].
+    pub(crate) fn end_locks(&self, now: u64) {
+        self.each(|tables| tables.end_locks(now));
+    }
+
+    /// Number of Ms that are in C.
+    pub(crate) fn in_c_count(&self) -> usize {
+        self.all().iter().map(|tables| tables.in_c().count()).sum()
+    }
+
+    /// Who is in C. A thread that is so in several modules is listed for each.
+    pub(crate) fn look(&self, now: u64) -> Look {
+        Look { at: now, in_c: self.all().iter().flat_map(|tables| tables.in_c().collect::<Vec<_>>()).collect() }
+    }
+
+    /// See [`Tables::in_c_since`].
+    pub(crate) fn in_c_since(&self, tid: u64, at: u64) -> Option<CellRef> {
+        self.all().iter().find_map(|tables| tables.in_c_since(tid, at))
+    }
+
+    /// See [`Tables::snapshot`].
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let mut snapshot = Snapshot::default();
+        self.each(|tables| snapshot.append(tables.snapshot()));
+        snapshot
+    }
+
+    fn each(&self, visit: impl FnMut(&Tables)) {
+        self.all().iter().map(Arc::as_ref).for_each(visit);
+    }
+}

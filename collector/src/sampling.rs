@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use nix::unistd::Pid;
 use crate::clock::Moment;
 use crate::clock::{Rate, Timebase};
 use crate::offcpu::{Monotonic, OffCpu, OffTime};
-use crate::perf::{Record, Session};
+use crate::perf::{PerfError, Record, Session, TracedProbe};
 use crate::process::maps::Mapping;
 use crate::sample::GoStacks;
 use crate::snapshot::{Look, Seen, Snapshot};
@@ -22,7 +23,7 @@ use crate::threads::Threads;
 use crate::timeline::{Counters, Part, Timeline, Wait};
 use crate::trampoline::TableSet;
 use crate::unwind::{GoModule, Place, Unwinder, Walk};
-use crate::uprobe::Crossings;
+use crate::uprobe::{Crossings, Landmarks};
 
 /// Longest time between two looks at the rings.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -126,8 +127,8 @@ pub(crate) struct Sampler {
     /// Who waits for `found`.
     asking: Arc<AtomicUsize>,
     waker: Arc<EventFd>,
-    /// Modules that the unwinder does not know yet.
-    modules: Arc<Mutex<Vec<GoModule>>>,
+    /// Modules that are not known to the thread yet.
+    modules: Arc<Mutex<Vec<NewModule>>>,
     thread: Option<JoinHandle<()>>,
     /// The thread ended before it was told to.
     failed: bool,
@@ -181,8 +182,9 @@ impl Sampler {
                 let now = timebase.now();
                 let mut found = shared.lock().unwrap_or_else(PoisonError::into_inner);
                 let rate = Rate::between(start, now);
-                let added = std::mem::take(&mut *added.lock().unwrap_or_else(PoisonError::into_inner));
-                added.into_iter().for_each(|module| unwinder.add_module(module));
+                for new in std::mem::take(&mut *added.lock().unwrap_or_else(PoisonError::into_inner)) {
+                    found.add_module(new, &mut session, &mut unwinder);
+                }
                 let in_c_since = |tid, time| tables.as_ref()?.in_c_since(tid, rate.ticks(time));
                 let complete =
                     session.read(last, |record| found.add(record, &mut unwinder, (go_stacks.as_ref(), &in_c_since)));
@@ -228,7 +230,33 @@ impl Sampler {
 
     /// Adds Go code that the program has loaded.
     pub(crate) fn add_module(&self, module: GoModule) {
-        self.modules.lock().unwrap_or_else(PoisonError::into_inner).push(module);
+        self.add(NewModule { module, probed: None });
+    }
+
+    /// Adds Go code with probes that are defined, and waits until they are set.
+    ///
+    /// # Errors
+    /// If they can't be.
+    pub(crate) fn add_probes(
+        &self,
+        module: GoModule,
+        probes: Vec<TracedProbe>,
+        landmarks: Landmarks,
+    ) -> Result<(), PerfError> {
+        let (outcome, done) = channel();
+        self.add(NewModule { module, probed: Some(Probed { probes, landmarks, outcome }) });
+        let _ = self.waker.write(1);
+        // A thread that is gone has set none.
+        done.recv().unwrap_or(Err(PerfError::Ended))
+    }
+
+    fn add(&self, new: NewModule) {
+        self.modules.lock().unwrap_or_else(PoisonError::into_inner).push(new);
+    }
+
+    /// Number of modules with probes.
+    pub(crate) fn probed_modules(&self) -> usize {
+        self.found().crossings.as_ref().map_or(0, Crossings::modules)
     }
 
     /// Whether the program became another.
@@ -317,6 +345,20 @@ impl Drop for Sampler {
     }
 }
 
+/// A module to be added.
+struct NewModule {
+    module: GoModule,
+    probed: Option<Probed>,
+}
+
+/// What is added of a module with probes.
+struct Probed {
+    probes: Vec<TracedProbe>,
+    landmarks: Landmarks,
+    /// To be told whether they are set.
+    outcome: Sender<Result<(), PerfError>>,
+}
+
 /// Has this thread run before others: what it does not read in time is lost. Only root may.
 fn keep_up() {
     // SAFETY: a plain system call.
@@ -324,6 +366,18 @@ fn keep_up() {
 }
 
 impl Found {
+    fn add_module(&mut self, NewModule { module, probed }: NewModule, session: &mut Session, unwinder: &mut Unwinder) {
+        unwinder.add_module(module);
+        if let (Some(Probed { probes, landmarks, outcome }), Some(crossings)) = (probed, &mut self.crossings) {
+            let set = session.watch_probes(&probes);
+            // Hits of a module that is not known are left out.
+            if set.is_ok() {
+                crossings.add_module(landmarks);
+            }
+            let _ = outcome.send(set);
+        }
+    }
+
     fn add(
         &mut self,
         record: Record<'_>,
@@ -497,6 +551,8 @@ impl Samples {
 
 #[cfg(test)]
 mod tests {
+    use cgoprof_symbols::Avma;
+
     use super::*;
 
     #[test]

@@ -144,6 +144,20 @@ pub struct GoroutineCopy {
     pub cell: CellRef,
 }
 
+impl GoroutineCopy {
+    /// Adds what the same goroutine did in another module. Threads of both are not told apart.
+    pub(crate) fn merge(&mut self, other: &GoroutineCopy) {
+        if other.calls > self.calls {
+            self.cell = other.cell;
+        }
+        self.calls += other.calls;
+        self.threads = self.threads.max(other.threads);
+        self.beyond = true;
+        self.migrations += other.migrations;
+        self.locks += other.locks;
+    }
+}
+
 /// A goroutine that is locked to its thread, or was and has not locked itself there again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LockedCopy {

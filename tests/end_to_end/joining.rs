@@ -84,7 +84,8 @@ impl Recorder {
     pub(crate) fn start(user: User, pid: Pid, options: &[&str]) -> Recorder {
         let profile = profile_path(user);
         let mut command = command(user);
-        command.args(["record", "--engine", "trampoline", "-o"]).arg(&profile).args(options);
+        let engine: &[&str] = if options.contains(&"--engine") { &[] } else { &["--engine", "trampoline"] };
+        command.args(["record", "-o"]).arg(&profile).args(engine).args(options);
         let mut child = command.args(["-p", &pid.to_string()]).stderr(Stdio::piped()).spawn().expect("cgoprof runs");
         let messages = BufReader::new(child.stderr.take().expect("stderr"));
         Recorder { child, messages, profile }

@@ -74,6 +74,8 @@ impl PerfError {
 pub(crate) struct TracedProbe {
     /// What happens there.
     pub(crate) point: Point,
+    /// The Go module that it is in, by number.
+    pub(crate) module: usize,
     /// Its number in tracefs.
     pub(crate) number: u64,
     /// Frames of the stack to be had with each hit, if any.
@@ -155,11 +157,7 @@ impl Session {
                 done => done,
             };
             opened?;
-            for (number, probe) in self.probes.clone().into_iter().enumerate() {
-                let before_exec = self.wanted.before_exec;
-                let traced = || attributes::probe(tid, cpu, probe, before_exec);
-                self.open((index, number + 1), traced, Some(probe))?;
-            }
+            self.open_probes_of(tid, index, 1)?;
         }
         Ok(())
     }
@@ -169,6 +167,10 @@ impl Session {
     /// # Errors
     /// See [`PerfError`].
     pub(crate) fn watch_all(&mut self) -> Result<(), PerfError> {
+        self.in_each_thread(Session::watch)
+    }
+
+    fn in_each_thread(&mut self, open: impl Fn(&mut Self, Pid) -> Result<(), PerfError>) -> Result<(), PerfError> {
         let (mut watched, mut quiet) = (HashSet::new(), 0);
         // A list may end early when a thread ends, and one that is being born is not in it yet: two are to agree.
         while quiet < 2 {
@@ -178,11 +180,39 @@ impl Session {
             quiet = if new.is_empty() { quiet + 1 } else { 0 };
             for tid in new {
                 watched.insert(tid);
-                match self.watch(Pid::from_raw(tid)) {
+                match open(self, Pid::from_raw(tid)) {
                     Err(PerfError::Ended) if tid != self.pid.as_raw() => {}
                     done => done?,
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Watches more probes in all threads of a process that is watched.
+    ///
+    /// # Errors
+    /// See [`PerfError`].
+    pub(crate) fn watch_probes(&mut self, probes: &[TracedProbe]) -> Result<(), PerfError> {
+        let first = self.probes.len() + 1;
+        self.probes.extend_from_slice(probes);
+        self.in_each_thread(|session, tid| session.open_probes(tid, first))
+    }
+
+    fn open_probes(&mut self, tid: Pid, first: usize) -> Result<(), PerfError> {
+        self.origins.add_thread();
+        for index in 0..self.rings.len() {
+            self.open_probes_of(tid, index, first)?;
+        }
+        Ok(())
+    }
+
+    /// Opens the events of a thread's probes, those with this number and later ones, on the processor of a ring.
+    fn open_probes_of(&mut self, tid: Pid, ring: usize, first: usize) -> Result<(), PerfError> {
+        let (cpu, before_exec) = (self.rings[ring].cpu, self.wanted.before_exec);
+        for (number, probe) in self.probes.clone().into_iter().enumerate().skip(first - 1) {
+            let traced = || attributes::probe(tid, cpu, probe, before_exec);
+            self.open((ring, number + 1), traced, Some(probe))?;
         }
         Ok(())
     }
@@ -247,6 +277,9 @@ impl Session {
         let mut ready: Vec<PollFd<'_>> =
             rings.chain([self.waker.as_fd()]).map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         let _ = poll(&mut ready, PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX));
+        if ready.last().is_some_and(|waker| waker.any() == Some(true)) {
+            let _ = self.waker.read();
+        }
     }
 
     /// What was mapped as far as the records tell that are still to be read.

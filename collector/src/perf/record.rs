@@ -83,6 +83,8 @@ pub(crate) struct Sample<'a> {
 pub(crate) struct Hit<'a> {
     /// Which.
     pub(crate) point: Point,
+    /// The Go module that it is in, by number.
+    pub(crate) module: usize,
     /// Kernel thread id.
     pub(crate) tid: u64,
     /// When.
@@ -127,12 +129,18 @@ impl<'a> Hit<'a> {
             arguments = raw.get(BEFORE_ARGUMENTS..u32::from_le_bytes(*length) as usize)?;
         }
         let (tid, time) = (i32::from_le_bytes(*tid) as u64, Monotonic(u64::from_le_bytes(*time)));
-        Some(Hit { point: probe.point, tid, time, chain, arguments })
+        Some(Hit { point: probe.point, module: probe.module, tid, time, chain, arguments })
     }
 
     #[cfg(test)]
-    pub(crate) fn new(point: Point, tid: u64, time: u64, chain: &'a [u8], arguments: &'a [u8]) -> Self {
-        Hit { point, tid, time: Monotonic(time), chain, arguments }
+    pub(crate) fn new(
+        (point, module): (Point, usize),
+        tid: u64,
+        time: u64,
+        chain: &'a [u8],
+        arguments: &'a [u8],
+    ) -> Self {
+        Hit { point, module, tid, time: Monotonic(time), chain, arguments }
     }
 }
 
@@ -225,7 +233,8 @@ mod tests {
 
     use super::*;
 
-    const CALLED: TracedProbe = TracedProbe { point: Point::Called, number: 1, frames: Some(9), fetches: true };
+    const CALLED: TracedProbe =
+        TracedProbe { point: Point::Called, module: 0, number: 1, frames: Some(9), fetches: true };
 
     fn record(chain: &[u64], arguments: &[u64]) -> Vec<u8> {
         let mut bytes = vec![0; 16];

@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 
 use super::Options;
 use crate::clock::Timebase;
+use crate::loaded::LoadedGo;
 use crate::perf::{Frequency, PerfError, Session, Wanted};
 use crate::process::auxv::load_bias;
 use crate::process::maps::Mapping;
@@ -282,7 +283,7 @@ impl Prepared {
         mappings.iter().for_each(|mapping| unwinder.add_mapping(mapping));
         let (engine, source) = match planned {
             Planned::Uprobe(plan, probes) => {
-                let crossings = Box::new(Crossings::new(landmarks(&plan, bias, options), probes.cost));
+                let crossings = Box::new(Crossings::new(landmarks(&plan, bias, options, 0), probes.cost));
                 (Engine::Uprobe(probes), Source::Probes(crossings))
             }
             Planned::Sample(plan) => {
@@ -322,6 +323,34 @@ impl Prepared {
     pub(super) fn sees_kernel(&self) -> bool {
         self.session.sees_kernel()
     }
+}
+
+/// Sets probes in a Go module that a recorded program has loaded.
+///
+/// # Errors
+/// See [`EngineError`].
+pub(super) fn probe_module(
+    probes: &mut Probes,
+    sampler: &Sampler,
+    module: &LoadedGo,
+    pid: Pid,
+    options: &Options,
+) -> Result<(), EngineError> {
+    let (plan, bias) = (ProbePlan::new(&module.target)?, module.bias);
+    check_unchanged(pid, bias, &plan)?;
+    let file = module.mapping.opened().ok_or(EngineError::Unreadable)?;
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let number = sampler.probed_modules();
+    let runtime = if module.is_plugin() { 0 } else { number };
+    let (loaded, asmcgocall) = (|address: Svma| address.loaded(bias), &plan.asmcgocall);
+    let border = Border::Asmcgocall {
+        code: loaded(asmcgocall.start)..loaded(asmcgocall.end),
+        probes: plan.probes.iter().map(|probe| loaded(probe.at)).collect(),
+    };
+    let go = GoModule { go: module.target.go_text(bias), border };
+    let landmarks = landmarks(&plan, bias, options, runtime);
+    let watch = |probes| sampler.add_probes(go, probes, landmarks);
+    Ok(probes.add(Path::new(&path), &plan, chosen(options), number, watch)?)
 }
 
 /// Each event is a file. The program, if we start it, has been made before and keeps its own limit.
@@ -374,9 +403,10 @@ fn chosen(options: &Options) -> Chosen {
     Chosen { timed: options.timing != Timing::None, max_frames: options.stack_depth }
 }
 
-fn landmarks(plan: &ProbePlan, bias: u64, options: &Options) -> Landmarks {
+fn landmarks(plan: &ProbePlan, bias: u64, options: &Options, runtime: usize) -> Landmarks {
     let loaded = |address: Svma| address.loaded(bias);
     Landmarks {
+        runtime,
         after_asmcgocall: loaded(plan.after_asmcgocall),
         after_exitsyscall: loaded(plan.after_exitsyscall),
         cgocallback: loaded(plan.cgocallback.start)..loaded(plan.cgocallback.end),

@@ -113,8 +113,12 @@ pub(super) fn plugin(plugin: &Plugin) -> Option<String> {
 }
 
 /// On a library with a Go runtime of its own that is recorded too.
-pub(super) fn own_runtime(name: &str) -> String {
-    format!("{name} has a Go runtime of its own, which numbers its goroutines apart from others")
+pub(super) fn own_runtime(name: &str, engine: EngineKind) -> String {
+    let times = match engine {
+        EngineKind::Trampoline => "; the time of its crossings is also in that of crossings that called it",
+        EngineKind::Uprobe | EngineKind::Sample => "",
+    };
+    format!("{name} has a Go runtime of its own, which numbers its goroutines independently{times}")
 }
 
 /// On crossings of a module that were made before its hooks were in place.
@@ -122,6 +126,11 @@ pub(super) fn missed(name: &str, crossings: Option<u64>) -> Option<String> {
     let missed = crossings.filter(|&crossings| crossings > 0)?;
     let were = if missed == 1 { "1 crossing was".into() } else { format!("about {missed} crossings were") };
     Some(format!("{were} made by {name} between its loading and the recorder's hooks there: not counted"))
+}
+
+/// The same of the uprobe engine, which can't tell how many.
+pub(super) fn before_probes(name: &str) -> String {
+    format!("crossings that {name} made before the recorder had probes there are not counted")
 }
 
 /// On running processes that the program has started, when it has ended.

@@ -135,7 +135,8 @@ impl<'a> Recorder<'a> {
             let image = Image { target: program.target, bias };
             self_checks.push(SelfCheck::of(image, tables.first(), joined));
         }
-        let mut symbolizer = Symbolizer::new(program.target, program.located.go_file(), bias);
+        let mut symbolizer =
+            Symbolizer::new(program.target, program.located.go_file(), program.located.go_library.is_some(), bias);
         symbolizer.set_mappings(&mappings);
         Recorder {
             options,

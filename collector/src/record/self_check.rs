@@ -103,7 +103,7 @@ impl SelfCheck {
         let [Some(last), Some(_)] = self.found else { return None };
         let before = end.0.saturating_sub(last.at.0) / 1_000_000;
         let of = self.library.as_ref().map_or_else(String::new, |library| format!(" of {library}"));
-        let why = "unless a note names a Go plugin whose crossings are not counted, please report it with the output of `cgoprof \
+        let why = "unless a note names a library whose crossings are not counted, please report it with the output of `cgoprof \
                    inspect`";
         Some(format!(
             "the Go runtime{of} had counted {} crossings {before} ms before the end, the hooks {}: this recording is not \

@@ -20,7 +20,7 @@ use super::calibrate::ticks;
 use super::module::{self, Link};
 use super::policy::Timing;
 use super::presence;
-use super::tables::Tables;
+use super::tables::{CELLS_OF_MODULE, Tables};
 use crate::process::maps::{self, Mapping};
 use crate::process::memory::Memory;
 use crate::process::remote::{DATA, Remote, RemoteError, Room, Stopped};
@@ -29,6 +29,7 @@ use crate::target::plan::{CALL_C, GoroutineSlot, Hook, Plan};
 
 /// Bytes for cells. Only what is used takes memory.
 const ARENA: u64 = 1 << 30;
+const _: () = assert!((ARENA_OFFSET + ARENA) / 64 <= CELLS_OF_MODULE as u64);
 /// Bytes at the arena's end kept for cells without a stack, so that a full table still knows its functions.
 const RESERVE: u64 = 128 << 20;
 

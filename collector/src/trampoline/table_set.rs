@@ -1,41 +1,52 @@
 //! The tables of all Go modules that have hooks: one profile is made of them.
 
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use cgoprof_hook::layout::{CellRef, Event};
 use nix::unistd::Pid;
 
 use super::tables::{MOST_MODULES, Tables};
-use crate::snapshot::{BirthCopy, Look, Snapshot};
+use crate::snapshot::{BirthCopy, GoroutineCopy, Look, Snapshot};
 
 /// Tables in the order in which their modules got hooks; shared by the threads of a recorder.
 #[derive(Clone)]
-pub(crate) struct TableSet(Arc<RwLock<Vec<Arc<Tables>>>>);
+pub(crate) struct TableSet(Arc<RwLock<Vec<OfModule>>>);
+
+#[derive(Clone)]
+struct OfModule {
+    tables: Arc<Tables>,
+    /// The runtime that the module works with, by the number of the module that contains it.
+    runtime: usize,
+}
 
 impl TableSet {
     /// With the tables of the first module.
     pub(crate) fn of(first: Tables) -> TableSet {
-        TableSet(Arc::new(RwLock::new(vec![Arc::new(first)])))
+        TableSet(Arc::new(RwLock::new(vec![OfModule { tables: Arc::new(first), runtime: 0 }])))
     }
 
-    /// Adds another module's tables and returns them; none if there are too many.
-    pub(crate) fn add(&self, tables: Tables) -> Option<Arc<Tables>> {
+    /// Adds another module's tables and returns them; none if there are too many. A plugin works with the first module's
+    /// runtime.
+    pub(crate) fn add(&self, tables: Tables, is_plugin: bool) -> Option<Arc<Tables>> {
         let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
         (all.len() < MOST_MODULES).then(|| {
             let tables = Arc::new(tables.numbered(all.len()));
-            all.push(Arc::clone(&tables));
+            let runtime = if is_plugin { 0 } else { all.len() };
+            all.push(OfModule { tables: Arc::clone(&tables), runtime });
             tables
         })
     }
 
     /// All of them.
     pub(crate) fn all(&self) -> Vec<Arc<Tables>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        all.iter().map(|module| Arc::clone(&module.tables)).collect()
     }
 
     /// Those of the first module.
     pub(crate) fn first(&self) -> Arc<Tables> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner)[0])
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner)[0].tables)
     }
 
     /// Tells the hooks the time, coarsely.
@@ -96,7 +107,17 @@ impl TableSet {
     /// See [`Tables::snapshot`].
     pub(crate) fn snapshot(&self) -> Snapshot {
         let mut snapshot = Snapshot::default();
-        self.each(|tables| snapshot.append(tables.snapshot()));
+        let mut goroutines: HashMap<(usize, u64), GoroutineCopy> = HashMap::new();
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        for OfModule { tables, runtime } in all {
+            let mut of_module = tables.snapshot();
+            for goroutine in of_module.goroutines.drain(..) {
+                let key = (runtime, goroutine.goid);
+                goroutines.entry(key).and_modify(|known| known.merge(&goroutine)).or_insert(goroutine);
+            }
+            snapshot.append(of_module);
+        }
+        snapshot.goroutines = goroutines.into_values().collect();
         snapshot
     }
 

@@ -64,7 +64,7 @@ impl CellAddresses {
 }
 
 /// References from one module's first cell to the next module's. Tables are smaller than 4 GiB.
-const CELLS_OF_MODULE: u32 = 1 << 26;
+pub(super) const CELLS_OF_MODULE: u32 = 1 << 26;
 /// Modules whose tables are told apart.
 pub(crate) const MOST_MODULES: usize = 64;
 
@@ -737,6 +737,22 @@ mod tests {
 
     fn owners(tables: &Tables, owner: u64) -> usize {
         tables.used().filter(|&index| tables.owner(index) == owner).count()
+    }
+
+    #[test]
+    fn cells_of_two_modules_have_different_references() {
+        let nobody = AtomicU64::new(i32::MAX as u64);
+        let (first, second) = (tables(1, &nobody), tables(1, &nobody).numbered(1));
+        let inside = ADDRESS.0 + THREADS_OFFSET + 128;
+        let cell = |tables: &Tables, address| tables.cells().cell(address);
+        let expected = CellRef((THREADS_OFFSET as u32 + 128) / 64);
+        assert_eq!(cell(&first, inside), Some(expected));
+        assert_eq!(cell(&second, inside), Some(CellRef(expected.0 + CELLS_OF_MODULE)));
+        assert_eq!(cell(&second, inside + 8), None, "no cell begins there");
+        assert_eq!(cell(&second, ADDRESS.0 + second.size()), None);
+        assert_eq!(cell(&second, 0), None);
+        assert_eq!(outside(CellRef::NONE, CELLS_OF_MODULE), CellRef::NONE);
+        assert!(MOST_MODULES as u64 * u64::from(CELLS_OF_MODULE) <= 1 << 32);
     }
 
     #[test]

@@ -331,6 +331,23 @@ mod tests {
     }
 
     #[test]
+    fn code_is_gos_from_when_its_module_is_added() {
+        let (_file, mapping) = damaged(&[]);
+        let mut unwinder = Unwinder::new(no_go());
+        unwinder.add_mapping(&mapping);
+        let middle = Avma(mapping.range.start.0 + 4096)..Avma(mapping.range.start.0 + 8192);
+        let walk = |unwinder: &mut Unwinder| {
+            let (ip, sp) = (middle.start, Avma(0x7fff_0000_0000));
+            let (stack, chain) = (Cow::Owned(vec![0; 64]), Vec::new());
+            unwinder.walk(&Sample { tid: 1, time: Monotonic(0), ip, sp, bp: sp, stack, chain }).place
+        };
+        assert_ne!(walk(&mut unwinder), Place::Go);
+        unwinder.add_module(GoModule { go: middle.clone(), border: Border::Shared });
+        assert_eq!(walk(&mut unwinder), Place::Go);
+        assert_eq!(unwinder.known, [mapping]);
+    }
+
+    #[test]
     fn a_mapping_over_another_takes_its_place() {
         let (_one, first) = damaged(&[]);
         let (_other, second) = damaged(&[(0, 1)]);

@@ -155,7 +155,13 @@ impl Stage {
             let offset = FileOffset(place.0 - mapping.range.start.0 + mapping.offset.0);
             let number = definitions.add(name, "/proc/self/exe".as_ref(), offset, &arguments)?;
             let first = point == Point::Called;
-            probes.push(TracedProbe { point, number, frames: first.then_some(most_frames()), fetches: first });
+            probes.push(TracedProbe {
+                point,
+                module: 0,
+                number,
+                frames: first.then_some(most_frames()),
+                fetches: first,
+            });
         }
         let wanted = Wanted { frequency: Frequency(0), kernel: false, only_samples: false, before_exec: false };
         let mut session = Session::new(Pid::this(), wanted, probes)?;

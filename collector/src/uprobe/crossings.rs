@@ -8,7 +8,7 @@ use cgoprof_hook::layout::{CellRef, Event, Phase, flags, kind};
 use cgoprof_symbols::Avma;
 
 use super::cost::{Cost, Scale};
-use super::schedule::{Begun, Schedule};
+use super::schedule::{Begun, GoroutineId, Schedule};
 use crate::offcpu::Monotonic;
 use crate::perf::Hit;
 use crate::snapshot::{CellCopy, InFlightCopy, Look, Seen, Snapshot};
@@ -33,9 +33,11 @@ mod argument {
     pub(super) const CALLER: usize = 5;
 }
 
-/// What must be known of the program's code in memory.
+/// What must be known of a Go module's code in memory.
 #[derive(Clone, Debug)]
 pub(crate) struct Landmarks {
+    /// The runtime that it works with, by the number of the module that contains it.
+    pub(crate) runtime: usize,
     /// Return address of `cgocall`'s call of `asmcgocall`.
     pub(crate) after_asmcgocall: Avma,
     /// Return address of `cgocall`'s call of `exitsyscall`.
@@ -62,7 +64,8 @@ pub(crate) struct Landmarks {
 
 /// All crossings so far.
 pub(crate) struct Crossings {
-    landmarks: Landmarks,
+    /// Of each module.
+    modules: Vec<Landmarks>,
     cost: Cost,
     scale: Scale,
     cells: Vec<CellCopy>,
@@ -71,8 +74,8 @@ pub(crate) struct Crossings {
     threads: HashMap<u64, Thread>,
     /// The stack of the last crossing, for its memory.
     walked: Vec<Avma>,
-    /// By goid, what a goroutine's last crossing was and when C returned.
-    leaving: HashMap<u64, (CellRef, Monotonic)>,
+    /// What a goroutine's last crossing was and when C returned.
+    leaving: HashMap<GoroutineId, (CellRef, Monotonic)>,
     /// Slow crossings since they were last taken.
     events: Vec<Event>,
     /// Crossings whose threads ended in C.
@@ -98,7 +101,7 @@ struct Thread {
 struct InFlight {
     cell: CellRef,
     direct: bool,
-    goid: u64,
+    goroutine: GoroutineId,
     called: Monotonic,
     /// [`Thread::spent`] before that.
     spent: u64,
@@ -118,9 +121,9 @@ struct Key<'a> {
 
 impl Crossings {
     /// None so far.
-    pub(crate) fn new(landmarks: Landmarks, cost: Cost) -> Self {
+    pub(crate) fn new(first: Landmarks, cost: Cost) -> Self {
         Crossings {
-            landmarks,
+            modules: vec![first],
             cost,
             scale: Scale::default(),
             cells: Vec::new(),
@@ -137,8 +140,25 @@ impl Crossings {
         }
     }
 
+    /// Adds a module, whose number is that of modules before it.
+    pub(crate) fn add_module(&mut self, landmarks: Landmarks) {
+        self.modules.push(landmarks);
+    }
+
+    /// Number of modules.
+    pub(crate) fn modules(&self) -> usize {
+        self.modules.len()
+    }
+
+    fn timed(&self) -> bool {
+        self.modules[0].timed
+    }
+
     /// Adds what happened. Hits of one thread must come in the order of their times.
     pub(crate) fn add(&mut self, hit: &Hit<'_>) {
+        if hit.module >= self.modules.len() {
+            return;
+        }
         let mut thread = std::mem::take(self.threads.entry(hit.tid).or_default());
         match hit.point {
             Point::Called => self.called(&mut thread, hit),
@@ -148,7 +168,7 @@ impl Crossings {
             Point::CallbackEnd => self.callback_ended(&mut thread, hit.time),
             Point::Unwind => self.unwound(&mut thread),
         }
-        if self.landmarks.timed {
+        if self.timed() {
             self.schedule.set(hit.tid, thread.in_c(), hit.time.0);
         }
         thread.spent += self.cost.of(hit.point, hit.chain().count());
@@ -161,7 +181,7 @@ impl Crossings {
     pub(crate) fn end(&mut self, tid: u64, time: Monotonic) {
         self.schedule.end_thread(tid, time.0);
         let Some(thread) = self.threads.remove(&tid) else { return };
-        if self.landmarks.timed {
+        if self.timed() {
             let left = thread.in_flight.iter().filter(|entry| !entry.direct);
             self.ended.extend(left.map(|entry| InFlightCopy { ended: Some(time.0), ..entry.copy(tid) }));
         }
@@ -176,7 +196,7 @@ impl Crossings {
 
     /// Looks at who is in C, every ten milliseconds up to a time by which all hits are known.
     pub(crate) fn take_looks(&mut self, until: Monotonic) -> Vec<Look> {
-        if self.landmarks.timed {
+        if self.timed() {
             self.schedule.look_until(until.0);
         }
         self.schedule.take_looks()
@@ -205,7 +225,7 @@ impl Crossings {
     /// What has been counted.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let mut in_flight = self.ended.clone();
-        if self.landmarks.timed {
+        if self.timed() {
             for (&tid, thread) in &self.threads {
                 let left = thread.in_flight.iter().filter(|entry| !entry.direct);
                 in_flight.extend(left.map(|entry| entry.copy(tid)));
@@ -228,8 +248,8 @@ impl Crossings {
 
     fn called(&mut self, thread: &mut Thread, hit: &Hit<'_>) {
         let argument = |index| hit.argument(index);
-        let caller = self.caller(hit);
-        let direct = caller != self.landmarks.after_asmcgocall;
+        let (landmarks, caller) = (&self.modules[hit.module], self.caller(hit));
+        let direct = caller != landmarks.after_asmcgocall;
         if argument(argument::G) == 0 {
             self.unattributed_direct += 1;
             return;
@@ -237,8 +257,8 @@ impl Crossings {
         thread.m = Some(argument(argument::M_ID));
         thread.leave_what_returned();
         let mut function = Avma(argument(argument::FUNCTION));
-        if self.landmarks.purego == Some(function) {
-            let caller_fetched = !self.landmarks.has_frame;
+        if landmarks.purego == Some(function) {
+            let caller_fetched = !landmarks.has_frame;
             function = Avma(argument(argument::CALLER + usize::from(caller_fetched)));
         }
         let enclosing = thread.in_flight.last().map_or(CellRef::NONE, |entry| entry.cell);
@@ -254,9 +274,11 @@ impl Crossings {
         }
         let cell = self.find(&Key { function, stack: &stack, enclosing, flags: bits });
         self.walked = stack;
-        let (tid, m, goid) = (hit.tid, argument(argument::M_ID), argument(argument::GOID));
-        let migrated = self.schedule.begin(&Begun { tid, m, goid, cell, function, direct, locked: locked && !direct });
-        if self.landmarks.newm1.iter().any(|range| range.contains(&caller)) {
+        let (tid, m, landmarks) = (hit.tid, argument(argument::M_ID), &self.modules[hit.module]);
+        let goroutine = GoroutineId { runtime: landmarks.runtime, goid: argument(argument::GOID) };
+        let begun = Begun { tid, m, goroutine, cell, function, direct, locked: locked && !direct };
+        let migrated = self.schedule.begin(&begun);
+        if landmarks.newm1.iter().any(|range| range.contains(&caller)) {
             let cells = &self.cells;
             self.schedule.birth(tid, cell, hit.time.0, |cell| cells[cell.0 as usize - 1].function);
         }
@@ -266,7 +288,7 @@ impl Crossings {
             thread.in_flight.push(InFlight {
                 cell,
                 direct,
-                goid: argument(argument::GOID),
+                goroutine,
                 called: hit.time,
                 spent: thread.spent,
                 callbacks: 0,
@@ -298,27 +320,28 @@ impl Crossings {
         if entry.callbacks > 0 {
             add(&mut cell.callback, entry.callbacks);
         }
-        self.leave(entry.goid, entry.cell, hit.time);
-        if ticks >= self.landmarks.slow {
-            let (cell, from, to) = (entry.cell.offset(), entry.called.0, hit.time.0);
-            self.events.push(Event { kind: kind::C, cell, from, to, tid: hit.tid, goid: entry.goid, gap: 1, enter: 0 });
+        self.leave(entry.goroutine, entry.cell, hit.time);
+        if ticks >= self.modules[0].slow {
+            let (cell, from, to, goid) = (entry.cell.offset(), entry.called.0, hit.time.0, entry.goroutine.goid);
+            self.events.push(Event { kind: kind::C, cell, from, to, tid: hit.tid, goid, gap: 1, enter: 0 });
         }
     }
 
     /// Notes that a goroutine is on its way back to Go. Whoever has been for long is there.
-    fn leave(&mut self, goid: u64, cell: CellRef, time: Monotonic) {
+    fn leave(&mut self, goroutine: GoroutineId, cell: CellRef, time: Monotonic) {
         if self.leaving.len() >= MOST_LEAVING {
             self.leaving.retain(|_, (_, since)| since.0 + LONGEST_EXIT > time.0);
         }
-        self.leaving.insert(goid, (cell, time));
+        self.leaving.insert(goroutine, (cell, time));
     }
 
     fn resumed(&mut self, hit: &Hit<'_>) {
-        let (caller, goid) = (Avma(hit.argument(0)), hit.argument(1));
-        if caller != self.landmarks.after_exitsyscall {
+        let (landmarks, caller) = (&self.modules[hit.module], Avma(hit.argument(0)));
+        if caller != landmarks.after_exitsyscall {
             return;
         }
-        if let Some((cell, since)) = self.leaving.remove(&goid) {
+        let goroutine = GoroutineId { runtime: landmarks.runtime, goid: hit.argument(1) };
+        if let Some((cell, since)) = self.leaving.remove(&goroutine) {
             let waited = self.scale.net(hit.time.0.saturating_sub(since.0), self.cost.of(Point::Returned, 0));
             let cell = self.cell(cell);
             cell.shown.exit.census += 1;
@@ -362,7 +385,7 @@ impl Crossings {
 
     /// Where `asmcgocall` returns to.
     fn caller(&self, hit: &Hit<'_>) -> Avma {
-        if self.landmarks.has_frame {
+        if self.modules[hit.module].has_frame {
             hit.chain().nth(1).unwrap_or(Avma(0))
         } else {
             Avma(hit.argument(argument::CALLER))
@@ -371,7 +394,7 @@ impl Crossings {
 
     /// Puts a crossing's return addresses as the trampolines find them into `stack`. Returns whether they go on.
     fn walk(&self, hit: &Hit<'_>, direct: bool, stack: &mut Vec<Avma>) -> bool {
-        let landmarks = &self.landmarks;
+        let landmarks = &self.modules[hit.module];
         stack.clear();
         if direct && !landmarks.has_frame {
             stack.push(self.caller(hit));
@@ -386,12 +409,13 @@ impl Crossings {
             }
             words += 1;
             stack.push(address);
-            if landmarks.cgocallback.contains(&address) {
+            if self.modules.iter().any(|module| module.cgocallback.contains(&address)) {
                 return false;
             }
         }
         // A system stack may end anywhere; a goroutine's that does not go to its beginning was broken off.
-        let whole = direct || stack.last().is_some_and(|address| landmarks.goexit.contains(address));
+        let whole = direct
+            || stack.last().is_some_and(|address| self.modules.iter().any(|module| module.goexit.contains(address)));
         !whole || words >= landmarks.chain
     }
 
@@ -491,6 +515,8 @@ mod tests {
     struct Story {
         crossings: Crossings,
         now: u64,
+        /// The module of the next hits.
+        module: usize,
     }
 
     impl Story {
@@ -500,6 +526,7 @@ mod tests {
 
         fn with(change: impl FnOnce(&mut Landmarks)) -> Story {
             let mut landmarks = Landmarks {
+                runtime: 0,
                 after_asmcgocall: Avma(BORDER),
                 after_exitsyscall: Avma(EXIT),
                 cgocallback: Avma(CALLBACK)..Avma(CALLBACK + 1),
@@ -513,13 +540,14 @@ mod tests {
                 timed: true,
             };
             change(&mut landmarks);
-            Story { crossings: Crossings::new(landmarks, Cost::default()), now: 1000 }
+            Story { crossings: Crossings::new(landmarks, Cost::default()), now: 1000, module: 0 }
         }
 
         fn hit(&mut self, point: Point, tid: u64, after: u64, chain: &[u64], arguments: &[u64]) -> &mut Self {
             let bytes = |words: &[u64]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
             self.now += after;
-            self.crossings.add(&Hit::new(point, tid, self.now, &bytes(chain), &bytes(arguments)));
+            let place = (point, self.module);
+            self.crossings.add(&Hit::new(place, tid, self.now, &bytes(chain), &bytes(arguments)));
             self
         }
 
@@ -575,6 +603,26 @@ mod tests {
         let cells = story.crossings.snapshot().cells;
         assert_eq!((cells[0].shown.callbacks, cells[0].callback.sum), (1, 35));
         assert_eq!(cells[1].enclosing, cells[0].at);
+    }
+
+    /// The same numbers mean other code and goroutines there.
+    #[test]
+    fn a_library_with_its_own_runtime_is_a_module_of_its_own() {
+        let mut story = Story::new();
+        let landmarks = Landmarks { runtime: 1, after_asmcgocall: Avma(0x700), ..story.crossings.modules[0].clone() };
+        story.called(1, WORK, &[0x10]).at(Point::CallbackBegin, 1, 1);
+        story.module = 1;
+        story.called(1, NOP, &[0x10]);
+        assert_eq!(story.cells().len(), 1, "hits of a module that is not known");
+        story.crossings.add_module(landmarks);
+        story.hit(Point::Called, 1, 10, &[0x99, 0x700, 0x10], &[NOP, 0xc000, 101, 1001, 0]).returned(1, 5);
+        story.called(2, NOP, &[0x10]);
+        let found = story.crossings.snapshot();
+        let flags: Vec<_> = found.cells.iter().map(|cell| (cell.function.0, cell.flags & flags::DIRECT)).collect();
+        assert_eq!(flags, [(WORK, 0), (NOP, 0), (NOP, flags::DIRECT)], "the program's border is none of the library's");
+        assert_eq!(found.cells[1].enclosing, found.cells[0].at);
+        let goids: Vec<_> = found.goroutines.iter().map(|goroutine| (goroutine.goid, goroutine.calls)).collect();
+        assert_eq!(goids, [(101, 1), (101, 1)], "two goroutines of one number");
     }
 
     #[test]

@@ -82,9 +82,30 @@ pub(crate) struct Probed {
 /// What goes with the probes of a program. To be dropped after their session: that removes them.
 pub(crate) struct Probes {
     pub(crate) cost: Cost,
-    _definitions: Definitions,
+    /// Of each module.
+    definitions: Vec<Definitions>,
     /// Removes the probes on ourselves.
     clearing: Option<JoinHandle<()>>,
+}
+
+impl Probes {
+    /// Defines the probes of a further Go module in a file, which `watch` opens.
+    ///
+    /// # Errors
+    /// See [`UprobeError`]: then nothing is left behind.
+    pub(crate) fn add(
+        &mut self,
+        file: &Path,
+        plan: &ProbePlan,
+        chosen: Chosen,
+        module: usize,
+        watch: impl FnOnce(Vec<TracedProbe>) -> Result<(), PerfError>,
+    ) -> Result<(), UprobeError> {
+        let mut definitions = Definitions::new()?;
+        watch(define(&mut definitions, file, plan, chosen, module)?)?;
+        self.definitions.push(definitions);
+        Ok(())
+    }
 }
 
 impl Drop for Probes {
@@ -108,22 +129,31 @@ pub(crate) fn set(
     watch: impl FnOnce(&mut Session) -> Result<(), PerfError>,
 ) -> Result<Probed, UprobeError> {
     let mut definitions = Definitions::new()?;
-    let fetch = Fetch::new(plan);
-    let mut probes = Vec::new();
-    for probe in plan.probes.iter().filter(|probe| chosen.timed || !only_for_times(probe.point)) {
-        let name = format!("{:?}", probe.point).to_lowercase();
-        let arguments = fetch.at(probe.point);
-        let number = definitions.add(&name, program, probe.offset, &arguments)?;
-        let frames = (probe.point == Point::Called).then_some(chosen.chain());
-        probes.push(TracedProbe { point: probe.point, number, frames, fetches: !arguments.is_empty() });
-    }
+    let probes = define(&mut definitions, program, plan, chosen, 0)?;
     let mut session = Session::new(pid, wanted, probes)?;
     watch(&mut session)?;
     // Only now, and out of the way: the kernel removes probes slowly, and sets none meanwhile.
-    let mut stage = Stage::set(&fetch)?;
+    let mut stage = Stage::set(&Fetch::new(plan))?;
     let cost = stage.measure()?;
     let clearing = Some(std::thread::spawn(move || drop(stage)));
-    Ok(Probed { session, probes: Probes { cost, _definitions: definitions, clearing } })
+    Ok(Probed { session, probes: Probes { cost, definitions: vec![definitions], clearing } })
+}
+
+fn define(
+    definitions: &mut Definitions,
+    file: &Path,
+    plan: &ProbePlan,
+    chosen: Chosen,
+    module: usize,
+) -> Result<Vec<TracedProbe>, TracefsError> {
+    let (fetch, mut probes) = (Fetch::new(plan), Vec::new());
+    for probe in plan.probes.iter().filter(|probe| chosen.timed || !only_for_times(probe.point)) {
+        let (name, arguments) = (format!("{:?}", probe.point).to_lowercase(), fetch.at(probe.point));
+        let number = definitions.add(&name, file, probe.offset, &arguments)?;
+        let frames = (probe.point == Point::Called).then_some(chosen.chain());
+        probes.push(TracedProbe { point: probe.point, module, number, frames, fetches: !arguments.is_empty() });
+    }
+    Ok(probes)
 }
 
 /// What is asked of the engine.

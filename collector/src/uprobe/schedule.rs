@@ -17,7 +17,7 @@ const BETWEEN_LOOKS: u64 = 10_000_000;
 /// Everything that threads and goroutines did.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Schedule {
-    goroutines: HashMap<u64, Goroutine>,
+    goroutines: HashMap<GoroutineId, Goroutine>,
     forgotten: ForgottenCopy,
     /// Those that have ended.
     gone: Vec<ThreadCopy>,
@@ -38,11 +38,18 @@ struct Goroutine {
     cell: CellRef,
 }
 
+/// A goroutine: each runtime numbers its own.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub(super) struct GoroutineId {
+    pub(super) runtime: usize,
+    pub(super) goid: u64,
+}
+
 /// A crossing begins.
 pub(super) struct Begun {
     pub(super) tid: u64,
     pub(super) m: u64,
-    pub(super) goid: u64,
+    pub(super) goroutine: GoroutineId,
     pub(super) cell: CellRef,
     pub(super) function: Avma,
     pub(super) direct: bool,
@@ -61,10 +68,10 @@ impl Schedule {
         if begun.direct {
             return false;
         }
-        if self.goroutines.len() >= MOST_GOROUTINES && !self.goroutines.contains_key(&begun.goid) {
+        if self.goroutines.len() >= MOST_GOROUTINES && !self.goroutines.contains_key(&begun.goroutine) {
             self.forget();
         }
-        let goroutine = self.goroutines.entry(begun.goid).or_insert_with(|| Goroutine {
+        let goroutine = self.goroutines.entry(begun.goroutine).or_insert_with(|| Goroutine {
             calls: 0,
             migrations: 0,
             last: begun.tid,
@@ -163,9 +170,9 @@ impl Schedule {
 
     /// All goroutines that are kept, and what is known of the others.
     pub(super) fn goroutines(&self) -> (Vec<GoroutineCopy>, ForgottenCopy) {
-        let copy = |(&goid, goroutine): (&u64, &Goroutine)| GoroutineCopy {
+        let copy = |(id, goroutine): (&GoroutineId, &Goroutine)| GoroutineCopy {
             beyond: false,
-            goid,
+            goid: id.goid,
             calls: goroutine.calls,
             threads: goroutine.threads.len() as u64,
             migrations: goroutine.migrations,
@@ -212,7 +219,8 @@ mod tests {
 
     fn begun(tid: u64, goid: u64) -> Begun {
         let (cell, function) = (CellRef(tid as u32), Avma(0x900));
-        Begun { tid, m: tid + 100, goid, cell, function, direct: false, locked: false }
+        let goroutine = GoroutineId { runtime: 0, goid };
+        Begun { tid, m: tid + 100, goroutine, cell, function, direct: false, locked: false }
     }
 
     #[test]

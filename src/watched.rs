@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use cgoprof_collector::record::{EngineKind, Options, Subject};
-use cgoprof_collector::trampoline::Timing;
+use cgoprof_collector::trampoline::{MAX_OVERHEAD, Timing};
 use cgoprof_viewer::units::printable;
 use clap::ValueEnum;
 use nix::unistd::Pid;
@@ -34,6 +34,9 @@ pub(crate) struct How {
     /// How often crossings are timed; all are counted
     #[arg(long, value_enum, default_value_t = TimingArg::Auto)]
     timing: TimingArg,
+    /// Share of a bare call that --timing auto may add to it by timing, on average
+    #[arg(long, value_name = "SHARE", default_value_t = MAX_OVERHEAD, value_parser = positive)]
+    max_overhead: f64,
     /// Most Go frames kept of a stack
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=256))]
     stack_depth: u16,
@@ -73,6 +76,13 @@ enum TimingArg {
     None,
 }
 
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if share > 0.0 => Ok(share),
+        _ => Err("a number greater than 0 is needed: 0.1 for a tenth".into()),
+    }
+}
+
 impl Whom {
     /// The program, once it is there.
     pub(crate) fn subject(&self, quiet: bool) -> Subject {
@@ -109,6 +119,7 @@ impl How {
                 TimingArg::Auto => Timing::Auto,
                 TimingArg::None => Timing::None,
             },
+            max_overhead: self.max_overhead,
             stack_depth: usize::from(self.stack_depth),
             slow: self.slow,
             frequency: if self.no_samples { 0 } else { self.freq },

@@ -9,7 +9,7 @@ use crate::target::{Image, Target, TargetError};
 /// A file with Go code that a process has mapped.
 pub(crate) struct LoadedGo {
     pub(crate) path: PathBuf,
-    /// What is in it. Its bytes stay until the recorder ends, as it stays with the program until that ends.
+    /// Its contents. The bytes stay until the recorder ends, as the code stays with the program until that ends.
     pub(crate) target: Target<'static>,
     /// How far from its stated addresses it is loaded.
     pub(crate) bias: u64,
@@ -17,17 +17,35 @@ pub(crate) struct LoadedGo {
     pub(crate) mapping: Mapping,
 }
 
+/// Kinds of Go code by the runtime that they work with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Runtime {
+    /// The program's: a plugin.
+    Shared,
+    /// The library's.
+    Own,
+}
+
+/// The runtime of the Go code in a mapping; none if there is no Go code.
+///
+/// # Errors
+/// If it is Go code that can't be recorded.
+pub(crate) fn runtime_in(mapping: &Mapping) -> Result<Option<Runtime>, TargetError> {
+    let Some(data) = mapping.contents() else { return Ok(None) };
+    match Target::parse(&data) {
+        Err(TargetError::NotGo | TargetError::Binary(_) | TargetError::LinkShared) => Ok(None),
+        Ok(target) if is_plugin(&target) => Ok(Some(Runtime::Shared)),
+        parsed => parsed.map(|_| Some(Runtime::Own)),
+    }
+}
+
 impl LoadedGo {
-    /// What a mapping has of Go; none if that is nothing.
+    /// Reads the Go code in a mapping; none if its place can't be told.
     ///
     /// # Errors
-    /// If it is Go code that can't be recorded.
-    pub(crate) fn of(mapping: &Mapping) -> Result<Option<LoadedGo>, TargetError> {
+    /// See [`runtime_in`].
+    pub(crate) fn read(mapping: &Mapping) -> Result<Option<LoadedGo>, TargetError> {
         let Some(data) = mapping.contents() else { return Ok(None) };
-        match Target::parse(&data) {
-            Err(TargetError::NotGo | TargetError::Binary(_) | TargetError::LinkShared) => return Ok(None),
-            parsed => parsed.map(drop)?,
-        }
         let target = Target::parse(Vec::leak(data.to_vec()))?;
         let Some(bias) = target.binary.bias(mapping.range.start, mapping.offset) else { return Ok(None) };
         Ok(Some(LoadedGo { path: mapping.path.clone(), target, bias, mapping: mapping.clone() }))

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::unistd::Pid;
 
-use crate::loaded::LoadedGo;
+use crate::loaded::{LoadedGo, Runtime, runtime_in};
 use crate::process::maps::{self, Mapping};
 use crate::process::memory::Memory;
 use crate::target::plugin::{self, Redirect, SharedFunctions};
@@ -85,7 +85,10 @@ impl PluginLoader {
     }
 
     fn plugin(&self, mapping: &Mapping) -> Option<(Plugin, Vec<Redirect>)> {
-        let loaded = LoadedGo::of(mapping).ok().flatten().filter(LoadedGo::is_plugin)?;
+        if runtime_in(mapping).ok()? != Some(Runtime::Shared) {
+            return None;
+        }
+        let loaded = LoadedGo::read(mapping).ok().flatten()?;
         let redirects = self.shared.redirects(&loaded.target, loaded.bias);
         let locks_threads = plugin::locks_threads(&loaded.target);
         Some((Plugin { loaded, locks_threads, redirected: false }, redirects))

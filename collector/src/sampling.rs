@@ -66,6 +66,8 @@ struct Found {
     threads: Threads,
     /// Counted by probes.
     crossings: Option<Crossings>,
+    /// For who sets how often crossings are timed.
+    confirmed: Confirmed,
     /// How often the process became a program while it was watched.
     execs: u64,
     /// Processes that it has started, and those that these have, as far as they go on.
@@ -98,6 +100,8 @@ pub(crate) enum Source {
         events: Events,
         /// Where looks at who is in C come.
         looks: Looks,
+        /// Where the time of slow crossings is told in which their threads were not preempted.
+        confirmed: Confirmed,
         /// The tables.
         tables: TableSet,
     },
@@ -116,6 +120,9 @@ pub(crate) struct Slow {
 
 /// Slow crossings as they come from the tables.
 pub(crate) type Events = Arc<Mutex<Vec<Event>>>;
+
+/// Of sampled slow crossings by their cell, the weighted sum of ticks in C in which their threads were not preempted.
+pub(crate) type Confirmed = Arc<Mutex<HashMap<CellRef, f64>>>;
 
 /// Looks at who is in C, as the ticker takes them.
 pub(crate) type Looks = Arc<Mutex<Vec<Look>>>;
@@ -151,6 +158,7 @@ impl Sampler {
             mappings: Vec::new(),
             threads: Threads::of(pid),
             crossings: None,
+            confirmed: Confirmed::default(),
             execs: 0,
             children: BTreeSet::new(),
             timeline: Timeline::default(),
@@ -158,8 +166,9 @@ impl Sampler {
         };
         let (mut events, mut looks, mut tables, mut go_stacks) = (Events::default(), Looks::default(), None, None);
         match source {
-            Source::Hooks { events: theirs, looks: taken, tables: shared } => {
+            Source::Hooks { events: theirs, looks: taken, confirmed, tables: shared } => {
                 (events, looks, tables) = (theirs, taken, Some(shared));
+                found.confirmed = confirmed;
             }
             Source::Probes(crossings) => found.crossings = Some(*crossings),
             Source::GoStacks(stacks) => go_stacks = Some(stacks),
@@ -246,8 +255,14 @@ impl Sampler {
         let (outcome, done) = channel();
         self.add(NewModule { module, probed: Some(Probed { probes, landmarks, outcome }) });
         let _ = self.waker.write(1);
-        // A thread that is gone has set none.
-        done.recv().unwrap_or(Err(PerfError::Ended))
+        loop {
+            match done.recv_timeout(PAUSE) {
+                Ok(outcome) => return outcome,
+                // A thread that has failed sets none.
+                Err(_) if self.thread.as_ref().is_none_or(JoinHandle::is_finished) => return Err(PerfError::Ended),
+                Err(_) => {}
+            }
+        }
     }
 
     fn add(&self, new: NewModule) {
@@ -351,7 +366,7 @@ struct NewModule {
     probed: Option<Probed>,
 }
 
-/// What is added of a module with probes.
+/// Probes of a module to be added.
 struct Probed {
     probes: Vec<TracedProbe>,
     landmarks: Landmarks,
@@ -470,6 +485,12 @@ impl Found {
                     let within = within(self.ended_lately.entry(event.tid).or_default(), ended);
                     let own = off.blocked.saturating_sub(within.iter().map(|ended| ended.blocked).sum());
                     self.samples.add_slow(event, cell, off, own);
+                    if event.is_sampled() {
+                        let preempted = off.preempted as f64 * rate.ticks_per_ns;
+                        let confirmed = (event.to.saturating_sub(event.from) as f64 - preempted).max(0.0);
+                        let mut all = self.confirmed.lock().unwrap_or_else(PoisonError::into_inner);
+                        *all.entry(cell).or_default() += confirmed * event.weight() as f64;
+                    }
                     for (from, to) in self.off.waits(event.tid, from, to) {
                         if !within.iter().any(|ended| ended.from <= from && to <= ended.to) {
                             self.timeline.wait(Wait { tid: event.tid, from, to });
@@ -525,7 +546,7 @@ fn within(lately: &mut Vec<Ended>, ended: Ended) -> Vec<Ended> {
 impl Samples {
     /// `own` is what it was blocked without those within it.
     fn add_slow(&mut self, event: &Event, cell: CellRef, off: OffTime, own: u64) {
-        let gap = event.gap as f64;
+        let gap = event.weight() as f64;
         let sum = self.slow.entry(cell).or_default();
         sum.blocked += off.blocked as f64 * gap;
         sum.preempted += off.preempted as f64 * gap;

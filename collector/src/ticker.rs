@@ -1,10 +1,12 @@
 //! The thread that tells the hooks the time, coarsely, sets how often they read it themselves, and sees libraries come.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use cgoprof_hook::layout::{CellRef, Event, kind};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
@@ -14,11 +16,11 @@ use nix::unistd::Pid;
 use crate::plugins::PluginLoader;
 use crate::process::link_map::LinkMap;
 use crate::process::maps::{self, Mapping};
-use crate::sampling::{Events, Looks};
+use crate::sampling::{Confirmed, Events, Looks};
 use crate::snapshot::Seen;
 use crate::trampoline::calibrate::ticks;
 use crate::trampoline::module::Link;
-use crate::trampoline::{TableSet, Timing};
+use crate::trampoline::{Budget, Outliers, TableSet, Timing};
 
 /// From one tick to the next where wake-ups are cheap: a crossing of two milliseconds sees two.
 const SHORTEST: Duration = Duration::from_millis(1);
@@ -50,6 +52,9 @@ pub(crate) struct Ticker {
     /// The module that is still to be added.
     module: Arc<Mutex<Option<Link>>>,
     loaded: Arc<EventFd>,
+    /// What timing may cost, when that is known.
+    budget: Arc<OnceLock<Budget>>,
+    confirmed: Confirmed,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -84,18 +89,24 @@ impl Ticker {
         let waker = Arc::clone(&loaded);
         let mut libraries = LinkMap::of(pid);
         let first = tables.first();
-        let read_events = move |tables: &TableSet| {
+        let (budget, confirmed) = (Arc::new(OnceLock::new()), Confirmed::default());
+        let (given, told) = (Arc::clone(&budget), Arc::clone(&confirmed));
+        let read_events = move |tables: &TableSet, outliers: &mut HashMap<CellRef, Outliers>| {
             let mut slow = slow.lock().unwrap_or_else(PoisonError::into_inner);
-            tables.read_events(|event| slow.push(event));
+            tables.read_events(|event| {
+                note_outlier(outliers, &event);
+                slow.push(event);
+            });
         };
         let thread = std::thread::spawn(move || {
             let (mut ticks_so_far, mut foreign, mut used) = (0u64, 0, own_time());
             let (started, started_ticks) = (Instant::now(), ticks());
+            let mut outliers = HashMap::new();
             let (mut intervals_due, mut look_due, mut count_due) = (started, started, started);
             while !stopped.load(Ordering::Relaxed) {
                 let at = ticks();
                 tables.tick(at);
-                read_events(&tables);
+                read_events(&tables, &mut outliers);
                 // The first crossing comes from a runtime that has set itself up.
                 let mut module = pending.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(link) = module.take_if(|_| first.any_used())
@@ -123,10 +134,18 @@ impl Ticker {
                     taken.lock().unwrap_or_else(PoisonError::into_inner).push(tables.look(at));
                     look_due = (look_due + BETWEEN_LOOKS).max(now);
                 }
-                if timing == Timing::Auto && now > intervals_due {
+                if let (Timing::Auto, Some(&budget)) = (timing, given.get())
+                    && now > intervals_due
+                {
                     let before = own_time();
                     let micros = started.elapsed().as_nanos().max(1) as f64 / 1000.0;
-                    tables.apply_policy((at - started_ticks) as f64 / micros);
+                    let confirmed = told.lock().unwrap_or_else(PoisonError::into_inner);
+                    let of_cell = |cell: CellRef| {
+                        let found = outliers.get(&cell).copied().unwrap_or_default();
+                        Outliers { confirmed: confirmed.get(&cell).copied().unwrap_or(0.0), ..found }
+                    };
+                    tables.apply_policy((at - started_ticks) as f64 / micros, budget, of_cell);
+                    drop(confirmed);
                     intervals_due = now + REST * (own_time() - before);
                 }
                 let (cells, due) = (tables.foreign_cells(), ticks_so_far.is_power_of_two() && ticks_so_far < 1 << 16);
@@ -146,10 +165,11 @@ impl Ticker {
                 }
                 let _ = timer.wait();
             }
-            read_events(&tables);
+            read_events(&tables, &mut outliers);
             noted.lock().unwrap_or_else(PoisonError::into_inner).note_births(&tables);
         });
-        Ok(Ticker { stop, mappings, events, looks, seen, module, loaded, thread: Some(thread) })
+        let thread = Some(thread);
+        Ok(Ticker { stop, mappings, events, looks, seen, module, loaded, budget, confirmed, thread })
     }
 
     /// What was mapped into the program whenever that was looked at since the last call.
@@ -160,6 +180,16 @@ impl Ticker {
     /// Written to when the program has loaded a library.
     pub(crate) fn loaded(&self) -> &EventFd {
         &self.loaded
+    }
+
+    /// Sets what timing may cost. Until then every crossing is timed.
+    pub(crate) fn set_budget(&self, budget: Budget) {
+        let _ = self.budget.set(budget);
+    }
+
+    /// Where the time of slow crossings is told in which their threads were not preempted.
+    pub(crate) fn confirmed(&self) -> Confirmed {
+        Arc::clone(&self.confirmed)
     }
 
     /// Where slow crossings are put.
@@ -211,6 +241,15 @@ impl Seen {
 impl Drop for Ticker {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// Adds a slow crossing to its cell's outliers.
+fn note_outlier(outliers: &mut HashMap<CellRef, Outliers>, event: &Event) {
+    if event.is_sampled() && matches!(event.kind, kind::C | kind::C_LOCKED | kind::DIRECT) {
+        let found = outliers.entry(CellRef((event.cell / 64) as u32)).or_default();
+        found.weight += event.weight() as f64;
+        found.sum += event.weight() as f64 * event.to.saturating_sub(event.from) as f64;
     }
 }
 

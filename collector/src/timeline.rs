@@ -130,7 +130,7 @@ impl Timeline {
         let (from, to) = (rate.monotonic(event.from), rate.monotonic(event.to));
         let (nanos, enter) = (to.0.saturating_sub(from.0), (event.enter as f64 / rate.ticks_per_ns) as u64);
         let (tid, goid) = (event.tid, event.goid);
-        let crossing = Crossing { cell, tid, goid, called: from, enter, gap: event.gap, ..Crossing::default() };
+        let crossing = Crossing { cell, tid, goid, called: from, enter, gap: event.weight(), ..Crossing::default() };
         match event.kind {
             kind::EXIT => self.exit(Crossing { exit: nanos, exit_tid: Some(tid), ..crossing }, event.from),
             kind::LOCKED => self.locked(Locked { cell, tid, goid, from, to }),

@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context as _, bail};
 use cgoprof_collector::process::launch::find_program;
 use cgoprof_collector::record::{Options, Subject};
-use cgoprof_collector::trampoline::Timing;
+use cgoprof_collector::trampoline::{MAX_OVERHEAD, Timing};
 use cgoprof_viewer::flamegraph;
 use cgoprof_viewer::report::{By, text};
 use cgoprof_viewer::value::Value;
@@ -57,6 +57,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         output: Some(output.clone()),
         streams: None,
         timing: Timing::Auto,
+        max_overhead: MAX_OVERHEAD,
         stack_depth: 64,
         slow: std::time::Duration::from_micros(10),
         frequency: 199,

@@ -113,7 +113,7 @@ fn what_uprobes_missed_of_a_plugin_until_they_were_set_is_told() {
     let calls = calls(&report, "cgocall");
     assert!((100_000..200_000).contains(&calls["inside"]), "{calls:?}");
     let notes = notes(&report);
-    assert!(notes.contains("made before the recorder had probes there are not counted"), "{notes}");
+    assert!(notes.contains("between its loading and the recorder's hooks or probes there are not counted"), "{notes}");
 }
 
 #[test]
@@ -122,8 +122,11 @@ fn a_plugin_that_came_too_late_to_be_probed_is_said_not_to_be_counted() {
     let recorded = record(User::Root, &["--engine", "uprobe"], &host("1.27.3"), &[plugin.to_str().expect("a path")]);
     assert_eq!(calls(&recorded.report, "cgocall").get("outside").copied(), recorded.truth["calls"]["outside"].as_u64());
     let notes = notes(&recorded.report);
-    let told = notes.contains("are not counted: the program ended before the recorder could");
-    assert!(told || notes.contains("made before the recorder had probes there are not counted"), "{notes}");
+    let told = notes.contains("are not counted: the recording ended before the recorder could");
+    assert!(
+        told || notes.contains("between its loading and the recorder's hooks or probes there are not counted"),
+        "{notes}"
+    );
 }
 
 /// A library with a runtime of its own, in a Go program.

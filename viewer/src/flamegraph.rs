@@ -1,12 +1,12 @@
 //! Flame graphs: Go frames, the border, the C function.
 
 use cgoprof_profile::{Kind, Profile};
-use inferno::flamegraph::color::{MultiPalette, Palette};
+use inferno::flamegraph::color::{Color, PaletteMap};
 use inferno::flamegraph::{Direction, Options, from_lines};
 
 use crate::analysis::{self, Frame};
 use crate::units::{printable, time};
-use crate::value::Value;
+use crate::value::{Parts, Value};
 
 /// Why there is no flame graph.
 #[derive(Debug, thiserror::Error)]
@@ -48,14 +48,19 @@ pub fn draw_below(profile: &Profile, value: Value, inverted: bool, below: &[&str
     if sum > MOST {
         return Err(FlamegraphError::Damaged);
     }
+    let mut colors = PaletteMap::default();
+    let frames = lines.iter().filter_map(|line| line.rsplit_once(' ')).flat_map(|(stack, _)| stack.split(';'));
+    for frame in frames {
+        colors.insert(frame, color(frame));
+    }
     let mut options = Options::default();
     let part = below.last().map_or_else(String::new, |name| format!(", below {name}"));
     options.title = format!("{}: {}{part}", program(profile), value.title());
     options.subtitle =
-        Some("green: Go   orange: the border   red and yellow: C   (click to zoom, Ctrl-F to search)".into());
+        Some("green: Go | orange: the border | red: C | yellow: C++ | click to zoom, Ctrl-F to search".into());
     options.count_name = if value == Value::Calls { "crossings".into() } else { "ns".into() };
-    options.colors = Palette::Multi(MultiPalette::Java);
-    options.hash = true;
+    // Inferno's own palettes judge by the name: they take `x.part.0`, a C function, for Java.
+    options.palette_map = Some(&mut colors);
     let recording = &profile.recording;
     let run = time(recording.duration_ns as f64);
     let (engine, timing) = (printable(&recording.engine), printable(&recording.timing));
@@ -90,7 +95,7 @@ fn folded(profile: &Profile, value: Value, holds: impl Fn(&[String]) -> bool) ->
         sum += width as f64;
         let mut frames: Vec<String> = inner.iter().chain(outer).rev().map(annotated).collect();
         if truncated {
-            frames.insert(0, "[truncated]_[j]".into());
+            frames.insert(0, format!("[truncated]{GO}"));
         }
         lines.push(format!("{} {width}", frames.join(";")));
     };
@@ -100,12 +105,14 @@ fn folded(profile: &Profile, value: Value, holds: impl Fn(&[String]) -> bool) ->
         }
     } else {
         for row in analysis::by_stack(profile) {
-            let (c, other) = value.of(&row.stats);
+            let Parts { in_c, function, border } = value.of(&row.stats);
             let samples: f64 = row.inside.iter().map(|&(_, samples)| samples as f64).sum();
             for (inner, count) in &row.inside {
-                add(&row.frames, row.truncated, inner, c * *count as f64 / samples);
+                add(&row.frames, row.truncated, inner, in_c * *count as f64 / samples);
             }
-            add(&row.frames, row.truncated, &[], if samples == 0.0 { c + other } else { other });
+            add(&row.frames, row.truncated, &[], if samples == 0.0 { in_c + function } else { function });
+            let outside_c = row.frames.iter().position(|frame| frame.kind != Kind::C).unwrap_or(0);
+            add(&row.frames[outside_c..], row.truncated, &[], border);
         }
     }
     lines.sort();
@@ -116,11 +123,32 @@ fn folded(profile: &Profile, value: Value, holds: impl Fn(&[String]) -> bool) ->
 fn annotated(frame: &Frame<'_>) -> String {
     let name = printable(frame.position.function).replace(';', ":");
     match frame.kind {
-        Kind::Go => format!("{name}_[j]"),
-        Kind::Border => format!("{name}_[k]"),
+        Kind::Go => format!("{name}{GO}"),
+        Kind::Border => format!("{name}{BORDER}"),
         Kind::C => name,
     }
 }
+
+/// The colour of a frame by the annotation of its kind, in a shade of its own.
+fn color(annotated: &str) -> Color {
+    // FNV-1a, the same in every release.
+    let hash = annotated.bytes().fold(0x811c_9dc5u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let shade = (hash >> 8 & 63) as u8;
+    let [r, g, b] = if annotated.ends_with(GO) {
+        [60 + shade, 190 + shade, 60 + shade]
+    } else if annotated.ends_with(BORDER) {
+        [190 + shade, 110 + shade, 0]
+    } else if annotated.contains("::") {
+        [175 + shade, 175 + shade, 50 + shade / 2]
+    } else {
+        [190 + shade, 60 + shade, 60 + shade]
+    };
+    Color { r, g, b }
+}
+
+/// Annotations that inferno doesn't show.
+const GO: &str = "_[j]";
+const BORDER: &str = "_[k]";
 
 fn program(profile: &Profile) -> String {
     printable(profile.target.path.rsplit('/').next().unwrap_or_default())

@@ -11,6 +11,11 @@ pub fn time(nanos: f64) -> String {
     format!("{} {unit}", digits(value))
 }
 
+/// A time with its standard error, if it has one: `81.0 ms ±3.20 ms`.
+pub fn with_error(nanos: f64, standard_error: f64) -> String {
+    if standard_error > 0.0 { format!("{} ±{}", time(nanos), time(standard_error)) } else { time(nanos) }
+}
+
 fn digits(value: f64) -> String {
     match value.abs() {
         v if v < 9.995 => format!("{value:.2}"),

@@ -24,6 +24,17 @@ pub enum Value {
     ExitWait,
 }
 
+/// A size of crossings by the frame of their stack that it belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Parts {
+    /// Of the C function and the code below it, in proportion to the samples.
+    pub(crate) in_c: f64,
+    /// Of the C function.
+    pub(crate) function: f64,
+    /// Of the border: getting to C and back.
+    pub(crate) border: f64,
+}
+
 impl Value {
     pub(crate) const ALL: [Value; 7] =
         [Value::Calls, Value::Total, Value::C, Value::Overhead, Value::Blocked, Value::Cpu, Value::ExitWait];
@@ -60,17 +71,18 @@ impl Value {
         }
     }
 
-    /// How much of it crossings took in C, where samples tell what C did, and how much besides. Without what callbacks
-    /// took, so that it can be added up over crossings in each other. Processor time is that of samples alone.
-    pub(crate) fn of(self, stats: &Stats) -> (f64, f64) {
+    /// Its size for crossings, by where it belongs. Callbacks are left out, so that sizes of nested crossings add up.
+    /// Processor time is that of samples alone.
+    pub(crate) fn of(self, stats: &Stats) -> Parts {
+        let none = Parts::default();
         match self {
-            Value::Calls => (0.0, stats.calls as f64),
-            Value::Total => (stats.c_self(), stats.overhead().sum),
-            Value::C => (stats.c_self(), 0.0),
-            Value::Overhead => (0.0, stats.overhead().sum),
-            Value::ExitWait => (0.0, stats.exit.sum),
-            Value::Blocked => (0.0, stats.blocked_self()),
-            Value::Cpu => (0.0, 0.0),
+            Value::Calls => Parts { function: stats.calls as f64, ..none },
+            Value::Total => Parts { in_c: stats.c_self(), border: stats.overhead().sum, ..none },
+            Value::C => Parts { in_c: stats.c_self(), ..none },
+            Value::Overhead => Parts { border: stats.overhead().sum, ..none },
+            Value::ExitWait => Parts { border: stats.exit.sum, ..none },
+            Value::Blocked => Parts { function: stats.blocked_self(), ..none },
+            Value::Cpu => none,
         }
     }
 }

@@ -333,7 +333,7 @@ pub(crate) unsafe fn returned(params: &Params, entry: *mut InFlight, at: u64, sl
         }
         let slow = c >= params.slow;
         if slow {
-            let gap = if timed && !long { gap } else { 1 };
+            let gap = if long { 1 | Event::CENSUS } else { gap };
             let (kind, goid) = match (*cell).flags & (flags::DIRECT | flags::LOCKED) {
                 0 => (kind::C, (*thread).goroutine_goid),
                 flags::LOCKED => (kind::C_LOCKED, (*thread).goroutine_goid),

@@ -337,10 +337,25 @@ pub struct Event {
     pub tid: u64,
     /// `g.goid`.
     pub goid: u64,
-    /// How many crossings it stands for.
+    /// How many crossings it stands for; with [`Event::CENSUS`] for itself alone, as every such crossing is seen.
     pub gap: u64,
     /// Ticks of its enter phase, if that was timed.
     pub enter: u64,
+}
+
+impl Event {
+    /// Added to `gap`: the crossing is in its cell's census.
+    pub const CENSUS: u64 = 1 << 63;
+
+    /// How many crossings it stands for.
+    pub const fn weight(&self) -> u64 {
+        self.gap & !Self::CENSUS
+    }
+
+    /// Whether it stands for crossings of which only some are timed.
+    pub const fn is_sampled(&self) -> bool {
+        self.gap & Self::CENSUS == 0
+    }
 }
 
 /// What an [`Event`] is.

@@ -6,7 +6,7 @@ use cgoprof_symbols::Avma;
 use nix::unistd::Pid;
 
 use super::auxv;
-use super::memory::word;
+use super::memory::{read, word};
 
 /// The list as it was last seen.
 #[derive(Clone, Copy, Debug)]
@@ -14,51 +14,64 @@ pub(crate) struct LinkMap {
     pid: Pid,
     first: Avma,
     last: Avma,
+    /// Words of the last entry.
+    entry: Entry,
 }
 
+/// Words of a `struct link_map`: address, name, dynamic section, next, previous.
+type Entry = [u64; 5];
+
+const NEXT: usize = 3;
+const PREVIOUS: usize = 4;
+/// Offset of the first entry's address in `struct r_debug`.
+const R_MAP: u64 = 8;
 /// Libraries that are followed at most: the list is the program's, and may be a circle.
 const MOST: usize = 100_000;
-/// Offsets in `struct r_debug` and `struct link_map`.
-const R_MAP: u64 = 8;
-const NEXT: u64 = 24;
-const PREVIOUS: u64 = 32;
 
 impl LinkMap {
     /// The list of a process; none for a static program, and before its linker has made one.
     pub(crate) fn of(pid: Pid) -> Option<LinkMap> {
-        let list = word(pid, Avma(list(pid)?.0.wrapping_add(R_MAP))).filter(|&first| first != 0)?;
-        let mut map = LinkMap { pid, first: Avma(list), last: Avma(list) };
-        map.last = map.end();
+        let first = Avma(word(pid, Avma(list(pid)?.0.wrapping_add(R_MAP))).filter(|&first| first != 0)?);
+        let mut map = LinkMap { pid, first, last: first, entry: entry(pid, first)? };
+        map.go_to_end();
         Some(map)
     }
 
-    /// Whether a library has been loaded, or the last one unloaded, since the last call.
+    /// Whether a library has been loaded, or the last one unloaded, since the last call. A list that can't be read has not
+    /// changed: the process has ended, or become another program.
     pub(crate) fn has_changed(&mut self) -> bool {
-        let (last, first) = (self.last, self.first);
-        let is_last = self.field(last, NEXT) == Some(0);
-        let is_listed = last == first
-            || self.field(last, PREVIOUS).is_some_and(|before| self.field(Avma(before), NEXT) == Some(last.0));
-        if is_last && is_listed {
+        let Some(now) = entry(self.pid, self.last) else { return false };
+        let is_listed = self.last == self.first
+            || entry(self.pid, Avma(now[PREVIOUS])).is_some_and(|before| before[NEXT] == self.last.0);
+        if is_listed && now == self.entry {
             return false;
         }
-        self.last = self.end();
-        true
-    }
-
-    fn end(&self) -> Avma {
-        let mut last = self.first;
-        for _ in 0..MOST {
-            match self.field(last, NEXT) {
-                Some(next) if next != 0 => last = Avma(next),
-                _ => break,
-            }
+        let before = (self.last, self.entry);
+        if is_listed {
+            self.entry = now;
+        } else {
+            let Some(first) = entry(self.pid, self.first) else { return false };
+            (self.last, self.entry) = (self.first, first);
         }
-        last
+        self.go_to_end();
+        (self.last, self.entry) != before
     }
 
-    fn field(&self, library: Avma, offset: u64) -> Option<u64> {
-        word(self.pid, Avma(library.0.wrapping_add(offset)))
+    fn go_to_end(&mut self) {
+        for _ in 0..MOST {
+            let next = Some(Avma(self.entry[NEXT])).filter(|next| next.0 != 0);
+            let Some((next, entry)) = next.and_then(|next| Some((next, entry(self.pid, next)?))) else { break };
+            (self.last, self.entry) = (next, entry);
+        }
     }
+}
+
+/// An entry of the list, if it can be read.
+fn entry(pid: Pid, at: Avma) -> Option<Entry> {
+    let mut bytes = [0; size_of::<Entry>()];
+    let whole = read(pid, at, &mut bytes)? == bytes.len();
+    let words = bytes.as_chunks::<8>().0;
+    whole.then(|| std::array::from_fn(|index| u64::from_le_bytes(words[index])))
 }
 
 /// Address of a program's `struct r_debug`, which its dynamic section has under `DT_DEBUG`.

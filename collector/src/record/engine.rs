@@ -157,19 +157,19 @@ impl Engine {
     pub(super) fn leave(&self, pid: Pid) -> Option<Result<Undone, UndoError>> {
         let Engine::Trampoline { tables, ticker, .. } = self else { return None };
         ticker.add_no_module();
-        let mut all = Undone::default();
+        let (mut all, mut failed) = (Undone::default(), None);
         // The first module's last: what a plugin redirects leads there.
         for of_module in tables.all().iter().rev() {
             match undo_own(pid, of_module.address()) {
                 Ok(undone) => all.add(undone),
                 Err(error) => {
                     // They stay, as cheap as they get.
-                    tables.relax();
-                    return Some(Err(error));
+                    of_module.relax();
+                    failed = failed.or(Some(error));
                 }
             }
         }
-        Some(Ok(all))
+        Some(failed.map_or(Ok(all), Err))
     }
 
     /// Written to when the program has loaded a library.

@@ -88,7 +88,7 @@ pub(super) fn join_module(
     image: Image<'_, '_>,
     rate: Rate,
 ) -> Result<HookedModule, EngineError> {
-    let plan = Plan::new(image.target)?;
+    let plan = Plan::new(image.target)?.without_plugins();
     let settings = Settings { module: false, ..settings(options, rate) };
     let mut joined = trampoline::join(pid, image, &plan, settings)?;
     let tables = joined.placed.tables.address();

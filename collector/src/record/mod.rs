@@ -58,6 +58,8 @@ pub struct Options {
     pub streams: Option<Arc<Streams>>,
     /// How often crossings are timed.
     pub timing: Timing,
+    /// Share of a bare call that timing may add to a function's crossings on average, with [`Timing::Auto`].
+    pub max_overhead: f64,
     /// Frames kept of a stack.
     pub stack_depth: usize,
     /// C time from which on a crossing's blocked time is looked up.
@@ -268,7 +270,11 @@ fn record_command(
         }
     };
     match watched {
-        Ok(watched) => Recorder::new(options, &program, pid, watched, output).run(orders, progress),
+        Ok(watched) => {
+            let mut recorder = Recorder::new(options, &program, pid, watched, output);
+            recorder.look_for_modules();
+            recorder.run(orders, progress)
+        }
         Err(NotWatched { problem, ended }) => {
             output.into_iter().for_each(Output::discard);
             let status = match ended {
@@ -398,8 +404,10 @@ fn watch_hooks(
     let tables = TableSet::of(injected.tables);
     let ticker = Ticker::start(tables.clone(), pid, options.timing, injected.module, loader)
         .map_err(|error| InjectError::Tables(error.into()))?;
-    let (events, looks) = (ticker.events(), ticker.looks());
-    let engine = Engine::Trampoline { tables: tables.clone(), ticker, calibration: calibrate() };
+    let (events, looks, confirmed) = (ticker.events(), ticker.looks(), ticker.confirmed());
+    let calibration = calibrate();
+    ticker.set_budget(calibration.unwrap_or_default().budget(options.max_overhead));
+    let engine = Engine::Trampoline { tables: tables.clone(), ticker, calibration };
     let sampler = match session {
         Err(error) => {
             notes.push(format!("{error}: no CPU and blocked times; to allow it: {}", error.way_out()));
@@ -412,7 +420,7 @@ fn watch_hooks(
             let border = Border::Hooks { code: injected.hooks, returns, cells };
             let mut unwinder = Unwinder::new(GoModule { go: program.target.go_text(bias), border });
             mappings.iter().for_each(|mapping| unwinder.add_mapping(mapping));
-            let source = Source::Hooks { events, looks, tables };
+            let source = Source::Hooks { events, looks, confirmed, tables };
             Some(Sampler::start(session, pid, unwinder, source, engine.timebase()))
         }
     };

@@ -2,7 +2,7 @@
 //! itself, into the same profile.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
@@ -16,9 +16,9 @@ use super::recorder::Recorder;
 use super::self_check::SelfCheck;
 use super::{Identity, identity, notes};
 use crate::clock::Rate;
-use crate::loaded::LoadedGo;
+use crate::loaded::{LoadedGo, Runtime, runtime_in};
 use crate::process::link_map::LinkMap;
-use crate::process::maps;
+use crate::process::maps::{self, Mapping};
 use crate::ticker::own_time;
 use crate::trampoline::{InjectError, JoinError, TableSet};
 use crate::unwind::{Border, GoModule};
@@ -38,25 +38,40 @@ pub(super) struct Modules {
     with_go: HashSet<(Avma, PathBuf)>,
     /// The file that is recorded first.
     first: Option<Identity>,
-    /// Its dynamic linker has not finished with them.
+    /// Modules that have been found.
+    waiting: Vec<Waiting>,
+    /// Modules that the dynamic linker has not finished with.
     loading: Vec<Loading>,
+    /// Plugins of which the plugin loader has told.
+    reported: HashSet<PathBuf>,
     /// By name, why modules can't be recorded.
     refused: BTreeMap<String, String>,
-    /// Why no module gets probes any more: some of one's may be set, and its number is taken.
+    /// Why no module gets probes any more: some probes of one may be set under its number.
     probes_failed: Option<String>,
-    /// What is loaded now was so before the recorder came.
+    /// Modules that the next search finds were loaded before the recorder came.
     were_before: bool,
+}
+
+/// A mapping with Go code.
+struct Waiting {
+    mapping: Mapping,
+    runtime: Runtime,
+    since: Instant,
+    was_before: bool,
 }
 
 /// A module to be recorded as soon as it is loaded.
 struct Loading {
     module: LoadedGo,
     since: Instant,
+    /// It was loaded before the recorder came.
     was_before: bool,
 }
 
-/// Time between two attempts to record a module that is being loaded.
+/// Time between two attempts to record a module.
 const RETRY: Duration = Duration::from_millis(5);
+/// How long the plugin loader may take to tell of a plugin: the hook waits for it for a second.
+const REPORTING: Duration = Duration::from_secs(2);
 /// How many times as long as a search takes is left until the next.
 const REST: u32 = 50;
 /// Mappings that are remembered: libraries come and go.
@@ -73,7 +88,9 @@ impl Modules {
             seen: HashSet::new(),
             with_go: HashSet::new(),
             first: identity(first.file.metadata()),
+            waiting: Vec::new(),
             loading: Vec::new(),
+            reported: HashSet::new(),
             refused: BTreeMap::new(),
             probes_failed: None,
             were_before: joined,
@@ -82,21 +99,19 @@ impl Modules {
 
     /// How long until there is something to do, if that is known.
     pub(super) fn pause(&self) -> Option<Duration> {
-        (self.changed || !self.loading.is_empty()).then_some(RETRY)
+        (self.changed || !self.waiting.is_empty() || !self.loading.is_empty()).then_some(RETRY)
     }
 
-    /// On a library with Go code that is not recorded.
-    pub(super) fn note(&self, name: &str) -> String {
-        match self.refused.get(name) {
-            Some(why) => format!("crossings of {name} are not counted: {why}"),
-            None => {
-                format!("crossings of {name} are not counted: the program ended before the recorder could count them")
-            }
-        }
+    /// On modules that are not recorded: those refused, and these others.
+    pub(super) fn notes(&self, others: &[String]) -> Vec<String> {
+        let refused = self.refused.iter().map(|(name, why)| format!("crossings of {name} are not counted: {why}"));
+        let late = others.iter().filter(|name| !self.refused.contains_key(*name));
+        let why = "the recording ended before the recorder could count them";
+        refused.chain(late.map(|name| format!("crossings of {name} are not counted: {why}"))).collect()
     }
 
     /// Go code that has been loaded since the last call.
-    fn take_new(&mut self) -> Vec<LoadedGo> {
+    fn take_new(&mut self) -> Vec<Waiting> {
         self.changed |= match &mut self.libraries {
             Some(libraries) => libraries.has_changed(),
             None => {
@@ -111,10 +126,11 @@ impl Modules {
         let before = own_time();
         let found = self.search();
         self.due = Instant::now() + REST * (own_time() - before);
+        self.were_before = false;
         found
     }
 
-    fn search(&mut self) -> Vec<LoadedGo> {
+    fn search(&mut self) -> Vec<Waiting> {
         let mut found = Vec::new();
         if self.seen.len() > MOST_SEEN {
             self.seen.clone_from(&self.with_go);
@@ -127,13 +143,13 @@ impl Modules {
             if mapping.opened().is_none_or(|file| identity(file.metadata()) == self.first) {
                 continue;
             }
-            match LoadedGo::of(&mapping) {
-                Ok(Some(module)) => {
-                    self.with_go.insert((mapping.range.start, mapping.path));
-                    found.push(module);
+            match runtime_in(&mapping) {
+                Ok(Some(runtime)) => {
+                    self.with_go.insert((mapping.range.start, mapping.path.clone()));
+                    found.push(Waiting { mapping, since: Instant::now(), was_before: self.were_before, runtime });
                 }
                 Ok(None) => {}
-                Err(error) => self.refuse(&mapping.path.file_name().unwrap_or_default().to_string_lossy(), error),
+                Err(error) => self.refuse(&file_name(&mapping.path), error),
             }
         }
         found
@@ -147,20 +163,41 @@ impl Modules {
 impl Recorder<'_> {
     /// Records what the program has loaded since the last call.
     pub(super) fn look_for_modules(&mut self) {
-        let (new, was_before) = (self.modules.take_new(), self.modules.were_before);
-        self.modules.were_before = false;
-        let tables = match &self.engine {
-            Engine::Trampoline { tables, .. } => tables.clone(),
-            Engine::Uprobe(_) => return new.into_iter().for_each(|module| self.probe(module, was_before)),
-            Engine::Sample => return,
-        };
-        let since = Instant::now();
-        let loading = |module| Loading { module, since, was_before };
+        if self.became_another || matches!(self.engine, Engine::Sample) {
+            return;
+        }
+        let (was_before, since) = (self.modules.were_before, Instant::now());
+        let mut waiting = std::mem::take(&mut self.modules.waiting);
+        waiting.extend(self.modules.take_new());
         let mut ready = std::mem::take(&mut self.modules.loading);
-        // Plugins are seen to when they are loaded.
-        ready.extend(new.into_iter().filter(|module| !module.is_plugin()).map(loading));
-        ready.extend(self.add_redirected().into_iter().map(loading));
-        ready.into_iter().for_each(|module| self.hook(&tables, module));
+        for module in self.add_redirected() {
+            self.modules.reported.insert(module.path.clone());
+            ready.push(Loading { module, since, was_before });
+        }
+        for one in waiting {
+            let has_loader = matches!(self.engine, Engine::Trampoline { .. }) && one.runtime == Runtime::Shared;
+            if has_loader && self.modules.reported.contains(&one.mapping.path) {
+                continue;
+            }
+            if has_loader && one.since.elapsed() < REPORTING {
+                self.modules.waiting.push(one);
+                continue;
+            }
+            match LoadedGo::read(&one.mapping) {
+                Ok(Some(module)) if !self.symbolizer.has(&module) => {
+                    ready.push(Loading { module, since, was_before: one.was_before });
+                }
+                Ok(_) => {}
+                Err(error) => self.modules.refuse(&file_name(&one.mapping.path), error),
+            }
+        }
+        for module in ready {
+            match &self.engine {
+                Engine::Trampoline { tables, .. } => self.hook(&tables.clone(), module),
+                Engine::Uprobe(_) => self.probe(module.module, module.was_before),
+                Engine::Sample => {}
+            }
+        }
     }
 
     /// Adds the plugins whose functions lead to the program's, and returns the others.
@@ -204,9 +241,12 @@ impl Recorder<'_> {
                 &mut self.self_checks[last]
             }
         };
-        let missed = check.start_anew(self.pid);
-        self.notes.extend(notes::missed(&name, missed.filter(|_| !was_before)));
-        self.notes.extend(hooked.notes);
+        match check.start_anew(self.pid) {
+            _ if was_before => {}
+            Some(missed) => self.notes.extend(notes::missed(&name, missed)),
+            None => self.notes.push(notes::before_recorder(&name)),
+        }
+        self.notes.extend(hooked.notes.into_iter().map(|note| format!("{name}: {note}")));
         let border = Border::Hooks { code: hooked.placed.hooks, returns, cells: own.cells() };
         self.add_module(module, border);
     }
@@ -226,7 +266,7 @@ impl Recorder<'_> {
         if !module.is_plugin() {
             self.notes.push(notes::own_runtime(&name, self.engine.kind()));
         }
-        self.notes.extend((!was_before).then(|| notes::before_probes(&name)));
+        self.notes.extend((!was_before).then(|| notes::before_recorder(&name)));
         self.symbolizer.add_module(module);
     }
 
@@ -236,4 +276,8 @@ impl Recorder<'_> {
         }
         self.symbolizer.add_module(module);
     }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }

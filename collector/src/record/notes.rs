@@ -122,15 +122,15 @@ pub(super) fn own_runtime(name: &str, engine: EngineKind) -> String {
 }
 
 /// On crossings of a module that were made before its hooks were in place.
-pub(super) fn missed(name: &str, crossings: Option<u64>) -> Option<String> {
-    let missed = crossings.filter(|&crossings| crossings > 0)?;
-    let were = if missed == 1 { "1 crossing was".into() } else { format!("about {missed} crossings were") };
-    Some(format!("{were} made by {name} between its loading and the recorder's hooks there: not counted"))
+pub(super) fn missed(name: &str, crossings: u64) -> Option<String> {
+    let were = if crossings == 1 { "1 crossing was".into() } else { format!("about {crossings} crossings were") };
+    let note = || format!("{were} made by {name} between its loading and the recorder's hooks there: not counted");
+    (crossings > 0).then(note)
 }
 
-/// The same of the uprobe engine, which can't tell how many.
-pub(super) fn before_probes(name: &str) -> String {
-    format!("crossings that {name} made before the recorder had probes there are not counted")
+/// The same where their number is not known.
+pub(super) fn before_recorder(name: &str) -> String {
+    format!("crossings that {name} made between its loading and the recorder's hooks or probes there are not counted")
 }
 
 /// On running processes that the program has started, when it has ended.

@@ -94,7 +94,7 @@ pub(super) struct Recorder<'a> {
     /// The program as a file: its device and inode.
     program: Option<Identity>,
     /// The process runs another program by now.
-    became_another: bool,
+    pub(super) became_another: bool,
     /// When who looks on gets what took long anew.
     timeline_due: Instant,
     output: Option<Output>,
@@ -170,7 +170,7 @@ impl<'a> Recorder<'a> {
         };
         let mut status = None;
         let mut asked_to_finish: Option<(Signal, Instant)> = None;
-        let (mut last_member, mut next_look) = (Instant::now(), Instant::now());
+        let (mut last_member, mut next_look, mut last_round) = (Instant::now(), Instant::now(), Instant::now());
         loop {
             let left = self.options.duration.map(|duration| duration.saturating_sub(self.started.elapsed()));
             let pause = self.modules.pause().unwrap_or(PAUSE);
@@ -189,12 +189,16 @@ impl<'a> Recorder<'a> {
             if status.is_some() || over {
                 break;
             }
-            self.look_for_modules();
             self.follow_alone();
             if let (None, Engine::Trampoline { tables, .. }) = (&self.sampler, &self.engine) {
                 tables.end_locks(crate::trampoline::calibrate::ticks());
             }
             self.became_another |= is_another(self.pid, self.program);
+            self.look_for_modules();
+            if last_round.elapsed() + PAUSE / 10 < PAUSE {
+                continue;
+            }
+            last_round = Instant::now();
             if let Engine::Trampoline { tables, .. } = &self.engine {
                 tables.release_ended(self.pid);
                 let now = self.engine.timebase().now().monotonic;
@@ -445,7 +449,7 @@ impl<'a> Recorder<'a> {
         self.add_redirected();
         if engine != EngineKind::Sample {
             let uncounted = self.symbolizer.other_go_code();
-            self.notes.extend(uncounted.iter().map(|name| self.modules.note(name)));
+            self.notes.extend(self.modules.notes(&uncounted));
         }
         progress.symbolizing(snapshot.cells.len());
         self.follow_alone();

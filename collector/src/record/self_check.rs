@@ -1,6 +1,7 @@
 //! Whether the hooks count what the Go runtime counts itself: looked up while the program runs, as its memory is gone at its
 //! end.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,8 @@ pub(super) struct SelfCheck {
     tables: Vec<Arc<Tables>>,
     /// What the runtime had counted before us: known from the first look where the program ran already.
     before: Option<u64>,
+    /// How much smaller that may be than it should be.
+    unsure: u64,
     due: Instant,
     /// What the last look found, if the two differed, and the one before.
     found: [Option<Difference>; 2],
@@ -61,6 +64,7 @@ impl SelfCheck {
             library: None,
             tables: Vec::new(),
             before: (!joined).then_some(0),
+            unsure: 0,
             due: Instant::now(),
             found: [None; 2],
         }
@@ -73,11 +77,24 @@ impl SelfCheck {
 
     /// Compares from now on only. Returns how many crossings the hooks have not counted so far; none if that can't be known.
     pub(super) fn start_anew(&mut self, pid: Pid) -> Option<u64> {
-        let runtime = self.counters?.read(pid)?;
-        let crossings = self.crossings();
+        let (runtime, crossings) = self.counts(pid)?;
         self.found = [None; 2];
-        let before = self.before.replace(runtime.saturating_sub(crossings))?;
-        Some(runtime.saturating_sub(before).saturating_sub(crossings))
+        let before = self.before.take();
+        self.set_before(runtime, &crossings);
+        Some(runtime.saturating_sub(before?).saturating_sub(*crossings.end()))
+    }
+
+    /// The runtime's count, and the hooks' counts just before and after that was read.
+    fn counts(&self, pid: Pid) -> Option<(u64, RangeInclusive<u64>)> {
+        let least = self.crossings();
+        let runtime = self.counters?.read(pid)?;
+        Some((runtime, least..=self.crossings()))
+    }
+
+    /// Takes these counts for equal, as far as they can be told.
+    fn set_before(&mut self, runtime: u64, crossings: &RangeInclusive<u64>) {
+        self.before = Some(runtime.saturating_sub(*crossings.end()));
+        self.unsure = crossings.end() - crossings.start();
     }
 
     fn crossings(&self) -> u64 {
@@ -86,14 +103,18 @@ impl SelfCheck {
 
     /// Takes a look, if it is time for one.
     pub(super) fn look(&mut self, pid: Pid, at: Monotonic) {
-        let Some(counters) = self.counters.filter(|_| self.due <= Instant::now()) else { return };
+        if self.counters.is_none() || Instant::now() < self.due {
+            return;
+        }
         let start = own_time();
-        let least = self.crossings();
-        if let Some(runtime) = counters.read(pid) {
-            let most = self.crossings() + self.tables.iter().map(|tables| tables.threads_in_use()).sum::<u64>();
-            let before = *self.before.get_or_insert(runtime.saturating_sub(least));
-            let found = difference(runtime.saturating_sub(before), least..=most, at);
-            self.found = [found, self.found[0]];
+        if let Some((runtime, crossings)) = self.counts(pid) {
+            if self.before.is_none() {
+                self.set_before(runtime, &crossings);
+            }
+            let threads: u64 = self.tables.iter().map(|tables| tables.threads_in_use()).sum();
+            let most = crossings.end() + self.unsure + threads;
+            let counted = runtime.saturating_sub(self.before.unwrap_or(0));
+            self.found = [difference(counted, *crossings.start()..=most, at), self.found[0]];
         }
         self.due = Instant::now() + (own_time() - start) * REST + Duration::from_millis(1);
     }
@@ -114,7 +135,7 @@ impl SelfCheck {
 }
 
 /// The runtime counts a crossing just before the hooks do, and both go on while they are read.
-fn difference(runtime: u64, hooks: std::ops::RangeInclusive<u64>, at: Monotonic) -> Option<Difference> {
+fn difference(runtime: u64, hooks: RangeInclusive<u64>, at: Monotonic) -> Option<Difference> {
     let nearest = if runtime < *hooks.start() { *hooks.start() } else { *hooks.end() };
     (!hooks.contains(&runtime)).then_some(Difference { runtime, hooks: nearest, at })
 }

@@ -24,13 +24,21 @@ pub(super) struct Signals {
 pub(super) enum Orders<'a> {
     /// Our signals.
     Signals(&'a Signals),
-    /// Somebody else: another recorder, or the screens of one that watches.
+    /// The screens of `top`.
     Flag(&'a AtomicBool),
 }
 
 impl Orders<'_> {
-    /// Waits a little, or until the waker is written to. Returns the signal that asks us to finish, if one does.
+    /// Waits a little, or until the waker, which must not block, is written to. Returns the signal that asks us to finish, if
+    /// one does.
     pub(super) fn wait(&self, child: Option<Pid>, timeout: Duration, waker: Option<&EventFd>) -> Option<Signal> {
+        let signal = self.wait_for_signal(child, timeout, waker);
+        // What has woken us wakes us once.
+        let _ = waker.map(EventFd::read);
+        signal
+    }
+
+    fn wait_for_signal(&self, child: Option<Pid>, timeout: Duration, waker: Option<&EventFd>) -> Option<Signal> {
         match self {
             Orders::Signals(signals) => signals.wait_and_forward(child, timeout, waker),
             Orders::Flag(finish) => {

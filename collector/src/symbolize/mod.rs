@@ -15,7 +15,7 @@ use cgoprof_symbols::{Avma, Svma, pclntab};
 
 use crate::loaded::LoadedGo;
 use crate::process::maps::Mapping;
-use crate::target::Target;
+use crate::target::{Target, WrapperCode};
 use libraries::{Found, Libraries};
 
 /// Stands for code that is in no file.
@@ -82,6 +82,11 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
     /// Adds Go code that the program has loaded.
     pub(crate) fn add_module(&mut self, module: LoadedGo) {
         self.modules.push(module);
+    }
+
+    /// Whether this Go code has been added.
+    pub(crate) fn has(&self, module: &LoadedGo) -> bool {
+        self.modules.iter().any(|known| known.path == module.path && known.bias == module.bias)
     }
 
     /// The Go code that an address lies in, and the address as that states it: the program's, unless it is in a module's.
@@ -401,16 +406,11 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
         id
     }
 
-    /// What the code of cgo's wrapper tells: cmd/cgo has it call `cgoUse` with each argument if they escape, `cgoKeepAlive` if
-    /// they need not, and `cgoNoCallback` around C that must not call back (cmd/cgo/out.go). What is no pointer is first put
-    /// into memory for it (`convT`, runtime/iface.go).
+    /// How the wrapper that holds a return address calls its C function.
     fn wrapper(&self, return_address: Avma) -> Option<Wrapper> {
         let (code, call) = self.go_code(Avma(return_address.0.wrapping_sub(1)));
-        let function = code.pclntab.function_at(call)?;
-        let calls = code.calls_of(&function)?;
-        let pointer_used = |pair: &[&str]| pair[1] == "runtime.cgoUse" && !pair[0].starts_with("runtime.convT");
-        let nocallback = calls.contains(&"runtime.cgoNoCallback");
-        Some(Wrapper { escapes: calls.windows(2).any(pointer_used), nocallback })
+        let WrapperCode { escapes, nocallback } = WrapperCode::read(code, &code.pclntab.function_at(call)?)?;
+        Some(Wrapper { escapes, nocallback })
     }
 
     /// The Go function that holds a return address.

@@ -11,22 +11,22 @@ pub mod plan;
 pub mod plugin;
 pub mod probes;
 pub mod sample_plan;
+mod wrapper;
 
 use std::ops::Range;
 
+use cgoprof_symbols::Avma;
 use cgoprof_symbols::binary::{Binary, BinaryError};
 use cgoprof_symbols::buildinfo::{self, BuildInfo, GoVersion};
-use cgoprof_symbols::pclntab::{Function, Pclntab, PclntabError};
+use cgoprof_symbols::pclntab::{Pclntab, PclntabError};
 use cgoprof_symbols::runtime_offsets::MEASURED;
-use cgoprof_symbols::{Avma, Svma};
-use code::Code;
-use iced_x86::FlowControl;
 
 pub use module::ModulePlan;
 pub use own_count::OwnCount;
 pub use plan::{Patch, Plan, PlanError};
 pub use probes::{Point, Probe, ProbePlan};
 pub use sample_plan::SamplePlan;
+pub(crate) use wrapper::WrapperCode;
 
 /// The oldest Go release whose runtime is known.
 pub const OLDEST: u32 = 19;
@@ -143,14 +143,6 @@ impl<'data> Target<'data> {
         self.release.is_none().then(|| {
             format!("Go version {version:?} is untested with this cgoprof: its code was checked, as far as it can be")
         })
-    }
-
-    /// Names of the functions that one calls directly; none if its code can't be read.
-    pub(crate) fn calls_of(&self, function: &Function<'_>) -> Option<Vec<&str>> {
-        let code = Code::decode(&self.binary, function).ok()?;
-        let calls = code.instructions.iter().filter(|instruction| instruction.flow_control() == FlowControl::Call);
-        let called = calls.filter_map(|call| self.pclntab.function_at(Svma(call.near_branch_target())));
-        Some(called.map(|function| function.name).collect())
     }
 
     /// Where Go's code is in a program loaded with this bias.

@@ -227,6 +227,13 @@ const LANDING_PAD: [u8; 5] = [0x48, 0x89, 0xdf, 0xff, 0xe0];
 const RETPOLINE_PAD: [u8; 3] = [0x48, 0x89, 0xdf];
 
 impl Plan {
+    /// The same without the hook that waits for plugins: only those that the first module loads are seen to.
+    pub(crate) fn without_plugins(mut self) -> Plan {
+        self.patches.retain(|patch| patch.hook != Hook::PluginLoaded);
+        self.lastmoduleinit = None;
+        self
+    }
+
     /// Works out the plan.
     ///
     /// # Errors

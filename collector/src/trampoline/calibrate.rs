@@ -15,6 +15,7 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 
 use super::blob::{self, Repeated};
 use super::inject::hook_address;
+use super::policy::Budget;
 use crate::target::plan::Hook;
 
 /// Costs on this machine, in ticks of the time stamp counter.
@@ -34,24 +35,54 @@ pub struct Calibration {
     pub clock_read: f64,
 }
 
-/// Measures the hooks. Takes about two milliseconds.
+impl Calibration {
+    /// What timing may cost on this machine, if it may add this share to a bare call.
+    pub(crate) fn budget(&self, share: f64) -> Budget {
+        Budget {
+            share,
+            timing: (self.timed_crossing - self.untimed_crossing).max(0.0),
+            callback: CALLBACK_READS * self.clock_read,
+            own: self.enter + self.c + self.exit,
+        }
+    }
+}
+
+/// Readings of the clock in a timed callback.
+const CALLBACK_READS: f64 = 4.0;
+
+/// Measures the hooks. Takes about two milliseconds, up to ten beside busy neighbours.
 pub fn calibrate() -> Option<Calibration> {
     let stage = Stage::new()?;
-    let empty = stage.ticks_per_crossing(Hooks::None, SystemCall::Empty)?;
-    let bare = stage.ticks_per_crossing(Hooks::None, SystemCall::Exchange)?;
-    let exchange = ((bare - empty) / 2.0).max(0.0);
-    let timed = stage.ticks_per_crossing(Hooks::Timed, SystemCall::Exchange)?;
-    let phases = stage.least_phases()?;
-    let untimed = stage.ticks_per_crossing(Hooks::Untimed, SystemCall::Exchange)?;
+    let least = stage.least()?;
+    let exchange = ((least.bare - least.empty) / 2.0).max(0.0);
     Some(Calibration {
-        enter: (phases.0 - exchange).max(0.0),
-        c: phases.1,
-        exit: (phases.2 - exchange).max(0.0),
-        untimed_crossing: (untimed - bare).max(0.0),
-        timed_crossing: (timed - bare).max(0.0),
+        enter: (least.phases.0 - exchange).max(0.0),
+        c: least.phases.1,
+        exit: (least.phases.2 - exchange).max(0.0),
+        untimed_crossing: (least.untimed - least.bare).max(0.0),
+        timed_crossing: (least.timed - least.bare).max(0.0),
         clock_read: clock_read(),
     })
 }
+
+/// Least ticks of a crossing of each kind.
+struct Least {
+    /// Without hooks, and without an exchange.
+    empty: f64,
+    /// Without hooks.
+    bare: f64,
+    untimed: f64,
+    timed: f64,
+    /// Mean phases of a timed run.
+    phases: (f64, f64, f64),
+}
+
+/// Rounds of a measurement, each with all kinds in turn: what slows the processor for a while slows all alike.
+const ROUNDS: u32 = 8;
+const MOST_ROUNDS: u32 = 40;
+/// Rounds after the last that was quicker by more than this.
+const ROUNDS_AFTER: u32 = 4;
+const QUICKER: f64 = 0.01;
 
 /// The time stamp counter.
 pub fn ticks() -> u64 {
@@ -181,9 +212,33 @@ impl Stage {
         self.at(offset) as u64
     }
 
-    /// Least time of a crossing over some runs.
-    fn ticks_per_crossing(&self, hooks: Hooks, system_call: SystemCall) -> Option<f64> {
-        (0..8).map(|_| self.run(hooks, system_call)).reduce(f64::min)
+    /// Measures until no round is quicker.
+    fn least(&self) -> Option<Least> {
+        const NONE: f64 = f64::INFINITY;
+        let mut least = Least { empty: NONE, bare: NONE, untimed: NONE, timed: NONE, phases: (NONE, NONE, NONE) };
+        let mut last_quicker = 0;
+        for round in 0..MOST_ROUNDS {
+            let mut quicker = false;
+            let mut note = |known: &mut f64, found: f64| {
+                quicker |= found < *known * (1.0 - QUICKER);
+                *known = known.min(found);
+            };
+            note(&mut least.empty, self.run(Hooks::None, SystemCall::Empty));
+            note(&mut least.bare, self.run(Hooks::None, SystemCall::Exchange));
+            note(&mut least.timed, self.run(Hooks::Timed, SystemCall::Exchange));
+            let phases = self.phases()?;
+            note(&mut least.phases.0, phases.0);
+            note(&mut least.phases.1, phases.1);
+            note(&mut least.phases.2, phases.2);
+            note(&mut least.untimed, self.run(Hooks::Untimed, SystemCall::Exchange));
+            if quicker {
+                last_quicker = round;
+            }
+            if round >= ROUNDS && round - last_quicker >= ROUNDS_AFTER {
+                break;
+            }
+        }
+        Some(least)
     }
 
     fn run(&self, hooks: Hooks, system_call: SystemCall) -> f64 {
@@ -228,20 +283,15 @@ impl Stage {
         (ticks() - start) as f64 / CROSSINGS as f64
     }
 
-    /// Mean phases of the quickest of some timed runs.
-    fn least_phases(&self) -> Option<(f64, f64, f64)> {
-        let mut least = (f64::INFINITY, f64::INFINITY, f64::INFINITY);
-        for _ in 0..8 {
-            self.run(Hooks::Timed, SystemCall::Exchange);
-            // SAFETY: as above.
-            let (timed, enter, c, exit) = unsafe {
-                let cell = &*self.only_cell()?;
-                (cell.timed as f64, cell.enter, cell.c, cell.exit)
-            };
-            let mean = |phase: Phase| phase.sum as f64 / timed;
-            least = (least.0.min(mean(enter)), least.1.min(mean(c)), least.2.min(mean(exit)));
-        }
-        Some(least)
+    /// Mean phases of the timed run before.
+    fn phases(&self) -> Option<(f64, f64, f64)> {
+        // SAFETY: the cell is in our own mapping and no other thread knows it.
+        let (timed, enter, c, exit) = unsafe {
+            let cell = &*self.only_cell()?;
+            (cell.timed as f64, cell.enter, cell.c, cell.exit)
+        };
+        let mean = |phase: Phase| phase.sum as f64 / timed;
+        Some((mean(enter), mean(c), mean(exit)))
     }
 
     fn only_cell(&self) -> Option<*mut Cell> {

@@ -1,8 +1,13 @@
 //! How often a cell's crossings are timed: a pure function of what the cell has shown.
 //!
-//! Counting costs almost nothing, reading the clock does. A crossing is timed as often as the truth needs:
-//! always, for a cell that is new, slow, calls back, or whose times vary so much that the sum's standard
-//! error could pass the limit; down to one in 128 for short, steady, frequent ones.
+//! Counting costs almost nothing, reading the clock does. The standard error of a function's sum asks for a shortest interval,
+//! from every crossing of a cell that is new, slow, calls back or varies, to one in 128 of short, steady, frequent ones. The
+//! budget sets a lower bound to that: where a clock reading costs much of a short call, the standard error stays larger
+//! and says so.
+//!
+//! The budget is a share of the bare call, without the time for which the thread was preempted. A preemption of milliseconds
+//! in one of the timed crossings would otherwise make short calls look long. Only the kernel's switches tell it from work, and
+//! they are known later: until then a slow crossing counts as preempted.
 
 use cgoprof_hook::layout::Phase;
 
@@ -37,6 +42,30 @@ impl Timing {
     }
 }
 
+/// What timing may cost, in ticks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Budget {
+    /// Share of a bare call that timing may add to a function's crossings, on average.
+    pub share: f64,
+    /// What timing adds to a crossing.
+    pub timing: f64,
+    /// What timing adds to a callback.
+    pub callback: f64,
+    /// The hooks' own share of a crossing's phases.
+    pub own: f64,
+}
+
+/// Slow crossings among a cell's timed ones, each weighted with the crossings that it stands for; times in ticks.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Outliers {
+    /// How many crossings they stand for.
+    pub weight: f64,
+    /// Their time in C.
+    pub sum: f64,
+    /// The part of it in which the threads are known to have worked or waited: not preempted.
+    pub confirmed: f64,
+}
+
 /// What a cell has shown, in ticks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Shown {
@@ -58,6 +87,8 @@ pub struct Shown {
     pub exit: Phase,
     /// How many crossings the timed exits stood for.
     pub exits: u64,
+    /// Smallest enter and exit phase together; `u64::MAX` before one was timed.
+    pub least_overhead: u64,
 }
 
 impl Shown {
@@ -72,6 +103,10 @@ impl Shown {
         mean * self.calls as f64 + phase.census_sum as f64
     }
 }
+
+/// Share of a bare call that timing may add to it, unless the user says otherwise. It bounds what an empty function's timing
+/// costs to a fraction of what counting does.
+pub const MAX_OVERHEAD: f64 = 0.04;
 
 /// Most crossings between two timed ones, on average.
 pub const LONGEST: u32 = 128;
@@ -97,12 +132,36 @@ impl Pool {
     }
 }
 
-/// Mean number of crossings between two timed ones of a cell. `microsecond` is in ticks.
-///
+/// Share of a cell's crossings up to which slow ones are outliers; beyond it, slow is what they are.
+const RARE: f64 = 0.05;
+
+impl Budget {
+    /// Shortest interval with which timing stays within the budget.
+    pub fn shortest(&self, shown: &Shown, outliers: Outliers) -> u32 {
+        let weight = (shown.weight as f64).max(1.0);
+        let preempted = if outliers.weight > RARE * weight { 0.0 } else { outliers.sum - outliers.confirmed };
+        let c = (shown.c.sum as f64 - preempted).max(0.0) / weight;
+        let overhead = if shown.least_overhead == u64::MAX { 0.0 } else { shown.least_overhead as f64 };
+        let bare = (c + overhead - self.own).max(1.0);
+        let callbacks = shown.callbacks as f64 / (shown.calls as f64).max(1.0);
+        let wanted = (self.timing + callbacks * self.callback) / (self.share * bare);
+        if wanted <= 1.0 { 1 } else { (wanted.ceil().min(f64::from(LONGEST)) as u32).next_power_of_two() }
+    }
+}
+
+/// Mean number of crossings between two timed ones of a cell: what its error asks for, within the budget. `microsecond` is in
+/// ticks.
+pub fn interval(shown: &Shown, outliers: Outliers, pool: Pool, budget: Budget, microsecond: f64) -> u32 {
+    if shown.timed < ENOUGH {
+        return 1;
+    }
+    wanted(shown, pool, microsecond).max(budget.shortest(shown, outliers))
+}
+
 /// The longest interval with which the standard error of the function's sum stays within the limit, if as many
 /// crossings follow as there have been; each cell may use its share, by its crossings, of the variance allowed.
-pub fn interval(shown: &Shown, pool: Pool, microsecond: f64) -> u32 {
-    if shown.timed < ENOUGH || shown.callbacks > 0 {
+fn wanted(shown: &Shown, pool: Pool, microsecond: f64) -> u32 {
+    if shown.callbacks > 0 {
         return 1;
     }
     if moments(&shown.c, shown.weight as f64).0 > microsecond {
@@ -157,18 +216,22 @@ mod tests {
             timed: calls,
             weight: calls,
             exits: calls,
+            least_overhead: 40,
             c: phase,
             exit: Phase { sum: 40 * calls, squares: 1600.0 * calls as f64, ..Phase::default() },
             ..Shown::default()
         }
     }
 
-    /// The interval of a cell that is all of its function.
+    /// The interval of a cell that is all of its function, whatever timing costs.
     fn alone(shown: &Shown) -> u32 {
         let mut pool = Pool::default();
         pool.add(shown);
-        interval(shown, pool, MICROSECOND)
+        interval(shown, Outliers::default(), pool, Budget { share: f64::INFINITY, ..BUDGET }, MICROSECOND)
     }
+
+    /// A tenth of a bare call, where timing takes 120 ticks and as much is in the phases.
+    const BUDGET: Budget = Budget { share: 0.1, timing: 120.0, callback: 80.0, own: 40.0 };
 
     fn check(what: &str, shown: Shown, expected: u32) {
         assert_eq!(alone(&shown), expected, "{what}");
@@ -201,10 +264,39 @@ mod tests {
         let one = shown(20_000, &[100, 300, 100, 900]);
         let mut pool = Pool::default();
         (0..16).for_each(|_| pool.add(&one));
-        assert!(interval(&one, pool, MICROSECOND) > alone(&one));
+        let dear = Budget { share: f64::INFINITY, ..BUDGET };
+        let together = interval(&one, Outliers::default(), pool, dear, MICROSECOND);
+        assert!(together > alone(&one));
         // Sixteen cells at this interval together have the error of one function with all their crossings.
         let whole = shown(320_000, &[100, 300, 100, 900]);
-        assert_eq!(interval(&one, pool, MICROSECOND), alone(&whole));
+        assert_eq!(together, alone(&whole));
+    }
+
+    #[test]
+    fn timing_stays_within_its_budget() {
+        let check = |what: &str, shown: Shown, outliers: Outliers, expected: u32| {
+            assert_eq!(BUDGET.shortest(&shown, outliers), expected, "{what}");
+        };
+        let none = Outliers::default();
+        check("75 ticks bare", shown(1_000_000, &[75]), none, 16);
+        check("300 ticks", shown(1_000_000, &[300]), none, 4);
+        check("more than ten times what timing takes", shown(1_000_000, &[1300]), none, 1);
+        check("a callback in each", Shown { callbacks: 1_000_000, ..shown(1_000_000, &[400]) }, none, 8);
+        check("nothing timed", Shown { weight: 0, least_overhead: u64::MAX, ..Shown::default() }, none, LONGEST);
+        // Of 999,500 crossings 76 ticks each.
+        let mut seldom = vec![76; 1999];
+        seldom.push(9_000_000);
+        let sum = 500.0 * 9_000_000.0;
+        check(
+            "preempted, it is not known yet",
+            shown(1_000_000, &seldom),
+            Outliers { weight: 500.0, sum, confirmed: 0.0 },
+            16,
+        );
+        let work = Outliers { weight: 500.0, sum, confirmed: sum };
+        check("slow now and then by its own work", shown(1_000_000, &seldom), work, 1);
+        let all = Outliers { weight: 1e6, sum: 1e6 * 90_000.0, confirmed: 0.0 };
+        check("slow at all times", shown(1_000_000, &[90_000]), all, 1);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use cgoprof_hook::layout::{CellRef, Event};
 use nix::unistd::Pid;
 
+use super::policy::{Budget, Outliers};
 use super::tables::{MOST_MODULES, Tables};
 use crate::snapshot::{BirthCopy, GoroutineCopy, Look, Snapshot};
 
@@ -70,13 +71,8 @@ impl TableSet {
     }
 
     /// See [`Tables::apply_policy`].
-    pub(crate) fn apply_policy(&self, microsecond: f64) {
-        self.each(|tables| tables.apply_policy(microsecond));
-    }
-
-    /// See [`Tables::relax`].
-    pub(crate) fn relax(&self) {
-        self.each(Tables::relax);
+    pub(crate) fn apply_policy(&self, microsecond: f64, budget: Budget, outliers: impl Fn(CellRef) -> Outliers) {
+        self.each(|tables| tables.apply_policy(microsecond, budget, &outliers));
     }
 
     /// See [`Tables::release_ended`].
@@ -89,19 +85,30 @@ impl TableSet {
         self.each(|tables| tables.end_locks(now));
     }
 
-    /// Number of Ms that are in C.
+    /// Number of threads that are in C.
     pub(crate) fn in_c_count(&self) -> usize {
-        self.all().iter().map(|tables| tables.in_c().count()).sum()
+        match &self.all()[..] {
+            [only] => only.in_c().count(),
+            _ => self.look(0).in_c.len(),
+        }
     }
 
-    /// Who is in C. A thread that is so in several modules is listed for each.
+    /// The threads that are in C, with their crossings. Of a thread that is in C in several modules, that of the last module.
     pub(crate) fn look(&self, now: u64) -> Look {
-        Look { at: now, in_c: self.all().iter().flat_map(|tables| tables.in_c().collect::<Vec<_>>()).collect() }
+        match &self.all()[..] {
+            [only] => only.look(now),
+            all => {
+                let in_c: HashMap<u64, CellRef> = all.iter().flat_map(|tables| tables.in_c()).collect();
+                Look { at: now, in_c: in_c.into_iter().collect() }
+            }
+        }
     }
 
-    /// See [`Tables::in_c_since`].
+    /// See [`Tables::in_c_since`]: of several modules' crossings the one that began last.
     pub(crate) fn in_c_since(&self, tid: u64, at: u64) -> Option<CellRef> {
-        self.all().iter().find_map(|tables| tables.in_c_since(tid, at))
+        let found =
+            self.all().iter().filter_map(|tables| tables.in_c_since(tid, at)).max_by_key(|&(entered, _)| entered);
+        found.map(|(_, cell)| cell)
     }
 
     /// See [`Tables::snapshot`].

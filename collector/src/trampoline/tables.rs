@@ -24,7 +24,7 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use nix::unistd::Pid;
 
 use super::left::{Left, MOST_LEFT};
-use super::policy::{Pool, Shown, interval};
+use super::policy::{Budget, Outliers, Pool, Shown, interval};
 use crate::process::memory;
 use crate::process::tids::Tids;
 use crate::snapshot::{
@@ -205,18 +205,18 @@ impl Tables {
     }
 
     /// Sets every cell's interval. `microsecond` is in ticks.
-    pub fn apply_policy(&self, microsecond: f64) {
+    pub(crate) fn apply_policy(&self, microsecond: f64, budget: Budget, outliers: impl Fn(CellRef) -> Outliers) {
         let mut pools: HashMap<u64, Pool> = HashMap::new();
         self.each_cell(|_, cell| {
             // SAFETY: each_cell gives a cell within the mapping; its numbers may be torn, never invalid.
             let (function, shown) = unsafe { ((*cell).function, shown(cell)) };
             pools.entry(function).or_default().add(&shown);
         });
-        self.each_cell(|_, cell| {
+        self.each_cell(|at, cell| {
             // SAFETY: as above.
             let (function, shown, current) = unsafe { ((*cell).function, shown(cell), &(*cell).interval) };
             let pool = pools.get(&function).copied().unwrap_or_default();
-            let wanted = interval(&shown, pool, microsecond);
+            let wanted = interval(&shown, outliers(outside(at, self.first_cell)), pool, budget, microsecond);
             if current.load(Relaxed) != wanted {
                 current.store(wanted, Relaxed);
             }
@@ -321,8 +321,8 @@ impl Tables {
     }
 
     /// The crossing in which a thread has been in C since before a time, if it is known to be that: one that calls back may
-    /// have been in C for another then.
-    pub fn in_c_since(&self, tid: u64, at: u64) -> Option<CellRef> {
+    /// have been in C for another then. With it, when it began.
+    pub fn in_c_since(&self, tid: u64, at: u64) -> Option<(u64, CellRef)> {
         // SAFETY: thread() is within the mapping; the id is a plain number.
         let is_its = |&index: &usize| unsafe { self.tids.ours((*self.thread(index)).tid) == tid };
         let index = self.used().filter(|&index| self.owner(index) > RELEASING).find(is_its)?;
@@ -334,7 +334,7 @@ impl Tables {
         // SAFETY: cell() checks the place.
         let calls_back = unsafe { (*self.cell(cell)?).callbacks > 0 };
         let is_it = entry.in_go == 0 && !calls_back && entered != 0 && entered <= at;
-        is_it.then(|| outside(cell, self.first_cell))
+        is_it.then(|| (entered, outside(cell, self.first_cell)))
     }
 
     /// Where the program has cells.
@@ -686,6 +686,7 @@ unsafe fn shown(cell: *const Cell) -> Shown {
             c: (*cell).c,
             exit: (*cell).exit,
             exits: (*cell).exits,
+            least_overhead: (*cell).overhead_min,
         }
     }
 }

@@ -100,6 +100,7 @@ struct Thread {
 #[derive(Clone, Copy)]
 struct InFlight {
     cell: CellRef,
+    module: usize,
     direct: bool,
     goroutine: GoroutineId,
     called: Monotonic,
@@ -287,6 +288,7 @@ impl Crossings {
         if thread.in_flight.len() < DEEPEST {
             thread.in_flight.push(InFlight {
                 cell,
+                module: hit.module,
                 direct,
                 goroutine,
                 called: hit.time,
@@ -301,8 +303,9 @@ impl Crossings {
         while thread.in_flight.last().is_some_and(|entry| entry.direct) {
             thread.in_flight.pop();
         }
-        // Whoever was in C when we came is not known; who called back has not returned.
-        let Some(entry) = thread.in_flight.pop_if(|entry| entry.callback.is_none()) else { return };
+        // A crossing that began before the probes were set is not known; one that calls back has not returned.
+        let is_it = |entry: &mut InFlight| entry.callback.is_none() && entry.module == hit.module;
+        let Some(entry) = thread.in_flight.pop_if(is_it) else { return };
         let spent = thread.spent - entry.spent;
         let between = hit.time.0.saturating_sub(entry.called.0);
         let ticks = self.scale.net(between, spent);

@@ -92,7 +92,7 @@ impl Probes {
     /// Defines the probes of a further Go module in a file, which `watch` opens.
     ///
     /// # Errors
-    /// See [`UprobeError`]: then nothing is left behind.
+    /// See [`UprobeError`]. Probes that are set by then stay to the end.
     pub(crate) fn add(
         &mut self,
         file: &Path,
@@ -102,9 +102,9 @@ impl Probes {
         watch: impl FnOnce(Vec<TracedProbe>) -> Result<(), PerfError>,
     ) -> Result<(), UprobeError> {
         let mut definitions = Definitions::new()?;
-        watch(define(&mut definitions, file, plan, chosen, module)?)?;
+        let probes = define(&mut definitions, file, plan, chosen, module)?;
         self.definitions.push(definitions);
-        Ok(())
+        Ok(watch(probes)?)
     }
 }
 

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use cgoprof_profile::{FunctionId, Profile, Stats, Via};
 
-use super::{Advice, Kind, busiest};
+use super::{Advice, Kind, Saving, busiest, origin};
 use crate::analysis::{self, FunctionRow, SiteRow};
-use crate::units::{count, crossings, percent, time};
+use crate::units::{count, crossings, percent, time, with_error};
 
 /// Share of the run that something must take to be worth a word.
 pub(super) const WORTH: f64 = 0.01;
@@ -16,6 +16,8 @@ const CHATTY: u64 = 10_000;
 const BATCH: u64 = 10;
 /// Callbacks of a function that lives from them.
 const MANY_CALLBACKS: u64 = 1000;
+/// Share of its time in C that such a function spends in callbacks.
+const CALLING: f64 = 0.1;
 /// Crossings of a function whose arguments are worth keeping off the heap.
 const ESCAPING: u64 = 100_000;
 /// Nanoseconds in C before `main`.
@@ -29,7 +31,7 @@ pub(super) fn advise<'a>(profile: &'a Profile, all: &mut Vec<Advice<'a>>) {
     let run = profile.recording.duration_ns.max(1) as f64;
     let (functions, sites) = (analysis::by_function(profile), analysis::by_site(profile));
     if profile.recording.phases_timed() {
-        all.extend(sites.iter().filter_map(|row| chatty(row, run)));
+        all.extend(sites.iter().filter_map(|row| chatty(profile, row, run)));
     }
     for row in functions.iter().filter(|row| row.via == Via::Cgocall) {
         all.extend(callbacks(row, &sites, run));
@@ -40,16 +42,21 @@ pub(super) fn advise<'a>(profile: &'a Profile, all: &mut Vec<Advice<'a>>) {
 }
 
 /// Many crossings, each shorter than the way there and back.
-fn chatty<'a>(row: &SiteRow<'a>, run: f64) -> Option<Advice<'a>> {
+fn chatty<'a>(profile: &Profile, row: &SiteRow<'a>, run: f64) -> Option<Advice<'a>> {
     let stats = &row.stats;
-    let overhead = stats.overhead().sum;
+    let overhead = stats.overhead();
+    // Waits for a P take no processor time.
+    let border = (overhead.sum - stats.p_wait.sum).max(0.0);
     let is_chatty =
         stats.calls >= CHATTY && stats.timed > 0 && stats.callbacks == 0 && stats.p_lost < stats.calls / 100;
-    if !is_chatty || overhead < WORTH * run || stats.c_self() > overhead {
+    let is_known = border > 2.0 * overhead.standard_error();
+    if !is_chatty || !is_known || border < WORTH * run || stats.c_self() > border {
         return None;
     }
     let calls = stats.measured_calls().max(1) as f64;
-    let saving = overhead * (1.0 - 1.0 / BATCH as f64);
+    let (saved, batched) = (1.0 - 1.0 / BATCH as f64, BATCH);
+    let (saving, error) = (border * saved, overhead.standard_error() * saved);
+    let saves = format!("{} of processor time", with_error(saving, error));
     Some(Advice {
         kind: Kind::Chatty,
         function: &row.function.name,
@@ -58,23 +65,21 @@ fn chatty<'a>(row: &SiteRow<'a>, run: f64) -> Option<Advice<'a>> {
             "{} crossings of {} in C each; getting there and back took {} each, {} of the run in all",
             count(stats.calls),
             time(stats.c_self() / calls),
-            time(overhead / calls),
-            percent(overhead / run)
+            time(border / calls),
+            percent(border / run)
         ),
         what: match row.function.c_name.as_str() {
-            "malloc" | "free" => {
-                format!("keep the memory and use it again: each ten times would save {}", time(saving))
-            }
-            _ => format!("hand C {BATCH} at a time: one crossing in place of {BATCH} saves {}", time(saving)),
-        },
-        saving_ns: Some(saving),
+            "malloc" | "free" => format!("keep the memory and use it again: each ten times would save {saves}"),
+            _ => format!("hand C {batched} at a time: one crossing in place of {batched} saves {saves}"),
+        } + &origin::note(profile, row),
+        saving: Some(Saving { nanos: saving, standard_error: error }),
     })
 }
 
 fn callbacks<'a>(row: &FunctionRow<'a>, sites: &[SiteRow<'a>], run: f64) -> Option<Advice<'a>> {
     let stats = &row.stats;
     let (within, c) = (stats.callback.sum, stats.c.sum);
-    if stats.callbacks < MANY_CALLBACKS || within < 0.5 * c || within < WORTH * run {
+    if stats.callbacks < MANY_CALLBACKS || within < CALLING * c || within < WORTH * run {
         return None;
     }
     Some(Advice {
@@ -88,8 +93,10 @@ fn callbacks<'a>(row: &FunctionRow<'a>, sites: &[SiteRow<'a>], run: f64) -> Opti
             time(c),
             time(within / stats.callbacks as f64)
         ),
-        what: "let C collect what it would call back for, and take it in one crossing".into(),
-        saving_ns: None,
+        what: "let C collect what it would call back for, and take it in one crossing; where C needs the answer at once, as \
+               from an allocator, write the called function in C"
+            .into(),
+        saving: None,
     })
 }
 
@@ -97,7 +104,9 @@ fn noescape<'a>(profile: &Profile, row: &FunctionRow<'a>, sites: &[SiteRow<'a>])
     let (stats, wrapper) = (&row.stats, row.function.wrapper?);
     // cmd/cgo knows both directives from Go 1.24 on.
     let known = minor(&profile.target.go_version).is_some_and(|minor| minor >= 24);
-    if !known || !wrapper.escapes || stats.calls < ESCAPING || stats.callbacks > 0 {
+    // What it is given is C's memory.
+    let frees = ["free", "realloc"].contains(&row.function.c_name.as_str());
+    if !known || !wrapper.escapes || frees || stats.calls < ESCAPING || stats.callbacks > 0 {
         return None;
     }
     let name = &row.function.c_name;
@@ -110,7 +119,7 @@ fn noescape<'a>(profile: &Profile, row: &FunctionRow<'a>, sites: &[SiteRow<'a>])
             "if it keeps no pointer it is given, `#cgo noescape {name}` and `#cgo nocallback {name}` let what its pointer \
              arguments point to stay on the stack"
         ),
-        saving_ns: None,
+        saving: None,
     })
 }
 
@@ -140,7 +149,7 @@ fn dns<'a>(row: &FunctionRow<'a>, sites: &[SiteRow<'a>], run: f64) -> Option<Adv
             ),
         },
         what: "use Go's own resolver: GODEBUG=netdns=go, the build tag netgo, or net.Resolver{PreferGo: true}".into(),
-        saving_ns: None,
+        saving: None,
     })
 }
 
@@ -163,9 +172,13 @@ fn init<'a>(profile: &'a Profile, all: &mut Vec<Advice<'a>>) {
                 kind: Kind::Init,
                 function: &profile.functions[function.0].name,
                 site,
-                why: format!("{} took {} before main began", crossings(stats.calls), time(total)),
+                why: format!(
+                    "{} took {} before main began",
+                    crossings(stats.calls),
+                    with_error(total, stats.total().standard_error())
+                ),
                 what: "call it when it is first needed (sync.Once), or from a goroutine".into(),
-                saving_ns: Some(total),
+                saving: Some(Saving { nanos: total, standard_error: stats.total().standard_error() }),
             });
         }
     }

@@ -4,6 +4,7 @@
 
 mod border;
 mod memory;
+mod origin;
 mod scheduling;
 
 use cgoprof_profile::{Profile, Stats};
@@ -63,11 +64,27 @@ pub struct Advice<'a> {
     pub why: String,
     /// What to do.
     pub what: String,
-    /// Nanoseconds that this would save, where that can be told.
-    pub saving_ns: Option<f64>,
+    /// What this would save, where that can be told.
+    pub saving: Option<Saving>,
 }
 
-/// All advice, that which saves most first.
+/// Time that advice would save.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Saving {
+    /// Nanoseconds.
+    pub nanos: f64,
+    /// Its standard error.
+    pub standard_error: f64,
+}
+
+impl Saving {
+    /// What it is at least, most likely.
+    fn at_least(self) -> f64 {
+        (self.nanos - 2.0 * self.standard_error).max(0.0)
+    }
+}
+
+/// All advice, that which most likely saves most first.
 pub fn advice(profile: &Profile) -> Vec<Advice<'_>> {
     if !profile.recording.counted() {
         return Vec::new();
@@ -77,7 +94,8 @@ pub fn advice(profile: &Profile) -> Vec<Advice<'_>> {
     scheduling::advise(profile, &mut all);
     memory::advise(profile, &mut all);
     all.sort_by(|one, other| {
-        let by_saving = other.saving_ns.unwrap_or(0.0).total_cmp(&one.saving_ns.unwrap_or(0.0));
+        let least = |advice: &Advice<'_>| advice.saving.map_or(0.0, Saving::at_least);
+        let by_saving = least(other).total_cmp(&least(one));
         by_saving.then(one.kind.cmp(&other.kind)).then(one.function.cmp(other.function)).then(one.site.cmp(&other.site))
     });
     all

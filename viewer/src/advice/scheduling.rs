@@ -3,10 +3,10 @@
 use cgoprof_profile::{Function, Profile, Via};
 
 use super::border::WORTH;
-use super::{Advice, Kind, busiest};
+use super::{Advice, Kind, Saving, busiest};
 use crate::analysis::{self, FunctionRow, SiteRow};
 use crate::scheduler::{self, Spread};
-use crate::units::{count, percent, time};
+use crate::units::{count, time};
 
 /// Ps lost at one line.
 const LOST: u64 = 10;
@@ -54,7 +54,7 @@ pub(super) fn advise<'a>(profile: &'a Profile, all: &mut Vec<Advice<'a>>) {
                 what: "bound how many goroutines call it at once, with a semaphore or a few workers: threads are kept to the \
                        end"
                     .into(),
-                saving_ns: None,
+                saving: None,
             });
         }
     }
@@ -89,7 +89,7 @@ fn lost_p<'a>(row: &SiteRow<'a>, run: f64) -> Option<Advice<'a>> {
                are idle"
             .into(),
         // Goroutines wait side by side.
-        saving_ns: Some(waits.sum.min(run)),
+        saving: Some(Saving { nanos: waits.sum.min(run), standard_error: 0.0 }),
     })
 }
 
@@ -107,15 +107,18 @@ fn wandering<'a>(row: &FunctionRow<'a>, spread: Spread, sites: &[SiteRow<'a>]) -
         function: name,
         site: busiest(sites, name, |stats| stats.migrations as f64),
         why: format!(
-            "{} crossings without LockOSThread ran on {} threads, {} of them on another than the goroutine's one before{locked}",
+            "{} crossings without LockOSThread ran on {} threads{}{locked}",
             count(unlocked),
             spread.unlocked_threads,
-            percent(row.unlocked_migrations as f64 / unlocked as f64)
+            match row.unlocked_migrations {
+                0 => String::new(),
+                migrations => format!(", {} of them on another than the goroutine's one before", count(migrations)),
+            }
         ),
         what: "if it keeps state by thread (a current context, errno-like results), call it between runtime.LockOSThread and \
                UnlockOSThread, from one goroutine"
             .into(),
-        saving_ns: None,
+        saving: None,
     })
 }
 

@@ -128,6 +128,7 @@ pub(super) struct Advice<'a> {
     why: String,
     what: String,
     saving_ns: Option<f64>,
+    saving_se_ns: Option<f64>,
 }
 
 pub(super) fn threads(profile: &Profile) -> Option<Vec<Thread<'_>>> {
@@ -286,7 +287,8 @@ impl<'a> Advice<'a> {
             site: one.site.map(|site| format!("{}:{}", site.file, site.line)),
             why: one.why,
             what: one.what,
-            saving_ns: one.saving_ns,
+            saving_ns: one.saving.map(|saving| saving.nanos),
+            saving_se_ns: one.saving.map(|saving| saving.standard_error),
         }
     }
 }

@@ -30,7 +30,7 @@ pub(crate) fn rows(profile: &Profile) -> Vec<Row> {
         line: advice.site.map_or_else(String::new, |site| printable(&format!("{}:{}", site.file, site.line))),
         why: printable(&advice.why),
         what: printable(&advice.what),
-        saving: advice.saving_ns.unwrap_or(0.0),
+        saving: advice.saving.map_or(0.0, |saving| saving.nanos),
     });
     rows.collect()
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use cgoprof_profile::{Estimate, LocationId, Profile, Stats};
+use cgoprof_profile::{Estimate, Kind, LocationId, Profile, Stats};
 
 use super::tree::Direction;
 use crate::value::Value;
@@ -102,21 +102,28 @@ impl Collecting<'_> {
             }
         }
         for cell in &profile.cells {
-            let (own, in_c) = sizes(&cell.stats);
+            let [in_c, function, border] = sizes(&cell.stats);
             let inside = sampled.get(&cell.id).map_or(&[] as &[_], Vec::as_slice);
             let samples: f64 = inside.iter().map(|(_, samples)| samples).sum();
+            let outside_c = cell.stack.iter().position(|&location| !self.is_c(location)).unwrap_or(0);
+            self.add([&[], &cell.stack[outside_c..]], cell.truncated, border, cell.stats.overhead());
             if samples == 0.0 {
-                self.add([&[], &cell.stack], cell.truncated, sum(own, in_c), cell.stats.total());
+                self.add([&[], &cell.stack], cell.truncated, sum(function, in_c), cell.stats.c);
                 continue;
             }
             // What C did inside is known by samples.
-            self.add([&[], &cell.stack], cell.truncated, own, cell.stats.overhead());
+            self.add([&[], &cell.stack], cell.truncated, function, Estimate::default());
             for (inner, count) in inside {
                 let share = count / samples;
                 let total = part(cell.stats.c, share);
                 self.add([inner, &cell.stack], cell.truncated, in_c.map(|size| size * share), total);
             }
         }
+    }
+
+    fn is_c(&self, location: LocationId) -> bool {
+        let innermost = self.profile.locations[location.0].lines.first();
+        innermost.is_some_and(|line| self.profile.functions[line.function.0].kind == Kind::C)
     }
 
     /// A stack of these parts, innermost first.
@@ -135,9 +142,10 @@ impl Collecting<'_> {
     }
 }
 
-/// What a cell's crossings took besides C, and in C.
-fn sizes(stats: &Stats) -> (Sizes, Sizes) {
-    (Value::ALL.map(|value| value.of(stats).1), Value::ALL.map(|value| value.of(stats).0))
+/// Sizes of a cell's crossings in C, of the C function, and at the border.
+fn sizes(stats: &Stats) -> [Sizes; 3] {
+    let parts = Value::ALL.map(|value| value.of(stats));
+    [parts.map(|part| part.in_c), parts.map(|part| part.function), parts.map(|part| part.border)]
 }
 
 fn sum(mut one: Sizes, other: Sizes) -> Sizes {

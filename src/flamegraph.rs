@@ -17,8 +17,8 @@ pub(crate) struct Args {
     /// Profile to draw
     #[arg(default_value = profile_file::DEFAULT)]
     file: PathBuf,
-    /// File to write
-    #[arg(short, long, default_value = "cgoprof.svg")]
+    /// File to write; - for standard output
+    #[arg(short, long, default_value = "cgoprof.svg", value_parser = profile_file::output)]
     output: PathBuf,
     /// What the width of a frame stands for: total, or of a recording by samples alone cpu
     #[arg(long, value_enum)]

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use cgoprof_collector::target::inspection::Inspection;
 use cgoprof_collector::target::{Plan, ProbePlan, Target};
 use cgoprof_viewer::units::printable;
@@ -21,6 +21,9 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let shown = args.binary.display();
     let file = File::open(&args.binary).with_context(|| format!("cannot read {shown}"))?;
+    if !file.metadata().is_ok_and(|found| found.is_file()) {
+        bail!("{shown} is not a regular file: give the path of a binary");
+    }
     // SAFETY: a binary that is cut off while we look at it ends us, and nobody else.
     let data = unsafe { Mmap::map(&file) }.with_context(|| format!("cannot read {shown}"))?;
     let target = Target::parse(&data).map_err(|error| anyhow::anyhow!("{shown}: {error}"))?;

@@ -1,12 +1,27 @@
 //! Reading a profile from disk.
 
-use std::path::Path;
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use cgoprof_profile::Profile;
 
 /// The file that `record` writes unless told otherwise.
 pub(crate) const DEFAULT: &str = "cgoprof.pb.gz";
+
+/// A file to write to, as an argument: `-` is standard output.
+///
+/// # Errors
+/// If that is a terminal.
+pub(crate) fn output(argument: &str) -> Result<PathBuf, String> {
+    if argument != "-" {
+        return Ok(argument.into());
+    }
+    if std::io::stdout().is_terminal() {
+        return Err("standard output is a terminal: redirect it, or name a file".into());
+    }
+    Ok("/dev/stdout".into())
+}
 
 /// Reads a profile.
 pub(crate) fn read(path: &Path) -> anyhow::Result<Profile> {

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use cgoprof_collector::process::launch::LaunchError;
-use cgoprof_collector::record::{EngineKind, Options, Progress, RecordError, Subject};
-use cgoprof_profile::Profile;
+use cgoprof_collector::record::{EngineKind, Options, Problem, Progress, RecordError, Subject};
+use cgoprof_collector::target::TargetError;
+use cgoprof_profile::{Profile, Via};
 use cgoprof_viewer::analysis;
-use cgoprof_viewer::units::{count, percent, printable, time};
+use cgoprof_viewer::units::{count, percent, printable, time, with_error};
 use nix::unistd::Pid;
 
 use crate::notice::say;
@@ -18,8 +19,8 @@ use crate::{TOOL_ERROR, profile_file};
 /// Run a program, or join one that runs, and record its Go/C crossings
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// File to write the profile to
-    #[arg(short, long, default_value = profile_file::DEFAULT)]
+    /// File to write the profile to; - for standard output
+    #[arg(short, long, default_value = profile_file::DEFAULT, value_parser = profile_file::output)]
     output: PathBuf,
     /// Print no summary
     #[arg(short, long)]
@@ -35,7 +36,11 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let options = args.how.options(args.whom.subject(args.quiet));
-    record(&Options { output: Some(args.output.clone()), require: args.require, ..options }, args.quiet)
+    let recorded = record(&Options { output: Some(args.output.clone()), require: args.require, ..options }, args.quiet);
+    recorded.map_err(|error| match error.downcast_ref::<RecordError>() {
+        Some(RecordError::Output(..)) => anyhow::anyhow!("{error}; choose another file with -o"),
+        _ => error,
+    })
 }
 
 /// Records, prints the summary, gives the program's own exit status.
@@ -50,12 +55,25 @@ pub(crate) fn record(options: &Options, quiet: bool) -> anyhow::Result<ExitCode>
             say(problem);
             return Ok(ExitCode::from(if outcome.status == 0 { TOOL_ERROR } else { outcome.status }));
         }
-        say(format_args!("{program} ran without being recorded: {problem}"));
+        say(format_args!("{program} ran without being recorded: {problem}{}", way_out(problem, &options.subject)));
     }
     if let (Some(profile), false) = (&outcome.profile, quiet) {
         summary(profile, options);
     }
     Ok(ExitCode::from(outcome.status))
+}
+
+/// What to do about a program that was not recorded.
+fn way_out(problem: &Problem, subject: &Subject) -> String {
+    let Subject::Command(command) = subject else { return String::new() };
+    match problem {
+        Problem::Target(TargetError::NotGo) => {
+            let name = Path::new(&command[0]).file_name().unwrap_or_default().to_string_lossy();
+            format!("; if it loads a Go library: cgoprof record --wait {}, or record -p PID", printable(&name))
+        }
+        Problem::Engine(..) | Problem::NoEngine(_) => "; --require makes that an error".into(),
+        _ => String::new(),
+    }
 }
 
 /// The exit status that an error of this subcommand asks for, if it is one.
@@ -74,16 +92,21 @@ fn summary(profile: &Profile, options: &Options) {
     if !profile.recording.counted() {
         sampled_summary(profile);
     } else if crossings.timed > 0 {
-        let (c, overhead) = (time(crossings.c_self()), time(crossings.overhead().sum));
+        let (c, overhead) = (crossings.c_self(), crossings.overhead());
+        let c = with_error(c, crossings.c.standard_error());
+        let overhead = with_error(overhead.sum, overhead.standard_error());
         let doing = if profile.recording.phases_timed() { "getting there and back" } else { "waiting to get back" };
         say(format_args!("{counted}, {c} of them in C, {overhead} {doing}"));
     } else {
         say(counted);
     }
-    for row in analysis::by_function(profile).iter().take(3).filter(|row| row.stats.timed > 0) {
-        let total = row.stats.total().sum;
+    let counted = analysis::by_function(profile).into_iter().filter(|row| row.via != Via::Runtime);
+    for row in counted.filter(|row| row.stats.timed > 0).take(3) {
+        let total = row.stats.total();
         let (calls, name) = (count(row.stats.calls), printable(&row.function.name));
-        say(format_args!("  {:>9}  {:>7} of the run  {calls} calls  {name}", time(total), percent(total / run)));
+        let (shown, share) = (with_error(total.sum, total.standard_error()), percent(total.sum / run));
+        let way = if row.via == Via::Direct { "  [direct]" } else { "" };
+        say(format_args!("  {shown:>17}  {share:>7} of the run  {calls} calls  {name}{way}"));
     }
     for note in &profile.recording.notes {
         say(note);

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use cgoprof_viewer::report::{By, json, text};
-use clap::ValueEnum;
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, ValueEnum};
 
-use crate::profile_file;
+use crate::{Cli, profile_file};
 
 /// Show a profile as a table or as JSON
 #[derive(clap::Args)]
@@ -15,15 +16,15 @@ pub(crate) struct Args {
     /// Profile to show
     #[arg(default_value = profile_file::DEFAULT)]
     file: PathBuf,
-    /// What the rows are
-    #[arg(long, value_enum, default_value_t = ByArg::Function)]
-    by: ByArg,
-    /// How it is written
+    /// Group rows of a table by [default: function]
+    #[arg(long, value_enum)]
+    by: Option<ByArg>,
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// Most rows shown
-    #[arg(long, default_value_t = 20)]
-    limit: usize,
+    /// Maximum number of rows of a table [default: 20]
+    #[arg(long)]
+    limit: Option<usize>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -52,9 +53,16 @@ enum Format {
     Json,
 }
 
+/// Rows of a table, unless told otherwise.
+const ROWS: usize = 20;
+
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if matches!(args.format, Format::Json) && (args.by.is_some() || args.limit.is_some()) {
+        let why = "--by and --limit are for tables: JSON contains all rows, by each of them";
+        Cli::command().error(ErrorKind::ArgumentConflict, why).exit();
+    }
     let profile = profile_file::read(&args.file)?;
-    let by = match args.by {
+    let by = match args.by.unwrap_or(ByArg::Function) {
         ByArg::Function => By::Function,
         ByArg::Site => By::Site,
         ByArg::Stack => By::Stack,
@@ -64,7 +72,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         ByArg::Advice => By::Advice,
     };
     let report = match args.format {
-        Format::Text => text::write(&profile, by, args.limit),
+        Format::Text => text::write(&profile, by, args.limit.unwrap_or(ROWS)),
         Format::Json => json::write(&profile)? + "\n",
     };
     std::io::stdout().write_all(report.as_bytes())?;

@@ -46,7 +46,7 @@ pub(crate) struct How {
     /// Samples a second of each thread's processor time
     #[arg(long, default_value_t = 199, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     freq: u32,
-    /// Take no samples of what runs: no CPU times, nothing of what C does inside
+    /// Take no samples: nothing of what C does inside, and CPU times only where blocked times tell them
     #[arg(long, conflicts_with = "freq")]
     no_samples: bool,
     /// Finish after this time (10s, 500ms); the program runs on

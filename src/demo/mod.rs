@@ -28,6 +28,9 @@ const MAIN_GO: &str = include_str!("main.go.txt");
 const GO_MOD: &str = "module cgoprof.demo\n\ngo 1.19\n";
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if !args.dir.is_dir() {
+        bail!("{} is not a folder: create it, or name another with --dir", args.dir.display());
+    }
     let go = find_program(&OsString::from("go"))
         .context("the demo needs Go: install it (https://go.dev/dl) or put its bin folder on PATH")?;
     let compiler = compiler(&go)?;

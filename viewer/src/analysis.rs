@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use cgoprof_profile::{Cell, Function, FunctionId, Kind, LocationId, Profile, Stats, Via};
+use cgoprof_profile::{Cell, Function, FunctionId, Kind, LocationId, Profile, SampledStack, Stats, Via};
 
 /// All crossings of one C function by one way.
 #[derive(Clone, Debug)]
@@ -107,6 +107,23 @@ pub fn outside(profile: &Profile) -> Vec<OutsideRow<'_>> {
     let mut rows: Vec<_> = sums.into_iter().map(row).collect();
     rows.sort_by_key(|row| std::cmp::Reverse(row.samples));
     rows
+}
+
+/// Processor time of the recorder's hooks, and of all that was sampled; none if too few samples tell.
+pub fn hooks(profile: &Profile) -> Option<(Cpu, Cpu)> {
+    /// Samples with a standard error of a fifth.
+    const ENOUGH: u64 = 25;
+    let is_hook = |location: &LocationId| {
+        let line = profile.locations[location.0].lines.first();
+        line.is_some_and(|line| profile.functions[line.function.0].name == Function::HOOKS)
+    };
+    let in_hooks = profile.samples.iter().filter(|sampled| sampled.stack.first().is_some_and(is_hook));
+    let sum = |samples: u64, sampled: &SampledStack| samples.saturating_add(sampled.samples);
+    let (hooks, all) = (in_hooks.fold(0, sum), profile.samples.iter().fold(0, sum));
+    if hooks < ENOUGH {
+        return None;
+    }
+    Some((Cpu::of(hooks, profile)?, Cpu::of(all, profile)?))
 }
 
 /// Processor time.

@@ -11,9 +11,12 @@ pub fn time(nanos: f64) -> String {
     format!("{} {unit}", digits(value))
 }
 
-/// A time with its standard error, if it has one: `81.0 ms ±3.20 ms`.
+/// A time with its standard error, where it has one worth showing: `81.0 ms ±3.2 %`.
 pub fn with_error(nanos: f64, standard_error: f64) -> String {
-    if standard_error > 0.0 { format!("{} ±{}", time(nanos), time(standard_error)) } else { time(nanos) }
+    match standard_error / nanos {
+        share if share.is_finite() && share > 0.0005 => format!("{} \u{b1}{}", time(nanos), percent(share)),
+        _ => time(nanos),
+    }
 }
 
 fn digits(value: f64) -> String {
@@ -89,6 +92,15 @@ mod tests {
         check(98_000_000.0, "98.0 ms");
         check(12_345_678_901.0, "12.3 s");
         check(4e12, "4000 s");
+    }
+
+    #[test]
+    fn errors_are_shown_where_they_are_worth_it() {
+        let check = |nanos, error, expected: &str| assert_eq!(with_error(nanos, error), expected);
+        check(81e6, 2.6e6, "81.0 ms \u{b1}3.2 %");
+        check(81e6, 1e3, "81.0 ms");
+        check(0.0, 0.0, "0.00 ns");
+        check(0.0, 1.0, "0.00 ns");
     }
 
     #[test]

@@ -179,10 +179,19 @@ pub struct Function {
 }
 
 impl Function {
+    /// Name and package that are the same in every recording; [`Function::name`] has the package only where a second function
+    /// has the same name.
+    pub fn identity(&self) -> (&str, &str) {
+        if self.c_name.is_empty() { (&self.name, "") } else { (&self.c_name, &self.package) }
+    }
+
     /// Stands for a thread that C made, as the caller of all that it calls.
     pub fn of_thread(name: &str) -> Function {
         Function { name: format!("[thread {name}]"), kind: Kind::C, ..Function::default() }
     }
+
+    /// Name of the function that stands for the recorder's hooks.
+    pub const HOOKS: &str = "[cgoprof's hooks]";
 
     /// The thread that it stands for, if it is none of C's: no symbol has such a name.
     pub fn thread(&self) -> Option<&str> {

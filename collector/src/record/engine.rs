@@ -80,7 +80,7 @@ pub enum EngineError {
     #[error(transparent)]
     Join(#[from] JoinError),
     /// The code is not as known.
-    #[error("its Go runtime is not known to cgoprof: {0}; please report it with the output of `cgoprof inspect`")]
+    #[error("its code is not as expected: {0}; please report it with the output of `cgoprof inspect`")]
     Plan(#[from] PlanError),
     /// The hooks could not be put in.
     #[error("the hooks could not be put in: {0}")]

@@ -158,7 +158,7 @@ pub enum RecordError {
     #[error("cannot read {0}: {1}")]
     Unreadable(String, std::io::Error),
     /// The profile could not be written.
-    #[error("cannot write {0}: {1}; choose another file with -o")]
+    #[error("cannot write {0}: {1}")]
     Output(PathBuf, std::io::Error),
     /// The system refused something.
     #[error("cannot watch the program: {0}")]
@@ -167,7 +167,13 @@ pub enum RecordError {
 
 /// What to do about a process that can't be looked at.
 fn whose(error: &std::io::Error) -> &'static str {
-    if error.kind() == std::io::ErrorKind::PermissionDenied { "; run as its user, or as root" } else { "" }
+    match error.kind() {
+        std::io::ErrorKind::PermissionDenied if nix::unistd::geteuid().is_root() => {
+            "; root needs CAP_SYS_PTRACE for that (container: --cap-add=SYS_PTRACE)"
+        }
+        std::io::ErrorKind::PermissionDenied => "; run as its user, or as root",
+        _ => "",
+    }
 }
 
 /// What a recording tells while it goes on.

@@ -382,7 +382,7 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
 
     /// The location of the hooks' own code.
     pub(crate) fn hooks(&mut self, profile: &mut Profile) -> LocationId {
-        self.border(profile, "[cgoprof's hooks]")
+        self.border(profile, Function::HOOKS)
     }
 
     /// Whether two addresses of C lie in one function.

@@ -15,7 +15,7 @@ use crate::dynamic;
 #[derive(Debug, thiserror::Error, PartialEq, Eq, Clone)]
 pub enum BinaryError {
     /// A text file that names its interpreter.
-    #[error("is a script; record its interpreter, or the Go program that it starts")]
+    #[error("is a script; record the Go program that it starts")]
     Script,
     /// Not an ELF file.
     #[error("is not an ELF file")]

@@ -60,6 +60,8 @@ struct Recording<'a> {
     start_unix_ns: u64,
     duration_ns: u64,
     hook_ns_per_crossing: f64,
+    hooks_cpu_ns: Option<f64>,
+    hooks_cpu_se_ns: Option<f64>,
     clock_read_ns: f64,
     sample_period_ns: Option<u64>,
     num_cgo_call: Option<u64>,
@@ -262,12 +264,15 @@ impl<'a> Target<'a> {
 impl<'a> Recording<'a> {
     fn new(profile: &'a Profile) -> Self {
         let recording = &profile.recording;
+        let hooks = analysis::hooks(profile);
         Recording {
             engine: &recording.engine,
             timing: &recording.timing,
             start_unix_ns: recording.start_unix_ns,
             duration_ns: recording.duration_ns,
             hook_ns_per_crossing: recording.hook_ns_per_crossing,
+            hooks_cpu_ns: hooks.map(|(hooks, _)| hooks.nanos),
+            hooks_cpu_se_ns: hooks.map(|(hooks, _)| hooks.standard_error),
             clock_read_ns: recording.clock_read_ns,
             sample_period_ns: (recording.sample_period_ns > 0).then_some(recording.sample_period_ns),
             num_cgo_call: recording.num_cgo_call,

@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 use cgoprof_profile::{Counters, Profile, Via};
 
 use super::table::Table;
-use super::text::{short_path, with_error};
+use super::text::short_path;
 use crate::advice;
 use crate::analysis::{self, Position};
 use crate::scheduler;
-use crate::units::{count, percent, printable, time};
+use crate::units::{count, percent, printable, time, with_error};
 
 /// Threads, then those that the runtime made and why.
 pub(super) fn threads(text: &mut String, profile: &Profile, limit: usize) {

@@ -7,7 +7,7 @@ use cgoprof_profile::{Kind, Profile, Recording, Stats, Via};
 use super::table::Table;
 use super::{By, scheduler_text};
 use crate::analysis::{self, Cpu, StackRow};
-use crate::units::{count, percent, printable, time};
+use crate::units::{count, percent, printable, time, with_error};
 
 /// Writes the report with at most so many rows.
 pub fn write(profile: &Profile, by: By, limit: usize) -> String {
@@ -88,6 +88,9 @@ fn header(profile: &Profile) -> String {
             "{callbacks} callbacks into Go (their time is not in the line above, but in TOTAL and C below)"
         ));
     }
+    if crossings.preempted >= PREEMPTED * crossings.c.sum.max(1.0) {
+        more.push(format!("{} of the time in C their threads were preempted", time(crossings.preempted)));
+    }
     if crossings.abandoned > 0 {
         more.push(format!("{} abandoned by panic or Goexit", count(crossings.abandoned)));
     }
@@ -98,16 +101,30 @@ fn header(profile: &Profile) -> String {
     outside(&mut text, profile);
     let _ = writeln!(
         text,
-        "engine {}, timing {}: {} of the crossings timed; counting cost {} a crossing, taken off the times below",
+        "engine {}, timing {}: {} of the crossings timed; {}, taken off the times below",
         printable(&recording.engine),
         printable(&recording.timing),
         percent(crossings.timed as f64 / crossings.calls.max(1) as f64),
-        time(recording.hook_ns_per_crossing),
+        own_cost(profile, crossings.calls + direct.calls),
     );
     text.push('\n');
     text
 }
 
+/// What counting and timing cost: as samples tell, else as it was calibrated.
+fn own_cost(profile: &Profile, crossings: u64) -> String {
+    match analysis::hooks(profile) {
+        Some((hooks, all)) => format!(
+            "recording cost {} of the processor time, {} a crossing",
+            percent(hooks.nanos / all.nanos.max(1.0)),
+            with_error(hooks.nanos / crossings.max(1) as f64, hooks.standard_error / crossings.max(1) as f64)
+        ),
+        None => format!("recording cost {} a crossing", time(profile.recording.hook_ns_per_crossing)),
+    }
+}
+
+/// Share of the time in C from which on preemption is told in the head.
+const PREEMPTED: f64 = 0.01;
 /// Threads of C libraries that are named in the head.
 const NAMED_OUTSIDE: usize = 3;
 
@@ -146,11 +163,6 @@ fn sampled_header(text: &mut String, profile: &Profile) {
         "engine sample: estimates of processor time from {} samples, one for each {period}; no crossing is counted\n",
         count(samples)
     );
-}
-
-/// A sum with its standard error, where it has one worth showing.
-pub(super) fn with_error(sum: f64, error: f64) -> String {
-    if error > sum * 0.0005 { format!("{} \u{b1}{}", time(sum), percent(error / sum)) } else { time(sum) }
 }
 
 const NUMBERS: [&str; 12] =

@@ -15,6 +15,8 @@ pub(crate) struct Row {
     /// Safe to show, with the way it is reached and its library.
     pub(crate) name: String,
     pub(crate) package: String,
+    /// See `Function::identity`.
+    pub(crate) identity: (String, String),
     pub(crate) stats: Stats,
     pub(crate) cpu: Option<Cpu>,
     pub(crate) locked_calls: u64,
@@ -48,6 +50,7 @@ pub(crate) fn rows(profile: &Profile) -> Vec<Row> {
             via: row.via,
             name: printable(&row.function.name) + way,
             package: printable(&row.function.package),
+            identity: (row.function.identity().0.to_owned(), row.function.identity().1.to_owned()),
             stats: row.stats,
             cpu: row.cpu,
             locked_calls: row.locked_calls,

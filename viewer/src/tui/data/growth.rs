@@ -49,7 +49,7 @@ pub(super) struct Spread {
 impl Growth {
     /// Of functions in the order of their ranks.
     pub(super) fn of(paths: &Paths, functions: &[&Function]) -> Growth {
-        let names: Vec<u64> = functions.iter().map(|function| hash_of(&function.name)).collect();
+        let names: Vec<u64> = functions.iter().map(|function| hash_of(function.identity())).collect();
         let mut growth = Growth::default();
         growth.push(Kind::Go, Step { rank: None, line: 0 }, (0, 0, 0));
         // Of each node that has not been looked at: the paths that lead to it.
@@ -119,10 +119,14 @@ impl Growth {
     }
 }
 
-/// The hash of a name, the same in every run.
-fn hash_of(name: &str) -> u64 {
+/// The hash of a function's identity, the same in every run.
+fn hash_of((name, package): (&str, &str)) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(name.as_bytes());
+    if !package.is_empty() {
+        hasher.write(b" ");
+        hasher.write(package.as_bytes());
+    }
     hasher.finish()
 }
 

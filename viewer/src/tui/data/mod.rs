@@ -188,7 +188,7 @@ impl Data {
 
     /// The same function of another recording.
     pub(crate) fn same_function(&self, row: &Row) -> Option<&Row> {
-        let key = |row: &Row| (row.name.clone(), row.package.clone(), row.via);
+        let key = |row: &Row| (row.identity.0.clone(), row.identity.1.clone(), row.via);
         let index = || self.functions.iter().enumerate().map(|(at, row)| (key(row), at)).collect();
         self.by_name.get_or_init(index).get(&key(row)).map(|&at| &self.functions[at])
     }

@@ -135,7 +135,7 @@ impl Tree {
 
     /// The node of another tree that stands where a node of this one does.
     fn same(&self, node: usize, other: &Tree) -> Option<usize> {
-        other.find(self.node(node).path).filter(|&same| other.name(same) == self.name(node))
+        other.find(self.node(node).path)
     }
 
     /// A node's size with its error. The error of a part of the total is taken to be that of the total.

@@ -9,7 +9,8 @@ use cgoprof_hook::layout::{CellRef, Phase, flags};
 use cgoprof_profile::{Callback, Cell, Distribution, Estimate, FunctionId, LocationId, Profile, Stats, Via, Waits};
 use cgoprof_symbols::Avma;
 
-use crate::sampling::Slow;
+use crate::offcpu::Totals;
+use crate::sampling::{Preempted, Slow};
 use crate::snapshot::{CellCopy, InFlightCopy, Snapshot};
 use crate::symbolize::Symbolizer;
 use crate::trampoline::Calibration;
@@ -27,6 +28,27 @@ pub(crate) struct Clock {
     pub(crate) c_error: f64,
     /// Ticks when the snapshot was taken, for what is still in C.
     pub(crate) end: u64,
+    /// How threads are preempted.
+    pub(crate) preemption: Preemption,
+}
+
+/// How much the program's threads are preempted, by the kernel's switches.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Preemption {
+    /// Time preempted for each time run.
+    pub(crate) share: f64,
+    /// Mean square of a preemption by its mean, in nanoseconds.
+    pub(crate) scale: f64,
+}
+
+impl Preemption {
+    /// From what all threads did.
+    pub(crate) fn of(totals: Totals) -> Preemption {
+        if totals.ran <= 0.0 || totals.preempted <= 0.0 {
+            return Preemption::default();
+        }
+        Preemption { share: totals.preempted / totals.ran, scale: totals.squares / totals.preempted }
+    }
 }
 
 /// What samples must know of a cell.
@@ -89,9 +111,8 @@ pub(crate) fn assemble(
         let slow = off.get(&raw.at).copied().unwrap_or_default();
         let stats = Stats {
             blocked: slow.blocked,
-            preempted: slow.preempted,
             blocked_within: within.get(&raw.at).copied().unwrap_or(0.0),
-            ..clock.stats(raw, calls, unfinished)
+            ..clock.stats(raw, calls, unfinished, &slow)
         };
         let crossing = Crossing { id, function: raw.function, named: function, via, stack: stack.clone(), truncated };
         stacks.insert(raw.at, crossing);
@@ -230,7 +251,7 @@ impl Clock {
         self.nanos((ticks - share).max(0.0))
     }
 
-    fn stats(&self, raw: &CellCopy, calls: u64, unfinished: &[(u64, u64)]) -> Stats {
+    fn stats(&self, raw: &CellCopy, calls: u64, unfinished: &[(u64, u64)], slow: &Slow) -> Stats {
         let shown = &raw.shown;
         let in_flight = unfinished.len() as u64;
         let (abandoned, callbacks) = (raw.abandoned, shown.callbacks);
@@ -242,7 +263,7 @@ impl Clock {
         let returned = calls.saturating_sub(abandoned + in_flight);
         let own = &self.calibration;
         let sampled = Sampled { returned, weight: shown.weight, timed: shown.timed, skipped: shown.skipped };
-        let mut c = self.estimate(&shown.c, sampled, own.c);
+        let (mut c, preempted) = self.phase(&shown.c, sampled, own.c, (&slow.c, slow.blocked));
         c.common = self.nanos(self.c_error * returned as f64);
         let mut callback = self.estimate(&raw.callback, sampled, 0.0);
         for &(elapsed, callbacks) in unfinished {
@@ -259,14 +280,46 @@ impl Clock {
                 sum: self.net(waits.sum as f64, own.exit * waits.count as f64),
                 max: self.net(waits.max as f64, own.exit),
             },
-            enter: self.estimate(&shown.enter, sampled, own.enter),
+            enter: self.phase(&shown.enter, sampled, own.enter, (&slow.enter, 0.0)).0,
             c,
             callback,
-            exit: self.estimate(&shown.exit, exits, own.exit),
+            exit: self.phase(&shown.exit, exits, own.exit, (&slow.exit, 0.0)).0,
+            preempted: preempted.unwrap_or(slow.preempted),
             c_times: self.distribution(&raw.c_times, raw.c_extremes, own.c),
             overhead_times: self.distribution(&raw.overhead_times, raw.overhead_extremes, own.enter + own.exit),
             ..counted
         }
+    }
+
+    /// The sum of a phase over all crossings that returned. `slow` is what is known of its slow ones: how long they were
+    /// preempted, and blocked in nanoseconds.
+    ///
+    /// A preemption of milliseconds in one of many crossings that are not timed makes a large error. So sampled crossings
+    /// are taken without theirs, and as much is added as threads are preempted on average while they run; this is returned
+    /// too.
+    fn phase(
+        &self,
+        phase: &Phase,
+        sampled: Sampled,
+        share: f64,
+        (preempted, blocked): (&Preempted, f64),
+    ) -> (Estimate, Option<f64>) {
+        let all_timed = sampled.skipped == 0 && sampled.weight >= sampled.returned;
+        if all_timed || self.preemption == Preemption::default() {
+            return (self.estimate(phase, sampled, share), None);
+        }
+        let net = Phase {
+            sum: phase.sum.saturating_sub(preempted.sum as u64),
+            squares: (phase.squares - preempted.squares).max(0.0),
+            ..*phase
+        };
+        let mut estimate = self.estimate(&net, sampled, share);
+        let census = self.nanos(phase.census_sum as f64 - share * phase.census as f64).max(0.0);
+        let ran = (estimate.sum - census - blocked).max(0.0);
+        let (expected, known) = (self.preemption.share * ran, self.nanos(preempted.census));
+        estimate.sum += (expected - known).max(0.0);
+        estimate.variance += expected * self.preemption.scale;
+        (estimate, Some(expected.max(known)))
     }
 
     /// The sum over all crossings that returned.
@@ -329,7 +382,14 @@ mod tests {
 
     fn clock() -> Clock {
         let calibration = Calibration { enter: 10.0, c: 20.0, exit: 10.0, ..Calibration::default() };
-        Clock { measured: true, ticks_per_ns: 2.0, calibration, c_error: 0.0, end: 0 }
+        Clock {
+            measured: true,
+            ticks_per_ns: 2.0,
+            calibration,
+            c_error: 0.0,
+            end: 0,
+            preemption: Preemption::default(),
+        }
     }
 
     #[test]
@@ -399,8 +459,14 @@ mod tests {
         }
         let sampled =
             Sampled { returned: shown.calls, weight: shown.weight, timed: shown.timed, skipped: shown.skipped };
-        let clock =
-            Clock { measured: true, ticks_per_ns: 1.0, calibration: Calibration::default(), c_error: 0.0, end: 0 };
+        let clock = Clock {
+            measured: true,
+            ticks_per_ns: 1.0,
+            calibration: Calibration::default(),
+            c_error: 0.0,
+            end: 0,
+            preemption: Preemption::default(),
+        };
         (clock.estimate(&shown.c, sampled, 0.0), truth)
     }
 

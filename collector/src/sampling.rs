@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 
 use crate::clock::Moment;
 use crate::clock::{Rate, Timebase};
-use crate::offcpu::{Monotonic, OffCpu, OffTime};
+use crate::offcpu::{Monotonic, OffCpu, OffTime, Totals};
 use crate::perf::{PerfError, Record, Session, TracedProbe};
 use crate::process::maps::Mapping;
 use crate::sample::GoStacks;
@@ -116,6 +116,34 @@ pub(crate) enum Source {
 pub(crate) struct Slow {
     pub(crate) blocked: f64,
     pub(crate) preempted: f64,
+    /// By phase.
+    pub(crate) enter: Preempted,
+    pub(crate) c: Preempted,
+    pub(crate) exit: Preempted,
+}
+
+/// What slow phases of a cell's crossings owe to preemption, in ticks.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Preempted {
+    /// Of sampled crossings, each weighted with the crossings that it stands for.
+    pub(crate) sum: f64,
+    /// How much larger it makes their sum of squares.
+    pub(crate) squares: f64,
+    /// Of crossings that stand for themselves.
+    pub(crate) census: f64,
+}
+
+impl Preempted {
+    fn add(&mut self, event: &Event, preempted: f64) {
+        let whole = event.to.saturating_sub(event.from) as f64;
+        let (preempted, weight) = (preempted.min(whole), event.weight() as f64);
+        if event.is_sampled() {
+            self.sum += weight * preempted;
+            self.squares += weight * (whole.powi(2) - (whole - preempted).powi(2));
+        } else {
+            self.census += preempted;
+        }
+    }
 }
 
 /// Slow crossings as they come from the tables.
@@ -154,7 +182,7 @@ impl Sampler {
         let mut found = Found {
             pid,
             samples: Samples::default(),
-            off: OffCpu::default(),
+            off: OffCpu::since(Moment::now().monotonic),
             mappings: Vec::new(),
             threads: Threads::of(pid),
             crossings: None,
@@ -305,6 +333,11 @@ impl Sampler {
         let found = self.found();
         let ended = found.off.ended(tid);
         (found.off.between(tid, from, ended.map_or(to, |ended| to.min(ended))).unwrap_or_default(), ended)
+    }
+
+    /// How long all threads ran and were preempted up to a time.
+    pub(crate) fn off_totals(&self, now: Monotonic) -> Totals {
+        self.found().off.totals(now)
     }
 
     /// How long the slow crossings of a thread were blocked that began after a time and have ended.
@@ -479,6 +512,16 @@ impl Found {
             }
             let cell = CellRef((event.cell / 64) as u32);
             let off = self.off.between(event.tid, from, to).unwrap_or_default();
+            let preempted = off.preempted as f64 * rate.ticks_per_ns;
+            if preempted > 0.0 && event.kind != kind::LOCKED {
+                let slow = self.samples.slow.entry(cell).or_default();
+                let phase = match event.kind {
+                    kind::ENTER => &mut slow.enter,
+                    kind::EXIT => &mut slow.exit,
+                    _ => &mut slow.c,
+                };
+                phase.add(event, preempted);
+            }
             match event.kind {
                 kind::C | kind::C_LOCKED | kind::DIRECT => {
                     let ended = Ended { from, to, blocked: off.blocked };
@@ -486,7 +529,6 @@ impl Found {
                     let own = off.blocked.saturating_sub(within.iter().map(|ended| ended.blocked).sum());
                     self.samples.add_slow(event, cell, off, own);
                     if event.is_sampled() {
-                        let preempted = off.preempted as f64 * rate.ticks_per_ns;
                         let confirmed = (event.to.saturating_sub(event.from) as f64 - preempted).max(0.0);
                         let mut all = self.confirmed.lock().unwrap_or_else(PoisonError::into_inner);
                         *all.entry(cell).or_default() += confirmed * event.weight() as f64;

@@ -134,6 +134,8 @@ impl Timeline {
         match event.kind {
             kind::EXIT => self.exit(Crossing { exit: nanos, exit_tid: Some(tid), ..crossing }, event.from),
             kind::LOCKED => self.locked(Locked { cell, tid, goid, from, to }),
+            // Its crossing comes with it, if that is slow too.
+            kind::ENTER => {}
             _ => self.crossing(Crossing { c: Some(nanos), blocked, ..crossing }, event.to),
         }
     }

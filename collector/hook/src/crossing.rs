@@ -317,6 +317,11 @@ pub(crate) unsafe fn returned(params: &Params, entry: *mut InFlight, at: u64, sl
             (*cell).weight += gap;
             (*cell).skipped += gap * (gap - 1);
             (*cell).enter.sample(enter, gap);
+            if enter >= params.slow {
+                let (tid, goid) = (word((*thread).procid, 0), (*thread).goroutine_goid);
+                let (from, to, cell) = ((*entry).entered, (*entry).called, cell as u64);
+                event(thread, Event { kind: kind::ENTER, cell, from, to, tid, goid, gap, enter });
+            }
         }
         if long {
             (*cell).c.whole(c);
@@ -428,7 +433,8 @@ pub(crate) unsafe fn exited(params: &Params, g: u64, packed: u64, from: u64, to:
         }
         if slots.event || exit >= params.slow {
             let (tid, goid, cell) = ((*thread).tid, word(g, params.g_goid), origin as u64);
-            event(thread, Event { kind: kind::EXIT, cell, from, to, tid, goid, gap: 1, enter: slots.enter });
+            let gap = if slots.census { 1 | Event::CENSUS } else { slots.gap as u64 };
+            event(thread, Event { kind: kind::EXIT, cell, from, to, tid, goid, gap, enter: slots.enter });
         }
     }
 }

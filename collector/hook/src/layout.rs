@@ -370,6 +370,8 @@ pub mod kind {
     pub const C_LOCKED: u64 = 3;
     /// A direct crossing: there is no exit, and its goroutine is not known.
     pub const DIRECT: u64 = 4;
+    /// The enter phase of a timed crossing.
+    pub const ENTER: u64 = 5;
 }
 
 /// One entry of an M's index.

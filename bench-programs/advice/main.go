@@ -7,6 +7,8 @@ package main
 #cgo CFLAGS: -O2
 #include <stdlib.h>
 #include "clib.h"
+static int mix(char c, int n) { return c * 31 + n; }
+static void take(char *text) { free(text); }
 */
 import "C"
 
@@ -32,6 +34,8 @@ var scenarios = map[string]func(){
 	"dns":           dns,
 	"callbacks":     callbacks,
 	"noescape":      noescape,
+	"no-pointer":    noPointer,
+	"leaks":         leaks,
 	"init":          func() { C.work_us(20_000) },
 }
 
@@ -211,3 +215,43 @@ func noescape() {
 		}
 	}
 }
+
+// noPointer calls C with arguments that escape and contain no pointer.
+func noPointer() {
+	sum := C.int(0)
+	for i := 0; i < 500_000; i++ {
+		sum = C.mix(C.char(i), sum)
+	}
+}
+
+// leaks frees most of its strings: one in twelve of some is left, all of others are, some are freed in another function, and
+// some in C.
+func leaks() {
+	for i := 0; i < 6000; i++ {
+		sometimes(i)
+		elsewhere()
+		if i%10 == 0 {
+			C.take(C.CString("in C"))
+		}
+		if i%25 == 0 {
+			C.CString("always")
+		}
+	}
+}
+
+//go:noinline
+func sometimes(i int) {
+	text := C.CString("sometimes")
+	if i%12 != 0 {
+		C.free(unsafe.Pointer(text))
+	}
+}
+
+//go:noinline
+func elsewhere() {
+	text := C.CString("elsewhere")
+	defer func() { release(text) }()
+}
+
+//go:noinline
+func release(text *C.char) { C.free(unsafe.Pointer(text)) }

@@ -492,6 +492,41 @@ mod tests {
         assert!(bias.abs() < largest / 5.0, "{what}: bias {bias}");
     }
 
+    /// One of a thousand timed crossings, each standing for 64, was preempted for a millisecond.
+    #[test]
+    fn a_preemption_does_not_stand_for_others() {
+        let (timed, gap, preempted) = (1000.0, 64.0, 1e6);
+        let phase = Phase {
+            sum: (timed * gap * 100.0 + gap * preempted) as u64,
+            squares: (timed - 1.0) * gap * 1e4 + gap * (preempted + 100.0f64).powi(2),
+            ..Phase::default()
+        };
+        let sampled = Sampled { returned: 64_000, weight: 64_000, timed: 1000, skipped: 64 * 63 * 1000 };
+        let known = Preempted {
+            sum: gap * preempted,
+            squares: gap * ((preempted + 100.0f64).powi(2) - 1e4),
+            ..Preempted::default()
+        };
+        let raw = clock().phase(&phase, sampled, 0.0, (&known, 0.0));
+        assert_eq!(raw.1, None, "no switches were seen");
+        assert!(raw.0.standard_error() > 0.5 * raw.0.sum, "{raw:?}");
+        // Threads are preempted for a tenth of the time that they run, by a millisecond each.
+        let preemption = Preemption { share: 0.1, scale: 1e6 };
+        let clock = Clock { preemption, ..clock() };
+        let (found, within) = clock.phase(&phase, sampled, 0.0, (&known, 0.0));
+        let ran = clock.nanos(6_400_000.0);
+        assert!((found.sum - 1.1 * ran).abs() < 1e-6 * ran, "{found:?}");
+        assert!((within.unwrap_or(0.0) - 0.1 * ran).abs() < 1e-6 * ran, "{within:?}");
+        // As many as hit it: 0.64, give or take the root of that.
+        assert!((found.standard_error() - (0.1 * ran * 1e6).sqrt()).abs() < 0.01 * found.sum, "{found:?}");
+        let all = Sampled { weight: 1000, returned: 1000, timed: 1000, skipped: 0 };
+        assert_eq!(
+            clock.phase(&phase, all, 0.0, (&known, 0.0)).1,
+            None,
+            "where every crossing is timed nothing is estimated"
+        );
+    }
+
     /// Where timing costs too much for an error of 1 %, the error is larger, and stated.
     #[test]
     fn standard_errors_hold_within_a_budget() {

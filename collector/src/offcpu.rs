@@ -244,6 +244,22 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn what_all_threads_ran_and_were_preempted() {
+        let mut off = OffCpu::since(Monotonic(100));
+        let mut add = |tid, time, kind| drop(off.add(Switch { tid, time: Monotonic(time), kind }));
+        // It ran when we came, was preempted for 30, and waits.
+        add(1, 150, SwitchKind::Preempted);
+        add(1, 180, SwitchKind::In);
+        add(1, 200, SwitchKind::Blocked);
+        // It came later and runs still.
+        add(2, 190, SwitchKind::In);
+        let expected = Totals { ran: 50.0 + 20.0 + 110.0, preempted: 30.0, squares: 900.0 };
+        assert_eq!(off.totals(Monotonic(300)), expected);
+        off.end(2, Monotonic(250));
+        assert_eq!(off.totals(Monotonic(300)).ran, 50.0 + 20.0 + 60.0);
+    }
+
     fn switches(switches: &[(u64, SwitchKind)]) -> OffCpu {
         let mut off = OffCpu::default();
         for &(time, kind) in switches {

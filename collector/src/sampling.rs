@@ -512,7 +512,12 @@ impl Found {
             }
             let cell = CellRef((event.cell / 64) as u32);
             let off = self.off.between(event.tid, from, to).unwrap_or_default();
-            let preempted = off.preempted as f64 * rate.ticks_per_ns;
+            let mut preempted = off.preempted as f64 * rate.ticks_per_ns;
+            if matches!(event.kind, kind::ENTER | kind::EXIT) && event.is_sampled() {
+                // The way to C and back takes nanoseconds: a host or an interrupt has held the thread up, which no switch tells.
+                let blocked = off.blocked as f64 * rate.ticks_per_ns;
+                preempted = preempted.max(event.to.saturating_sub(event.from) as f64 - blocked);
+            }
             if preempted > 0.0 && event.kind != kind::LOCKED {
                 let slow = self.samples.slow.entry(cell).or_default();
                 let phase = match event.kind {

@@ -302,7 +302,7 @@ fn ps_lost_and_waits_are_those_of_gos_own_execution_trace() {
 type Advised = (&'static str, &'static str, &'static str);
 
 /// What is advised for each scenario of the program.
-const ADVICE: [(&str, &[Advised]); 11] = [
+const ADVICE: [(&str, &[Advised]); 13] = [
     ("healthy", &[]),
     ("event-loop", &[]),
     ("chatty", &[("chatty", "add", "main.chatty")]),
@@ -313,6 +313,9 @@ const ADVICE: [(&str, &[Advised]); 11] = [
     ("dns", &[("dns", "getaddrinfo", "net._C_getaddrinfo")]),
     ("callbacks", &[("callbacks", "each", "main.callbacks")]),
     ("noescape", &[("noescape", "sum", "main.noescape")]),
+    ("no-pointer", &[("chatty", "mix", "main.noPointer")]),
+    // Which line's strings are left is not known.
+    ("leaks", &[("unfreed", "malloc", "")]),
     ("init", &[("init", "setup", "main.init.0")]),
 ];
 

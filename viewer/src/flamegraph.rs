@@ -153,3 +153,70 @@ const BORDER: &str = "_[k]";
 fn program(profile: &Profile) -> String {
     printable(profile.target.path.rsplit('/').next().unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests {
+    use cgoprof_profile::{Cell, Estimate, Function, FunctionId, Line, Location, LocationId, Stats};
+
+    use super::*;
+
+    /// One C function that takes 100 ns, and 900 more to come back.
+    fn waiting(name: &str) -> Profile {
+        let function = |name: &str, kind| Function { name: name.into(), kind, ..Function::default() };
+        let line =
+            |index| Location { lines: vec![Line { function: FunctionId(index), line: 1 }], ..Location::default() };
+        let time = |sum| Estimate { sum, ..Estimate::default() };
+        let stats = Stats { calls: 1, timed: 1, c: time(100.0), exit: time(900.0), ..Stats::default() };
+        let stack = vec![LocationId(0), LocationId(1), LocationId(2)];
+        Profile {
+            functions: vec![
+                function(name, Kind::C),
+                function("runtime.cgocall", Kind::Border),
+                function("main.main", Kind::Go),
+            ],
+            locations: (0..3).map(line).collect(),
+            cells: vec![Cell { function: FunctionId(0), stack, stats, ..Cell::default() }],
+            ..Profile::default()
+        }
+    }
+
+    /// Once it was drawn as the C function's own time.
+    #[test]
+    fn the_wait_for_a_p_is_the_borders() {
+        let check = |value, expected: &[&str]| {
+            assert_eq!(folded(&waiting("work"), value, |_| true).0, expected, "{value:?}");
+        };
+        let (border, c) = ("main.main_[j];runtime.cgocall_[k] 900", "main.main_[j];runtime.cgocall_[k];work 100");
+        check(Value::Total, &[border, c]);
+        check(Value::C, &[c]);
+        check(Value::ExitWait, &[border]);
+        check(Value::Calls, &["main.main_[j];runtime.cgocall_[k];work 1"]);
+    }
+
+    #[test]
+    fn frames_are_coloured_by_their_kind_and_not_by_their_names() {
+        let hue = |annotated: &str| {
+            let Color { r, g, b } = color(annotated);
+            if g > r {
+                "green"
+            } else if b == 0 {
+                "orange"
+            } else if r == g {
+                "yellow"
+            } else {
+                "red"
+            }
+        };
+        for name in ["work", "x.part.0", "y.constprop.0", "Upper", "a/b"] {
+            assert_eq!(hue(name), "red", "{name}");
+            assert_eq!(hue(&format!("{name}{GO}")), "green", "{name}");
+            assert_eq!(hue(&format!("{name}{BORDER}")), "orange", "{name}");
+        }
+        assert_eq!(hue("ns::method"), "yellow");
+        let svg = draw(&waiting("x.part.0"), Value::Total, false).expect("a drawing");
+        let svg = String::from_utf8(svg).expect("text");
+        let Color { r, g, b } = color("x.part.0");
+        assert!(svg.contains(&format!("rgb({r},{g},{b})")), "{svg}");
+        assert!(!svg.contains("Go   orange"), "spaces of a legend collapse");
+    }
+}

@@ -88,8 +88,8 @@ fn header(profile: &Profile) -> String {
             "{callbacks} callbacks into Go (their time is not in the line above, but in TOTAL and C below)"
         ));
     }
-    if crossings.preempted >= PREEMPTED * crossings.c.sum.max(1.0) {
-        more.push(format!("{} of the time in C their threads were preempted", time(crossings.preempted)));
+    if crossings.preempted >= PREEMPTED * run.max(1.0) {
+        more.push(format!("threads were preempted for {} of the time in C", time(crossings.preempted)));
     }
     if crossings.abandoned > 0 {
         more.push(format!("{} abandoned by panic or Goexit", count(crossings.abandoned)));
@@ -123,7 +123,7 @@ fn own_cost(profile: &Profile, crossings: u64) -> String {
     }
 }
 
-/// Share of the time in C from which on preemption is told in the head.
+/// Share of the run from which on preemption in C is told in the head.
 const PREEMPTED: f64 = 0.01;
 /// Threads of C libraries that are named in the head.
 const NAMED_OUTSIDE: usize = 3;

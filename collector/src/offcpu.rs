@@ -247,7 +247,9 @@ mod tests {
     #[test]
     fn what_all_threads_ran_and_were_preempted() {
         let mut off = OffCpu::since(Monotonic(100));
-        let mut add = |tid, time, kind| drop(off.add(Switch { tid, time: Monotonic(time), kind }));
+        let mut add = |tid, time, kind| {
+            off.add(Switch { tid, time: Monotonic(time), kind });
+        };
         // It ran when we came, was preempted for 30, and waits.
         add(1, 150, SwitchKind::Preempted);
         add(1, 180, SwitchKind::In);

@@ -31,8 +31,9 @@ fn main() {
         return;
     }
     println!("machine: {}, clock read in place: {:.1} ns\n", processor(), clock_read());
-    let parts: [(&str, fn()); 8] = [
+    let parts: [(&str, fn()); 9] = [
         ("crossings", || crossing_table("1.26.6")),
+        ("whole", || whole_runs("1.26.6")),
         ("before", || crossing_table("1.24.11")),
         ("watched", || watched("1.26.6")),
         ("sampling", || sampling("1.26.6")),
@@ -47,15 +48,20 @@ fn main() {
     }
 }
 
-/// Nanoseconds of one crossing, by the program's own measurement.
-fn call_nanos(mut command: Command) -> f64 {
+/// Nanoseconds of one crossing in the best of a program's rounds, by its own measurement.
+fn call_nanos(command: Command) -> f64 {
+    measured(command, "call_ns")
+}
+
+/// A number that a program prints of itself.
+fn measured(mut command: Command, field: &str) -> f64 {
     let output = command.stderr(Stdio::inherit()).output().expect("it runs");
     let truth: Value = output
         .stdout
         .split(|&byte| byte == b'\n')
         .find_map(|line| serde_json::from_slice(line).ok())
         .expect("the program's truth");
-    truth["call_ns"].as_f64().expect("call_ns")
+    truth[field].as_f64().expect("a number")
 }
 
 fn bare(program: &Path, args: &[&str]) -> Command {
@@ -108,6 +114,59 @@ fn crossing_table(release: &'static str) {
         );
     }
     println!();
+}
+
+/// What a recording adds to whole runs, not only to their best rounds, on a quiet machine and beside busy neighbours.
+fn whole_runs(release: &'static str) {
+    const PAIRS: usize = 15;
+    println!("Whole runs, Go {release}, the median of {PAIRS} pairs of a bare and a recorded run:\n");
+    println!("| program | beside it | bare | auto | auto adds | timed |");
+    println!("|---|---|---|---|---|---|");
+    let crossings = go::build("crossings", Build::of(release));
+    let hot = go::build("hotloop", Build::of(release));
+    let programs: [(&str, &Path, &[&str]); 3] = [
+        ("stack of 4 frames", &crossings, &["depth", "4"]),
+        ("stack of 16 frames", &crossings, &["depth", "16"]),
+        ("an int in, an int out", &hot, &[]),
+    ];
+    for (beside, neighbours) in [("nothing", 0), ("two busy processes", 2)] {
+        let _busy: Vec<Neighbour> = (0..neighbours).map(|_| Neighbour::start()).collect();
+        for (name, program, args) in programs {
+            let (mut bares, mut autos, mut adds, mut timed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+            for _ in 0..PAIRS {
+                let plain = measured(bare(program, args), "mean_ns");
+                let profile = profile_path(User::Root);
+                let mut recorded = command(User::Root);
+                recorded.args(["record", "-q", "-o"]).arg(&profile).arg("--").arg(program).args(args);
+                let auto = measured(recorded, "mean_ns");
+                bares.push(plain);
+                autos.push(auto);
+                adds.push((auto - plain) / plain);
+                let totals = &report(&profile)["totals"];
+                let number = |field: &str| totals[field].as_f64().expect("a number");
+                timed.push(number("timed") / number("crossings"));
+            }
+            let [bare, auto, adds, timed] = [bares, autos, adds, timed].map(median);
+            println!("| {name} | {beside} | {bare:.1} ns | {auto:.1} ns | {adds:.2} | {:.1} % |", timed * 100.0);
+        }
+    }
+    println!();
+}
+
+/// A process that keeps a processor busy.
+struct Neighbour(std::process::Child);
+
+impl Neighbour {
+    fn start() -> Neighbour {
+        Neighbour(Command::new("sh").args(["-c", "while :; do :; done"]).spawn().expect("a shell"))
+    }
+}
+
+impl Drop for Neighbour {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// What `top` adds to a recording of a program that keeps all processors busy with crossings.

@@ -20,7 +20,9 @@ type Truth struct {
 	Stacks     map[string]int    `json:"stacks"`    // different Go stacks by C function, where counted
 	NumCgoCall int64             `json:"num_cgo_call"`
 	CallNanos  float64           `json:"call_ns"` // of one crossing: the best of some rounds
+	MeanNanos  float64           `json:"mean_ns"` // of one crossing, over all of these rounds
 
+	rounds int // that MeanNanos is of
 	before int64 // NumCgoCall before the first of these
 	silent bool
 	mutex  sync.Mutex
@@ -53,6 +55,8 @@ func (t *Truth) measure(rounds, n int, loop func(n int)) {
 		if t.CallNanos == 0 || nanos < t.CallNanos {
 			t.CallNanos = nanos
 		}
+		t.rounds++
+		t.MeanNanos += (nanos - t.MeanNanos) / float64(t.rounds)
 		t.mutex.Unlock()
 	}
 }

@@ -226,8 +226,9 @@ impl Clock {
         if self.measured { self.net(ticks, self.calibration.c * calls as f64) } else { 0.0 }
     }
 
-    /// Adds a cell of callbacks. Each of their phases has one reading of the clock in it.
-    pub(crate) fn add_callback(&self, row: &mut Callback, raw: &CellCopy) {
+    /// Adds a cell of callbacks, of which so many are made by one crossing on average. Each of their phases has one reading of
+    /// the clock in it.
+    pub(crate) fn add_callback(&self, row: &mut Callback, raw: &CellCopy, together: f64) {
         let shown = &raw.shown;
         row.calls += shown.calls;
         row.abandoned += raw.abandoned;
@@ -238,9 +239,13 @@ impl Clock {
         let sampled = Sampled { returned, weight: shown.weight, timed: shown.timed, skipped: shown.skipped };
         let share = self.calibration.clock_read;
         row.timed += shown.timed;
-        row.acquire += self.estimate(&shown.enter, sampled, share);
-        row.go += self.estimate(&shown.c, sampled, share);
-        row.release += self.estimate(&shown.exit, sampled, share);
+        let clustered = |phase: &Phase| {
+            let estimate = self.estimate(phase, sampled, share);
+            Estimate { variance: estimate.variance * together, ..estimate }
+        };
+        row.acquire += clustered(&shown.enter);
+        row.go += clustered(&shown.c);
+        row.release += clustered(&shown.exit);
         row.go_times.merge(&self.distribution(&raw.c_times, raw.c_extremes, share));
         row.attached += raw.callback.census;
         row.attach_ns += self.nanos(raw.callback.census_sum as f64);

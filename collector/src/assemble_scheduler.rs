@@ -200,12 +200,15 @@ fn callbacks(
     clock: &Clock,
 ) {
     let mut rows: BTreeMap<(FunctionId, Option<FunctionId>), Callback> = BTreeMap::new();
+    let calls: HashMap<CellRef, u64> = snapshot.cells.iter().map(|cell| (cell.at, cell.shown.calls)).collect();
     for raw in &snapshot.callbacks {
         let function = symbolizer.exported(profile, raw.function);
         let within = crossings.get(&raw.enclosing).map(|crossing| crossing.named);
         let row =
             rows.entry((function, within)).or_insert_with(|| Callback { function, within, ..Callback::default() });
-        clock.add_callback(row, raw);
+        // Those of one crossing are timed together, and may be alike.
+        let together = calls.get(&raw.enclosing).map_or(1.0, |&calls| raw.shown.calls as f64 / calls.max(1) as f64);
+        clock.add_callback(row, raw, together.max(1.0));
     }
     let mut foreign: HashMap<FunctionId, HashSet<u64>> = HashMap::new();
     for thread in &snapshot.threads {

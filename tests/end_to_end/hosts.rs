@@ -45,6 +45,16 @@ fn go_in_a_library_of_a_python_process_is_recorded_there_or_still_to_come() {
             let report = recorder.leave();
             let calls = crate::cgoprof::calls(&report, "cgocall");
             assert_eq!(calls.get("poke"), Some(&24456), "{what}: {calls:?}");
+            // What it crossed while it was loaded is told by number.
+            let counted: u64 = calls.values().sum();
+            let missed = if early { second - counted } else { 0 };
+            let notes = crate::cgoprof::notes(&report);
+            let told = match missed {
+                0 => !notes.contains("between its loading"),
+                1 => notes.contains("1 crossing was made"),
+                _ => notes.contains(&format!("about {missed} crossings were made")),
+            };
+            assert!(told, "{what}: {missed} missed; {notes}");
             assert_eq!(second - first, 23456, "{what}: NumCgoCall");
             assert_eq!(report["totals"]["callbacks"], 2, "{what}");
             let maps = std::fs::read_to_string(format!("/proc/{}/maps", host.pid())).expect("its mappings");

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use nix::unistd::Pid;
 
 use super::engine::{EngineError, Whom, allow_many_files};
-use super::recorder::Watched;
+use super::recorder::{Watched, is_gone};
 use super::{
     EngineKind, Options, Problem, Program, Refused, prepare, read, settings, unseen_locks, wanted, watch_hooks,
 };
@@ -30,11 +30,13 @@ pub(super) fn join(options: &Options, program: &Program<'_>, pid: Pid) -> Result
             Err(EngineError::Join(
                 JoinError::Freeze(FreezeError::Remote(error)) | JoinError::Inject(InjectError::Remote(error)),
             )) if error.is_final() => return Err(Problem::Lost(error)),
+            // Whatever failed, it failed for that.
+            Err(_) if is_gone(pid) => return Err(Problem::Ended),
             Err(error) => refused.add(EngineKind::Trampoline, error),
         }
     }
     let Some((kind, prepared)) = prepare(options, program, Whom::Running(pid, bias), &mut refused) else {
-        return Err(refused.problem());
+        return Err(if is_gone(pid) { Problem::Ended } else { refused.problem() });
     };
     Ok(read(options, program, pid, prepared, bias, (Moment::now(), refused.notes(kind))))
 }

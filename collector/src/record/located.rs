@@ -27,6 +27,8 @@ pub(super) struct Located {
     pub(super) identity: Option<Identity>,
     /// The library, if it is not the program itself.
     pub(super) go_library: Option<Library>,
+    /// It was loaded while the recorder waited for it.
+    pub(super) awaited: bool,
     /// The one of both that has the Go code.
     pub(super) file: File,
     pub(super) data: Mmap,
@@ -79,7 +81,8 @@ impl Located {
                 if let Some((file, data)) = with_go_code(&mapping) {
                     let code = (mapping.range.start, mapping.offset);
                     let go_library = Some(Library { path: mapping.path, code });
-                    return Ok(Some(Located { go_library, file, data, ..program }));
+                    let awaited = waiting.is_none();
+                    return Ok(Some(Located { go_library, awaited, file, data, ..program }));
                 }
             }
             if let Some(waiting) = waiting.take() {
@@ -111,7 +114,7 @@ impl Located {
         // SAFETY: the kernel refuses writes to a program that runs; one that is cut off before that is not a target.
         let data = unsafe { Mmap::map(&file) }.map_err(|error| RecordError::Unreadable(shown, error))?;
         let identity = identity(file.metadata());
-        Ok(Located { program, arguments, identity, go_library: None, file, data })
+        Ok(Located { program, arguments, identity, go_library: None, awaited: false, file, data })
     }
 
     /// What is in it.

@@ -119,7 +119,7 @@ pub enum Problem {
     #[error(transparent)]
     Lost(RemoteError),
     /// It ended too early.
-    #[error("it had ended before it could be looked at")]
+    #[error("it ended before it could be recorded")]
     Ended,
     /// The file could not be written.
     #[error("cannot write {0}: {1}")]

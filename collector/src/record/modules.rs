@@ -278,6 +278,7 @@ impl Recorder<'_> {
     }
 }
 
-fn file_name(path: &Path) -> String {
+/// The name of a file, for people.
+pub(super) fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }

@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::engine::Engine;
-use super::modules::Modules;
+use super::modules::{Modules, file_name};
 use super::notes;
 use super::self_check::SelfCheck;
 use super::signals::{Orders, ended};
@@ -133,7 +133,13 @@ impl<'a> Recorder<'a> {
         let mut self_checks = Vec::new();
         if let Engine::Trampoline { tables, .. } = &engine {
             let image = Image { target: program.target, bias };
-            self_checks.push(SelfCheck::of(image, tables.first(), joined));
+            let awaited = program.located.awaited;
+            let mut check = SelfCheck::of(image, tables.first(), joined && !awaited);
+            if awaited {
+                let name = file_name(program.located.go_file());
+                notes.extend(check.start_anew(pid).and_then(|missed| notes::missed(&name, missed)));
+            }
+            self_checks.push(check);
         }
         let mut symbolizer =
             Symbolizer::new(program.target, program.located.go_file(), program.located.go_library.is_some(), bias);
@@ -488,7 +494,7 @@ fn is_another(pid: Pid, program: Option<Identity>) -> bool {
 }
 
 /// Whether a process that is not our child has ended.
-fn is_gone(pid: Pid) -> bool {
+pub(super) fn is_gone(pid: Pid) -> bool {
     status::living_thread(pid).is_none()
 }
 

@@ -1,0 +1,3 @@
+module cgoprof.bench/hotloop
+
+go 1.19

@@ -9,6 +9,9 @@ package main
 #include "clib.h"
 static int mix(char c, int n) { return c * 31 + n; }
 static void take(char *text) { free(text); }
+static __thread int last;
+static void fail(int code) { last = code; }
+static int last_error(void) { return last; }
 */
 import "C"
 
@@ -36,6 +39,7 @@ var scenarios = map[string]func(){
 	"noescape":      noescape,
 	"no-pointer":    noPointer,
 	"leaks":         leaks,
+	"last-error":    lastError,
 	"init":          func() { C.work_us(20_000) },
 }
 
@@ -255,3 +259,20 @@ func elsewhere() {
 
 //go:noinline
 func release(text *C.char) { C.free(unsafe.Pointer(text)) }
+
+// lastError asks for the error of a call that may have been made on another thread.
+func lastError() {
+	var wait sync.WaitGroup
+	for i := 1; i <= 8; i++ {
+		wait.Add(1)
+		go func(code C.int) {
+			defer wait.Done()
+			for n := 0; n < 500; n++ {
+				C.fail(code)
+				time.Sleep(50 * time.Microsecond)
+				C.last_error()
+			}
+		}(C.int(i))
+	}
+	wait.Wait()
+}

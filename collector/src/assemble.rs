@@ -9,7 +9,6 @@ use cgoprof_hook::layout::{CellRef, Phase, flags};
 use cgoprof_profile::{Callback, Cell, Distribution, Estimate, FunctionId, LocationId, Profile, Stats, Via, Waits};
 use cgoprof_symbols::Avma;
 
-use crate::offcpu::Totals;
 use crate::sampling::{Preempted, Slow};
 use crate::snapshot::{CellCopy, InFlightCopy, Snapshot};
 use crate::symbolize::Symbolizer;
@@ -28,27 +27,6 @@ pub(crate) struct Clock {
     pub(crate) c_error: f64,
     /// Ticks when the snapshot was taken, for what is still in C.
     pub(crate) end: u64,
-    /// How threads are preempted.
-    pub(crate) preemption: Preemption,
-}
-
-/// How much the program's threads are preempted, by the kernel's switches.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Preemption {
-    /// Time preempted for each time run.
-    pub(crate) share: f64,
-    /// Mean square of a preemption by its mean, in nanoseconds.
-    pub(crate) scale: f64,
-}
-
-impl Preemption {
-    /// From what all threads did.
-    pub(crate) fn of(totals: Totals) -> Preemption {
-        if totals.ran <= 0.0 || totals.preempted <= 0.0 {
-            return Preemption::default();
-        }
-        Preemption { share: totals.preempted / totals.ran, scale: totals.squares / totals.preempted }
-    }
 }
 
 /// What samples must know of a cell.
@@ -247,6 +225,7 @@ impl Clock {
         row.go += clustered(&shown.c);
         row.release += clustered(&shown.exit);
         row.go_times.merge(&self.distribution(&raw.c_times, raw.c_extremes, share));
+        row.border_times.merge(&self.distribution(&raw.overhead_times, raw.overhead_extremes, 2.0 * share));
         row.attached += raw.callback.census;
         row.attach_ns += self.nanos(raw.callback.census_sum as f64);
     }
@@ -268,7 +247,7 @@ impl Clock {
         let returned = calls.saturating_sub(abandoned + in_flight);
         let own = &self.calibration;
         let sampled = Sampled { returned, weight: shown.weight, timed: shown.timed, skipped: shown.skipped };
-        let (mut c, preempted) = self.phase(&shown.c, sampled, own.c, (&slow.c, slow.blocked));
+        let (mut c, preempted) = self.phase(&shown.c, sampled, own.c, &slow.c);
         c.common = self.nanos(self.c_error * returned as f64);
         let mut callback = self.estimate(&raw.callback, sampled, 0.0);
         for &(elapsed, callbacks) in unfinished {
@@ -285,10 +264,10 @@ impl Clock {
                 sum: self.net(waits.sum as f64, own.exit * waits.count as f64),
                 max: self.net(waits.max as f64, own.exit),
             },
-            enter: self.phase(&shown.enter, sampled, own.enter, (&slow.enter, 0.0)).0,
+            enter: self.phase(&shown.enter, sampled, own.enter, &slow.enter).0,
             c,
             callback,
-            exit: self.phase(&shown.exit, exits, own.exit, (&slow.exit, 0.0)).0,
+            exit: self.phase(&shown.exit, exits, own.exit, &slow.exit).0,
             preempted: preempted.unwrap_or(slow.preempted),
             c_times: self.distribution(&raw.c_times, raw.c_extremes, own.c),
             overhead_times: self.distribution(&raw.overhead_times, raw.overhead_extremes, own.enter + own.exit),
@@ -296,21 +275,14 @@ impl Clock {
         }
     }
 
-    /// The sum of a phase over all crossings that returned. `slow` is what is known of its slow ones: how long they were
-    /// preempted, and blocked in nanoseconds.
+    /// The sum of a phase over all crossings that returned, and how much of it is known to be preempted time if that is not
+    /// all that was seen.
     ///
     /// A preemption of milliseconds in one of many crossings that are not timed makes a large error. So sampled crossings
-    /// are taken without theirs, and as much is added as threads are preempted on average while they run; this is returned
-    /// too.
-    fn phase(
-        &self,
-        phase: &Phase,
-        sampled: Sampled,
-        share: f64,
-        (preempted, blocked): (&Preempted, f64),
-    ) -> (Estimate, Option<f64>) {
+    /// are taken without theirs.
+    fn phase(&self, phase: &Phase, sampled: Sampled, share: f64, preempted: &Preempted) -> (Estimate, Option<f64>) {
         let all_timed = sampled.skipped == 0 && sampled.weight >= sampled.returned;
-        if all_timed || self.preemption == Preemption::default() {
+        if all_timed || preempted.sum == 0.0 {
             return (self.estimate(phase, sampled, share), None);
         }
         let net = Phase {
@@ -318,13 +290,7 @@ impl Clock {
             squares: (phase.squares - preempted.squares).max(0.0),
             ..*phase
         };
-        let mut estimate = self.estimate(&net, sampled, share);
-        let census = self.nanos(phase.census_sum as f64 - share * phase.census as f64).max(0.0);
-        let ran = (estimate.sum - census - blocked).max(0.0);
-        let (expected, known) = (self.preemption.share * ran, self.nanos(preempted.census));
-        estimate.sum += (expected - known).max(0.0);
-        estimate.variance += expected * self.preemption.scale;
-        (estimate, Some(expected.max(known)))
+        (self.estimate(&net, sampled, share), Some(self.nanos(preempted.census)))
     }
 
     /// The sum over all crossings that returned.
@@ -387,14 +353,7 @@ mod tests {
 
     fn clock() -> Clock {
         let calibration = Calibration { enter: 10.0, c: 20.0, exit: 10.0, ..Calibration::default() };
-        Clock {
-            measured: true,
-            ticks_per_ns: 2.0,
-            calibration,
-            c_error: 0.0,
-            end: 0,
-            preemption: Preemption::default(),
-        }
+        Clock { measured: true, ticks_per_ns: 2.0, calibration, c_error: 0.0, end: 0 }
     }
 
     #[test]
@@ -464,14 +423,8 @@ mod tests {
         }
         let sampled =
             Sampled { returned: shown.calls, weight: shown.weight, timed: shown.timed, skipped: shown.skipped };
-        let clock = Clock {
-            measured: true,
-            ticks_per_ns: 1.0,
-            calibration: Calibration::default(),
-            c_error: 0.0,
-            end: 0,
-            preemption: Preemption::default(),
-        };
+        let clock =
+            Clock { measured: true, ticks_per_ns: 1.0, calibration: Calibration::default(), c_error: 0.0, end: 0 };
         (clock.estimate(&shown.c, sampled, 0.0), truth)
     }
 
@@ -507,29 +460,17 @@ mod tests {
             ..Phase::default()
         };
         let sampled = Sampled { returned: 64_000, weight: 64_000, timed: 1000, skipped: 64 * 63 * 1000 };
-        let known = Preempted {
-            sum: gap * preempted,
-            squares: gap * ((preempted + 100.0f64).powi(2) - 1e4),
-            ..Preempted::default()
-        };
-        let raw = clock().phase(&phase, sampled, 0.0, (&known, 0.0));
-        assert_eq!(raw.1, None, "no switches were seen");
-        assert!(raw.0.standard_error() > 0.5 * raw.0.sum, "{raw:?}");
-        // Threads are preempted for a tenth of the time that they run, by a millisecond each.
-        let preemption = Preemption { share: 0.1, scale: 1e6 };
-        let clock = Clock { preemption, ..clock() };
-        let (found, within) = clock.phase(&phase, sampled, 0.0, (&known, 0.0));
-        let ran = clock.nanos(6_400_000.0);
-        assert!((found.sum - 1.1 * ran).abs() < 1e-6 * ran, "{found:?}");
-        assert!((within.unwrap_or(0.0) - 0.1 * ran).abs() < 1e-6 * ran, "{within:?}");
-        // As many as hit it: 0.64, give or take the root of that.
-        assert!((found.standard_error() - (0.1 * ran * 1e6).sqrt()).abs() < 0.01 * found.sum, "{found:?}");
+        let (raw, _) = clock().phase(&phase, sampled, 0.0, &Preempted::default());
+        assert!(raw.standard_error() > 0.5 * raw.sum, "what switches don't tell is in the error: {raw:?}");
+        let known =
+            Preempted { sum: gap * preempted, squares: gap * ((preempted + 100.0f64).powi(2) - 1e4), census: 0.0 };
+        let (found, within) = clock().phase(&phase, sampled, 0.0, &known);
+        let work = clock().nanos(6_400_000.0);
+        assert!((found.sum - work).abs() < 1e-6 * work && found.standard_error() < 1e-3 * work, "{found:?}");
+        assert_eq!(within, Some(0.0));
         let all = Sampled { weight: 1000, returned: 1000, timed: 1000, skipped: 0 };
-        assert_eq!(
-            clock.phase(&phase, all, 0.0, (&known, 0.0)).1,
-            None,
-            "where every crossing is timed nothing is estimated"
-        );
+        let (whole, _) = clock().phase(&phase, all, 0.0, &known);
+        assert!(whole.sum > clock().nanos(6.4e7), "where every crossing is timed all of it is told: {whole:?}");
     }
 
     /// Where timing costs too much for an error of 1 %, the error is larger, and stated.

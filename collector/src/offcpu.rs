@@ -39,24 +39,10 @@ const MOST: usize = 8192;
 pub(crate) struct OffCpu {
     // Few, and looked up for every switch.
     threads: BTreeMap<u64, Thread>,
-    totals: Totals,
-    /// When the first switches may have been seen.
-    since: Monotonic,
-}
-
-/// How long all threads ran, and how long they were preempted, in nanoseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Totals {
-    pub(crate) ran: f64,
-    pub(crate) preempted: f64,
-    /// Squares of the times for which a thread was preempted.
-    pub(crate) squares: f64,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Thread {
-    /// Since when it runs.
-    on: Option<Monotonic>,
     /// By time, not overlapping.
     intervals: Vec<Interval>,
     /// Since when it is off, and why.
@@ -75,25 +61,12 @@ struct Interval {
 }
 
 impl OffCpu {
-    /// Nothing of what happened before a time.
-    pub(crate) fn since(since: Monotonic) -> OffCpu {
-        OffCpu { since, ..OffCpu::default() }
-    }
-
-    /// What all threads did up to a time.
-    pub(crate) fn totals(&self, now: Monotonic) -> Totals {
-        let running = self.threads.values().filter(|thread| thread.ended.is_none()).filter_map(|thread| thread.on);
-        let ran: f64 = running.map(|on| now.0.saturating_sub(on.0) as f64).sum();
-        Totals { ran: self.totals.ran + ran, ..self.totals }
-    }
-
     /// Adds a switch. Those of one thread must come in the order of their times. Returns since when the thread waited for
     /// something, if that is over now; a thread of which nothing was known is taken to have waited ever since.
     pub(crate) fn add(&mut self, switch: Switch) -> Option<Monotonic> {
         let thread = self.threads.entry(switch.tid).or_default();
         let is_new = thread.out.is_none() && thread.intervals.is_empty() && thread.ended.is_none();
         let out = thread.out.filter(|_| switch.kind == SwitchKind::In);
-        thread.add_to(&mut self.totals, switch, self.since);
         thread.add(switch.time, switch.kind);
         match out {
             Some((since, SwitchKind::Blocked)) => Some(since),
@@ -112,9 +85,7 @@ impl OffCpu {
 
     /// A thread has ended.
     pub(crate) fn end(&mut self, tid: u64, time: Monotonic) {
-        let thread = self.threads.entry(tid).or_default();
-        thread.ended = Some(time);
-        self.totals.ran += thread.on.take().map_or(0.0, |on| time.0.saturating_sub(on.0) as f64);
+        self.threads.entry(tid).or_default().ended = Some(time);
     }
 
     /// When a thread ended, if it has.
@@ -168,22 +139,6 @@ impl OffCpu {
 }
 
 impl Thread {
-    /// Adds what it has done up to a switch.
-    fn add_to(&mut self, totals: &mut Totals, switch: Switch, since: Monotonic) {
-        let nanos = |from: Monotonic| switch.time.0.saturating_sub(from.0) as f64;
-        if switch.kind != SwitchKind::In {
-            let is_first = self.out.is_none() && self.intervals.is_empty() && self.ended.is_none();
-            let on = self.on.take().or(is_first.then_some(since));
-            totals.ran += on.map_or(0.0, nanos);
-            return;
-        }
-        self.on = Some(switch.time);
-        if let Some((out, SwitchKind::Preempted)) = self.out {
-            totals.preempted += nanos(out);
-            totals.squares += nanos(out).powi(2);
-        }
-    }
-
     fn add(&mut self, time: Monotonic, kind: SwitchKind) {
         // A number may be given to a new thread.
         self.ended = None;
@@ -243,24 +198,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn what_all_threads_ran_and_were_preempted() {
-        let mut off = OffCpu::since(Monotonic(100));
-        let mut add = |tid, time, kind| {
-            off.add(Switch { tid, time: Monotonic(time), kind });
-        };
-        // It ran when we came, was preempted for 30, and waits.
-        add(1, 150, SwitchKind::Preempted);
-        add(1, 180, SwitchKind::In);
-        add(1, 200, SwitchKind::Blocked);
-        // It came later and runs still.
-        add(2, 190, SwitchKind::In);
-        let expected = Totals { ran: 50.0 + 20.0 + 110.0, preempted: 30.0, squares: 900.0 };
-        assert_eq!(off.totals(Monotonic(300)), expected);
-        off.end(2, Monotonic(250));
-        assert_eq!(off.totals(Monotonic(300)).ran, 50.0 + 20.0 + 60.0);
-    }
 
     fn switches(switches: &[(u64, SwitchKind)]) -> OffCpu {
         let mut off = OffCpu::default();

@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 
 use crate::clock::Moment;
 use crate::clock::{Rate, Timebase};
-use crate::offcpu::{Monotonic, OffCpu, OffTime, Totals};
+use crate::offcpu::{Monotonic, OffCpu, OffTime};
 use crate::perf::{PerfError, Record, Session, TracedProbe};
 use crate::process::maps::Mapping;
 use crate::sample::GoStacks;
@@ -149,7 +149,12 @@ impl Preempted {
 /// Slow crossings as they come from the tables.
 pub(crate) type Events = Arc<Mutex<Vec<Event>>>;
 
-/// Of sampled slow crossings by their cell, the weighted sum of ticks in C in which their threads were not preempted.
+/// Nanoseconds in C from which on a crossing counts as preempted until the switches show that it was not: threads that compete
+/// for a processor have it for milliseconds each (`base_slice_ns`, Documentation/scheduler/sched-eevdf.rst).
+pub(crate) const SUSPICIOUS: u64 = 1_000_000;
+
+/// Of sampled crossings that are suspicious by their cell, the weighted sum of ticks in C in which their threads were not
+/// preempted.
 pub(crate) type Confirmed = Arc<Mutex<HashMap<CellRef, f64>>>;
 
 /// Looks at who is in C, as the ticker takes them.
@@ -182,7 +187,7 @@ impl Sampler {
         let mut found = Found {
             pid,
             samples: Samples::default(),
-            off: OffCpu::since(Moment::now().monotonic),
+            off: OffCpu::default(),
             mappings: Vec::new(),
             threads: Threads::of(pid),
             crossings: None,
@@ -333,11 +338,6 @@ impl Sampler {
         let found = self.found();
         let ended = found.off.ended(tid);
         (found.off.between(tid, from, ended.map_or(to, |ended| to.min(ended))).unwrap_or_default(), ended)
-    }
-
-    /// How long all threads ran and were preempted up to a time.
-    pub(crate) fn off_totals(&self, now: Monotonic) -> Totals {
-        self.found().off.totals(now)
     }
 
     /// How long the slow crossings of a thread were blocked that began after a time and have ended.
@@ -533,7 +533,7 @@ impl Found {
                     let within = within(self.ended_lately.entry(event.tid).or_default(), ended);
                     let own = off.blocked.saturating_sub(within.iter().map(|ended| ended.blocked).sum());
                     self.samples.add_slow(event, cell, off, own);
-                    if event.is_sampled() {
+                    if event.is_sampled() && to.0.saturating_sub(from.0) >= SUSPICIOUS {
                         let confirmed = (event.to.saturating_sub(event.from) as f64 - preempted).max(0.0);
                         let mut all = self.confirmed.lock().unwrap_or_else(PoisonError::into_inner);
                         *all.entry(cell).or_default() += confirmed * event.weight() as f64;

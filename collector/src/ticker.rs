@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 use crate::plugins::PluginLoader;
 use crate::process::link_map::LinkMap;
 use crate::process::maps::{self, Mapping};
-use crate::sampling::{Confirmed, Events, Looks};
+use crate::sampling::{Confirmed, Events, Looks, SUSPICIOUS};
 use crate::snapshot::Seen;
 use crate::trampoline::calibrate::ticks;
 use crate::trampoline::module::Link;
@@ -91,10 +91,10 @@ impl Ticker {
         let first = tables.first();
         let (budget, confirmed) = (Arc::new(OnceLock::new()), Confirmed::default());
         let (given, told) = (Arc::clone(&budget), Arc::clone(&confirmed));
-        let read_events = move |tables: &TableSet, outliers: &mut HashMap<CellRef, Outliers>| {
+        let read_events = move |tables: &TableSet, outliers: &mut HashMap<CellRef, Outliers>, ticks_per_ns: f64| {
             let mut slow = slow.lock().unwrap_or_else(PoisonError::into_inner);
             tables.read_events(|event| {
-                note_outlier(outliers, &event);
+                note_outlier(outliers, &event, ticks_per_ns);
                 slow.push(event);
             });
         };
@@ -106,7 +106,8 @@ impl Ticker {
             while !stopped.load(Ordering::Relaxed) {
                 let at = ticks();
                 tables.tick(at);
-                read_events(&tables, &mut outliers);
+                let ticks_per_ns = (at - started_ticks) as f64 / started.elapsed().as_nanos().max(1) as f64;
+                read_events(&tables, &mut outliers, ticks_per_ns);
                 // The first crossing comes from a runtime that has set itself up.
                 let mut module = pending.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(link) = module.take_if(|_| first.any_used())
@@ -138,13 +139,12 @@ impl Ticker {
                     && now > intervals_due
                 {
                     let before = own_time();
-                    let micros = started.elapsed().as_nanos().max(1) as f64 / 1000.0;
                     let confirmed = told.lock().unwrap_or_else(PoisonError::into_inner);
                     let of_cell = |cell: CellRef| {
                         let found = outliers.get(&cell).copied().unwrap_or_default();
                         Outliers { confirmed: confirmed.get(&cell).copied().unwrap_or(0.0), ..found }
                     };
-                    tables.apply_policy((at - started_ticks) as f64 / micros, budget, of_cell);
+                    tables.apply_policy(ticks_per_ns * 1000.0, budget, of_cell);
                     drop(confirmed);
                     intervals_due = now + REST * (own_time() - before);
                 }
@@ -165,7 +165,7 @@ impl Ticker {
                 }
                 let _ = timer.wait();
             }
-            read_events(&tables, &mut outliers);
+            read_events(&tables, &mut outliers, 0.0);
             noted.lock().unwrap_or_else(PoisonError::into_inner).note_births(&tables);
         });
         let thread = Some(thread);
@@ -244,9 +244,10 @@ impl Drop for Ticker {
     }
 }
 
-/// Adds a slow crossing to its cell's outliers.
-fn note_outlier(outliers: &mut HashMap<CellRef, Outliers>, event: &Event) {
-    if event.is_sampled() && matches!(event.kind, kind::C | kind::C_LOCKED | kind::DIRECT) {
+/// Adds a suspicious crossing to its cell's outliers.
+fn note_outlier(outliers: &mut HashMap<CellRef, Outliers>, event: &Event, ticks_per_ns: f64) {
+    let is_suspicious = event.to.saturating_sub(event.from) as f64 >= SUSPICIOUS as f64 * ticks_per_ns;
+    if is_suspicious && event.is_sampled() && matches!(event.kind, kind::C | kind::C_LOCKED | kind::DIRECT) {
         let found = outliers.entry(CellRef((event.cell / 64) as u32)).or_default();
         found.weight += event.weight() as f64;
         found.sum += event.weight() as f64 * event.to.saturating_sub(event.from) as f64;

@@ -302,7 +302,7 @@ fn ps_lost_and_waits_are_those_of_gos_own_execution_trace() {
 type Advised = (&'static str, &'static str, &'static str);
 
 /// What is advised for each scenario of the program.
-const ADVICE: [(&str, &[Advised]); 13] = [
+const ADVICE: [(&str, &[Advised]); 14] = [
     ("healthy", &[]),
     ("event-loop", &[]),
     ("chatty", &[("chatty", "add", "main.chatty")]),
@@ -316,6 +316,10 @@ const ADVICE: [(&str, &[Advised]); 13] = [
     ("no-pointer", &[("chatty", "mix", "main.noPointer")]),
     // Which line's strings are left is not known.
     ("leaks", &[("unfreed", "malloc", "")]),
+    (
+        "last-error",
+        &[("wandering", "fail", "main.lastError.func1"), ("wandering", "last_error", "main.lastError.func1")],
+    ),
     ("init", &[("init", "setup", "main.init.0")]),
 ];
 

@@ -182,17 +182,21 @@ unsafe fn add_times(thread: *mut Thread, entry: *mut InFlight, at: u64) {
         let foreign = (*entry).cell().is_null();
         let gap = if foreign { 1 } else { (*entry).gap as u64 };
         let (began, acquired, ended) = ((*entry).callback_began, (*entry).callback_acquired, (*entry).callback_ended);
-        let go = ended.wrapping_sub(acquired);
+        let (acquire, release) = (acquired.wrapping_sub(began), at.wrapping_sub(ended));
+        let (go, border) = (ended.wrapping_sub(acquired), acquire + release);
         (*cell).timed += 1;
         (*cell).weight += gap;
         (*cell).exits += gap;
         (*cell).skipped += gap * (gap - 1);
-        (*cell).enter.sample(acquired.wrapping_sub(began), gap);
+        (*cell).enter.sample(acquire, gap);
         (*cell).c.sample(go, gap);
-        (*cell).exit.sample(at.wrapping_sub(ended), gap);
+        (*cell).exit.sample(release, gap);
         (*cell).c_histogram.counts[crate::histogram::bucket(go)] += gap;
         (*cell).c_min = (*cell).c_min.min(go);
         (*cell).c_max = (*cell).c_max.max(go);
+        (*cell).overhead_histogram.counts[crate::histogram::bucket(border)] += gap;
+        (*cell).overhead_min = (*cell).overhead_min.min(border);
+        (*cell).overhead_max = (*cell).overhead_max.max(border);
         if foreign && (*thread).attaching != 0 {
             (*cell).callback.whole(began.wrapping_sub((*thread).attaching));
             (*thread).attaching = 0;

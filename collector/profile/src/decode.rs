@@ -143,6 +143,7 @@ fn read_functions(message: &pprof::Profile, profile: &mut Profile) -> Result<(),
             c_name: function.c_name.clone(),
             package: function.package.clone(),
             library: function.library.clone(),
+            thread_local: function.thread_local,
             wrapper: function.wrapper.map(|bits| Wrapper { escapes: bits & 1 != 0, nocallback: bits & 2 != 0 }),
         });
     }

@@ -153,6 +153,7 @@ impl Encoder {
                 c_name: function.c_name.clone(),
                 package: function.package.clone(),
                 library: function.library.clone(),
+                thread_local: function.thread_local,
                 wrapper: function.wrapper.map(|found| u32::from(found.escapes) | u32::from(found.nocallback) << 1),
             };
             message.function.push(encoded);

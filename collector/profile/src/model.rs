@@ -176,6 +176,8 @@ pub struct Function {
     pub library: String,
     /// For a C function: how cgo's wrapper calls it, if there is one.
     pub wrapper: Option<Wrapper>,
+    /// For a C function of the program's own file: its code uses thread-local storage.
+    pub thread_local: bool,
 }
 
 impl Function {

@@ -132,6 +132,9 @@ pub(crate) struct Function {
     /// Bits, absent without a wrapper of cgo's: 1 arguments escape, 2 no callbacks.
     #[prost(uint32, optional, tag = "2030")]
     pub(crate) wrapper: Option<u32>,
+    /// The code uses thread-local storage.
+    #[prost(bool, tag = "2031")]
+    pub(crate) thread_local: bool,
 }
 
 /// What pprof has no place for.

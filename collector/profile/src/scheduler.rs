@@ -132,6 +132,8 @@ pub struct Callback {
     pub release: Estimate,
     /// Times in Go.
     pub go_times: Distribution,
+    /// Times to get a P and to give it back, together.
+    pub border_times: Distribution,
     /// Foreign threads that called.
     pub foreign_threads: u64,
     /// Calls for which a foreign thread had to get an M first.

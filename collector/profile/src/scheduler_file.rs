@@ -140,6 +140,8 @@ pub(crate) struct Callback {
     pub(crate) attached: u64,
     #[prost(double, tag = "12")]
     pub(crate) attach_ns: f64,
+    #[prost(message, optional, tag = "13")]
+    pub(crate) border_times: Option<pprof::Distribution>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -365,6 +367,7 @@ pub(crate) fn scheduler(profile: &Profile) -> Scheduler {
                 foreign_threads: callback.foreign_threads,
                 attached: callback.attached,
                 attach_ns: callback.attach_ns,
+                border_times: Some(encode::distribution(&callback.border_times, &crate::Distribution::default())),
             })
             .collect(),
         lock: profile
@@ -427,6 +430,7 @@ pub(crate) fn read_scheduler(found: Scheduler, profile: &mut Profile) -> Result<
             foreign_threads: found.foreign_threads,
             attached: found.attached,
             attach_ns: finite(found.attach_ns),
+            border_times: distribution(found.border_times.unwrap_or_default()),
         })
     });
     let callbacks = callbacks.collect::<Result<_, DecodeError>>()?;

@@ -15,7 +15,7 @@ use super::notes;
 use super::self_check::SelfCheck;
 use super::signals::{Orders, ended};
 use super::{EngineKind, Identity, Options, Outcome, Problem, Program, Progress, RecordError, Subject, identity};
-use crate::assemble::{Clock, Preemption, assemble};
+use crate::assemble::{Clock, assemble};
 use crate::assemble_samples::assemble_samples;
 use crate::assemble_scheduler::{Idle, Observed, Span, assemble_scheduler};
 use crate::clock::{Moment, Rate};
@@ -401,9 +401,7 @@ impl<'a> Recorder<'a> {
             recording.num_cgo_call = samples.num_cgo_call.map(|(count, _)| count);
             recording.notes.extend(notes::perf(self.engine.kind(), samples, end.monotonic));
         }
-        let totals = self.sampler.as_ref().map(|sampler| sampler.off_totals(end.monotonic)).unwrap_or_default();
-        let preemption = Preemption::of(totals);
-        Clock { measured, ticks_per_ns, calibration, c_error: snapshot.c_error, end: end.ticks, preemption }
+        Clock { measured, ticks_per_ns, calibration, c_error: snapshot.c_error, end: end.ticks }
     }
 
     /// Takes the engine out of a program that goes on. Returns when that was, if it had to be taken out.

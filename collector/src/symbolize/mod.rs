@@ -15,7 +15,7 @@ use cgoprof_symbols::{Avma, Svma, pclntab};
 
 use crate::loaded::LoadedGo;
 use crate::process::maps::Mapping;
-use crate::target::{Target, WrapperCode};
+use crate::target::{Target, WrapperCode, uses_thread_local};
 use libraries::{Found, Libraries};
 
 /// Stands for code that is in no file.
@@ -243,8 +243,12 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
             None => String::new(),
         };
         let symbol = own.or(in_library.and_then(|found| found.symbol)).unwrap_or_default();
+        let key = FunctionKey::C(named.clone(), module);
         let new = Function {
             name: named.name.clone(),
+            thread_local: !self.functions.contains_key(&key)
+                && extent.contains(&stated)
+                && self.uses_thread_local(stated),
             kind: Kind::C,
             file: String::new(),
             c_name: named.name.clone(),
@@ -257,7 +261,7 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
                 .and_then(|&(_, address)| self.wrapper(address)),
         };
         let known = self.named.get(&address).copied().filter(|_| stack.is_empty());
-        let function = known.unwrap_or_else(|| self.function(profile, FunctionKey::C(named, module), new));
+        let function = known.unwrap_or_else(|| self.function(profile, key, new));
         if !stack.is_empty() {
             self.named.entry(address).or_insert(function);
         }
@@ -404,6 +408,16 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
         profile.functions.push(new);
         self.functions.insert(key, id);
         id
+    }
+
+    /// Whether a C function of the program's own uses thread-local storage.
+    fn uses_thread_local(&self, function: Svma) -> bool {
+        let go = self.target.pclntab.text();
+        let extent = |address: Svma| {
+            let symbol = covering(&self.symbols, |symbol| (symbol.address, symbol.size), address)?;
+            (!go.contains(&address)).then(|| symbol.address..Svma(symbol.address.0.saturating_add(symbol.size)))
+        };
+        uses_thread_local(&self.target.binary, function, &extent)
     }
 
     /// How the wrapper that holds a return address calls its C function.

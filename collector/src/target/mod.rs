@@ -11,6 +11,7 @@ pub mod plan;
 pub mod plugin;
 pub mod probes;
 pub mod sample_plan;
+mod thread_local;
 mod wrapper;
 
 use std::ops::Range;
@@ -26,6 +27,7 @@ pub use own_count::OwnCount;
 pub use plan::{Patch, Plan, PlanError};
 pub use probes::{Point, Probe, ProbePlan};
 pub use sample_plan::SamplePlan;
+pub(crate) use thread_local::uses_thread_local;
 pub(crate) use wrapper::WrapperCode;
 
 /// The oldest Go release whose runtime is known.

@@ -7,7 +7,7 @@
 //!
 //! The budget is a share of the bare call, without the time for which the thread was preempted. A preemption of milliseconds
 //! in one of the timed crossings would otherwise make short calls look long. Only the kernel's switches tell it from work, and
-//! they are known later: until then a slow crossing counts as preempted.
+//! they are known later: until then a crossing of a millisecond counts as preempted.
 
 use cgoprof_hook::layout::Phase;
 
@@ -55,7 +55,7 @@ pub struct Budget {
     pub own: f64,
 }
 
-/// Slow crossings among a cell's timed ones, each weighted with the crossings that it stands for; times in ticks.
+/// Crossings of a millisecond and more among a cell's timed ones, each weighted with the crossings that it stands for; times in ticks.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Outliers {
     /// How many crossings they stand for.

@@ -97,17 +97,22 @@ fn wandering<'a>(row: &FunctionRow<'a>, spread: Spread, sites: &[SiteRow<'a>]) -
     let unlocked = row.stats.calls.saturating_sub(row.locked_calls);
     // Most calls are made locked, and some are not: as if that had been forgotten.
     let mixed = row.locked_calls >= WANDERING && row.locked_calls > unlocked && !is_plain(&row.function.c_name);
-    if !(is_thread_bound(row.function) || mixed) || unlocked < WANDERING || spread.unlocked_threads < 2 {
+    // What it keeps by thread is another's after a migration.
+    let own_state =
+        row.function.thread_local && row.unlocked_migrations >= WANDERING && !is_plain(&row.function.c_name);
+    let is_bound = is_thread_bound(row.function) || mixed || own_state;
+    if !is_bound || unlocked < WANDERING || spread.unlocked_threads < 2 {
         return None;
     }
     let name = &row.function.name;
+    let state = if own_state { "; its code uses thread-local storage" } else { "" };
     let locked = if mixed { format!("; {} more were made locked", count(row.locked_calls)) } else { String::new() };
     Some(Advice {
         kind: Kind::Wandering,
         function: name,
         site: busiest(sites, name, |stats| stats.migrations as f64),
         why: format!(
-            "{} crossings without LockOSThread ran on {} threads{}{locked}",
+            "{} crossings without LockOSThread ran on {} threads{}{locked}{state}",
             count(unlocked),
             spread.unlocked_threads,
             match row.unlocked_migrations {

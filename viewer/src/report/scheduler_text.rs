@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use cgoprof_profile::{Counters, Profile, Via};
+use cgoprof_profile::{Counters, Distribution, Profile, Via};
 
 use super::table::Table;
 use super::text::short_path;
@@ -140,6 +140,8 @@ pub(super) fn callbacks(text: &mut String, profile: &Profile, limit: usize) {
             "RELEASE",
             "GO P50",
             "GO P99",
+            "BORDER P50",
+            "BORDER P99",
             "PANICKED",
             "THREADS",
             "FIRST CALLS",
@@ -151,7 +153,7 @@ pub(super) fn callbacks(text: &mut String, profile: &Profile, limit: usize) {
         let callback = row.callback;
         let timed = |value: String| if callback.timed > 0 { value } else { String::new() };
         let some = |number: u64| if number > 0 { count(number) } else { String::new() };
-        let quantile = |share| callback.go_times.quantile(share).map_or_else(String::new, time);
+        let quantile = |times: &Distribution, share| times.quantile(share).map_or_else(String::new, time);
         table.row([
             timed(time(row.total())),
             timed(percent(row.total() / run)),
@@ -159,8 +161,10 @@ pub(super) fn callbacks(text: &mut String, profile: &Profile, limit: usize) {
             timed(time(callback.acquire.sum)),
             timed(with_error(callback.go.sum, callback.go.standard_error())),
             timed(time(callback.release.sum)),
-            quantile(0.5),
-            quantile(0.99),
+            quantile(&callback.go_times, 0.5),
+            quantile(&callback.go_times, 0.99),
+            quantile(&callback.border_times, 0.5),
+            quantile(&callback.border_times, 0.99),
             some(callback.abandoned),
             some(callback.foreign_threads),
             some(callback.attached),

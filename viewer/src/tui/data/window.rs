@@ -67,6 +67,7 @@ pub(crate) fn since(now: &Profile, then: &Profile) -> Profile {
             callback.go = difference(callback.go, before.go);
             callback.release = difference(callback.release, before.release);
             callback.go_times = fewer(&callback.go_times, &before.go_times);
+            callback.border_times = fewer(&callback.border_times, &before.border_times);
             callback.attached = callback.attached.saturating_sub(before.attached);
             callback.attach_ns = (callback.attach_ns - before.attach_ns).max(0.0);
             callback.foreign_threads = 0;

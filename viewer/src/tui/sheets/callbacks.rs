@@ -25,10 +25,12 @@ const GO: usize = 5;
 const RELEASE: usize = 6;
 const P50: usize = 7;
 const P99: usize = 8;
-const FOREIGN: usize = 9;
-const WITHIN: usize = 10;
+const BORDER_P50: usize = 9;
+const BORDER_P99: usize = 10;
+const FOREIGN: usize = 11;
+const WITHIN: usize = 12;
 
-const COLUMNS: [Column; 11] = [
+const COLUMNS: [Column; 13] = [
     Column::name("GO FUNCTION", 18, 0),
     Column::number("CALLS", 12, 0),
     Column::number("TOTAL", 8, 0),
@@ -38,6 +40,8 @@ const COLUMNS: [Column; 11] = [
     Column::number("GIVING IT BACK", 14, 3),
     Column::number("GO P50", 8, 4),
     Column::number("GO P99", 8, 4),
+    Column::number("BORDER P50", 10, 5),
+    Column::number("BORDER P99", 10, 5),
     Column::number("FOREIGN THREADS", 15, 5),
     Column::name("CALLED BY", 14, 1),
 ];
@@ -60,6 +64,8 @@ impl<'a> Callbacks<'a> {
             RELEASE => callback.release.sum,
             P50 => callback.go_times.quantile(0.5).unwrap_or(0.0),
             P99 => callback.go_times.quantile(0.99).unwrap_or(0.0),
+            BORDER_P50 => callback.border_times.quantile(0.5).unwrap_or(0.0),
+            BORDER_P99 => callback.border_times.quantile(0.99).unwrap_or(0.0),
             _ => callback.foreign_threads as f64,
         }
     }

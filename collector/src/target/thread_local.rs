@@ -1,0 +1,63 @@
+//! Whether C code works with thread-local storage, by its instructions: x86-64 addresses it from FS (ELF Handling For
+//! Thread-Local Storage, U. Drepper).
+
+use std::ops::Range;
+
+use cgoprof_symbols::{Binary, Svma};
+use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Register};
+
+/// Bytes of a function that are read at most.
+const LONGEST: u64 = 64 << 10;
+/// Calls that are followed: from cgo's wrapper to the function, and one more.
+const DEEPEST: u32 = 2;
+/// Offset of the stack protector's word in the thread's control block (sysdeps/x86_64/nptl/tls.h of glibc): no variable.
+const STACK_GUARD: u64 = 0x28;
+
+/// Whether a function of C or one that it calls directly uses thread-local storage. `extent` gives the function that covers an
+/// address, if it is C's.
+pub(crate) fn uses_thread_local(
+    binary: &Binary<'_>,
+    function: Svma,
+    extent: &impl Fn(Svma) -> Option<Range<Svma>>,
+) -> bool {
+    follow(binary, function, extent, DEEPEST)
+}
+
+fn follow(binary: &Binary<'_>, function: Svma, extent: &impl Fn(Svma) -> Option<Range<Svma>>, deeper: u32) -> bool {
+    let Some(range) = extent(function) else { return false };
+    let length = range.end.0.saturating_sub(range.start.0).min(LONGEST);
+    let Some(bytes) = binary.bytes_at(range.start, length as usize) else { return false };
+    Decoder::with_ip(64, bytes, range.start.0, DecoderOptions::NONE).into_iter().any(|instruction| {
+        let target = Svma(instruction.near_branch_target());
+        let leaves = match instruction.flow_control() {
+            FlowControl::Call => true,
+            FlowControl::UnconditionalBranch => !range.contains(&target),
+            _ => false,
+        };
+        reads_thread_local(&instruction) || (leaves && deeper > 0 && follow(binary, target, extent, deeper - 1))
+    })
+}
+
+fn reads_thread_local(instruction: &Instruction) -> bool {
+    instruction.segment_prefix() == Register::FS
+        && !(instruction.memory_base() == Register::None && instruction.memory_displacement64() == STACK_GUARD)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(what: &str, bytes: &[u8], expected: bool) {
+        let mut decoder = Decoder::with_ip(64, bytes, 0x1000, DecoderOptions::NONE);
+        assert_eq!(reads_thread_local(&decoder.decode()), expected, "{what}");
+    }
+
+    #[test]
+    fn instructions_that_use_thread_local_storage() {
+        check("mov eax, fs:[-4]", &[0x64, 0x8b, 0x04, 0x25, 0xfc, 0xff, 0xff, 0xff], true);
+        check("mov rax, fs:[0]", &[0x64, 0x48, 0x8b, 0x04, 0x25, 0, 0, 0, 0], true);
+        check("mov fs:[rax], edi", &[0x64, 0x89, 0x38], true);
+        check("mov rax, fs:[0x28]", &[0x64, 0x48, 0x8b, 0x04, 0x25, 0x28, 0, 0, 0], false);
+        check("mov eax, [rdi]", &[0x8b, 0x07], false);
+    }
+}

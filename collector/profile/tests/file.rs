@@ -90,6 +90,7 @@ fn add_scheduler(profile: &mut Profile) {
         go: estimate,
         release: estimate,
         go_times: Distribution { extremes: Some((1.0, 2.0)), buckets: vec![(1.0, 7)] },
+        border_times: Distribution { extremes: Some((3.0, 4.0)), buckets: vec![(3.5, 7)] },
         foreign_threads: 0,
         attached: 2,
         attach_ns: 4.5,

@@ -54,7 +54,12 @@ fn programs_that_are_none() {
     std::fs::set_permissions(&plain, std::fs::Permissions::from_mode(0o644)).expect("its mode");
     check("not executable", &mut record_of(&plain), 126, &["permission denied"]);
     check("a folder", &mut record_of(Path::new("/tmp/")), 126, &["directory"]);
-    check("a script", &mut required(&file("script", b"#!/bin/sh\necho ran\n")), 125, &["script", "interpreter"]);
+    check(
+        "a script",
+        &mut required(&file("script", b"#!/bin/sh\necho ran\n")),
+        125,
+        &["script", "the Go program that it starts"],
+    );
     check("text", &mut required(&file("text", b"hello")), 125, &["not an ELF file"]);
     check("empty", &mut required(&file("empty", b"")), 125, &["not an ELF file"]);
     check("not Go", &mut required(Path::new("/bin/true")), 125, &["not a Go program"]);

@@ -22,3 +22,4 @@ mod symbols;
 mod tmux;
 mod torture;
 mod tracebacks;
+mod words;

@@ -171,4 +171,31 @@ mod tests {
         // It held up calls of a microsecond.
         check(100_000, &[2e6; 20], false);
     }
+
+    #[test]
+    fn a_function_that_never_changed_its_thread_is_said_to_wander_without_a_share() {
+        let bound = Function { c_name: "SDL_PumpEvents".into(), ..Function::default() };
+        let own = Function { c_name: "last_error".into(), thread_local: true, ..Function::default() };
+        let check = |function: &Function, migrations: u64, expected: Option<&str>| {
+            let stats = Stats { calls: 1000, ..Stats::default() };
+            let row = FunctionRow {
+                function,
+                id: Default::default(),
+                via: Via::Cgocall,
+                stats,
+                locked_calls: 0,
+                unlocked_migrations: migrations,
+                cpu: None,
+            };
+            let spread = Spread { unlocked_threads: 2, ..Spread::default() };
+            let found = wandering(&row, spread, &[]).map(|advice| advice.why);
+            assert_eq!(found.as_deref(), expected, "{}, {migrations}", function.c_name);
+        };
+        let on_two = "1,000 crossings without LockOSThread ran on 2 threads";
+        check(&bound, 0, Some(on_two));
+        let other = ", 40 of them on another than the goroutine's one before";
+        check(&bound, 40, Some(&format!("{on_two}{other}")));
+        check(&own, 0, None);
+        check(&own, 40, Some(&format!("{on_two}{other}; its code uses thread-local storage")));
+    }
 }

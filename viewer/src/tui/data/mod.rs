@@ -243,3 +243,45 @@ impl Totals {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use cgoprof_profile::{Cell, Function, FunctionId, Kind};
+
+    use super::*;
+
+    /// A profile of C functions: shown names, packages.
+    fn profile(functions: &[(&str, &str)]) -> Data {
+        let function = |&(name, package): &(&str, &str)| Function {
+            name: name.into(),
+            kind: Kind::C,
+            c_name: "free".into(),
+            package: package.into(),
+            ..Function::default()
+        };
+        let cell = |index| Cell {
+            id: index as u64,
+            function: FunctionId(index),
+            stats: Stats { calls: index as u64 + 1, ..Stats::default() },
+            ..Cell::default()
+        };
+        Data::new(Arc::new(Profile {
+            functions: functions.iter().map(function).collect(),
+            cells: (0..functions.len()).map(cell).collect(),
+            ..Profile::default()
+        }))
+    }
+
+    /// `free` is shown as `free (main)` as soon as a second package frees.
+    #[test]
+    fn a_function_is_found_in_the_base_whatever_it_is_shown_as() {
+        let base = profile(&[("free", "main")]);
+        let now = profile(&[("free (other)", "other"), ("free (main)", "main")]);
+        let found = |package: &str| {
+            let row = now.functions.iter().find(|row| row.package == package).expect("its row");
+            base.same_function(row).map(|same| same.stats.calls)
+        };
+        assert_eq!((found("main"), found("other")), (Some(1), None));
+        assert_eq!(base.functions_without(&now).len(), 0);
+    }
+}

@@ -159,7 +159,8 @@ fn a_program_that_ends_while_it_is_joined_has_ended() {
         let output = join.output().expect("cgoprof runs");
         program.wait().expect("it ends");
         let text = said(&output);
-        assert!(output.status.success() || text.contains("ended"), "{attempt}: {text}");
+        let has_ended = text.contains("ended") || text.contains("no such process");
+        assert!(output.status.success() || has_ended, "{attempt}: {text}");
         for wrong in ["memory", "no engine works", "as root"] {
             assert!(!text.contains(wrong), "{attempt}: {text}");
         }

@@ -69,28 +69,40 @@ fn an_empty_function_takes_less_than_5_nanoseconds() {
 
 /// The tail's own clock does not see the empty calls, nor what holds them up, which is some percent of it. Recordings
 /// that time every crossing see that, and have no error of estimation: made in turns, they tell how much it is.
+///
+/// With as many crossings timed as an error of 1 % asks for; with fewer, as `--max-overhead` has it, the stated error must hold.
 #[test]
-fn a_heavy_tail_is_right_within_5_percent() {
+fn a_heavy_tail_is_right_within_5_percent_or_its_stated_error() {
     let _alone = ONE_AT_A_TIME.lock();
     const RUNS: usize = 11;
     const CALLS: u32 = 2_000_000;
     // What a reading of the clock takes is known to some 3 ns (docs/guide.md): a disturbed calibration takes that off.
     let unsure = 3.0 * f64::from(CALLS);
-    let run = |timing: &str| {
+    let run = |options: &[&str]| {
         let before = stolen_nanos();
-        let recorded = crossings(&["--timing", timing], &["tail", &CALLS.to_string()]);
+        let recorded = crossings(options, &["tail", &CALLS.to_string()]);
         let stolen = stolen_nanos() - before;
         let (found, own) = c_time(&recorded, "tail");
-        assert!(timing == "auto" || found >= own - unsure, "{found} around {own}");
-        [found, found - (found - own).clamp(0.0, stolen)].map(|found| found / own)
+        assert!(!options.contains(&"every") || found >= own - unsure, "{found} around {own}");
+        let error = function(&recorded.report, "tail")["c_se_ns"].as_f64().expect("an error");
+        let undisturbed = found - (found - own).clamp(0.0, stolen);
+        [found, undisturbed, error].map(|found| found / own)
     };
-    let (estimated, exact): (Vec<_>, Vec<_>) = (0..RUNS).map(|_| (run("auto"), run("every"))).unzip();
+    let runs = (0..RUNS).map(|_| {
+        let often = run(&["--max-overhead", "100"]);
+        (often, (run(&["--timing", "every"]), run(&[])))
+    });
+    let (estimated, (exact, usual)): (Vec<_>, (Vec<_>, Vec<_>)) = runs.unzip();
     let middle =
-        |runs: &[[f64; 2]], of: usize| median_and_spread(&runs.iter().map(|run| run[of]).collect::<Vec<_>>()).0;
+        |runs: &[[f64; 3]], of: usize| median_and_spread(&runs.iter().map(|run| run[of]).collect::<Vec<_>>()).0;
     let apart = middle(&estimated, 0) - middle(&exact, 0);
     assert!(apart.abs() < 0.05, "{estimated:?} {exact:?}");
     let undisturbed = middle(&estimated, 1);
     assert!((0.95..1.05).contains(&undisturbed), "{undisturbed} of the tail's own clock: {estimated:?}");
+    let holds = |run: &&[f64; 3]| (run[0] - middle(&exact, 0)).abs() <= 2.0 * run[2].max(0.01);
+    let within = usual.iter().filter(holds).count();
+    assert!(within >= 8, "{within} of {RUNS} runs within two standard errors: {usual:?}");
+    assert!(middle(&usual, 2) < 0.25, "an error that says something: {usual:?}");
 }
 
 /// The stated standard error against the real one: how far the estimates of many runs lie from what the

@@ -104,9 +104,13 @@ impl Shown {
     }
 }
 
-/// Share of a bare call that timing may add to it, unless the user says otherwise. It bounds what an empty function's timing
-/// costs to a fraction of what counting does.
-pub const MAX_OVERHEAD: f64 = 0.04;
+/// Share of a bare call that timing may add to it, unless the user says otherwise.
+pub const MAX_OVERHEAD: f64 = 0.1;
+/// Shortest interval of crossings that are as short as their timing, where the budget is at most the usual one: what timing
+/// does to them shows in what it measures.
+const SHORTEST_OF_SHORT: u32 = 32;
+/// How many times as long as its timing a crossing takes that is not short.
+const SHORT: f64 = 2.0;
 
 /// Most crossings between two timed ones, on average.
 pub const LONGEST: u32 = 128;
@@ -144,8 +148,10 @@ impl Budget {
         let overhead = if shown.least_overhead == u64::MAX { 0.0 } else { shown.least_overhead as f64 };
         let bare = (c + overhead - self.own).max(1.0);
         let callbacks = shown.callbacks as f64 / (shown.calls as f64).max(1.0);
-        let wanted = (self.timing + callbacks * self.callback) / (self.share * bare);
-        if wanted <= 1.0 { 1 } else { (wanted.ceil().min(f64::from(LONGEST)) as u32).next_power_of_two() }
+        let timing = self.timing + callbacks * self.callback;
+        let wanted = (timing / (self.share * bare)).ceil().clamp(1.0, f64::from(LONGEST)) as u32;
+        let least = if bare < SHORT * timing && self.share <= MAX_OVERHEAD { SHORTEST_OF_SHORT } else { 1 };
+        wanted.next_power_of_two().max(least)
     }
 }
 
@@ -278,10 +284,11 @@ mod tests {
             assert_eq!(BUDGET.shortest(&shown, outliers), expected, "{what}");
         };
         let none = Outliers::default();
-        check("75 ticks bare", shown(1_000_000, &[75]), none, 16);
+        check("75 ticks bare", shown(1_000_000, &[75]), none, 32);
         check("300 ticks", shown(1_000_000, &[300]), none, 4);
         check("more than ten times what timing takes", shown(1_000_000, &[1300]), none, 1);
         check("a callback in each", Shown { callbacks: 1_000_000, ..shown(1_000_000, &[400]) }, none, 8);
+        assert_eq!(Budget { share: 1.0, ..BUDGET }.shortest(&shown(1_000_000, &[75]), none), 2, "a larger budget");
         check("nothing timed", Shown { weight: 0, least_overhead: u64::MAX, ..Shown::default() }, none, LONGEST);
         // Of 999,500 crossings 76 ticks each.
         let mut seldom = vec![76; 1999];
@@ -291,7 +298,7 @@ mod tests {
             "preempted, it is not known yet",
             shown(1_000_000, &seldom),
             Outliers { weight: 500.0, sum, confirmed: 0.0 },
-            16,
+            32,
         );
         let work = Outliers { weight: 500.0, sum, confirmed: sum };
         check("slow now and then by its own work", shown(1_000_000, &seldom), work, 1);

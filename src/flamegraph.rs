@@ -1,5 +1,6 @@
 //! `cgoprof flamegraph`: a profile as an SVG.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -59,6 +60,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         ValueArg::Blocked => Value::Blocked,
     };
     let svg = flamegraph::draw(&profile, value, args.inverted).with_context(|| args.file.display().to_string())?;
+    if args.output.as_os_str() == profile_file::STANDARD_OUTPUT {
+        std::io::stdout().write_all(&svg)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     std::fs::write(&args.output, svg).with_context(|| format!("cannot write {}", args.output.display()))?;
     say(format_args!("written {}; open it in a browser", args.output.display()));
     Ok(ExitCode::SUCCESS)

@@ -9,18 +9,18 @@ use cgoprof_profile::Profile;
 /// The file that `record` writes unless told otherwise.
 pub(crate) const DEFAULT: &str = "cgoprof.pb.gz";
 
-/// A file to write to, as an argument: `-` is standard output.
+/// The name of standard output among files to write to.
+pub(crate) const STANDARD_OUTPUT: &str = "-";
+
+/// A file to write to, as an argument.
 ///
 /// # Errors
-/// If that is a terminal.
+/// If it is standard output, and that is a terminal.
 pub(crate) fn output(argument: &str) -> Result<PathBuf, String> {
-    if argument != "-" {
-        return Ok(argument.into());
-    }
-    if std::io::stdout().is_terminal() {
+    if argument == STANDARD_OUTPUT && std::io::stdout().is_terminal() {
         return Err("standard output is a terminal: redirect it, or name a file".into());
     }
-    Ok("/dev/stdout".into())
+    Ok(argument.into())
 }
 
 /// Reads a profile.

@@ -111,7 +111,8 @@ fn summary(profile: &Profile, options: &Options) {
     for note in &profile.recording.notes {
         say(note);
     }
-    if let Some(file) = options.output.as_deref().map(Path::display) {
+    let is_file = |path: &&Path| path.as_os_str() != profile_file::STANDARD_OUTPUT;
+    if let Some(file) = options.output.as_deref().filter(is_file).map(Path::display) {
         say(format_args!("written {file}; see it with: cgoprof tui {file}, or cgoprof report {file}"));
     }
 }

@@ -34,7 +34,7 @@ pub(crate) struct How {
     /// How often crossings are timed; all are counted
     #[arg(long, value_enum, default_value_t = TimingArg::Auto)]
     timing: TimingArg,
-    /// Share of a bare call that --timing auto may add to it by timing, on average
+    /// Share of a bare call that --timing auto aims to add to it by timing, at most
     #[arg(long, value_name = "SHARE", default_value_t = MAX_OVERHEAD, value_parser = positive)]
     max_overhead: f64,
     /// Most Go frames kept of a stack
@@ -70,7 +70,7 @@ enum EngineArg {
 enum TimingArg {
     /// Every crossing
     Every,
-    /// As often as a standard error of about 1 % needs
+    /// As often as a standard error of about 1 % needs, within --max-overhead
     Auto,
     /// Counts only
     None,

@@ -149,6 +149,9 @@ impl Preempted {
 /// Slow crossings as they come from the tables.
 pub(crate) type Events = Arc<Mutex<Vec<Event>>>;
 
+/// Nanoseconds from which on an enter or exit phase without a wait has been held up.
+const HELD_UP: u64 = 10_000;
+
 /// Nanoseconds in C from which on a crossing counts as preempted until the switches show that it was not: threads that compete
 /// for a processor have it for milliseconds each (`base_slice_ns`, Documentation/scheduler/sched-eevdf.rst).
 pub(crate) const SUSPICIOUS: u64 = 1_000_000;
@@ -513,7 +516,8 @@ impl Found {
             let cell = CellRef((event.cell / 64) as u32);
             let off = self.off.between(event.tid, from, to).unwrap_or_default();
             let mut preempted = off.preempted as f64 * rate.ticks_per_ns;
-            if matches!(event.kind, kind::ENTER | kind::EXIT) && event.is_sampled() {
+            let is_border = matches!(event.kind, kind::ENTER | kind::EXIT) && event.is_sampled();
+            if is_border && to.0.saturating_sub(from.0) >= HELD_UP {
                 // The way to C and back takes nanoseconds: a host or an interrupt has held the thread up, which no switch tells.
                 let blocked = off.blocked as f64 * rate.ticks_per_ns;
                 preempted = preempted.max(event.to.saturating_sub(event.from) as f64 - blocked);

@@ -8,7 +8,6 @@ use serde_json::Value;
 
 use crate::cgoprof::{User, command, profile_path, record, report, succeeds};
 use crate::go::{self, Build, shared_dir};
-use crate::joining::as_user;
 
 fn crossings() -> std::path::PathBuf {
     go::build("crossings", Build::newest())
@@ -93,10 +92,38 @@ fn a_profile_is_written_to_standard_output() {
     recorded.args(["record", "-q", "-o", "-", "--"]).arg(crossings()).args(["hot", "10"]);
     let output = recorded.current_dir(shared_dir()).stdin(Stdio::null()).output().expect("it runs");
     assert!(!shared_dir().join("-").exists(), "no file named -");
-    // The program's own output comes first.
-    let start = output.stdout.windows(2).position(|bytes| bytes == [0x1f, 0x8b]).expect("a gzip member");
+    check_profile_after_output(&output.stdout);
+}
+
+/// Once that replaced /dev/stdout, and what the program had printed.
+#[test]
+fn a_profile_is_written_behind_the_programs_output_where_that_is_a_file() {
+    let path = shared_dir().join("standard-output");
+    std::fs::write(&path, "before\n").expect("a file");
+    let link = std::fs::symlink_metadata("/dev/stdout").expect("a link").file_type();
+    for _ in 0..2 {
+        let file = std::fs::File::options().append(true).open(&path).expect("the file");
+        let mut recorded = command(User::Root);
+        recorded.args(["record", "-q", "-o", "-", "--"]).arg(crossings()).args(["hot", "10"]);
+        assert!(recorded.stdout(file).status().expect("it runs").success());
+    }
+    assert_eq!(std::fs::symlink_metadata("/dev/stdout").expect("a link").file_type(), link);
+    let written = std::fs::read(&path).expect("the file");
+    assert!(written.starts_with(b"before\n{"), "{}", String::from_utf8_lossy(&written[..40]));
+    let mut drawn = command(User::Root);
     let profile = profile_path(User::Root);
-    std::fs::write(&profile, &output.stdout[start..]).expect("a file");
+    succeeds(
+        command(User::Root).args(["record", "-q", "-o"]).arg(&profile).arg("--").arg(crossings()).args(["hot", "10"]),
+    );
+    let svg = succeeds(drawn.args(["flamegraph", "-o", "-"]).arg(&profile)).stdout;
+    assert!(String::from_utf8_lossy(&svg).contains("<svg"));
+}
+
+/// The program's own output comes first.
+fn check_profile_after_output(bytes: &[u8]) {
+    let start = bytes.windows(2).position(|bytes| bytes == [0x1f, 0x8b]).expect("a gzip member");
+    let profile = profile_path(User::Root);
+    std::fs::write(&profile, &bytes[start..]).expect("a file");
     assert!(report(&profile)["totals"]["crossings"].as_u64() > Some(0));
 }
 
@@ -151,11 +178,11 @@ fn root_is_not_told_to_run_as_root() {
 #[test]
 fn a_program_that_ends_while_it_is_joined_has_ended() {
     for attempt in 0..40u64 {
-        let mut program = as_user(User::Nobody, &crossings());
+        let mut program = Command::new(crossings());
         let mut program = program.args(["threads", "200000"]).stdout(Stdio::null()).spawn().expect("it runs");
         std::thread::sleep(Duration::from_micros(attempt * 700));
-        let mut join = command(User::Nobody);
-        join.args(["record", "-q", "-o"]).arg(profile_path(User::Nobody)).args(["-p", &program.id().to_string()]);
+        let mut join = command(User::Root);
+        join.args(["record", "-q", "-o"]).arg(profile_path(User::Root)).args(["-p", &program.id().to_string()]);
         let output = join.output().expect("cgoprof runs");
         program.wait().expect("it ends");
         let text = said(&output);

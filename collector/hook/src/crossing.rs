@@ -336,7 +336,7 @@ pub(crate) unsafe fn returned(params: &Params, entry: *mut InFlight, at: u64, sl
             (*cell).c_min = (*cell).c_min.min(c);
             (*cell).c_max = (*cell).c_max.max(c);
         }
-        let slow = c >= params.slow;
+        let slow = (timed || long) && c >= params.slow;
         if slow {
             let gap = if long { 1 | Event::CENSUS } else { gap };
             let (kind, goid) = match (*cell).flags & (flags::DIRECT | flags::LOCKED) {

@@ -514,6 +514,7 @@ fn off_cpu(
         let sum = off.entry(entry.cell).or_default();
         sum.blocked += found.blocked as f64;
         sum.preempted += found.preempted as f64;
+        sum.c.census += found.preempted as f64 * rate.ticks_per_ns;
         // What is nested in it is in it, and in the thread's sum already if it has ended.
         if outermost.insert(entry.tid) {
             let own = found.blocked.saturating_sub(sampler.blocked_within(entry.tid, rate.monotonic(entry.called)));

@@ -412,6 +412,10 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
 
     /// Whether a C function of the program's own uses thread-local storage.
     fn uses_thread_local(&self, function: Svma) -> bool {
+        // A static program's own C is also the C library's, which keeps much by thread.
+        if self.target.binary.imports().is_empty() {
+            return false;
+        }
         let go = self.target.pclntab.text();
         let extent = |address: Svma| {
             let symbol = covering(&self.symbols, |symbol| (symbol.address, symbol.size), address)?;

@@ -43,6 +43,7 @@ impl Calibration {
             timing: (self.timed_crossing - self.untimed_crossing).max(0.0),
             callback: CALLBACK_READS * self.clock_read,
             own: self.enter + self.c + self.exit,
+            own_c: self.c,
         }
     }
 }

@@ -45,7 +45,7 @@ impl Timing {
 /// What timing may cost, in ticks.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Budget {
-    /// Share of a bare call that timing may add to a function's crossings, on average.
+    /// Share of a bare call that timing may add, on average, once a cell's first crossings are known.
     pub share: f64,
     /// What timing adds to a crossing.
     pub timing: f64,
@@ -53,6 +53,8 @@ pub struct Budget {
     pub callback: f64,
     /// The hooks' own share of a crossing's phases.
     pub own: f64,
+    /// Their share of the C phase.
+    pub own_c: f64,
 }
 
 /// Crossings of a millisecond and more among a cell's timed ones, each weighted with the crossings that it stands for; times in ticks.
@@ -145,8 +147,12 @@ impl Budget {
         let weight = (shown.weight as f64).max(1.0);
         let preempted = if outliers.weight > RARE * weight { 0.0 } else { outliers.sum - outliers.confirmed };
         let c = (shown.c.sum as f64 - preempted).max(0.0) / weight;
-        let overhead = if shown.least_overhead == u64::MAX { 0.0 } else { shown.least_overhead as f64 };
-        let bare = (c + overhead - self.own).max(1.0);
+        // A direct crossing has a C phase only.
+        let (overhead, own) = match shown.least_overhead {
+            u64::MAX => (0.0, self.own_c),
+            least => (least as f64, self.own),
+        };
+        let bare = (c + overhead - own).max(1.0);
         let callbacks = shown.callbacks as f64 / (shown.calls as f64).max(1.0);
         let timing = self.timing + callbacks * self.callback;
         let wanted = (timing / (self.share * bare)).ceil().clamp(1.0, f64::from(LONGEST)) as u32;
@@ -237,7 +243,7 @@ mod tests {
     }
 
     /// A tenth of a bare call, where timing takes 120 ticks and as much is in the phases.
-    const BUDGET: Budget = Budget { share: 0.1, timing: 120.0, callback: 80.0, own: 40.0 };
+    const BUDGET: Budget = Budget { share: 0.1, timing: 120.0, callback: 80.0, own: 40.0, own_c: 20.0 };
 
     fn check(what: &str, shown: Shown, expected: u32) {
         assert_eq!(alone(&shown), expected, "{what}");

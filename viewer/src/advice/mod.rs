@@ -26,7 +26,7 @@ pub enum Kind {
     Unfreed,
     /// Names looked up through C.
     Dns,
-    /// More time in callbacks than in C.
+    /// Much of a function's time in C in callbacks.
     Callbacks,
     /// Arguments that escape though C does not call back.
     Noescape,

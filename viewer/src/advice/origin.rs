@@ -9,9 +9,10 @@ use crate::analysis::{self, Frame, Position, SiteRow};
 /// A module of Go's and its version, from the path of one of its files: `github.com/x/y` and `v1.2.3` of
 /// `/root/go/pkg/mod/github.com/x/y@v1.2.3/z.go`.
 pub(super) fn dependency(file: &str) -> Option<(String, &str)> {
-    let (before, rest) = file.split_once('@')?;
-    let version = rest.split('/').next().filter(|version| version.starts_with('v'))?;
-    let module = before.rsplit_once("/pkg/mod/").map_or(before, |(_, module)| module);
+    let module_first = file.rsplit_once("/pkg/mod/").map_or(file, |(_, module)| module);
+    let (module, rest) = module_first.split_once("@v")?;
+    let version = rest.split('/').next().filter(|version| version.starts_with(|c: char| c.is_ascii_digit()))?;
+    let version = &module_first[module.len() + 1..module.len() + 2 + version.len()];
     Some((unescaped(module), version))
 }
 
@@ -39,7 +40,8 @@ fn caller<'a>(profile: &'a Profile, row: &SiteRow<'_>) -> Option<Position<'a>> {
         }
         let frames = analysis::frames(profile, &cell.stack);
         if let Some(own) = frames.iter().find(|frame| is_own(frame, standard)) {
-            *calls.entry(own.position).or_default() += cell.stats.calls;
+            let sum = calls.entry(own.position).or_default();
+            *sum = sum.saturating_add(cell.stats.calls);
         }
     }
     calls.into_iter().max_by_key(|&(position, calls)| (calls, position)).map(|(position, _)| position)
@@ -64,7 +66,7 @@ fn is_own(frame: &Frame<'_>, standard: Option<&str>) -> bool {
         None if function.contains('/') => !first.contains('.'),
         None => !first.starts_with("main."),
     };
-    frame.kind == Kind::Go && !file.contains('@') && !is_standard
+    frame.kind == Kind::Go && dependency(file).is_none() && !is_standard
 }
 
 /// A path in the module cache with its capital letters: `!x` stands for `X` (golang.org/x/mod/module, EscapePath).
@@ -99,6 +101,7 @@ mod tests {
         check("/go/pkg/mod/github.com/!data!dog/zstd@v1.5.5/zstd.go", Some(("github.com/DataDog/zstd", "v1.5.5")));
         check("/home/me/app/main.go", None);
         check("/home/me@work/main.go", None);
+        check("/home/me@work/go/pkg/mod/github.com/mattn/go-sqlite3@v1.14.22/sqlite3.go", sqlite);
     }
 
     #[test]

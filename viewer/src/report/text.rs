@@ -105,7 +105,7 @@ fn header(profile: &Profile) -> String {
         printable(&recording.engine),
         printable(&recording.timing),
         percent(crossings.timed as f64 / crossings.calls.max(1) as f64),
-        own_cost(profile, crossings.calls + direct.calls),
+        own_cost(profile, crossings.calls.saturating_add(direct.calls)),
     );
     text.push('\n');
     text

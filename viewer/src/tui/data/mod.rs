@@ -188,9 +188,16 @@ impl Data {
 
     /// The same function of another recording.
     pub(crate) fn same_function(&self, row: &Row) -> Option<&Row> {
-        let key = |row: &Row| (row.identity.0.clone(), row.identity.1.clone(), row.via);
-        let index = || self.functions.iter().enumerate().map(|(at, row)| (key(row), at)).collect();
-        self.by_name.get_or_init(index).get(&key(row)).map(|&at| &self.functions[at])
+        // Libraries may have functions of one name and package: these are told apart by what they are shown as.
+        let shown = |row: &Row| (row.name.clone(), row.package.clone(), row.via);
+        let identity = |row: &Row| (row.identity.0.clone(), row.identity.1.clone(), row.via);
+        let index = || {
+            let rows = || self.functions.iter().enumerate();
+            let by_identity = rows().map(|(at, row)| (identity(row), at));
+            by_identity.chain(rows().map(|(at, row)| (shown(row), at))).collect()
+        };
+        let by_name = self.by_name.get_or_init(index);
+        by_name.get(&shown(row)).or_else(|| by_name.get(&identity(row))).map(|&at| &self.functions[at])
     }
 
     /// Functions that another recording has not, with nothing in them.

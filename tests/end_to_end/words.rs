@@ -177,18 +177,18 @@ fn root_is_not_told_to_run_as_root() {
 /// Once that was an error of its memory, or of an engine.
 #[test]
 fn a_program_that_ends_while_it_is_joined_has_ended() {
-    for attempt in 0..40u64 {
+    for attempt in 0..80u64 {
         let mut program = Command::new(crossings());
         let mut program = program.args(["threads", "200000"]).stdout(Stdio::null()).spawn().expect("it runs");
-        std::thread::sleep(Duration::from_micros(attempt * 700));
+        std::thread::sleep(Duration::from_micros(attempt * 350));
         let mut join = command(User::Root);
         join.args(["record", "-q", "-o"]).arg(profile_path(User::Root)).args(["-p", &program.id().to_string()]);
         let output = join.output().expect("cgoprof runs");
         program.wait().expect("it ends");
         let text = said(&output);
-        let has_ended = text.contains("ended") || text.contains("no such process");
+        let has_ended = ["ended", "about to end", "no such process"].iter().any(|words| text.contains(words));
         assert!(output.status.success() || has_ended, "{attempt}: {text}");
-        for wrong in ["memory", "no engine works", "as root"] {
+        for wrong in ["memory", "no engine works", "as root", "kernel"] {
             assert!(!text.contains(wrong), "{attempt}: {text}");
         }
     }

@@ -22,6 +22,9 @@ pub enum Unfit {
     /// Stopped by a signal.
     #[error("it is stopped (SIGSTOP, or job control); let it go on first: kill -CONT {0}")]
     Stopped(Pid),
+    /// It has given up its memory.
+    #[error("it is about to end")]
+    Ending,
     /// Part of the kernel.
     #[error("it is a thread of the kernel, not a program")]
     Kernel,
@@ -42,11 +45,15 @@ pub(crate) struct Status {
     pub(crate) numbers: Vec<i32>,
     user: Option<u32>,
     has_memory: bool,
+    parent: Option<i64>,
     /// Its threads, and those that have ended and were not seen to by their tracer.
     pub(crate) thread_count: u32,
     /// Filters that restrict what it may ask of the kernel; one at least where the kernel does not count them (before 5.9).
     pub(crate) filters: u32,
 }
+
+/// The process that starts the kernel's threads (rest_init in init/main.c).
+const KTHREADD: i64 = 2;
 
 impl Status {
     pub(crate) fn read(pid: Pid) -> std::io::Result<Status> {
@@ -80,6 +87,7 @@ impl Status {
                 }
                 "Uid" => status.user = number().map(|user| user as u32),
                 "VmSize" => status.has_memory = true,
+                "PPid" => status.parent = number(),
                 "Threads" => status.thread_count = number().map_or(0, |count| count as u32),
                 "Seccomp" => status.filters = u32::from(value == "2"),
                 "Seccomp_filters" => status.filters = number().map_or(status.filters, |count| count as u32),
@@ -99,7 +107,13 @@ impl Status {
             'Z' if living_thread(pid).is_none() => Err(Unfit::Zombie),
             'X' => Err(Unfit::Zombie),
             'T' => Err(Unfit::Stopped(pid)),
-            _ if !self.has_memory && self.state != 'Z' => Err(Unfit::Kernel),
+            _ if !self.has_memory && self.state != 'Z' => {
+                Err(if self.parent == Some(KTHREADD) || pid.as_raw() as i64 == KTHREADD {
+                    Unfit::Kernel
+                } else {
+                    Unfit::Ending
+                })
+            }
             _ if !nix::unistd::geteuid().is_root() && self.user != Some(nix::unistd::geteuid().as_raw()) => {
                 Err(Unfit::Foreign)
             }
@@ -178,7 +192,16 @@ mod tests {
         check("stopped", (&state, "State:\tT (stopped)"), Some("kill -CONT"));
         check("dead", (&state, "State:\tX (dead)"), Some("ended"));
         check("a thread", (&leader, "Tgid:\t4711"), Some("use -p 4711"));
-        check("the kernel", ("VmSize", "Nothing"), Some("kernel"));
+        check("on its way out", ("VmSize", "Nothing"), Some("about to end"));
+    }
+
+    #[test]
+    fn a_thread_of_the_kernel_is_told_from_a_process_that_ends() {
+        let unfit = |parent: &str| {
+            let text = format!("State:\tS (sleeping)\nTgid:\t4711\nPPid:\t{parent}\n");
+            Status::parse(&text).check(Pid::from_raw(4711)).expect_err("no memory").to_string()
+        };
+        assert!(unfit("2").contains("kernel") && unfit("1").contains("about to end"));
     }
 
     #[test]

@@ -95,6 +95,7 @@ func shallow(t *Truth, rounds, calls int, done chan bool) {
 		if t.CallNanos == 0 || nanos < t.CallNanos {
 			t.CallNanos = nanos
 		}
+		t.MeanNanos += (nanos - t.MeanNanos) / float64(round+1)
 	}
 	done <- true
 }

@@ -50,7 +50,6 @@ fn the_programs_own_profile_has_its_stacks() {
 #[test]
 fn a_dump_on_sigquit_has_every_goroutine() {
     const DUMPS: usize = 25;
-    const LIBRARIES: u64 = 0x7000_0000_0000;
     for release in ["1.21.13", "1.27.3"].into_iter().filter(|release| go::is_covered(release)) {
         let program = go::build("tracebacks", Build::of(release));
         for _ in 0..DUMPS {
@@ -69,13 +68,7 @@ fn a_dump_on_sigquit_has_every_goroutine() {
             let dump = child.wait_with_output().expect("it ends");
             assert_eq!(dump.status.code(), Some(2), "{release}");
             let dump = String::from_utf8_lossy(&dump.stderr).into_owned();
-            let unknown = dump
-                .split("unknown pc 0x")
-                .skip(1)
-                .filter_map(|rest| rest.split(|c: char| !c.is_ascii_hexdigit()).next());
-            let unknown = unknown.map(|address| u64::from_str_radix(address, 16).expect("an address"));
-            // The runtime itself calls C's mmap, which lies in a library, far from the hooks: there it is told so, recorded or not.
-            assert!(unknown.into_iter().all(|address| address >= LIBRARIES), "{release}: {dump}");
+            assert!(!dump.contains("unknown pc"), "{release}: {dump}");
             // What runs on another thread and does not stop within the runtime's five milliseconds is told without its
             // stack, recorded or not.
             let (shown, running) = (dump.matches("main.crossing(").count(), dump.matches("stack unavailable").count());

@@ -21,7 +21,7 @@ const REST: u32 = 200;
 pub(super) struct SelfCheck {
     counters: Option<Counters>,
     /// The library that the runtime is in, if it is not the program's.
-    library: Option<String>,
+    of_library: Option<String>,
     /// Of the modules that work with this runtime.
     tables: Vec<Arc<Tables>>,
     /// What the runtime had counted before us: known from the first look where the program ran already.
@@ -55,13 +55,13 @@ impl SelfCheck {
 
     /// The same of the runtime in a library.
     pub(super) fn of_library(library: &LoadedGo, tables: Arc<Tables>, joined: bool) -> SelfCheck {
-        SelfCheck { library: Some(library.name()), ..SelfCheck::of(library.image(), tables, joined) }
+        SelfCheck { of_library: Some(library.name()), ..SelfCheck::of(library.image(), tables, joined) }
     }
 
     fn new(counters: Option<Counters>, joined: bool) -> SelfCheck {
         SelfCheck {
             counters,
-            library: None,
+            of_library: None,
             tables: Vec::new(),
             before: (!joined).then_some(0),
             unsure: 0,
@@ -123,7 +123,7 @@ impl SelfCheck {
     pub(super) fn note(&self, end: Monotonic) -> Option<String> {
         let [Some(last), Some(_)] = self.found else { return None };
         let before = end.0.saturating_sub(last.at.0) / 1_000_000;
-        let of = self.library.as_ref().map_or_else(String::new, |library| format!(" of {library}"));
+        let of = self.of_library.as_ref().map_or_else(String::new, |name| format!(" of {name}"));
         let why = "unless a note names a library whose crossings are not counted, please report it with the output of `cgoprof \
                    inspect`";
         Some(format!(

@@ -27,7 +27,7 @@ pub(crate) struct Symbolizer<'target, 'data> {
     /// The name of its file.
     file: String,
     /// Its path if it is a library, else empty.
-    library: String,
+    own_library: String,
     bias: u64,
     /// Go code that the program has loaded.
     modules: Vec<LoadedGo>,
@@ -61,7 +61,7 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
     pub(crate) fn new(target: &'target Target<'data>, file: &Path, is_library: bool, bias: u64) -> Self {
         Symbolizer {
             file: file_name(&file.to_string_lossy()).to_owned(),
-            library: if is_library { file.to_string_lossy().into_owned() } else { String::new() },
+            own_library: if is_library { file.to_string_lossy().into_owned() } else { String::new() },
             target,
             bias,
             modules: Vec::new(),
@@ -239,7 +239,7 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
             None if self.imports.contains(&named.name.as_str()) => {
                 self.libraries.exporter(&named.name).unwrap_or_default()
             }
-            None if extent.contains(&stated) => self.library.clone(),
+            None if extent.contains(&stated) => self.own_library.clone(),
             None => String::new(),
         };
         let symbol = own.or(in_library.and_then(|found| found.symbol)).unwrap_or_default();

@@ -37,7 +37,7 @@ use crate::plugins::{PluginLoader, Plugins};
 use crate::process::launch::{LaunchError, Streams, find_program};
 use crate::process::maps::{self, Mapping};
 use crate::process::pause::Pause;
-use crate::process::status::Unfit;
+use crate::process::status::{self, Unfit};
 use crate::sampling::{Sampler, Source};
 use crate::target::plugin::{SharedFunctions, loads_plugins};
 use crate::target::{Plan, Target, TargetError};
@@ -240,7 +240,15 @@ fn record_as(
 ) -> Result<Outcome, RecordError> {
     match &options.subject {
         Subject::Command(command) => record_command(options, command, (orders, mask), progress, began),
-        &Subject::Process(pid) => record_process(options, pid, orders, progress),
+        &Subject::Process(pid) => {
+            let recorded = record_process(options, pid, orders, progress);
+            // Whatever failed in a process that has ended failed for that, but for our own file.
+            recorded.map_err(|error| match status::check(pid) {
+                _ if matches!(error, RecordError::Output(..)) => error,
+                Err(unfit @ (Unfit::None | Unfit::Zombie | Unfit::Ending)) => RecordError::Unfit(pid, unfit),
+                _ => error,
+            })
+        }
     }
 }
 

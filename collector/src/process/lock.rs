@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
+use super::status;
+
 /// The lock, until it is dropped; or nothing, where it is not to be had.
 pub(crate) struct Lock {
     _file: Option<File>,
@@ -18,7 +20,7 @@ const LONGEST: Duration = Duration::from_secs(3);
 impl Lock {
     /// Waits for other recorders to be done with programs of this file.
     pub(crate) fn of(pid: Pid) -> Lock {
-        let Ok(file) = File::open(format!("/proc/{pid}/exe")) else { return Lock { _file: None } };
+        let Ok(file) = File::open(status::program(pid)) else { return Lock { _file: None } };
         let started = Instant::now();
         loop {
             // SAFETY: a system call on a descriptor that is open.

@@ -1,6 +1,6 @@
 //! What a process is and who it belongs to: `/proc/PID/status`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::unistd::Pid;
 
@@ -102,18 +102,22 @@ impl Status {
         if self.leader != pid.to_string() {
             return Err(Unfit::Thread(self.leader.clone()));
         }
+        // The first thread may have ended while others go on.
+        let has_memory = match self.state {
+            'Z' => {
+                let thread = living_thread(pid).ok_or(Unfit::Zombie)?;
+                Status::of_thread(pid, thread).is_ok_and(|status| status.has_memory)
+            }
+            _ => self.has_memory,
+        };
         match self.state {
-            // The first thread may have ended while others go on.
-            'Z' if living_thread(pid).is_none() => Err(Unfit::Zombie),
             'X' => Err(Unfit::Zombie),
             'T' => Err(Unfit::Stopped(pid)),
-            _ if !self.has_memory && self.state != 'Z' => {
-                Err(if self.parent == Some(KTHREADD) || pid.as_raw() as i64 == KTHREADD {
-                    Unfit::Kernel
-                } else {
-                    Unfit::Ending
-                })
-            }
+            _ if !has_memory => Err(if self.parent == Some(KTHREADD) || pid.as_raw() as i64 == KTHREADD {
+                Unfit::Kernel
+            } else {
+                Unfit::Ending
+            }),
             _ if !nix::unistd::geteuid().is_root() && self.user != Some(nix::unistd::geteuid().as_raw()) => {
                 Err(Unfit::Foreign)
             }
@@ -141,6 +145,12 @@ pub(crate) fn check(pid: Pid) -> Result<(), Unfit> {
 pub(crate) fn living_thread(pid: Pid) -> Option<Pid> {
     let lives = |&tid: &Pid| Status::of_thread(pid, tid).is_ok_and(|status| !matches!(status.state, 'Z' | 'X'));
     Some(pid).filter(lives).or_else(|| threads(pid).into_iter().find(lives))
+}
+
+/// The file of the program that a process runs, to be read or opened.
+pub(crate) fn program(pid: Pid) -> PathBuf {
+    let thread = living_thread(pid).unwrap_or(pid);
+    PathBuf::from(format!("/proc/{pid}/task/{thread}/exe"))
 }
 
 /// The threads of a process by now.

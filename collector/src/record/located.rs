@@ -91,7 +91,7 @@ impl Located {
             if orders.wait(None, BETWEEN, None).is_some() {
                 return Ok(None);
             }
-            if identity(std::fs::metadata(format!("/proc/{pid}/exe"))) != program.identity {
+            if identity(std::fs::metadata(status::program(pid))) != program.identity {
                 program = Located::program_of(pid)?;
                 seen.clear();
             }
@@ -100,12 +100,18 @@ impl Located {
 
     /// The program that a process runs.
     fn program_of(pid: Pid) -> Result<Located, RecordError> {
-        let opened = PathBuf::from(format!("/proc/{pid}/exe"));
-        let lost = |error: std::io::Error| match error.kind() {
-            std::io::ErrorKind::NotFound => RecordError::Unfit(pid, Unfit::None),
+        let opened = status::program(pid);
+        // These files are there, if not to be read, as long as it has memory.
+        let lost = |error: std::io::Error| match error.raw_os_error() {
+            Some(libc::ENOENT | libc::ESRCH) => RecordError::Unfit(pid, Unfit::Ending),
             _ => RecordError::Process(pid, error),
         };
-        Located::own(opened.read_link().map_err(lost)?, &opened, command_line(pid).map_err(lost)?)
+        let program = opened.read_link().map_err(lost)?;
+        let arguments = command_line(pid).map_err(lost)?;
+        match Located::own(program, &opened, arguments) {
+            Err(RecordError::Unreadable(_, error)) if error.raw_os_error() == Some(libc::ENOENT) => Err(lost(error)),
+            located => located,
+        }
     }
 
     fn own(program: PathBuf, opened: &Path, arguments: Vec<String>) -> Result<Located, RecordError> {
@@ -158,7 +164,8 @@ fn with_go_code(mapping: &Mapping) -> Option<(File, Mmap)> {
 
 /// The arguments of a process that runs.
 fn command_line(pid: Pid) -> std::io::Result<Vec<String>> {
-    let bytes = std::fs::read(format!("/proc/{pid}/cmdline"))?;
+    let thread = status::living_thread(pid).unwrap_or(pid);
+    let bytes = std::fs::read(format!("/proc/{pid}/task/{thread}/cmdline"))?;
     let words = bytes.strip_suffix(b"\0").unwrap_or(&bytes).split(|&byte| byte == 0).skip(1);
     Ok(words.map(|word| String::from_utf8_lossy(word).into_owned()).collect())
 }

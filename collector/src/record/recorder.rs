@@ -487,7 +487,7 @@ fn per_crossing(calibration: &Calibration, snapshot: &Snapshot, timing: Timing) 
 
 /// Whether a process runs another program than this file, as far as one may look.
 fn is_another(pid: Pid, program: Option<Identity>) -> bool {
-    let now = identity(std::fs::metadata(format!("/proc/{pid}/exe")));
+    let now = identity(std::fs::metadata(status::program(pid)));
     now.is_some() && program.is_some() && now != program
 }
 

@@ -10,7 +10,11 @@
 
 enum { SPIN, SPIN_SHORT, PAUSE, TAIL, MIXED, CLOCKS };
 
+// From here on, in nanoseconds, a function that spins was held up between two readings of its clock.
+enum { HELD_UP = 10000 };
+
 static long spent[CLOCKS];
+static long held[CLOCKS];
 static volatile int sink;
 
 static long now(void) {
@@ -21,6 +25,15 @@ static long now(void) {
 
 static void took(int which, long since) { __atomic_add_fetch(&spent[which], now() - since, __ATOMIC_RELAXED); }
 
+// A reading of the clock after the last one, which something may have held up.
+static long next(int which, long last) {
+	long at = now();
+	if (at - last >= HELD_UP) __atomic_add_fetch(&held[which], at - last, __ATOMIC_RELAXED);
+	return at;
+}
+
+long held_ns(int which) { return __atomic_load_n(&held[which], __ATOMIC_RELAXED); }
+
 long spent_ns(int which) { return __atomic_load_n(&spent[which], __ATOMIC_RELAXED); }
 
 void nop(void) {}
@@ -28,9 +41,12 @@ void nop(void) {}
 int add(int a, int b) { return a + b; }
 
 static void spin_for(int which, long nanos) {
-	long start = now();
-	while (now() - start < nanos) sink++;
-	took(which, start);
+	long start = now(), at = start;
+	while (at - start < nanos) {
+		at = next(which, at);
+		sink++;
+	}
+	__atomic_add_fetch(&spent[which], next(which, at) - start, __ATOMIC_RELAXED);
 }
 
 void spin(long nanos) { spin_for(SPIN, nanos); }

@@ -18,5 +18,6 @@ int fork_once(int how);
 void leave(void);
 void run_foreign_threads(int threads, int calls);
 long spent_ns(int which);
+long held_ns(int which);
 
 #endif

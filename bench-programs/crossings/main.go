@@ -95,5 +95,7 @@ func or(n, own int) int {
 // spent asks C for its own clocks.
 func (t *Truth) spent(which int, function string) {
 	t.SpentNanos[function] = int64(C.spent_ns(C.int(which)))
+	t.HeldNanos[function] = int64(C.held_ns(C.int(which)))
 	t.count("spent_ns", 1)
+	t.count("held_ns", 1)
 }

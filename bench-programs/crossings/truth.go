@@ -16,13 +16,14 @@ type Truth struct {
 	Abandoned  map[string]uint64 `json:"abandoned"` // by C function
 	Callbacks  uint64            `json:"callbacks"` // C to Go
 	SpentNanos map[string]int64  `json:"spent_ns"`  // by C function, on C's own clock
+	HeldNanos  map[string]int64  `json:"held_ns"`   // the part of it for which a function that spins was held up
 	Sites      int               `json:"sites"`     // different lines that call the first C function, 0 if not counted
 	Stacks     map[string]int    `json:"stacks"`    // different Go stacks by C function, where counted
 	NumCgoCall int64             `json:"num_cgo_call"`
 	CallNanos  float64           `json:"call_ns"` // of one crossing: the best of some rounds
 	MeanNanos  float64           `json:"mean_ns"` // of one crossing, over all of these rounds
 
-	rounds int // that MeanNanos is of
+	rounds int   // that MeanNanos is of
 	before int64 // NumCgoCall before the first of these
 	silent bool
 	mutex  sync.Mutex
@@ -34,6 +35,7 @@ func newTruth(scenario string) *Truth {
 		Calls:      map[string]uint64{},
 		Abandoned:  map[string]uint64{},
 		SpentNanos: map[string]int64{},
+		HeldNanos:  map[string]int64{},
 		Stacks:     map[string]int{},
 	}
 }

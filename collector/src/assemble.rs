@@ -9,7 +9,7 @@ use cgoprof_hook::layout::{CellRef, Phase, flags};
 use cgoprof_profile::{Callback, Cell, Distribution, Estimate, FunctionId, LocationId, Profile, Stats, Via, Waits};
 use cgoprof_symbols::Avma;
 
-use crate::sampling::{Preempted, Slow};
+use crate::sampling::{Preempted, Slow, uniform_variance};
 use crate::snapshot::{CellCopy, InFlightCopy, Snapshot};
 use crate::symbolize::Symbolizer;
 use crate::trampoline::Calibration;
@@ -251,6 +251,9 @@ impl Clock {
         let of_c = if callbacks == 0 { slow.c } else { Preempted::default() };
         let (mut c, preempted) = self.phase(&shown.c, sampled, own.c, &of_c);
         c.common = self.nanos(self.c_error * returned as f64);
+        c.sum = (c.sum + self.nanos(slow.begin.sum)).max(0.0);
+        let of_begins = uniform_variance(raw.c_begin_squares.sqrt()) + slow.begin.variance;
+        c.variance += of_begins.max(0.0) / self.ticks_per_ns.powi(2);
         let mut callback = self.estimate(&raw.callback, sampled, 0.0);
         for &(elapsed, callbacks) in unfinished {
             c.sum += self.nanos(elapsed as f64);

@@ -112,6 +112,25 @@ impl OffCpu {
 }
 
 impl OffCpu {
+    /// Mean and variance of the moments between two times at which a thread had a processor, in nanoseconds after the first;
+    /// none if it had none, or if nothing is known of it.
+    pub(crate) fn running(&self, tid: u64, from: Monotonic, to: Monotonic) -> Option<(f64, f64)> {
+        let thread = self.threads.get(&tid)?;
+        let first = thread.intervals.partition_point(|interval| interval.back <= from);
+        let off = thread.intervals[first..].iter().map(|interval| (interval.out, interval.back));
+        let off = off.chain(thread.out.map(|(out, _)| (out, to))).take_while(|(out, _)| *out < to);
+        let (mut start, mut length, mut sum, mut squares) = (from, 0.0, 0.0, 0.0);
+        for (out, back) in off.chain([(to, to)]) {
+            let (a, b) = ((start.0 - from.0) as f64, (out.max(start).0 - from.0) as f64);
+            length += b - a;
+            sum += (b.powi(2) - a.powi(2)) / 2.0;
+            squares += (b.powi(3) - a.powi(3)) / 3.0;
+            start = back.clamp(start, to.max(start));
+        }
+        let mean = sum / length;
+        (length > 0.0).then(|| (mean, (squares / length - mean * mean).max(0.0)))
+    }
+
     /// When a thread waited for something between two times, as far as each wait is remembered.
     pub(crate) fn waits(
         &self,
@@ -227,6 +246,31 @@ mod tests {
         assert_eq!(off.waiting().collect::<Vec<_>>(), [(1, Monotonic(600))]);
         off.end(1, Monotonic(700));
         assert_eq!(off.waiting().count(), 0);
+    }
+
+    #[test]
+    fn moments_at_which_a_thread_had_a_processor() {
+        let off = switches(&[(100, Blocked), (150, In), (200, Preempted), (210, In), (300, Preempted)]);
+        let check = |from: u64, to: u64, expected: Option<(f64, f64)>| {
+            let found = off.running(7, Monotonic(from), Monotonic(to));
+            match (found, expected) {
+                (Some(found), Some(expected)) => {
+                    assert!((found.0 - expected.0).abs() < 1e-6, "{from}..{to}: {found:?}");
+                    assert!((found.1 - expected.1).abs() < 1e-6, "{from}..{to}: {found:?}");
+                }
+                _ => assert_eq!(found, expected, "{from}..{to}"),
+            }
+        };
+        check(40, 100, Some((30.0, 300.0)));
+        check(40, 140, Some((30.0, 300.0)));
+        check(100, 150, None);
+        check(120, 210, Some((55.0, 2500.0 / 12.0)));
+        // Two equal parts of ten, the middles ten off the mean.
+        check(190, 220, Some((15.0, 100.0 + 100.0 / 12.0)));
+        check(290, 400, Some((5.0, 100.0 / 12.0)));
+        check(310, 400, None);
+        check(150, 150, None);
+        assert_eq!(off.running(8, Monotonic(0), Monotonic(10)), None);
     }
 
     #[test]

@@ -120,6 +120,16 @@ pub(crate) struct Slow {
     pub(crate) enter: Preempted,
     pub(crate) c: Preempted,
     pub(crate) exit: Preempted,
+    pub(crate) begin: Begin,
+}
+
+/// What the switches tell of the long crossings whose begin was not timed: one begins when its thread has a processor.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Begin {
+    /// How much longer they were in C than the hooks took them to be, in ticks.
+    pub(crate) sum: f64,
+    /// How much that changes the variance of their sum, in ticks squared.
+    pub(crate) variance: f64,
 }
 
 /// What slow phases of a cell's crossings owe to preemption, in ticks.
@@ -509,11 +519,13 @@ impl Found {
         // What is nested comes before what it is in, and a crossing before its exit.
         pending.sort_by_key(|event| event.to);
         pending.retain(|event| {
-            let (from, to) = (rate.monotonic(event.from), rate.monotonic(event.to));
+            let to = rate.monotonic(event.to);
             if to >= before {
                 return true;
             }
             let cell = CellRef((event.cell / 64) as u32);
+            let event = &self.with_begin(event, cell, rate);
+            let from = rate.monotonic(event.from);
             let off = self.off.between(event.tid, from, to).unwrap_or_default();
             let mut preempted = off.preempted as f64 * rate.ticks_per_ns;
             let is_border = matches!(event.kind, kind::ENTER | kind::EXIT) && event.is_sampled();
@@ -565,6 +577,22 @@ impl Found {
         }
     }
 
+    /// Moves the begin of a crossing that was not timed to where its thread had a processor.
+    fn with_begin(&mut self, event: &Event, cell: CellRef, rate: Rate) -> Event {
+        if event.begin_span == 0 {
+            return *event;
+        }
+        let span = u64::from(event.begin_span);
+        let earliest = event.from.saturating_sub(span / 2);
+        let (from, to) = (rate.monotonic(earliest), rate.monotonic(earliest + span));
+        let Some((mean, variance)) = self.off.running(event.tid, from, to) else { return *event };
+        let from = earliest + (mean * rate.ticks_per_ns) as u64;
+        let begin = &mut self.samples.slow.entry(cell).or_default().begin;
+        begin.sum += event.from as f64 - from as f64;
+        begin.variance += variance * rate.ticks_per_ns.powi(2) - uniform_variance(span as f64);
+        Event { from, begin_span: 0, ..*event }
+    }
+
     /// Adds what threads not in C did at the looks that were taken before a moment.
     fn settle_looks(&mut self, looks: &mut Vec<Look>, before: Monotonic, rate: Rate) {
         looks.retain(|look| {
@@ -581,6 +609,11 @@ impl Found {
             false
         });
     }
+}
+
+/// Variance of a value that is anywhere in an interval of this length.
+pub(crate) fn uniform_variance(length: f64) -> f64 {
+    length.powi(2) / 12.0
 }
 
 /// Remembers a crossing that has ended, and takes out those of its thread that were within it.

@@ -36,6 +36,8 @@ pub struct CellCopy {
     pub callback: Phase,
     /// Smallest and largest C time in ticks.
     pub c_extremes: (u64, u64),
+    /// Sum of the squares of the intervals in which long crossings began whose begin was not timed, in ticks.
+    pub c_begin_squares: f64,
     /// Smallest and largest overhead in ticks.
     pub overhead_extremes: (u64, u64),
     /// C times by bucket, only those that are not empty.
@@ -61,6 +63,7 @@ impl CellCopy {
             waits: Waits::default(),
             callback: Phase::default(),
             c_extremes: (u64::MAX, 0),
+            c_begin_squares: 0.0,
             overhead_extremes: (u64::MAX, 0),
             c_times: Vec::new(),
             overhead_times: Vec::new(),

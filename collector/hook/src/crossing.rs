@@ -302,17 +302,20 @@ pub(crate) unsafe fn returned(params: &Params, entry: *mut InFlight, at: u64, sl
         let long = (*thread).coarse.load(Relaxed) - (*entry).coarse >= 2;
         let timed = (*entry).timed();
         let gap = (*entry).gap as u64;
-        let c = if timed {
-            at.wrapping_sub((*entry).called)
+        let (mut c, mut begin_span) = (0, 0);
+        if timed {
+            c = at.wrapping_sub((*entry).called);
         } else if long {
-            at.wrapping_sub(began_about(params, (*entry).coarse))
-        } else {
-            0
-        };
+            let (from, to) = began_between(params, entry);
+            begin_span = to.saturating_sub(from).min(u32::MAX as u64);
+            (*cell).c_begin_squares += (begin_span * begin_span) as f64;
+            c = at.wrapping_sub(from + begin_span / 2);
+        }
         let callback = if timed { (*entry).callback_ticks } else { 0 };
         let mut enter = 0;
         if timed {
             enter = (*entry).called.wrapping_sub((*entry).entered);
+            (*thread).last_returned = at;
             (*cell).timed += 1;
             (*cell).weight += gap;
             (*cell).skipped += gap * (gap - 1);
@@ -320,7 +323,7 @@ pub(crate) unsafe fn returned(params: &Params, entry: *mut InFlight, at: u64, sl
             if enter >= params.slow {
                 let (tid, goid) = (word((*thread).procid, 0), (*thread).goroutine_goid);
                 let (from, to, cell) = ((*entry).entered, (*entry).called, cell as u64);
-                event(thread, Event { kind: kind::ENTER, cell, from, to, tid, goid, gap, enter });
+                event(thread, Event { kind: kind::ENTER, begin_span: 0, cell, from, to, tid, goid, gap, enter });
             }
         }
         if long {
@@ -345,7 +348,8 @@ pub(crate) unsafe fn returned(params: &Params, entry: *mut InFlight, at: u64, sl
                 _ => (kind::DIRECT, 0),
             };
             let (tid, from) = (word((*thread).procid, 0), at.wrapping_sub(c));
-            event(thread, Event { kind, cell: cell as u64, from, to: at, tid, goid, gap, enter });
+            let begin_span = begin_span as u32;
+            event(thread, Event { kind, begin_span, cell: cell as u64, from, to: at, tid, goid, gap, enter });
         }
         // One crossing's exit is in the census exactly when this holds, timed or not.
         let census = long || p_lost;
@@ -378,19 +382,26 @@ pub(crate) unsafe fn event(thread: *mut Thread, event: Event) {
     }
 }
 
-/// When an untimed crossing was begun: the middle of its coarse tick.
-unsafe fn began_about(params: &Params, sequence: u64) -> u64 {
-    // SAFETY: the header is mapped.
-    let coarse = unsafe { &header(params).coarse };
-    let newest = coarse.sequence.load(Relaxed);
-    let at = |n: u64| coarse.at[n as usize % TICKS].load(Relaxed);
-    if newest - sequence + 1 < TICKS as u64 {
-        let (from, to) = (at(sequence), at(sequence + 1));
-        return from + to.wrapping_sub(from) / 2;
+/// The interval in which an untimed crossing began: its coarse tick, after the last timed crossing of its thread. When
+/// the recorder is held up, its ticks are long.
+unsafe fn began_between(params: &Params, entry: *mut InFlight) -> (u64, u64) {
+    // SAFETY: the header is mapped; the entry and its cell are the running M's.
+    unsafe {
+        let coarse = &header(params).coarse;
+        let (sequence, newest) = ((*entry).coarse, coarse.sequence.load(Relaxed));
+        let at = |n: u64| coarse.at[n as usize % TICKS].load(Relaxed);
+        if newest - sequence + 1 < TICKS as u64 {
+            let (from, to) = (at(sequence), at(sequence + 1));
+            let last_returned = (*((*entry).thread as *mut Thread)).last_returned;
+            // Crossings in its callbacks have returned after it began.
+            let comes_later = (*(*entry).cell()).callbacks == 0 && (from..=to).contains(&last_returned);
+            return (if comes_later { last_returned } else { from }, to);
+        }
+        let oldest = newest + 2 - TICKS as u64;
+        let step = at(newest).wrapping_sub(at(oldest)) / (newest - oldest);
+        let from = at(newest).wrapping_sub(step * (newest - sequence));
+        (from, from + step)
     }
-    let oldest = newest + 2 - TICKS as u64;
-    let step = at(newest).wrapping_sub(at(oldest)) / (newest - oldest);
-    at(newest).wrapping_sub(step * (newest - sequence)) + step / 2
 }
 
 /// At `cgocall`'s epilogue, on whichever M the goroutine resumed: adds the exit phase.
@@ -434,7 +445,10 @@ pub(crate) unsafe fn exited(params: &Params, g: u64, packed: u64, from: u64, to:
         if slots.event || exit >= params.slow {
             let (tid, goid, cell) = ((*thread).tid, word(g, params.g_goid), origin as u64);
             let gap = if slots.census { 1 | Event::CENSUS } else { slots.gap as u64 };
-            event(thread, Event { kind: kind::EXIT, cell, from, to, tid, goid, gap, enter: slots.enter });
+            event(
+                thread,
+                Event { kind: kind::EXIT, begin_span: 0, cell, from, to, tid, goid, gap, enter: slots.enter },
+            );
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::histogram::Histogram;
 use crate::presence::Presence;
 
 /// First word of the mapping: "cgoprof" and the version of this layout.
-pub const MAGIC: u64 = u64::from_le_bytes(*b"cgoprof\x05");
+pub const MAGIC: u64 = u64::from_le_bytes(*b"cgoprof\x06");
 /// Ms that can have a table of their own at the same time. Their slots are reused when they end.
 pub const THREADS: usize = 8192;
 /// Entries of the directory of Ms whose table is not where their address leads.
@@ -253,6 +253,8 @@ pub struct Thread {
     pub goroutine_goid: u64,
     /// State of the generator of intervals.
     pub random: u64,
+    /// When the last timed crossing returned from C, in ticks; 0 before.
+    pub last_returned: u64,
     /// Kernel thread id when the slot was claimed, from `m.procid`.
     pub tid: u64,
     /// Address of the M when the slot was claimed.
@@ -326,7 +328,9 @@ pub struct Thread {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Event {
     /// [`kind`].
-    pub kind: u64,
+    pub kind: u32,
+    /// Length in ticks of the interval, with `from` in its middle, in which it began; 0 if the begin was timed.
+    pub begin_span: u32,
     /// The cell of the crossing or lock, as an address in the target.
     pub cell: u64,
     /// When it began, in ticks.
@@ -361,17 +365,17 @@ impl Event {
 /// What an [`Event`] is.
 pub mod kind {
     /// The C phase of a crossing.
-    pub const C: u64 = 0;
+    pub const C: u32 = 0;
     /// The exit phase of a crossing, from the end of its C phase, on the thread where the goroutine went on.
-    pub const EXIT: u64 = 1;
+    pub const EXIT: u32 = 1;
     /// A goroutine was locked to its thread.
-    pub const LOCKED: u64 = 2;
+    pub const LOCKED: u32 = 2;
     /// The C phase of a crossing whose goroutine was locked to its thread.
-    pub const C_LOCKED: u64 = 3;
+    pub const C_LOCKED: u32 = 3;
     /// A direct crossing: there is no exit, and its goroutine is not known.
-    pub const DIRECT: u64 = 4;
+    pub const DIRECT: u32 = 4;
     /// The enter phase of a timed crossing.
-    pub const ENTER: u64 = 5;
+    pub const ENTER: u32 = 5;
 }
 
 /// One entry of an M's index.
@@ -488,6 +492,8 @@ pub struct Cell {
     pub c_min: u64,
     /// See `c_min`.
     pub c_max: u64,
+    /// Sum of the squares of [`Event::begin_span`] over the untimed crossings in the census of `c`.
+    pub c_begin_squares: f64,
     /// Smallest and largest overhead seen, in ticks.
     pub overhead_min: u64,
     /// See `overhead_min`.

@@ -67,7 +67,10 @@ pub(crate) unsafe fn settle(params: &Params, thread: *mut Thread) {
         (*cell).c_max = (*cell).c_max.max(held);
         if held >= params.slow {
             let (tid, goid) = ((*thread).tid, (*thread).locked_goid);
-            event(thread, Event { kind: kind::LOCKED, cell: cell as u64, from, to, tid, goid, gap: 1, enter: 0 });
+            event(
+                thread,
+                Event { kind: kind::LOCKED, begin_span: 0, cell: cell as u64, from, to, tid, goid, gap: 1, enter: 0 },
+            );
         }
     }
 }

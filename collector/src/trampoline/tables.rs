@@ -573,6 +573,7 @@ impl Tables {
                 waits: Waits { count: (*cell).waits, sum: (*cell).wait_sum, max: (*cell).wait_max },
                 callback: (*cell).callback,
                 c_extremes: ((*cell).c_min, (*cell).c_max),
+                c_begin_squares: (*cell).c_begin_squares,
                 overhead_extremes: ((*cell).overhead_min, (*cell).overhead_max),
                 c_times: buckets(&(*cell).c_histogram.counts, (*cell).timed > 0 || (*cell).c.census > 0),
                 overhead_times: buckets(

@@ -326,7 +326,7 @@ impl Crossings {
         self.leave(entry.goroutine, entry.cell, hit.time);
         if ticks >= self.modules[0].slow {
             let (cell, from, to, goid) = (entry.cell.offset(), entry.called.0, hit.time.0, entry.goroutine.goid);
-            self.events.push(Event { kind: kind::C, cell, from, to, tid: hit.tid, goid, gap: 1, enter: 0 });
+            self.events.push(Event { kind: kind::C, cell, from, to, tid: hit.tid, goid, gap: 1, ..Event::default() });
         }
     }
 

@@ -50,7 +50,9 @@ fn chatty<'a>(profile: &Profile, row: &SiteRow<'a>, run: f64) -> Option<Advice<'
     let is_chatty =
         stats.calls >= CHATTY && stats.timed > 0 && stats.callbacks == 0 && stats.p_lost < stats.calls / 100;
     let is_known = border > 2.0 * overhead.standard_error();
-    if !is_chatty || !is_known || border < WORTH * run || stats.c_self() > border {
+    // Nor do preemptions, of which a busy machine makes more than C and the border take.
+    let in_c = (stats.c_self() - stats.preempted).max(0.0);
+    if !is_chatty || !is_known || border < WORTH * run || in_c > border {
         return None;
     }
     let calls = stats.measured_calls().max(1) as f64;
@@ -64,7 +66,7 @@ fn chatty<'a>(profile: &Profile, row: &SiteRow<'a>, run: f64) -> Option<Advice<'
         why: format!(
             "{} crossings of {} in C each; getting there and back took {} each, {} of the run in all",
             count(stats.calls),
-            time(stats.c_self() / calls),
+            time(in_c / calls),
             time(border / calls),
             percent(border / run)
         ),

@@ -35,6 +35,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    args.how.check();
     let options = args.how.options(args.whom.subject(args.quiet));
     let recorded = record(&Options { output: Some(args.output.clone()), require: args.require, ..options }, args.quiet);
     recorded.map_err(|error| match error.downcast_ref::<RecordError>() {

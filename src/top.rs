@@ -43,6 +43,7 @@ pub(crate) struct Args {
 const BETWEEN: Duration = Duration::from_millis(10);
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    args.how.check();
     let base = read_base(args.base.as_deref())?;
     let terminal = screen::open()?;
     let subject = args.whom.subject(false);

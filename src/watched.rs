@@ -6,9 +6,11 @@ use std::time::Duration;
 use cgoprof_collector::record::{EngineKind, Options, Subject};
 use cgoprof_collector::trampoline::{MAX_OVERHEAD, Timing};
 use cgoprof_viewer::units::printable;
-use clap::ValueEnum;
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, ValueEnum};
 use nix::unistd::Pid;
 
+use crate::Cli;
 use crate::notice::say;
 
 /// The program.
@@ -34,9 +36,9 @@ pub(crate) struct How {
     /// How often crossings are timed; all are counted
     #[arg(long, value_enum, default_value_t = TimingArg::Auto)]
     timing: TimingArg,
-    /// Share of a bare call that --timing auto aims to add to it by timing, at most
-    #[arg(long, value_name = "SHARE", default_value_t = MAX_OVERHEAD, value_parser = positive)]
-    max_overhead: f64,
+    /// Share of a bare call that --timing auto aims to add to it by timing, at most [default: 0.1]
+    #[arg(long, value_name = "SHARE", value_parser = positive)]
+    max_overhead: Option<f64>,
     /// Most Go frames kept of a stack
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=256))]
     stack_depth: u16,
@@ -102,6 +104,14 @@ fn wait_for(name: &str, quiet: bool) -> Pid {
 }
 
 impl How {
+    /// Refuses options that would have no effect, as wrong usage.
+    pub(crate) fn check(&self) {
+        if self.max_overhead.is_some() && !matches!(self.timing, TimingArg::Auto) {
+            let why = "--max-overhead bounds --timing auto: every and none do not choose how often they time";
+            Cli::command().error(ErrorKind::ArgumentConflict, why).exit();
+        }
+    }
+
     /// Options without a file.
     pub(crate) fn options(&self, subject: Subject) -> Options {
         Options {
@@ -119,7 +129,7 @@ impl How {
                 TimingArg::Auto => Timing::Auto,
                 TimingArg::None => Timing::None,
             },
-            max_overhead: self.max_overhead,
+            max_overhead: self.max_overhead.unwrap_or(MAX_OVERHEAD),
             stack_depth: usize::from(self.stack_depth),
             slow: self.slow,
             frequency: if self.no_samples { 0 } else { self.freq },

@@ -138,6 +138,11 @@ fn options_without_effect_are_refused() {
         assert_eq!(output.status.code(), Some(2), "{}", said(&output));
         assert!(said(&output).contains("are for tables"), "{}", said(&output));
     }
+    for timing in ["every", "none"] {
+        let output = run(&["record", "--timing", timing, "--max-overhead", "0.2", "/bin/true"]);
+        assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+        assert!(said(&output).contains("bounds --timing auto"), "{}", said(&output));
+    }
 }
 
 #[test]

@@ -33,6 +33,11 @@ const REVIEW: u64 = 256;
 
 /// How many times as long as it takes to set the intervals they are left alone.
 const REST: u32 = 1200;
+/// Longest time for which they are left alone, unless that is less than `LEAST_REST` of what it takes: with thousands of threads
+/// `REST` is seconds, and until then every crossing of a new cell is timed.
+const LONGEST_REST: Duration = Duration::from_millis(200);
+/// See `LONGEST_REST`.
+const LEAST_REST: u32 = 250;
 
 /// How many times as long as it takes to count who is in C that is left alone: with few threads it is counted at each tick.
 const COUNT_REST: u32 = 300;
@@ -146,7 +151,8 @@ impl Ticker {
                     };
                     tables.apply_policy(ticks_per_ns * 1000.0, budget, of_cell);
                     drop(confirmed);
-                    intervals_due = now + REST * (own_time() - before);
+                    let cost = own_time() - before;
+                    intervals_due = now + (REST * cost).min(LONGEST_REST.max(cost * LEAST_REST));
                 }
                 let (cells, due) = (tables.foreign_cells(), ticks_so_far.is_power_of_two() && ticks_so_far < 1 << 16);
                 if (cells != foreign || due)

@@ -3,20 +3,34 @@ package main
 
 /*
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 static int pipe_ignored;
+// The masks of blocked and of ignored signals, before Go changes them.
+static char masks[2][64];
 __attribute__((constructor)) static void note(void) {
+	char line[256];
+	FILE *status = fopen("/proc/self/status", "r");
+	while (fgets(line, sizeof line, status)) {
+		if (!strncmp(line, "SigBlk:", 7)) strncpy(masks[0], line, sizeof masks[0] - 1);
+		if (!strncmp(line, "SigIgn:", 7)) strncpy(masks[1], line, sizeof masks[1] - 1);
+	}
+	fclose(status);
 	struct sigaction present;
 	sigaction(SIGPIPE, 0, &present);
 	pipe_ignored = present.sa_handler == SIG_IGN;
 }
 static int sigpipe_ignored(void) { return pipe_ignored; }
+static char *mask(int which) { return masks[which]; }
+static void lock_memory(void) { mlockall(MCL_CURRENT | MCL_FUTURE); }
 
 extern void goEnd(int);
 static void call_back(int millis) { goEnd(millis); }
@@ -67,6 +81,9 @@ func main() {
 	case "refuse-mmap":
 		C.filter(C.SECCOMP_RET_ERRNO|1, C.SYS_madvise)
 	}
+	if os.Getenv("ACTOR_LOCKED") != "" {
+		C.lock_memory()
+	}
 	if os.Getenv("ACTOR_WAIT") != "" {
 		// For a recorder that joins.
 		fmt.Println("ready")
@@ -84,6 +101,8 @@ func main() {
 		os.Exit(number)
 	case "sigpipe":
 		fmt.Println("ignored at start:", C.sigpipe_ignored())
+	case "signals":
+		fmt.Print(C.GoString(C.mask(0)), C.GoString(C.mask(1)))
 	case "abort":
 		C.do_abort()
 	case "kill":

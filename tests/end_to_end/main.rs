@@ -22,4 +22,5 @@ mod symbols;
 mod tmux;
 mod torture;
 mod tracebacks;
+mod unharmed;
 mod words;

@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::sys::ptrace;
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, signal, sigprocmask};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, pipe2, read, setsid, write};
 
-use super::broken_pipe;
+use super::inherited_signals;
 
 /// Why a program can't be started.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +44,7 @@ pub struct Streams {
 pub struct Launch<'a> {
     /// Signals that are blocked in it: what it was with us before we blocked what we wait for.
     pub mask: &'a SigSet,
-    /// It stops at the program's first instruction, where ptrace is permitted.
+    /// It stops at the program's first instruction, where ptrace is permitted. SIGTRAP does not do there what it did with us yet.
     pub trace: bool,
     /// None for ours.
     pub streams: Option<&'a Streams>,
@@ -138,9 +138,6 @@ unsafe fn become_program(
     let send = |kind: u8, error: i32| {
         let _ = write(report, &[kind, error as u8]);
     };
-    // All other dispositions are as we got them.
-    // SAFETY: neither of the two dispositions has a handler.
-    let _ = unsafe { signal(Signal::SIGPIPE, broken_pipe::inherited()) };
     if let Some(streams) = how.streams {
         let (input, output) = (streams.input.as_raw_fd(), streams.output.as_raw_fd());
         for (from, to) in [(input, 0), (output, 1), (output, 2)] {
@@ -151,6 +148,9 @@ unsafe fn become_program(
         let _ = setsid();
     }
     let traced = if how.trace { ptrace::traceme() } else { Ok(()) };
+    let is_traced = how.trace && traced.is_ok();
+    // All other dispositions are as we got them.
+    inherited_signals::restore(is_traced);
     send(b'T', traced.err().map_or(0, |error| error as i32));
     let opened = loop {
         match read(gate, &mut [0]) {
@@ -159,7 +159,11 @@ unsafe fn become_program(
         }
     };
     if opened {
-        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(how.mask), None);
+        let mut mask = *how.mask;
+        if is_traced {
+            mask.remove(Signal::SIGTRAP);
+        }
+        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&mask), None);
         // SAFETY: the strings are alive, and a null pointer ends their list.
         unsafe { libc::execv(path.as_ptr(), args.as_ptr()) };
         send(b'E', Errno::last_raw());

@@ -1,10 +1,11 @@
 //! Processes: starting one stopped at its first instruction, stopping one that runs, acting in it, and what is mapped
 //! into it.
 
+pub(crate) mod address_space;
 pub(crate) mod auxv;
-mod broken_pipe;
 pub(crate) mod deputy;
 pub(crate) mod frozen;
+pub(crate) mod inherited_signals;
 pub mod launch;
 pub(crate) mod link_map;
 pub(crate) mod lock;

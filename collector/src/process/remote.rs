@@ -12,9 +12,11 @@ use std::time::{Duration, Instant};
 use cgoprof_symbols::Avma;
 use libc::user_regs_struct;
 use nix::errno::Errno;
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::Pid;
 
-use super::maps::Mapping;
+use super::inherited_signals;
+use super::maps::{self, Mapping};
 use super::memory::Memory;
 use super::slack;
 use super::status;
@@ -251,6 +253,25 @@ impl Stopped {
         let mut registers = self.thread.registers()?;
         registers.rip = at.0;
         Ok(self.thread.set_registers(registers)?)
+    }
+
+    /// Has SIGTRAP be blocked and ignored as the launcher had it: until now it stopped the program for us.
+    pub(crate) fn give_back_trap(&mut self, mask: &SigSet) -> Result<(), RemoteError> {
+        if inherited_signals::trap_was_ignored() {
+            /// Further below the stack pointer than any frame that is still to be used.
+            const BELOW: u64 = 512;
+            let room = Room::find(&maps::read(self.pid)?)?;
+            let place = self.thread.registers()?.rsp - BELOW;
+            // Handler, flags, restorer, mask (rt_sigaction(2), `kernel_sigaction` of the C library).
+            let action = [libc::SIG_IGN as u64, 0, 0, 0].map(u64::to_ne_bytes);
+            self.memory.write(Avma(place), action.as_flattened())?;
+            let args = [libc::SIGTRAP as u64, place, 0, size_of::<u64>() as u64, 0, 0];
+            self.remote(room).call("rt_sigaction", libc::SYS_rt_sigaction, args, &[])?;
+        }
+        if mask.contains(Signal::SIGTRAP) {
+            self.thread.set_signal_mask(mask)?;
+        }
+        Ok(())
     }
 
     /// Lets it run, untraced.

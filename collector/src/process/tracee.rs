@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use libc::user_regs_struct;
 use nix::errno::Errno;
 use nix::sys::ptrace;
+use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
 
 use super::status::Status;
@@ -148,6 +149,17 @@ impl Tracee {
 
     pub(crate) fn set_registers(&self, registers: user_regs_struct) -> nix::Result<()> {
         ptrace::setregs(self.tid, registers)
+    }
+
+    /// Sets which signals are blocked in it.
+    pub(crate) fn set_signal_mask(&self, mask: &SigSet) -> nix::Result<()> {
+        const PTRACE_SETSIGMASK: libc::c_uint = 0x420b;
+        /// The kernel's set of signals, which begins the C library's (ptrace(2)).
+        const SIZE: usize = size_of::<u64>();
+        let set: *const libc::sigset_t = mask.as_ref();
+        // SAFETY: the kernel reads eight bytes of the set, which is longer.
+        let done = unsafe { libc::ptrace(PTRACE_SETSIGMASK, self.tid.as_raw(), SIZE, set) };
+        nix::errno::Errno::result(done).map(drop)
     }
 
     /// Lets it go on to the start or end of a system call. Signals that come first are kept.

@@ -78,7 +78,7 @@ pub(super) fn start(
         }
     };
     waiting.go()?;
-    match hook(options, program, &plan, pid, began, refused) {
+    match hook(options, program, &plan, (pid, mask), began, refused) {
         Err(NotWatched { problem, ended: None }) if options.require => {
             // It stands at its first instruction still, or has just left it.
             let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
@@ -119,7 +119,7 @@ fn hook(
     options: &Options,
     program: &Program<'_>,
     plan: &Plan,
-    pid: Pid,
+    (pid, mask): (Pid, &SigSet),
     began: Moment,
     mut refused: Refused,
 ) -> Result<Watched, NotWatched> {
@@ -143,6 +143,9 @@ fn hook(
     };
     let image = load_bias(pid, program.target).map(|bias| Image { target: program.target, bias });
     let placed = image.ok_or(InjectError::Auxv).and_then(|image| inject(&mut stopped, image, plan, settings));
+    if let Err(error) = stopped.give_back_trap(mask) {
+        tracing::debug!("SIGTRAP is not as it was: {error}");
+    }
     match placed {
         Ok(placed) => {
             let (mappings, begun) = (maps::read(pid).unwrap_or_default(), Moment::now());

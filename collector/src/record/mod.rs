@@ -34,6 +34,7 @@ use crate::clock::{Moment, Rate};
 use crate::output::Output;
 use crate::perf::{PerfError, Session};
 use crate::plugins::{PluginLoader, Plugins};
+use crate::process::inherited_signals;
 use crate::process::launch::{LaunchError, Streams, find_program};
 use crate::process::maps::{self, Mapping};
 use crate::process::pause::Pause;
@@ -238,6 +239,7 @@ fn record_as(
     progress: &dyn Progress,
     began: Moment,
 ) -> Result<Outcome, RecordError> {
+    inherited_signals::take_over();
     match &options.subject {
         Subject::Command(command) => record_command(options, command, (orders, mask), progress, began),
         &Subject::Process(pid) => {

@@ -21,6 +21,7 @@ use super::module::{self, Link};
 use super::policy::Timing;
 use super::presence;
 use super::tables::{CELLS_OF_MODULE, Tables};
+use crate::process::address_space::{self, Cramped};
 use crate::process::maps::{self, Mapping};
 use crate::process::memory::Memory;
 use crate::process::remote::{DATA, Remote, RemoteError, Room, Stopped};
@@ -39,6 +40,9 @@ pub enum InjectError {
     /// The program could not be worked on.
     #[error(transparent)]
     Remote(#[from] RemoteError),
+    /// The tables would take what the program needs.
+    #[error(transparent)]
+    Cramped(#[from] Cramped),
     /// Our side of the shared memory.
     #[error("the shared tables can't be made: {0}")]
     Tables(std::io::Error),
@@ -276,9 +280,10 @@ fn wipe_on_fork(remote: &mut Remote<'_>, place: Avma) -> Result<(), InjectError>
 }
 
 fn map_tables(remote: &mut Remote<'_>, bias: u64) -> Result<Tables, InjectError> {
+    let size = ARENA_OFFSET + ARENA;
+    address_space::check(remote.pid, size)?;
     let args = [DATA, u64::from(libc::MFD_CLOEXEC), 0, 0, 0, 0];
     let fd = remote.call("memfd_create", libc::SYS_memfd_create, args, presence::NAME)?;
-    let size = ARENA_OFFSET + ARENA;
     let opened = File::options().read(true).write(true).open(remote.descriptor(fd)).and_then(|file| {
         // The program may have closed it, and opened another.
         if !presence::is_ours(&PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))) {
@@ -292,7 +297,13 @@ fn map_tables(remote: &mut Remote<'_>, bias: u64) -> Result<Tables, InjectError>
         let protection = (libc::PROT_READ | libc::PROT_WRITE) as u64;
         let flags = (libc::MAP_SHARED | libc::MAP_NORESERVE) as u64;
         let args = [0, size, protection, flags, fd, 0];
-        Ok((file, Avma(remote.call("mmap of the tables", libc::SYS_mmap, args, &[])?)))
+        let mapped = remote.call("mmap of the tables", libc::SYS_mmap, args, &[])?;
+        // No part of the program's core dumps, and no page larger than what is used; kernels without either need neither.
+        for advice in [libc::MADV_DONTDUMP, libc::MADV_NOHUGEPAGE] {
+            let _ =
+                remote.call("madvise of the tables", libc::SYS_madvise, [mapped, size, advice as u64, 0, 0, 0], &[]);
+        }
+        Ok((file, Avma(mapped)))
     });
     if presence::is_ours(&remote.descriptor(fd)) {
         remote.call("close", libc::SYS_close, [fd, 0, 0, 0, 0, 0], &[])?;

@@ -1,0 +1,69 @@
+//! What signals did to us when we were started, which the program that we launch is to inherit.
+//!
+//! Rust's runtime ignores SIGPIPE before `main` (`std/src/sys/pal/unix/mod.rs`, `reset_sigpipe`), so that it is read
+//! before that.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use nix::sys::signal::{SigHandler, Signal, signal};
+
+/// What a recorder, and a program that it starts, need at first. A program stops for its tracer by SIGTRAP, once it is executed. A write beyond RLIMIT_FSIZE is an error that it can report, instead of its end. Its children's
+/// ends are told to it only if it does not ignore SIGCHLD (waitpid(2), "ECHILD").
+const OURS: [(Signal, SigHandler); 4] = [
+    TRAP,
+    (Signal::SIGPIPE, SigHandler::SigIgn),
+    (Signal::SIGXFSZ, SigHandler::SigIgn),
+    (Signal::SIGCHLD, SigHandler::SigDfl),
+];
+
+const TRAP: (Signal, SigHandler) = (Signal::SIGTRAP, SigHandler::SigDfl);
+
+/// The bits of signals in `OURS`, by their place there, that were ignored.
+static IGNORED: AtomicU32 = AtomicU32::new(0);
+
+/// Has signals do what a recorder needs.
+pub(crate) fn take_over() {
+    for (one, ours) in OURS {
+        // SAFETY: neither of the two dispositions has a handler.
+        let _ = unsafe { signal(one, ours) };
+    }
+}
+
+/// Whether a signal of `OURS` was ignored when we were started.
+fn was_ignored(index: usize) -> bool {
+    IGNORED.load(Ordering::Relaxed) & 1 << index != 0
+}
+
+/// The same of SIGTRAP.
+pub(crate) fn trap_was_ignored() -> bool {
+    was_ignored(0)
+}
+
+/// Has signals do what they did when we were started; in a child that becomes a program. Async-signal-safe. Where that is
+/// traced, SIGTRAP comes later ([`trap_was_ignored`]).
+pub(super) fn restore(is_traced: bool) {
+    for (index, (one, _)) in OURS.into_iter().enumerate().skip(usize::from(is_traced)) {
+        let theirs = if was_ignored(index) { SigHandler::SigIgn } else { SigHandler::SigDfl };
+        // SAFETY: neither of the two dispositions has a handler.
+        let _ = unsafe { signal(one, theirs) };
+    }
+}
+
+// SAFETY: the linker gathers pointers to functions of this kind in this section; the C library calls each once
+// before main.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static AT_START: extern "C" fn() = {
+    extern "C" fn note() {
+        for (index, (one, _)) in OURS.into_iter().enumerate() {
+            // SAFETY: all zeroes are a valid sigaction, and without a new one the call only reads the present one.
+            let is_ignored = unsafe {
+                let mut present: libc::sigaction = std::mem::zeroed();
+                libc::sigaction(one as libc::c_int, std::ptr::null(), &raw mut present) == 0
+                    && present.sa_sigaction == libc::SIG_IGN
+            };
+            IGNORED.fetch_or(u32::from(is_ignored) << index, Ordering::Relaxed);
+        }
+    }
+    note
+};

@@ -1,15 +1,21 @@
 //! The profile's file while it grows and when it is finished.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileExt as _, FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use cgoprof_profile::{Encoder, Profile};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 /// The path that stands for standard output.
 const STANDARD_OUTPUT: &str = "-";
+/// Bytes kept that could not be written yet. With more the file grows no further until the end.
+const MOST_PENDING: usize = 64 << 20;
+/// How long a FIFO's reader is waited for.
+const READER: Duration = Duration::from_secs(2);
 
 /// A file that is a valid profile from its first member on.
 pub struct Output {
@@ -21,78 +27,213 @@ pub struct Output {
     is_replaceable: bool,
     /// Whether what was there before has been replaced.
     begun: bool,
+    /// Bytes of whole members in the file.
+    length: u64,
+    /// Members that could not be written yet, for example because the disk was full.
+    pending: Vec<u8>,
+    /// More was pending than is kept.
+    stalled: bool,
+}
+
+/// A finished profile that is not in its file.
+#[derive(Debug, thiserror::Error)]
+pub enum Unwritten {
+    /// It is nowhere.
+    #[error(transparent)]
+    Lost(#[from] io::Error),
+    /// It is in another file.
+    #[error("{error}; the recording is in {}", .place.display())]
+    Elsewhere {
+        /// Why.
+        error: io::Error,
+        /// The other file.
+        place: PathBuf,
+    },
 }
 
 impl Output {
     /// Makes sure that the file can be written; what it holds stays until the first member. `-` is standard output.
     ///
     /// # Errors
-    /// If it can't be written.
+    /// If it can't be written, or is a FIFO that nobody reads.
     pub fn open(path: &Path) -> io::Result<Output> {
         if path.as_os_str() == STANDARD_OUTPUT {
             let file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
             return Ok(Output::with(path, file, false, false));
         }
-        let is_new = !path.exists();
+        let present = fs::metadata(path);
+        if present.as_ref().is_ok_and(|present| present.file_type().is_fifo()) {
+            return Ok(Output::with(path, open_fifo(path)?, false, false));
+        }
         let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
         // A name under /dev or /proc, or a link, stands for a file that is somebody's.
         let is_link = path.is_symlink() || ["/dev/", "/proc/"].iter().any(|folder| path.starts_with(folder));
         let is_replaceable = file.metadata()?.is_file() && !is_link;
-        Ok(Output::with(path, file, is_new, is_replaceable))
+        Ok(Output::with(path, file, present.is_err(), is_replaceable))
     }
 
     fn with(path: &Path, file: File, is_new: bool, is_replaceable: bool) -> Output {
-        Output { path: path.to_owned(), file, encoder: Encoder::default(), is_new, is_replaceable, begun: false }
+        Output {
+            path: path.to_owned(),
+            file,
+            encoder: Encoder::default(),
+            is_new,
+            is_replaceable,
+            begun: false,
+            length: 0,
+            pending: Vec::new(),
+            stalled: false,
+        }
     }
 
-    /// Appends what has changed since the last member.
-    ///
-    /// # Errors
-    /// If it can't be written, for example because the disk is full.
-    pub fn append(&mut self, profile: &Profile) -> io::Result<()> {
-        if !self.is_replaceable {
-            return Ok(());
+    /// Appends what has changed since the last member. What can't be written now is kept, and written with the next.
+    pub fn append(&mut self, profile: &Profile) {
+        if !self.is_replaceable || self.stalled {
+            return;
         }
+        self.pending.append(&mut self.encoder.member(profile));
+        if let Err(error) = self.write_pending() {
+            tracing::debug!("{}: {error}; tried again later", self.path.display());
+            self.stalled = self.pending.len() > MOST_PENDING;
+        }
+    }
+
+    fn write_pending(&mut self) -> io::Result<()> {
         if !self.begun {
             self.file.set_len(0)?;
             self.begun = true;
         }
-        self.file.write_all(&self.encoder.member(profile))
+        if let Err(error) = self.file.write_all_at(&self.pending, self.length) {
+            // Half a member would make what follows unreadable.
+            let _ = self.file.set_len(self.length);
+            return Err(error);
+        }
+        self.length += self.pending.len() as u64;
+        self.pending.clear();
+        Ok(())
     }
 
-    /// Replaces the file with the finished profile in one member.
+    /// Replaces the file with the finished profile in one member. Where no other file can take its name, because its folder
+    /// can't be written or it is a mount of its own, it is written in place.
     ///
     /// # Errors
-    /// If it can't be written; what had been appended is then still there.
-    pub fn finish(mut self, profile: &Profile) -> io::Result<()> {
+    /// If it can't be written: it is then in a file in the folder for temporary files, if there is room.
+    pub fn finish(mut self, profile: &Profile) -> Result<(), Unwritten> {
         let member = Encoder::default().member(profile);
-        if !self.is_replaceable {
-            // A link to a file may lead to a longer one.
-            if self.path.is_symlink() && self.file.metadata()?.is_file() {
-                self.file.set_len(0)?;
+        let written = if self.is_replaceable {
+            self.replace(&member).or_else(|_| self.finish_in_place(&member))
+        } else {
+            self.overwrite(&member)
+        };
+        written.map_err(|error| {
+            if self.length == 0 {
+                self.discard();
             }
-            return self.file.write_all(&member);
-        }
+            match rescue(&member) {
+                Ok(place) => Unwritten::Elsewhere { error, place },
+                Err(_) => Unwritten::Lost(error),
+            }
+        })
+    }
+
+    /// Puts a file with this content in its place.
+    fn replace(&self, member: &[u8]) -> io::Result<()> {
         let mut name = self.path.file_name().unwrap_or_default().to_owned();
-        name.push(".partial");
+        name.push(format!(".{}.partial", std::process::id()));
         let partial = self.path.with_file_name(name);
-        let written = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial).and_then(
-            |mut file| {
-                file.set_permissions(Permissions::from_mode(0o600))?;
-                file.write_all(&member)?;
-                fs::rename(&partial, &self.path)
-            },
-        );
+        let written = create(&partial)
+            .and_then(|mut file| file.write_all(member))
+            .and_then(|()| fs::rename(&partial, &self.path));
         if written.is_err() {
             let _ = fs::remove_file(&partial);
         }
         written
     }
 
+    /// Writes this content over what the file holds. What is longer than that comes first: without room for it the file stays.
+    fn finish_in_place(&self, member: &[u8]) -> io::Result<()> {
+        let (head, tail) = member.split_at(member.len().min(self.length as usize));
+        if let Err(error) = self.file.write_all_at(tail, head.len() as u64) {
+            let _ = self.file.set_len(self.length);
+            return Err(error);
+        }
+        self.file.write_all_at(head, 0)?;
+        self.file.set_len(member.len() as u64)
+    }
+
+    /// Writes to a file that is somebody's, where that stands.
+    fn overwrite(&mut self, member: &[u8]) -> io::Result<()> {
+        // A link to a file may lead to a longer one.
+        if self.path.is_symlink() && self.file.metadata()?.is_file() {
+            self.file.set_len(0)?;
+        }
+        self.file.write_all(member)
+    }
+
     /// Gives up: a file that was made for this recording goes, another stays.
     pub fn discard(self) {
         if self.is_new && self.is_replaceable {
             let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// A new file, and no other's that has this name, nor what a link of this name leads to.
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// A file in the folder for temporary files.
+fn rescue(member: &[u8]) -> io::Result<PathBuf> {
+    let path = std::env::temp_dir().join(format!("cgoprof-{}.pb.gz", std::process::id()));
+    let written = create(&path)?.write_all(member);
+    if written.is_err() {
+        let _ = fs::remove_file(&path);
+    }
+    written.map(|()| path)
+}
+
+/// Opens a FIFO once it has a reader.
+fn open_fifo(path: &Path) -> io::Result<File> {
+    let deadline = Instant::now() + READER;
+    let file = loop {
+        match OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path) {
+            Err(error) if error.raw_os_error() == Some(libc::ENXIO) => {
+                if Instant::now() >= deadline {
+                    return Err(io::Error::other("no process reads this FIFO; start its reader first"));
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            opened => break opened?,
+        }
+    };
+    fcntl(&file, FcntlArg::F_SETFL(OFlag::empty()))?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_of_another_user_is_not_followed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (victim, link) = (folder.path().join("victim"), folder.path().join("link"));
+        fs::write(&victim, "precious").expect("a file");
+        std::os::unix::fs::symlink(&victim, &link).expect("a link");
+        assert_eq!(create(&link).map(drop).map_err(|error| error.kind()), Err(io::ErrorKind::AlreadyExists));
+        assert_eq!(fs::read(&victim).expect("the file"), b"precious");
+    }
+
+    #[test]
+    fn a_file_in_place_has_the_last_content_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        for (length, content) in [(0, "short"), (5, "a longer one"), (12, "short"), (5, "")] {
+            let mut output = Output::open(&path).expect("it opens");
+            output.length = length;
+            output.finish_in_place(content.as_bytes()).expect("it is written");
+            assert_eq!(fs::read_to_string(&path).expect("the file"), content);
         }
     }
 }

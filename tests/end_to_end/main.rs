@@ -14,6 +14,7 @@ mod joining;
 mod launcher;
 mod libraries;
 mod matrix;
+mod output;
 mod plugins;
 mod samples;
 mod screens;

@@ -31,7 +31,7 @@ use recorder::{Recorder, Watched};
 use signals::{Orders, Signals};
 
 use crate::clock::{Moment, Rate};
-use crate::output::Output;
+use crate::output::{Output, Unwritten};
 use crate::perf::{PerfError, Session};
 use crate::plugins::{PluginLoader, Plugins};
 use crate::process::inherited_signals;
@@ -124,7 +124,7 @@ pub enum Problem {
     Ended,
     /// The file could not be written.
     #[error("cannot write {0}: {1}")]
-    Write(PathBuf, std::io::Error),
+    Write(PathBuf, Unwritten),
 }
 
 fn list(refused: &[(EngineKind, EngineError)]) -> String {

@@ -20,7 +20,7 @@ use crate::assemble_samples::assemble_samples;
 use crate::assemble_scheduler::{Idle, Observed, Span, assemble_scheduler};
 use crate::clock::{Moment, Rate};
 use crate::offcpu::OffTime;
-use crate::output::Output;
+use crate::output::{Output, Unwritten};
 use crate::perf::Frequency;
 use crate::plugins::Plugins;
 use crate::process::frozen::FreezeError;
@@ -98,7 +98,7 @@ pub(super) struct Recorder<'a> {
     /// When who looks on gets what took long anew.
     timeline_due: Instant,
     output: Option<Output>,
-    write_error: Option<std::io::Error>,
+    write_error: Option<Unwritten>,
 }
 
 impl<'a> Recorder<'a> {
@@ -246,11 +246,8 @@ impl<'a> Recorder<'a> {
             None => self.timeline.take_new(),
         };
         self.take_stock(Some(timeline));
-        if let Some(output) = &mut self.output
-            && let Err(error) = output.append(&self.profile)
-        {
-            self.write_error = Some(error);
-            self.output = None;
+        if let Some(output) = &mut self.output {
+            output.append(&self.profile);
         }
     }
 

@@ -189,13 +189,16 @@ pub(crate) struct Sampler {
 
 impl Sampler {
     /// Starts to read. `timebase` is what slow crossings are timed by.
+    ///
+    /// # Errors
+    /// If the system has no thread for us.
     pub(crate) fn start(
         mut session: Session,
         pid: Pid,
         mut unwinder: Unwinder,
         source: Source,
         timebase: Timebase,
-    ) -> Sampler {
+    ) -> std::io::Result<Sampler> {
         let stop = Arc::new(AtomicBool::new(false));
         let mut found = Found {
             pid,
@@ -225,7 +228,7 @@ impl Sampler {
         let modules = Arc::new(Mutex::new(Vec::new()));
         let added = Arc::clone(&modules);
         let (stopped, shared, waiting) = (Arc::clone(&stop), Arc::clone(&found), Arc::clone(&asking));
-        let thread = std::thread::spawn(move || {
+        let thread = std::thread::Builder::new().spawn(move || {
             let (start, mut pending, mut counters_due) = (timebase.now(), Vec::new(), Monotonic(0));
             let mut looked = Vec::new();
             if shared.lock().is_ok_and(|found| found.crossings.is_some()) {
@@ -268,8 +271,8 @@ impl Sampler {
                 }
                 session.wait(PAUSE);
             }
-        });
-        Sampler { stop, found, asking, waker, modules, thread: Some(thread), failed: false }
+        })?;
+        Ok(Sampler { stop, found, asking, waker, modules, thread: Some(thread), failed: false })
     }
 
     /// What the probes have counted.

@@ -72,14 +72,14 @@ impl Ticker {
     /// Starts ticking. The module is added to the runtime's list when a crossing has been made.
     ///
     /// # Errors
-    /// If the system has no timer for us.
+    /// If the system has no timer or no thread for us.
     pub(crate) fn start(
         tables: TableSet,
         pid: Pid,
         timing: Timing,
         module: Option<Link>,
         mut plugins: PluginLoader,
-    ) -> nix::Result<Ticker> {
+    ) -> std::io::Result<Ticker> {
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_CLOEXEC)?;
         set(&timer, SHORTEST)?;
         let stop = Arc::new(AtomicBool::new(false));
@@ -103,7 +103,7 @@ impl Ticker {
                 slow.push(event);
             });
         };
-        let thread = std::thread::spawn(move || {
+        let thread = std::thread::Builder::new().spawn(move || {
             let (mut ticks_so_far, mut foreign, mut used) = (0u64, 0, own_time());
             let (started, started_ticks) = (Instant::now(), ticks());
             let mut outliers = HashMap::new();
@@ -173,7 +173,7 @@ impl Ticker {
             }
             read_events(&tables, &mut outliers, 0.0);
             noted.lock().unwrap_or_else(PoisonError::into_inner).note_births(&tables);
-        });
+        })?;
         let thread = Some(thread);
         Ok(Ticker { stop, mappings, events, looks, seen, module, loaded, budget, confirmed, thread })
     }

@@ -77,10 +77,14 @@ fn among_all<T: Send>(
                 'D' => failed = FreezeError::Stuck(tid, 'D'),
                 state if (state == 'S') != sleeping => {}
                 _ => {
-                    let (done, stood) = as_tracer(pid, || {
+                    let traced = as_tracer(pid, || {
                         let since = Instant::now();
                         (stop_and_act(pid, tid, (room, calls), &memory, act), since.elapsed())
                     });
+                    let (done, stood) = match traced {
+                        Ok(done) => done,
+                        Err(error) => return (Err(error.into()), longest),
+                    };
                     longest = longest.max(stood);
                     match done {
                         Ok(Some(done)) => return (Ok(done), longest),

@@ -135,7 +135,7 @@ fn freeze_those<T: Send, E: Send + From<FreezeError>>(
             tracing::debug!("stood still for {stood}");
             Ok((done, stood))
         });
-        match done {
+        match done.map_err(FreezeError::from)? {
             // It gets no processor, or waits for a disk, or for its vfork child to become a program. The others need not
             // wait with it.
             Err((FreezeError::Stuck(tid, _), stood)) if started.elapsed() < PATIENCE => {
@@ -156,7 +156,10 @@ fn freeze_those<T: Send, E: Send + From<FreezeError>>(
 }
 
 /// Does something to a process in a thread of its own: whatever that traces is let go when it ends.
-pub(super) fn as_tracer<T: Send>(pid: Pid, act: impl FnOnce() -> T + Send) -> T {
+///
+/// # Errors
+/// If the system has no thread for us.
+pub(super) fn as_tracer<T: Send>(pid: Pid, act: impl FnOnce() -> T + Send) -> std::io::Result<T> {
     let (ends, ended) = mpsc::channel::<()>();
     let act = || {
         let _ends = ends;
@@ -164,14 +167,14 @@ pub(super) fn as_tracer<T: Send>(pid: Pid, act: impl FnOnce() -> T + Send) -> T 
         act()
     };
     let done = std::thread::scope(|scope| {
-        let tracer = scope.spawn(act);
+        let tracer = std::thread::Builder::new().spawn_scoped(scope, act)?;
         while ended.recv_timeout(REAPING) == Err(RecvTimeoutError::Timeout) {
             reap(pid);
         }
-        tracer.join()
-    });
+        Ok::<_, std::io::Error>(tracer.join())
+    })?;
     match done {
-        Ok(done) => done,
+        Ok(done) => Ok(done),
         Err(panic) => std::panic::resume_unwind(panic),
     }
 }

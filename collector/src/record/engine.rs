@@ -262,6 +262,9 @@ impl Prepared {
     }
 
     /// Starts to read, now that it is known where the program is.
+    ///
+    /// # Errors
+    /// If the system has no thread for us.
     pub(super) fn start(
         self,
         pid: Pid,
@@ -269,7 +272,7 @@ impl Prepared {
         bias: u64,
         mappings: &[Mapping],
         options: &Options,
-    ) -> (Engine, Sampler) {
+    ) -> std::io::Result<(Engine, Sampler)> {
         let Prepared { session, planned, joined } = self;
         let loaded = |address: Svma| address.loaded(bias);
         let range = |range: &Range<Svma>| loaded(range.start)..loaded(range.end);
@@ -304,8 +307,8 @@ impl Prepared {
                 )
             }
         };
-        let sampler = Sampler::start(session, pid, unwinder, source, engine.timebase());
-        (engine, sampler)
+        let sampler = Sampler::start(session, pid, unwinder, source, engine.timebase())?;
+        Ok((engine, sampler))
     }
 
     /// How far from its stated addresses a program was loaded that may have ended by now.

@@ -38,7 +38,7 @@ pub(super) fn join(options: &Options, program: &Program<'_>, pid: Pid) -> Result
     let Some((kind, prepared)) = prepare(options, program, Whom::Running(pid, bias), &mut refused) else {
         return Err(if is_gone(pid) { Problem::Ended } else { refused.problem() });
     };
-    Ok(read(options, program, pid, prepared, bias, (Moment::now(), refused.notes(kind))))
+    read(options, program, pid, prepared, bias, (Moment::now(), refused.notes(kind)))
 }
 
 fn join_with_hooks(options: &Options, program: &Program<'_>, pid: Pid, bias: u64) -> Result<Watched, EngineError> {

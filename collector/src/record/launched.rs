@@ -111,7 +111,7 @@ fn go(
     let Some(bias) = prepared.bias(pid, &program.located.program, program.target) else {
         return Ok(Err(Problem::Ended.into()));
     };
-    Ok(Ok(read(options, program, pid, prepared, bias, (begun, refused.notes(kind)))))
+    Ok(read(options, program, pid, prepared, bias, (begun, refused.notes(kind))).map_err(NotWatched::from))
 }
 
 /// Puts hooks into a program that stands at its first instruction, or else watches it with another engine.
@@ -138,7 +138,7 @@ fn hook(
             let begun = Moment::now();
             let _ = nix::sys::ptrace::detach(pid, None);
             let Some((kind, prepared)) = prepared else { return Err(refused.problem().into()) };
-            return Ok(read(options, program, pid, prepared, bias?, (begun, refused.notes(kind))));
+            return Ok(read(options, program, pid, prepared, bias?, (begun, refused.notes(kind)))?);
         }
     };
     let image = load_bias(pid, program.target).map(|bias| Image { target: program.target, bias });
@@ -167,7 +167,7 @@ fn hook(
             let begun = Moment::now();
             stopped.release();
             let Some((kind, prepared)) = prepared else { return Err(refused.problem().into()) };
-            Ok(read(options, program, pid, prepared, bias?, (begun, refused.notes(kind))))
+            Ok(read(options, program, pid, prepared, bias?, (begun, refused.notes(kind)))?)
         }
     }
 }

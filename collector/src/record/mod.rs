@@ -116,6 +116,9 @@ pub enum Problem {
     /// All of them.
     #[error("no engine works here: {}", list(.0))]
     NoEngine(Vec<(EngineKind, EngineError)>),
+    /// We need some of our own.
+    #[error("the system makes no more threads or processes: {0} (ulimit -u, or pids.max of a control group)")]
+    Threads(std::io::Error),
     /// It was lost while it was joined.
     #[error(transparent)]
     Lost(RemoteError),
@@ -262,12 +265,21 @@ fn record_command(
     began: Moment,
 ) -> Result<Outcome, RecordError> {
     let path = find_program(&command[0])?;
+    let threads = room_for_threads();
     let unrecorded = |problem: Problem| {
         let waiting = launched::untouched(options, &path, command, mask)?;
         let pid = waiting.pid;
         waiting.go()?;
         Ok(Outcome::unrecorded(orders.wait_for_end(pid)?, problem))
     };
+    if let Err(error) = threads {
+        let problem = Problem::Threads(error);
+        return if options.require {
+            Err(RecordError::Required(path.display().to_string(), problem))
+        } else {
+            unrecorded(problem)
+        };
+    }
     let located = match Located::command(&path, command) {
         Err(RecordError::Unreadable(_, error)) if !options.require => return unrecorded(Problem::Unreadable(error)),
         located => located?,
@@ -302,12 +314,30 @@ fn record_command(
     }
 }
 
+/// Threads that a recording has at the same time, besides the first: ticker, sampler, tracer.
+const THREADS: usize = 3;
+
+/// Makes sure that the system lets us have our threads, before anything is done to the program.
+fn room_for_threads() -> std::io::Result<()> {
+    std::thread::scope(|scope| {
+        let mut gates = Vec::new();
+        for _ in 0..THREADS {
+            // It waits until the gate is dropped, with all others.
+            let (gate, closed) = std::sync::mpsc::channel::<()>();
+            std::thread::Builder::new().spawn_scoped(scope, move || closed.recv().is_ok())?;
+            gates.push(gate);
+        }
+        Ok(())
+    })
+}
+
 fn record_process(
     options: &Options,
     pid: Pid,
     orders: Orders<'_>,
     progress: &dyn Progress,
 ) -> Result<Outcome, RecordError> {
+    room_for_threads().map_err(|error| RecordError::Join(pid, Problem::Threads(error)))?;
     let located = Located::process(pid, orders, |program| progress.waiting(pid, program))?;
     let located = located.ok_or(RecordError::NothingLoaded(pid))?;
     let target = located.target()?;
@@ -385,15 +415,15 @@ fn read(
     prepared: Prepared,
     bias: u64,
     (begun, mut notes): (Moment, Vec<String>),
-) -> Watched {
+) -> Result<Watched, Problem> {
     let mappings = maps::read(pid).unwrap_or_default();
     notes.extend(program.target.untested());
     if options.frequency > 0 && !prepared.sees_kernel() {
         notes.push(WITHOUT_KERNEL.into());
     }
-    let (engine, sampler) = prepared.start(pid, program.target, bias, &mappings, options);
+    let (engine, sampler) = prepared.start(pid, program.target, bias, &mappings, options).map_err(Problem::Threads)?;
     let plugins = Plugins::default();
-    Watched { engine, sampler: Some(sampler), bias, mappings, plugins, begun, pause: None, notes }
+    Ok(Watched { engine, sampler: Some(sampler), bias, mappings, plugins, begun, pause: None, notes })
 }
 
 const WITHOUT_KERNEL: &str = "samples leave out what happens in the kernel: seeing that takes root, or \
@@ -418,8 +448,8 @@ fn watch_hooks(
     }
     let (bias, cells) = (injected.tables.bias(), injected.tables.cells());
     let tables = TableSet::of(injected.tables);
-    let ticker = Ticker::start(tables.clone(), pid, options.timing, injected.module, loader)
-        .map_err(|error| InjectError::Tables(error.into()))?;
+    let ticker =
+        Ticker::start(tables.clone(), pid, options.timing, injected.module, loader).map_err(InjectError::Tables)?;
     let (events, looks, confirmed) = (ticker.events(), ticker.looks(), ticker.confirmed());
     let calibration = calibrate();
     ticker.set_budget(calibration.unwrap_or_default().budget(options.max_overhead));
@@ -437,7 +467,8 @@ fn watch_hooks(
             let mut unwinder = Unwinder::new(GoModule { go: program.target.go_text(bias), border });
             mappings.iter().for_each(|mapping| unwinder.add_mapping(mapping));
             let source = Source::Hooks { events, looks, confirmed, tables };
-            Some(Sampler::start(session, pid, unwinder, source, engine.timebase()))
+            let sampler = Sampler::start(session, pid, unwinder, source, engine.timebase());
+            sampler.map_err(|error| notes.push(format!("no CPU and blocked times: {}", Problem::Threads(error)))).ok()
         }
     };
     Ok(Watched { engine, sampler, bias, mappings, plugins, begun, pause, notes })

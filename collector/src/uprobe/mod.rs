@@ -135,7 +135,8 @@ pub(crate) fn set(
     // Only now, and out of the way: the kernel removes probes slowly, and sets none meanwhile.
     let mut stage = Stage::set(&Fetch::new(plan))?;
     let cost = stage.measure()?;
-    let clearing = Some(std::thread::spawn(move || drop(stage)));
+    // Where there is no thread for that, it is dropped here.
+    let clearing = std::thread::Builder::new().spawn(move || drop(stage)).ok();
     Ok(Probed { session, probes: Probes { cost, definitions: vec![definitions], clearing } })
 }
 

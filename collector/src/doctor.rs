@@ -5,6 +5,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, Uid, fork};
 
 use crate::perf::{Frequency, PerfError, Session, Wanted};
+use crate::process::proc_text;
 use crate::uprobe::{self, UprobeError};
 
 /// The findings.
@@ -59,7 +60,7 @@ impl Findings {
     pub fn gather() -> Findings {
         let uname = nix::sys::utsname::uname().ok();
         let text = |part: &std::ffi::OsStr| part.to_string_lossy().into_owned();
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let status = proc_text::read("/proc/self/status").unwrap_or_default();
         let machine = uname.as_ref().map(|uname| text(uname.machine())).unwrap_or_default();
         Findings {
             kernel: uname.as_ref().map(|uname| text(uname.release())).unwrap_or_default(),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use nix::unistd::Pid;
 
 use crate::offcpu::Monotonic;
+use crate::process::proc_text;
 
 /// Threads that have ended and are kept.
 const MOST: usize = 10_000;
@@ -36,7 +37,7 @@ impl Threads {
         let mut threads = Threads::default();
         for entry in std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
             if let Some(tid) = entry.file_name().to_str().and_then(|tid| tid.parse().ok()) {
-                let name = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+                let name = proc_text::read(entry.path().join("comm")).unwrap_or_default();
                 threads.name(tid, name.trim_end().to_owned());
             }
         }

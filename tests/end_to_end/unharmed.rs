@@ -1,10 +1,11 @@
 //! Programs under limits, with locked memory or unusual signals: they run as they would without a recorder.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use crate::cgoprof::{User, binary, profile_path, report};
-use crate::go::{self, Build};
+use crate::cgoprof::{User, binary, profile_path, report, succeeds};
+use crate::go::{self, Build, shared_dir};
 use crate::joining::{Recorder, Talking, as_user};
 
 fn actor() -> std::path::PathBuf {
@@ -133,5 +134,34 @@ fn too_few_processes_are_said_and_leave_nothing_behind() {
         }
         let left = Command::new("pgrep").args(["-u", USER]).output().expect("pgrep");
         assert_eq!(String::from_utf8_lossy(&left.stdout), "", "{limit}: {said}");
+    }
+}
+
+/// "stream did not contain valid UTF-8": the kernel cuts a long name amid a letter.
+#[test]
+fn names_that_are_not_utf8_are_no_obstacle() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let bytes: [&[u8]; 2] =
+        ["\u{43f}\u{440}\u{43e}\u{433}\u{440}\u{430}\u{43c}\u{43c}\u{430}".as_bytes(), b"app-\xff\xfe"];
+    for name in bytes {
+        let program = shared_dir().join(std::ffi::OsStr::from_bytes(name));
+        succeeds(Command::new("cp").arg(actor()).arg(&program));
+        for user in [User::Root, User::Nobody] {
+            let mut command = as_user(user, &program);
+            let mut running = Talking::start(command.env("ACTOR_WAIT", "1").arg("echo").stderr(Stdio::null()));
+            assert_eq!(running.answer(), "ready");
+            let recorder = Recorder::join(user, running.pid(), &[]);
+            writeln!(running.input.as_mut().expect("stdin"), "go on").expect("it listens");
+            running.end();
+            let profile = recorder.profile.clone();
+            assert!({ recorder }.child.wait().expect("it ends").success());
+            let crossed = report(&profile)["totals"]["crossings"].as_u64();
+            assert!(crossed >= Some(1000), "{name:?} {user:?}: {crossed:?}");
+            let launched = profile_path(user);
+            let mut command = crate::cgoprof::command(user);
+            command.args(["record", "-q", "-o"]).arg(&launched).arg("--").arg(&program).arg("signals");
+            succeeds(&mut command);
+            assert!(report(&launched)["totals"]["crossings"].as_u64() >= Some(1000), "{name:?} {user:?}");
+        }
     }
 }

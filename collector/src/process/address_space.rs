@@ -3,6 +3,8 @@
 
 use nix::unistd::Pid;
 
+use super::proc_text;
+
 /// Why a process can't have more mapped memory.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Cramped {
@@ -45,7 +47,7 @@ struct AddressSpace {
 /// # Errors
 /// If they would take what the program may need itself.
 pub(crate) fn check(pid: Pid, needed: u64) -> Result<(), Cramped> {
-    let read = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+    let read = |name: &str| proc_text::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
     AddressSpace::parse(&read("status"), &read("limits")).check(needed)
 }
 

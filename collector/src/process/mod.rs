@@ -13,6 +13,7 @@ pub mod maps;
 pub(crate) mod memory;
 pub mod named;
 pub mod pause;
+pub(crate) mod proc_text;
 pub(crate) mod promptness;
 pub(crate) mod remote;
 pub(crate) mod seccomp;

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::Pid;
 
+use super::proc_text;
+
 /// Why a process can't be joined.
 #[derive(Debug, thiserror::Error)]
 pub enum Unfit {
@@ -57,12 +59,12 @@ const KTHREADD: i64 = 2;
 
 impl Status {
     pub(crate) fn read(pid: Pid) -> std::io::Result<Status> {
-        std::fs::read_to_string(format!("/proc/{pid}/status")).map(|text| Status::parse(&text))
+        proc_text::read(format!("/proc/{pid}/status")).map(|text| Status::parse(&text))
     }
 
     /// Of one thread of it.
     pub(crate) fn of_thread(pid: Pid, tid: Pid) -> std::io::Result<Status> {
-        std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/status")).map(|text| Status::parse(&text))
+        proc_text::read(format!("/proc/{pid}/task/{tid}/status")).map(|text| Status::parse(&text))
     }
 
     /// The process that a thread is of.
@@ -161,13 +163,13 @@ pub(crate) fn threads(pid: Pid) -> Vec<Pid> {
 
 /// The name of a process, for people.
 pub(crate) fn name(pid: Pid) -> Option<String> {
-    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    let name = proc_text::read(format!("/proc/{pid}/comm")).ok()?;
     Some(name.trim_end().to_owned())
 }
 
 /// When a process was started, in clock ticks since the system was; none if there is none.
 pub(crate) fn started(pid: Pid) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let stat = proc_text::read(format!("/proc/{pid}/stat")).ok()?;
     // The name, in parentheses, may hold anything; 22 fields in all up to the one wanted.
     let (_, rest) = stat.rsplit_once(") ")?;
     rest.split(' ').nth(19)?.parse().ok()

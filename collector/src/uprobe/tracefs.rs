@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use cgoprof_symbols::FileOffset;
 use nix::unistd::Pid;
 
+use crate::process::proc_text;
+
 /// Why probes can't be defined.
 #[derive(Debug, thiserror::Error)]
 #[error("{why}; to allow it: {way_out}", why = self.why(), way_out = self.way_out())]
@@ -68,7 +70,7 @@ impl Definitions {
     /// See [`TracefsError`].
     pub(crate) fn new() -> Result<Definitions, TracefsError> {
         let tracefs = find()?;
-        let listed = std::fs::read_to_string(tracefs.join("uprobe_events")).map_err(TracefsError::Forbidden)?;
+        let listed = proc_text::read(tracefs.join("uprobe_events")).map_err(TracefsError::Forbidden)?;
         events(&tracefs).map_err(TracefsError::Forbidden)?;
         for name in left_behind(&listed, namespace(), started) {
             // Another run may be doing the same, or an event may still be in use.
@@ -152,7 +154,7 @@ fn namespace() -> u64 {
 
 /// When a process was started, in clock ticks since boot (`/proc/PID/stat`, field 22): tells it from a later one.
 fn started(pid: i32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let stat = proc_text::read(format!("/proc/{pid}/stat")).ok()?;
     // The second field, in parentheses, may contain anything.
     stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
 }

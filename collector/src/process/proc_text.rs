@@ -1,0 +1,13 @@
+//! Files of `/proc` and tracefs that contain names of programs, threads or files.
+
+use std::io;
+use std::path::Path;
+
+/// Reads such a file. Names are bytes of any kind, and the kernel cuts those of threads at 15 bytes, amid a letter
+/// (`TASK_COMM_LEN`, include/linux/sched.h): what is no UTF-8 is replaced.
+///
+/// # Errors
+/// If it can't be read.
+pub(crate) fn read(path: impl AsRef<Path>) -> io::Result<String> {
+    std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}

@@ -3,6 +3,7 @@ package main
 
 /*
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,6 +49,21 @@ static int filter(unsigned action, int call) {
 	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program);
 }
 
+// Has calls of mmap for code end the process.
+static int filter_code(void) {
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mmap, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])),
+		BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, PROT_EXEC, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = {6, code};
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program);
+}
+
 static int twice(int n) { return 2 * n; }
 static void segv(void) { *(volatile int *)8 = 1; }
 static void do_abort(void) { signal(SIGABRT, SIG_DFL); abort(); }
@@ -76,6 +92,8 @@ func main() {
 	switch os.Getenv("ACTOR_FILTER") {
 	case "kill":
 		C.filter(C.SECCOMP_RET_KILL_PROCESS, C.SYS_memfd_create)
+	case "kill-code":
+		C.filter_code()
 	case "refuse":
 		C.filter(C.SECCOMP_RET_ERRNO|1, C.SYS_memfd_create)
 	case "refuse-mmap":

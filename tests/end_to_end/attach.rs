@@ -467,6 +467,7 @@ fn a_program_whose_filters_forbid_it_is_left_as_it_was() {
     for (filter, user, words) in [
         ("kill", User::Root, "would kill it"),
         ("kill", User::Nobody, "only root may read"),
+        ("kill-code", User::Root, "would kill it"),
         ("refuse", User::Root, "memfd_create failed in the program: EPERM"),
         ("refuse-mmap", User::Root, "madvise(MADV_WIPEONFORK) failed in the program: EPERM"),
     ] {

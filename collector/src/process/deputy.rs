@@ -9,7 +9,7 @@ use super::frozen::{FreezeError, Frozen, as_tracer, freeze, seize};
 use super::memory::Memory;
 use super::pause::Pause;
 use super::remote::{Remote, RemoteError, Room};
-use super::seccomp;
+use super::seccomp::{self, Call};
 use super::signal_frame::interrupted;
 use super::status::{self, Status};
 use super::tracee::Stop;
@@ -33,7 +33,7 @@ const STACK_BYTES: u64 = 16 << 10;
 pub(crate) fn with_deputy<T: Send>(
     pid: Pid,
     room: Room,
-    calls: &[i64],
+    calls: &[Call],
     act: impl Fn(&mut Remote<'_>) -> T + Send + Sync,
 ) -> Result<(T, Pause), FreezeError> {
     let (started, mut pause) = (Instant::now(), clear(pid, room)?);
@@ -57,7 +57,7 @@ pub(crate) fn with_deputy<T: Send>(
 fn among_all<T: Send>(
     pid: Pid,
     room: Room,
-    calls: &[i64],
+    calls: &[Call],
     act: &(impl Fn(&mut Remote<'_>) -> T + Send + Sync),
 ) -> (Result<T, FreezeError>, Duration) {
     let mut longest = Duration::ZERO;
@@ -104,7 +104,7 @@ fn among_all<T: Send>(
 fn stop_and_act<T>(
     pid: Pid,
     tid: Pid,
-    (room, calls): (Room, &[i64]),
+    (room, calls): (Room, &[Call]),
     memory: &Memory,
     act: impl Fn(&mut Remote<'_>) -> T,
 ) -> Result<Option<T>, FreezeError> {

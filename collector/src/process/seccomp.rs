@@ -1,6 +1,7 @@
 //! What a process's seccomp filters would make of a system call: whether it may be made in its name at all. A filter may
 //! refuse a call, which does no harm, or kill for it.
 
+use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::status::Status;
@@ -33,13 +34,30 @@ enum Verdict {
     Dangerous,
 }
 
+/// A system call with the arguments that a filter can judge: numbers and flags. Addresses and descriptors, which are not known
+/// beforehand, are any.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Call {
+    /// `SYS_*`.
+    pub(crate) number: i64,
+    /// In the order of the registers.
+    pub(crate) args: [u64; 6],
+}
+
+impl Call {
+    /// One that filters judge by its number, if at all.
+    pub(crate) const fn of(number: i64) -> Call {
+        Call { number, args: [0; 6] }
+    }
+}
+
 /// Calls that a thread's filters may kill it for.
 #[derive(Debug, thiserror::Error)]
 #[error("a seccomp filter of its own restricts the system calls that hooks need (memfd_create, mmap, madvise), {0}")]
 pub struct Filtered(&'static str);
 
-/// Refuses if system calls of these numbers in the name of a stopped thread might kill it.
-pub(super) fn check(tid: Pid, calls: &[i64]) -> Result<(), Filtered> {
+/// Refuses if these system calls in the name of a stopped thread might kill it.
+pub(crate) fn check(tid: Pid, calls: &[Call]) -> Result<(), Filtered> {
     // Where it can't be read how many they are, they are looked at.
     let filters = |pid: Pid| Status::read(pid).map_or(u32::MAX, |status| status.filters);
     let theirs = filters(tid);
@@ -49,15 +67,37 @@ pub(super) fn check(tid: Pid, calls: &[i64]) -> Result<(), Filtered> {
     match verdict(tid, calls) {
         Some(Verdict::Harmless) => Ok(()),
         Some(Verdict::Dangerous) => Err(Filtered("and would kill it for them")),
-        // As many as we have ourselves: they are our container's, and don't kill us.
-        None if theirs == filters(Pid::this()) => Ok(()),
+        // As many as we have ourselves: they are our container's, and do to it what they do to us.
+        None if theirs == filters(Pid::this()) => match survives(calls) {
+            true => Ok(()),
+            false => Err(Filtered("and kills for them")),
+        },
         None => Err(Filtered("which only root may read")),
     }
 }
 
-/// What all filters of a stopped thread do with calls of these numbers; none if they can't be read, which takes
+/// Whether a child of ours makes these calls and lives. What they do to it is of no matter.
+fn survives(calls: &[Call]) -> bool {
+    let no_core = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the child makes system calls and ends; it allocates nothing.
+    match unsafe { libc::fork() } {
+        // SAFETY: whatever the calls do to its memory, the child uses none of that any more.
+        0 => unsafe {
+            libc::setrlimit(libc::RLIMIT_CORE, &raw const no_core);
+            for Call { number, args: [a, b, c, d, e, f] } in calls {
+                libc::syscall(*number, *a, *b, *c, *d, *e, *f);
+            }
+            libc::_exit(0)
+        },
+        // What can't be tried is not done.
+        -1 => false,
+        child => matches!(waitpid(Pid::from_raw(child), None), Ok(WaitStatus::Exited(_, 0))),
+    }
+}
+
+/// What all filters of a stopped thread do with these calls; none if they can't be read, which takes
 /// CAP_SYS_ADMIN.
-fn verdict(tid: Pid, calls: &[i64]) -> Option<Verdict> {
+fn verdict(tid: Pid, calls: &[Call]) -> Option<Verdict> {
     let mut index = 0;
     loop {
         let filter = match read(tid, index) {
@@ -66,7 +106,7 @@ fn verdict(tid: Pid, calls: &[i64]) -> Option<Verdict> {
             Err(libc::ENOENT) => return Some(Verdict::Harmless),
             Err(_) => return None,
         };
-        if calls.iter().any(|&call| judge(&filter, &data(call)) == Verdict::Dangerous) {
+        if calls.iter().any(|call| judge(&filter, &data(call)) == Verdict::Dangerous) {
             return Some(Verdict::Dangerous);
         }
         index += 1;
@@ -86,10 +126,13 @@ fn read(tid: Pid, index: u64) -> Result<Vec<Instruction>, i32> {
     Ok(filter)
 }
 
-/// A call with arguments that nothing is known of: filters of such calls rarely look at them.
-fn data(call: i64) -> Data {
+/// What a filter is shown of a call. Its address is any.
+fn data(call: &Call) -> Data {
     let mut data = [0; 16];
-    (data[0], data[1]) = (call as u32, ARCHITECTURE);
+    (data[0], data[1]) = (call.number as u32, ARCHITECTURE);
+    for (words, arg) in data[4..].chunks_exact_mut(2).zip(call.args) {
+        (words[0], words[1]) = (arg as u32, (arg >> 32) as u32);
+    }
     data
 }
 
@@ -169,7 +212,7 @@ mod tests {
     fn check(what: &str, filter: &[(u16, u8, u8, u32)], call: i64, expected: Verdict) {
         let filter: Vec<_> =
             filter.iter().map(|&(code, if_true, if_false, k)| Instruction { code, if_true, if_false, k }).collect();
-        assert_eq!(judge(&filter, &data(call)), expected, "{what}, call {call}");
+        assert_eq!(judge(&filter, &data(&Call::of(call))), expected, "{what}, call {call}");
     }
 
     #[test]
@@ -203,6 +246,21 @@ mod tests {
         ];
         check("by arithmetic", &computed, 9, Verdict::Dangerous);
         check("by arithmetic", &computed, 8, Verdict::Harmless);
+        // Kills for mmap of code: a bit of the third argument.
+        let code = [
+            (0x20, 0, 0, 0),
+            (0x15, 0, 4, 9),
+            (0x20, 0, 0, 32),
+            (0x45, 0, 1, libc::PROT_EXEC as u32),
+            (0x06, 0, 0, KILL),
+            (0x06, 0, 0, ALLOW),
+            (0x06, 0, 0, ALLOW),
+        ]
+        .map(|(code, if_true, if_false, k)| Instruction { code, if_true, if_false, k });
+        for (protection, expected) in [(libc::PROT_READ, Verdict::Harmless), (libc::PROT_EXEC, Verdict::Dangerous)] {
+            let call = Call { number: 9, args: [0, 4096, protection as u64, 0, u64::MAX, 0] };
+            assert_eq!(judge(&code, &data(&call)), expected, "mmap with protection {protection}");
+        }
         check("no end", &[(0x05, 0, 0, u32::MAX)], 9, Verdict::Dangerous);
         check("nothing", &[], 9, Verdict::Dangerous);
     }

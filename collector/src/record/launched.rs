@@ -9,8 +9,8 @@ use nix::unistd::Pid;
 use super::engine::{EngineError, Prepared, Whom};
 use super::recorder::Watched;
 use super::{
-    EngineKind, Options, Problem, Program, RecordError, Refused, prepare, read, settings, unseen_locks, wanted,
-    watch_hooks,
+    EngineKind, Options, Problem, Program, RecordError, Refused, prepare, read, room_for_threads, settings,
+    unseen_locks, wanted, watch_hooks,
 };
 use crate::clock::{Moment, Rate};
 use crate::perf::{Frequency, Session, Wanted};
@@ -66,6 +66,18 @@ pub(super) fn start(
         command,
         Launch { mask, trace: plan.is_some(), streams: options.streams.as_deref() },
     )?;
+    // Not before the process is there: the C library changes what signals do when it makes the first thread.
+    if let Err(error) = room_for_threads() {
+        waiting.cancel();
+        let problem = Problem::Threads(error);
+        if options.require {
+            return Err(RecordError::Required(program.located.shown(), problem));
+        }
+        let waiting = untouched(options, &program.located.program, command, mask)?;
+        let pid = waiting.pid;
+        waiting.go()?;
+        return Ok((pid, Err(problem.into())));
+    }
     let pid = waiting.pid;
     let plan = match (plan, waiting.traced) {
         (Some(plan), Some(Ok(()))) => plan,

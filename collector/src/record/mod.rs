@@ -265,21 +265,12 @@ fn record_command(
     began: Moment,
 ) -> Result<Outcome, RecordError> {
     let path = find_program(&command[0])?;
-    let threads = room_for_threads();
     let unrecorded = |problem: Problem| {
         let waiting = launched::untouched(options, &path, command, mask)?;
         let pid = waiting.pid;
         waiting.go()?;
         Ok(Outcome::unrecorded(orders.wait_for_end(pid)?, problem))
     };
-    if let Err(error) = threads {
-        let problem = Problem::Threads(error);
-        return if options.require {
-            Err(RecordError::Required(path.display().to_string(), problem))
-        } else {
-            unrecorded(problem)
-        };
-    }
     let located = match Located::command(&path, command) {
         Err(RecordError::Unreadable(_, error)) if !options.require => return unrecorded(Problem::Unreadable(error)),
         located => located?,

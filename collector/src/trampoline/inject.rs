@@ -25,6 +25,7 @@ use crate::process::address_space::{self, Cramped};
 use crate::process::maps::{self, Mapping};
 use crate::process::memory::Memory;
 use crate::process::remote::{DATA, Remote, RemoteError, Room, Stopped};
+use crate::process::seccomp::{self, Call, Filtered};
 use crate::target::Image;
 use crate::target::plan::{CALL_C, GoroutineSlot, Hook, Plan};
 
@@ -43,6 +44,9 @@ pub enum InjectError {
     /// The tables would take what the program needs.
     #[error(transparent)]
     Cramped(#[from] Cramped),
+    /// It has filters of system calls.
+    #[error(transparent)]
+    Filtered(#[from] Filtered),
     /// Our side of the shared memory.
     #[error("the shared tables can't be made: {0}")]
     Tables(std::io::Error),
@@ -59,6 +63,33 @@ pub enum InjectError {
     #[error("its auxiliary vector can't be read")]
     Auxv,
 }
+
+/// What is called in the program's name, on the way in and out.
+pub(super) fn calls() -> [Call; 9] {
+    let mmap = |size, (protection, flags): (i32, i32), fd| Call {
+        number: libc::SYS_mmap,
+        args: [0, size, protection as u64, flags as u64, fd, 0],
+    };
+    let madvise = |advice: i32| Call { number: libc::SYS_madvise, args: [0, 0, advice as u64, 0, 0, 0] };
+    [
+        Call { number: libc::SYS_memfd_create, args: [0, u64::from(libc::MFD_CLOEXEC), 0, 0, 0, 0] },
+        // Where one is tried, its descriptor is none.
+        mmap(ARENA_OFFSET + ARENA, TABLES, u64::MAX),
+        mmap(4096, HOOKS, u64::MAX),
+        mmap(4096, MODULE, u64::MAX),
+        madvise(libc::MADV_WIPEONFORK),
+        madvise(libc::MADV_DONTDUMP),
+        madvise(libc::MADV_NOHUGEPAGE),
+        Call { number: libc::SYS_close, args: [u64::MAX, 0, 0, 0, 0, 0] },
+        Call::of(libc::SYS_munmap),
+    ]
+}
+
+/// Protection and flags of what is mapped.
+const TABLES: (i32, i32) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_NORESERVE);
+const HOOKS: (i32, i32) =
+    (libc::PROT_READ | libc::PROT_EXEC, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE);
+const MODULE: (i32, i32) = (libc::PROT_READ, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
 
 /// What the hooks are to do.
 #[derive(Clone, Copy, Debug)]
@@ -95,6 +126,7 @@ pub(crate) fn inject(
     plan: &Plan,
     settings: Settings,
 ) -> Result<Placed, InjectError> {
+    seccomp::check(stopped.pid(), &calls())?;
     // From there on all libraries that the program is linked with are mapped.
     stopped.run_to(image.target.binary.entry().loaded(image.bias))?;
     let mappings = maps::read(stopped.pid()).map_err(RemoteError::from)?;
@@ -261,9 +293,7 @@ fn free_place(mappings: &[Mapping], image: Image<'_, '_>, size: u64) -> Result<A
 }
 
 fn map_hooks(remote: &mut Remote<'_>, place: Avma, size: u64) -> Result<(), InjectError> {
-    let protection = (libc::PROT_READ | libc::PROT_EXEC) as u64;
-    let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE) as u64;
-    let args = [place.0, size, protection, flags, u64::MAX, 0];
+    let args = [place.0, size, HOOKS.0 as u64, HOOKS.1 as u64, u64::MAX, 0];
     let got = remote.call("mmap of the hooks", libc::SYS_mmap, args, &[])?;
     if got != place.0 {
         // A kernel before 4.17, which takes the place for a wish.
@@ -294,9 +324,7 @@ fn map_tables(remote: &mut Remote<'_>, bias: u64) -> Result<Tables, InjectError>
         Ok(file)
     });
     let mapped = opened.map_err(InjectError::Tables).and_then(|file| {
-        let protection = (libc::PROT_READ | libc::PROT_WRITE) as u64;
-        let flags = (libc::MAP_SHARED | libc::MAP_NORESERVE) as u64;
-        let args = [0, size, protection, flags, fd, 0];
+        let args = [0, size, TABLES.0 as u64, TABLES.1 as u64, fd, 0];
         let mapped = remote.call("mmap of the tables", libc::SYS_mmap, args, &[])?;
         // No part of the program's core dumps, and no page larger than what is used; kernels without either need neither.
         for advice in [libc::MADV_DONTDUMP, libc::MADV_NOHUGEPAGE] {
@@ -381,8 +409,7 @@ fn add_module(
 ) -> Result<Option<Link>, InjectError> {
     let build = |place: Avma| module::build(image, plan, code, hooks, place);
     let (Some(layout), Some(size)) = (plan.module, build(Avma(0)).map(|bytes| bytes.len())) else { return Ok(None) };
-    let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as u64;
-    let args = [0, (size as u64).next_multiple_of(4096), libc::PROT_READ as u64, flags, u64::MAX, 0];
+    let args = [0, (size as u64).next_multiple_of(4096), MODULE.0 as u64, MODULE.1 as u64, u64::MAX, 0];
     let place = Avma(remote.call("mmap of the hooks' module", libc::SYS_mmap, args, &[])?);
     if let Some(bytes) = build(place) {
         remote.memory.write(place, &bytes).map_err(RemoteError::from)?;

@@ -8,7 +8,7 @@ use libc::user_regs_struct;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-use super::inject::{InjectError, Placed, Settings, goroutine_offset, place};
+use super::inject::{InjectError, Placed, Settings, calls, goroutine_offset, place};
 use super::presence;
 use super::standing::{Running, Standing, waits_in_c, word};
 use super::undo::{self, UndoError};
@@ -83,8 +83,6 @@ pub(crate) struct Began {
     pub(crate) in_flight: usize,
 }
 
-/// What is called in the program's name, on the way in and out.
-const CALLS: [i64; 5] = [libc::SYS_memfd_create, libc::SYS_mmap, libc::SYS_madvise, libc::SYS_close, libc::SYS_munmap];
 /// How often another place is looked for where the program is quicker to use it.
 const MOST_PLACES: u32 = 10;
 /// Bytes at the start of a function within which its frame is set up.
@@ -153,7 +151,7 @@ fn place_in(pid: Pid, image: Image<'_, '_>, plan: &Plan, settings: Settings) -> 
             return Err(FreezeError::from(RemoteError::Gone).into());
         }
         let room = Room::find(&mappings).map_err(FreezeError::from)?;
-        let (placed, stood) = with_deputy(pid, room, &CALLS, |remote| place(remote, image, plan, settings))?;
+        let (placed, stood) = with_deputy(pid, room, &calls(), |remote| place(remote, image, plan, settings))?;
         longest = longest.max(stood);
         match placed {
             // It has mapped something there itself just now.

@@ -20,6 +20,7 @@ use crate::process::maps::{self, Mapping};
 use crate::process::memory::Memory;
 use crate::process::pause::Pause;
 use crate::process::remote::{RemoteError, Room};
+use crate::process::seccomp::Call;
 
 /// Why a program could not be left as it was.
 #[derive(Debug, thiserror::Error)]
@@ -154,7 +155,7 @@ fn undo(pid: Pid, chosen: impl Fn(&Found) -> bool) -> Result<Undone, UndoError> 
 fn unmap(pid: Pid, found: &Found, mappings: &[Mapping]) -> Result<Pause, UndoError> {
     let hooks = if found.has_hooks(mappings) { found.presence.hooks } else { 0 };
     let room = Room::find(mappings)?;
-    let (done, stood) = with_deputy(pid, room, &[libc::SYS_munmap, libc::SYS_close], |remote| {
+    let (done, stood) = with_deputy(pid, room, &[Call::of(libc::SYS_munmap), Call::of(libc::SYS_close)], |remote| {
         presence::unmap(remote, found.tables.start, &Presence { hooks, ..found.presence })?;
         presence::close_files(remote)
     })?;

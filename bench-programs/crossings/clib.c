@@ -1,16 +1,18 @@
 #include "clib.h"
 
+#define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <time.h>
 
 enum { SPIN, SPIN_SHORT, PAUSE, TAIL, MIXED, CLOCKS };
 
-// From here on, in nanoseconds, a function that spins was held up between two readings of its clock.
+// From here on, in nanoseconds, a preemption between two readings of its clock holds a function up.
 enum { HELD_UP = 10000 };
 
 static long spent[CLOCKS];
@@ -25,10 +27,16 @@ static long now(void) {
 
 static void took(int which, long since) { __atomic_add_fetch(&spent[which], now() - since, __ATOMIC_RELAXED); }
 
-// A reading of the clock after the last one, which something may have held up.
+// A reading of the clock after the last one. If that is long ago, and another thread has had the processor, it was held up.
 static long next(int which, long last) {
+	static __thread long switches;
 	long at = now();
-	if (at - last >= HELD_UP) __atomic_add_fetch(&held[which], at - last, __ATOMIC_RELAXED);
+	if (at - last >= HELD_UP) {
+		struct rusage used;
+		getrusage(RUSAGE_THREAD, &used);
+		if (used.ru_nivcsw != switches) __atomic_add_fetch(&held[which], at - last, __ATOMIC_RELAXED);
+		switches = used.ru_nivcsw;
+	}
 	return at;
 }
 

@@ -16,7 +16,7 @@ type Truth struct {
 	Abandoned  map[string]uint64 `json:"abandoned"` // by C function
 	Callbacks  uint64            `json:"callbacks"` // C to Go
 	SpentNanos map[string]int64  `json:"spent_ns"`  // by C function, on C's own clock
-	HeldNanos  map[string]int64  `json:"held_ns"`   // the part of it for which a function that spins was held up
+	HeldNanos  map[string]int64  `json:"held_ns"`   // the part of it for which a function that spins was preempted, 10 us and more at a time
 	Sites      int               `json:"sites"`     // different lines that call the first C function, 0 if not counted
 	Stacks     map[string]int    `json:"stacks"`    // different Go stacks by C function, where counted
 	NumCgoCall int64             `json:"num_cgo_call"`

@@ -39,7 +39,7 @@ fn c_time(recorded: &Recorded, name: &str) -> (f64, f64) {
     (found, recorded.truth["spent_ns"][name].as_f64().expect("its own clock"))
 }
 
-/// Both without the time for which something held the function up: sums of sampled crossings leave out preemptions, but for those
+/// Both without the time for which the function was preempted: sums of sampled crossings leave out preemptions, but for those
 /// that `preempted_ns` states (docs/guide.md).
 fn c_time_without_preemptions(recorded: &Recorded, name: &str) -> (f64, f64) {
     let preempted = function(&recorded.report, name)["preempted_ns"].as_f64().expect("preempted time");

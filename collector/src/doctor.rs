@@ -5,7 +5,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, Uid, fork};
 
 use crate::perf::{Frequency, PerfError, Session, Wanted};
-use crate::process::proc_text;
+use crate::process::{inherited_signals, proc_text};
 use crate::uprobe::{self, UprobeError};
 
 /// The findings.
@@ -58,6 +58,7 @@ pub const SAMPLES: &str = "samples and switches";
 impl Findings {
     /// Looks around. Starts a process that ends at once.
     pub fn gather() -> Findings {
+        inherited_signals::take_over();
         let uname = nix::sys::utsname::uname().ok();
         let text = |part: &std::ffi::OsStr| part.to_string_lossy().into_owned();
         let status = proc_text::read("/proc/self/status").unwrap_or_default();

@@ -3,12 +3,12 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::{FileExt as _, FileTypeExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use cgoprof_profile::{Encoder, Profile};
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, OFlag, fcntl, posix_fallocate};
 
 /// The path that stands for standard output.
 const STANDARD_OUTPUT: &str = "-";
@@ -121,11 +121,13 @@ impl Output {
     pub fn finish(mut self, profile: &Profile) -> Result<(), Unwritten> {
         let member = Encoder::default().member(profile);
         let written = if self.is_replaceable {
-            self.replace(&member).or_else(|_| self.finish_in_place(&member))
+            self.replace(&member)
+                .or_else(|error| if self.is_there() { self.finish_in_place(&member) } else { Err(error) })
         } else {
             self.overwrite(&member)
         };
         written.map_err(|error| {
+            // An empty file of this name would say that nothing was recorded.
             if self.length == 0 {
                 self.discard();
             }
@@ -141,24 +143,32 @@ impl Output {
         let mut name = self.path.file_name().unwrap_or_default().to_owned();
         name.push(format!(".{}.partial", std::process::id()));
         let partial = self.path.with_file_name(name);
-        let written = create(&partial)
-            .and_then(|mut file| file.write_all(member))
-            .and_then(|()| fs::rename(&partial, &self.path));
+        let mut file = create(&partial)?;
+        let written = file.write_all(member).and_then(|()| fs::rename(&partial, &self.path));
         if written.is_err() {
             let _ = fs::remove_file(&partial);
         }
         written
     }
 
-    /// Writes this content over what the file holds. What is longer than that comes first: without room for it the file stays.
+    /// Whether the file has its name still: it may have been moved, or its folder removed.
+    fn is_there(&self) -> bool {
+        let identity = |file: fs::Metadata| (file.dev(), file.ino());
+        fs::symlink_metadata(&self.path).map(identity).ok() == self.file.metadata().map(identity).ok()
+    }
+
+    /// Writes this content over what the file holds. Room for what is longer than that is reserved first: without it the file
+    /// stays as it is.
     fn finish_in_place(&self, member: &[u8]) -> io::Result<()> {
-        let (head, tail) = member.split_at(member.len().min(self.length as usize));
-        if let Err(error) = self.file.write_all_at(tail, head.len() as u64) {
-            let _ = self.file.set_len(self.length);
-            return Err(error);
+        let (present, needed) = (self.file.metadata()?.len(), member.len() as u64);
+        if needed > present
+            && let Err(error) = posix_fallocate(&self.file, present as i64, (needed - present) as i64)
+        {
+            let _ = self.file.set_len(present);
+            return Err(error.into());
         }
-        self.file.write_all_at(head, 0)?;
-        self.file.set_len(member.len() as u64)
+        self.file.write_all_at(member, 0)?;
+        self.file.set_len(needed)
     }
 
     /// Writes to a file that is somebody's, where that stands.
@@ -183,10 +193,14 @@ fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
-/// A file in the folder for temporary files.
+/// A file in the folder for temporary files. Others may have taken a name there.
 fn rescue(member: &[u8]) -> io::Result<PathBuf> {
-    let path = std::env::temp_dir().join(format!("cgoprof-{}.pb.gz", std::process::id()));
-    let written = create(&path)?.write_all(member);
+    const NAMES: u32 = 100;
+    let name = |number| std::env::temp_dir().join(format!("cgoprof-{}-{number}.pb.gz", std::process::id()));
+    let free = |number| create(&name(number)).map(|file| (file, name(number)));
+    let taken = |result: &io::Result<_>| matches!(result, Err(error) if error.kind() == io::ErrorKind::AlreadyExists);
+    let (mut file, path) = (1..NAMES).map(free).find(|result| !taken(result)).unwrap_or_else(|| free(NAMES))?;
+    let written = file.write_all(member);
     if written.is_err() {
         let _ = fs::remove_file(&path);
     }
@@ -229,11 +243,41 @@ mod tests {
     fn a_file_in_place_has_the_last_content_alone() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("file");
-        for (length, content) in [(0, "short"), (5, "a longer one"), (12, "short"), (5, "")] {
-            let mut output = Output::open(&path).expect("it opens");
-            output.length = length;
+        for content in ["short", "a longer one", "short", ""] {
+            let output = Output::open(&path).expect("it opens");
             output.finish_in_place(content.as_bytes()).expect("it is written");
             assert_eq!(fs::read_to_string(&path).expect("the file"), content);
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_written_comes_with_the_next_member() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        let mut output = Output::open(&path).expect("it opens");
+        let profile = Profile::default();
+        output.append(&profile);
+        let writable = std::mem::replace(&mut output.file, File::open(&path).expect("it opens to be read"));
+        output.append(&profile);
+        let before = fs::metadata(&path).expect("the file").len();
+        assert_eq!(before, output.length);
+        assert!(!output.pending.is_empty() && !output.stalled);
+        output.file = writable;
+        output.append(&profile);
+        assert!(output.pending.is_empty() && output.length > before);
+        assert_eq!(fs::metadata(&path).expect("the file").len(), output.length);
+    }
+
+    #[test]
+    fn a_file_whose_folder_is_gone_is_not_said_to_be_written() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let inner = folder.path().join("build");
+        fs::create_dir(&inner).expect("a folder");
+        let output = Output::open(&inner.join("file")).expect("it opens");
+        fs::remove_dir_all(&inner).expect("it goes");
+        match output.finish(&Profile::default()) {
+            Err(Unwritten::Elsewhere { place, .. }) => fs::remove_file(place).expect("it is there"),
+            other => panic!("{other:?}"),
         }
     }
 }

@@ -83,15 +83,17 @@ fn an_empty_function_beside_busy_processes_has_preemptions_and_no_work() {
     let _alone = ONE_AT_A_TIME.lock();
     const CALLS: u32 = 3_000_000;
     let _busy = [(); 2].map(|()| Busy::start());
-    let mut work: Vec<f64> = (0..7)
+    let mut work: Vec<[f64; 2]> = (0..7)
         .map(|_| {
             let recorded = crossings(&[], &["hot", &CALLS.to_string()]);
             let number = |field: &str| function(&recorded.report, "nop")[field].as_f64().expect("a number");
-            (number("c_ns") - number("preempted_ns") - 2.0 * number("c_se_ns")) / f64::from(CALLS)
+            [number("c_ns") - number("preempted_ns"), number("c_se_ns")].map(|nanos| nanos / f64::from(CALLS))
         })
         .collect();
-    work.sort_by(f64::total_cmp);
-    assert!(work[work.len() / 2] < 1.0, "ns of work each: {work:?}");
+    work.sort_by(|a, b| a[0].total_cmp(&b[0]));
+    // Before, more than three; of stated errors as much again is borne.
+    let [middle, error] = work[work.len() / 2];
+    assert!(middle < 1.0 + 2.0 * error && error < 0.5, "ns of work each, and its error: {work:?}");
 }
 
 /// The tail's own clock does not see the empty calls, nor what holds them up, which is some percent of it. Recordings

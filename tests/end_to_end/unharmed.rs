@@ -71,7 +71,7 @@ fn a_program_that_locks_its_memory_gets_no_tables() {
     let maps = std::fs::read_to_string(format!("/proc/{}/maps", program.pid())).expect("its mappings");
     assert!(!maps.contains("memfd:cgoprof"), "{maps}");
     let notes = recorder.leave()["recording"]["notes"].to_string();
-    assert!(notes.contains("its memory is locked (mlockall)"), "{notes}");
+    assert!(notes.contains("it locks its memory (mlockall)"), "{notes}");
     program.end();
 }
 

@@ -306,16 +306,18 @@ pub(crate) unsafe fn returned(params: &Params, entry: *mut InFlight, at: u64, sl
         if timed {
             c = at.wrapping_sub((*entry).called);
         } else if long {
-            let (from, to) = began_between(params, entry);
-            begin_span = to.saturating_sub(from).min(u32::MAX as u64);
-            (*cell).c_begin_squares += (begin_span * begin_span) as f64;
-            c = at.wrapping_sub(from + begin_span / 2);
+            let (from, to, is_certain) = began_between(params, entry, at);
+            let span = to - from;
+            (*cell).c_begin_squares += span as f64 * span as f64;
+            c = at - (from + span / 2);
+            if is_certain {
+                begin_span = span.min(u32::MAX as u64);
+            }
         }
         let callback = if timed { (*entry).callback_ticks } else { 0 };
         let mut enter = 0;
         if timed {
             enter = (*entry).called.wrapping_sub((*entry).entered);
-            (*thread).last_returned = at;
             (*cell).timed += 1;
             (*cell).weight += gap;
             (*cell).skipped += gap * (gap - 1);
@@ -336,6 +338,7 @@ pub(crate) unsafe fn returned(params: &Params, entry: *mut InFlight, at: u64, sl
             (*cell).c_histogram.counts[bucket(c)] += gap;
         }
         if timed || long {
+            (*thread).last_returned = at;
             (*cell).c_min = (*cell).c_min.min(c);
             (*cell).c_max = (*cell).c_max.max(c);
         }
@@ -382,9 +385,10 @@ pub(crate) unsafe fn event(thread: *mut Thread, event: Event) {
     }
 }
 
-/// The interval in which an untimed crossing began: its coarse tick, after the last timed crossing of its thread. When
-/// the recorder is held up, its ticks are long.
-unsafe fn began_between(params: &Params, entry: *mut InFlight) -> (u64, u64) {
+/// The interval in which an untimed crossing began that returned then: its coarse tick, after the last known return of its
+/// thread. When the recorder is held up, its ticks are long. False if its tick is not remembered, so that the interval is as
+/// long as the age of that is uncertain.
+unsafe fn began_between(params: &Params, entry: *mut InFlight, returned: u64) -> (u64, u64, bool) {
     // SAFETY: the header is mapped; the entry and its cell are the running M's.
     unsafe {
         let coarse = &header(params).coarse;
@@ -395,12 +399,15 @@ unsafe fn began_between(params: &Params, entry: *mut InFlight) -> (u64, u64) {
             let last_returned = (*((*entry).thread as *mut Thread)).last_returned;
             // Crossings in its callbacks have returned after it began.
             let comes_later = (*(*entry).cell()).callbacks == 0 && (from..=to).contains(&last_returned);
-            return (if comes_later { last_returned } else { from }, to);
+            let to = to.min(returned);
+            return (if comes_later { last_returned } else { from }.min(to), to, true);
         }
         let oldest = newest + 2 - TICKS as u64;
         let step = at(newest).wrapping_sub(at(oldest)) / (newest - oldest);
-        let from = at(newest).wrapping_sub(step * (newest - sequence));
-        (from, from + step)
+        // Ticks before those that are remembered may have been shorter or longer.
+        let age = step * (oldest - sequence);
+        let middle = at(oldest).saturating_sub(age);
+        (middle.saturating_sub(age / 2), (middle + age / 2).min(returned), false)
     }
 }
 

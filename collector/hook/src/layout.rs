@@ -253,7 +253,7 @@ pub struct Thread {
     pub goroutine_goid: u64,
     /// State of the generator of intervals.
     pub random: u64,
-    /// When the last timed crossing returned from C, in ticks; 0 before.
+    /// When the last crossing that read the clock then returned from C, in ticks; 0 before.
     pub last_returned: u64,
     /// Kernel thread id when the slot was claimed, from `m.procid`.
     pub tid: u64,
@@ -329,7 +329,7 @@ pub struct Thread {
 pub struct Event {
     /// [`kind`].
     pub kind: u32,
-    /// Length in ticks of the interval, with `from` in its middle, in which it began; 0 if the begin was timed.
+    /// Length in ticks of the interval, with `from` in its middle, in which it began; 0 if the begin was timed, or is so long ago that it is a guess.
     pub begin_span: u32,
     /// The cell of the crossing or lock, as an address in the target.
     pub cell: u64,
@@ -492,7 +492,7 @@ pub struct Cell {
     pub c_min: u64,
     /// See `c_min`.
     pub c_max: u64,
-    /// Sum of the squares of [`Event::begin_span`] over the untimed crossings in the census of `c`.
+    /// Sum of the squares of the intervals in which the untimed crossings in the census of `c` began, in ticks.
     pub c_begin_squares: f64,
     /// Smallest and largest overhead seen, in ticks.
     pub overhead_min: u64,

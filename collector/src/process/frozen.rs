@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use super::memory::Memory;
+use super::own_threads::NoThread;
 use super::pause::Pause;
 use super::promptness::take_short_turns;
 use super::remote::RemoteError;
@@ -65,6 +66,9 @@ pub enum FreezeError {
     /// A thread does not stop.
     #[error("its thread {0} does not stop: it waits in the kernel (state {1})")]
     Stuck(Pid, char),
+    /// We need one to trace it.
+    #[error(transparent)]
+    Threads(#[from] NoThread),
     /// It ended, became another program, or its memory can't be reached.
     #[error(transparent)]
     Remote(#[from] RemoteError),
@@ -159,7 +163,7 @@ fn freeze_those<T: Send, E: Send + From<FreezeError>>(
 ///
 /// # Errors
 /// If the system has no thread for us.
-pub(super) fn as_tracer<T: Send>(pid: Pid, act: impl FnOnce() -> T + Send) -> std::io::Result<T> {
+pub(super) fn as_tracer<T: Send>(pid: Pid, act: impl FnOnce() -> T + Send) -> Result<T, NoThread> {
     let (ends, ended) = mpsc::channel::<()>();
     let act = || {
         let _ends = ends;
@@ -171,7 +175,7 @@ pub(super) fn as_tracer<T: Send>(pid: Pid, act: impl FnOnce() -> T + Send) -> st
         while ended.recv_timeout(REAPING) == Err(RecvTimeoutError::Timeout) {
             reap(pid);
         }
-        Ok::<_, std::io::Error>(tracer.join())
+        Ok::<_, NoThread>(tracer.join())
     })?;
     match done {
         Ok(done) => Ok(done),

@@ -12,6 +12,7 @@ pub(crate) mod lock;
 pub mod maps;
 pub(crate) mod memory;
 pub mod named;
+pub mod own_threads;
 pub mod pause;
 pub(crate) mod proc_text;
 pub(crate) mod promptness;

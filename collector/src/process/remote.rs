@@ -19,7 +19,7 @@ use super::inherited_signals;
 use super::maps::{self, Mapping};
 use super::memory::Memory;
 use super::slack;
-use super::status;
+use super::status::{self, Status};
 use super::tracee::{Stop, Tracee};
 
 /// A program that we have launched and that stands at its first instruction, with one thread.
@@ -257,7 +257,9 @@ impl Stopped {
 
     /// Has SIGTRAP be blocked and ignored as the launcher had it: until now it stopped the program for us.
     pub(crate) fn give_back_trap(&mut self, mask: &SigSet) -> Result<(), RemoteError> {
-        if inherited_signals::trap_was_ignored() {
+        // A library of the program's may have a handler by now.
+        let is_handled = Status::read(self.pid)?.handles(Signal::SIGTRAP);
+        if inherited_signals::trap_was_ignored() && !is_handled {
             /// Further below the stack pointer than any frame that is still to be used.
             const BELOW: u64 = 512;
             let room = Room::find(&maps::read(self.pid)?)?;
@@ -269,7 +271,7 @@ impl Stopped {
             self.remote(room).call("rt_sigaction", libc::SYS_rt_sigaction, args, &[])?;
         }
         if mask.contains(Signal::SIGTRAP) {
-            self.thread.set_signal_mask(mask)?;
+            self.thread.block(Signal::SIGTRAP)?;
         }
         Ok(())
     }

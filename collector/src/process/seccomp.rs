@@ -1,6 +1,7 @@
 //! What a process's seccomp filters would make of a system call: whether it may be made in its name at all. A filter may
 //! refuse a call, which does no harm, or kill for it.
 
+use nix::errno::Errno;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 
@@ -53,7 +54,9 @@ impl Call {
 
 /// Calls that a thread's filters may kill it for.
 #[derive(Debug, thiserror::Error)]
-#[error("a seccomp filter of its own restricts the system calls that hooks need (memfd_create, mmap, madvise), {0}")]
+#[error(
+    "a seccomp filter of its own restricts the system calls that hooks need (memfd_create, mmap, mprotect, madvise), {0}"
+)]
 pub struct Filtered(&'static str);
 
 /// Refuses if these system calls in the name of a stopped thread might kill it.
@@ -69,15 +72,16 @@ pub(crate) fn check(tid: Pid, calls: &[Call]) -> Result<(), Filtered> {
         Some(Verdict::Dangerous) => Err(Filtered("and would kill it for them")),
         // As many as we have ourselves: they are our container's, and do to it what they do to us.
         None if theirs == filters(Pid::this()) => match survives(calls) {
-            true => Ok(()),
-            false => Err(Filtered("and kills for them")),
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Filtered("and kills for them")),
+            Err(_) => Err(Filtered("and no process can be made to try them")),
         },
         None => Err(Filtered("which only root may read")),
     }
 }
 
 /// Whether a child of ours makes these calls and lives. What they do to it is of no matter.
-fn survives(calls: &[Call]) -> bool {
+fn survives(calls: &[Call]) -> nix::Result<bool> {
     let no_core = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the child makes system calls and ends; it allocates nothing.
     match unsafe { libc::fork() } {
@@ -89,9 +93,8 @@ fn survives(calls: &[Call]) -> bool {
             }
             libc::_exit(0)
         },
-        // What can't be tried is not done.
-        -1 => false,
-        child => matches!(waitpid(Pid::from_raw(child), None), Ok(WaitStatus::Exited(_, 0))),
+        -1 => Err(Errno::last()),
+        child => Ok(matches!(waitpid(Pid::from_raw(child), None)?, WaitStatus::Exited(_, 0))),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::proc_text;
@@ -50,6 +51,8 @@ pub(crate) struct Status {
     parent: Option<i64>,
     /// Its threads, and those that have ended and were not seen to by their tracer.
     pub(crate) thread_count: u32,
+    /// Signals with a handler, the lowest bit for signal 1.
+    handled: u64,
     /// Filters that restrict what it may ask of the kernel; one at least where the kernel does not count them (before 5.9).
     pub(crate) filters: u32,
 }
@@ -65,6 +68,11 @@ impl Status {
     /// Of one thread of it.
     pub(crate) fn of_thread(pid: Pid, tid: Pid) -> std::io::Result<Status> {
         proc_text::read(format!("/proc/{pid}/task/{tid}/status")).map(|text| Status::parse(&text))
+    }
+
+    /// Whether a signal has a handler.
+    pub(crate) fn handles(&self, signal: Signal) -> bool {
+        self.handled & 1 << (signal as u64 - 1) != 0
     }
 
     /// The process that a thread is of.
@@ -91,6 +99,7 @@ impl Status {
                 "VmSize" => status.has_memory = true,
                 "PPid" => status.parent = number(),
                 "Threads" => status.thread_count = number().map_or(0, |count| count as u32),
+                "SigCgt" => status.handled = u64::from_str_radix(value, 16).unwrap_or(0),
                 "Seccomp" => status.filters = u32::from(value == "2"),
                 "Seccomp_filters" => status.filters = number().map_or(status.filters, |count| count as u32),
                 _ => {}

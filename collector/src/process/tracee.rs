@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use libc::user_regs_struct;
 use nix::errno::Errno;
 use nix::sys::ptrace;
-use nix::sys::signal::SigSet;
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::status::Status;
@@ -151,15 +151,20 @@ impl Tracee {
         ptrace::setregs(self.tid, registers)
     }
 
-    /// Sets which signals are blocked in it.
-    pub(crate) fn set_signal_mask(&self, mask: &SigSet) -> nix::Result<()> {
+    /// Blocks a signal in it.
+    pub(crate) fn block(&self, signal: Signal) -> nix::Result<()> {
+        const PTRACE_GETSIGMASK: libc::c_uint = 0x420a;
         const PTRACE_SETSIGMASK: libc::c_uint = 0x420b;
-        /// The kernel's set of signals, which begins the C library's (ptrace(2)).
+        /// Of the kernel's set of signals (ptrace(2)).
         const SIZE: usize = size_of::<u64>();
-        let set: *const libc::sigset_t = mask.as_ref();
-        // SAFETY: the kernel reads eight bytes of the set, which is longer.
-        let done = unsafe { libc::ptrace(PTRACE_SETSIGMASK, self.tid.as_raw(), SIZE, set) };
-        nix::errno::Errno::result(done).map(drop)
+        let mut mask = 0u64;
+        for request in [PTRACE_GETSIGMASK, PTRACE_SETSIGMASK] {
+            // SAFETY: the kernel writes or reads eight bytes, which the mask has.
+            let done = unsafe { libc::ptrace(request, self.tid.as_raw(), SIZE, &raw mut mask) };
+            Errno::result(done)?;
+            mask |= 1 << (signal as u64 - 1);
+        }
+        Ok(())
     }
 
     /// Lets it go on to the start or end of a system call. Signals that come first are kept.

@@ -19,6 +19,7 @@ use crate::perf::{Frequency, PerfError, Session, Wanted};
 use crate::process::auxv::load_bias;
 use crate::process::maps::Mapping;
 use crate::process::memory;
+use crate::process::own_threads::NoThread;
 use crate::sample::{Counters, GoStacks};
 use crate::sampling::{Sampler, Source};
 use crate::snapshot::Seen;
@@ -97,6 +98,9 @@ pub enum EngineError {
     /// Nothing may read it.
     #[error("its memory can't be read; run as root, with CAP_SYS_PTRACE in a container")]
     Unreadable,
+    /// We need some of our own.
+    #[error(transparent)]
+    Threads(#[from] NoThread),
     /// Samples, or no samples.
     #[error("it is nothing but samples: leave out --no-samples")]
     NoSamples,

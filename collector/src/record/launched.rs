@@ -9,17 +9,18 @@ use nix::unistd::Pid;
 use super::engine::{EngineError, Prepared, Whom};
 use super::recorder::Watched;
 use super::{
-    EngineKind, Options, Problem, Program, RecordError, Refused, prepare, read, room_for_threads, settings,
-    unseen_locks, wanted, watch_hooks,
+    EngineKind, Options, Problem, Program, RecordError, Refused, THREADS, prepare, read, settings, unseen_locks,
+    wanted, watch_hooks,
 };
 use crate::clock::{Moment, Rate};
 use crate::perf::{Frequency, Session, Wanted};
 use crate::process::auxv::load_bias;
 use crate::process::launch::{Launch, Waiting, launch};
 use crate::process::maps;
+use crate::process::own_threads;
 use crate::process::remote::Stopped;
 use crate::target::{Image, Plan};
-use crate::trampoline::{InjectError, RemoteError, inject};
+use crate::trampoline::{self, InjectError, RemoteError, inject};
 
 /// A program that has been started and is not recorded.
 pub(super) struct NotWatched {
@@ -67,9 +68,9 @@ pub(super) fn start(
         Launch { mask, trace: plan.is_some(), streams: options.streams.as_deref() },
     )?;
     // Not before the process is there: the C library changes what signals do when it makes the first thread.
-    if let Err(error) = room_for_threads() {
+    if let Err(error) = own_threads::check_room(THREADS) {
         waiting.cancel();
-        let problem = Problem::Threads(error);
+        let problem = Problem::from(error);
         if options.require {
             return Err(RecordError::Required(program.located.shown(), problem));
         }
@@ -164,7 +165,10 @@ fn hook(
             stopped.release();
             let mut notes = refused.notes(EngineKind::Trampoline);
             notes.extend(unseen_locks(plan));
+            let tables = placed.tables.address();
             let watched = watch_hooks(options, program, pid, (placed, mappings), session, (begun, None, notes));
+            // Nobody would take them out.
+            let watched = watched.inspect_err(|_| drop(trampoline::undo_own(pid, tables)));
             watched.map_err(|error| Problem::Engine(EngineKind::Trampoline, error).into())
         }
         Err(InjectError::Remote(RemoteError::Ended(status))) => {

@@ -37,6 +37,7 @@ use crate::plugins::{PluginLoader, Plugins};
 use crate::process::inherited_signals;
 use crate::process::launch::{LaunchError, Streams, find_program};
 use crate::process::maps::{self, Mapping};
+use crate::process::own_threads::{self, NoThread};
 use crate::process::pause::Pause;
 use crate::process::status::{self, Unfit};
 use crate::sampling::{Sampler, Source};
@@ -117,8 +118,8 @@ pub enum Problem {
     #[error("no engine works here: {}", list(.0))]
     NoEngine(Vec<(EngineKind, EngineError)>),
     /// We need some of our own.
-    #[error("the system makes no more threads or processes: {0} (ulimit -u, or pids.max of a control group)")]
-    Threads(std::io::Error),
+    #[error(transparent)]
+    Threads(#[from] NoThread),
     /// It was lost while it was joined.
     #[error(transparent)]
     Lost(RemoteError),
@@ -308,27 +309,13 @@ fn record_command(
 /// Threads that a recording has at the same time, besides the first: ticker, sampler, tracer.
 const THREADS: usize = 3;
 
-/// Makes sure that the system lets us have our threads, before anything is done to the program.
-fn room_for_threads() -> std::io::Result<()> {
-    std::thread::scope(|scope| {
-        let mut gates = Vec::new();
-        for _ in 0..THREADS {
-            // It waits until the gate is dropped, with all others.
-            let (gate, closed) = std::sync::mpsc::channel::<()>();
-            std::thread::Builder::new().spawn_scoped(scope, move || closed.recv().is_ok())?;
-            gates.push(gate);
-        }
-        Ok(())
-    })
-}
-
 fn record_process(
     options: &Options,
     pid: Pid,
     orders: Orders<'_>,
     progress: &dyn Progress,
 ) -> Result<Outcome, RecordError> {
-    room_for_threads().map_err(|error| RecordError::Join(pid, Problem::Threads(error)))?;
+    own_threads::check_room(THREADS).map_err(|error| RecordError::Join(pid, error.into()))?;
     let located = Located::process(pid, orders, |program| progress.waiting(pid, program))?;
     let located = located.ok_or(RecordError::NothingLoaded(pid))?;
     let target = located.target()?;
@@ -412,7 +399,7 @@ fn read(
     if options.frequency > 0 && !prepared.sees_kernel() {
         notes.push(WITHOUT_KERNEL.into());
     }
-    let (engine, sampler) = prepared.start(pid, program.target, bias, &mappings, options).map_err(Problem::Threads)?;
+    let (engine, sampler) = prepared.start(pid, program.target, bias, &mappings, options).map_err(NoThread::from)?;
     let plugins = Plugins::default();
     Ok(Watched { engine, sampler: Some(sampler), bias, mappings, plugins, begun, pause: None, notes })
 }
@@ -459,7 +446,7 @@ fn watch_hooks(
             mappings.iter().for_each(|mapping| unwinder.add_mapping(mapping));
             let source = Source::Hooks { events, looks, confirmed, tables };
             let sampler = Sampler::start(session, pid, unwinder, source, engine.timebase());
-            sampler.map_err(|error| notes.push(format!("no CPU and blocked times: {}", Problem::Threads(error)))).ok()
+            sampler.map_err(|error| notes.push(format!("no CPU and blocked times: {}", NoThread::from(error)))).ok()
         }
     };
     Ok(Watched { engine, sampler, bias, mappings, plugins, begun, pause, notes })

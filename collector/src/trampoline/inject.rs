@@ -65,7 +65,7 @@ pub enum InjectError {
 }
 
 /// What is called in the program's name, on the way in and out.
-pub(super) fn calls() -> [Call; 9] {
+pub(super) fn calls() -> [Call; 10] {
     let mmap = |size, (protection, flags): (i32, i32), fd| Call {
         number: libc::SYS_mmap,
         args: [0, size, protection as u64, flags as u64, fd, 0],
@@ -74,7 +74,8 @@ pub(super) fn calls() -> [Call; 9] {
     [
         Call { number: libc::SYS_memfd_create, args: [0, u64::from(libc::MFD_CLOEXEC), 0, 0, 0, 0] },
         // Where one is tried, its descriptor is none.
-        mmap(ARENA_OFFSET + ARENA, TABLES, u64::MAX),
+        mmap(ARENA_OFFSET + ARENA, (libc::PROT_NONE, TABLES.1), u64::MAX),
+        Call { number: libc::SYS_mprotect, args: [0, 0, TABLES.0 as u64, 0, 0, 0] },
         mmap(4096, HOOKS, u64::MAX),
         mmap(4096, MODULE, u64::MAX),
         madvise(libc::MADV_WIPEONFORK),
@@ -324,8 +325,15 @@ fn map_tables(remote: &mut Remote<'_>, bias: u64) -> Result<Tables, InjectError>
         Ok(file)
     });
     let mapped = opened.map_err(InjectError::Tables).and_then(|file| {
-        let args = [0, size, TABLES.0 as u64, TABLES.1 as u64, fd, 0];
+        // Nothing is put into locked memory that can't be accessed (mm/gup.c, `populate_vma_page_range`).
+        let locked = address_space::locked(remote.pid);
+        let args = [0, size, libc::PROT_NONE as u64, TABLES.1 as u64, fd, 0];
         let mapped = remote.call("mmap of the tables", libc::SYS_mmap, args, &[])?;
+        if address_space::locked(remote.pid) >= locked + size {
+            remote.call("munmap of the tables", libc::SYS_munmap, [mapped, size, 0, 0, 0, 0], &[])?;
+            return Err(Cramped::Locked { needed: size }.into());
+        }
+        remote.call("mprotect of the tables", libc::SYS_mprotect, [mapped, size, TABLES.0 as u64, 0, 0, 0], &[])?;
         // No part of the program's core dumps, and no page larger than what is used; kernels without either need neither.
         for advice in [libc::MADV_DONTDUMP, libc::MADV_NOHUGEPAGE] {
             let _ =

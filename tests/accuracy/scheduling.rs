@@ -327,12 +327,26 @@ fn each_kind_of_advice_is_given_to_its_program_and_none_to_the_healthy_one() {
     for release in ["1.21.13", "1.25.5", "1.26.6", "1.27.3"] {
         let program = go::build("advice", Build::of(release));
         for (scenario, expected) in ADVICE {
-            let profile = profile_path(User::Nobody);
-            let mut recording = command(User::Nobody);
-            recording.args(["record", "-q", "-o"]).arg(&profile).arg("--").arg(&program).arg(scenario);
-            // A lookup is C's where Go's own resolver is told to keep out of it.
-            succeeds(recording.env("GODEBUG", "netdns=cgo").current_dir(shared_dir()));
-            let report = report(&profile);
+            let record = || {
+                let profile = profile_path(User::Nobody);
+                let mut recording = command(User::Nobody);
+                recording.args(["record", "-q", "-o"]).arg(&profile).arg("--").arg(&program).arg(scenario);
+                // A lookup is C's where Go's own resolver is told to keep out of it.
+                succeeds(recording.env("GODEBUG", "netdns=cgo").current_dir(shared_dir()));
+                let report = report(&profile);
+                (profile, report)
+            };
+            // What is within two of its stated errors is not known, and no advice: a preemption on a busy machine can do that.
+            let is_known = |(_, report): &(_, Value)| {
+                let known = |name: &str| {
+                    let number = |field: &str| function(report, name)[field].as_f64().expect("a number");
+                    number("overhead_ns") - number("p_wait_ns") > 2.0 * number("overhead_se_ns")
+                };
+                expected.iter().filter(|(kind, ..)| *kind == "chatty").all(|(_, name, _)| known(name))
+            };
+            let recorded = (0..3).map(|_| record()).find(is_known);
+            let (profile, report) =
+                recorded.unwrap_or_else(|| panic!("{release} {scenario}: too large errors in 3 recordings"));
             let advice = report["advice"].as_array().expect("advice");
             let mut found: Vec<_> = advice
                 .iter()

@@ -113,13 +113,12 @@ impl Status {
         if self.leader != pid.to_string() {
             return Err(Unfit::Thread(self.leader.clone()));
         }
-        // The first thread may have ended while others go on.
-        let has_memory = match self.state {
-            'Z' => {
-                let thread = living_thread(pid).ok_or(Unfit::Zombie)?;
-                Status::of_thread(pid, thread).is_ok_and(|status| status.has_memory)
-            }
-            _ => self.has_memory,
+        // The first thread may have ended, or be about to, while others go on.
+        let has_memory = if self.state == 'Z' || is_exiting(pid, pid) {
+            let thread = living_thread(pid).ok_or(if self.state == 'Z' { Unfit::Zombie } else { Unfit::Ending })?;
+            Status::of_thread(pid, thread).is_ok_and(|status| status.has_memory)
+        } else {
+            self.has_memory
         };
         match self.state {
             'X' => Err(Unfit::Zombie),
@@ -151,10 +150,28 @@ pub(crate) fn check(pid: Pid) -> Result<(), Unfit> {
     }
 }
 
+/// Whether a thread is on its way out: it may have memory still, and can be neither traced nor watched any more. False if that
+/// can't be read.
+fn is_exiting(pid: Pid, tid: Pid) -> bool {
+    /// include/linux/sched.h.
+    const PF_EXITING: u64 = 0x4;
+    let stat = proc_text::read(format!("/proc/{pid}/task/{tid}/stat")).unwrap_or_default();
+    flags(&stat).is_some_and(|flags| flags & PF_EXITING != 0)
+}
+
+/// The kernel's flags of a thread (proc_pid_stat(5), field 9): the seventh after its name, which may contain anything.
+fn flags(stat: &str) -> Option<u64> {
+    let (_, behind) = stat.rsplit_once(')')?;
+    behind.split_whitespace().nth(6)?.parse().ok()
+}
+
 /// A thread of a process that lives: its first one, unless that has ended while others go on. Its memory and files can be
 /// reached through any.
 pub(crate) fn living_thread(pid: Pid) -> Option<Pid> {
-    let lives = |&tid: &Pid| Status::of_thread(pid, tid).is_ok_and(|status| !matches!(status.state, 'Z' | 'X'));
+    let lives = |&tid: &Pid| {
+        let runs = Status::of_thread(pid, tid).is_ok_and(|status| !matches!(status.state, 'Z' | 'X'));
+        runs && !is_exiting(pid, tid)
+    };
     Some(pid).filter(lives).or_else(|| threads(pid).into_iter().find(lives))
 }
 
@@ -193,6 +210,13 @@ pub(crate) fn pid_namespace(pid: Pid) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_flags_of_a_thread_with_any_name() {
+        assert_eq!(flags("71 (a) R 4 (b)) R 1 71 71 0 -1 4194308 146"), Some(4_194_308));
+        assert_eq!(flags("71 (a) R 1"), None);
+        assert!(!is_exiting(Pid::this(), Pid::this()));
+    }
 
     fn check(what: &str, change: (&str, &str), refused: Option<&str>) {
         let own = std::fs::read_to_string("/proc/self/status").unwrap().replace(change.0, change.1);

@@ -3,10 +3,10 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::Mutex;
 
 use crate::cgoprof::{User, binary, command, profile_path, record, report, succeeds};
 use crate::go::{self, Build, shared_dir};
+use crate::seccomp_filter::without;
 
 /// Runs cgoprof; it must print exactly one line with these words and end with this status.
 fn check(what: &str, command: &mut Command, status: i32, words: &[&str]) {
@@ -236,40 +236,6 @@ fn outputs_that_cannot_be_written() {
     let mut full = command(User::Root);
     full.args(["record", "-q", "-o", "/dev/full", "--"]).arg(&program).args(["hot", "10"]);
     check("full disk", &mut full, 125, &["/dev/full", "No space left"]);
-}
-
-/// Runs a command under a seccomp filter that refuses a system call, as some container runtimes have. Built once for
-/// all tests: one that executes it while another has it written again would be refused.
-fn without(system_call: &str) -> Command {
-    static BUILDING: Mutex<()> = Mutex::new(());
-    let filter = shared_dir().join(format!("without-{system_call}"));
-    let _one_at_a_time = BUILDING.lock().expect("every filter was built");
-    if filter.exists() {
-        return Command::new(filter);
-    }
-    let source = r#"
-        #include <errno.h>
-        #include <linux/filter.h>
-        #include <linux/seccomp.h>
-        #include <stddef.h>
-        #include <sys/prctl.h>
-        #include <sys/syscall.h>
-        #include <unistd.h>
-        int main(int argc, char **argv) {
-            struct sock_filter code[] = {
-                BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, REFUSED, 0, 1),
-                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-            };
-            struct sock_fprog program = {4, code};
-            if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, 2, &program)) return 99;
-            execv(argv[1], argv + 1);
-            return 98;
-        }"#;
-    let text = file(&format!("without-{system_call}.c"), source.as_bytes());
-    succeeds(Command::new("gcc").arg(format!("-DREFUSED=SYS_{system_call}")).arg(text).arg("-o").arg(&filter));
-    Command::new(filter)
 }
 
 /// Records a program under a filter as one user; returns what was said, and the report if there is one.

@@ -18,6 +18,7 @@ mod output;
 mod plugins;
 mod samples;
 mod screens;
+mod seccomp_filter;
 mod steal;
 mod symbols;
 mod tmux;

@@ -7,6 +7,7 @@ use std::process::{Command, Output, Stdio};
 use crate::cgoprof::{User, binary, profile_path, report, succeeds};
 use crate::go::{self, Build, shared_dir};
 use crate::joining::{Recorder, Talking, as_user};
+use crate::seccomp_filter::killed_for;
 
 fn actor() -> std::path::PathBuf {
     go::build("actor", Build::newest())
@@ -169,31 +170,10 @@ fn names_that_are_not_utf8_are_no_obstacle() {
 /// The program was killed for what is called in its name: a container's filter is the recorder's too, which makes no such calls.
 #[test]
 fn a_filter_that_kills_for_what_hooks_need_kills_no_launched_program() {
-    let source = r#"
-        #include <linux/filter.h>
-        #include <linux/seccomp.h>
-        #include <stddef.h>
-        #include <sys/prctl.h>
-        #include <sys/syscall.h>
-        #include <unistd.h>
-        int main(int argc, char **argv) {
-            struct sock_filter code[] = {
-                BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_memfd_create, 0, 1),
-                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
-                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-            };
-            struct sock_fprog program = {4, code};
-            if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, 2, &program)) return 99;
-            execv(argv[1], argv + 1);
-            return 98;
-        }"#;
-    let (text, filter) = (shared_dir().join("killing.c"), shared_dir().join("killing"));
-    std::fs::write(&text, source).expect("a file");
-    succeeds(Command::new("gcc").arg(&text).arg("-o").arg(&filter));
+    let filter = killed_for("memfd_create");
     for user in [User::Root, User::Nobody] {
         let profile = profile_path(user);
-        let mut record = as_user(user, &filter);
+        let mut record = as_user(user, Path::new(filter.get_program()));
         record.arg(binary()).args(["record", "-o"]).arg(&profile).arg("--").arg(actor()).arg("signals");
         let output = record.output().expect("it runs");
         assert!(output.status.success(), "{user:?}: {:?} {}", output.status, said(&output));

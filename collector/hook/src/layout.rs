@@ -329,7 +329,8 @@ pub struct Thread {
 pub struct Event {
     /// [`kind`].
     pub kind: u32,
-    /// Length in ticks of the interval, with `from` in its middle, in which it began; 0 if the begin was timed, or is so long ago that it is a guess.
+    /// Length in ticks of the interval, with `from` in its middle, in which it began. 0 if the begin was timed, or is so long
+    /// ago that it is a guess.
     pub begin_span: u32,
     /// The cell of the crossing or lock, as an address in the target.
     pub cell: u64,

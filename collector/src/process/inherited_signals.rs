@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::sys::signal::{SigHandler, Signal, signal};
 
-/// What a recorder, and a program that it starts, need at first. A program stops for its tracer by SIGTRAP, once it is executed. A write beyond RLIMIT_FSIZE is an error that it can report, instead of its end. Its children's
+/// What a recorder, and a program that it starts, need at first. A program stops for its tracer by SIGTRAP, once it is executed.
+/// A write beyond RLIMIT_FSIZE is an error that it can report, instead of its end. Its children's
 /// ends are told to it only if it does not ignore SIGCHLD (waitpid(2), "ECHILD").
 const OURS: [(Signal, SigHandler); 4] = [
     TRAP,

@@ -42,6 +42,9 @@ pub(crate) struct How {
     /// Most Go frames kept of a stack
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=256))]
     stack_depth: u16,
+    /// Memory that the hooks' tables may take of the program's (64M, 1G) [default: an eighth of what is free to it, 256M at most]
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    max_memory: Option<u64>,
     /// C time from which on a crossing is looked up in the threads' context switches (50us, 1ms)
     #[arg(long, default_value = "10us", value_parser = humantime::parse_duration)]
     slow: Duration,
@@ -82,6 +85,24 @@ fn positive(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(share) if share > 0.0 => Ok(share),
         _ => Err("a number greater than 0 is needed: 0.1 for a tenth".into()),
+    }
+}
+
+/// A size as `ulimit` and control groups take it: bytes, or K, M or G of 1024.
+fn bytes(text: &str) -> Result<u64, String> {
+    let (number, unit) = text.split_at(text.trim_end_matches(|last: char| !last.is_ascii_digit()).len());
+    let shift = match unit.trim_end_matches(['b', 'B', 'i']).to_ascii_lowercase().as_str() {
+        "" => Some(0),
+        "k" => Some(10),
+        "m" => Some(20),
+        "g" => Some(30),
+        _ => None,
+    };
+    let size = shift.and_then(|shift| number.parse::<u64>().ok()?.checked_mul(1 << shift));
+    match size {
+        Some(size) if size >= 2 << 20 => Ok(size),
+        Some(_) => Err("the tables need 2M at least".into()),
+        None => Err("a size is needed: 64M or 1G".into()),
     }
 }
 
@@ -132,6 +153,7 @@ impl How {
             max_overhead: self.max_overhead.unwrap_or(MAX_OVERHEAD),
             stack_depth: usize::from(self.stack_depth),
             slow: self.slow,
+            max_memory: self.max_memory,
             frequency: if self.no_samples { 0 } else { self.freq },
             duration: self.duration,
             require: false,

@@ -1,7 +1,7 @@
 //! From the tables' raw numbers to the profile's cells: ticks to nanoseconds, the hooks' share taken off.
 
-use std::collections::HashMap;
 use std::collections::hash_map::{DefaultHasher, Entry};
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{Hash, Hasher as _};
 
 use cgoprof_hook::histogram::{BUCKETS, lower_bound};
@@ -106,7 +106,12 @@ pub(crate) fn assemble(
             }
         }
     }
+    // One cell each: who had no table and whose table was full have called the same functions.
+    let mut by_function: BTreeMap<Avma, u64> = BTreeMap::new();
     for &(address, calls) in snapshot.overflow.iter().chain(&snapshot.spare) {
+        *by_function.entry(address).or_default() += calls;
+    }
+    for (address, calls) in by_function {
         let (function, leaf) = symbolizer.c(profile, address, &[]);
         let stack = vec![leaf, symbolizer.border(profile, "runtime.cgocall")];
         let stats = Stats { calls, untimed: if clock.measured { calls } else { 0 }, ..Stats::default() };

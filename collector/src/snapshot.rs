@@ -274,6 +274,10 @@ pub struct Snapshot {
     pub unattributed_direct: u64,
     /// Crossings whose stack found no room.
     pub folded: u64,
+    /// Timed crossings whose times, or their places in histograms, found none.
+    pub unkept_times: u64,
+    /// Bytes of those tables that have been used up.
+    pub full_tables: u64,
     /// Callbacks from threads with no crossing in flight.
     pub foreign_callbacks: u64,
     /// Slow crossings whose events found no room.
@@ -316,6 +320,8 @@ impl Snapshot {
         self.unattributed += other.unattributed;
         self.unattributed_direct += other.unattributed_direct;
         self.folded += other.folded;
+        self.unkept_times += other.unkept_times;
+        self.full_tables += other.full_tables;
         self.foreign_callbacks += other.foreign_callbacks;
         self.lost_events += other.lost_events;
         self.lost_ends += other.lost_ends;

@@ -14,6 +14,7 @@ use nix::time::{ClockId as Clock, clock_gettime};
 use nix::unistd::Pid;
 
 use crate::plugins::PluginLoader;
+use crate::process::address_space::AddressSpace;
 use crate::process::link_map::LinkMap;
 use crate::process::maps::{self, Mapping};
 use crate::sampling::{Confirmed, Events, Looks, SUSPICIOUS};
@@ -165,6 +166,7 @@ impl Ticker {
                 }
                 ticks_so_far += 1;
                 if ticks_so_far.is_multiple_of(REVIEW) {
+                    tables.note_locked(AddressSpace::of(pid).locked);
                     let now = own_time();
                     let _ = set(&timer, period((now - used) / REVIEW as u32));
                     used = now;

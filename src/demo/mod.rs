@@ -63,6 +63,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         max_overhead: MAX_OVERHEAD,
         stack_depth: 64,
         slow: std::time::Duration::from_micros(10),
+        max_memory: None,
         frequency: 199,
         duration: None,
         require: true,

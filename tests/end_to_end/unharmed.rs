@@ -4,6 +4,8 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use serde_json::Value;
+
 use crate::cgoprof::{User, binary, profile_path, report, succeeds};
 use crate::go::{self, Build, shared_dir};
 use crate::joining::{Recorder, Talking, as_user};
@@ -48,32 +50,129 @@ fn tables_are_no_part_of_core_dumps() {
 /// Under 3 GB a program did not start, or died later, as the tables took two of them.
 #[test]
 fn a_limited_address_space_is_left_to_the_program() {
-    for (user, limit) in [(User::Root, 2_000_000), (User::Nobody, 2_000_000), (User::Nobody, 3_000_000)] {
-        let program = go::build("crossings", Build::newest());
-        let (bare, recorded, profile) = both(user, &format!("ulimit -v {limit}"), &program, &["hot", "1000"]);
-        assert_eq!((bare.status.code(), recorded.status.code()), (Some(0), Some(0)), "{}", said(&recorded));
-        assert!(said(&recorded).contains("its address space is limited to"), "{}", said(&recorded));
-        assert_ne!(report(&profile)["recording"]["engine"], "trampoline");
-    }
     let program = go::build("crossings", Build::newest());
-    let (_, recorded, profile) = both(User::Nobody, "ulimit -v 20000000", &program, &["hot", "1000"]);
+    // Kilobytes. With the first Go itself has little left.
+    let least = [1_400_000, 1_500_000, 1_600_000, 1_700_000, 1_800_000, 1_900_000];
+    let runs = |limit| {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("ulimit -v {limit}; exec \"$0\" hot 1000")]).arg(&program);
+        shell.output().expect("a shell").status.success()
+    };
+    let least = least.into_iter().find(|&limit| runs(limit)).expect("Go starts with so much");
+    for (user, limit) in
+        [(User::Root, least), (User::Nobody, least), (User::Nobody, 2_000_000), (User::Nobody, 3_000_000)]
+    {
+        let (bare, recorded, profile) = both(user, &format!("ulimit -v {limit}"), &program, &["hot", "1000"]);
+        assert_eq!((bare.status.code(), recorded.status.code()), (Some(0), Some(0)), "{limit}: {}", said(&recorded));
+        let is_said = said(&recorded).contains("its address space is limited to");
+        let engine = report(&profile)["recording"]["engine"].clone();
+        assert_eq!(is_said, engine != "trampoline", "{limit} {user:?}: {engine} {}", said(&recorded));
+    }
+    let (_, recorded, profile) = both(User::Nobody, "ulimit -v 3000000", &program, &["hot", "1000"]);
     assert_eq!(report(&profile)["recording"]["engine"], "trampoline", "{}", said(&recorded));
+}
+
+/// Runs a program of so many threads and stacks, joined or launched; returns what it tells of itself, and the report.
+fn footprint(
+    user: User,
+    threads: u64,
+    stacks: u64,
+    options: &[&str],
+    variables: &[&str],
+    joined: bool,
+) -> (Value, Value) {
+    let program = go::build("footprint", Build::newest());
+    let args = [threads.to_string(), stacks.to_string()];
+    let told = |answer: &str| serde_json::from_str::<Value>(answer).unwrap_or_else(|_| panic!("no JSON: {answer}"));
+    if joined {
+        let mut command = as_user(user, &program);
+        command.args(args).env("FOOTPRINT_WAIT", "1").envs(variables.iter().map(|name| (name, "1")));
+        let mut talking = Talking::start(&mut command);
+        assert_eq!(talking.answer(), "ready");
+        let mut recorder = Recorder::join(user, talking.pid(), options);
+        let told = told(&talking.ask("go on"));
+        talking.end();
+        assert!(recorder.child.wait().expect("it ends").success());
+        (told, report(&recorder.profile))
+    } else {
+        let profile = profile_path(user);
+        let mut command = crate::cgoprof::command(user);
+        command.args(["record", "-q", "-o"]).arg(&profile).args(options).arg("--").arg(program).args(args);
+        command.envs(variables.iter().map(|name| (name, "1"))).stdin(Stdio::null());
+        let output = command.output().expect("cgoprof runs");
+        assert!(output.status.success(), "{}", said(&output));
+        (told(&String::from_utf8_lossy(&output.stdout)), report(&profile))
+    }
+}
+
+/// A thousand stacks took 6 MB, forty thousand 245, and a lock of all memory made 1.3 GB of it real.
+#[test]
+fn tables_take_what_they_hold() {
+    // Kilobytes.
+    for (threads, stacks, most) in
+        [(1, 1, 200), (8, 1000, 2000), (100, 100, 6400), (600, 600, 38_400), (8, 40_000, 20_000)]
+    {
+        for (user, joined) in [(User::Nobody, false), (User::Root, true)] {
+            let (told, report) = footprint(user, threads, stacks, &[], &[], joined);
+            let shared = told["shared_kb"].as_u64().expect("a number");
+            assert!(shared <= most, "{threads} threads, {stacks} stacks, joined {joined}: {shared} KB");
+            // Two are made before and while it is joined.
+            let (truth, found) = (told["num_cgo_call"].as_u64(), report["totals"]["crossings"].as_u64());
+            let missing = truth.zip(found).map(|(truth, found)| truth.abs_diff(found));
+            assert!(missing <= Some(if joined { 2 } else { 0 }), "{threads} {stacks}: {found:?} of {truth:?}");
+            assert_eq!(report["recording"]["lost"]["folded_stacks"], 0);
+        }
+    }
+}
+
+/// What lies beyond the end of the tables' file can't be locked, and little is left between what is used and that.
+#[test]
+fn a_program_that_locks_its_memory_later_gets_little_of_the_tables() {
+    for joined in [false, true] {
+        let (told, report) = footprint(User::Root, 8, 1000, &[], &["FOOTPRINT_LOCK"], joined);
+        let shared = told["shared_kb"].as_u64().expect("a number");
+        assert!(shared <= 40_000, "{shared} KB");
+        assert_eq!(report["recording"]["engine"], "trampoline");
+        assert!(report["totals"]["crossings"].as_u64() >= Some(3000));
+    }
 }
 
 /// Once all of the tables became real memory of the program.
 #[test]
-fn a_program_that_locks_its_memory_gets_no_tables() {
+fn a_program_that_has_locked_its_memory_is_recorded_with_tables_that_are_not() {
     let mut command = Command::new(actor());
     command.env("ACTOR_LOCKED", "1").env("ACTOR_WAIT", "1").arg("echo").stderr(Stdio::null());
     let mut program = Talking::start(&mut command);
     assert_eq!(program.answer(), "ready");
-    let mut recorder = Recorder::start(User::Root, program.pid(), &["--engine", "auto"]);
-    recorder.wait_for("recording process");
-    let maps = std::fs::read_to_string(format!("/proc/{}/maps", program.pid())).expect("its mappings");
-    assert!(!maps.contains("memfd:cgoprof"), "{maps}");
-    let notes = recorder.leave()["recording"]["notes"].to_string();
-    assert!(notes.contains("it locks its memory (mlockall)"), "{notes}");
+    let locked = |pid| status(pid, "VmLck:");
+    let before = locked(program.pid());
+    assert!(before > 0);
+    let recorder = Recorder::join(User::Root, program.pid(), &[]);
+    let (during, shared) = (locked(program.pid()), status(program.pid(), "RssShmem:"));
+    assert!(during < before + 1000 && shared < 2000, "{before} KB locked, then {during}; {shared} KB of the tables");
+    assert_eq!(recorder.leave()["recording"]["engine"], "trampoline");
     program.end();
+}
+
+/// A number of a process's status.
+fn status(pid: nix::unistd::Pid, name: &str) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("its status");
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).expect("the line");
+    line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number")
+}
+
+/// Three million stacks took 930 MB; what is beyond the limit is counted by its function, and said.
+#[test]
+fn tables_take_no_more_than_they_may() {
+    let (told, report) = footprint(User::Nobody, 20, 100_000, &["--max-memory", "8M"], &[], false);
+    let shared = told["shared_kb"].as_u64().expect("a number");
+    assert!(shared <= 8 << 10, "{shared} KB");
+    assert_eq!(report["totals"]["crossings"], told["num_cgo_call"]);
+    let notes = report["recording"]["notes"].to_string();
+    assert!(notes.contains("8 MB, was used up: --max-memory 16M"), "{notes}");
+    let functions = report["functions"].as_array().expect("functions");
+    let nothing: Vec<_> = functions.iter().filter(|function| function["name"] == "nothing").collect();
+    assert_eq!(nothing.iter().filter_map(|function| function["calls"].as_u64()).sum::<u64>(), 300_000);
 }
 
 /// The recorder died by SIGXFSZ, and left the program stopped.

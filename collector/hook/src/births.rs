@@ -3,10 +3,10 @@
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::crossing::innermost;
-use crate::layout::{BIRTHS, Birth, Cell, HOLDERS, Holder, InFlight, THREAD_STRIDE, THREADS, Thread, flags};
+use crate::layout::{BIRTHS, Birth, Cell, HOLDERS, Holder, InFlight, Thread, flags};
 use crate::now;
 use crate::params::Params;
-use crate::threads::header;
+use crate::threads::{header, used};
 
 /// `newm1` is about to make a thread, by the direct crossing of this cell. Takes a look at every M's table: little beside
 /// what making a thread takes.
@@ -47,15 +47,8 @@ unsafe fn look_around(params: &Params, own: *mut Thread, holders: *mut Holder) -
         for place in 0..HOLDERS {
             holders.add(place).write(Holder { count: 0, cell: 0 });
         }
-        let used = header(params).used_count.load(Acquire) as usize;
         let mut in_c = 0;
-        for index in 0..if used < THREADS { used } else { THREADS } {
-            let place =
-                (*(&raw const header(params).used).cast::<core::sync::atomic::AtomicU32>().add(index)).load(Acquire);
-            if place == 0 || place as usize > THREADS {
-                continue;
-            }
-            let thread = (params.threads + (place as u64 - 1) * THREAD_STRIDE as u64) as *mut Thread;
+        for thread in used(params) {
             if thread == own || (*thread).owner.load(Relaxed) == 0 {
                 continue;
             }

@@ -6,6 +6,7 @@ use crate::layout::{Cell, InFlight, Thread};
 use crate::now;
 use crate::params::Params;
 use crate::threads::{self, G_M, word};
+use crate::times::{add, rare, times};
 
 /// After `cgocallback` has got an M for a foreign thread, which took since `from`.
 ///
@@ -43,7 +44,9 @@ pub(crate) unsafe fn began(params: &Params, g: u64) {
         }
         let cell = (*entry).cell();
         (*cell).callbacks += 1;
-        (*cell).p_lost += p_was_taken(params, m) as u64;
+        if p_was_taken(params, m) {
+            (*rare(params, thread, cell)).p_lost += 1;
+        }
         if (*thread).top >= end(thread) {
             // Whatever is nested this deep shares the last entry; its callbacks are counted, not timed.
             (*thread).top = entry as u64;
@@ -165,14 +168,14 @@ pub(crate) unsafe fn released(params: &Params, g: u64) {
         if is_timed(params, entry) {
             let at = now();
             (*entry).callback_ticks += at.wrapping_sub((*entry).callback_began);
-            add_times(thread, entry, at);
+            add_times(params, thread, entry, at);
             (*entry).callback_began = 0;
         }
     }
 }
 
 /// Adds a timed callback's phases to its cell.
-unsafe fn add_times(thread: *mut Thread, entry: *mut InFlight, at: u64) {
+unsafe fn add_times(params: &Params, thread: *mut Thread, entry: *mut InFlight, at: u64) {
     // SAFETY: the entry is this M's and names a finished cell.
     unsafe {
         let cell = (*entry).callback as *mut Cell;
@@ -184,21 +187,22 @@ unsafe fn add_times(thread: *mut Thread, entry: *mut InFlight, at: u64) {
         let (began, acquired, ended) = ((*entry).callback_began, (*entry).callback_acquired, (*entry).callback_ended);
         let (acquire, release) = (acquired.wrapping_sub(began), at.wrapping_sub(ended));
         let (go, border) = (ended.wrapping_sub(acquired), acquire + release);
-        (*cell).timed += 1;
-        (*cell).weight += gap;
-        (*cell).exits += gap;
-        (*cell).skipped += gap * (gap - 1);
-        (*cell).enter.sample(acquire, gap);
-        (*cell).c.sample(go, gap);
-        (*cell).exit.sample(release, gap);
-        (*cell).c_histogram.counts[crate::histogram::bucket(go)] += gap;
-        (*cell).c_min = (*cell).c_min.min(go);
-        (*cell).c_max = (*cell).c_max.max(go);
-        (*cell).overhead_histogram.counts[crate::histogram::bucket(border)] += gap;
-        (*cell).overhead_min = (*cell).overhead_min.min(border);
-        (*cell).overhead_max = (*cell).overhead_max.max(border);
+        let times = times(params, thread, cell);
+        (*times).timed += 1;
+        (*times).weight += gap;
+        (*times).exits += gap;
+        (*times).skipped += gap * (gap - 1);
+        (*times).enter.sample(acquire, gap);
+        (*times).c.sample(go, gap);
+        (*times).exit.sample(release, gap);
+        add(params, thread, &raw mut (*times).c_histogram, go, gap);
+        (*times).c_min = (*times).c_min.min(go);
+        (*times).c_max = (*times).c_max.max(go);
+        add(params, thread, &raw mut (*times).overhead_histogram, border, gap);
+        (*times).overhead_min = (*times).overhead_min.min(border);
+        (*times).overhead_max = (*times).overhead_max.max(border);
         if foreign && (*thread).attaching != 0 {
-            (*cell).callback.whole(began.wrapping_sub((*thread).attaching));
+            (*rare(params, thread, cell)).callback.whole(began.wrapping_sub((*thread).attaching));
             (*thread).attaching = 0;
         }
     }
@@ -217,7 +221,7 @@ pub(crate) unsafe fn unwound(params: &Params, g: u64) {
         }
         if (*thread).deeper > 0 {
             (*thread).deeper -= 1;
-            (*(*((*thread).top as *const InFlight)).cell()).abandoned += 1;
+            (*rare(params, thread, (*((*thread).top as *const InFlight)).cell())).abandoned += 1;
             return;
         }
         let entry = innermost(thread);
@@ -226,10 +230,10 @@ pub(crate) unsafe fn unwound(params: &Params, g: u64) {
         }
         let callback = (*entry).callback as *mut Cell;
         if !callback.is_null() {
-            (*callback).abandoned += 1;
+            (*rare(params, thread, callback)).abandoned += 1;
         }
         let cell = (*entry).cell();
-        (*cell).abandoned += 1;
+        (*rare(params, thread, cell)).abandoned += 1;
         (*thread).enclosing = (*cell).enclosing;
         (*thread).top -= size_of::<InFlight>() as u64;
     }

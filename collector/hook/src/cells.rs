@@ -2,13 +2,15 @@
 
 use core::sync::atomic::Ordering::{Relaxed, Release};
 
+use crate::arena::allocate;
 use crate::layout::{
-    Block, CHUNK, Cell, CellRef, DEEPEST_REMEMBERED, FIRST_CHUNK, FRAME_BLOCK, Frame, IndexEntry, LARGEST_INDEX,
-    STACKS, Thread, flags, memo_slot,
+    Block, Cell, CellRef, DEEPEST_REMEMBERED, FRAME_BLOCK, Frame, IndexEntry, LARGEST_INDEX, PC_BITS, STACKS, Thread,
+    Times, flags, memo_slot,
 };
 use crate::params::Params;
 use crate::stack::Stack;
 use crate::threads::{header, spare};
+use crate::times;
 
 /// What tells one cell from another.
 #[derive(Clone, Copy)]
@@ -77,7 +79,10 @@ pub(crate) unsafe fn find(params: &Params, thread: *mut Thread, key: *const Key)
         at = index.after(at);
     }
     // SAFETY: as above.
-    unsafe { find_by_whole_stack(params, thread, key, hash) }
+    unsafe {
+        let cell = find_by_whole_stack(params, thread, key, hash);
+        if cell.is_null() { folded(params, thread, key) } else { cell }
+    }
 }
 
 /// An M's index of cells, of which there is always a free entry, where a search ends.
@@ -233,7 +238,10 @@ unsafe fn matches(cell: *const Cell, key: *const Key) -> bool {
             && (*cell).flags & !flags::TRUNCATED == (*key).flags
             && (*cell).enclosing == (*key).enclosing
             && (*cell).leaf == (*key).leaf
-            && (*key).stack.equals(frames_of(cell), (*cell).frames as usize)
+            && match (*cell).blocks {
+                0 => (*key).stack.equals(frames_of(cell), (*cell).frames as usize),
+                _ => (*key).stack.equals_blocks(blocks_of(cell), (*cell).frames as usize),
+            }
     }
 }
 
@@ -261,8 +269,8 @@ unsafe fn probe(
     }
 }
 
-/// The cell of a stack that is not found by its site and depth. What follows is in pieces that call each other last: each
-/// goroutine's stack has room for little.
+/// The cell of a stack that is not found by its site and depth; null if there is no room for one. What follows is in pieces:
+/// each goroutine's stack has room for little.
 #[cold]
 #[inline(never)]
 unsafe fn find_by_whole_stack(params: &Params, thread: *mut Thread, key: *const Key, short: u64) -> *mut Cell {
@@ -275,17 +283,42 @@ unsafe fn find_by_whole_stack(params: &Params, thread: *mut Thread, key: *const 
             return known;
         }
         if (*thread).stacks < STACKS {
-            let cell = allocate_with(params, thread, count, params.stack_arena_end);
+            // Its first crossing is timed, and its times are to have room if it has.
+            let mut behind = behind((*key).stack.depth(), count);
+            if params.first_interval != 0 {
+                behind = before_times(behind) + size_of::<Times>();
+            }
+            let cell = allocate_with(params, thread, behind, params.stack_arena_end);
             if !cell.is_null() {
                 (*thread).stacks += 1;
                 (*cell).flags = if goes_on { flags::TRUNCATED } else { 0 };
                 complete(params, thread, key, cell, count);
+                if params.first_interval != 0 {
+                    place_times(params, cell);
+                }
                 insert(thread, short, reference(params, cell), SHORT_PROBES);
                 insert(thread, hash, reference(params, cell), usize::MAX);
                 return cell;
             }
         }
-        folded(params, thread, key, if count < FOLDED_FRAMES { count } else { FOLDED_FRAMES })
+        core::ptr::null_mut()
+    }
+}
+
+/// Bytes from a cell's end to its times, where they are behind so many of its stack.
+fn before_times(behind: usize) -> usize {
+    (size_of::<Cell>() + behind).next_multiple_of(64) - size_of::<Cell>()
+}
+
+/// Puts a new cell's times behind its stack.
+#[inline(never)]
+unsafe fn place_times(params: &Params, cell: *mut Cell) {
+    // SAFETY: the cell is new, and was allocated with room for both.
+    unsafe {
+        let behind = behind((*cell).stack_depth, (*cell).frames as usize);
+        let times = (cell as usize + size_of::<Cell>() + before_times(behind)) as *mut Times;
+        times::begin(times);
+        (*cell).times.store(reference(params, times.cast()).0, Release);
     }
 }
 
@@ -331,18 +364,21 @@ unsafe fn complete(params: &Params, thread: *mut Thread, key: *const Key, cell: 
 
 /// The cell of a C function and its innermost frames, for when there is no more room for stacks; the spare cell, when
 /// there is none for that either.
+#[cold]
 #[inline(never)]
-unsafe fn folded(params: &Params, thread: *mut Thread, key: *const Key, count: usize) -> *mut Cell {
-    // SAFETY: thread is ours; its scratch has count frames and more.
+unsafe fn folded(params: &Params, thread: *mut Thread, key: *const Key) -> *mut Cell {
+    // SAFETY: thread is ours, and its scratch; the key's stack is readable.
     unsafe {
         (*thread).folded += 1;
+        let limit = if params.max_frames < FOLDED_FRAMES as u64 { 1 } else { FOLDED_FRAMES };
+        let (count, _) = (*key).stack.walk((&raw mut (*thread).walk).cast::<Frame>(), limit);
         let key = ask(thread, Key { enclosing: CellRef::NONE, leaf: 0, flags: (*key).flags | flags::FOLDED, ..*key });
         let hash = hash_of_walk(thread, key, count);
         let known = find_folded(params, thread, key, hash, count);
         if !known.is_null() {
             return known;
         }
-        let cell = allocate_with(params, thread, count, params.arena_end);
+        let cell = allocate_with(params, thread, behind((*key).stack.depth(), count), params.arena_end);
         if cell.is_null() {
             return spare(thread);
         }
@@ -358,38 +394,70 @@ unsafe fn find_folded(params: &Params, thread: *mut Thread, key: *const Key, has
     let found = unsafe {
         let walk = (&raw const (*thread).walk).cast::<Frame>();
         probe(params, thread, hash, |cell| {
-            let frames = frames_of(cell);
             (*cell).function == (*key).function
                 && (*cell).flags == (*key).flags
                 && (*cell).frames as usize == count
-                && (0..count).all(|index| (*frames.add(index)).pc == (*walk.add(index)).pc)
+                && (0..count).all(|index| pc_of(cell, index) == (*walk.add(index)).pc & PC_BITS)
         })
     };
     found.unwrap_or(core::ptr::null_mut())
 }
 
-/// Where a cell's frames are.
+/// Where a cell's blocks are, if it has any.
 #[inline(always)]
-unsafe fn frames_of(cell: *const Cell) -> *mut Frame {
-    // SAFETY: the caller has a finished cell, or one with its count of blocks set.
-    unsafe { cell.add(1).cast::<Block>().add((*cell).blocks as usize).cast_mut().cast() }
+unsafe fn blocks_of(cell: *const Cell) -> *mut Block {
+    // SAFETY: the caller has a cell with room for them behind it.
+    unsafe { cell.add(1).cast_mut().cast() }
 }
 
-/// Writes a walked stack behind its cell, in both forms.
+/// Where a cell's frames are, if it has no blocks.
+#[inline(always)]
+unsafe fn frames_of(cell: *const Cell) -> *mut Frame {
+    // SAFETY: the caller has a cell with room for them behind it.
+    unsafe { cell.add(1).cast_mut().cast() }
+}
+
+/// One of a cell's return addresses.
+unsafe fn pc_of(cell: *const Cell, index: usize) -> u64 {
+    // SAFETY: the caller has a finished cell with more frames than that.
+    unsafe {
+        match (*cell).blocks {
+            0 => (*frames_of(cell).add(index)).pc & PC_BITS,
+            _ => (*blocks_of(cell).add(index / FRAME_BLOCK)).pc(index % FRAME_BLOCK),
+        }
+    }
+}
+
+/// Bytes behind a cell for so many frames of a stack of this depth.
+fn behind(depth: u32, frames: usize) -> usize {
+    if depth <= DEEPEST_REMEMBERED {
+        frames.div_ceil(FRAME_BLOCK) * size_of::<Block>()
+    } else {
+        frames * size_of::<Frame>()
+    }
+}
+
+/// Writes a walked stack behind its cell.
 unsafe fn write_frames(cell: *mut Cell, walk: *const Frame, count: usize) {
-    // SAFETY: the cell is new and was allocated with room for both forms.
+    // SAFETY: the cell is new and was allocated with room for this form.
     unsafe {
         (*cell).frames = count as u16;
+        if (*cell).stack_depth > DEEPEST_REMEMBERED {
+            // Volatile, as the compiler would call memcpy, which there is not.
+            for index in 0..count {
+                let (frame, from) = (frames_of(cell).add(index), walk.add(index));
+                (&raw mut (*frame).offset).write_volatile((*from).offset);
+                (&raw mut (*frame).pc).write_volatile((*from).pc);
+            }
+            return;
+        }
         (*cell).blocks = count.div_ceil(FRAME_BLOCK) as u16;
-        let (blocks, frames) = (cell.add(1).cast::<Block>(), frames_of(cell));
         for index in 0..(*cell).blocks as usize * FRAME_BLOCK {
             let frame = *walk.add(if index < count { index } else { count - 1 });
-            let block = blocks.add(index / FRAME_BLOCK);
-            (&raw mut (*block).offsets).cast::<u16>().add(index % FRAME_BLOCK).write((frame.offset / 8 + 1) as u16);
-            (&raw mut (*block).pcs).cast::<u32>().add(index % FRAME_BLOCK).write(frame.pc as u32);
-            if index < count {
-                frames.add(index).write(frame);
-            }
+            let (block, place) = (blocks_of(cell).add(index / FRAME_BLOCK), index % FRAME_BLOCK);
+            (&raw mut (*block).offsets).cast::<u16>().add(place).write((frame.offset / 8 + 1) as u16);
+            (&raw mut (*block).high).cast::<u16>().add(place).write((frame.pc >> 32) as u16);
+            (&raw mut (*block).pcs).cast::<u32>().add(place).write(frame.pc as u32);
         }
     }
 }
@@ -411,18 +479,17 @@ unsafe fn fill(params: &Params, cell: *mut Cell, key: *const Key) {
     }
 }
 
-/// Room for a cell with so many frames, zeroed; null when the arena is used up to `limit`, or the index is full.
+/// Room for a cell with so many bytes behind it, zeroed; null when the arena is used up to `limit`, or the index is full.
 #[inline(never)]
-unsafe fn allocate_with(params: &Params, thread: *mut Thread, frames: usize, limit: u64) -> *mut Cell {
-    let behind = frames.div_ceil(FRAME_BLOCK) * size_of::<Block>() + frames * size_of::<Frame>();
+unsafe fn allocate_with(params: &Params, thread: *mut Thread, behind: usize, limit: u64) -> *mut Cell {
     // SAFETY: thread is ours.
     unsafe {
         if !has_room(params, thread, limit) {
             return core::ptr::null_mut();
         }
         match allocate(params, thread, (size_of::<Cell>() + behind) as u64, limit) {
-            0 => core::ptr::null_mut(),
-            at => (params.tables + at) as *mut Cell,
+            CellRef::NONE => core::ptr::null_mut(),
+            at => at_ref(params, at),
         }
     }
 }
@@ -431,34 +498,6 @@ unsafe fn allocate_with(params: &Params, thread: *mut Thread, frames: usize, lim
 unsafe fn allocate_stackless(params: &Params, thread: *mut Thread) -> *mut Cell {
     // SAFETY: thread is ours.
     unsafe { allocate_with(params, thread, 0, params.arena_end) }
-}
-
-/// So many zeroed bytes of the arena: their place in the mapping, 0 when it is used up to `limit`.
-unsafe fn allocate(params: &Params, thread: *mut Thread, size: u64, limit: u64) -> u64 {
-    let size = size.next_multiple_of(64);
-    // SAFETY: thread is ours and the header is mapped.
-    unsafe {
-        if (*thread).chunk_next + size > (*thread).chunk_end {
-            // About as much as it has taken so far: a thread that calls little takes little.
-            let mut least = FIRST_CHUNK;
-            while least < CHUNK && least < (*thread).cell_count as u64 * size_of::<Cell>() as u64 {
-                least *= 2;
-            }
-            let chunk = size.next_multiple_of(least);
-            if header(params).arena_next.load(Relaxed) + chunk > limit {
-                return 0;
-            }
-            let start = header(params).arena_next.fetch_add(chunk, Relaxed);
-            if start + chunk > params.arena_end {
-                return 0;
-            }
-            (*thread).chunk_next = start;
-            (*thread).chunk_end = start + chunk;
-        }
-        let place = (*thread).chunk_next;
-        (*thread).chunk_next += size;
-        place
-    }
 }
 
 /// Whether the index has room for two more entries; it grows if it can.
@@ -483,12 +522,12 @@ unsafe fn grow(params: &Params, thread: *mut Thread, limit: u64) -> bool {
         let len = index.len * 2;
         let place = match len {
             ..=LARGEST_INDEX => allocate(params, thread, (len * size_of::<IndexEntry>()) as u64, limit),
-            _ => 0,
+            _ => CellRef::NONE,
         };
-        if place == 0 {
+        if place == CellRef::NONE {
             return false;
         }
-        let larger = Index { entries: (params.tables + place) as *mut IndexEntry, len };
+        let larger = Index { entries: (params.tables + place.offset()) as *mut IndexEntry, len };
         let mut used = 0;
         for at in 0..index.len {
             let entry = index.at(at).read();
@@ -498,8 +537,28 @@ unsafe fn grow(params: &Params, thread: *mut Thread, limit: u64) -> bool {
         }
         (*thread).index = larger.entries as u64;
         (*thread).index_len = len as u64;
+        reuse(params, thread, index);
         (*thread).index_used = used;
         true
+    }
+}
+
+/// What was an index is room for cells, if it is more than is left of that.
+#[inline(never)]
+unsafe fn reuse(params: &Params, thread: *mut Thread, index: Index) {
+    let size = (index.len * size_of::<IndexEntry>()) as u64;
+    // SAFETY: the index is this M's and no longer used; the recorder does not read it.
+    unsafe {
+        let first = (&raw const (*thread).first_index) as u64;
+        if index.entries as u64 == first || (*thread).chunk_end - (*thread).chunk_next >= size {
+            return;
+        }
+        for place in 0..index.len {
+            // Volatile, as the compiler would call memset, which there is not.
+            index.at(place).cast::<u64>().write_volatile(0);
+        }
+        (*thread).chunk_next = index.entries as u64 - params.tables;
+        (*thread).chunk_end = (*thread).chunk_next + size;
     }
 }
 
@@ -509,8 +568,6 @@ unsafe fn publish(params: &Params, thread: *mut Thread, cell: *mut Cell, home: u
     unsafe {
         (*cell).next = CellRef((*thread).cells.load(Relaxed));
         (*cell).home = home;
-        (*cell).c_min = u64::MAX;
-        (*cell).overhead_min = u64::MAX;
         (*thread).cell_count += 1;
         (*thread).cells.store(reference(params, cell).0, Release);
     }

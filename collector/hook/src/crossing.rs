@@ -4,12 +4,12 @@ use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::cells::{self, Key, at_ref, reference};
 use crate::goroutines;
-use crate::histogram::bucket;
 use crate::layout::{Cell, CellRef, EVENTS, Event, Goroutine, InFlight, MAPPING_MAX, TICKS, Thread, flags, kind};
 use crate::now;
 use crate::params::Params;
 use crate::stack::Stack;
 use crate::threads::{self, G_M, G_STACK_HI, header, word};
+use crate::times::{add, rare, times};
 
 /// What a crossing carries from its C hook to its exit hook in the two dead argument words of `cgocall`'s
 /// frame: they move with the goroutine, whichever thread resumes it.
@@ -193,7 +193,7 @@ pub(crate) unsafe fn parked(params: &Params, g: u64, frame: u64) {
         }
         let cell = (*((*thread).top as *const InFlight)).cell();
         if !cell.is_null() {
-            (*cell).parked += 1;
+            (*rare(params, thread, cell)).parked += 1;
         }
     }
 }
@@ -295,7 +295,9 @@ pub(crate) unsafe fn returned(params: &Params, entry: *mut InFlight, at: u64, sl
         let thread = (*entry).thread as *mut Thread;
         (*thread).top = entry as u64;
         let cell = (*entry).cell();
-        (*cell).p_lost += p_lost as u64;
+        if p_lost {
+            (*rare(params, thread, cell)).p_lost += 1;
+        }
         if params.first_interval == 0 {
             return;
         }
@@ -308,7 +310,7 @@ pub(crate) unsafe fn returned(params: &Params, entry: *mut InFlight, at: u64, sl
         } else if long {
             let (from, to, is_certain) = began_between(params, entry, at);
             let span = to - from;
-            (*cell).c_begin_squares += span as f64 * span as f64;
+            (*rare(params, thread, cell)).begin_within(span);
             c = at - (from + span / 2);
             if is_certain {
                 begin_span = span.min(u32::MAX as u64);
@@ -317,30 +319,33 @@ pub(crate) unsafe fn returned(params: &Params, entry: *mut InFlight, at: u64, sl
         let callback = if timed { (*entry).callback_ticks } else { 0 };
         let mut enter = 0;
         if timed {
+            let times = times(params, thread, cell);
             enter = (*entry).called.wrapping_sub((*entry).entered);
-            (*cell).timed += 1;
-            (*cell).weight += gap;
-            (*cell).skipped += gap * (gap - 1);
-            (*cell).enter.sample(enter, gap);
+            (*times).timed += 1;
+            (*times).weight += gap;
+            (*times).skipped += gap * (gap - 1);
+            (*times).enter.sample(enter, gap);
             if enter >= params.slow {
                 let (tid, goid) = (word((*thread).procid, 0), (*thread).goroutine_goid);
                 let (from, to, cell) = ((*entry).entered, (*entry).called, cell as u64);
                 event(thread, Event { kind: kind::ENTER, begin_span: 0, cell, from, to, tid, goid, gap, enter });
             }
         }
-        if long {
-            (*cell).c.whole(c);
-            (*cell).callback.whole(callback);
-            (*cell).c_histogram.counts[bucket(c)] += 1;
-        } else if timed {
-            (*cell).c.sample(c, gap);
-            (*cell).callback.sample(callback, gap);
-            (*cell).c_histogram.counts[bucket(c)] += gap;
-        }
         if timed || long {
+            let times = times(params, thread, cell);
+            if long {
+                (*times).c.whole(c);
+            } else {
+                (*times).c.sample(c, gap);
+            }
+            if callback != 0 {
+                let of_callbacks = &mut (*rare(params, thread, cell)).callback;
+                if long { of_callbacks.whole(callback) } else { of_callbacks.sample(callback, gap) }
+            }
+            add(params, thread, &raw mut (*times).c_histogram, c, if long { 1 } else { gap });
+            (*times).c_min = (*times).c_min.min(c);
+            (*times).c_max = (*times).c_max.max(c);
             (*thread).last_returned = at;
-            (*cell).c_min = (*cell).c_min.min(c);
-            (*cell).c_max = (*cell).c_max.max(c);
         }
         let slow = (timed || long) && c >= params.slow;
         if slow {
@@ -433,22 +438,7 @@ pub(crate) unsafe fn exited(params: &Params, g: u64, packed: u64, from: u64, to:
             return;
         }
         let exit = to.wrapping_sub(from);
-        let overhead = exit + slots.enter;
-        (*cell).exits += slots.gap as u64;
-        if slots.census {
-            (*cell).exit.whole(exit);
-            (*cell).overhead_histogram.counts[bucket(overhead)] += 1;
-        } else {
-            (*cell).exit.sample(exit, slots.gap as u64);
-            (*cell).overhead_histogram.counts[bucket(overhead)] += slots.gap as u64;
-        }
-        (*cell).overhead_min = (*cell).overhead_min.min(overhead);
-        (*cell).overhead_max = (*cell).overhead_max.max(overhead);
-        if slots.p_lost {
-            (*cell).waits += 1;
-            (*cell).wait_sum += exit;
-            (*cell).wait_max = (*cell).wait_max.max(exit);
-        }
+        add_exit(params, thread, cell, packed, exit);
         if slots.event || exit >= params.slow {
             let (tid, goid, cell) = ((*thread).tid, word(g, params.g_goid), origin as u64);
             let gap = if slots.census { 1 | Event::CENSUS } else { slots.gap as u64 };
@@ -460,17 +450,30 @@ pub(crate) unsafe fn exited(params: &Params, g: u64, packed: u64, from: u64, to:
     }
 }
 
-impl crate::layout::Phase {
-    #[inline(always)]
-    pub(crate) fn sample(&mut self, ticks: u64, gap: u64) {
-        self.sum += ticks * gap;
-        let ticks = ticks as f64;
-        self.squares += ticks * ticks * gap as f64;
-    }
-
-    #[inline(always)]
-    pub(crate) fn whole(&mut self, ticks: u64) {
-        self.census += 1;
-        self.census_sum += ticks;
+/// Adds an exit phase to a cell of the running M's.
+#[inline(never)]
+unsafe fn add_exit(params: &Params, thread: *mut Thread, cell: *mut Cell, packed: u64, exit: u64) {
+    let Some(slots) = Slots::unpack(packed) else { return };
+    // SAFETY: thread and cell are ours.
+    unsafe {
+        let overhead = exit + slots.enter;
+        let times = times(params, thread, cell);
+        (*times).exits += slots.gap as u64;
+        let weight = if slots.census {
+            (*times).exit.whole(exit);
+            1
+        } else {
+            (*times).exit.sample(exit, slots.gap as u64);
+            slots.gap as u64
+        };
+        (*times).overhead_min = (*times).overhead_min.min(overhead);
+        (*times).overhead_max = (*times).overhead_max.max(overhead);
+        add(params, thread, &raw mut (*times).overhead_histogram, overhead, weight);
+        if slots.p_lost {
+            let rare = rare(params, thread, cell);
+            (*rare).waits += 1;
+            (*rare).wait_sum += exit;
+            (*rare).wait_max = (*rare).wait_max.max(exit);
+        }
     }
 }

@@ -1,76 +1,84 @@
-//! Where the tables of those Ms are whose own address leads elsewhere, and which Ms have none.
+//! Where the tables of Ms are, by the Ms' addresses, and which Ms have none.
 //!
-//! A cache in shared memory: each word holds an M's address and its table's index, so that it is read and written at once. A
-//! word may make room for another's at any time; who finds none looks further.
+//! Two caches in shared memory, each word of which is read and written at once. A word may make room for another's at any time;
+//! who finds none looks further.
 
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::Relaxed;
 
-use crate::layout::{DIRECTORY, Header};
+use crate::layout::{Header, RELEASING, Thread, WITHOUT, home};
 
-/// What the directory knows of an M.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Place {
-    /// Its table was the one at this index.
-    Table(usize),
-    /// No table was free, and none has become so since.
-    Nowhere,
+/// Words in which an M's table may be: those of a cache line.
+const GROUP: usize = 8;
+/// Bits of [`Header::freed`] beside the address of an M without a table; those of user space have 47.
+const FREED_BITS: u32 = 16;
+
+/// The table of an M if it is where most are, else null.
+///
+/// # Safety
+/// The directory's words must lead to tables.
+#[inline(always)]
+pub(crate) unsafe fn at_home(header: &Header, m: u64) -> *mut Thread {
+    let thread = word(header, m, 0).load(Relaxed) as *mut Thread;
+    // SAFETY: the caller's promise; tables stay.
+    if !thread.is_null() && unsafe { (*thread).owner.load(Relaxed) } == m { thread } else { core::ptr::null_mut() }
 }
 
-/// Words looked at for an M.
-const PROBES: usize = 8;
-/// Set in the low half-word of an M without a table; the rest are bits of [`Header::freed`] then.
-const NOWHERE: u64 = 1 << 15;
-/// User space addresses have 47 bits.
-const SHIFT: u32 = 16;
-
-/// What is known of an M.
-pub(crate) fn find(header: &Header, m: u64) -> Option<Place> {
-    for probe in 0..PROBES {
-        let found = word(header, m, probe).load(Relaxed);
-        if found >> SHIFT == m {
-            let low = found & ((1 << SHIFT) - 1);
-            return match low & NOWHERE {
-                0 => Some(Place::Table(low as usize)),
-                _ if low == nowhere(header) => Some(Place::Nowhere),
-                _ => None,
-            };
+/// The table of an M, null if it is not known.
+///
+/// # Safety
+/// As [`at_home`].
+#[inline(never)]
+pub(crate) unsafe fn find(header: &Header, m: u64) -> *mut Thread {
+    for probe in 0..GROUP {
+        let thread = word(header, m, probe).load(Relaxed) as *mut Thread;
+        // SAFETY: the caller's promise; tables stay.
+        if !thread.is_null() && unsafe { (*thread).owner.load(Relaxed) } == m {
+            return thread;
         }
     }
-    None
+    core::ptr::null_mut()
 }
 
-/// Notes what is known of an M: in its word, a free one, or another's.
-pub(crate) fn note(header: &Header, m: u64, place: Place) {
-    let low = match place {
-        Place::Table(index) => index as u64,
-        Place::Nowhere => nowhere(header),
-    };
-    let mut chosen = word(header, m, 0);
-    let mut there = chosen.load(Relaxed);
-    for probe in 0..PROBES {
-        let candidate = word(header, m, probe);
-        let found = candidate.load(Relaxed);
-        if found >> SHIFT == m {
-            candidate.store(m << SHIFT | low, Relaxed);
+/// Notes the table of an M: in a word that is free, or leads to one that is nobody's or has come to an M elsewhere; else in another's.
+///
+/// # Safety
+/// As [`at_home`].
+#[inline(never)]
+pub(crate) unsafe fn note(header: &Header, m: u64, thread: *mut Thread) {
+    for probe in 0..GROUP {
+        let place = word(header, m, probe);
+        let there = place.load(Relaxed);
+        // SAFETY: the caller's promise.
+        let owner = if there == 0 { 0 } else { unsafe { (*(there as *const Thread)).owner.load(Relaxed) } };
+        let is_free = owner <= RELEASING || home(owner) / GROUP != home(m) / GROUP;
+        if is_free && place.compare_exchange(there, thread as u64, Relaxed, Relaxed).is_ok() {
             return;
         }
-        if found == 0 && there != 0 {
-            (chosen, there) = (candidate, found);
-        }
     }
-    // Another M may take the word at the same time: then this one is lost.
-    if there != 0 || chosen.compare_exchange(0, m << SHIFT | low, Relaxed, Relaxed).is_err() {
-        header.directory_evictions.fetch_add(1, Relaxed);
-        chosen.store(m << SHIFT | low, Relaxed);
-    }
+    header.directory_evictions.fetch_add(1, Relaxed);
+    word(header, m, 0).store(thread as u64, Relaxed);
 }
 
-fn nowhere(header: &Header) -> u64 {
-    NOWHERE | header.freed.load(Relaxed) & (NOWHERE - 1)
+/// Whether no table was free for an M, and none has become so since.
+pub(crate) fn is_without(header: &Header, m: u64) -> bool {
+    without(header, m).load(Relaxed) == noted(header, m)
 }
 
+/// Notes that.
+pub(crate) fn note_without(header: &Header, m: u64) {
+    without(header, m).store(noted(header, m), Relaxed);
+}
+
+fn noted(header: &Header, m: u64) -> u64 {
+    m << FREED_BITS | header.freed.load(Relaxed) & ((1 << FREED_BITS) - 1)
+}
+
+fn without(header: &Header, m: u64) -> &AtomicU64 {
+    &header.without[((m >> 6).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize % WITHOUT]
+}
+
+#[inline(always)]
 fn word(header: &Header, m: u64, probe: usize) -> &AtomicU64 {
-    let home = (m >> 6).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
-    &header.directory[(home as usize + probe) % DIRECTORY]
+    &header.directory[home(m) ^ (probe % GROUP)]
 }

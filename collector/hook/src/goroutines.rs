@@ -4,17 +4,14 @@
 //! nothing to look up. A goroutine that crosses elsewhere takes that memory from the thread where it had been, so that it
 //! is missed when it comes back.
 
-use core::sync::atomic::AtomicU64;
+use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-use crate::layout::{
-    BUSY, CellRef, GOROUTINE_BLOCK, GOROUTINES, GOROUTINES_OFFSET, Goroutine, NUMBERED_THREADS, OTHER_THREADS, Thread,
-};
+use crate::arena;
+use crate::layout::{BUSY, CellRef, GOROUTINE_BLOCK, GOROUTINES, Goroutine, NUMBERED_THREADS, OTHER_THREADS, Thread};
 use crate::params::Params;
 use crate::threads::{header, word};
 
-/// Entries looked at for a goroutine.
-const WINDOW: usize = 8;
 /// `_Gdead` of `g.atomicstatus`, which lies before `g.goid` in every release measured (runtime/runtime2.go).
 const DEAD: u32 = 6;
 
@@ -126,41 +123,63 @@ pub(crate) unsafe fn name(entry: *mut Goroutine, cell: CellRef) {
 
 /// The entry of a goroutine, a new one if need be; null where all that it could have are in use.
 unsafe fn find(params: &Params, goid: u64, g: u64) -> *mut Goroutine {
-    for probe in 0..WINDOW {
-        let entry = entry(params, goid, probe);
-        // SAFETY: entries lie in the mapping.
-        if unsafe { (*entry).goid.load(Acquire) } == goid {
-            return entry;
+    // SAFETY: entries lie in the mapping.
+    unsafe {
+        let block = block(params, goid);
+        if block.is_null() {
+            return block;
+        }
+        for probe in 0..GOROUTINE_BLOCK {
+            if (*block.add(probe)).goid.load(Acquire) == goid {
+                return block.add(probe);
+            }
+        }
+        let free = claim(block, goid, g);
+        if free.is_null() { evict(params, block, goid, g) } else { free }
+    }
+}
+
+/// The block with the entries that a goroutine may have; null if it has no room.
+unsafe fn block(params: &Params, goid: u64) -> *mut Goroutine {
+    const BLOCKS: usize = GOROUTINES / GOROUTINE_BLOCK;
+    let number = (goid.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize % BLOCKS;
+    // SAFETY: number is below BLOCKS; a reference that is there leads to a block.
+    unsafe {
+        let place = &*(&raw const header(params).goroutine_blocks).cast::<AtomicU32>().add(number);
+        match place.load(Acquire) {
+            0 => new_block(params, place),
+            at => (params.tables + CellRef(at).offset()) as *mut Goroutine,
         }
     }
-    // SAFETY: as above.
+}
+
+#[cold]
+#[inline(never)]
+unsafe fn new_block(params: &Params, place: &AtomicU32) -> *mut Goroutine {
+    // SAFETY: the mapping is live. Where another M was first, its block is taken, and this one's room lost.
     unsafe {
-        let free = claim(params, goid, g);
-        if free.is_null() { evict(params, goid, g) } else { free }
+        let at = arena::take(params, (GOROUTINE_BLOCK * size_of::<Goroutine>()) as u64, params.arena_end);
+        let at = if at == CellRef::NONE {
+            at
+        } else {
+            match place.compare_exchange(0, at.0, Release, Acquire) {
+                Ok(_) => at,
+                Err(other) => CellRef(other),
+            }
+        };
+        if at == CellRef::NONE { core::ptr::null_mut() } else { (params.tables + at.offset()) as *mut Goroutine }
     }
 }
 
-/// One of the entries that a goroutine could have.
-#[inline(always)]
-fn entry(params: &Params, goid: u64, probe: usize) -> *mut Goroutine {
-    let home = (goid.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize;
-    let index = (home + probe) % GOROUTINES;
-    (params.tables + GOROUTINES_OFFSET + (index * size_of::<Goroutine>()) as u64) as *mut Goroutine
-}
-
-/// A free entry, made a goroutine's; null where there is none.
+/// A free entry of a block, made a goroutine's; null where there is none.
 #[cold]
 #[inline(never)]
-unsafe fn claim(params: &Params, goid: u64, g: u64) -> *mut Goroutine {
-    for probe in 0..WINDOW {
-        let entry = entry(params, goid, probe);
+unsafe fn claim(block: *mut Goroutine, goid: u64, g: u64) -> *mut Goroutine {
+    for probe in 0..GOROUTINE_BLOCK {
         // SAFETY: entries lie in the mapping; who wins the exchange is alone with the rest.
         unsafe {
+            let entry = block.add(probe);
             if (*entry).goid.compare_exchange(0, BUSY, Acquire, Relaxed).is_ok() {
-                let index = (entry as u64 - params.tables - GOROUTINES_OFFSET) as usize / size_of::<Goroutine>();
-                let block = index / GOROUTINE_BLOCK;
-                let blocks = (&raw const header(params).goroutine_blocks).cast::<AtomicU64>();
-                (*blocks.add(block / 64)).fetch_or(1 << (block % 64), Relaxed);
                 return take(entry, goid, g);
             }
         }
@@ -171,12 +190,12 @@ unsafe fn claim(params: &Params, goid: u64, g: u64) -> *mut Goroutine {
 /// Gives an entry to a goroutine that has none: that of an ended one if there is one, else of the one that crossed least.
 #[cold]
 #[inline(never)]
-unsafe fn evict(params: &Params, goid: u64, g: u64) -> *mut Goroutine {
+unsafe fn evict(params: &Params, block: *mut Goroutine, goid: u64, g: u64) -> *mut Goroutine {
     let (mut victim, mut least) = (core::ptr::null_mut::<Goroutine>(), (true, u64::MAX));
-    for probe in 0..WINDOW {
-        let candidate = entry(params, goid, probe);
+    for probe in 0..GOROUTINE_BLOCK {
         // SAFETY: entries lie in the mapping; a g is never freed (runtime/proc.go, allgs).
         unsafe {
+            let candidate = block.add(probe);
             let thread = (*candidate).thread as *const Thread;
             let in_use = !thread.is_null()
                 && (*thread).goroutine == candidate as u64

@@ -1,17 +1,47 @@
 //! Log-linear histogram of durations in ticks: exact below 16, then eight buckets an octave (12.5 % or finer).
 
+use crate::layout::CellRef;
+
 /// Buckets of a [`Histogram`].
 pub const BUCKETS: usize = 16 + (OCTAVES * 8);
 /// Octaves above the linear part: up to 2^44 ticks, over an hour; longer ones fall into the last bucket.
 const OCTAVES: usize = 40;
 
-/// Counts by bucket.
+/// Buckets that lie together.
+pub const OCTAVE: usize = 8;
+
+/// Counts by bucket: the first two in place, the next six in [`More`], and what comes then in [`Octaves`].
 #[repr(C)]
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Histogram {
-    /// Weighted number of durations in each bucket.
-    pub counts: [u64; BUCKETS],
+    /// Weighted number of durations in each of `buckets`.
+    pub counts: [u64; FIRST],
+    /// See `counts`.
+    pub buckets: [u16; FIRST],
+    /// Its [`More`]; none until there are more than two buckets.
+    pub more: CellRef,
 }
+
+/// Buckets in a [`Histogram`].
+pub const FIRST: usize = 2;
+/// Buckets in a [`More`].
+pub const NEXT: usize = 6;
+
+/// Further counts of a histogram.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug)]
+pub struct More {
+    /// As [`Histogram::counts`].
+    pub counts: [u64; NEXT],
+    /// See `counts`.
+    pub buckets: [u16; NEXT],
+    /// The [`Octaves`]; none until there are more buckets than these.
+    pub octaves: CellRef,
+}
+
+/// Where the other counts of a histogram are: [`OCTAVE`] words each, none where all are 0.
+#[repr(C, align(64))]
+pub struct Octaves(pub [CellRef; BUCKETS / OCTAVE]);
 
 /// Bucket of a duration.
 #[inline(always)]

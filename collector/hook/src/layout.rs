@@ -1,7 +1,9 @@
 //! The memory that the hooks write and the recorder reads: one definition for both sides.
 //!
-//! Everything lives in one shared mapping. Its start is a [`Header`], then one [`Thread`] for every kernel thread
-//! that has crossed, then the [`Goroutine`]s, then the arena of [`Cell`]s, each followed by the stack it stands for.
+//! Everything lives in one shared mapping of a file that is shorter. The mapping's start is a [`Header`], the rest an arena,
+//! in which a [`Thread`] takes room for every kernel thread that crosses, then its [`Cell`]s, each followed by the stack it
+//! stands for, and blocks of [`Goroutine`]s. The recorder makes the file longer before the arena is used up: what lies beyond
+//! its end takes no memory, even where a program locks all of its own.
 //! A reference within the mapping is a [`CellRef`]: an offset in units of 64 bytes, so that both sides may map it
 //! anywhere.
 //!
@@ -15,13 +17,15 @@ use crate::histogram::Histogram;
 use crate::presence::Presence;
 
 /// First word of the mapping: "cgoprof" and the version of this layout.
-pub const MAGIC: u64 = u64::from_le_bytes(*b"cgoprof\x06");
+pub const MAGIC: u64 = u64::from_le_bytes(*b"cgoprof\x07");
 /// Ms that can have a table of their own at the same time. Their slots are reused when they end.
 pub const THREADS: usize = 8192;
-/// Entries of the directory of Ms whose table is not where their address leads.
-pub const DIRECTORY: usize = 4 * THREADS;
+/// Words of the directory by which an M's table is found.
+pub const DIRECTORY: usize = 2 * THREADS;
+/// Words of the cache of Ms that have no table.
+pub const WITHOUT: usize = 1024;
 /// Entries of one M's index of cells at first, and at most.
-pub const FIRST_INDEX: usize = 1024;
+pub const FIRST_INDEX: usize = 256;
 /// See [`FIRST_INDEX`].
 pub const LARGEST_INDEX: usize = 1 << 17;
 /// Stacks kept apart on one M. Of further ones only the innermost two frames are: the wrapper and its caller.
@@ -35,15 +39,15 @@ pub const LEAVING: u64 = 1;
 /// [`Thread::owner`] of a slot that the recorder is about to free: nobody may take it back.
 pub const RELEASING: u64 = 2;
 /// Slow crossings of an M that can wait for the recorder.
-pub const EVENTS: usize = 512;
+pub const EVENTS: usize = 256;
 /// Crossings nested in each other on one M that are kept apart. Deeper ones share the last entry.
-pub const IN_FLIGHT: usize = 512;
+pub const IN_FLIGHT: usize = 128;
 /// C functions that the overflow table counts where no [`Thread`] is free, or a thread has no room for their cells.
-pub const OVERFLOW: usize = 1 << 15;
+pub const OVERFLOW: usize = 1 << 12;
 /// Arena bytes an M takes at once, where it has many cells.
-pub const CHUNK: u64 = 128 << 10;
+pub const CHUNK: u64 = 64 << 10;
 /// The same at first.
-pub const FIRST_CHUNK: u64 = 16 << 10;
+pub const FIRST_CHUNK: u64 = 4 << 10;
 /// Coarse clock ticks remembered, to bound the start of a long crossing that was not timed.
 pub const TICKS: usize = 1024;
 /// Most frames of a stack.
@@ -54,14 +58,12 @@ pub const FRAME_BLOCK: usize = 4;
 pub const MEMO: usize = 1024;
 /// Goroutines that are kept apart at the same time.
 pub const GOROUTINES: usize = 1 << 14;
-/// Goroutines' entries that [`Header::goroutine_blocks`] tells of together.
-pub const GOROUTINE_BLOCK: usize = 64;
+/// Goroutines' entries that take room together: those that one goroutine may have.
+pub const GOROUTINE_BLOCK: usize = 8;
 /// Threads being made that can wait for the recorder.
 pub const BIRTHS: usize = 256;
 /// C functions told apart among those that hold Ms when a thread is made.
 pub const HOLDERS: usize = 8;
-/// Bytes from one [`Thread`] to the next.
-pub const THREAD_STRIDE: usize = 1 << 17;
 
 /// A place in the mapping: offset from its start in units of 64 bytes. 0 is none.
 #[repr(transparent)]
@@ -93,22 +95,28 @@ pub const PLUGIN_UNATTENDED: u64 = 3;
 pub struct Header {
     /// See there.
     pub presence: Presence,
-    /// Next free byte of the arena; grows past the end when the arena is full.
-    pub arena_next: AtomicU64,
+    /// How much of the arena is in use, and how much there is: an [`Arena`]. The recorder moves the end.
+    pub arena: AtomicU64,
     /// Cells whose C function lies outside the program's own file: a hint to read the library list now.
     pub foreign_cells: AtomicU64,
     /// Direct crossings seen without a g or on the signal stack: counted, nothing else.
     pub unattributed_direct: AtomicU64,
     /// Crossings that found neither a [`Thread`] nor room in `overflow`.
     pub unattributed: AtomicU64,
-    /// How often a table has become free. Written by the recorder.
+    /// Timed crossings whose times, or whose place in a histogram, found no room.
+    pub unkept: AtomicU64,
+    /// How often a table, or room for one, has become free. Written by the recorder.
     pub freed: AtomicU64,
+    /// Tables that are free.
+    pub free: AtomicU64,
     /// Words of `directory` that had to make room for others.
     pub directory_evictions: AtomicU64,
-    /// Where the tables of Ms are whose address leads elsewhere: see `threads::Place`. A cache, any word of which may be lost.
+    /// Addresses of [`Thread`]s in the target, by [`home`] of their M. A cache, any word of which may be lost.
     pub directory: [AtomicU64; DIRECTORY],
-    /// Bit `n % 64` of word `n / 64`: of block `n` of [`Goroutine`]s some have been used.
-    pub goroutine_blocks: [AtomicU64; GOROUTINES / GOROUTINE_BLOCK / 64],
+    /// Ms that have no table, each with the low bits of `freed` then. A cache too.
+    pub without: [AtomicU64; WITHOUT],
+    /// Blocks of [`GOROUTINE_BLOCK`] [`Goroutine`]s, as [`CellRef`]s; 0 for those that nobody has needed yet.
+    pub goroutine_blocks: [AtomicU32; GOROUTINES / GOROUTINE_BLOCK],
     /// Goroutines that had to make room for others.
     pub forgotten: Forgotten,
     /// Unlocks of Ms whose table was not where the unlock thunk looks for it.
@@ -127,12 +135,36 @@ pub struct Header {
     pub plugin: AtomicU64,
     /// How many of `used` are set.
     pub used_count: AtomicU64,
-    /// Indices of the [`Thread`]s that have ever been claimed, plus one, in that order; 0 until it is written.
+    /// The [`Thread`]s that have ever been claimed, as [`CellRef`]s, in that order; 0 until it is written.
     pub used: [AtomicU32; THREADS],
     /// Written by the recorder about every millisecond.
     pub coarse: Coarse,
     /// Crossings by C function alone: of Ms for which no [`Thread`] was free, and those that [`Thread::spare`] counts.
     pub overflow: [Overflow; OVERFLOW],
+}
+
+/// How much of the arena is in use, and how much there is, as places in the mapping. One word, so that whoever takes room knows
+/// that it is there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Arena {
+    /// What is to be taken next.
+    pub next: CellRef,
+    /// Where the file ends.
+    pub end: CellRef,
+}
+
+impl Arena {
+    /// As one word.
+    #[inline(always)]
+    pub const fn pack(self) -> u64 {
+        (self.end.0 as u64) << 32 | self.next.0 as u64
+    }
+
+    /// From one word.
+    #[inline(always)]
+    pub const fn unpack(word: u64) -> Arena {
+        Arena { next: CellRef(word as u32), end: CellRef((word >> 32) as u32) }
+    }
 }
 
 /// The recorder's clock in shared memory, so that a long crossing shows even when it was not timed.
@@ -320,7 +352,29 @@ pub struct Thread {
     /// Scratch for what is looked for: a goroutine's stack has room for little.
     pub key: [u64; 8],
     /// Counts what has no other place left.
-    pub spare: Cell,
+    pub spare: Spare,
+    /// Takes the times for which there is no room. Nobody reads them.
+    pub unkept: Unkept,
+}
+
+/// A cell with all that belongs to it.
+#[repr(C, align(64))]
+pub struct Spare {
+    /// The cell.
+    pub cell: Cell,
+    /// Its times.
+    pub times: Times,
+    /// The rest.
+    pub rare: Rare,
+}
+
+/// What takes the place of what finds no room.
+#[repr(C, align(64))]
+pub struct Unkept {
+    /// Of times.
+    pub times: Times,
+    /// Of the rest.
+    pub rare: Rare,
 }
 
 /// Something that took long, for the recorder to look up what its thread did meanwhile, and for the timeline.
@@ -433,8 +487,9 @@ impl InFlight {
     }
 }
 
-/// What every crossing with one C function, Go stack, enclosing crossing and lock state adds up to.
-#[repr(C, align(64))]
+/// What every crossing with one C function, Go stack, enclosing crossing and lock state adds up to. What only some need has
+/// room of its own, taken when it is needed.
+#[repr(C, align(16))]
 pub struct Cell {
     /// Crossings begun.
     pub calls: u64,
@@ -448,69 +503,92 @@ pub struct Cell {
     pub enclosing: CellRef,
     /// [`flags`].
     pub flags: u32,
-    /// Frames, which follow the blocks.
+    /// Frames of its stack.
     pub frames: u16,
-    /// [`Block`]s, which follow the cell.
+    /// [`Block`]s, which follow the cell and hold its frames. Where there are none, [`Frame`]s follow.
     pub blocks: u16,
-    /// Return address that is not in the frame pointer chain, or 0.
-    pub leaf: u64,
     /// `m.lockedExt` of the crossing that made the cell; any value but 0 is locked.
     pub locks: u32,
     /// Next cell of the same slot.
     pub next: CellRef,
+    /// Return address that is not in the frame pointer chain, or 0.
+    pub leaf: u64,
     /// Mean crossings between two timed ones. Written by the recorder.
     pub interval: AtomicU32,
     /// How many crossings the next timed one will stand for.
     pub gap: u32,
-
-    /// Crossings left by panic or Goexit.
-    pub abandoned: u64,
-    /// Callbacks made.
-    pub callbacks: u64,
-    /// How often the P was taken while in C.
-    pub p_lost: u64,
-    /// Crossings that found no P when C had returned, and left their M parked.
-    pub parked: u64,
-    /// Crossings whose goroutine had made its crossing before on another thread.
-    pub migrations: u64,
-    /// Exits of those whose P was taken: how many were timed, the sum and the longest, in ticks.
-    pub waits: u64,
-    /// See `waits`.
-    pub wait_sum: u64,
-    /// See `waits`.
-    pub wait_max: u64,
+    /// Its [`Times`], as a [`CellRef`]; 0 until it has some.
+    pub times: AtomicU32,
+    /// Its [`Rare`], the same.
+    pub rare: AtomicU32,
     /// Address of the [`Thread`] it belongs to; for a [`flags::VISITOR`], of the cell whose exits it holds.
     pub home: u64,
-    /// Crossings whose exit was timed, and how many they stand for.
-    pub exits: u64,
+    /// Callbacks made.
+    pub callbacks: u64,
+    /// Crossings whose goroutine had made its crossing before on another thread.
+    pub migrations: u64,
+}
+
+/// The times of a cell's crossings.
+#[repr(C, align(64))]
+pub struct Times {
     /// Timed crossings that returned.
     pub timed: u64,
     /// How many crossings the timed ones stand for.
     pub weight: u64,
     /// Sum over the timed ones of gap x (gap - 1): the size of what was not seen.
     pub skipped: u64,
+    /// How many crossings those stand for whose exit was timed.
+    pub exits: u64,
     /// Smallest and largest C time seen, in ticks.
     pub c_min: u64,
     /// See `c_min`.
     pub c_max: u64,
-    /// Sum of the squares of the intervals in which the untimed crossings in the census of `c` began, in ticks.
-    pub c_begin_squares: f64,
     /// Smallest and largest overhead seen, in ticks.
     pub overhead_min: u64,
     /// See `overhead_min`.
     pub overhead_max: u64,
     /// Enter phase.
-    pub enter: Phase,
+    pub enter: Samples,
     /// C phase; the census holds the crossings longer than two coarse ticks.
     pub c: Phase,
     /// Exit phase; the census holds those whose P was found taken and those after a long C phase.
     pub exit: Phase,
-    /// Time inside callbacks.
-    pub callback: Phase,
     /// C times in ticks.
     pub c_histogram: Histogram,
     /// Enter plus exit times in ticks.
     pub overhead_histogram: Histogram,
+}
+
+/// What happens to the crossings of few cells.
+#[repr(C, align(64))]
+pub struct Rare {
+    /// Crossings left by panic or Goexit.
+    pub abandoned: u64,
+    /// How often the P was taken while in C.
+    pub p_lost: u64,
+    /// Crossings that found no P when C had returned, and left their M parked.
+    pub parked: u64,
+    /// Exits of those whose P was taken: how many were timed, the sum and the longest, in ticks.
+    pub waits: u64,
+    /// See `waits`.
+    pub wait_sum: u64,
+    /// See `waits`.
+    pub wait_max: u64,
+    /// Sum of the squares of the intervals in which the untimed crossings in the census of `c` began, in ticks.
+    pub c_begin_squares: f64,
+    /// Time inside callbacks.
+    pub callback: Phase,
+}
+
+/// Sums of sampled times, in ticks.
+#[repr(C)]
+#[derive(Clone, Copy, Default, Debug, PartialEq)]
+pub struct Samples {
+    /// Sum over the sampled crossings of gap x time.
+    pub sum: u64,
+    /// Sum over the sampled crossings of gap x time squared.
+    pub squares: f64,
 }
 
 /// Sums of one phase, in ticks.
@@ -562,10 +640,22 @@ pub struct Frame {
 pub struct Block {
     /// Words from the innermost frame to each return address.
     pub offsets: [u16; FRAME_BLOCK],
-    _pad: [u16; FRAME_BLOCK],
-    /// Low halves of the return addresses: Go code lies within 4 GiB, so that they tell them apart.
+    /// Bits 32 to 47 of the return addresses.
+    pub high: [u16; FRAME_BLOCK],
+    /// Their low halves. Go code lies within 4 GiB, so that these tell them apart.
     pub pcs: [u32; FRAME_BLOCK],
 }
+
+impl Block {
+    /// One of its return addresses.
+    #[inline(always)]
+    pub const fn pc(&self, index: usize) -> u64 {
+        (self.high[index % FRAME_BLOCK] as u64) << 32 | self.pcs[index % FRAME_BLOCK] as u64
+    }
+}
+
+/// The bits of a return address that a [`Block`] holds: all that addresses of user space have.
+pub const PC_BITS: u64 = (1 << 48) - 1;
 
 /// Deepest stack whose frames a [`Block`] can hold, in bytes: deeper ones are not remembered.
 pub const DEEPEST_REMEMBERED: u32 = 8 * u16::MAX as u32;
@@ -577,19 +667,12 @@ pub fn memo_slot(site: u64, stack_depth: u32) -> usize {
     (site as u32).wrapping_add(stack_depth) as usize % MEMO
 }
 
-/// From the bits of an M's address that tell it from its neighbours, allocated 1792 bytes apart and more, to a slot in
-/// bytes of the array of [`Thread`]s.
-pub const HOME_NEAR: u32 = THREAD_STRIDE.trailing_zeros() - 10;
-/// The same from the bits that tell the places of the heap apart where Ms lie.
-pub const HOME_FAR: u32 = 21 - THREAD_STRIDE.trailing_zeros();
-/// The bits of a slot.
-pub const HOME_MASK: u32 = ((THREADS - 1) * THREAD_STRIDE) as u32;
-
-/// Where in the array of [`Thread`]s an M's table is if the place is free: in bytes. Else it is next to that, the
-/// slots taken in pairs, which the enter thunk knows too; else further on.
+/// Where in the directory the address of an M's table is if the word is free. Else it is next to that, the words taken in
+/// pairs, which the enter thunk knows too; else in one of the six others on the same cache line. Ms are allocated 1408 bytes
+/// apart and more. The enter thunk takes these bits from the second and third byte of `g.m`.
 #[inline(always)]
-pub const fn home(m: u64) -> u64 {
-    (((m as u32) << HOME_NEAR ^ (m as u32) >> HOME_FAR) & HOME_MASK) as u64
+pub const fn home(m: u64) -> usize {
+    (m >> 10) as usize % DIRECTORY
 }
 
 /// From the stack pointer at the C hook's call of C to the word that names the crossing for the unwinder of a sample:
@@ -600,20 +683,14 @@ pub const MARKER_CELL: u64 = 8;
 /// return address of the C function: 112 at most, in Go 1.19 to 1.21.
 pub const HOOK_FRAMES: u64 = 128;
 
-/// Start of the array of [`Thread`]s.
-pub const THREADS_OFFSET: u64 = (size_of::<Header>() as u64).next_multiple_of(4096);
-/// Start of the array of [`Goroutine`]s.
-pub const GOROUTINES_OFFSET: u64 = THREADS_OFFSET + (THREADS * THREAD_STRIDE) as u64;
 /// Start of the arena.
-pub const ARENA_OFFSET: u64 = GOROUTINES_OFFSET + ((GOROUTINES * size_of::<Goroutine>()) as u64).next_multiple_of(4096);
+pub const ARENA_OFFSET: u64 = (size_of::<Header>() as u64).next_multiple_of(4096);
 
 /// A mapping is smaller than this: references of cells have 26 bits where room is scarce.
 pub const MAPPING_MAX: u64 = 1 << 32;
 
-const _: () = assert!(size_of::<Thread>() <= THREAD_STRIDE);
-const _: () = assert!(THREADS <= u16::MAX as usize);
-const _: () = assert!(THREADS * THREAD_STRIDE <= 1 << 31 && THREADS.is_power_of_two());
+const _: () = assert!(THREADS <= u16::MAX as usize && DIRECTORY == 1 << 14);
 const _: () = assert!(size_of::<InFlight>() == 128);
 const _: () = assert!(size_of::<Goroutine>().is_multiple_of(64));
 const _: () = assert!(size_of::<Frame>() == 16);
-const _: () = assert!(size_of::<Cell>().is_multiple_of(64));
+const _: () = assert!(size_of::<Cell>() == 96 && size_of::<Times>() == 192 && size_of::<Rare>() == 128);

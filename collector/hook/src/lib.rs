@@ -18,6 +18,7 @@ pub mod layout;
 pub mod params;
 pub mod presence;
 
+mod arena;
 mod births;
 mod callback;
 mod cells;
@@ -29,6 +30,7 @@ mod locks;
 mod plugins;
 mod stack;
 mod threads;
+mod times;
 
 pub use crossing::Slots;
 

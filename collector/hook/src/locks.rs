@@ -8,6 +8,7 @@ use crate::now;
 use crate::params::Params;
 use crate::stack::Stack;
 use crate::threads::{self, G_M, G_STACK_HI, word};
+use crate::times::{times, times_taken};
 
 /// Stands in the key of a lock's cell for a function: no C function is there.
 const LOCK_OS_THREAD: u64 = 1;
@@ -40,6 +41,7 @@ pub(crate) unsafe fn locked(params: &Params, g: u64, frame: u64, after: u64) {
         );
         let cell = cells::find(params, thread, key);
         (*cell).calls += 1;
+        times(params, thread, cell);
         goroutines::locked(params, g, reference(params, cell));
         settle(params, thread);
         (*thread).lock = cell as u64;
@@ -63,8 +65,10 @@ pub(crate) unsafe fn settle(params: &Params, thread: *mut Thread) {
         }
         (*thread).locked_since = 0;
         let held = to.wrapping_sub(from);
-        (*cell).c.whole(held);
-        (*cell).c_max = (*cell).c_max.max(held);
+        // There is no room on the stack for taking any.
+        let times = times_taken(params, thread, cell);
+        (*times).c.whole(held);
+        (*times).c_max = (*times).c_max.max(held);
         if held >= params.slow {
             let (tid, goid) = ((*thread).tid, (*thread).locked_goid);
             event(

@@ -8,8 +8,6 @@
 pub struct Params {
     /// Address of the shared mapping in the target.
     pub tables: u64,
-    /// Address of the [`crate::layout::Thread`] array in the target.
-    pub threads: u64,
     /// `runtime.entersyscall`.
     pub entersyscall: u64,
     /// `runtime.exitsyscall`.

@@ -1,6 +1,6 @@
 //! Go stacks by frame pointers: walking them, and recognising one seen before.
 
-use crate::layout::Frame;
+use crate::layout::{Block, FRAME_BLOCK, Frame, PC_BITS};
 use crate::threads::word;
 
 /// A stack to be walked: its innermost frame, and where it ends.
@@ -80,6 +80,26 @@ impl Stack {
             unsafe {
                 let frame = *frames.add(index);
                 differs |= word(self.frame + frame.offset, 8) ^ frame.pc;
+            }
+        }
+        differs == 0
+    }
+
+    /// The same of frames in blocks, whose last one is full.
+    ///
+    /// # Safety
+    /// As above; `blocks` must hold that many frames.
+    #[inline(always)]
+    pub(crate) unsafe fn equals_blocks(self, blocks: *const Block, count: usize) -> bool {
+        let mut differs = 0;
+        for index in 0..count.div_ceil(FRAME_BLOCK) {
+            // SAFETY: as above; a block's offsets are those of return addresses.
+            unsafe {
+                let block = *blocks.add(index);
+                for place in 0..FRAME_BLOCK {
+                    let found = word(self.frame, 8 * block.offsets[place] as u64);
+                    differs |= found & PC_BITS ^ block.pc(place);
+                }
             }
         }
         differs == 0

@@ -9,7 +9,8 @@ use proptest::prelude::*;
 
 use crate::crossing::{self, Slots};
 use crate::layout::{
-    ARENA_OFFSET, Block, CHUNK, Cell, CellRef, Frame, Header, IN_FLIGHT, InFlight, STACKS, THREADS, Thread, flags,
+    ARENA_OFFSET, Arena, Block, Cell, CellRef, FRAME_BLOCK, Frame, Header, IN_FLIGHT, InFlight, Rare, STACKS, THREADS,
+    Thread, Times, flags,
 };
 use crate::params::Params;
 use crate::{callback, cells, direct, threads};
@@ -31,8 +32,13 @@ struct World {
 }
 
 impl World {
-    fn new(chunks: u64, reserved_chunks: u64) -> World {
-        let size = ARENA_OFFSET + chunks * CHUNK;
+    /// With room for a few threads, and so many KiB for what they need beside their tables, some of them for no whole stacks.
+    fn new(kilobytes: u64, reserved: u64) -> World {
+        World::of(8, kilobytes, reserved)
+    }
+
+    fn of(threads: usize, kilobytes: u64, reserved: u64) -> World {
+        let size = ARENA_OFFSET + (threads * size_of::<Thread>()) as u64 + (kilobytes << 10);
         // Aligned by hand: only memory of small alignment comes zeroed without being touched.
         let layout = Layout::from_size_align(size as usize + 4096, 16).unwrap();
         // SAFETY: the size is not zero.
@@ -41,13 +47,12 @@ impl World {
         let tables = memory as u64;
         let params = Params {
             tables,
-            threads: tables + crate::layout::THREADS_OFFSET,
             m_locked_ext: M_LOCKED_EXT,
             m_procid: M_PROCID,
             g_goid: G_GOID,
             spilled_fn: 16,
             spilled_arg: 24,
-            stack_arena_end: size - reserved_chunks * CHUNK,
+            stack_arena_end: size - (reserved << 10),
             arena_end: size,
             max_frames: 64,
             slow: u64::MAX,
@@ -55,8 +60,10 @@ impl World {
             own_end: u64::MAX,
             ..Params::default()
         };
+        let place = |offset: u64| CellRef((offset / 64) as u32);
+        let arena = Arena { next: place(ARENA_OFFSET), end: place(size) };
         // SAFETY: the memory begins with a header.
-        unsafe { (*memory.cast::<Header>()).arena_next.store(ARENA_OFFSET, Relaxed) };
+        unsafe { (*memory.cast::<Header>()).arena.store(arena.pack(), Relaxed) };
         World { allocated, layout, memory, params }
     }
 
@@ -74,11 +81,23 @@ impl World {
                 }
                 at = cell.next;
             }
-            if (*thread).spare.calls > 0 {
-                found.push(&(*thread).spare);
+            if (*thread).spare.cell.calls > 0 {
+                found.push(&(*thread).spare.cell);
             }
         }
         found
+    }
+
+    /// The times of a cell that has some.
+    fn times(&self, cell: &Cell) -> &Times {
+        // SAFETY: a reference that is there leads to times.
+        unsafe { &*((self.params.tables + CellRef(cell.times.load(Relaxed)).offset()) as *const Times) }
+    }
+
+    /// What is rare of a cell that has some of it.
+    fn rare(&self, cell: &Cell) -> &Rare {
+        // SAFETY: as above.
+        unsafe { &*((self.params.tables + CellRef(cell.rare.load(Relaxed)).offset()) as *const Rare) }
     }
 
     fn calls(&self, id: u64) -> u64 {
@@ -133,8 +152,14 @@ struct Goroutine {
 impl Goroutine {
     /// A goroutine in C function `function`, called through these return addresses, innermost first.
     fn new(m: &Machine, function: u64, pcs: &[u64]) -> Goroutine {
-        let mut stack = std::vec![0xdead_beef; STACK];
-        let frames: Vec<usize> = (0..pcs.len()).map(|index| STACK - 16 - 8 * (pcs.len() - index)).collect();
+        Goroutine::spread(m, function, pcs, 8)
+    }
+
+    /// The same with frames of so many words.
+    fn spread(m: &Machine, function: u64, pcs: &[u64], apart: usize) -> Goroutine {
+        let size = STACK.max(16 + apart * pcs.len());
+        let mut stack = std::vec![0xdead_beef; size];
+        let frames: Vec<usize> = (0..pcs.len()).map(|index| size - 16 - apart * (pcs.len() - index)).collect();
         for (index, &at) in frames.iter().enumerate() {
             stack[at + 1] = pcs[index];
         }
@@ -143,7 +168,7 @@ impl Goroutine {
             stack[at] = frames.get(index + 1).map_or(0, |&next| base + next as u64 * 8);
         }
         stack[frames[0] + 2] = function;
-        let g = [base, base + (STACK * 8) as u64, 0, 0, 0, 0, m.address(), 0, 0, 1];
+        let g = [base, base + (size * 8) as u64, 0, 0, 0, 0, m.address(), 0, 0, 1];
         Goroutine { g, stack, frame: frames[0] }
     }
 
@@ -206,16 +231,15 @@ impl Goroutine {
     }
 }
 
-/// The frames of a cell.
+/// The return addresses of a cell whose stack is not deep.
 ///
 /// # Safety
 /// The cell must lie in a world's memory.
-unsafe fn frames_of(cell: &Cell) -> &[Frame] {
-    // SAFETY: the blocks and then the frames follow their cell.
-    unsafe {
-        let blocks = (&raw const *cell).add(1).cast::<Block>();
-        std::slice::from_raw_parts(blocks.add(cell.blocks.into()).cast::<Frame>(), cell.frames.into())
-    }
+unsafe fn pcs_of(cell: &Cell) -> Vec<u64> {
+    // SAFETY: the blocks follow their cell.
+    let blocks = unsafe { std::slice::from_raw_parts((&raw const *cell).add(1).cast::<Block>(), cell.blocks.into()) };
+    let pcs = blocks.iter().flat_map(|block| (0..FRAME_BLOCK).map(|place| block.pc(place)));
+    pcs.take(cell.frames.into()).collect()
 }
 
 #[test]
@@ -231,10 +255,30 @@ fn each_stack_has_its_cell_and_keeps_its_frames() {
     assert_eq!(cells.len(), stacks.len());
     for cell in cells {
         assert_eq!(cell.calls, 3);
-        // SAFETY: the frames follow their cell.
-        let frames = unsafe { frames_of(cell) };
-        let pcs: Vec<u64> = frames.iter().map(|frame| frame.pc).collect();
+        // SAFETY: the cell lies in the world's memory.
+        let pcs = unsafe { pcs_of(cell) };
         assert!(stacks.contains(&pcs.as_slice()), "{pcs:?}");
+    }
+}
+
+/// Their frames do not fit into blocks.
+#[test]
+fn stacks_of_megabytes_have_their_cells_too() {
+    const APART: usize = 100_000;
+    let world = World::new(64, 8);
+    let m = Machine::new(1, false);
+    let stacks: [&[u64]; 3] = [&[1, 2, 3], &[1, 2, 4], &[1, 5, 3]];
+    for pcs in (0..3).flat_map(|_| stacks) {
+        Goroutine::spread(&m, 0x1000, pcs, APART).cross(&world);
+    }
+    let cells = world.cells(1);
+    assert_eq!(cells.len(), stacks.len());
+    for cell in cells {
+        assert_eq!((cell.calls, cell.blocks, cell.frames), (3, 0, 3));
+        // SAFETY: the frames follow their cell.
+        let frames = unsafe { std::slice::from_raw_parts((&raw const *cell).add(1).cast::<Frame>(), 3) };
+        assert!(stacks.iter().any(|pcs| frames.iter().map(|frame| frame.pc).eq(pcs.iter().copied())), "{frames:?}");
+        assert_eq!(frames[2].offset, (2 * APART * 8) as u64);
     }
 }
 
@@ -274,7 +318,8 @@ fn a_crossing_in_a_callback_belongs_to_the_one_around_it() {
     assert_eq!(of(0x2000, true), Some((4, 0)));
     assert_eq!(of(0x2000, false), Some((1, 0)));
     let outer_cell = cells.iter().find(|cell| cell.function == 0x1000).unwrap();
-    assert!(outer_cell.callback.sum > 0 && outer_cell.callback.sum < outer_cell.c.sum);
+    let (callback, c) = (world.rare(outer_cell).callback, world.times(outer_cell).c);
+    assert!(callback.sum > 0 && callback.sum < c.sum);
 }
 
 #[test]
@@ -290,7 +335,7 @@ fn a_panic_leaves_the_crossing_that_called_back() {
     }
     goroutine.cross(&world);
     let cells = world.cells(4);
-    assert_eq!((cells[0].calls, cells[0].abandoned, cells[0].timed), (6, 5, 1));
+    assert_eq!((cells[0].calls, world.rare(cells[0]).abandoned, world.times(cells[0]).timed), (6, 5, 1));
     assert_eq!(cells[0].enclosing, CellRef::NONE);
 }
 
@@ -304,8 +349,8 @@ fn an_exit_on_another_thread_is_added_to_a_visitor() {
         goroutine.leave(&world, entry, Some(&away));
     }
     let (origin, visitors) = (world.cells(1), world.cells(2));
-    assert_eq!((origin[0].timed, origin[0].exits), (3, 0));
-    assert_eq!((visitors.len(), visitors[0].flags, visitors[0].exits), (1, flags::VISITOR, 3));
+    assert_eq!((world.times(origin[0]).timed, world.times(origin[0]).exits), (3, 0));
+    assert_eq!((visitors.len(), visitors[0].flags, world.times(visitors[0]).exits), (1, flags::VISITOR, 3));
     assert_eq!(visitors[0].home, &raw const *origin[0] as u64);
 }
 
@@ -332,7 +377,7 @@ fn crossings_nested_deeper_than_the_table_share_its_last_entry() {
     unsafe { assert!(crossing::innermost(thread).is_null()) };
     let sum = |value: fn(&Cell) -> u64| world.cells(1).into_iter().map(value).sum::<u64>();
     assert_eq!((sum(|cell| cell.calls), sum(|cell| cell.callbacks)), (levels as u64, levels as u64));
-    assert!(world.cells(1).iter().all(|cell| cell.callback.sum <= cell.c.sum));
+    assert!(world.cells(1).iter().all(|cell| world.rare(cell).callback.sum <= world.times(cell).c.sum));
 }
 
 #[test]
@@ -355,7 +400,8 @@ fn a_panic_through_crossings_deeper_than_the_table_leaves_the_others() {
     // SAFETY: as above.
     unsafe { assert_eq!(crossing::innermost(thread), entries[kept - 1]) };
     let cells = world.cells(1);
-    assert_eq!(cells.iter().map(|cell| cell.abandoned).sum::<u64>(), left as u64);
+    let abandoned = cells.iter().filter(|cell| cell.rare.load(Relaxed) != 0).map(|cell| world.rare(cell).abandoned);
+    assert_eq!(abandoned.sum::<u64>(), left as u64);
 }
 
 #[test]
@@ -386,7 +432,7 @@ fn a_direct_crossing_leaves_one_about_to_call_c_alone() {
 
 #[test]
 fn more_stacks_than_are_kept_fold_and_none_is_made_twice() {
-    let world = World::new(2000, 8);
+    let world = World::new(64 << 10, 8);
     let m = Machine::new(1, false);
     let stacks = 20_000;
     for _ in 0..2 {
@@ -397,8 +443,8 @@ fn more_stacks_than_are_kept_fold_and_none_is_made_twice() {
     assert_eq!(world.calls(1), 2 * stacks);
     let mut seen = std::collections::BTreeSet::new();
     for cell in world.cells(1).into_iter().filter(|cell| cell.flags & flags::FOLDED == 0) {
-        // SAFETY: the frames follow their cell.
-        let pcs: Vec<u64> = unsafe { frames_of(cell) }.iter().map(|frame| frame.pc).collect();
+        // SAFETY: the cell lies in the world's memory.
+        let pcs = unsafe { pcs_of(cell) };
         assert!(seen.insert(pcs.clone()), "{pcs:?} has two cells");
         assert_eq!(cell.calls, 2);
     }
@@ -408,7 +454,7 @@ fn more_stacks_than_are_kept_fold_and_none_is_made_twice() {
 /// Once only their C function was known of them, and that not of all: 30,000 functions shared one row.
 #[test]
 fn functions_called_when_all_stacks_are_taken_keep_their_line() {
-    let world = World::new(8000, 8);
+    let world = World::new(64 << 10, 8);
     let m = Machine::new(1, false);
     let functions = 30_000;
     for index in 0..functions {
@@ -420,8 +466,8 @@ fn functions_called_when_all_stacks_are_taken_keep_their_line() {
     assert_eq!((whole.len(), folded.len()), (STACKS as usize, functions as usize - STACKS as usize));
     for cell in folded {
         let index = (cell.function - 0x1000) / 16;
-        // SAFETY: the frames follow their cell.
-        let pcs: Vec<u64> = unsafe { frames_of(cell) }.iter().map(|frame| frame.pc).collect();
+        // SAFETY: the cell lies in the world's memory.
+        let pcs = unsafe { pcs_of(cell) };
         assert_eq!((pcs, cell.calls), (std::vec![0x10_0000 + index, 0x20_0000 + index], 1));
     }
 }
@@ -429,7 +475,7 @@ fn functions_called_when_all_stacks_are_taken_keep_their_line() {
 /// Where there is no room for their cells either, they are counted by function in one table for all threads.
 #[test]
 fn functions_beyond_all_cells_are_counted_by_function() {
-    let world = World::new(3, 0);
+    let world = World::of(1, 120, 0);
     let m = Machine::new(1, false);
     let functions = 1000;
     for index in 0..functions {
@@ -439,7 +485,7 @@ fn functions_beyond_all_cells_are_counted_by_function() {
     // SAFETY: the world begins with a header; the thread lies in its memory.
     let (header, spare) = unsafe {
         let thread = threads::find(&world.params, m.address());
-        (&*world.memory.cast::<Header>(), (*thread).spare.calls)
+        (&*world.memory.cast::<Header>(), (*thread).spare.cell.calls)
     };
     let named: Vec<_> = header.overflow.iter().filter(|entry| entry.spare_calls.load(Relaxed) == 1).collect();
     assert_eq!(named.len() as u64, spare);
@@ -448,7 +494,7 @@ fn functions_beyond_all_cells_are_counted_by_function() {
 
 #[test]
 fn a_full_arena_folds_and_counts_on() {
-    let world = World::new(4, 2);
+    let world = World::of(1, 512, 256);
     let m = Machine::new(1, false);
     let calls = 3000;
     for index in 0..calls {
@@ -466,7 +512,7 @@ fn a_full_arena_folds_and_counts_on() {
 
 #[test]
 fn an_exhausted_arena_still_counts() {
-    let world = World::new(0, 0);
+    let world = World::of(1, 0, 0);
     let m = Machine::new(1, false);
     for index in 0..10 {
         Goroutine::new(&m, 0x1000, &[1, 2, index]).cross(&world);
@@ -474,9 +520,33 @@ fn an_exhausted_arena_still_counts() {
     assert_eq!(world.calls(1), 10);
 }
 
+/// The recorder makes the file longer: who found no room for a table has one from then on.
+#[test]
+fn a_thread_without_a_table_gets_one_when_there_is_room() {
+    let world = World::of(2, 0, 0);
+    // SAFETY: the world begins with a header.
+    let header = unsafe { &*world.memory.cast::<Header>() };
+    let whole = Arena::unpack(header.arena.load(Relaxed));
+    let half = CellRef(whole.next.0 + (whole.end.0 - whole.next.0) / 2);
+    header.arena.store(Arena { end: half, ..whole }.pack(), Relaxed);
+    let arrive = |id| {
+        let goroutine = Goroutine::new(&Machine::new(id, false), 0x1000, &[1, 2]);
+        // SAFETY: the made-up goroutine has all that the hook reads.
+        unsafe { crossing::arrived(&world.params, goroutine.g(), goroutine.frame()) }
+    };
+    assert_ne!(arrive(1), 0);
+    assert_eq!(arrive(2), 0, "the file ends here");
+    assert_eq!(Arena::unpack(header.arena.load(Relaxed)), Arena { next: half, end: half });
+    header.arena.store(Arena { next: half, end: whole.end }.pack(), Relaxed);
+    assert_eq!(arrive(2), 0, "it does not look before it is told");
+    header.freed.fetch_add(1, Relaxed);
+    assert_ne!(arrive(2), 0);
+    assert_eq!(header.overflow.iter().map(|entry| entry.calls.load(Relaxed)).sum::<u64>(), 2);
+}
+
 #[test]
 fn threads_beyond_the_table_are_counted_by_function() {
-    let world = World::new(64, 8);
+    let world = World::of(THREADS + 1, 64 << 10, 8);
     let beyond = 100;
     let arrive = |id| {
         let m = Machine::new(id, false);
@@ -494,6 +564,7 @@ fn threads_beyond_the_table_are_counted_by_function() {
     unsafe { (*threads::find(&world.params, Machine::new(7, false).address())).owner.store(0, Relaxed) };
     arrive(THREADS as u64);
     assert_eq!(counted(), beyond + 1, "it is not known yet that one is free");
+    header.free.fetch_add(1, Relaxed);
     header.freed.fetch_add(1, Relaxed);
     (0..2).for_each(|_| arrive(THREADS as u64));
     assert_eq!(counted(), beyond + 1);
@@ -502,7 +573,7 @@ fn threads_beyond_the_table_are_counted_by_function() {
 /// Each once searched the tables of all, at each crossing, three times.
 #[test]
 fn threads_whose_places_are_taken_are_found_again() {
-    let world = World::new(64, 8);
+    let world = World::of(THREADS, 64, 8);
     // All lead to the same two places.
     let home = |id: &u64| crate::layout::home(Machine::new(*id, false).address()) / 2;
     let same = crate::layout::home(Machine::new(0, false).address()) / 2;
@@ -531,9 +602,11 @@ fn a_released_slot_goes_to_a_new_thread_with_its_cells() {
     let world = World::new(64, 8);
     Goroutine::new(&Machine::new(1, false), 0x1000, &[1, 2]).cross(&world);
     // SAFETY: the thread lies in the world's memory.
-    unsafe { (*threads::find(&world.params, Machine::new(1, false).address())).owner.store(0, Relaxed) };
-    let home = |id| crate::layout::home(Machine::new(id, false).address());
-    let later = (2..).find(|&id| home(id) == home(1)).unwrap();
+    unsafe {
+        (*threads::find(&world.params, Machine::new(1, false).address())).owner.store(0, Relaxed);
+        (*world.memory.cast::<Header>()).free.store(1, Relaxed);
+    }
+    let later = 2;
     Goroutine::new(&Machine::new(later, false), 0x1000, &[1, 2]).cross(&world);
     let cells = world.cells(later);
     assert_eq!((cells.len(), cells[0].calls), (1, 2));
@@ -550,13 +623,15 @@ fn intervals_time_a_share_of_the_crossings_that_stands_for_all() {
         let before = {
             let cell = world.cells(1)[0];
             cell.interval.store(interval, Relaxed);
-            (cell.timed, cell.weight)
+            let times = world.times(cell);
+            (times.timed, times.weight)
         };
         for _ in 0..calls {
             goroutine.cross(&world);
         }
         let cell = world.cells(1)[0];
-        let (timed, weight) = (cell.timed - before.0, cell.weight - before.1);
+        let times = world.times(cell);
+        let (timed, weight) = (times.timed - before.0, times.weight - before.1);
         let expected = f64::from(calls) / f64::from(interval);
         assert!((timed as f64 - expected).abs() <= expected * 0.15 + 1.0, "{interval}: {timed} timed");
         assert!(weight.abs_diff(calls.into()) <= 2 * u64::from(interval), "{interval}: they stand for {weight}");
@@ -564,6 +639,7 @@ fn intervals_time_a_share_of_the_crossings_that_stands_for_all() {
 }
 
 mod census;
+mod histograms;
 mod plugins;
 mod scheduling;
 
@@ -605,9 +681,8 @@ proptest! {
         }
         let mut found = BTreeMap::new();
         for cell in world.cells(1) {
-            // SAFETY: the frames follow their cell.
-            let frames = unsafe { frames_of(cell) };
-            found.insert(frames.iter().map(|frame| frame.pc).collect::<Vec<_>>(), cell.calls);
+            // SAFETY: the cell lies in the world's memory.
+            found.insert(unsafe { pcs_of(cell) }, cell.calls);
         }
         prop_assert_eq!(found, expected);
     }

@@ -3,11 +3,10 @@
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-use crate::directory::{self, Place};
-use crate::layout::{
-    Cell, CellRef, FIRST_INDEX, Header, InFlight, LEAVING, MEMO, OVERFLOW, THREAD_STRIDE, THREADS, Thread, home,
-};
+use crate::cells::reference;
+use crate::layout::{Cell, CellRef, FIRST_INDEX, Header, InFlight, LEAVING, MEMO, OVERFLOW, THREADS, Thread};
 use crate::params::Params;
+use crate::{arena, directory, times};
 
 /// Offset of `g.m` in every Go version measured (1.19 to 1.27).
 pub(crate) const G_M: usize = 48;
@@ -34,19 +33,19 @@ pub(crate) unsafe fn header<'a>(params: &Params) -> &'a Header {
     unsafe { &*(params.tables as *const Header) }
 }
 
-/// The table of the running M, null if none is free.
+/// The table of the running M, null if there is none for it.
 ///
 /// # Safety
 /// `m` must be the running thread's M and `params` describe a live mapping.
 #[inline(always)]
 pub(crate) unsafe fn find(params: &Params, m: u64) -> *mut Thread {
-    let home = (params.threads + home(m)) as *mut Thread;
-    // SAFETY: home is one of the mapping's threads, and the M is live.
+    // SAFETY: the directory leads to the mapping's tables, and the M is live.
     unsafe {
-        if (*home).owner.load(Relaxed) == m && is_of(home, word(m, params.m_procid)) {
-            return home;
+        let thread = directory::at_home(header(params), m);
+        if !thread.is_null() && is_of(thread, word(m, params.m_procid)) {
+            return thread;
         }
-        find_or_claim(params, m, home)
+        find_or_claim(params, m)
     }
 }
 
@@ -62,69 +61,53 @@ unsafe fn is_of(thread: *mut Thread, tid: u64) -> bool {
     }
 }
 
-/// The slow way to a [`Thread`]: next to a taken home, where the directory says, or a free one.
+/// The slow way to a [`Thread`]: one that is not where the directory is looked at first, or has lost; one that is free, or a new
+/// one.
 #[cold]
 #[inline(never)]
-unsafe fn find_or_claim(params: &Params, m: u64, home: *mut Thread) -> *mut Thread {
-    let neighbour = at(params, index_of(params, home) ^ 1);
-    // SAFETY: at() gives one of the mapping's threads; the M is live.
+unsafe fn find_or_claim(params: &Params, m: u64) -> *mut Thread {
+    // SAFETY: the directory and used() give tables of the mapping; the M is live.
     unsafe {
-        let tid = word(m, params.m_procid);
-        let mut left = core::ptr::null_mut::<Thread>();
-        for near in [home, neighbour] {
-            if (*near).owner.load(Relaxed) == m {
-                if is_of(near, tid) {
-                    return near;
+        let (header, tid) = (header(params), word(m, params.m_procid));
+        // The one that the M has, or had with another thread.
+        let mut left = directory::find(header, m);
+        if !left.is_null() {
+            if is_of(left, tid) {
+                return left;
+            }
+        } else {
+            if directory::is_without(header, m) {
+                return left;
+            }
+            if header.directory_evictions.load(Relaxed) > 0 {
+                left = scattered(params, m);
+                if !left.is_null() && is_of(left, tid) {
+                    directory::note(header, m, left);
+                    return left;
                 }
-                left = near;
             }
         }
-        if left.is_null() {
-            match directory::find(header(params), m) {
-                Some(Place::Table(index)) if (*at(params, index)).owner.load(Relaxed) == m => {
-                    if is_of(at(params, index), tid) {
-                        return at(params, index);
-                    }
-                    left = at(params, index);
-                }
-                Some(Place::Nowhere) => return core::ptr::null_mut(),
-                _ if header(params).directory_evictions.load(Relaxed) > 0 => {
-                    left = scattered(params, m);
-                    if !left.is_null() && is_of(left, tid) {
-                        directory::note(header(params), m, Place::Table(index_of(params, left)));
-                        return left;
-                    }
-                }
-                _ => {}
-            }
-        }
-        let found = claim(params, home, m, tid, left);
+        let found = claim(params, m, tid, left);
         if found.is_null() {
-            directory::note(header(params), m, Place::Nowhere);
-        } else if found != home && found != neighbour {
-            directory::note(header(params), m, Place::Table(index_of(params, found)));
+            directory::note_without(header, m);
+        } else if directory::find(header, m) != found {
+            directory::note(header, m, found);
         }
         found
     }
 }
 
-/// The table at an index, modulo how many there are.
-fn at(params: &Params, index: usize) -> *mut Thread {
-    (params.threads + (index % THREADS * THREAD_STRIDE) as u64) as *mut Thread
-}
-
-fn index_of(params: &Params, thread: *const Thread) -> usize {
-    (thread as u64 - params.threads) as usize / THREAD_STRIDE
-}
-
-/// Tables that have ever been claimed: the others' memory is never touched.
-unsafe fn used(params: &Params) -> impl Iterator<Item = *mut Thread> {
+/// Tables that have ever been claimed.
+///
+/// # Safety
+/// `params` must describe a live mapping.
+pub(crate) unsafe fn used(params: &Params) -> impl Iterator<Item = *mut Thread> {
     // SAFETY: the header is mapped; a place below the count is written before it is counted, or 0.
     let count = unsafe { header(params) }.used_count.load(Acquire) as usize;
     (0..if count < THREADS { count } else { THREADS }).filter_map(move |place| {
         // SAFETY: place is below THREADS.
         let one = unsafe { &*(&raw const header(params).used).cast::<AtomicU32>().add(place) }.load(Acquire);
-        if one == 0 { None } else { Some(at(params, one as usize - 1)) }
+        if one == 0 { None } else { Some((params.tables + CellRef(one).offset()) as *mut Thread) }
     })
 }
 
@@ -141,10 +124,11 @@ unsafe fn scattered(params: &Params, m: u64) -> *mut Thread {
     core::ptr::null_mut()
 }
 
-/// A table for an M: the one it has had with this thread before, or a free one. That of the thread it had before, if there is
-/// one (`left`), is nobody's from then on. Where none is free, the M keeps that.
-unsafe fn claim(params: &Params, home: *mut Thread, m: u64, tid: u64, left: *mut Thread) -> *mut Thread {
-    // SAFETY: at() and used() give tables of the mapping; who wins the exchange is alone with the rest.
+/// A table for an M: the one it has had with this thread before, or a free or new one. That of the thread it had before, if there
+/// is one (`left`), is nobody's from then on. Where there is none, the M keeps that.
+#[inline(never)]
+unsafe fn claim(params: &Params, m: u64, tid: u64, left: *mut Thread) -> *mut Thread {
+    // SAFETY: used() gives tables of the mapping; who wins the exchange is alone with the rest.
     unsafe {
         if !left.is_null() {
             for thread in used(params) {
@@ -155,17 +139,16 @@ unsafe fn claim(params: &Params, home: *mut Thread, m: u64, tid: u64, left: *mut
                 }
             }
         }
-        // Its home, the other of the pair, then the pairs that follow.
-        let first = index_of(params, home);
-        for probe in 0..THREADS {
-            let thread = at(params, ((first / 2 + probe / 2) * 2) + (first + probe) % 2);
-            if (*thread).owner.compare_exchange(0, m, Acquire, Relaxed).is_ok() {
-                if !left.is_null() {
-                    (*left).owner.store(LEAVING, Release);
-                }
-                prepare(params, thread, m);
-                return thread;
+        let mut thread = claim_free(params, m);
+        if thread.is_null() {
+            thread = make(params, m);
+        }
+        if !thread.is_null() {
+            prepare(params, thread, m);
+            if !left.is_null() {
+                (*left).owner.store(LEAVING, Release);
             }
+            return thread;
         }
         if !left.is_null() {
             // Its thread has left it to this one.
@@ -175,7 +158,61 @@ unsafe fn claim(params: &Params, home: *mut Thread, m: u64, tid: u64, left: *mut
     left
 }
 
+/// Claims a table that the recorder has freed; null if there is none.
+unsafe fn claim_free(params: &Params, m: u64) -> *mut Thread {
+    // SAFETY: used() gives tables of the mapping.
+    unsafe {
+        if header(params).free.load(Relaxed) == 0 {
+            return core::ptr::null_mut();
+        }
+        for thread in used(params) {
+            if (*thread).owner.compare_exchange(0, m, Acquire, Relaxed).is_ok() {
+                header(params).free.fetch_sub(1, Relaxed);
+                return thread;
+            }
+        }
+    }
+    core::ptr::null_mut()
+}
+
+/// A new table, claimed for an M; null if there is no room for one.
+#[inline(never)]
+unsafe fn make(params: &Params, m: u64) -> *mut Thread {
+    // SAFETY: what is new is zeroed, and known to nobody else before it is listed; a number below THREADS has a place there.
+    unsafe {
+        let header = header(params);
+        if header.used_count.load(Relaxed) as usize >= THREADS {
+            return core::ptr::null_mut();
+        }
+        let at = arena::take(params, size_of::<Thread>() as u64, params.arena_end);
+        if at == CellRef::NONE {
+            return core::ptr::null_mut();
+        }
+        let number = header.used_count.fetch_add(1, Relaxed) as usize;
+        if number >= THREADS {
+            return core::ptr::null_mut();
+        }
+        let thread = (params.tables + at.offset()) as *mut Thread;
+        (*thread).owner.store(m, Relaxed);
+        (*thread).number = number as u64;
+        (*thread).index = (&raw const (*thread).first_index) as u64;
+        (*thread).index_len = FIRST_INDEX as u64;
+        let spare = &raw mut (*thread).spare;
+        (*spare).cell.home = thread as u64;
+        (*spare).cell.times.store(reference(params, (&raw const (*spare).times).cast()).0, Relaxed);
+        (*spare).cell.rare.store(reference(params, (&raw const (*spare).rare).cast()).0, Relaxed);
+        times::begin(&raw mut (*spare).times);
+        // No stack has depth 0, so that the spare cell stands for nothing remembered.
+        for slot in 0..MEMO {
+            (&raw mut (*thread).memo).cast::<u64>().add(slot).write(spare as u64);
+        }
+        (*(&raw const header.used).cast::<AtomicU32>().add(number)).store(at.0, Release);
+        thread
+    }
+}
+
 /// Makes a slot ready for its new M. The cells of the M before stay: they count on.
+#[inline(never)]
 unsafe fn prepare(params: &Params, thread: *mut Thread, m: u64) {
     // SAFETY: the caller owns the slot, and the M is its own.
     unsafe {
@@ -197,24 +234,6 @@ unsafe fn prepare(params: &Params, thread: *mut Thread, m: u64) {
         (*thread).attaching = 0;
         (*thread).foreign.in_go = 0;
         (*thread).random |= m.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        let spare = &raw mut (*thread).spare;
-        if (*spare).home == 0 {
-            (*spare).home = thread as u64;
-            let place = header(params).used_count.fetch_add(1, Relaxed) as usize;
-            if place < THREADS {
-                (*(&raw const (*(params.tables as *const Header)).used).cast::<AtomicU32>().add(place))
-                    .store(index_of(params, thread) as u32 + 1, Release);
-            }
-            (*thread).number = place as u64;
-            (*thread).index = (&raw const (*thread).first_index) as u64;
-            (*thread).index_len = FIRST_INDEX as u64;
-            (*spare).c_min = u64::MAX;
-            (*spare).overhead_min = u64::MAX;
-            // No stack has depth 0, so that the spare cell stands for nothing remembered.
-            for slot in 0..MEMO {
-                (&raw mut (*thread).memo).cast::<u64>().add(slot).write(spare as u64);
-            }
-        }
         (*thread).coarse.store(header(params).coarse.sequence.load(Relaxed), Relaxed);
     }
 }
@@ -259,5 +278,5 @@ pub(crate) unsafe fn count_overflow(params: &Params, function: u64, why: Beyond)
 /// The cell that counts what has no other place.
 pub(crate) fn spare(thread: *mut Thread) -> *mut Cell {
     // SAFETY: only the address is taken; thread points into the mapping.
-    unsafe { &raw mut (*thread).spare }
+    unsafe { &raw mut (*thread).spare.cell }
 }

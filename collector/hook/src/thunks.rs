@@ -7,9 +7,7 @@
 use core::arch::global_asm;
 use core::mem::offset_of;
 
-use crate::layout::{
-    Cell, HOME_FAR, HOME_MASK, HOME_NEAR, HOOK_FRAMES, Header, InFlight, MARKER_CELL, MEMO, THREAD_STRIDE, Thread,
-};
+use crate::layout::{Cell, HOOK_FRAMES, Header, InFlight, MARKER_CELL, MEMO, Thread};
 use crate::params::{Params, holes};
 use crate::threads::header;
 use crate::{callback, crossing, direct, locks, plugins};
@@ -133,7 +131,7 @@ unsafe extern "sysv64" fn cgoprof_unwound(g: u64) {
 }
 
 global_asm!(
-    // The address of the threads' tables; 0 until all hooks are there, and once they are to be removed. Alone on a page
+    // The address of the tables; 0 until all hooks are there, and once they are to be removed. Alone on a page
     // that is wiped in a forked child, which so leaves its parent's tables alone.
     ".section .here, \"aw\"",
     ".globl cgoprof_here",
@@ -187,15 +185,13 @@ global_asm!(
     "mov eax, [r8 + 8]",                                     // site
     "add eax, r10d",
     "and eax, {memo_mask}",
-    "mov esi, ecx",
-    "mov edi, ecx",
-    "shl esi, {home_near}",
-    "shr edi, {home_far}",
-    "xor esi, edi",
-    "and esi, {home_mask}",
+    "movzx edi, word ptr [r14 + 49]",
+    "shr edi, 2",                                            // home
     "test rdx, rdx",
     "jz 4f",
-    "add rsi, rdx",                                          // thread
+    "mov rsi, [rdx + rdi*8 + {h_directory}]",                // thread
+    "test rsi, rsi",
+    "jz 7f",
     "cmp [rsi + {t_owner}], rcx",
     "jne 7f",
     "1:",
@@ -262,11 +258,13 @@ global_asm!(
     "to_entersyscall",
     // Not at home: perhaps next to it.
     "7:",
-    "sub rsi, rdx",
-    "xor esi, {thread_stride}",
-    "add rsi, rdx",
+    "xor edi, 1",
+    "mov rsi, [rdx + rdi*8 + {h_directory}]",
+    "test rsi, rsi",
+    "jz 3f",
     "cmp [rsi + {t_owner}], rcx",
     "je 1b",
+    "3:",
     "mov rdi, r14",
     "mov rsi, rbp",
     "hook cgoprof_arrived",
@@ -613,19 +611,18 @@ global_asm!(
     "mov rdx, [rip + cgoprof_here]",
     "test rdx, rdx",
     "jz 3f",
-    "mov esi, ecx",
-    "mov edi, ecx",
-    "shl esi, {home_near}",
-    "shr edi, {home_far}",
-    "xor esi, edi",
-    "and esi, {home_mask}",
-    "mov rdi, rsi",
-    "xor edi, {thread_stride}",
-    "add rsi, rdx",
+    "movzx edi, word ptr [r14 + 49]",
+    "shr edi, 2",
+    "mov rsi, [rdx + rdi*8 + {h_directory}]",
+    "test rsi, rsi",
+    "jz 4f",
     "cmp [rsi + {t_owner}], rcx",
     "je 1f",
-    "add rdi, rdx",
-    "mov rsi, rdi",
+    "4:",
+    "xor edi, 1",
+    "mov rsi, [rdx + rdi*8 + {h_directory}]",
+    "test rsi, rsi",
+    "jz 2f",
     "cmp [rsi + {t_owner}], rcx",
     "jne 2f",
     "1:",
@@ -711,10 +708,7 @@ global_asm!(
     t_run = const offset_of!(Thread, run),
     p_m_oldp = const offset_of!(Params, m_oldp),
     p_m_syscalltick = const offset_of!(Params, m_syscalltick),
-    home_near = const HOME_NEAR,
-    home_far = const HOME_FAR,
-    thread_stride = const THREAD_STRIDE,
-    home_mask = const HOME_MASK,
+    h_directory = const offset_of!(Header, directory),
     memo_mask = const MEMO - 1,
     t_coarse = const offset_of!(Thread, coarse),
     t_owner = const offset_of!(Thread, owner),

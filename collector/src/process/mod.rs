@@ -4,6 +4,7 @@
 pub(crate) mod address_space;
 pub(crate) mod auxv;
 pub(crate) mod deputy;
+pub(crate) mod free_memory;
 pub(crate) mod frozen;
 pub(crate) mod inherited_signals;
 pub mod launch;

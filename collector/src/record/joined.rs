@@ -91,7 +91,7 @@ pub(super) fn join_module(
     rate: Rate,
 ) -> Result<HookedModule, EngineError> {
     let plan = Plan::new(image.target)?.without_plugins();
-    let settings = Settings { module: false, ..settings(options, rate) };
+    let settings = Settings { starts: false, ..settings(options, rate) };
     let mut joined = trampoline::join(pid, image, &plan, settings)?;
     let tables = joined.placed.tables.address();
     let began = joined.switch_on(pid, image, &plan).inspect_err(|_| {

@@ -64,6 +64,8 @@ pub struct Options {
     pub max_overhead: f64,
     /// Frames kept of a stack.
     pub stack_depth: usize,
+    /// Bytes that the hooks' tables may take of the program's memory; none for a share of what is free to it.
+    pub max_memory: Option<u64>,
     /// C time from which on a crossing's blocked time is looked up.
     pub slow: Duration,
     /// Samples a second of each thread's processor time; 0 for none.
@@ -465,6 +467,7 @@ fn unseen_locks(plan: &Plan) -> Option<String> {
 /// What the hooks are told.
 fn settings(options: &Options, rate: Rate) -> Settings {
     let slow = options.slow.as_nanos() as f64 * rate.ticks_per_ns;
-    let module = matches!(options.subject, Subject::Command(_));
-    Settings { max_frames: options.stack_depth, timing: options.timing, slow: slow as u64, module }
+    let starts = matches!(options.subject, Subject::Command(_));
+    let (max_frames, max_memory) = (options.stack_depth, options.max_memory);
+    Settings { max_frames, timing: options.timing, slow: slow as u64, max_memory, starts }
 }

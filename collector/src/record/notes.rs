@@ -40,6 +40,16 @@ pub(super) fn counts(snapshot: &Snapshot, timing: Timing) -> Vec<String> {
         spare,
         format!("{spare} crossings are counted by C function alone, without stack or time: the table was full"),
     );
+    note(
+        snapshot.full_tables,
+        format!(
+            "the tables' share of the program's memory, {} MB, was used up: --max-memory {}M allows twice as much",
+            snapshot.full_tables >> 20,
+            (snapshot.full_tables >> 20) * 2
+        ),
+    );
+    let unkept = snapshot.unkept_times;
+    note(unkept, format!("{unkept} times that were measured are left out of sums or quantiles: the table was full"));
     let beyond = snapshot.goroutines.iter().filter(|goroutine| goroutine.beyond).count() as u64;
     note(
         beyond,

@@ -9,7 +9,7 @@ use std::arch::global_asm;
 use std::mem::offset_of;
 use std::num::NonZeroUsize;
 
-use cgoprof_hook::layout::{ARENA_OFFSET, Cell, CellRef, Header, Phase, THREADS_OFFSET, Thread, home};
+use cgoprof_hook::layout::{ARENA_OFFSET, Arena, Cell, CellRef, Header, Thread, Times, home};
 use cgoprof_hook::params::Params;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 
@@ -145,6 +145,8 @@ const CODE: usize = 0;
 const SYSTEM_CALL: usize = M - 64;
 const M: usize = 64 << 10;
 const TABLES: usize = 128 << 10;
+/// Bytes of the tables.
+const END: u64 = ARENA_OFFSET + (1 << 20);
 const CROSSINGS: u64 = 2000;
 /// `xor eax, eax; lock cmpxchg [r14 + status], eax; ret`.
 const EXCHANGE: [u8; 9] = [0x31, 0xc0, 0xf0, 0x41, 0x0f, 0xb1, 0x46, offset_of!(Goroutine, status) as u8, 0xc3];
@@ -153,7 +155,7 @@ const AFTER_ASMCGOCALL: u64 = 0x1234;
 
 impl Stage {
     fn new() -> Option<Stage> {
-        let size = TABLES + ARENA_OFFSET as usize + (1 << 20);
+        let size = TABLES + END as usize;
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE;
         // SAFETY: a new mapping at a place the kernel chooses.
@@ -162,7 +164,6 @@ impl Stage {
         let tables = stage.address(TABLES);
         let params = Params {
             tables,
-            threads: tables + THREADS_OFFSET,
             // Within reach of the hooks' jumps.
             entersyscall: stage.address(SYSTEM_CALL),
             exitsyscall: stage.address(SYSTEM_CALL),
@@ -181,8 +182,8 @@ impl Stage {
             to_slots: 16,
             spilled_fn: 16,
             spilled_arg: 24,
-            stack_arena_end: ARENA_OFFSET + (1 << 20),
-            arena_end: ARENA_OFFSET + (1 << 20),
+            stack_arena_end: END,
+            arena_end: END,
             max_frames: 64,
             slow: u64::MAX,
             first_interval: 1,
@@ -194,11 +195,13 @@ impl Stage {
         // SAFETY: the places lie within the mapping, apart from each other.
         unsafe {
             std::ptr::copy_nonoverlapping(code.as_ptr(), stage.at(CODE), code.len());
-            stage.at(CODE).cast::<u64>().write(params.threads);
+            stage.at(CODE).cast::<u64>().write(tables);
             std::ptr::copy_nonoverlapping(EXCHANGE.as_ptr(), stage.at(SYSTEM_CALL), EXCHANGE.len());
             stage.at(M + 208).cast::<u64>().write(1);
             let header = stage.at(TABLES).cast::<Header>();
-            (*header).arena_next.store(ARENA_OFFSET, std::sync::atomic::Ordering::Relaxed);
+            let place = |offset: u64| CellRef((offset / 64) as u32);
+            let arena = Arena { next: place(ARENA_OFFSET), end: place(END) };
+            (*header).arena.store(arena.pack(), std::sync::atomic::Ordering::Relaxed);
             mprotect(memory.cast(), M, ProtFlags::PROT_READ | ProtFlags::PROT_EXEC).ok()?;
         }
         Some(stage)
@@ -274,8 +277,10 @@ impl Stage {
                 (*cell).interval = interval.into();
                 (*cell).timed_at = (*cell).calls + u64::from(interval);
                 (*cell).gap = interval;
-                ((*cell).timed, (*cell).exits) = (0, 0);
-                ((*cell).enter, (*cell).c, (*cell).exit) = Default::default();
+                if let Some(times) = self.times(cell) {
+                    ((*times).timed, (*times).exits) = (0, 0);
+                    ((*times).enter, (*times).c, (*times).exit) = Default::default();
+                }
             }
         }
         let start = ticks();
@@ -288,19 +293,32 @@ impl Stage {
     fn phases(&self) -> Option<(f64, f64, f64)> {
         // SAFETY: the cell is in our own mapping and no other thread knows it.
         let (timed, enter, c, exit) = unsafe {
-            let cell = &*self.only_cell()?;
-            (cell.timed as f64, cell.enter, cell.c, cell.exit)
+            let times = &*self.times(self.only_cell()?)?;
+            (times.timed as f64, times.enter.sum, times.c.sum, times.exit.sum)
         };
-        let mean = |phase: Phase| phase.sum as f64 / timed;
+        let mean = |sum: u64| sum as f64 / timed;
         Some((mean(enter), mean(c), mean(exit)))
     }
 
     fn only_cell(&self) -> Option<*mut Cell> {
-        let home = home(self.address(M));
-        let thread = self.at(TABLES + THREADS_OFFSET as usize + home as usize).cast::<Thread>();
-        // SAFETY: no other M crosses here, so that this one has its home slot.
-        let cell = CellRef(unsafe { (*thread).cells.load(std::sync::atomic::Ordering::Relaxed) });
-        (cell != CellRef::NONE).then(|| self.at(TABLES + cell.offset() as usize).cast())
+        use std::sync::atomic::Ordering::Relaxed;
+        // SAFETY: no other M crosses here, so that this one's table is in its home word; nobody else knows the tables.
+        unsafe {
+            let header = &*self.at(TABLES).cast::<Header>();
+            let thread = header.directory[home(self.address(M))].load(Relaxed) as *const Thread;
+            let cell = CellRef(thread.as_ref()?.cells.load(Relaxed));
+            (cell != CellRef::NONE).then(|| self.at(TABLES + cell.offset() as usize).cast())
+        }
+    }
+
+    /// The times of the only cell, once it has some.
+    ///
+    /// # Safety
+    /// `cell` must be that.
+    unsafe fn times(&self, cell: *const Cell) -> Option<*mut Times> {
+        // SAFETY: the caller's promise.
+        let at = CellRef(unsafe { (*cell).times.load(std::sync::atomic::Ordering::Relaxed) });
+        (at != CellRef::NONE).then(|| self.at(TABLES + at.offset() as usize).cast())
     }
 }
 

@@ -9,19 +9,21 @@ use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
-use cgoprof_hook::layout::{ARENA_OFFSET, THREADS_OFFSET};
 use cgoprof_hook::params::Params;
 use cgoprof_hook::presence::{Presence, Replaced, UNDO, Undo};
 use cgoprof_symbols::{Avma, Svma};
 use libc::user_regs_struct;
+use nix::errno::Errno;
 
 use super::blob;
 use super::calibrate::ticks;
+use super::ceiling::{self, Cramped, Free};
 use super::module::{self, Link};
 use super::policy::Timing;
 use super::presence;
 use super::tables::{CELLS_OF_MODULE, Tables};
-use crate::process::address_space::{self, Cramped};
+use crate::process::address_space::AddressSpace;
+use crate::process::free_memory;
 use crate::process::maps::{self, Mapping};
 use crate::process::memory::Memory;
 use crate::process::remote::{DATA, Remote, RemoteError, Room, Stopped};
@@ -29,11 +31,7 @@ use crate::process::seccomp::{self, Call, Filtered};
 use crate::target::Image;
 use crate::target::plan::{CALL_C, GoroutineSlot, Hook, Plan};
 
-/// Bytes for cells. Only what is used takes memory.
-const ARENA: u64 = 1 << 30;
-const _: () = assert!((ARENA_OFFSET + ARENA) / 64 <= CELLS_OF_MODULE as u64);
-/// Bytes at the arena's end kept for cells without a stack, so that a full table still knows its functions.
-const RESERVE: u64 = 128 << 20;
+const _: () = assert!(ceiling::LARGEST / 64 <= CELLS_OF_MODULE as u64);
 
 /// Why the hooks could not be put in. The program is left as it was.
 #[derive(Debug, thiserror::Error)]
@@ -74,8 +72,8 @@ pub(super) fn calls() -> [Call; 10] {
     [
         Call { number: libc::SYS_memfd_create, args: [0, u64::from(libc::MFD_CLOEXEC), 0, 0, 0, 0] },
         // Where one is tried, its descriptor is none.
-        mmap(ARENA_OFFSET + ARENA, (libc::PROT_NONE, TABLES.1), u64::MAX),
-        Call { number: libc::SYS_mprotect, args: [0, 0, TABLES.0 as u64, 0, 0, 0] },
+        mmap(4096, TABLES, u64::MAX),
+        Call::of(libc::SYS_munlock),
         mmap(4096, HOOKS, u64::MAX),
         mmap(4096, MODULE, u64::MAX),
         madvise(libc::MADV_WIPEONFORK),
@@ -101,9 +99,11 @@ pub struct Settings {
     pub timing: Timing,
     /// Ticks in C from which on a crossing is an event.
     pub slow: u64,
-    /// Whether the Go runtime is told how to walk through the hooks. That takes memory which stays with the program: whoever
-    /// has found a function in it may use that any time later.
-    pub module: bool,
+    /// Bytes that the tables may take of the program's memory; none for a share of what is free to it.
+    pub max_memory: Option<u64>,
+    /// Whether the program is about to start. Then its Go runtime is told how to walk through the hooks. That takes memory
+    /// which stays with the program: whoever has found a function in it may use that any time later.
+    pub starts: bool,
 }
 
 /// Hooks that are in a program, with nothing that leads to them yet.
@@ -159,7 +159,7 @@ pub(super) fn place(
     let undo_size = size_of::<Undo>() + plan.patches.len() * size_of::<Replaced>();
     let size = (code_size + undo_size as u64).next_multiple_of(4096);
 
-    let tables = map_tables(remote, image.bias)?;
+    let tables = map_tables(remote, image.bias, settings)?;
     let nothing = Presence { size: tables.size(), ..Presence::default() };
     // The tables are mapped first, as they tell of the rest, and may lie near.
     let mappings = maps::read(remote.pid).map_err(RemoteError::from).map_err(InjectError::from);
@@ -188,7 +188,7 @@ pub(super) fn place(
         let replaced = replacements(plan, image.bias, place)?;
         let code = fill(remote.memory, place, image, (plan, goroutine), &tables, settings)?;
         // The runtime writes to the modules that are there when a plugin comes, and ours can't be written to.
-        let module = if settings.module && plan.lastmoduleinit.is_none() {
+        let module = if settings.starts && plan.lastmoduleinit.is_none() {
             add_module(remote, image, plan, &code, place)?
         } else {
             None
@@ -278,8 +278,7 @@ impl Placed {
     /// # Errors
     /// If it has ended.
     pub(super) fn switch_on(&self, memory: &Memory) -> Result<(), RemoteError> {
-        let threads = self.tables.address().0 + THREADS_OFFSET;
-        Ok(memory.write(self.hooks.start, &threads.to_le_bytes())?)
+        Ok(memory.write(self.hooks.start, &self.tables.address().0.to_le_bytes())?)
     }
 }
 
@@ -310,9 +309,11 @@ fn wipe_on_fork(remote: &mut Remote<'_>, place: Avma) -> Result<(), InjectError>
     Ok(())
 }
 
-fn map_tables(remote: &mut Remote<'_>, bias: u64) -> Result<Tables, InjectError> {
-    let size = ARENA_OFFSET + ARENA;
-    address_space::check(remote.pid, size)?;
+fn map_tables(remote: &mut Remote<'_>, bias: u64, settings: Settings) -> Result<Tables, InjectError> {
+    let before = AddressSpace::of(remote.pid);
+    let address_space = before.free().zip(before.limit);
+    let free = Free { memory: free_memory::of(remote.pid), address_space, starts: settings.starts };
+    let size = ceiling::of(free, settings.max_memory)?;
     let args = [DATA, u64::from(libc::MFD_CLOEXEC), 0, 0, 0, 0];
     let fd = remote.call("memfd_create", libc::SYS_memfd_create, args, presence::NAME)?;
     let opened = File::options().read(true).write(true).open(remote.descriptor(fd)).and_then(|file| {
@@ -320,20 +321,20 @@ fn map_tables(remote: &mut Remote<'_>, bias: u64) -> Result<Tables, InjectError>
         if !presence::is_ours(&PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))) {
             return Err(std::io::Error::other("the program closes files that are not its own"));
         }
-        file.set_len(size)?;
+        file.set_len(4096)?;
         file.write_all_at(&[0], 0)?;
         Ok(file)
     });
     let mapped = opened.map_err(InjectError::Tables).and_then(|file| {
-        // Nothing is put into locked memory that can't be accessed (mm/gup.c, `populate_vma_page_range`).
-        let locked = address_space::locked(remote.pid);
-        let args = [0, size, libc::PROT_NONE as u64, TABLES.1 as u64, fd, 0];
-        let mapped = remote.call("mmap of the tables", libc::SYS_mmap, args, &[])?;
-        if address_space::locked(remote.pid) >= locked + size {
-            remote.call("munmap of the tables", libc::SYS_munmap, [mapped, size, 0, 0, 0, 0], &[])?;
-            return Err(Cramped::Locked { needed: size }.into());
+        let args = [0, size, TABLES.0 as u64, TABLES.1 as u64, fd, 0];
+        let mapped = match remote.call("mmap of the tables", libc::SYS_mmap, args, &[]) {
+            // More than it may lock, all of which counts (MCL_FUTURE; mm/mmap.c, `mlock_future_ok`).
+            Err(RemoteError::Call(_, Errno::EAGAIN)) => return Err(Cramped::Locked { needed: size }.into()),
+            mapped => mapped?,
+        };
+        if AddressSpace::of(remote.pid).locked >= before.locked + size {
+            remote.call("munlock of the tables", libc::SYS_munlock, [mapped, size, 0, 0, 0, 0], &[])?;
         }
-        remote.call("mprotect of the tables", libc::SYS_mprotect, [mapped, size, TABLES.0 as u64, 0, 0, 0], &[])?;
         // No part of the program's core dumps, and no page larger than what is used; kernels without either need neither.
         for advice in [libc::MADV_DONTDUMP, libc::MADV_NOHUGEPAGE] {
             let _ =
@@ -345,7 +346,7 @@ fn map_tables(remote: &mut Remote<'_>, bias: u64) -> Result<Tables, InjectError>
         remote.call("close", libc::SYS_close, [fd, 0, 0, 0, 0, 0], &[])?;
     }
     let (file, mapped) = mapped?;
-    match Tables::map(&file, size, mapped, bias, remote.pid) {
+    match Tables::map(file, size, mapped, bias, remote.pid) {
         Ok(tables) => Ok(tables),
         Err(error) => {
             presence::unmap(remote, mapped, &Presence { size, ..Presence::default() })?;
@@ -467,7 +468,6 @@ fn params(image: Image<'_, '_>, plan: &Plan, goroutine: i32, tables: &Tables, se
     newm1.iter_mut().zip(&plan.newm1).for_each(|(place, found)| *place = range(found));
     Params {
         tables: tables.address().0,
-        threads: tables.address().0 + THREADS_OFFSET,
         entersyscall: loaded(plan.entersyscall),
         exitsyscall: loaded(plan.exitsyscall),
         reentersyscall: plan.reentersyscall.map_or(0, loaded),
@@ -496,7 +496,7 @@ fn params(image: Image<'_, '_>, plan: &Plan, goroutine: i32, tables: &Tables, se
         spilled_fn: frames.spilled_fn.into(),
         spilled_arg: frames.spilled_arg.into(),
         indirect_fn: plan.purego.map_or(0, loaded),
-        stack_arena_end: tables.size() - RESERVE,
+        stack_arena_end: tables.stacks_end(),
         arena_end: tables.size(),
         own_start: loaded(extent.start),
         own_end: loaded(extent.end),

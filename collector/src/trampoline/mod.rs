@@ -2,6 +2,7 @@
 
 mod blob;
 pub mod calibrate;
+pub mod ceiling;
 mod hook_frames;
 pub mod inject;
 mod join;
@@ -10,6 +11,7 @@ pub(crate) mod module;
 pub mod policy;
 mod presence;
 mod returns;
+mod shared;
 mod stack_distance;
 mod standing;
 mod table_set;

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::mem::offset_of;
 use std::ops::Range;
 
-use cgoprof_hook::layout::{HOOK_FRAMES, Header, IN_FLIGHT, InFlight, THREAD_STRIDE, THREADS, THREADS_OFFSET, Thread};
+use cgoprof_hook::layout::{CellRef, HOOK_FRAMES, Header, IN_FLIGHT, InFlight, THREADS, Thread};
 use cgoprof_hook::params::holes;
 use cgoprof_hook::presence::Undo;
 use cgoprof_symbols::Avma;
@@ -168,9 +168,8 @@ impl Returns {
         let words = memory.words::<{ THREADS / 2 }>(std::iter::once(used)).concat();
         let halves = words.into_iter().flat_map(|word| [word as u32, (word >> 32) as u32]);
         let threads: Vec<u64> = halves
-            .take_while(|&index| index != 0)
-            .filter(|&index| index as usize <= THREADS)
-            .map(|index| self.frames.tables.start + THREADS_OFFSET + u64::from(index - 1) * THREAD_STRIDE as u64)
+            .take_while(|&table| table != 0)
+            .map(|table| self.frames.tables.start + CellRef(table).offset())
             .collect();
         let tops = memory.words::<1>(threads.iter().map(|thread| thread + offset_of!(Thread, top) as u64));
         let entries = threads.iter().zip(tops).flat_map(|(&thread, [top])| {

@@ -55,6 +55,11 @@ impl TableSet {
         self.each(|tables| tables.tick(now));
     }
 
+    /// See [`Tables::note_locked`].
+    pub(crate) fn note_locked(&self, locked: u64) {
+        self.each(|tables| tables.note_locked(locked));
+    }
+
     /// Cells so far whose C function is not in their module's own file.
     pub(crate) fn foreign_cells(&self) -> u64 {
         self.all().iter().map(|tables| tables.foreign_cells()).sum()

@@ -1,30 +1,24 @@
-//! The recorder's side of the shared tables.
-//!
-//! The mapping belongs to the target, which may write anything into it: every reference is checked, and a
-//! number is only ever a number.
+//! The recorder's side of the shared tables: what is told to the hooks, and what they have counted.
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::num::NonZeroUsize;
 use std::ops::Range;
-use std::ptr::NonNull;
-use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::{Mutex, PoisonError};
 
-use cgoprof_hook::histogram::BUCKETS;
+use cgoprof_hook::histogram::{BUCKETS, Histogram, More, OCTAVE, Octaves};
 use cgoprof_hook::layout::{
-    ARENA_OFFSET, BIRTHS, BUSY, Block, Cell, CellRef, EVENTS, Event, Frame, GOROUTINE_BLOCK, GOROUTINES,
-    GOROUTINES_OFFSET, Goroutine, Header, IN_FLIGHT, InFlight, LEAVING, MAX_FRAMES, OVERFLOW, PLUGIN_CLAIMED,
-    PLUGIN_NONE, PLUGIN_WAITING, RELEASING, THREAD_STRIDE, THREADS, THREADS_OFFSET, TICKS, Thread, flags,
+    ARENA_OFFSET, BIRTHS, BUSY, Block, Cell, CellRef, EVENTS, Event, FRAME_BLOCK, Frame, GOROUTINE_BLOCK, Goroutine,
+    Header, IN_FLIGHT, InFlight, LEAVING, MAX_FRAMES, OVERFLOW, PLUGIN_CLAIMED, PLUGIN_NONE, PLUGIN_WAITING, Phase,
+    RELEASING, Rare, TICKS, Times, flags,
 };
 use cgoprof_hook::presence::Presence;
 use cgoprof_symbols::Avma;
-use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use nix::unistd::Pid;
 
 use super::left::{Left, MOST_LEFT};
 use super::policy::{Budget, Outliers, Pool, Shown, interval};
+use super::shared::{Shared, Table};
 use crate::process::memory;
 use crate::process::tids::Tids;
 use crate::snapshot::{
@@ -36,8 +30,7 @@ const FEW: usize = 64;
 
 /// The shared tables, mapped into our memory.
 pub struct Tables {
-    base: NonNull<u8>,
-    size: u64,
+    shared: Shared,
     address: Avma,
     bias: u64,
     tids: Tids,
@@ -73,30 +66,15 @@ fn outside(cell: CellRef, first_cell: u32) -> CellRef {
     if cell == CellRef::NONE { cell } else { CellRef(cell.0.wrapping_add(first_cell)) }
 }
 
-// SAFETY: the mapping stays until drop; shared words are accessed as atomics or as copies of plain numbers.
-unsafe impl Send for Tables {}
-// SAFETY: as above.
-unsafe impl Sync for Tables {}
-
 impl Tables {
-    /// Maps the tables and writes their header. `address` is where the target, process `pid`, has them.
+    /// Maps the tables and writes their header: `size` bytes, of which the file has a few at first. `address` is where the
+    /// target, process `pid`, has them.
     ///
     /// # Errors
     /// If the system refuses the mapping.
-    pub fn map(file: &File, size: u64, address: Avma, bias: u64, pid: Pid) -> std::io::Result<Tables> {
-        let length = NonZeroUsize::new(size as usize).ok_or(std::io::ErrorKind::InvalidInput)?;
-        // SAFETY: a new mapping at a place the kernel chooses.
-        let base =
-            unsafe { mmap(None, length, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED, file, 0) }?;
-        let (tids, left) = (Tids::of(pid), Mutex::default());
-        let tables = Tables { base: base.cast(), size, address, bias, tids, left, first_cell: 0 };
-        let header = tables.base.as_ptr().cast::<Header>();
-        // SAFETY: the mapping holds a header and the target does not run yet.
-        unsafe {
-            (*header).presence.size = size;
-            (*header).arena_next.store(ARENA_OFFSET, Relaxed);
-        }
-        Ok(tables)
+    pub fn map(file: File, size: u64, address: Avma, bias: u64, pid: Pid) -> std::io::Result<Tables> {
+        let shared = Shared::map(file, size)?;
+        Ok(Tables { shared, address, bias, tids: Tids::of(pid), left: Mutex::default(), first_cell: 0 })
     }
 
     /// The same tables as those of a recording's module with this number, from 0 to [`MOST_MODULES`]: references of cells then
@@ -108,7 +86,7 @@ impl Tables {
 
     /// Writes who is at work with them.
     pub(super) fn announce(&self, presence: Presence) {
-        let header = self.base.as_ptr().cast::<Header>();
+        let header = self.shared.header_at();
         // SAFETY: the mapping begins with a header; only recorders read this part of it.
         unsafe { (&raw mut (*header).presence).write_volatile(presence) };
     }
@@ -118,9 +96,19 @@ impl Tables {
         self.address
     }
 
-    /// Bytes.
+    /// Bytes of the mapping.
     pub fn size(&self) -> u64 {
-        self.size
+        self.shared.size()
+    }
+
+    /// The program has locked so many bytes of its memory.
+    pub(crate) fn note_locked(&self, locked: u64) {
+        self.shared.note_locked(locked);
+    }
+
+    /// Where stacks find no more room, in bytes from the mapping's start.
+    pub(super) fn stacks_end(&self) -> u64 {
+        self.shared.stacks_end()
     }
 
     /// How far from its stated addresses the program was loaded.
@@ -128,15 +116,16 @@ impl Tables {
         self.bias
     }
 
-    /// Tells the hooks the time, coarsely.
+    /// Tells the hooks the time, coarsely, and sees that they have room.
     pub fn tick(&self, now: u64) {
         let coarse = &self.header().coarse;
         let next = coarse.sequence.load(Relaxed) + 1;
         coarse.at[next as usize % TICKS].store(now, Relaxed);
         coarse.sequence.store(next, Release);
-        for index in self.used() {
-            // SAFETY: thread() is within the mapping; the word is the recorder's.
-            unsafe { (*self.thread(index)).coarse.store(next, Release) };
+        self.shared.provide();
+        for table in self.used() {
+            // SAFETY: a table lies in the mapping; the word is the recorder's.
+            unsafe { (*table.at()).coarse.store(next, Release) };
         }
     }
 
@@ -147,9 +136,9 @@ impl Tables {
 
     /// Hands out the slow crossings since the last call, each once. [`Event::cell`] is 64 times the cell's reference.
     pub fn read_events(&self, mut visit: impl FnMut(Event)) {
-        for index in self.used() {
-            let thread = self.thread(index);
-            // SAFETY: thread() is within the mapping; what the target wrote there are plain numbers.
+        for table in self.used() {
+            let thread = table.at();
+            // SAFETY: a table lies in the mapping; what the target wrote there are plain numbers.
             unsafe {
                 let (written, read) = ((*thread).events_written.load(Acquire), (*thread).events_read.load(Relaxed));
                 for number in read..written.min(read.saturating_add(EVENTS as u64)) {
@@ -201,7 +190,7 @@ impl Tables {
 
     /// Threads that have a table.
     pub fn threads_in_use(&self) -> u64 {
-        self.used().filter(|&index| self.owner(index) != 0).count() as u64
+        self.used().filter(|&table| owner(table) != 0).count() as u64
     }
 
     /// Sets every cell's interval. `microsecond` is in ticks.
@@ -209,12 +198,12 @@ impl Tables {
         let mut pools: HashMap<u64, Pool> = HashMap::new();
         self.each_cell(|_, cell| {
             // SAFETY: each_cell gives a cell within the mapping; its numbers may be torn, never invalid.
-            let (function, shown) = unsafe { ((*cell).function, shown(cell)) };
+            let (function, shown) = unsafe { ((*cell).function, self.shown(cell)) };
             pools.entry(function).or_default().add(&shown);
         });
         self.each_cell(|at, cell| {
             // SAFETY: as above.
-            let (function, shown, current) = unsafe { ((*cell).function, shown(cell), &(*cell).interval) };
+            let (function, shown, current) = unsafe { ((*cell).function, self.shown(cell), &(*cell).interval) };
             let pool = pools.get(&function).copied().unwrap_or_default();
             let wanted = interval(&shown, outliers(outside(at, self.first_cell)), pool, budget, microsecond);
             if current.load(Relaxed) != wanted {
@@ -235,13 +224,13 @@ impl Tables {
     /// Ms serve one foreign thread after the other). It then finishes what it has begun in a table that is nobody
     /// else's yet, and takes another.
     pub fn release_ended(&self, pid: Pid) {
-        if self.used().filter(|&index| self.owner(index) != 0).count() < FEW {
+        if self.used().filter(|&table| owner(table) != 0).count() < FEW {
             return;
         }
         let alive = |tid: u64| self.tids.is_alive(tid);
-        for index in self.used() {
-            let thread = self.thread(index);
-            // SAFETY: thread() is within the mapping; tid and procid are plain numbers.
+        for table in self.used() {
+            let thread = table.at();
+            // SAFETY: a table lies in the mapping; tid and procid are plain numbers.
             let (owner, tid, procid) = unsafe {
                 let (tid, procid) = (&raw const (*thread).tid, &raw const (*thread).procid);
                 (&(*thread).owner, tid.read_volatile(), procid.read_volatile())
@@ -250,18 +239,19 @@ impl Tables {
             let ended = || tid != 0 && !alive(tid) && !memory::word(pid, Avma(procid)).is_some_and(alive);
             if taken == LEAVING {
                 // Nobody is left to finish there: nothing in flight, or its thread ended in C.
-                if self.in_flight(index).0 != 0 && !ended() {
+                if self.in_flight(table).0 != 0 && !ended() {
                     continue;
                 }
                 // From here on its thread can't take it back, which it may have done before.
                 if owner.compare_exchange(LEAVING, RELEASING, Acquire, Relaxed).is_ok() {
                     let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-                    left.leave(index, self.thread_copy(index));
+                    left.leave(table.number, self.thread_copy(table));
                     let room = left.locked.len() < MOST_LEFT;
-                    left.locked.extend(self.locked(index).filter(|_| room));
+                    left.locked.extend(self.locked(table).filter(|_| room));
                     // SAFETY: nobody has this table.
                     unsafe { (*thread).locked_since = 0 };
                     owner.store(0, Release);
+                    self.header().free.fetch_add(1, Relaxed);
                     self.header().freed.fetch_add(1, Release);
                 }
             } else if taken > RELEASING && ended() {
@@ -307,26 +297,26 @@ impl Tables {
 
     /// Kernel thread id and crossing of each M that is in C.
     pub fn in_c(&self) -> impl Iterator<Item = (u64, CellRef)> + '_ {
-        self.used().filter(|&index| self.owner(index) > RELEASING).filter_map(|index| {
-            let (depth, in_flight) = self.in_flight(index);
+        self.used().filter(|&table| owner(table) > RELEASING).filter_map(|table| {
+            let (depth, in_flight) = self.in_flight(table);
             // SAFETY: what is below depth is below IN_FLIGHT, and a plain number.
             let entry = unsafe { &*in_flight.add(depth.checked_sub(1)?) };
             let cell = self.reference(entry.cell() as u64);
             // SAFETY: cell() checks the place.
             let crosses = |cell: *mut Cell| unsafe { (*cell).flags & flags::DIRECT == 0 };
             let in_c = entry.in_go == 0 && self.cell(cell).is_some_and(crosses);
-            // SAFETY: thread() is within the mapping.
-            in_c.then(|| (self.tids.ours(unsafe { (*self.thread(index)).tid }), outside(cell, self.first_cell)))
+            // SAFETY: a table lies in the mapping.
+            in_c.then(|| (self.tids.ours(unsafe { (*table.at()).tid }), outside(cell, self.first_cell)))
         })
     }
 
     /// The crossing in which a thread has been in C since before a time, if it is known to be that: one that calls back may
     /// have been in C for another then. With it, when it began.
     pub fn in_c_since(&self, tid: u64, at: u64) -> Option<(u64, CellRef)> {
-        // SAFETY: thread() is within the mapping; the id is a plain number.
-        let is_its = |&index: &usize| unsafe { self.tids.ours((*self.thread(index)).tid) == tid };
-        let index = self.used().filter(|&index| self.owner(index) > RELEASING).find(is_its)?;
-        let (depth, in_flight) = self.in_flight(index);
+        // SAFETY: a table lies in the mapping; the id is a plain number.
+        let is_its = |table: &Table| unsafe { self.tids.ours((*table.at()).tid) == tid };
+        let table = self.used().filter(|&table| owner(table) > RELEASING).find(is_its)?;
+        let (depth, in_flight) = self.in_flight(table);
         // SAFETY: what is below depth is below IN_FLIGHT, and a plain number.
         let entry = unsafe { &*in_flight.add(depth.checked_sub(1)?) };
         let entered = if entry.timed() { entry.entered } else { self.tick_time(entry.coarse + 1) };
@@ -339,7 +329,7 @@ impl Tables {
 
     /// Where the program has cells.
     pub(crate) fn cells(&self) -> CellAddresses {
-        let range = Avma(self.address.0 + THREADS_OFFSET)..Avma(self.address.0 + self.size);
+        let range = Avma(self.address.0 + ARENA_OFFSET)..Avma(self.address.0 + self.size());
         CellAddresses { range, tables: self.address, first_cell: self.first_cell }
     }
 
@@ -369,8 +359,8 @@ impl Tables {
                 snapshot.cells[index].add_exits(&visitor);
             }
         }
-        for index in self.used() {
-            self.copy_thread(index, &mut snapshot);
+        for table in self.used() {
+            self.copy_thread(table, &mut snapshot);
         }
         let header = self.header();
         for entry in header.overflow.iter().take(OVERFLOW) {
@@ -398,15 +388,17 @@ impl Tables {
         snapshot.lost_births = header.births_dropped.load(Relaxed);
         snapshot.unattributed = header.unattributed.load(Relaxed);
         snapshot.unattributed_direct = header.unattributed_direct.load(Relaxed);
+        snapshot.unkept_times = header.unkept.load(Relaxed);
+        snapshot.full_tables = if self.shared.is_full() { self.size() } else { 0 };
         snapshot.each_reference(|cell| *cell = outside(*cell, self.first_cell));
         snapshot
     }
 
     /// Notes that threads have ended to which goroutines were locked: for when the kernel does not tell.
     pub fn end_locks(&self, now: u64) {
-        for index in self.used() {
-            let thread = self.thread(index);
-            // SAFETY: thread() is within the mapping; all are plain numbers.
+        for table in self.used() {
+            let thread = table.at();
+            // SAFETY: a table lies in the mapping; all are plain numbers.
             let (tid, since, unlocked) = unsafe { ((*thread).tid, (*thread).locked_since, (*thread).unlocked) };
             if since != 0 && unlocked == 0 && !self.tids.is_alive(tid) {
                 // SAFETY: as above; its thread has ended, and the next that has the table begins by setting this.
@@ -418,7 +410,7 @@ impl Tables {
     /// What every thread did that has a table or had one.
     fn threads(&self) -> Vec<ThreadCopy> {
         let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        let present = self.used().map(|index| left.since(index, self.thread_copy(index)));
+        let present = self.used().map(|table| left.since(table.number, self.thread_copy(table)));
         left.gone
             .iter()
             .cloned()
@@ -428,15 +420,15 @@ impl Tables {
     }
 
     /// All that was ever counted in one table, by whichever threads had it.
-    fn thread_copy(&self, index: usize) -> ThreadCopy {
-        let thread = self.thread(index);
-        // SAFETY: thread() is within the mapping.
+    fn thread_copy(&self, table: Table) -> ThreadCopy {
+        let thread = table.at();
+        // SAFETY: a table lies in the mapping.
         let (tid, m) = unsafe { ((*thread).tid, (*thread).m_id) };
         let mut copy = ThreadCopy { tid: self.tids.ours(tid), m, ..ThreadCopy::default() };
-        self.each_cell_of(index, &mut 0, &mut |_, cell| {
+        self.each_cell_of(table, &mut 0, &mut |_, cell| {
             // SAFETY: each_cell_of gives a cell within the mapping.
             let (flags, function, shown, enclosing) =
-                unsafe { ((*cell).flags, Avma((*cell).function), shown(cell), (*cell).enclosing) };
+                unsafe { ((*cell).flags, Avma((*cell).function), self.shown(cell), (*cell).enclosing) };
             if flags & flags::CALLBACK != 0 && enclosing == CellRef::NONE {
                 *copy.called_in.entry(function).or_default() += shown.calls;
             }
@@ -450,7 +442,7 @@ impl Tables {
             made.calls += shown.calls;
             made.locked += if flags & flags::LOCKED != 0 { shown.calls } else { 0 };
             // SAFETY: as above.
-            made.c += (shown.c_sum() - shown.sum_of(unsafe { &(*cell).callback })).max(0.0);
+            made.c += (shown.c_sum() - shown.sum_of(&unsafe { self.time_in_callbacks(cell) })).max(0.0);
         });
         copy
     }
@@ -458,16 +450,13 @@ impl Tables {
     /// Goroutines that crossed, and how many crossings were made by those that made room for others on threads that have not
     /// noticed.
     fn goroutines(&self) -> (Vec<GoroutineCopy>, u64) {
-        // SAFETY: the region lies within the mapping; what the target writes there are plain numbers.
-        let entries = unsafe {
-            let first = self.base.as_ptr().add(GOROUTINES_OFFSET as usize).cast::<Goroutine>();
-            std::slice::from_raw_parts(first, GOROUTINES)
-        };
         let mut copies: HashMap<u64, GoroutineCopy> = HashMap::new();
-        // What was never used takes no memory, and must not when it is looked at.
-        let is_used = |block: usize| self.header().goroutine_blocks[block / 64].load(Relaxed) >> (block % 64) & 1 == 1;
-        let used = entries.chunks(GOROUTINE_BLOCK).enumerate().filter(|&(block, _)| is_used(block));
-        for entry in used.flat_map(|(_, entries)| entries) {
+        let blocks = self.header().goroutine_blocks.iter().filter_map(|block| {
+            let block = self.shared.at::<[Goroutine; GOROUTINE_BLOCK]>(CellRef(block.load(Acquire)))?;
+            // SAFETY: the block lies in the mapping; what the target writes there are plain numbers.
+            Some(unsafe { block.as_ref() })
+        });
+        for entry in blocks.flatten() {
             let goid = entry.goid.load(Acquire);
             if goid != 0 && goid != BUSY {
                 copies.insert(
@@ -485,9 +474,9 @@ impl Tables {
             }
         }
         let mut forgotten = 0;
-        for index in self.used() {
-            let thread = self.thread(index);
-            // SAFETY: thread() is within the mapping.
+        for table in self.used() {
+            let thread = table.at();
+            // SAFETY: a table lies in the mapping.
             let (goid, run) = unsafe { ((*thread).goroutine_goid, (*thread).run) };
             match copies.get_mut(&goid) {
                 Some(copy) => copy.calls += run,
@@ -498,47 +487,29 @@ impl Tables {
     }
 
     fn header(&self) -> &Header {
-        // SAFETY: the mapping begins with a header, whose shared words are atomics.
-        unsafe { self.base.cast::<Header>().as_ref() }
+        self.shared.header()
     }
 
-    /// Indices of the threads that have ever been claimed: the others' memory is never touched.
-    fn used(&self) -> impl Iterator<Item = usize> + '_ {
-        let header = self.header();
-        let count = (header.used_count.load(Acquire) as usize).min(THREADS);
-        let index = |entry: &AtomicU32| (entry.load(Acquire) as usize).checked_sub(1).filter(|&index| index < THREADS);
-        header.used[..count].iter().filter_map(index)
-    }
-
-    fn thread(&self, index: usize) -> *mut Thread {
-        let offset = THREADS_OFFSET as usize + index * THREAD_STRIDE;
-        // SAFETY: index < THREADS, so the offset lies within the mapping.
-        unsafe { self.base.as_ptr().add(offset).cast() }
-    }
-
-    fn owner(&self, index: usize) -> u64 {
-        // SAFETY: thread() is within the mapping.
-        unsafe { (*self.thread(index)).owner.load(Relaxed) }
+    fn used(&self) -> impl Iterator<Item = Table> + '_ {
+        self.shared.used()
     }
 
     fn cell(&self, at: CellRef) -> Option<*mut Cell> {
-        let within = at.offset() >= THREADS_OFFSET && at.offset() + size_of::<Cell>() as u64 <= self.size;
-        // SAFETY: the cell lies within the mapping.
-        within.then(|| unsafe { self.base.as_ptr().add(at.offset() as usize).cast() })
+        Some(self.shared.at(at)?.as_ptr())
     }
 
     fn each_cell(&self, mut visit: impl FnMut(CellRef, *mut Cell)) {
         let mut seen = 0;
-        for index in self.used() {
-            self.each_cell_of(index, &mut seen, &mut visit);
+        for table in self.used() {
+            self.each_cell_of(table, &mut seen, &mut visit);
         }
     }
 
     /// The cells of one table. `seen` bounds how many are followed in all, whatever the target has written.
-    fn each_cell_of(&self, index: usize, seen: &mut usize, visit: &mut impl FnMut(CellRef, *mut Cell)) {
-        let most = self.size as usize / size_of::<Cell>();
-        let thread = self.thread(index);
-        // SAFETY: thread() is within the mapping.
+    fn each_cell_of(&self, table: Table, seen: &mut usize, visit: &mut impl FnMut(CellRef, *mut Cell)) {
+        let most = self.size() as usize / size_of::<Cell>();
+        let thread = table.at();
+        // SAFETY: a table lies in the mapping.
         let mut at = CellRef(unsafe { (*thread).cells.load(Acquire) });
         while let Some(cell) = (at != CellRef::NONE && *seen < most).then(|| self.cell(at)).flatten() {
             visit(at, cell);
@@ -549,53 +520,130 @@ impl Tables {
         // SAFETY: as above; a spare cell that counts is a cell like any other.
         let (spare, used) = unsafe {
             let used = (*thread).owner.load(Relaxed) != 0 || (*thread).cell_count > 0;
-            (&raw mut (*thread).spare, used && (*thread).spare.calls > 0)
+            (&raw mut (*thread).spare.cell, used && (*thread).spare.cell.calls > 0)
         };
         if used {
-            visit(CellRef(((spare as u64 - self.base.as_ptr() as u64) / 64) as u32), spare);
+            visit(CellRef((self.shared.offset(spare) / 64) as u32), spare);
         }
     }
 
     fn copy(&self, at: CellRef, cell: *const Cell) -> CellCopy {
-        // SAFETY: the caller has checked the place of the cell; stack() checks that of its frames.
+        // SAFETY: the caller has checked the place of the cell; stack() checks that of its frames, and the others that of
+        // what else it has.
         unsafe {
-            CellCopy {
-                at,
-                function: Avma((*cell).function),
+            let mut copy = CellCopy {
                 stack: self.stack(at, &*cell),
                 enclosing: (*cell).enclosing,
                 flags: (*cell).flags,
-                shown: shown(cell),
-                abandoned: (*cell).abandoned,
-                p_lost: (*cell).p_lost,
-                parked: (*cell).parked,
+                shown: self.shown(cell),
                 migrations: (*cell).migrations,
-                waits: Waits { count: (*cell).waits, sum: (*cell).wait_sum, max: (*cell).wait_max },
-                callback: (*cell).callback,
-                c_extremes: ((*cell).c_min, (*cell).c_max),
-                c_begin_squares: (*cell).c_begin_squares,
-                overhead_extremes: ((*cell).overhead_min, (*cell).overhead_max),
-                c_times: buckets(&(*cell).c_histogram.counts, (*cell).timed > 0 || (*cell).c.census > 0),
-                overhead_times: buckets(
-                    &(*cell).overhead_histogram.counts,
-                    (*cell).exits > 0 || (*cell).exit.census > 0,
-                ),
+                ..CellCopy::new(at, Avma((*cell).function))
+            };
+            if let Some(times) = self.times(cell) {
+                copy.c_extremes = ((*times).c_min, (*times).c_max);
+                copy.overhead_extremes = ((*times).overhead_min, (*times).overhead_max);
+                copy.c_times = self.buckets(&(*times).c_histogram);
+                copy.overhead_times = self.buckets(&(*times).overhead_histogram);
+            }
+            if let Some(rare) = self.rare(cell) {
+                copy.abandoned = (*rare).abandoned;
+                copy.p_lost = (*rare).p_lost;
+                copy.parked = (*rare).parked;
+                copy.waits = Waits { count: (*rare).waits, sum: (*rare).wait_sum, max: (*rare).wait_max };
+                copy.c_begin_squares = (*rare).c_begin_squares;
+                copy.callback = (*rare).callback;
+            }
+            copy
+        }
+    }
+
+    /// A cell's times, if it has any.
+    ///
+    /// # Safety
+    /// `cell` must lie within the mapping.
+    unsafe fn times(&self, cell: *const Cell) -> Option<*const Times> {
+        // SAFETY: the caller's promise.
+        Some(self.shared.at(CellRef(unsafe { (*cell).times.load(Acquire) }))?.as_ptr())
+    }
+
+    /// What is rare of a cell, if it has any of it.
+    ///
+    /// # Safety
+    /// `cell` must lie within the mapping.
+    unsafe fn rare(&self, cell: *const Cell) -> Option<*const Rare> {
+        // SAFETY: the caller's promise.
+        Some(self.shared.at(CellRef(unsafe { (*cell).rare.load(Acquire) }))?.as_ptr())
+    }
+
+    /// # Safety
+    /// `cell` must lie within the mapping.
+    unsafe fn time_in_callbacks(&self, cell: *const Cell) -> Phase {
+        // SAFETY: the caller's promise; what rare() gives lies there too.
+        unsafe { self.rare(cell).map_or_else(Phase::default, |rare| (*rare).callback) }
+    }
+
+    /// # Safety
+    /// `cell` must lie within the mapping.
+    unsafe fn shown(&self, cell: *const Cell) -> Shown {
+        // SAFETY: the caller's promise; what times() gives lies there too.
+        unsafe {
+            let counted = Shown { calls: (*cell).calls, callbacks: (*cell).callbacks, ..Shown::default() };
+            let Some(times) = self.times(cell) else { return counted };
+            let enter = Phase { sum: (*times).enter.sum, squares: (*times).enter.squares, ..Phase::default() };
+            Shown {
+                timed: (*times).timed,
+                weight: (*times).weight,
+                skipped: (*times).skipped,
+                enter,
+                c: (*times).c,
+                exit: (*times).exit,
+                exits: (*times).exits,
+                least_overhead: (*times).overhead_min,
+                ..counted
             }
         }
     }
 
+    /// A histogram's buckets that are not empty, in order.
+    fn buckets(&self, histogram: &Histogram) -> Vec<(usize, u64)> {
+        // SAFETY: it lies within the mapping, and any bytes are counts and references.
+        let more = self.shared.at::<More>(histogram.more).map(|more| unsafe { more.read() });
+        // SAFETY: as above.
+        let octaves = more.and_then(|more| Some(unsafe { self.shared.at::<Octaves>(more.octaves)?.as_ref() }));
+        let octave = |(number, &at): (usize, &CellRef)| {
+            // SAFETY: as above.
+            let counts = unsafe { self.shared.at::<[u64; OCTAVE]>(at)?.read() };
+            Some((0..OCTAVE).map(move |place| (number * OCTAVE + place, counts[place])))
+        };
+        let first = histogram.buckets.into_iter().zip(histogram.counts);
+        let next = more.into_iter().flat_map(|more| more.buckets.into_iter().zip(more.counts));
+        let mut found: Vec<_> = first.chain(next).map(|(bucket, count)| (usize::from(bucket), count)).collect();
+        found.extend(octaves.into_iter().flat_map(|octaves| octaves.0.iter().enumerate().filter_map(octave).flatten()));
+        found.retain(|&(bucket, count)| count > 0 && bucket < BUCKETS);
+        found.sort_unstable();
+        found
+    }
+
     fn stack(&self, at: CellRef, cell: &Cell) -> Vec<Avma> {
-        let blocks = usize::from(cell.blocks) * size_of::<Block>();
-        let start = at.offset() + (size_of::<Cell>() + blocks) as u64;
-        let count = usize::from(cell.frames).min(MAX_FRAMES);
-        if start + (count * size_of::<Frame>()) as u64 > self.size {
-            return Vec::new();
-        }
-        // SAFETY: the frames lie within the mapping, and any bytes are frames.
-        let frames =
-            unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(start as usize).cast::<Frame>(), count) };
-        let leaf = (cell.leaf != 0).then_some(Avma(cell.leaf));
-        leaf.into_iter().chain(frames.iter().map(|frame| Avma(frame.pc))).collect()
+        let (start, count) = (at.offset() + size_of::<Cell>() as u64, usize::from(cell.frames).min(MAX_FRAMES));
+        let leaf = (cell.leaf != 0).then_some(cell.leaf);
+        let pcs = match cell.blocks {
+            0 => self.shared.bytes_at(start, (count * size_of::<Frame>()) as u64).map(|first| {
+                // SAFETY: the frames lie within the mapping, and any bytes are frames.
+                let frames = unsafe { std::slice::from_raw_parts(first.cast::<Frame>().as_ptr(), count) };
+                frames.iter().map(|frame| frame.pc).collect::<Vec<_>>()
+            }),
+            _ => {
+                let blocks = count.div_ceil(FRAME_BLOCK);
+                self.shared.bytes_at(start, (blocks * size_of::<Block>()) as u64).map(|first| {
+                    // SAFETY: as above.
+                    let blocks = unsafe { std::slice::from_raw_parts(first.cast::<Block>().as_ptr(), blocks) };
+                    let pcs = blocks.iter().flat_map(|block| (0..FRAME_BLOCK).map(|place| block.pc(place)));
+                    pcs.take(count).collect()
+                })
+            }
+        };
+        pcs.map_or_else(Vec::new, |pcs| leaf.into_iter().chain(pcs).map(Avma).collect())
     }
 
     /// When a coarse tick was; worked out from the others when it is no longer remembered.
@@ -612,9 +660,9 @@ impl Tables {
         at(newest).saturating_sub(step.saturating_mul(age))
     }
 
-    fn copy_thread(&self, index: usize, snapshot: &mut Snapshot) {
-        let thread = self.thread(index);
-        // SAFETY: thread() is within the mapping; all fields are plain numbers.
+    fn copy_thread(&self, table: Table, snapshot: &mut Snapshot) {
+        let thread = table.at();
+        // SAFETY: a table lies in the mapping; all fields are plain numbers.
         unsafe {
             if (*thread).owner.load(Relaxed) == 0 && (*thread).cell_count == 0 {
                 return;
@@ -624,9 +672,9 @@ impl Tables {
             snapshot.lost_ends += (*thread).ends_dropped.load(Relaxed);
             snapshot.foreign_callbacks += (*thread).foreign_callbacks;
         }
-        let (depth, in_flight) = self.in_flight(index);
-        snapshot.locked.extend(self.locked(index));
-        // SAFETY: thread() is within the mapping.
+        let (depth, in_flight) = self.in_flight(table);
+        snapshot.locked.extend(self.locked(table));
+        // SAFETY: a table lies in the mapping.
         let tid = self.tids.ours(unsafe { (*thread).tid });
         for index in 0..depth {
             // SAFETY: index < IN_FLIGHT.
@@ -644,9 +692,9 @@ impl Tables {
     }
 
     /// The goroutine that is locked to a thread.
-    fn locked(&self, index: usize) -> Option<LockedCopy> {
-        let thread = self.thread(index);
-        // SAFETY: thread() is within the mapping.
+    fn locked(&self, table: Table) -> Option<LockedCopy> {
+        let thread = table.at();
+        // SAFETY: a table lies in the mapping.
         let (tid, lock, goid) = unsafe { ((*thread).tid, (*thread).lock, (*thread).locked_goid) };
         // SAFETY: as above.
         let (since, unlocked) = unsafe { ((*thread).locked_since, (*thread).unlocked) };
@@ -655,41 +703,19 @@ impl Tables {
     }
 
     /// How many crossings a thread has in flight, and the first of them.
-    fn in_flight(&self, index: usize) -> (usize, *const InFlight) {
-        let thread = self.thread(index);
-        // SAFETY: thread() is within the mapping; top is a plain number.
+    fn in_flight(&self, table: Table) -> (usize, *const InFlight) {
+        let thread = table.at();
+        // SAFETY: a table lies in the mapping; top is a plain number.
         let (first, top) = unsafe { ((&raw const (*thread).in_flight).cast::<InFlight>(), (*thread).top) };
-        let first_there = self.address.0 + (first as u64 - self.base.as_ptr() as u64);
+        let first_there = self.address.0 + self.shared.offset(first);
         let depth = top.wrapping_sub(first_there) / size_of::<InFlight>() as u64;
         (if depth <= IN_FLIGHT as u64 { depth as usize } else { 0 }, first)
     }
 }
 
-impl Drop for Tables {
-    fn drop(&mut self) {
-        // SAFETY: the mapping is ours and nothing borrows from it any more.
-        let _ = unsafe { munmap(self.base.cast(), self.size as usize) };
-    }
-}
-
-/// # Safety
-/// `cell` must lie within the mapping.
-unsafe fn shown(cell: *const Cell) -> Shown {
-    // SAFETY: the caller's promise.
-    unsafe {
-        Shown {
-            calls: (*cell).calls,
-            callbacks: (*cell).callbacks,
-            timed: (*cell).timed,
-            weight: (*cell).weight,
-            skipped: (*cell).skipped,
-            enter: (*cell).enter,
-            c: (*cell).c,
-            exit: (*cell).exit,
-            exits: (*cell).exits,
-            least_overhead: (*cell).overhead_min,
-        }
-    }
+fn owner(table: Table) -> u64 {
+    // SAFETY: a table lies in the mapping.
+    unsafe { (*table.at()).owner.load(Relaxed) }
 }
 
 /// Threads that a goroutine has crossed on, at least.
@@ -699,16 +725,11 @@ fn threads_of(entry: &Goroutine) -> u64 {
     entry.later_threads.saturating_add(numbered + others + u64::from(entry.beyond != 0))
 }
 
-fn buckets(counts: &[u64; BUCKETS], any: bool) -> Vec<(usize, u64)> {
-    if !any {
-        return Vec::new();
-    }
-    counts.iter().enumerate().filter(|&(_, &count)| count > 0).map(|(bucket, &count)| (bucket, count)).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::AtomicU64;
+
+    use cgoprof_hook::layout::Thread;
 
     use super::*;
 
@@ -717,37 +738,35 @@ mod tests {
 
     /// Tables of so many threads, each with one crossing in flight, whose kernel thread is the one given.
     fn tables(threads: usize, tid: &AtomicU64) -> Tables {
-        let file = tempfile::tempfile().unwrap();
-        let size = ARENA_OFFSET + (1 << 20);
-        file.set_len(size).unwrap();
-        let tables = Tables::map(&file, size, ADDRESS, 0, Pid::this()).unwrap();
-        for index in 0..threads {
-            let thread = tables.thread(index);
-            let first = ADDRESS.0 + (index * THREAD_STRIDE) as u64 + THREADS_OFFSET;
-            // SAFETY: thread() is within the mapping.
+        let size = ARENA_OFFSET + (8 << 20);
+        let tables = Tables::map(tempfile::tempfile().unwrap(), size, ADDRESS, 0, Pid::this()).unwrap();
+        let place = |index: usize| ARENA_OFFSET + (index * size_of::<Thread>()) as u64;
+        tables.header().used_count.store(threads as u64, Relaxed);
+        (0..threads).for_each(|index| tables.header().used[index].store((place(index) / 64) as u32, Relaxed));
+        for table in tables.used() {
+            let (thread, first) = (table.at(), ADDRESS.0 + place(table.number));
+            // SAFETY: a table lies in the mapping.
             unsafe {
                 (*thread).owner.store(M, Relaxed);
                 (*thread).tid = tid.load(Relaxed);
                 (*thread).procid = tid.as_ptr() as u64;
                 (*thread).top = first + std::mem::offset_of!(Thread, in_flight) as u64 + size_of::<InFlight>() as u64;
             }
-            tables.header().used[index].store(index as u32 + 1, Relaxed);
         }
-        tables.header().used_count.store(threads as u64, Relaxed);
         tables
     }
 
-    fn owners(tables: &Tables, owner: u64) -> usize {
-        tables.used().filter(|&index| tables.owner(index) == owner).count()
+    fn owners(tables: &Tables, of: u64) -> usize {
+        tables.used().filter(|&table| owner(table) == of).count()
     }
 
     #[test]
     fn cells_of_two_modules_have_different_references() {
         let nobody = AtomicU64::new(i32::MAX as u64);
         let (first, second) = (tables(1, &nobody), tables(1, &nobody).numbered(1));
-        let inside = ADDRESS.0 + THREADS_OFFSET + 128;
+        let inside = ADDRESS.0 + ARENA_OFFSET + 128;
         let cell = |tables: &Tables, address| tables.cells().cell(address);
-        let expected = CellRef((THREADS_OFFSET as u32 + 128) / 64);
+        let expected = CellRef((ARENA_OFFSET as u32 + 128) / 64);
         assert_eq!(cell(&first, inside), Some(expected));
         assert_eq!(cell(&second, inside), Some(CellRef(expected.0 + CELLS_OF_MODULE)));
         assert_eq!(cell(&second, inside + 8), None, "no cell begins there");
@@ -775,9 +794,9 @@ mod tests {
         tid.store(std::process::id().into(), Relaxed);
         tables.release_ended(Pid::this());
         assert_eq!(owners(&tables, LEAVING), 100);
-        for index in tables.used() {
-            // SAFETY: thread() is within the mapping.
-            unsafe { (*tables.thread(index)).top -= size_of::<InFlight>() as u64 };
+        for table in tables.used() {
+            // SAFETY: a table lies in the mapping.
+            unsafe { (*table.at()).top -= size_of::<InFlight>() as u64 };
         }
         tables.release_ended(Pid::this());
         assert_eq!(owners(&tables, 0), 100);

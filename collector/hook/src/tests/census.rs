@@ -41,8 +41,8 @@ fn event_of_a_long_crossing(last_returned: u64, calls_back: bool) -> (Event, f64
         let events = (*thread).events_written.load(Relaxed);
         let event = (&raw const (*thread).events).cast::<Event>().add(events as usize - 1).read();
         assert_eq!((event.kind, event.to, event.is_sampled()), (kind::C, 13 * STEP, false));
-        assert_eq!((*cell).c.census_sum, event.to - event.from);
-        (event, (*cell).c_begin_squares)
+        assert_eq!(world.times(&*cell).c.census_sum, event.to - event.from);
+        (event, world.rare(&*cell).c_begin_squares)
     }
 }
 

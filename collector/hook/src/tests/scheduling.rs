@@ -3,17 +3,20 @@
 use core::sync::atomic::Ordering::Relaxed;
 
 use super::*;
-use crate::layout::{BUSY, GOROUTINES, GOROUTINES_OFFSET, Goroutine as Entry, HOLDERS, Holder, LEAVING, THREADS, kind};
+use crate::layout::{BUSY, GOROUTINE_BLOCK, GOROUTINES, Goroutine as Entry, HOLDERS, Holder, LEAVING, THREADS, kind};
 use crate::{births, goroutines, locks};
 
 impl World {
     /// The entries of goroutines, by goid.
     fn goroutines(&self) -> BTreeMap<u64, &Entry> {
-        // SAFETY: the region lies in the world's memory.
-        let entries =
-            unsafe { std::slice::from_raw_parts((self.params.tables + GOROUTINES_OFFSET) as *const Entry, GOROUTINES) };
+        // SAFETY: the world begins with a header, and the blocks lie in its memory.
+        let blocks = unsafe {
+            let header = &*self.memory.cast::<Header>();
+            let at = |block: u32| &*((self.params.tables + CellRef(block).offset()) as *const [Entry; GOROUTINE_BLOCK]);
+            header.goroutine_blocks.iter().map(|block| block.load(Relaxed)).filter(|&block| block != 0).map(at)
+        };
         let known = |entry: &&Entry| ![0, BUSY].contains(&entry.goid.load(Relaxed));
-        entries.iter().filter(known).map(|entry| (entry.goid.load(Relaxed), entry)).collect()
+        blocks.flatten().filter(known).map(|entry| (entry.goid.load(Relaxed), entry)).collect()
     }
 
     /// Crossings of a goroutine, those included that its thread holds.
@@ -106,7 +109,7 @@ proptest! {
 
 #[test]
 fn goroutines_beyond_the_table_make_room_and_are_counted() {
-    let world = World::new(64, 8);
+    let world = World::new((GOROUTINES * size_of::<Entry>() / 1024) as u64 + 64, 8);
     let m = Machine::new(1, false);
     let all = 3 * GOROUTINES as u64;
     // The g of each is another's by the time that room is needed: they have ended.
@@ -183,13 +186,17 @@ fn callbacks_by_function_and_crossing_with_their_phases() {
     let mut found: Vec<_> = world
         .all_cells(3, flags::CALLBACK)
         .iter()
-        .map(|cell| (cell.function, cell.calls, cell.timed, cell.enclosing != CellRef::NONE))
+        .map(|cell| (cell.function, cell.calls, world.times(cell).timed, cell.enclosing != CellRef::NONE))
         .collect();
     found.sort();
     assert_eq!(found, [(CALLED, 6, 6, true), (CALLED + 16, 3, 3, true)]);
-    let phases: u64 =
-        world.all_cells(3, flags::CALLBACK).iter().map(|cell| cell.enter.sum + cell.c.sum + cell.exit.sum).sum();
-    assert_eq!(phases, world.cells(3)[0].callback.sum, "they are all of the time that is not C's own");
+    let phases: u64 = world
+        .all_cells(3, flags::CALLBACK)
+        .iter()
+        .map(|cell| world.times(cell))
+        .map(|times| times.enter.sum + times.c.sum + times.exit.sum)
+        .sum();
+    assert_eq!(phases, world.rare(world.cells(3)[0]).callback.sum, "they are all of the time that is not C's own");
 }
 
 #[test]
@@ -206,7 +213,8 @@ fn callbacks_of_foreign_threads_have_their_first_told_apart() {
     }
     let cells = world.all_cells(3, flags::CALLBACK);
     assert_eq!((cells.len(), cells[0].calls, cells[0].enclosing), (1, 4, CellRef::NONE));
-    assert_eq!((cells[0].callback.census, cells[0].callback.census_sum > 0), (1, true));
+    let attached = world.rare(cells[0]).callback;
+    assert_eq!((attached.census, attached.census_sum > 0), (1, true));
     assert_eq!((world.cells(3)[0].calls, world.cells(3)[0].enclosing), (4, CellRef::NONE));
 }
 
@@ -220,7 +228,7 @@ fn a_panic_is_counted_where_it_came_from_too() {
     // SAFETY: the goroutine is in a callback.
     unsafe { callback::unwound(&world.params, goroutine.g()) };
     let cell = world.all_cells(3, flags::CALLBACK)[0];
-    assert_eq!((cell.calls, cell.abandoned, cell.timed), (1, 1, 0));
+    assert_eq!((cell.calls, world.rare(cell).abandoned, cell.times.load(Relaxed)), (1, 1, 0));
 }
 
 #[test]
@@ -251,8 +259,9 @@ fn locks_by_place_and_how_long() {
     // SAFETY: as above.
     unsafe { locks::settle(&world.params, threads::find(&world.params, m.address())) };
     let cells = world.all_cells(2, flags::LOCK);
-    assert_eq!((cells.len(), cells[0].calls, cells[0].c.census, cells[0].leaf), (1, 3, 3, 0));
-    assert!(cells[0].c.census_sum > 0 && cells[0].c_max <= cells[0].c.census_sum);
+    let times = world.times(cells[0]);
+    assert_eq!((cells.len(), cells[0].calls, times.c.census, cells[0].leaf), (1, 3, 3, 0));
+    assert!(times.c.census_sum > 0 && times.c_max <= times.c.census_sum);
     assert_eq!((world.goroutines()[&7].locks, world.cells(2)[0].flags), (3, flags::LOCKED));
     // SAFETY: the thread lies in the world's memory.
     let events: Vec<_> = unsafe {
@@ -282,7 +291,7 @@ fn who_holds_ms_in_c_when_a_thread_is_made() {
     // SAFETY: the tables lie in the world's memory.
     let birth = unsafe {
         let thread = threads::find(&world.params, own.address());
-        births::begin(&world.params, thread, &raw mut (*thread).spare);
+        births::begin(&world.params, thread, &raw mut (*thread).spare.cell);
         &(*world.memory.cast::<Header>()).births[0]
     };
     assert_eq!((birth.sequence.load(Relaxed), birth.in_c, birth.creator), (1, 6, 1000));
@@ -317,8 +326,9 @@ fn ps_lost_waits_and_parks() {
         crossing::exited(&world.params, goroutine.g(), slots[0], slots[1], at + 500);
     }
     let cell = world.cells(1)[0];
-    assert_eq!((cell.p_lost, cell.parked), (1, 1));
-    assert_eq!((cell.waits, cell.wait_sum, cell.wait_max), (1, 500, 500));
+    let rare = world.rare(cell);
+    assert_eq!((rare.p_lost, rare.parked), (1, 1));
+    assert_eq!((rare.waits, rare.wait_sum, rare.wait_max), (1, 500, 500));
     // SAFETY: the thread lies in the world's memory.
     unsafe { goroutines::hand_over(&world.params, threads::find(&world.params, m.address())) };
     assert_eq!(world.made(7), 1);

@@ -1,0 +1,3 @@
+module cgoprof.bench/footprint
+
+go 1.19

@@ -1,0 +1,71 @@
+//! Times and their histograms, which take room as they need it.
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use super::*;
+use crate::histogram::{BUCKETS, Histogram, More, OCTAVE, Octaves, bucket};
+use crate::times;
+
+impl World {
+    /// A histogram's buckets that are not empty.
+    fn buckets(&self, histogram: &Histogram) -> BTreeMap<usize, u64> {
+        // SAFETY: a reference that is there leads to what it says.
+        unsafe {
+            let at = |place: CellRef| self.params.tables + place.offset();
+            let mut all: Vec<(u16, u64)> = histogram.buckets.into_iter().zip(histogram.counts).collect();
+            if histogram.more != CellRef::NONE {
+                let more = (at(histogram.more) as *const More).read();
+                all.extend(more.buckets.into_iter().zip(more.counts));
+                if more.octaves != CellRef::NONE {
+                    let octaves = &*(at(more.octaves) as *const Octaves);
+                    for bucket in (0..BUCKETS).filter(|bucket| octaves.0[bucket / OCTAVE] != CellRef::NONE) {
+                        let count = (at(octaves.0[bucket / OCTAVE]) as *const u64).add(bucket % OCTAVE).read();
+                        all.push((bucket as u16, count));
+                    }
+                }
+            }
+            all.retain(|&(_, count)| count > 0);
+            let found: BTreeMap<usize, u64> = all.iter().map(|&(bucket, count)| (bucket.into(), count)).collect();
+            assert_eq!(found.len(), all.len(), "a bucket is in two places");
+            found
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_histogram_holds_what_is_added(
+        durations in prop::collection::vec((prop_oneof![0u64..64, 0u64..1 << 40], 1u64..9), 0..40),
+    ) {
+        let world = World::new(64, 8);
+        let m = Machine::new(1, false);
+        let mut expected = BTreeMap::new();
+        // SAFETY: the thread lies in the world's memory, and so does its spare cell's histogram.
+        let found = unsafe {
+            let thread = threads::find(&world.params, m.address());
+            let histogram = &raw mut (*thread).spare.times.c_histogram;
+            for &(ticks, weight) in &durations {
+                times::add(&world.params, thread, histogram, ticks, weight);
+                *expected.entry(bucket(ticks)).or_default() += weight;
+            }
+            world.buckets(&*histogram)
+        };
+        prop_assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn times_that_find_no_room_are_counted() {
+    let world = World::of(1, 0, 0);
+    // SAFETY: the thread lies in the world's memory, and so does its spare cell's histogram; the world begins with a header.
+    let (found, unkept) = unsafe {
+        let thread = threads::find(&world.params, Machine::new(1, false).address());
+        let histogram = &raw mut (*thread).spare.times.c_histogram;
+        for shift in 0..20 {
+            times::add(&world.params, thread, histogram, 1 << shift, 3);
+        }
+        (world.buckets(&*histogram), (*world.memory.cast::<Header>()).unkept.load(Relaxed))
+    };
+    assert_eq!(found, BTreeMap::from([(bucket(1), 3), (bucket(2), 3)]));
+    assert_eq!(unkept, 18);
+}

@@ -1,0 +1,315 @@
+//! The memory shared with a program as the recorder sees it: a file that grows, and references into it that are checked.
+//!
+//! The mapping belongs to the target, which may write anything into it: every reference is checked, and a
+//! number is only ever a number.
+
+use std::fs::File;
+use std::io;
+use std::num::NonZeroUsize;
+use std::ptr::NonNull;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::{AtomicU32, AtomicU64};
+
+use cgoprof_hook::layout::{ARENA_OFFSET, Arena, CHUNK, CellRef, Header, THREADS, Thread};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+
+/// Bytes that the file is longer than what is in use, so that what threads need until the recorder looks again is there: six
+/// hundred of them, if they come at once.
+const MARGIN: u64 = 32 << 20;
+/// The same where all of the file takes memory, because the program has locked its own.
+const LOCKED_MARGIN: u64 = 1 << 20;
+/// Smallest mapping that is of use.
+pub(crate) const LEAST: u64 = ARENA_OFFSET + (1 << 20);
+/// Share of the arena that is kept for cells without a whole stack, so that full tables still know their functions.
+const FOR_FOLDED: u64 = 8;
+
+/// The shared memory, mapped into ours.
+pub(super) struct Shared {
+    base: NonNull<u8>,
+    /// Bytes mapped: the file's greatest length.
+    size: u64,
+    file: File,
+    /// Bytes of the file.
+    length: AtomicU64,
+    /// How far into the file a reference has ever led us.
+    reached: AtomicU64,
+    margin: AtomicU64,
+    /// The header's list of tables as far as it is checked.
+    checked: Box<[AtomicU32]>,
+}
+
+/// The table of a thread.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Table {
+    /// Its place in the header's list.
+    pub(super) number: usize,
+    at: NonNull<Thread>,
+}
+
+impl Table {
+    /// Where it is in our memory.
+    pub(super) fn at(self) -> *mut Thread {
+        self.at.as_ptr()
+    }
+}
+
+// SAFETY: the mapping stays until drop; shared words are accessed as atomics or as copies of plain numbers.
+unsafe impl Send for Shared {}
+// SAFETY: as above.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    /// Maps a file, makes it as long as is needed at first, and writes its header. The target does not use it yet.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub(super) fn map(file: File, size: u64) -> io::Result<Shared> {
+        let length = (ARENA_OFFSET + MARGIN).min(size);
+        file.set_len(length)?;
+        let mapped = NonZeroUsize::new(size as usize).ok_or(io::ErrorKind::InvalidInput)?;
+        // SAFETY: a new mapping at a place the kernel chooses.
+        let base = unsafe {
+            mmap(None, mapped, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED, &file, 0)
+        }?;
+        let checked = (0..THREADS).map(|_| AtomicU32::new(0)).collect();
+        let (margin, reached) = (AtomicU64::new(MARGIN), AtomicU64::new(0));
+        let shared = Shared { base: base.cast(), size, file, length: AtomicU64::new(length), reached, margin, checked };
+        let arena = Arena { next: reference(ARENA_OFFSET), end: reference(length) };
+        shared.header().arena.store(arena.pack(), Relaxed);
+        // SAFETY: the mapping begins with a header, and the target does not use it yet.
+        unsafe { (*shared.base.as_ptr().cast::<Header>()).presence.size = size };
+        Ok(shared)
+    }
+
+    /// Makes the file longer if what is left of it may be used up before the next call.
+    pub(super) fn provide(&self) {
+        let (length, margin) = (self.length.load(Relaxed), self.margin.load(Relaxed));
+        let next = Arena::unpack(self.header().arena.load(Relaxed)).next.offset().min(length);
+        if length >= self.size || next + margin / 2 < length {
+            return;
+        }
+        let longer = (next + margin).next_multiple_of(CHUNK).min(self.size);
+        if let Err(error) = self.file.set_len(longer) {
+            tracing::debug!("the tables can't grow: {error}");
+            return;
+        }
+        self.length.store(longer, SeqCst);
+        self.move_end(|_| Some(longer));
+        // Threads that found no room look again.
+        self.header().freed.fetch_add(1, Release);
+    }
+
+    /// Gives back what is not in use, but for a little, when the program has locked so many bytes of its memory that this can
+    /// be among it.
+    pub(super) fn note_locked(&self, locked: u64) {
+        if locked < self.size || self.margin.swap(LOCKED_MARGIN, Relaxed) == LOCKED_MARGIN {
+            return;
+        }
+        let before = self.length.load(Relaxed);
+        let shorter = |next: u64| (next + LOCKED_MARGIN).next_multiple_of(CHUNK);
+        // From here on nobody takes what is beyond.
+        let Some(end) = self.move_end(|next| Some(shorter(next)).filter(|&end| end < before)) else { return };
+        self.length.store(end, SeqCst);
+        if self.reached.load(SeqCst) > end {
+            // The program lies about what is in use: we may just be reading there.
+            self.length.store(before, SeqCst);
+        } else if let Err(error) = self.file.set_len(end) {
+            tracing::debug!("the tables can't be made shorter: {error}");
+        }
+    }
+
+    /// Sets the arena's end, by what is in use, in bytes from the mapping's start. Returns it, or none if it stays.
+    fn move_end(&self, end: impl Fn(u64) -> Option<u64>) -> Option<u64> {
+        let arena = &self.header().arena;
+        let mut word = arena.load(Relaxed);
+        loop {
+            let Arena { next, .. } = Arena::unpack(word);
+            let end = end(next.offset())?;
+            match arena.compare_exchange_weak(word, Arena { next, end: reference(end) }.pack(), Release, Relaxed) {
+                Ok(_) => return Some(end),
+                Err(other) => word = other,
+            }
+        }
+    }
+
+    /// Bytes mapped.
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Where stacks find no more room, in bytes from the mapping's start.
+    pub(super) fn stacks_end(&self) -> u64 {
+        (self.size - (self.size - ARENA_OFFSET) / FOR_FOLDED) & !63
+    }
+
+    /// Whether stacks have found no room because it is used up.
+    pub(super) fn is_full(&self) -> bool {
+        Arena::unpack(self.header().arena.load(Relaxed)).next.offset() + CHUNK > self.stacks_end()
+    }
+
+    /// Its start.
+    pub(super) fn header(&self) -> &Header {
+        // SAFETY: the mapping begins with a header, which the file holds; its shared words are atomics.
+        unsafe { self.base.cast::<Header>().as_ref() }
+    }
+
+    /// Its start, to be written to.
+    pub(super) fn header_at(&self) -> *mut Header {
+        self.base.as_ptr().cast()
+    }
+
+    /// What a reference leads to; none if that is not all in the arena.
+    pub(super) fn at<T>(&self, at: CellRef) -> Option<NonNull<T>> {
+        self.bytes_at(at.offset(), size_of::<T>() as u64).map(NonNull::cast)
+    }
+
+    /// So many bytes at an offset, if all of them are in the arena.
+    pub(super) fn bytes_at(&self, offset: u64, count: u64) -> Option<NonNull<u8>> {
+        let end = offset.checked_add(count)?;
+        // First told, then looked at: who makes the file shorter does it the other way round.
+        if end > self.reached.load(Relaxed) && end <= self.size {
+            self.reached.fetch_max(end, SeqCst);
+        }
+        let within = offset >= ARENA_OFFSET && end <= self.length.load(SeqCst);
+        // SAFETY: the bytes lie within the mapping, and within its file.
+        within.then(|| unsafe { self.base.add(offset as usize) })
+    }
+
+    /// The offset of what lies at an address of ours.
+    pub(super) fn offset<T>(&self, at: *const T) -> u64 {
+        (at as u64).wrapping_sub(self.base.as_ptr() as u64)
+    }
+
+    /// The tables of threads that have ever been claimed.
+    pub(super) fn used(&self) -> impl Iterator<Item = Table> + '_ {
+        let count = (self.header().used_count.load(Acquire) as usize).min(THREADS);
+        (0..count).filter_map(|number| self.table(number))
+    }
+
+    /// The table at a place in the header's list. What was once found there stays.
+    fn table(&self, number: usize) -> Option<Table> {
+        let checked = &self.checked[number];
+        let known = checked.load(Relaxed);
+        let at = if known != 0 { known } else { self.header().used[number].load(Acquire) };
+        let at = self.at::<Thread>(CellRef(at))?;
+        if known == 0 {
+            checked.store(reference(self.offset(at.as_ptr())).0, Relaxed);
+        }
+        Some(Table { number, at })
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours and nothing borrows from it any more.
+        let _ = unsafe { munmap(self.base.cast(), self.size as usize) };
+    }
+}
+
+/// The reference of a place, in bytes from the mapping's start.
+fn reference(offset: u64) -> CellRef {
+    CellRef((offset / 64) as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shared(size: u64) -> Shared {
+        Shared::map(tempfile::tempfile().unwrap(), size).unwrap()
+    }
+
+    fn use_up_to(shared: &Shared, offset: u64) {
+        let arena = &shared.header().arena;
+        let end = Arena::unpack(arena.load(Relaxed)).end;
+        arena.store(Arena { next: reference(offset), end }.pack(), Relaxed);
+    }
+
+    fn end(shared: &Shared) -> u64 {
+        let end = Arena::unpack(shared.header().arena.load(Relaxed)).end.offset();
+        assert_eq!(end, shared.file.metadata().unwrap().len(), "the file is as long as is said");
+        end
+    }
+
+    #[test]
+    fn the_file_grows_before_it_is_used_up_and_no_further_than_it_may() {
+        let size = ARENA_OFFSET + 4 * MARGIN;
+        let shared = shared(size);
+        assert_eq!(end(&shared), ARENA_OFFSET + MARGIN);
+        shared.provide();
+        assert_eq!(end(&shared), ARENA_OFFSET + MARGIN, "there is enough");
+        use_up_to(&shared, ARENA_OFFSET + MARGIN / 2);
+        shared.provide();
+        assert_eq!(end(&shared), (ARENA_OFFSET + MARGIN / 2 + MARGIN).next_multiple_of(CHUNK));
+        use_up_to(&shared, end(&shared));
+        for _ in 0..10 {
+            shared.provide();
+            use_up_to(&shared, end(&shared));
+        }
+        assert_eq!(end(&shared), size);
+        assert!(shared.is_full());
+    }
+
+    #[test]
+    fn a_program_that_lies_about_what_is_used_gets_no_more_than_the_margin() {
+        let shared = shared(ARENA_OFFSET + 4 * MARGIN);
+        use_up_to(&shared, u64::from(u32::MAX) * 64);
+        shared.provide();
+        assert!(end(&shared) <= ARENA_OFFSET + 2 * MARGIN + CHUNK);
+        shared.note_locked(u64::MAX);
+        assert!(end(&shared) <= ARENA_OFFSET + 2 * MARGIN + CHUNK, "and is not given what it says it uses");
+    }
+
+    #[test]
+    fn a_program_that_locks_its_memory_gets_back_what_is_not_used() {
+        let size = ARENA_OFFSET + 4 * MARGIN;
+        let shared = shared(size);
+        use_up_to(&shared, ARENA_OFFSET + (3 << 20));
+        shared.note_locked(size - 1);
+        assert_eq!(end(&shared), ARENA_OFFSET + MARGIN, "it has locked something else");
+        shared.note_locked(size);
+        let expected = (ARENA_OFFSET + (3 << 20) + LOCKED_MARGIN).next_multiple_of(CHUNK);
+        assert_eq!(end(&shared), expected);
+        assert!(shared.at::<Thread>(reference(expected)).is_none());
+        use_up_to(&shared, end(&shared));
+        shared.provide();
+        assert_eq!(end(&shared), (expected + LOCKED_MARGIN).next_multiple_of(CHUNK), "it grows on, by less");
+    }
+
+    #[test]
+    fn what_is_being_read_is_not_given_back() {
+        let shared = shared(ARENA_OFFSET + 4 * MARGIN);
+        assert!(shared.at::<Thread>(reference(ARENA_OFFSET + MARGIN / 2)).is_some());
+        shared.note_locked(u64::MAX);
+        assert_eq!(shared.file.metadata().unwrap().len(), ARENA_OFFSET + MARGIN);
+        assert!(shared.at::<Thread>(reference(ARENA_OFFSET + MARGIN / 2)).is_some());
+    }
+
+    #[test]
+    fn references_lead_into_the_file_only() {
+        let shared = shared(ARENA_OFFSET + 4 * MARGIN);
+        let leads = |offset: u64| shared.at::<Thread>(reference(offset)).is_some();
+        assert!(!leads(0) && !leads(ARENA_OFFSET - 64));
+        assert!(leads(ARENA_OFFSET));
+        let length = ARENA_OFFSET + MARGIN;
+        assert!(leads(length - size_of::<Thread>() as u64));
+        assert!(!leads(length - size_of::<Thread>() as u64 + 64));
+        assert!(!leads(u64::from(u32::MAX) * 64));
+        assert_eq!(shared.bytes_at(u64::MAX - 3, 8), None);
+    }
+
+    #[test]
+    fn a_table_stays_where_it_was_found() {
+        let shared = shared(ARENA_OFFSET + 4 * MARGIN);
+        let header = shared.header();
+        header.used_count.store(2, Relaxed);
+        header.used[0].store(reference(ARENA_OFFSET).0, Relaxed);
+        header.used[1].store(u32::MAX, Relaxed);
+        let first: Vec<Table> = shared.used().collect();
+        assert_eq!(first.len(), 1, "the other is nowhere");
+        header.used[0].store(reference(ARENA_OFFSET + 4096).0, Relaxed);
+        assert_eq!(shared.used().collect::<Vec<_>>(), first);
+        header.used_count.store(u64::MAX, Relaxed);
+        assert_eq!(shared.used().count(), 1);
+    }
+}

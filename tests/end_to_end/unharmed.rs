@@ -281,3 +281,38 @@ fn a_filter_that_kills_for_what_hooks_need_kills_no_launched_program() {
         assert_ne!(report(&profile)["recording"]["engine"], "trampoline");
     }
 }
+
+/// Two to seven of them ended with EINTR for each joining and leaving, those of a tracer that only looks on for one.
+#[test]
+fn waits_in_system_calls_go_on_when_their_threads_have_stood_still() {
+    const RECORDINGS: u64 = 10;
+    let mut program = Talking::start(&mut Command::new(go::build("interrupted", Build::newest())));
+    let counts = |program: &mut Talking| serde_json::from_str::<Value>(&program.ask("count")).expect("JSON");
+    let sum = |counts: &Value, limited: bool| -> u64 {
+        let counts = counts.as_object().expect("counts");
+        counts
+            .iter()
+            .filter(|(name, _)| name.ends_with(" limited") == limited)
+            .filter_map(|(_, count)| count.as_u64())
+            .sum()
+    };
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert_eq!(sum(&counts(&mut program), true) + sum(&counts(&mut program), false), 0);
+    for signal in [nix::sys::signal::SIGSTOP, nix::sys::signal::SIGCONT] {
+        nix::sys::signal::kill(program.pid(), signal).expect("a signal");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let before = counts(&mut program);
+    assert_eq!((sum(&before, false), sum(&before, true)), (4, 5), "what the kernel does for SIGSTOP: {before}");
+    for _ in 0..RECORDINGS {
+        let recorder = Recorder::join(User::Root, program.pid(), &[]);
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        recorder.leave();
+    }
+    let after = counts(&mut program);
+    let (endless, limited) = (sum(&after, false) - 4, sum(&after, true) - 5);
+    // A thread that gets no processor to stop on is let go unseen, once in some hundred times.
+    assert!(endless <= 2, "{endless} of 40 waits without a limit: {after}");
+    assert!(limited <= 5 * 2 * RECORDINGS + 2, "{limited} of 50 waits with one: {after}");
+    program.end();
+}

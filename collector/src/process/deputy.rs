@@ -119,6 +119,7 @@ fn stop_and_act<T>(
             return Err(FreezeError::Stuck(tid, state));
         }
     }
+    thread.take_up_call(None);
     let done = seccomp::check(tid, calls).map(|()| {
         let able = thread.can_be_moved();
         able.then(|| act(&mut Remote::new(pid, &mut thread, memory, room)))

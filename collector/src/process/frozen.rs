@@ -25,7 +25,8 @@ pub(crate) struct Frozen {
     threads: Vec<Tracee>,
     pid: Pid,
     memory: Memory,
-    registers: OnceCell<Vec<user_regs_struct>>,
+    /// Those of each thread that was there, and whose they are.
+    registers: OnceCell<(Vec<usize>, Vec<user_regs_struct>)>,
     /// When we began to make its threads ours: since then one may have stopped.
     started: Instant,
     /// When they were asked to stop.
@@ -134,6 +135,7 @@ fn freeze_those<T: Send, E: Send + From<FreezeError>>(
         let done = as_tracer(pid, || {
             let mut frozen = Frozen::new(pid, chosen, longest)?;
             let done = act(&mut frozen);
+            frozen.take_up_calls();
             frozen.threads.iter_mut().for_each(Tracee::give_back_signals);
             let stood = frozen.has_stood();
             tracing::debug!("stood still for {stood}");
@@ -210,6 +212,11 @@ impl Frozen {
         let seized = frozen.seize(chosen);
         frozen.since = Instant::now();
         if let Err(error) = seized.and_then(|()| frozen.stop(chosen, longest)) {
+            // One may have stopped since it was looked at.
+            for thread in frozen.threads.iter_mut().filter(|thread| !thread.is_stopped()) {
+                let _ = thread.poll();
+            }
+            frozen.take_up_calls();
             return Err((error, frozen.has_stood()));
         }
         tracing::debug!("{} threads stopped after {:?}", frozen.threads.len(), frozen.since.elapsed());
@@ -317,7 +324,22 @@ impl Frozen {
 
     /// Registers of each thread that has not been killed meanwhile.
     pub(crate) fn registers(&self) -> &[user_regs_struct] {
-        self.registers.get_or_init(|| self.threads.iter().filter_map(|thread| thread.registers().ok()).collect())
+        let read = || {
+            let threads = self.threads.iter().enumerate();
+            threads.filter_map(|(index, thread)| Some((index, thread.registers().ok()?))).unzip()
+        };
+        &self.registers.get_or_init(read).1
+    }
+
+    /// Has its threads take up what they were only interrupted in by having to stop.
+    fn take_up_calls(&self) {
+        let Some((indices, registers)) = self.registers.get() else {
+            self.threads.iter().for_each(|thread| thread.take_up_call(None));
+            return;
+        };
+        for (&index, registers) in indices.iter().zip(registers) {
+            self.threads[index].take_up_call(Some(registers));
+        }
     }
 
     /// Changes the registers of the thread that has these.

@@ -7,6 +7,7 @@ pub(crate) mod deputy;
 pub(crate) mod free_memory;
 pub(crate) mod frozen;
 pub(crate) mod inherited_signals;
+pub(crate) mod interrupted_call;
 pub mod launch;
 pub(crate) mod link_map;
 pub(crate) mod lock;

@@ -8,6 +8,7 @@ use nix::sys::ptrace;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
+use super::interrupted_call;
 use super::status::Status;
 
 /// A thread that we trace. It goes on, untraced, when the thread of ours that traces it ends, if not before; a signal
@@ -149,6 +150,18 @@ impl Tracee {
 
     pub(crate) fn set_registers(&self, registers: user_regs_struct) -> nix::Result<()> {
         ptrace::setregs(self.tid, registers)
+    }
+
+    /// Has it take up a system call again that was only interrupted by its stop. `registers` are its own, if they are known.
+    pub(crate) fn take_up_call(&self, registers: Option<&user_regs_struct>) {
+        if !self.can_be_moved() {
+            return;
+        }
+        let own = registers.copied().or_else(|| self.registers().ok());
+        if let Some(changed) = own.and_then(|own| interrupted_call::taken_up(self.tid, &own)) {
+            // It fails if it has been killed.
+            let _ = self.set_registers(changed);
+        }
     }
 
     /// Blocks a signal in it.

@@ -1,0 +1,3 @@
+module cgoprof.bench/interrupted
+
+go 1.19

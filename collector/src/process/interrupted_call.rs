@@ -1,0 +1,121 @@
+//! System calls that end with EINTR when their thread is stopped, where the kernel would take up others itself (signal(7),
+//! "Interruption of system calls and library functions by stop signals"). They are taken up again here.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use libc::user_regs_struct;
+use nix::unistd::Pid;
+
+/// What the kernel takes up again, unless a handler of a signal comes first: then the call ends with EINTR
+/// (arch/x86/kernel/signal.c).
+const ERESTARTNOHAND: i64 = -514;
+const EINTR: i64 = -4;
+/// `io_pgetevents` (arch/x86/entry/syscalls/syscall_64.tbl).
+const IO_PGETEVENTS: i64 = 333;
+
+/// Whether a call that began again would wait longer than it was to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Wait {
+    /// It waits for as long as it takes.
+    Endless,
+    /// It has a time limit, which would begin anew.
+    Limited,
+}
+
+/// A call that was begun less long ago than this may be begun again though its time limit begins anew.
+const YOUNG: Duration = Duration::from_millis(100);
+
+/// When threads stood still for us last: what they wait in since was begun later.
+static STOOD: Mutex<Option<HashMap<Pid, Instant>>> = Mutex::new(None);
+
+/// The registers with which a thread that stands still takes up its system call again; none if that ends as it would, or was
+/// not interrupted. Of calls with a time limit one ends with EINTR, as under any tracer, and those of the next tenth of a second
+/// don't.
+pub(crate) fn taken_up(tid: Pid, registers: &user_regs_struct) -> Option<user_regs_struct> {
+    let wait = wait(registers)?;
+    let now = Instant::now();
+    let mut stood = STOOD.lock().unwrap_or_else(PoisonError::into_inner);
+    let stood = stood.get_or_insert_default();
+    stood.retain(|_, when| now.duration_since(*when) < YOUNG);
+    let is_young = stood.insert(tid, now).is_some();
+    let taken_up = user_regs_struct { rax: ERESTARTNOHAND as u64, ..*registers };
+    (wait == Wait::Endless || is_young).then_some(taken_up)
+}
+
+/// How long an interrupted call was to wait; none if it is not one that ends with EINTR for a stop alone.
+fn wait(registers: &user_regs_struct) -> Option<Wait> {
+    if registers.rax as i64 != EINTR {
+        return None;
+    }
+    let until = |is_endless: bool| Some(if is_endless { Wait::Endless } else { Wait::Limited });
+    match registers.orig_rax as i64 {
+        libc::SYS_epoll_wait | libc::SYS_epoll_pwait => until((registers.r10 as i32) < 0),
+        libc::SYS_epoll_pwait2 | libc::SYS_semtimedop => until(registers.r10 == 0),
+        libc::SYS_semop => until(true),
+        libc::SYS_rt_sigtimedwait => until(registers.rdx == 0),
+        libc::SYS_io_getevents | IO_PGETEVENTS => until(registers.r8 == 0),
+        // Of sockets with SO_RCVTIMEO or SO_SNDTIMEO; without, the kernel takes them up itself.
+        libc::SYS_read
+        | libc::SYS_readv
+        | libc::SYS_recvfrom
+        | libc::SYS_recvmsg
+        | libc::SYS_accept
+        | libc::SYS_accept4
+        | libc::SYS_write
+        | libc::SYS_writev
+        | libc::SYS_sendto
+        | libc::SYS_sendmsg => until(false),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn registers(call: i64, result: i64) -> user_regs_struct {
+        // SAFETY: all registers are plain numbers.
+        let zero: user_regs_struct = unsafe { std::mem::zeroed() };
+        user_regs_struct { orig_rax: call as u64, rax: result as u64, ..zero }
+    }
+
+    #[test]
+    fn calls_that_end_for_a_stop_and_how_long_they_wait() {
+        let check = |call: i64, change: fn(&mut user_regs_struct), expected: Option<Wait>| {
+            let mut one = registers(call, EINTR);
+            change(&mut one);
+            assert_eq!(wait(&one), expected, "{call}");
+            // What the kernel takes up itself, or what has a result, is left alone.
+            for result in [0, 5, -11, ERESTARTNOHAND, -512, -516] {
+                assert_eq!(wait(&user_regs_struct { rax: result as u64, ..one }), None, "{call} {result}");
+            }
+        };
+        check(libc::SYS_epoll_wait, |one| one.r10 = u64::from(u32::MAX), Some(Wait::Endless));
+        check(libc::SYS_epoll_wait, |one| one.r10 = 1000, Some(Wait::Limited));
+        check(libc::SYS_semop, |_| {}, Some(Wait::Endless));
+        check(libc::SYS_semtimedop, |one| one.r10 = 0x7000, Some(Wait::Limited));
+        check(libc::SYS_rt_sigtimedwait, |_| {}, Some(Wait::Endless));
+        check(libc::SYS_io_getevents, |one| one.r8 = 0x7000, Some(Wait::Limited));
+        check(libc::SYS_recvfrom, |_| {}, Some(Wait::Limited));
+        check(libc::SYS_close, |_| {}, None);
+        check(-1, |_| {}, None);
+    }
+
+    #[test]
+    fn a_call_with_a_time_limit_ends_once() {
+        let taken_up = |tid: i32, call: i64| {
+            let found = taken_up(Pid::from_raw(tid), &registers(call, EINTR));
+            assert!(found.is_none_or(|one| (one.rax, one.orig_rax) == (ERESTARTNOHAND as u64, call as u64)));
+            found.is_some()
+        };
+        const NOBODY: i32 = i32::MAX - 7;
+        assert!(!taken_up(NOBODY, libc::SYS_recvfrom), "the first ends");
+        assert!(taken_up(NOBODY, libc::SYS_recvfrom) && taken_up(NOBODY, libc::SYS_epoll_wait));
+        assert!(!taken_up(NOBODY - 1, libc::SYS_recvfrom), "another thread's");
+        assert!(taken_up(NOBODY - 2, libc::SYS_semop));
+        std::thread::sleep(YOUNG);
+        assert!(!taken_up(NOBODY, libc::SYS_recvfrom), "it may have begun long ago");
+    }
+}

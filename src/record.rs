@@ -158,6 +158,10 @@ impl Progress for Spinner {
         }
     }
 
+    fn not_recorded(&self, problem: &Problem) {
+        say(format_args!("the program runs without being recorded: {problem}"));
+    }
+
     fn symbolizing(&self, stacks: usize) {
         if stacks < 1000 {
             return;

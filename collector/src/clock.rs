@@ -3,6 +3,7 @@
 use nix::time::{ClockId, clock_gettime};
 
 use crate::offcpu::Monotonic;
+use crate::process::time_namespace;
 use crate::trampoline::calibrate::ticks;
 
 /// What an engine's times are read from.
@@ -46,12 +47,20 @@ pub(crate) struct Rate {
     pub(crate) ticks_per_ns: f64,
 }
 
+impl Monotonic {
+    /// The kernel's clock, as records of perf have it, in whatever time namespace we are.
+    pub(crate) fn now() -> Monotonic {
+        let time = clock_gettime(ClockId::CLOCK_MONOTONIC).map(std::time::Duration::from).unwrap_or_default();
+        Monotonic((time.as_nanos() as u64).saturating_add_signed(-time_namespace::own().monotonic))
+    }
+}
+
 impl Moment {
     /// Reads both.
     pub(crate) fn now() -> Moment {
         let before = ticks();
-        let time = clock_gettime(ClockId::CLOCK_MONOTONIC).map(std::time::Duration::from).unwrap_or_default();
-        Moment { ticks: before + (ticks() - before) / 2, monotonic: Monotonic(time.as_nanos() as u64) }
+        let monotonic = Monotonic::now();
+        Moment { ticks: before + (ticks() - before) / 2, monotonic }
     }
 }
 

@@ -3,6 +3,7 @@
 use nix::unistd::Pid;
 
 use crate::process::pause::Pause;
+use crate::process::proc_mount::{self, ForeignProc};
 use crate::process::status::{self, Unfit};
 use crate::trampoline::{self, UndoError};
 
@@ -22,6 +23,9 @@ pub struct Detached {
 /// Why that could not be done.
 #[derive(Debug, thiserror::Error)]
 pub enum DetachError {
+    /// Processes can't be told apart.
+    #[error("cannot detach from process {0}: {1}")]
+    Proc(Pid, ForeignProc),
     /// Not that process.
     #[error("cannot detach from process {0}: {1}")]
     Unfit(Pid, Unfit),
@@ -35,6 +39,7 @@ pub enum DetachError {
 /// # Errors
 /// See [`DetachError`]: then it is as it was.
 pub fn detach(pid: Pid) -> Result<Detached, DetachError> {
+    proc_mount::check().map_err(|error| DetachError::Proc(pid, error))?;
     status::check(pid).map_err(|unfit| DetachError::Unfit(pid, unfit))?;
     let refused = |error| DetachError::Undo(pid, error);
     let recorders = trampoline::recorders(pid).map_err(refused)?;

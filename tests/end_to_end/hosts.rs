@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::cgoprof::{User, succeeds};
+use crate::cgoprof::{User, binary, profile_path, report, succeeds};
 use crate::go::{self, Build, shared_dir};
 use crate::joining::{CORNERS, Recorder, Talking, as_user, check_as_it_was, check_round, code};
 
@@ -105,6 +105,57 @@ fn a_program_in_namespaces_of_its_own_is_recorded() {
     let rows = report["threads"].as_array().expect("threads");
     assert_eq!(rows.iter().filter(known).count(), rows.len(), "threads are known as outside: {rows:?}");
     host.end();
+}
+
+/// BLOCKED and CPU were off by the namespace's 100,000 s, and a second recorder took the first for dead.
+#[test]
+fn times_in_a_time_namespace_are_right() {
+    let program = go::build("crossings", Build::of("1.26.6"));
+    let profile = profile_path(User::Root);
+    for offset in ["100000", "-1000"] {
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--time", "--monotonic", offset, "--boottime", "7777", "--fork"]).arg(binary());
+        unshare.args(["record", "-q", "-o"]).arg(&profile).arg("--").arg(&program).args(["crowd", "20"]);
+        succeeds(&mut unshare);
+        let report = report(&profile);
+        let rows = report["functions"].as_array().expect("functions");
+        let pause = rows.iter().find(|row| row["name"] == "pause_for").expect("pause_for");
+        let (c, blocked) = (pause["c_ns"].as_f64().expect("c_ns"), pause["blocked_ns"].as_f64().expect("blocked_ns"));
+        assert!(blocked > c * 0.9 && blocked <= c * 1.01, "{offset}: {blocked} of {c} ns");
+    }
+    let mut program = Talking::rounds(User::Root, "1.26.6");
+    let recorder = Recorder::join(User::Root, program.pid(), &[]);
+    let mut second = Command::new("unshare");
+    second.args(["--time", "--boottime", "7777", "--fork"]).arg(binary()).args([
+        "record",
+        "--engine",
+        "trampoline",
+        "-o",
+    ]);
+    let second = second.arg(&profile).args(["-p", &program.pid().to_string()]).output().expect("unshare");
+    let said = String::from_utf8_lossy(&second.stderr);
+    assert!(!second.status.success() && said.contains("records it already"), "{said}");
+    let truth = program.ask("one");
+    check_round("beside a second recorder", &truth, &recorder.leave());
+    program.end();
+}
+
+/// What is at the same number there was read, and written to.
+#[test]
+fn without_its_own_proc_a_pid_namespace_is_not_mistaken_for_another() {
+    let actor = go::build("actor", Build::newest());
+    let record = |arguments: &[&str]| {
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--pid", "--fork"]).arg(binary()).args(["record", "-o"]).arg(profile_path(User::Root));
+        unshare.args(arguments).output().expect("unshare")
+    };
+    let launched = record(&["--", actor.to_str().expect("a path"), "signals"]);
+    let said = |output: &std::process::Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(launched.status.success() && launched.stdout.starts_with(b"SigBlk:"), "{}", said(&launched));
+    let why = "/proc is that of another PID namespace";
+    assert!(said(&launched).contains(why), "{}", said(&launched));
+    let joined = record(&["-p", "1"]);
+    assert!(joined.status.code() == Some(125) && said(&joined).contains(why), "{}", said(&joined));
 }
 
 #[test]

@@ -282,6 +282,38 @@ fn a_filter_that_kills_for_what_hooks_need_kills_no_launched_program() {
     }
 }
 
+/// Capabilities and set-user-ID bits were without effect, and nobody said so.
+#[test]
+fn programs_that_gain_privileges_have_them_and_say_that_they_are_not_recorded() {
+    let copy = |of: &str, name: &str| {
+        let program = shared_dir().join(name);
+        succeeds(Command::new("cp").arg(of).arg(&program));
+        program
+    };
+    let (id, grep) = (copy("/usr/bin/id", "set-user-id"), copy("/usr/bin/grep", "with-capabilities"));
+    succeeds(Command::new("chmod").arg("4755").arg(&id));
+    // CAP_NET_BIND_SERVICE, effective (include/uapi/linux/capability.h, `vfs_cap_data`).
+    let set = "import os, struct, sys; os.setxattr(sys.argv[1], 'security.capability', struct.pack('<5I', 0x2000001, 1 << 10, 0, 0, 0))";
+    succeeds(Command::new("python3").args(["-c", set]).arg(&grep));
+    for (program, args, gained, why) in [
+        (&id, &["-u"][..], "0\n", "a set-user-ID bit"),
+        (&grep, &["CapEff", "/proc/self/status"][..], "CapEff:\t0000000000000400\n", "capabilities"),
+    ] {
+        let (bare, recorded, _) = both(User::Nobody, "true", program, args);
+        assert_eq!(String::from_utf8_lossy(&bare.stdout), gained);
+        assert_eq!(String::from_utf8_lossy(&recorded.stdout), gained, "{}", said(&recorded));
+        let before = format!("cgoprof: the program runs without being recorded: its file has {why}");
+        assert!(said(&recorded).starts_with(&before), "{}", said(&recorded));
+        let mut required = crate::cgoprof::command(User::Nobody);
+        required.args(["record", "--require", "-o"]).arg(profile_path(User::Nobody)).arg("--").arg(program).args(args);
+        let output = required.output().expect("cgoprof runs");
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(125), 0), "{}", said(&output));
+        // Root's tracer takes nothing from them.
+        let (_, recorded, _) = both(User::Root, "true", program, args);
+        assert!(!said(&recorded).contains("its file has"), "{}", said(&recorded));
+    }
+}
+
 /// Two to seven of them ended with EINTR for each joining and leaving, those of a tracer that only looks on for one.
 #[test]
 fn waits_in_system_calls_go_on_when_their_threads_have_stood_still() {

@@ -18,7 +18,6 @@ use linux_perf_event_reader::{RawData, RawEventRecord, RecordParseInfo, RecordTy
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::EventFd;
-use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 use perf_event::{Builder, Counter};
 
@@ -303,7 +302,7 @@ impl Session {
     /// Nothing comes later that is older, as far as one thing can have led to another: its record was written before
     /// the other's time, so that it is there when the rings are looked at after that.
     pub(crate) fn read(&mut self, last: bool, mut visit: impl FnMut(Record<'_>)) -> Monotonic {
-        let now = monotonic();
+        let now = Monotonic::now();
         let until = if last { u64::MAX } else { now.0 };
         self.rings.iter_mut().for_each(Ring::look);
         let format = self.format;
@@ -429,12 +428,6 @@ fn refused(error: std::io::Error) -> PerfError {
         Some(Errno::ESRCH) => PerfError::Ended,
         _ => PerfError::System(error),
     }
-}
-
-/// The kernel's clock, as records have it.
-fn monotonic() -> Monotonic {
-    let time = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default();
-    Monotonic(time.as_nanos() as u64)
 }
 
 fn online_cpus() -> std::io::Result<Vec<usize>> {

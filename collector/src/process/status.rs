@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use super::proc_text;
+use super::{proc_text, time_namespace};
 
 /// Why a process can't be joined.
 #[derive(Debug, thiserror::Error)]
@@ -193,12 +193,22 @@ pub(crate) fn name(pid: Pid) -> Option<String> {
     Some(name.trim_end().to_owned())
 }
 
-/// When a process was started, in clock ticks since the system was; none if there is none.
+/// When a process was started, in clock ticks since the system was, in whatever time namespace we are; none if there is no
+/// such process.
 pub(crate) fn started(pid: Pid) -> Option<u64> {
+    /// Nanoseconds of a clock tick (`USER_HZ`, include/asm-generic/param.h).
+    const TICK: i64 = 10_000_000;
     let stat = proc_text::read(format!("/proc/{pid}/stat")).ok()?;
     // The name, in parentheses, may hold anything; 22 fields in all up to the one wanted.
     let (_, rest) = stat.rsplit_once(") ")?;
-    rest.split(' ').nth(19)?.parse().ok()
+    let ticks: i64 = rest.split(' ').nth(19)?.parse().ok()?;
+    u64::try_from(ticks - time_namespace::own().boottime / TICK).ok()
+}
+
+/// Whether a process is the one that was started then, and not a later one of the same number.
+pub(crate) fn is_from(pid: Pid, started_then: u64) -> bool {
+    // Another namespace may round the other way.
+    started(pid).is_some_and(|found| found.abs_diff(started_then) <= 1)
 }
 
 /// The namespace of process ids that a process lives in.
@@ -254,7 +264,10 @@ mod tests {
         let status = Status::read(Pid::this()).unwrap();
         assert_eq!(status.numbers.first().copied(), Some(Pid::this().as_raw()));
         assert!(status.thread_count >= 1);
-        assert!(started(Pid::this()).is_some() && pid_namespace(Pid::this()).is_some());
+        let since = started(Pid::this()).unwrap();
+        assert!(is_from(Pid::this(), since) && is_from(Pid::this(), since + 1) && !is_from(Pid::this(), since + 2));
+        assert_eq!(started(Pid::from_raw(i32::MAX)), None);
+        assert!(pid_namespace(Pid::this()).is_some());
         assert!(threads(Pid::this()).contains(&nix::unistd::gettid()));
     }
 }

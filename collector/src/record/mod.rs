@@ -34,11 +34,13 @@ use crate::clock::{Moment, Rate};
 use crate::output::{Output, Unwritten};
 use crate::perf::{PerfError, Session};
 use crate::plugins::{PluginLoader, Plugins};
+use crate::process::file_privileges::{self, Privileged};
 use crate::process::inherited_signals;
 use crate::process::launch::{LaunchError, Streams, find_program};
 use crate::process::maps::{self, Mapping};
 use crate::process::own_threads::{self, NoThread};
 use crate::process::pause::Pause;
+use crate::process::proc_mount::{self, ForeignProc};
 use crate::process::status::{self, Unfit};
 use crate::sampling::{Sampler, Source};
 use crate::target::plugin::{SharedFunctions, loads_plugins};
@@ -122,6 +124,12 @@ pub enum Problem {
     /// We need some of our own.
     #[error(transparent)]
     Threads(#[from] NoThread),
+    /// Processes can't be told apart.
+    #[error(transparent)]
+    Proc(#[from] ForeignProc),
+    /// It would not be what it is when it is not traced.
+    #[error(transparent)]
+    Privileged(#[from] Privileged),
     /// It was lost while it was joined.
     #[error(transparent)]
     Lost(RemoteError),
@@ -189,6 +197,8 @@ pub trait Progress {
     fn waiting(&self, pid: Pid, program: &Path);
     /// A program that runs is being recorded from now on.
     fn joined(&self, pid: Pid, engine: EngineKind);
+    /// A program starts that can't be recorded from its start.
+    fn not_recorded(&self, _: &Problem) {}
     /// Symbols of so many crossings' stacks are looked up.
     fn symbolizing(&self, stacks: usize);
     /// Done with that.
@@ -250,6 +260,9 @@ fn record_as(
         Subject::Command(command) => record_command(options, command, (orders, mask), progress, began),
         &Subject::Process(pid) => {
             let recorded = record_process(options, pid, orders, progress);
+            if matches!(recorded, Err(RecordError::Join(_, Problem::Proc(_)))) {
+                return recorded;
+            }
             // Whatever failed in a process that has ended failed for that, but for our own file.
             recorded.map_err(|error| match status::check(pid) {
                 _ if matches!(error, RecordError::Output(..)) => error,
@@ -274,6 +287,20 @@ fn record_command(
         waiting.go()?;
         Ok(Outcome::unrecorded(orders.wait_for_end(pid)?, problem))
     };
+    match proc_mount::check() {
+        Err(error) if options.require => return Err(RecordError::Required(path.display().to_string(), error.into())),
+        Err(error) => return unrecorded(error.into()),
+        Ok(()) => {}
+    }
+    match file_privileges::check(&path) {
+        Err(error) if options.require => return Err(RecordError::Required(path.display().to_string(), error.into())),
+        Err(error) => {
+            let problem = Problem::from(error);
+            progress.not_recorded(&problem);
+            return unrecorded(problem);
+        }
+        Ok(()) => {}
+    }
     let located = match Located::command(&path, command) {
         Err(RecordError::Unreadable(_, error)) if !options.require => return unrecorded(Problem::Unreadable(error)),
         located => located?,
@@ -317,6 +344,7 @@ fn record_process(
     orders: Orders<'_>,
     progress: &dyn Progress,
 ) -> Result<Outcome, RecordError> {
+    proc_mount::check().map_err(|error| RecordError::Join(pid, error.into()))?;
     own_threads::check_room(THREADS).map_err(|error| RecordError::Join(pid, error.into()))?;
     let located = Located::process(pid, orders, |program| progress.waiting(pid, program))?;
     let located = located.ok_or(RecordError::NothingLoaded(pid))?;

@@ -93,7 +93,7 @@ impl Found {
         if presence.recorder_namespace != own().recorder_namespace {
             return self.is_on(target).then(|| (pid, "a process of another PID namespace".into()));
         }
-        let lives = status::started(pid) == Some(presence.recorder_started);
+        let lives = status::is_from(pid, presence.recorder_started);
         (lives && presence.target == target.as_raw() as u64).then(|| (pid, status::name(pid).unwrap_or_default()))
     }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use cgoprof_symbols::FileOffset;
 use nix::unistd::Pid;
 
-use crate::process::proc_text;
+use crate::process::{proc_text, status};
 
 /// Why probes can't be defined.
 #[derive(Debug, thiserror::Error)]
@@ -72,13 +72,13 @@ impl Definitions {
         let tracefs = find()?;
         let listed = proc_text::read(tracefs.join("uprobe_events")).map_err(TracefsError::Forbidden)?;
         events(&tracefs).map_err(TracefsError::Forbidden)?;
-        for name in left_behind(&listed, namespace(), started) {
+        for name in left_behind(&listed, namespace(), |pid, since| status::is_from(Pid::from_raw(pid), since)) {
             // Another run may be doing the same, or an event may still be in use.
             let _ = write(&tracefs, &format!("-:{name}"));
         }
         static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
         let (own, number) = (Pid::this(), NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
-        let group = format!("{PREFIX}{}_{own}_{}_{number}", namespace(), started(own.as_raw()).unwrap_or(0));
+        let group = format!("{PREFIX}{}_{own}_{}_{number}", namespace(), status::started(own).unwrap_or(0));
         Ok(Definitions { tracefs, group, names: Vec::new() })
     }
 
@@ -132,9 +132,9 @@ fn write(tracefs: &Path, line: &str) -> std::io::Result<()> {
     events(tracefs)?.write_all(format!("{line}\n").as_bytes())
 }
 
-/// Of the probes listed in `uprobe_events` those of ours whose recorder is gone. `started` tells when a process was, of
-/// those in our own namespace.
-fn left_behind(listed: &str, namespace: u64, started: impl Fn(i32) -> Option<u64>) -> Vec<String> {
+/// Of the probes listed in `uprobe_events` those of ours whose recorder is gone. `lives` tells whether a process that was started
+/// then does, of those in our own namespace.
+fn left_behind(listed: &str, namespace: u64, lives: impl Fn(i32, u64) -> bool) -> Vec<String> {
     let names = listed.lines().filter_map(|line| line.split_once(':')?.1.split(' ').next());
     let dead = |name: &&str| {
         let owner = name.strip_prefix(PREFIX).and_then(|rest| {
@@ -142,7 +142,7 @@ fn left_behind(listed: &str, namespace: u64, started: impl Fn(i32) -> Option<u64
             numbers.next()?.parse().ok().filter(|&theirs: &u64| theirs == namespace)?;
             Some((numbers.next()?.parse().ok()?, numbers.next()?.parse::<u64>().ok()?))
         });
-        owner.is_some_and(|(pid, since)| started(pid) != Some(since))
+        owner.is_some_and(|(pid, since)| !lives(pid, since))
     };
     names.filter(dead).map(str::to_owned).collect()
 }
@@ -150,13 +150,6 @@ fn left_behind(listed: &str, namespace: u64, started: impl Fn(i32) -> Option<u64
 /// The namespace in which our process has its number; 0 if there is none.
 fn namespace() -> u64 {
     std::fs::metadata("/proc/self/ns/pid").map_or(0, |file| file.ino())
-}
-
-/// When a process was started, in clock ticks since boot (`/proc/PID/stat`, field 22): tells it from a later one.
-fn started(pid: i32) -> Option<u64> {
-    let stat = proc_text::read(format!("/proc/{pid}/stat")).ok()?;
-    // The second field, in parentheses, may contain anything.
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -172,19 +165,7 @@ mod tests {
                       p:probe_libc/malloc /lib/libc.so:0x1\n\
                       r:cgoprof_x/called /x:0x1\n\
                       p:cgoprof_13/called /x:0x1\n";
-        let started = |pid| match pid {
-            10 => Some(500),
-            11 => Some(601),
-            _ => None,
-        };
-        assert_eq!(left_behind(listed, 7, started), ["cgoprof_7_11_600_0/called", "cgoprof_7_12_700_3/called"]);
-    }
-
-    #[test]
-    fn a_process_was_started_once() {
-        let own = std::process::id() as i32;
-        assert!(started(own).is_some());
-        assert_eq!(started(own), started(own));
-        assert_eq!(started(i32::MAX), None);
+        let lives = |pid, since| (pid, since) == (10, 500);
+        assert_eq!(left_behind(listed, 7, lives), ["cgoprof_7_11_600_0/called", "cgoprof_7_12_700_3/called"]);
     }
 }

@@ -149,6 +149,10 @@ func main() {
 		fmt.Println(child.Pid)
 	case "exec":
 		syscall.Exec("/bin/sleep", []string{"sleep", os.Args[2]}, nil)
+	case "exec-self":
+		// Once: the second has one argument less.
+		time.Sleep(time.Second)
+		syscall.Exec("/proc/self/exe", []string{"actor", "sleep", "1000"}, os.Environ())
 	case "sleep":
 		time.Sleep(time.Duration(number) * time.Millisecond)
 	}

@@ -188,7 +188,8 @@ pub(crate) struct Sampler {
 }
 
 impl Sampler {
-    /// Starts to read. `timebase` is what slow crossings are timed by.
+    /// Starts to read. `timebase` is what slow crossings are timed by; `runs` tells whether the process had become the program
+    /// before the session began.
     ///
     /// # Errors
     /// If the system has no thread for us.
@@ -198,6 +199,7 @@ impl Sampler {
         mut unwinder: Unwinder,
         source: Source,
         timebase: Timebase,
+        runs: bool,
     ) -> std::io::Result<Sampler> {
         let stop = Arc::new(AtomicBool::new(false));
         let mut found = Found {
@@ -208,7 +210,7 @@ impl Sampler {
             threads: Threads::of(pid),
             crossings: None,
             confirmed: Confirmed::default(),
-            execs: 0,
+            execs: runs.into(),
             children: BTreeSet::new(),
             timeline: Timeline::default(),
             ended_lately: HashMap::new(),

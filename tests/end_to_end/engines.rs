@@ -304,6 +304,31 @@ fn a_program_that_becomes_another_is_recorded_up_to_there() {
     }
 }
 
+/// It was counted no more from there on, without a word.
+#[test]
+fn a_program_that_executes_itself_anew_is_recorded_up_to_there() {
+    let actor = go::build("actor", Build::newest());
+    for engine in ["trampoline", "uprobe", "sample"] {
+        for joined in [false, true] {
+            let profile = profile_path(User::Root);
+            let mut record = command(User::Root);
+            record.args(["record", "-q", "--engine", engine, "-o"]).arg(&profile);
+            let program = joined.then(|| Command::new(&actor).args(["exec-self", "0"]).spawn().expect("it runs"));
+            match &program {
+                Some(program) => record.args(["-p", &program.id().to_string()]),
+                None => record.arg("--").arg(&actor).args(["exec-self", "0"]),
+            };
+            succeeds(&mut record);
+            program.into_iter().for_each(|mut program| assert!(program.wait().expect("it ends").success()));
+            let report = report(&profile);
+            let notes = report["recording"]["notes"].to_string();
+            assert!(notes.contains("or itself anew"), "{engine}, joined {joined}: {notes}");
+            let crossings = report["totals"]["crossings"].as_u64();
+            assert!(joined || engine == "sample" || crossings == Some(1001), "{engine}: {crossings:?}");
+        }
+    }
+}
+
 #[test]
 fn what_a_joined_program_had_crossed_before_is_not_in_its_count() {
     let program = go::build("crossings", Build::newest());

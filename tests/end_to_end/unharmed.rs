@@ -282,6 +282,38 @@ fn a_filter_that_kills_for_what_hooks_need_kills_no_launched_program() {
     }
 }
 
+/// A program that sees to it that it runs once was told that it runs already.
+#[test]
+fn the_programs_own_lock_on_its_file_is_never_in_the_way() {
+    use std::os::fd::AsRawFd as _;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let program = Talking::rounds(User::Root, "1.26.6");
+    let file = std::fs::File::open(format!("/proc/{}/exe", program.pid())).expect("its file");
+    let lock = |how| {
+        // SAFETY: a system call on a descriptor that is open.
+        unsafe { libc::flock(file.as_raw_fd(), how) }
+    };
+    let over = AtomicBool::new(false);
+    let refused = std::thread::scope(|scope| {
+        let tries = scope.spawn(|| {
+            let (mut refused, mut tries) = (0, 0);
+            while !over.load(Ordering::Relaxed) {
+                refused += u32::from(lock(libc::LOCK_EX | libc::LOCK_NB) != 0);
+                tries += 1;
+                lock(libc::LOCK_UN);
+            }
+            (refused, tries)
+        });
+        for _ in 0..5 {
+            Recorder::join(User::Root, program.pid(), &[]).leave();
+        }
+        over.store(true, Ordering::Relaxed);
+        tries.join().expect("it counts")
+    });
+    assert!(refused.0 == 0 && refused.1 > 1000, "{} of {} times", refused.0, refused.1);
+    program.end();
+}
+
 /// Capabilities and set-user-ID bits were without effect, and nobody said so.
 #[test]
 fn programs_that_gain_privileges_have_them_and_say_that_they_are_not_recorded() {

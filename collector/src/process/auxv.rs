@@ -25,6 +25,13 @@ pub(crate) fn program_headers(pid: Pid) -> Option<ProgramHeaders> {
     Some(ProgramHeaders { start: Avma(value(pid, AT_PHDR)?), count: value(pid, AT_PHNUM)? })
 }
 
+/// Where a program has its random bytes: elsewhere when the process becomes a program anew, if addresses are random at all; none
+/// if that can't be read.
+pub(crate) fn random_bytes(pid: Pid) -> Option<Avma> {
+    const AT_RANDOM: u64 = 25;
+    Some(Avma(value(pid, AT_RANDOM)?))
+}
+
 fn value(pid: Pid, key: u64) -> Option<u64> {
     let auxv = std::fs::read(format!("/proc/{pid}/auxv")).ok()?;
     let words: Vec<u64> =

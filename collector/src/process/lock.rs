@@ -1,35 +1,68 @@
-//! One at a time: who changes a program holds a lock on its file meanwhile.
+//! One at a time: who changes a program holds a name of the system's meanwhile that belongs to nobody else (unix(7), abstract
+//! names). Nothing of the program's is locked: it may lock its own file.
 
-use std::fs::File;
-use std::os::fd::AsRawFd as _;
+use std::io::ErrorKind;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use super::status;
 
-/// The lock, until it is dropped; or nothing, where it is not to be had.
+/// The name, until it is dropped; or nothing, where it is not to be had.
 pub(crate) struct Lock {
-    _file: Option<File>,
+    _name: Option<UnixListener>,
 }
 
-/// A recorder holds it for some milliseconds. A program may hold it for its own purposes for as long as it likes.
+/// A recorder holds it for some milliseconds. Anybody may hold it for as long as they like.
 const LONGEST: Duration = Duration::from_secs(3);
+const BETWEEN: Duration = Duration::from_millis(2);
 
 impl Lock {
-    /// Waits for other recorders to be done with programs of this file.
+    /// Waits for other recorders to be done with a process.
     pub(crate) fn of(pid: Pid) -> Lock {
-        let Ok(file) = File::open(status::program(pid)) else { return Lock { _file: None } };
+        let Some(name) = name(pid).and_then(|name| SocketAddr::from_abstract_name(name).ok()) else {
+            return Lock { _name: None };
+        };
         let started = Instant::now();
         loop {
-            // SAFETY: a system call on a descriptor that is open.
-            let taken = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
-            match Errno::result(taken) {
-                Ok(_) => return Lock { _file: Some(file) },
-                Err(Errno::EWOULDBLOCK) if started.elapsed() < LONGEST => std::thread::sleep(Duration::from_millis(2)),
-                Err(_) => return Lock { _file: None },
+            match UnixListener::bind_addr(&name) {
+                Ok(taken) => return Lock { _name: Some(taken) },
+                Err(error) if error.kind() == ErrorKind::AddrInUse && started.elapsed() < LONGEST => {
+                    std::thread::sleep(BETWEEN);
+                }
+                Err(_) => return Lock { _name: None },
             }
         }
+    }
+}
+
+/// The same in every namespace in which the process has another number; none if it has ended.
+fn name(pid: Pid) -> Option<String> {
+    let file = std::fs::metadata(status::program(pid)).ok()?;
+    Some(format!("cgoprof {}:{} {}", file.dev(), file.ino(), status::started(pid)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_has_it_and_the_next_waits() {
+        const HELD: Duration = Duration::from_millis(50);
+        let own = Pid::this();
+        let first = Lock::of(own);
+        assert!(first._name.is_some());
+        let started = Instant::now();
+        std::thread::scope(|scope| {
+            let second = scope.spawn(move || (Lock::of(own)._name.is_some(), started.elapsed()));
+            std::thread::sleep(HELD);
+            drop(first);
+            let (has_it, after) = second.join().unwrap();
+            assert!(has_it && after >= HELD, "{after:?}");
+        });
+        assert_eq!(name(Pid::from_raw(i32::MAX)), None);
     }
 }

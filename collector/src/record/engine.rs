@@ -311,7 +311,7 @@ impl Prepared {
                 )
             }
         };
-        let sampler = Sampler::start(session, pid, unwinder, source, engine.timebase())?;
+        let sampler = Sampler::start(session, pid, unwinder, source, engine.timebase(), joined)?;
         Ok((engine, sampler))
     }
 

@@ -475,7 +475,7 @@ fn watch_hooks(
             let mut unwinder = Unwinder::new(GoModule { go: program.target.go_text(bias), border });
             mappings.iter().for_each(|mapping| unwinder.add_mapping(mapping));
             let source = Source::Hooks { events, looks, confirmed, tables };
-            let sampler = Sampler::start(session, pid, unwinder, source, engine.timebase());
+            let sampler = Sampler::start(session, pid, unwinder, source, engine.timebase(), true);
             sampler.map_err(|error| notes.push(format!("no CPU and blocked times: {}", NoThread::from(error)))).ok()
         }
     };

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use cgoprof_hook::layout::CellRef;
 use cgoprof_profile::{Profile, Recording, Scheduler};
+use cgoprof_symbols::Avma;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
@@ -23,6 +24,7 @@ use crate::offcpu::OffTime;
 use crate::output::{Output, Unwritten};
 use crate::perf::Frequency;
 use crate::plugins::Plugins;
+use crate::process::auxv;
 use crate::process::frozen::FreezeError;
 use crate::process::maps::Mapping;
 use crate::process::pause::Pause;
@@ -93,6 +95,8 @@ pub(super) struct Recorder<'a> {
     pub(super) pause: Option<Pause>,
     /// The program as a file: its device and inode.
     program: Option<Identity>,
+    /// Where the program had its random bytes at first.
+    random_bytes: Option<Avma>,
     /// The process runs another program by now.
     pub(super) became_another: bool,
     /// When who looks on gets what took long anew.
@@ -161,6 +165,7 @@ impl<'a> Recorder<'a> {
             pause,
             engine,
             program: program.located.identity,
+            random_bytes: auxv::random_bytes(pid),
             became_another: false,
             timeline_due: Instant::now(),
             output,
@@ -199,7 +204,7 @@ impl<'a> Recorder<'a> {
             if let (None, Engine::Trampoline { tables, .. }) = (&self.sampler, &self.engine) {
                 tables.end_locks(crate::trampoline::calibrate::ticks());
             }
-            self.became_another |= is_another(self.pid, self.program);
+            self.became_another |= self.is_another();
             self.look_for_modules();
             if last_round.elapsed() + PAUSE / 10 < PAUSE {
                 continue;
@@ -238,6 +243,15 @@ impl<'a> Recorder<'a> {
             (None, None, ..) => 0,
         };
         Ok(Outcome { status, profile: Some(profile), problem, goes_on })
+    }
+
+    /// Whether the process is not the program any more that we know, or that anew.
+    fn is_another(&self) -> bool {
+        let begun_anew = match &self.engine {
+            Engine::Trampoline { tables, .. } => !tables.first().are_mapped(self.pid) && !is_gone(self.pid),
+            _ => auxv::random_bytes(self.pid).zip(self.random_bytes).is_some_and(|(now, then)| now != then),
+        };
+        begun_anew || is_another(self.pid, self.program)
     }
 
     fn append(&mut self) {
@@ -392,7 +406,8 @@ impl<'a> Recorder<'a> {
             recording.notes.push(format!("{forgotten} more threads came and went than are listed"));
         }
         if self.became_another || self.sampler.as_ref().is_some_and(Sampler::became_another) {
-            recording.notes.push("the program became another one: what that did is not in here".into());
+            let note = "the program became another one, or itself anew: what that did is not in here; record --wait NAME, or -p PID";
+            recording.notes.push(note.into());
         }
         if let Some(samples) = samples {
             recording.num_cgo_call = samples.num_cgo_call.map(|(count, _)| count);

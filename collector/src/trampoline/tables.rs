@@ -9,8 +9,8 @@ use std::sync::{Mutex, PoisonError};
 use cgoprof_hook::histogram::{BUCKETS, Histogram, More, OCTAVE, Octaves};
 use cgoprof_hook::layout::{
     ARENA_OFFSET, BIRTHS, BUSY, Block, Cell, CellRef, EVENTS, Event, FRAME_BLOCK, Frame, GOROUTINE_BLOCK, Goroutine,
-    Header, IN_FLIGHT, InFlight, LEAVING, MAX_FRAMES, OVERFLOW, PLUGIN_CLAIMED, PLUGIN_NONE, PLUGIN_WAITING, Phase,
-    RELEASING, Rare, TICKS, Times, flags,
+    Header, IN_FLIGHT, InFlight, LEAVING, MAGIC, MAX_FRAMES, OVERFLOW, PLUGIN_CLAIMED, PLUGIN_NONE, PLUGIN_WAITING,
+    Phase, RELEASING, Rare, TICKS, Times, flags,
 };
 use cgoprof_hook::presence::Presence;
 use cgoprof_symbols::Avma;
@@ -109,6 +109,11 @@ impl Tables {
     /// Where stacks find no more room, in bytes from the mapping's start.
     pub(super) fn stacks_end(&self) -> u64 {
         self.shared.stacks_end()
+    }
+
+    /// Whether the target still has them.
+    pub(crate) fn are_mapped(&self, pid: Pid) -> bool {
+        memory::word(pid, self.address).is_some_and(|word| word == MAGIC)
     }
 
     /// How far from its stated addresses the program was loaded.

@@ -56,13 +56,25 @@ pub fn write(profile: &Profile, by: By, limit: usize) -> String {
     text
 }
 
+/// A program and its arguments, as far as they fit into a few lines: there may be megabytes of them.
+fn command_line(path: &str, args: &[String]) -> String {
+    const MOST: usize = 400;
+    let whole = std::iter::once(path).chain(args.iter().map(String::as_str)).collect::<Vec<_>>().join(" ");
+    let mut shown = printable(&whole.chars().take(MOST).collect::<String>());
+    let more = whole.chars().count().saturating_sub(MOST);
+    if more > 0 {
+        let _ = write!(shown, "... ({} more characters)", count(more as u64));
+    }
+    shown
+}
+
 fn header(profile: &Profile) -> String {
     let (target, recording) = (&profile.target, &profile.recording);
     let (crossings, direct) = analysis::totals(profile);
     let run = recording.duration_ns as f64;
     let mut text = String::new();
-    let program = [std::slice::from_ref(&target.path), target.args.as_slice()].concat().join(" ");
-    let _ = writeln!(text, "{}  (pid {}, {})", printable(&program), target.pid, printable(&target.go_version));
+    let program = command_line(&target.path, &target.args);
+    let _ = writeln!(text, "{program}  (pid {}, {})", target.pid, printable(&target.go_version));
     if !recording.counted() {
         sampled_header(&mut text, profile);
         return text;
@@ -310,4 +322,16 @@ fn file_name(path: &str) -> &str {
 pub(super) fn short_path(path: &str) -> &str {
     let mut slashes = path.rmatch_indices('/').map(|(index, _)| index);
     slashes.nth(1).map_or(path, |index| &path[index + 1..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn megabytes_of_arguments_leave_room_for_the_report() {
+        assert_eq!(command_line("/app", &["-v".into(), "x y".into()]), "/app -v x y");
+        let shown = command_line("/app", &vec!["\u{e9}".repeat(10_000); 200]);
+        assert!(shown.starts_with("/app \u{e9}") && shown.ends_with("... (1,999,804 more characters)"), "{shown}");
+    }
 }

@@ -6,6 +6,7 @@ mod builds;
 mod cgoprof;
 mod closeness;
 mod engines;
+mod faults;
 mod field;
 mod formats;
 mod go;

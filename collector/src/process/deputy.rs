@@ -6,6 +6,7 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use super::frozen::{FreezeError, Frozen, as_tracer, freeze, seize};
+use super::maps;
 use super::memory::Memory;
 use super::pause::Pause;
 use super::remote::{Remote, RemoteError, Room};
@@ -126,6 +127,15 @@ fn stop_and_act<T>(
     });
     thread.give_back_signals();
     Ok(done?)
+}
+
+/// Clears what a recorder has left in a process's unused bytes that was killed, or failed, amid a call.
+///
+/// # Errors
+/// See [`FreezeError`].
+pub(crate) fn clear_room(pid: Pid) -> Result<(), FreezeError> {
+    let room = Room::find(&maps::read(pid)?)?;
+    clear(pid, room).map(drop)
 }
 
 /// Clears what a recorder has left in the room that was killed amid a call: once the thread has left it that made that.

@@ -88,6 +88,8 @@ const REST: Duration = Duration::from_micros(100);
 const REAPING: Duration = Duration::from_millis(50);
 /// How long a thread that does not stop is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long it is tried to get a thread for us.
+const THREADLESS: Duration = Duration::from_millis(500);
 /// Between two looks at it.
 const BETWEEN: Duration = Duration::from_millis(2);
 
@@ -165,23 +167,29 @@ fn freeze_those<T: Send, E: Send + From<FreezeError>>(
 ///
 /// # Errors
 /// If the system has no thread for us.
-pub(super) fn as_tracer<T: Send>(pid: Pid, act: impl FnOnce() -> T + Send) -> Result<T, NoThread> {
-    let (ends, ended) = mpsc::channel::<()>();
-    let act = || {
-        let _ends = ends;
-        take_short_turns();
-        act()
-    };
-    let done = std::thread::scope(|scope| {
-        let tracer = std::thread::Builder::new().spawn_scoped(scope, act)?;
-        while ended.recv_timeout(REAPING) == Err(RecvTimeoutError::Timeout) {
-            reap(pid);
+pub(super) fn as_tracer<T: Send>(pid: Pid, mut act: impl FnMut() -> T + Send) -> Result<T, NoThread> {
+    let started = Instant::now();
+    loop {
+        let (ends, ended) = mpsc::channel::<()>();
+        let act = || {
+            let _ends = ends;
+            take_short_turns();
+            act()
+        };
+        let done = std::thread::scope(|scope| {
+            let tracer = std::thread::Builder::new().spawn_scoped(scope, act)?;
+            while ended.recv_timeout(REAPING) == Err(RecvTimeoutError::Timeout) {
+                reap(pid);
+            }
+            Ok::<_, NoThread>(tracer.join())
+        });
+        match done {
+            Ok(Ok(done)) => return Ok(done),
+            Ok(Err(panic)) => std::panic::resume_unwind(panic),
+            // Others may just have as many as there can be.
+            Err(_) if started.elapsed() < THREADLESS => std::thread::sleep(BETWEEN),
+            Err(refused) => return Err(refused),
         }
-        Ok::<_, NoThread>(tracer.join())
-    })?;
-    match done {
-        Ok(done) => Ok(done),
-        Err(panic) => std::panic::resume_unwind(panic),
     }
 }
 

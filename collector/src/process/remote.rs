@@ -37,6 +37,8 @@ pub(crate) struct Remote<'a> {
     room: Room,
     /// The thread is in the room, and leaves it by itself.
     is_inside: bool,
+    /// A call of ours has failed on its way: it is not known where the thread is.
+    is_lost: bool,
 }
 
 /// Unused bytes of a program's code.
@@ -138,7 +140,7 @@ const CALL: [u8; 4] = [0x0f, 0x05, 0x48, 0xb9];
 
 impl<'a> Remote<'a> {
     pub(crate) fn new(pid: Pid, thread: &'a mut Tracee, memory: &'a Memory, room: Room) -> Remote<'a> {
-        Remote { pid, memory, thread, room, is_inside: false }
+        Remote { pid, memory, thread, room, is_inside: false, is_lost: false }
     }
 
     /// What one of the descriptors of the thread that makes the calls leads to.
@@ -160,6 +162,10 @@ impl<'a> Remote<'a> {
         args: [u64; 6],
         data: &[u8],
     ) -> Result<u64, RemoteError> {
+        if self.is_lost {
+            // It may still be in the room, which leads it out, or amid the call before.
+            return Err(RemoteError::RoomInUse);
+        }
         let before = self.thread.registers()?;
         let mut code = call_and_restore(&before);
         let data_at = code.len() as u64;
@@ -178,9 +184,13 @@ impl<'a> Remote<'a> {
         // To its start and to its end.
         let called = called.and_then(|()| self.run_to_call(name)).and_then(|()| self.run_to_call(name));
         let result = called.and_then(|()| Ok(self.thread.registers()?.rax as i64));
+        self.is_lost = result.is_err();
         match (self.thread.set_registers(before), result.as_ref().err()) {
             (Ok(()), _) => self.is_inside = false,
-            (Err(error), None) => return Err(error.into()),
+            (Err(error), None) => {
+                self.is_lost = true;
+                return Err(error.into());
+            }
             (Err(_), Some(_)) => {}
         }
         match result? {

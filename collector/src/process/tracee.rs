@@ -82,9 +82,9 @@ impl Tracee {
         self.stopped && !self.amid_call && self.held.is_none()
     }
 
-    /// Asks it to stop.
+    /// Asks it to stop; twice if need be, as it is waited for then.
     pub(crate) fn interrupt(&self) -> nix::Result<()> {
-        ptrace::interrupt(self.tid)
+        ptrace::interrupt(self.tid).or_else(|_| ptrace::interrupt(self.tid))
     }
 
     /// Whether it has stopped or ended by now, and why.
@@ -100,8 +100,12 @@ impl Tracee {
         // SAFETY: all zeroes are a valid siginfo_t, which waitid fills.
         let info = unsafe {
             let mut info: libc::siginfo_t = std::mem::zeroed();
-            Errno::result(libc::waitid(libc::P_PID, self.tid.as_raw() as u32, &raw mut info, flags))?;
-            info
+            loop {
+                match Errno::result(libc::waitid(libc::P_PID, self.tid.as_raw() as u32, &raw mut info, flags)) {
+                    Err(Errno::EINTR) => {}
+                    waited => break waited.map(|_| info)?,
+                }
+            }
         };
         // SAFETY: waitid fills in what belongs to SIGCHLD, or leaves zeroes.
         let (found, status) = unsafe { (info.si_pid(), info.si_status()) };

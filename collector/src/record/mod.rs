@@ -27,7 +27,7 @@ pub use engine::{EngineError, EngineKind};
 use joined::join;
 use launched::{NotWatched, start};
 use located::Located;
-use recorder::{Recorder, Watched};
+use recorder::{LeavesOnPanic, Recorder, Watched};
 use signals::{Orders, Signals};
 
 use crate::clock::{Moment, Rate};
@@ -351,6 +351,7 @@ fn record_process(
     let target = located.target()?;
     let program = Program { located: &located, target: &target };
     let output = open(options)?;
+    let _left_in_any_case = LeavesOnPanic(pid);
     match join(options, &program, pid) {
         Ok(watched) => {
             let engine = watched.engine.kind();

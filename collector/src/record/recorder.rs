@@ -36,7 +36,7 @@ use crate::symbolize::{Symbolizer, tell_apart};
 use crate::target::{Image, Target};
 use crate::ticker::own_time;
 use crate::timeline::{Counters, Part, Timeline};
-use crate::trampoline::{Calibration, RemoteError, Timing, UndoError};
+use crate::trampoline::{Calibration, RemoteError, Timing, UndoError, undo_mine};
 
 /// How long after SIGTERM the program may take to end before the profile is finished without it.
 const GRACE: Duration = Duration::from_secs(2);
@@ -99,6 +99,8 @@ pub(super) struct Recorder<'a> {
     random_bytes: Option<Avma>,
     /// The process runs another program by now.
     pub(super) became_another: bool,
+    /// It could not be left for want of a thread.
+    leave_again: bool,
     /// When who looks on gets what took long anew.
     timeline_due: Instant,
     output: Option<Output>,
@@ -167,6 +169,7 @@ impl<'a> Recorder<'a> {
             program: program.located.identity,
             random_bytes: auxv::random_bytes(pid),
             became_another: false,
+            leave_again: false,
             timeline_due: Instant::now(),
             output,
             write_error: None,
@@ -175,6 +178,7 @@ impl<'a> Recorder<'a> {
 
     /// Records until the program ends, or we are told to finish.
     pub(super) fn run(mut self, orders: Orders<'_>, progress: &dyn Progress) -> Result<Outcome, RecordError> {
+        let _left_in_any_case = LeavesOnPanic(self.pid);
         let child = match self.options.subject {
             Subject::Command(_) => Some(self.pid),
             Subject::Process(_) => None,
@@ -227,7 +231,7 @@ impl<'a> Recorder<'a> {
             }
         }
         let goes_on = status.is_none() || (child.is_none() && !is_gone(self.pid));
-        let left = if goes_on && !self.became_another { self.leave(&mut status) } else { None };
+        let left = if goes_on && !self.became_another { self.leave(&mut status, false) } else { None };
         self.finish(progress, left, status.is_some() && child.is_some());
         let problem =
             self.write_error.take().map(|error| Problem::Write(self.options.output.clone().unwrap_or_default(), error));
@@ -417,7 +421,7 @@ impl<'a> Recorder<'a> {
     }
 
     /// Takes the engine out of a program that goes on. Returns when that was, if it had to be taken out.
-    fn leave(&mut self, status: &mut Option<u8>) -> Option<Moment> {
+    fn leave(&mut self, status: &mut Option<u8>, again: bool) -> Option<Moment> {
         let (note, off) = match self.engine.leave(self.pid)? {
             Ok(undone) => {
                 let pause = self.pause.unwrap_or_default().max(undone.pause);
@@ -434,6 +438,11 @@ impl<'a> Recorder<'a> {
             }
             Err(UndoError::Freeze(FreezeError::Remote(error))) if error.is_final() => {
                 self.became_another |= !is_gone(self.pid);
+                return None;
+            }
+            // When our own have ended there is room for one.
+            Err(UndoError::Freeze(FreezeError::Threads(_))) if !again => {
+                self.leave_again = true;
                 return None;
             }
             Err(error) => {
@@ -456,6 +465,9 @@ impl<'a> Recorder<'a> {
             sampler.stop();
             sampler.samples()
         });
+        if std::mem::take(&mut self.leave_again) {
+            self.leave(&mut None, true);
+        }
         if ended {
             let children = self.sampler.as_ref().map(Sampler::children).unwrap_or_default();
             let alive: Vec<_> = children.into_iter().filter(|&pid| !is_gone(pid)).collect();
@@ -501,6 +513,17 @@ fn per_crossing(calibration: &Calibration, snapshot: &Snapshot, timing: Timing) 
 fn is_another(pid: Pid, program: Option<Identity>) -> bool {
     let now = identity(std::fs::metadata(status::program(pid)));
     now.is_some() && program.is_some() && now != program
+}
+
+/// Takes our hooks out of a process when a fault of ours ends the recording.
+pub(super) struct LeavesOnPanic(pub(super) Pid);
+
+impl Drop for LeavesOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() && undo_mine(self.0).is_err() {
+            tracing::error!("the hooks are still in the program; remove them: cgoprof detach {}", self.0);
+        }
+    }
 }
 
 /// Whether a process that is not our child has ended.

@@ -337,8 +337,11 @@ fn map_tables(remote: &mut Remote<'_>, bias: u64, settings: Settings) -> Result<
         }
         // No part of the program's core dumps, and no page larger than what is used; kernels without either need neither.
         for advice in [libc::MADV_DONTDUMP, libc::MADV_NOHUGEPAGE] {
-            let _ =
-                remote.call("madvise of the tables", libc::SYS_madvise, [mapped, size, advice as u64, 0, 0, 0], &[]);
+            let args = [mapped, size, advice as u64, 0, 0, 0];
+            match remote.call("madvise of the tables", libc::SYS_madvise, args, &[]) {
+                Err(RemoteError::Call(..)) => {}
+                advised => drop(advised?),
+            }
         }
         Ok((file, Avma(mapped)))
     });

@@ -13,7 +13,7 @@ use super::presence;
 use super::standing::{Running, Standing, waits_in_c, word};
 use super::undo::{self, UndoError};
 use crate::clock::Moment;
-use crate::process::deputy::with_deputy;
+use crate::process::deputy::{clear_room, with_deputy};
 use crate::process::frozen::{FreezeError, Frozen, freeze};
 use crate::process::lock::Lock;
 use crate::process::maps::{self, Mapping};
@@ -101,7 +101,7 @@ pub(crate) fn join(pid: Pid, image: Image<'_, '_>, plan: &Plan, settings: Settin
     let lock = Lock::of(pid);
     check_free(pid)?;
     let undone = undo::undo_dead(pid)?;
-    let placed = place_in(pid, image, plan, settings);
+    let placed = place_in(pid, image, plan, settings).inspect_err(|_| clear_up(pid));
     let joined = placed.and_then(|(placed, stood)| match lead_to_hooks(pid, &placed, image, plan) {
         Ok((threads, pause)) => Ok((placed, stood.max(pause), threads)),
         Err(error) => Err(match take_out(pid, &placed, plan) {
@@ -160,6 +160,16 @@ fn place_in(pid: Pid, image: Image<'_, '_>, plan: &Plan, settings: Settings) -> 
         }
     }
     Err(InjectError::NoPlace.into())
+}
+
+/// Removes what was mapped into a program before something failed there, once more from the start: what was refused may be
+/// granted now. What stays all the same is nobody's, and the next recorder's to remove.
+fn clear_up(pid: Pid) {
+    let removed = undo::undo_mine_locked(pid).and_then(|_| undo::undo_dead(pid)).and_then(|_| undo::close_files(pid));
+    let removed = removed.and_then(|()| Ok(clear_room(pid)?));
+    if let Err(error) = removed {
+        tracing::debug!("not all is removed that was mapped: {error}");
+    }
 }
 
 /// Takes out again what was put into a program that could not be joined.

@@ -31,4 +31,4 @@ pub use tables::Tables;
 
 pub use crate::process::remote::RemoteError;
 pub use undo::UndoError;
-pub(crate) use undo::{Undone, recorders, undo_all, undo_own};
+pub(crate) use undo::{Undone, recorders, undo_all, undo_mine, undo_own};

@@ -168,6 +168,13 @@ pub(super) fn is_ours(descriptor: &Path) -> bool {
     descriptor.read_link().is_ok_and(|path| path == Path::new(MAPPED))
 }
 
+/// Whether a process has descriptors that lead to tables.
+pub(super) fn has_files(pid: Pid) -> bool {
+    let thread = status::living_thread(pid).unwrap_or(pid);
+    let files = std::fs::read_dir(format!("/proc/{pid}/task/{thread}/fd"));
+    files.into_iter().flatten().flatten().any(|file| is_ours(&file.path()))
+}
+
 /// Closes what a recorder that was killed on its way has left open in the program.
 ///
 /// # Errors

@@ -13,7 +13,7 @@ use super::presence::{self, Found};
 use super::returns::Returns;
 use super::standing::Standing;
 use crate::clock::Moment;
-use crate::process::deputy::with_deputy;
+use crate::process::deputy::{clear_room, with_deputy};
 use crate::process::frozen::{FreezeError, freeze, freeze_threads};
 use crate::process::lock::Lock;
 use crate::process::maps::{self, Mapping};
@@ -21,6 +21,7 @@ use crate::process::memory::Memory;
 use crate::process::pause::Pause;
 use crate::process::remote::{RemoteError, Room};
 use crate::process::seccomp::Call;
+use crate::process::status;
 
 /// Why a program could not be left as it was.
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +85,24 @@ const LONGEST: Duration = Duration::from_millis(10);
 /// See [`UndoError`]: then the rest is as it was.
 pub(crate) fn undo_all(pid: Pid) -> Result<Undone, UndoError> {
     let _lock = Lock::of(pid);
-    undo(pid, |_| true)
+    let undone = undo(pid, |_| true)?;
+    close_files(pid)?;
+    clear_room(pid)?;
+    Ok(undone)
+}
+
+/// Undoes all that we have in a process.
+///
+/// # Errors
+/// See [`UndoError`].
+pub(crate) fn undo_mine(pid: Pid) -> Result<Undone, UndoError> {
+    let _lock = Lock::of(pid);
+    undo_mine_locked(pid)
+}
+
+/// The same of a process that is locked.
+pub(super) fn undo_mine_locked(pid: Pid) -> Result<Undone, UndoError> {
+    undo(pid, |found| found.is_own(pid))
 }
 
 /// Undoes what recorders have left that live no more. The process must be locked.
@@ -92,12 +110,22 @@ pub(super) fn undo_dead(pid: Pid) -> Result<Undone, UndoError> {
     undo(pid, |found| found.recorder(pid).is_none())
 }
 
-/// Undoes what we have in a process with these tables.
+/// Undoes what we have in a process with these tables; tries again what the system has refused.
 ///
 /// # Errors
 /// See [`UndoError`].
 pub(crate) fn undo_own(pid: Pid, tables: Avma) -> Result<Undone, UndoError> {
+    const ATTEMPTS: u32 = 3;
     let _lock = Lock::of(pid);
+    for _ in 1..ATTEMPTS {
+        match undo_placed(pid, tables) {
+            Err(error) if status::living_thread(pid).is_some() => {
+                tracing::debug!("not left yet: {error}");
+                std::thread::sleep(LONGEST);
+            }
+            undone => return undone,
+        }
+    }
     undo_placed(pid, tables)
 }
 
@@ -113,6 +141,16 @@ pub(super) fn unmap_placed(pid: Pid, tables: Avma) -> Result<(), UndoError> {
         unmap(pid, found, &maps::read(pid).map_err(RemoteError::from)?)?;
     }
     Ok(())
+}
+
+/// Closes descriptors of tables that are not mapped.
+pub(super) fn close_files(pid: Pid) -> Result<(), UndoError> {
+    if !presence::has_files(pid) {
+        return Ok(());
+    }
+    let room = Room::find(&maps::read(pid).map_err(RemoteError::from)?)?;
+    let (done, _) = with_deputy(pid, room, &[Call::of(libc::SYS_close)], presence::close_files)?;
+    Ok(done?)
 }
 
 /// The recorders that are at work in a process.

@@ -10,6 +10,8 @@ use crate::layout::{Header, RELEASING, Thread, WITHOUT, home};
 
 /// Words in which an M's table may be: those of a cache line.
 const GROUP: usize = 8;
+/// Those of them that the thunks look at.
+const NEAR: usize = 2;
 /// Bits of [`Header::freed`] beside the address of an M without a table; those of user space have 47.
 const FREED_BITS: u32 = 16;
 
@@ -53,6 +55,8 @@ pub(crate) unsafe fn note(header: &Header, m: u64, thread: *mut Thread) {
         let owner = if there == 0 { 0 } else { unsafe { (*(there as *const Thread)).owner.load(Relaxed) } };
         let is_free = owner <= RELEASING || home(owner) / GROUP != home(m) / GROUP;
         if is_free && place.compare_exchange(there, thread as u64, Relaxed, Relaxed).is_ok() {
+            // The table that it led to may have become another M's just now, who has found it here.
+            header.directory_evictions.fetch_add((there != 0) as u64, Relaxed);
             return;
         }
     }
@@ -60,18 +64,23 @@ pub(crate) unsafe fn note(header: &Header, m: u64, thread: *mut Thread) {
     word(header, m, 0).store(thread as u64, Relaxed);
 }
 
+/// Whether a table is where the thunks look for that of an M.
+pub(crate) fn is_near(header: &Header, m: u64, thread: *const Thread) -> bool {
+    (0..NEAR).any(|probe| word(header, m, probe).load(Relaxed) == thread as u64)
+}
+
 /// Whether no table was free for an M, and none has become so since.
 pub(crate) fn is_without(header: &Header, m: u64) -> bool {
-    without(header, m).load(Relaxed) == noted(header, m)
+    without(header, m).load(Relaxed) == noted(m, header.freed.load(Relaxed))
 }
 
-/// Notes that.
-pub(crate) fn note_without(header: &Header, m: u64) {
-    without(header, m).store(noted(header, m), Relaxed);
+/// Notes that none was, when `freed` was this.
+pub(crate) fn note_without(header: &Header, m: u64, freed: u64) {
+    without(header, m).store(noted(m, freed), Relaxed);
 }
 
-fn noted(header: &Header, m: u64) -> u64 {
-    m << FREED_BITS | header.freed.load(Relaxed) & ((1 << FREED_BITS) - 1)
+fn noted(m: u64, freed: u64) -> u64 {
+    m << FREED_BITS | freed & ((1 << FREED_BITS) - 1)
 }
 
 fn without(header: &Header, m: u64) -> &AtomicU64 {

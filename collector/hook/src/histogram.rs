@@ -10,7 +10,7 @@ const OCTAVES: usize = 40;
 /// Buckets that lie together.
 pub const OCTAVE: usize = 8;
 
-/// Counts by bucket: the first two in place, the next six in [`More`], and what comes then in [`Octaves`].
+/// Counts by bucket: the first two in place, the next six in [`More`]; once there are more, all of them in [`Octaves`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Histogram {
@@ -35,11 +35,11 @@ pub struct More {
     pub counts: [u64; NEXT],
     /// See `counts`.
     pub buckets: [u16; NEXT],
-    /// The [`Octaves`]; none until there are more buckets than these.
+    /// The [`Octaves`], to which all counts move; none until there are more buckets than these.
     pub octaves: CellRef,
 }
 
-/// Where the other counts of a histogram are: [`OCTAVE`] words each, none where all are 0.
+/// Where the counts of a histogram are: [`OCTAVE`] words each, none where all are 0.
 #[repr(C, align(64))]
 pub struct Octaves(pub [CellRef; BUCKETS / OCTAVE]);
 

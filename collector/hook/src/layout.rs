@@ -261,7 +261,7 @@ pub struct Goroutine {
 pub const BUSY: u64 = u64::MAX;
 
 /// What one M's thread owns.
-#[repr(C, align(4096))]
+#[repr(C, align(64))]
 pub struct Thread {
     /// Address of the M, 0 when free. Set by the M; when the M has got another thread, or its thread has ended, set to
     /// [`LEAVING`]; then by the recorder to 0.

@@ -87,10 +87,12 @@ unsafe fn find_or_claim(params: &Params, m: u64) -> *mut Thread {
                 }
             }
         }
+        // What becomes free from now on is not missed.
+        let freed = header.freed.load(Acquire);
         let found = claim(params, m, tid, left);
         if found.is_null() {
-            directory::note_without(header, m);
-        } else if directory::find(header, m) != found {
+            directory::note_without(header, m, freed);
+        } else if !directory::is_near(header, m, found) {
             directory::note(header, m, found);
         }
         found
@@ -195,6 +197,8 @@ unsafe fn make(params: &Params, m: u64) -> *mut Thread {
         let thread = (params.tables + at.offset()) as *mut Thread;
         (*thread).owner.store(m, Relaxed);
         (*thread).number = number as u64;
+        // Others look for what is in flight as soon as it is listed.
+        (*thread).top = (&raw mut (*thread).in_flight) as u64;
         (*thread).index = (&raw const (*thread).first_index) as u64;
         (*thread).index_len = FIRST_INDEX as u64;
         let spare = &raw mut (*thread).spare;

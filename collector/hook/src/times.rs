@@ -62,11 +62,31 @@ pub(crate) unsafe fn add(params: &Params, thread: *mut Thread, histogram: *mut H
     let bucket = bucket(ticks);
     // SAFETY: the caller's promise.
     unsafe {
-        let (counts, buckets) = ((&raw mut (*histogram).counts).cast(), (&raw mut (*histogram).buckets).cast());
-        if !add_to(counts, buckets, FIRST, bucket, weight) {
-            add_apart(params, thread, &raw mut (*histogram).more, bucket, weight);
+        let more = (*histogram).more;
+        if more != CellRef::NONE {
+            let octaves = (*((params.tables + more.offset()) as *const More)).octaves;
+            if octaves != CellRef::NONE {
+                let octave = *((params.tables + octaves.offset()) as *const CellRef).add(bucket / OCTAVE);
+                if octave != CellRef::NONE {
+                    *((params.tables + octave.offset()) as *mut u64).add(bucket % OCTAVE) += weight;
+                    return;
+                }
+            }
+        } else {
+            let (counts, buckets) = in_place(histogram);
+            if add_to(counts, buckets, FIRST, bucket, weight) {
+                return;
+            }
         }
+        add_apart(params, thread, histogram, bucket, weight);
     }
+}
+
+/// The counts and buckets in a histogram itself.
+#[inline(always)]
+unsafe fn in_place(histogram: *mut Histogram) -> (*mut u64, *mut u16) {
+    // SAFETY: only addresses are taken; the caller's histogram is one.
+    unsafe { ((&raw mut (*histogram).counts).cast(), (&raw mut (*histogram).buckets).cast()) }
 }
 
 /// Adds to the count of a bucket, or makes one for it. Returns whether there was room for that.
@@ -122,28 +142,54 @@ unsafe fn new<T>(params: &Params, thread: *mut Thread, place: &AtomicU32, unkept
     }
 }
 
-/// Adds to the count of a bucket that is not in place.
-#[cold]
+/// Adds to a histogram of more buckets than are in place.
 #[inline(never)]
-unsafe fn add_apart(params: &Params, thread: *mut Thread, more: *mut CellRef, bucket: usize, weight: u64) {
-    // SAFETY: the reference is in a histogram of ours; what is new is zeroed.
+unsafe fn add_apart(params: &Params, thread: *mut Thread, histogram: *mut Histogram, bucket: usize, weight: u64) {
+    // SAFETY: the histogram is ours; what is new is zeroed.
     unsafe {
-        if *more == CellRef::NONE {
-            *more = allocate(params, thread, size_of::<More>() as u64, params.arena_end);
+        if (*histogram).more == CellRef::NONE {
+            (*histogram).more = allocate(params, thread, size_of::<More>() as u64, params.arena_end);
         }
-        if *more != CellRef::NONE {
-            let more = (params.tables + (*more).offset()) as *mut More;
-            let (counts, buckets) = ((&raw mut (*more).counts).cast(), (&raw mut (*more).buckets).cast());
-            if add_to(counts, buckets, NEXT, bucket, weight) {
-                return;
+        if (*histogram).more != CellRef::NONE {
+            let more = (params.tables + (*histogram).more.offset()) as *mut More;
+            let octaves = &raw mut (*more).octaves;
+            if *octaves == CellRef::NONE {
+                let (counts, buckets) = in_place(histogram);
+                let (next, next_buckets) = ((&raw mut (*more).counts).cast(), (&raw mut (*more).buckets).cast());
+                if add_to(counts, buckets, FIRST, bucket, weight) || add_to(next, next_buckets, NEXT, bucket, weight) {
+                    return;
+                }
+                move_to(params, thread, octaves, counts, buckets, FIRST);
+                move_to(params, thread, octaves, next, next_buckets, NEXT);
             }
-            let count = count_of(params, thread, &raw mut (*more).octaves, bucket);
+            let count = count_of(params, thread, octaves, bucket);
             if !count.is_null() {
                 *count += weight;
                 return;
             }
         }
         header(params).unkept.fetch_add(1, Relaxed);
+    }
+}
+
+/// Moves counts to octaves, as far as there is room.
+#[inline(always)]
+unsafe fn move_to(
+    params: &Params,
+    thread: *mut Thread,
+    octaves: *mut CellRef,
+    counts: *mut u64,
+    buckets: *mut u16,
+    len: usize,
+) {
+    for place in 0..len {
+        // SAFETY: the caller has so many of both.
+        unsafe {
+            let moved = count_of(params, thread, octaves, *buckets.add(place) as usize);
+            if !moved.is_null() {
+                *moved += core::mem::replace(&mut *counts.add(place), 0);
+            }
+        }
     }
 }
 
@@ -169,9 +215,8 @@ unsafe fn count_of(params: &Params, thread: *mut Thread, octaves: *mut CellRef, 
     }
 }
 
-// Not inlined: a caller would keep numbers in vector registers, and those on an aligned stack.
 impl Samples {
-    #[inline(never)]
+    #[inline(always)]
     pub(crate) fn sample(&mut self, ticks: u64, gap: u64) {
         self.sum += ticks * gap;
         let ticks = ticks as f64;
@@ -181,14 +226,14 @@ impl Samples {
 
 impl crate::layout::Rare {
     /// A long crossing began somewhere in an interval of so many ticks.
-    #[inline(never)]
+    #[inline(always)]
     pub(crate) fn begin_within(&mut self, span: u64) {
         self.c_begin_squares += span as f64 * span as f64;
     }
 }
 
 impl Phase {
-    #[inline(never)]
+    #[inline(always)]
     pub(crate) fn sample(&mut self, ticks: u64, gap: u64) {
         self.sum += ticks * gap;
         let ticks = ticks as f64;

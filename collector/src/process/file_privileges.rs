@@ -44,7 +44,7 @@ impl fmt::Display for Gains {
 /// If it does.
 pub(crate) fn check(program: &Path) -> Result<(), Privileged> {
     let status = proc_text::read("/proc/self/status").unwrap_or_default();
-    if may_trace_anything(&status) || gains_nothing(&status) {
+    if has(&status, "CapEff:", CAP_SYS_PTRACE) || gains_nothing(&status) {
         return Ok(());
     }
     if statvfs(program).is_ok_and(|filesystem| filesystem.flags().contains(FsFlags::ST_NOSUID)) {
@@ -52,30 +52,34 @@ pub(crate) fn check(program: &Path) -> Result<(), Privileged> {
     }
     let Ok(file) = program.metadata() else { return Ok(()) };
     let (user, group) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
-    match gains((file.mode(), file.uid() != user, file.gid() != group), has_capabilities(program)) {
+    match gains((file.mode(), file.uid() != user, file.gid() != group), gains_capabilities(program, &status)) {
         Some(gains) => Err(Privileged { gains }),
         None => Ok(()),
     }
 }
 
 /// `file` is its mode, and whether its user and group are others than ours.
-fn gains(file: (u32, bool, bool), has_capabilities: bool) -> Option<Gains> {
+fn gains(file: (u32, bool, bool), gains_capabilities: bool) -> Option<Gains> {
     // Without the right to execute the second bit is for locks (inode(7)).
     const SET_GROUP: u32 = libc::S_ISGID | libc::S_IXGRP;
     let (mode, other_user, other_group) = file;
     match () {
         () if mode & libc::S_ISUID != 0 && other_user => Some(Gains::User),
         () if mode & SET_GROUP == SET_GROUP && other_group => Some(Gains::Group),
-        () if has_capabilities => Some(Gains::Capabilities),
+        () if gains_capabilities => Some(Gains::Capabilities),
         () => None,
     }
 }
 
-/// Whether a process has CAP_SYS_PTRACE, by its `/proc/PID/status`.
-fn may_trace_anything(status: &str) -> bool {
-    const CAP_SYS_PTRACE: u32 = 19;
-    let effective = field(status, "CapEff:").and_then(|text| u64::from_str_radix(text, 16).ok());
-    effective.is_some_and(|set| set >> CAP_SYS_PTRACE & 1 == 1)
+const CAP_SYS_PTRACE: u64 = 1 << 19;
+
+/// One of a process's sets of capabilities, by its `/proc/PID/status`.
+fn set(status: &str, name: &str) -> u64 {
+    field(status, name).and_then(|text| u64::from_str_radix(text, 16).ok()).unwrap_or(0)
+}
+
+fn has(status: &str, name: &str, capability: u64) -> bool {
+    set(status, name) & capability != 0
 }
 
 /// Whether nothing that a process executes gains anything (prctl(2), PR_SET_NO_NEW_PRIVS).
@@ -87,10 +91,25 @@ fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
     status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
 }
 
-fn has_capabilities(program: &Path) -> bool {
+/// Whether a file gives a process capabilities that it has not already.
+fn gains_capabilities(program: &Path, status: &str) -> bool {
     let Ok(path) = CString::new(program.as_os_str().as_bytes()) else { return false };
-    // SAFETY: both strings end in a zero; nothing is written, as the size given is 0.
-    unsafe { libc::getxattr(path.as_ptr(), c"security.capability".as_ptr(), std::ptr::null_mut(), 0) > 0 }
+    let mut data = [0u8; 24];
+    // SAFETY: both strings end in a zero; the kernel writes as many bytes as there is room for.
+    let length =
+        unsafe { libc::getxattr(path.as_ptr(), c"security.capability".as_ptr(), data.as_mut_ptr().cast(), data.len()) };
+    let data = usize::try_from(length).ok().and_then(|length| data.get(..length)).unwrap_or_default();
+    permitted(data) & set(status, "CapBnd:") & !set(status, "CapPrm:") != 0
+}
+
+/// The capabilities that a file permits (include/uapi/linux/capability.h, `vfs_cap_data`): words of a revision with flags, then the
+/// lower halves of what is permitted and inheritable, then the upper ones.
+fn permitted(data: &[u8]) -> u64 {
+    let word = |index: usize| {
+        let bytes = data.get(4 * index..4 * index + 4).and_then(|bytes| bytes.try_into().ok());
+        u64::from(bytes.map_or(0, u32::from_le_bytes))
+    };
+    word(3) << 32 | word(1)
 }
 
 #[cfg(test)]
@@ -108,11 +127,17 @@ mod tests {
     }
 
     #[test]
+    fn capabilities_of_a_file() {
+        let data: Vec<u8> = [0x200_0001u32, 0x400, 7, 0x80, 9].iter().flat_map(|word| word.to_le_bytes()).collect();
+        assert_eq!(permitted(&data), 0x80_0000_0400);
+        assert_eq!((permitted(&data[..8]), permitted(&[])), (0x400, 0));
+    }
+
+    #[test]
     fn who_traces_without_loss() {
-        assert!(may_trace_anything("Name:\tx\nCapEff:\t000001ffffffffff\n"));
-        assert!(may_trace_anything("CapEff:\t0000000000080000\n"));
-        assert!(!may_trace_anything("CapEff:\t0000000000000000\nCapBnd:\t000001ffffffffff\n"));
-        assert!(!may_trace_anything(""));
+        let may_trace = |status: &str| has(status, "CapEff:", CAP_SYS_PTRACE);
+        assert!(may_trace("Name:\tx\nCapEff:\t000001ffffffffff\n") && may_trace("CapEff:\t0000000000080000\n"));
+        assert!(!may_trace("CapEff:\t0000000000000000\nCapBnd:\t000001ffffffffff\n") && !may_trace(""));
         assert!(gains_nothing("NoNewPrivs:\t1\n") && !gains_nothing("NoNewPrivs:\t0\n"));
     }
 }

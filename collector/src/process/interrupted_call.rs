@@ -27,8 +27,10 @@ enum Wait {
 /// A call that was begun less long ago than this may be begun again though its time limit begins anew.
 const YOUNG: Duration = Duration::from_millis(100);
 
-/// When threads stood still for us last: what they wait in since was begun later.
+/// When threads stood still for us first, of the last tenth of a second: what they wait in since was begun later.
 static STOOD: Mutex<Option<HashMap<Pid, Instant>>> = Mutex::new(None);
+/// Threads that are remembered until those are forgotten that are too old.
+const MANY: usize = 4096;
 
 /// The registers with which a thread that stands still takes up its system call again; none if that ends as it would, or was
 /// not interrupted. Of calls with a time limit one ends with EINTR, as under any tracer, and those of the next tenth of a second
@@ -38,8 +40,14 @@ pub(crate) fn taken_up(tid: Pid, registers: &user_regs_struct) -> Option<user_re
     let now = Instant::now();
     let mut stood = STOOD.lock().unwrap_or_else(PoisonError::into_inner);
     let stood = stood.get_or_insert_default();
-    stood.retain(|_, when| now.duration_since(*when) < YOUNG);
-    let is_young = stood.insert(tid, now).is_some();
+    if stood.len() >= MANY && !stood.contains_key(&tid) {
+        stood.retain(|_, when| now.duration_since(*when) < YOUNG);
+    }
+    let first = stood.entry(tid).or_insert(now);
+    let is_young = *first != now && now.duration_since(*first) < YOUNG;
+    if !is_young {
+        *first = now;
+    }
     let taken_up = user_regs_struct { rax: ERESTARTNOHAND as u64, ..*registers };
     (wait == Wait::Endless || is_young).then_some(taken_up)
 }

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 
 use cgoprof_symbols::Avma;
+use nix::errno::Errno;
 use nix::sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev};
 use nix::unistd::Pid;
 
@@ -21,6 +22,19 @@ pub(crate) fn word(pid: Pid, at: Avma) -> Option<u64> {
 pub(crate) fn read(pid: Pid, at: Avma, into: &mut [u8]) -> Option<usize> {
     let remote = RemoteIoVec { base: at.0 as usize, len: into.len() };
     process_vm_readv(pid, &mut [IoSliceMut::new(into)], &[remote]).ok()
+}
+
+/// Whether a process has something else at an address than this word, or nothing. It is not known, and taken not to be, where
+/// the process can't be looked at.
+pub(crate) fn is_other_word(pid: Pid, at: Avma, expected: u64) -> bool {
+    let mut word = [0; 8];
+    let remote = RemoteIoVec { base: at.0 as usize, len: word.len() };
+    // The first thread may have ended before the others.
+    let thread = status::living_thread(pid).unwrap_or(pid);
+    match process_vm_readv(thread, &mut [IoSliceMut::new(&mut word)], &[remote]) {
+        Ok(read) => read < word.len() || u64::from_le_bytes(word) != expected,
+        Err(error) => error == Errno::EFAULT,
+    }
 }
 
 /// The memory of a process that we trace, or may: to be read, and written even where the process itself may not.

@@ -158,7 +158,8 @@ impl Tracee {
 
     /// Has it take up a system call again that was only interrupted by its stop. `registers` are its own, if they are known.
     pub(crate) fn take_up_call(&self, registers: Option<&user_regs_struct>) {
-        if !self.can_be_moved() {
+        // With a signal too: if a handler comes of that, the call ends as it would.
+        if !self.stopped || self.amid_call {
             return;
         }
         let own = registers.copied().or_else(|| self.registers().ok());

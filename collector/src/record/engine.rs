@@ -215,6 +215,8 @@ pub(super) struct Prepared {
     planned: Planned,
     /// The program runs already.
     joined: bool,
+    /// The process has become the program already.
+    runs: bool,
 }
 
 /// What it knows of the program.
@@ -262,7 +264,8 @@ impl Prepared {
             watch(&mut session)?;
             (session, Planned::Sample(SamplePlan::new(target)))
         };
-        Ok(Prepared { session, planned, joined: matches!(whom, Whom::Running(..)) })
+        let (joined, runs) = (matches!(whom, Whom::Running(..)), !matches!(whom, Whom::BeforeExec(_)));
+        Ok(Prepared { session, planned, joined, runs })
     }
 
     /// Starts to read, now that it is known where the program is.
@@ -277,7 +280,7 @@ impl Prepared {
         mappings: &[Mapping],
         options: &Options,
     ) -> std::io::Result<(Engine, Sampler)> {
-        let Prepared { session, planned, joined } = self;
+        let Prepared { session, planned, joined, runs } = self;
         let loaded = |address: Svma| address.loaded(bias);
         let range = |range: &Range<Svma>| loaded(range.start)..loaded(range.end);
         let go = target.go_text(bias);
@@ -311,7 +314,7 @@ impl Prepared {
                 )
             }
         };
-        let sampler = Sampler::start(session, pid, unwinder, source, engine.timebase(), joined)?;
+        let sampler = Sampler::start(session, pid, unwinder, source, engine.timebase(), runs)?;
         Ok((engine, sampler))
     }
 

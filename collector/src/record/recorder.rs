@@ -252,7 +252,7 @@ impl<'a> Recorder<'a> {
     /// Whether the process is not the program any more that we know, or that anew.
     fn is_another(&self) -> bool {
         let begun_anew = match &self.engine {
-            Engine::Trampoline { tables, .. } => !tables.first().are_mapped(self.pid) && !is_gone(self.pid),
+            Engine::Trampoline { tables, .. } => tables.first().are_gone(self.pid) && !is_gone(self.pid),
             _ => auxv::random_bytes(self.pid).zip(self.random_bytes).is_some_and(|(now, then)| now != then),
         };
         begun_anew || is_another(self.pid, self.program)

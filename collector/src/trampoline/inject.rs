@@ -333,7 +333,11 @@ fn map_tables(remote: &mut Remote<'_>, bias: u64, settings: Settings) -> Result<
             mapped => mapped?,
         };
         if AddressSpace::of(remote.pid).locked >= before.locked + size {
-            remote.call("munlock of the tables", libc::SYS_munlock, [mapped, size, 0, 0, 0, 0], &[])?;
+            // Where it may not, what is locked is no more than the file is long.
+            match remote.call("munlock of the tables", libc::SYS_munlock, [mapped, size, 0, 0, 0, 0], &[]) {
+                Err(RemoteError::Call(..)) => {}
+                unlocked => drop(unlocked?),
+            }
         }
         // No part of the program's core dumps, and no page larger than what is used; kernels without either need neither.
         for advice in [libc::MADV_DONTDUMP, libc::MADV_NOHUGEPAGE] {

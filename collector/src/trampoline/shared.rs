@@ -113,6 +113,7 @@ impl Shared {
         if self.reached.load(SeqCst) > end {
             // The program lies about what is in use: we may just be reading there.
             self.length.store(before, SeqCst);
+            self.move_end(|_| Some(before));
         } else if let Err(error) = self.file.set_len(end) {
             tracing::debug!("the tables can't be made shorter: {error}");
         }

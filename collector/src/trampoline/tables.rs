@@ -111,9 +111,9 @@ impl Tables {
         self.shared.stacks_end()
     }
 
-    /// Whether the target still has them.
-    pub(crate) fn are_mapped(&self, pid: Pid) -> bool {
-        memory::word(pid, self.address).is_some_and(|word| word == MAGIC)
+    /// Whether the target has something else there, or nothing: then it is not the program any more.
+    pub(crate) fn are_gone(&self, pid: Pid) -> bool {
+        memory::is_other_word(pid, self.address, MAGIC)
     }
 
     /// How far from its stated addresses the program was loaded.

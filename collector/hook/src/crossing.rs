@@ -438,7 +438,7 @@ pub(crate) unsafe fn exited(params: &Params, g: u64, packed: u64, from: u64, to:
             return;
         }
         let exit = to.wrapping_sub(from);
-        add_exit(params, thread, cell, packed, exit);
+        add_exit(params, thread, cell, slots, exit);
         if slots.event || exit >= params.slow {
             let (tid, goid, cell) = ((*thread).tid, word(g, params.g_goid), origin as u64);
             let gap = if slots.census { 1 | Event::CENSUS } else { slots.gap as u64 };
@@ -451,9 +451,8 @@ pub(crate) unsafe fn exited(params: &Params, g: u64, packed: u64, from: u64, to:
 }
 
 /// Adds an exit phase to a cell of the running M's.
-#[inline(never)]
-unsafe fn add_exit(params: &Params, thread: *mut Thread, cell: *mut Cell, packed: u64, exit: u64) {
-    let Some(slots) = Slots::unpack(packed) else { return };
+#[inline(always)]
+unsafe fn add_exit(params: &Params, thread: *mut Thread, cell: *mut Cell, slots: Slots, exit: u64) {
     // SAFETY: thread and cell are ours.
     unsafe {
         let overhead = exit + slots.enter;

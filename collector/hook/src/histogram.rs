@@ -18,10 +18,12 @@ pub struct Histogram {
     pub counts: [u64; FIRST],
     /// See `counts`.
     pub buckets: [u16; FIRST],
-    /// Its [`More`]; none until there are more than two buckets.
+    /// Its [`More`]; none until there are more than two buckets. Its [`Octaves`] once the first bucket is [`SPREAD`].
     pub more: CellRef,
 }
 
+/// In place of a histogram's first bucket: all counts are in octaves.
+pub const SPREAD: u16 = u16::MAX;
 /// Buckets in a [`Histogram`].
 pub const FIRST: usize = 2;
 /// Buckets in a [`More`].
@@ -35,7 +37,7 @@ pub struct More {
     pub counts: [u64; NEXT],
     /// See `counts`.
     pub buckets: [u16; NEXT],
-    /// The [`Octaves`], to which all counts move; none until there are more buckets than these.
+    /// The [`Octaves`] as long as counts are moved there.
     pub octaves: CellRef,
 }
 

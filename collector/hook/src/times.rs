@@ -4,7 +4,7 @@ use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 
 use crate::arena::allocate;
-use crate::histogram::{FIRST, Histogram, More, NEXT, OCTAVE, Octaves, bucket};
+use crate::histogram::{FIRST, Histogram, More, NEXT, OCTAVE, Octaves, SPREAD, bucket};
 use crate::layout::{Cell, CellRef, Phase, Rare, Samples, Thread, Times};
 use crate::params::Params;
 use crate::threads::header;
@@ -62,19 +62,16 @@ pub(crate) unsafe fn add(params: &Params, thread: *mut Thread, histogram: *mut H
     let bucket = bucket(ticks);
     // SAFETY: the caller's promise.
     unsafe {
+        let (counts, buckets) = in_place(histogram);
         let more = (*histogram).more;
-        if more != CellRef::NONE {
-            let octaves = (*((params.tables + more.offset()) as *const More)).octaves;
-            if octaves != CellRef::NONE {
-                let octave = *((params.tables + octaves.offset()) as *const CellRef).add(bucket / OCTAVE);
-                if octave != CellRef::NONE {
-                    *((params.tables + octave.offset()) as *mut u64).add(bucket % OCTAVE) += weight;
-                    return;
-                }
-            }
-        } else {
-            let (counts, buckets) = in_place(histogram);
+        if more == CellRef::NONE {
             if add_to(counts, buckets, FIRST, bucket, weight) {
+                return;
+            }
+        } else if *buckets == SPREAD {
+            let octave = *((params.tables + more.offset()) as *const CellRef).add(bucket / OCTAVE);
+            if octave != CellRef::NONE {
+                *((params.tables + octave.offset()) as *mut u64).add(bucket % OCTAVE) += weight;
                 return;
             }
         }
@@ -147,26 +144,31 @@ unsafe fn new<T>(params: &Params, thread: *mut Thread, place: &AtomicU32, unkept
 unsafe fn add_apart(params: &Params, thread: *mut Thread, histogram: *mut Histogram, bucket: usize, weight: u64) {
     // SAFETY: the histogram is ours; what is new is zeroed.
     unsafe {
+        let (counts, buckets) = in_place(histogram);
         if (*histogram).more == CellRef::NONE {
             (*histogram).more = allocate(params, thread, size_of::<More>() as u64, params.arena_end);
         }
-        if (*histogram).more != CellRef::NONE {
+        let mut count = core::ptr::null_mut();
+        if *buckets == SPREAD {
+            count = count_of(params, thread, &raw mut (*histogram).more, bucket);
+        } else if (*histogram).more != CellRef::NONE {
             let more = (params.tables + (*histogram).more.offset()) as *mut More;
             let octaves = &raw mut (*more).octaves;
-            if *octaves == CellRef::NONE {
-                let (counts, buckets) = in_place(histogram);
-                let (next, next_buckets) = ((&raw mut (*more).counts).cast(), (&raw mut (*more).buckets).cast());
-                if add_to(counts, buckets, FIRST, bucket, weight) || add_to(next, next_buckets, NEXT, bucket, weight) {
-                    return;
-                }
-                move_to(params, thread, octaves, counts, buckets, FIRST);
-                move_to(params, thread, octaves, next, next_buckets, NEXT);
-            }
-            let count = count_of(params, thread, octaves, bucket);
-            if !count.is_null() {
-                *count += weight;
+            let (next, next_buckets) = ((&raw mut (*more).counts).cast(), (&raw mut (*more).buckets).cast());
+            if add_to(counts, buckets, FIRST, bucket, weight) || add_to(next, next_buckets, NEXT, bucket, weight) {
                 return;
             }
+            move_to(params, thread, octaves, counts, buckets, FIRST);
+            move_to(params, thread, octaves, next, next_buckets, NEXT);
+            count = count_of(params, thread, octaves, bucket);
+            if *octaves != CellRef::NONE {
+                (*histogram).more = *octaves;
+                *buckets = SPREAD;
+            }
+        }
+        if !count.is_null() {
+            *count += weight;
+            return;
         }
         header(params).unkept.fetch_add(1, Relaxed);
     }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::{Mutex, PoisonError};
 
-use cgoprof_hook::histogram::{BUCKETS, Histogram, More, OCTAVE, Octaves};
+use cgoprof_hook::histogram::{BUCKETS, Histogram, More, OCTAVE, Octaves, SPREAD};
 use cgoprof_hook::layout::{
     ARENA_OFFSET, BIRTHS, BUSY, Block, Cell, CellRef, EVENTS, Event, FRAME_BLOCK, Frame, GOROUTINE_BLOCK, Goroutine,
     Header, IN_FLIGHT, InFlight, LEAVING, MAGIC, MAX_FRAMES, OVERFLOW, PLUGIN_CLAIMED, PLUGIN_NONE, PLUGIN_WAITING,
@@ -611,10 +611,13 @@ impl Tables {
 
     /// A histogram's buckets that are not empty, in order.
     fn buckets(&self, histogram: &Histogram) -> Vec<(usize, u64)> {
+        let is_spread = histogram.buckets[0] == SPREAD;
+        let more = self.shared.at::<More>(histogram.more).filter(|_| !is_spread);
         // SAFETY: it lies within the mapping, and any bytes are counts and references.
-        let more = self.shared.at::<More>(histogram.more).map(|more| unsafe { more.read() });
+        let more = more.map(|more| unsafe { more.read() });
+        let octaves = self.shared.at::<Octaves>(histogram.more).filter(|_| is_spread);
         // SAFETY: as above.
-        let octaves = more.and_then(|more| Some(unsafe { self.shared.at::<Octaves>(more.octaves)?.as_ref() }));
+        let octaves = octaves.map(|octaves| unsafe { octaves.as_ref() });
         let octave = |(number, &at): (usize, &CellRef)| {
             // SAFETY: as above.
             let counts = unsafe { self.shared.at::<[u64; OCTAVE]>(at)?.read() };

@@ -3,7 +3,7 @@
 use core::sync::atomic::Ordering::Relaxed;
 
 use super::*;
-use crate::histogram::{BUCKETS, Histogram, More, OCTAVE, Octaves, bucket};
+use crate::histogram::{BUCKETS, Histogram, More, OCTAVE, Octaves, SPREAD, bucket};
 use crate::times;
 
 impl World {
@@ -14,10 +14,11 @@ impl World {
             let at = |place: CellRef| self.params.tables + place.offset();
             let mut all: Vec<(u16, u64)> = histogram.buckets.into_iter().zip(histogram.counts).collect();
             if histogram.more != CellRef::NONE {
-                let more = (at(histogram.more) as *const More).read();
-                all.extend(more.buckets.into_iter().zip(more.counts));
-                if more.octaves != CellRef::NONE {
-                    let octaves = &*(at(more.octaves) as *const Octaves);
+                if histogram.buckets[0] != SPREAD {
+                    let more = (at(histogram.more) as *const More).read();
+                    all.extend(more.buckets.into_iter().zip(more.counts));
+                } else {
+                    let octaves = &*(at(histogram.more) as *const Octaves);
                     for bucket in (0..BUCKETS).filter(|bucket| octaves.0[bucket / OCTAVE] != CellRef::NONE) {
                         let count = (at(octaves.0[bucket / OCTAVE]) as *const u64).add(bucket % OCTAVE).read();
                         all.push((bucket as u16, count));

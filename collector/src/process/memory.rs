@@ -90,10 +90,18 @@ impl Memory {
         let mut bytes = vec![0; places.iter().map(|place| place.len).sum()];
         let (mut done, mut start) = (0, 0);
         while done < places.len() {
-            let now = &places[done..places.len().min(done + MOST_PLACES)];
+            let mut now = &places[done..places.len().min(done + MOST_PLACES)];
             let length: usize = now.iter().map(|place| place.len).sum();
             let into = &mut bytes[start..start + length];
-            let mut read = process_vm_readv(self.pid, &mut [IoSliceMut::new(into)], now).unwrap_or(0);
+            let mut read = match process_vm_readv(self.pid, &mut [IoSliceMut::new(into)], now) {
+                Ok(read) => read,
+                Err(Errno::EFAULT) => 0,
+                // Refused: that nothing is there must not be believed.
+                Err(_) => {
+                    now = &now[..1];
+                    self.file.read_at(&mut into[..now[0].len], now[0].base as u64).unwrap_or(0)
+                }
+            };
             for place in now {
                 (done, start) = (done + 1, start + place.len);
                 if read < place.len {

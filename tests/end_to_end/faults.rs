@@ -39,14 +39,13 @@ fn calls() -> BTreeMap<String, usize> {
 }
 
 /// What may fail, how, and at about how many places it is tried.
-const FAULTS: [(&str, &str, usize); 22] = [
+const FAULTS: [(&str, &str, usize); 21] = [
     ("ptrace", "ESRCH", 24),
     ("ptrace", "EPERM", 12),
     ("waitid", "ECHILD", 6),
     ("waitid", "EINTR", 6),
     ("pwrite64", "EIO", 10),
     ("pread64", "EIO", 8),
-    ("process_vm_readv", "EFAULT", 8),
     ("process_vm_readv", "EPERM", 8),
     ("openat", "EMFILE", 10),
     ("openat", "EACCES", 10),

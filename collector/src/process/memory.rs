@@ -20,8 +20,16 @@ pub(crate) fn word(pid: Pid, at: Avma) -> Option<u64> {
 
 /// Fills as much as is there; returns how much that is.
 pub(crate) fn read(pid: Pid, at: Avma, into: &mut [u8]) -> Option<usize> {
+    try_read(pid, at, into).ok()
+}
+
+/// The same.
+///
+/// # Errors
+/// EFAULT where nothing is there; others where it is not known what is.
+pub(crate) fn try_read(pid: Pid, at: Avma, into: &mut [u8]) -> nix::Result<usize> {
     let remote = RemoteIoVec { base: at.0 as usize, len: into.len() };
-    process_vm_readv(pid, &mut [IoSliceMut::new(into)], &[remote]).ok()
+    process_vm_readv(pid, &mut [IoSliceMut::new(into)], &[remote])
 }
 
 /// Whether a process has something else at an address than this word, or nothing. It is not known, and taken not to be, where

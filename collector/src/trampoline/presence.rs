@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use cgoprof_hook::layout::MAGIC;
 use cgoprof_hook::presence::{Presence, Replaced, UNDO, Undo};
 use cgoprof_symbols::Avma;
+use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use crate::process::maps::{self, Mapping};
@@ -51,38 +52,48 @@ pub(super) fn own() -> Presence {
 pub(crate) fn find(pid: Pid) -> std::io::Result<Vec<Found>> {
     let mappings = maps::read_unopened(pid)?;
     let pid = status::living_thread(pid).unwrap_or(pid);
-    Ok(mappings.iter().filter(|mapping| is_tables(mapping)).map(|mapping| read(pid, mapping)).collect())
+    mappings.iter().filter(|mapping| is_tables(mapping)).map(|mapping| read(pid, mapping)).collect()
 }
 
 fn is_tables(mapping: &Mapping) -> bool {
     mapping.path == Path::new(MAPPED)
 }
 
-fn read(pid: Pid, mapping: &Mapping) -> Found {
+fn read(pid: Pid, mapping: &Mapping) -> std::io::Result<Found> {
     let tables = mapping.range.clone();
     let size = tables.end.0 - tables.start.0;
-    let written = read_plain::<Presence>(pid, tables.start).unwrap_or_default();
+    let written = read_plain::<Presence>(pid, tables.start)?.unwrap_or_default();
     let other_version = written.magic != MAGIC && written.magic != 0;
     let presence = if written.magic == MAGIC { written } else { Presence { size, ..Presence::default() } };
-    let undo = read_plain::<Undo>(pid, Avma(presence.undo)).filter(|undo| undo.magic == UNDO && undo.count < MOST);
-    let undo = undo.and_then(|undo| {
-        let entry = |index: u64| {
-            let at = presence.undo + size_of::<Undo>() as u64 + index * size_of::<Replaced>() as u64;
-            read_plain::<Replaced>(pid, Avma(at)).filter(|one| (1..=16).contains(&one.length))
-        };
-        Some((undo, (0..undo.count).map(entry).collect::<Option<Vec<_>>>()?))
-    });
-    Found { tables, presence, undo, other_version }
+    let undo = read_plain::<Undo>(pid, Avma(presence.undo))?.filter(|undo| undo.magic == UNDO && undo.count < MOST);
+    let undo = match undo {
+        None => None,
+        Some(undo) => {
+            let entry = |index: u64| {
+                let at = presence.undo + size_of::<Undo>() as u64 + index * size_of::<Replaced>() as u64;
+                Ok(read_plain::<Replaced>(pid, Avma(at))?.filter(|one| (1..=16).contains(&one.length)))
+            };
+            let replaced = (0..undo.count).map(entry).collect::<std::io::Result<Option<Vec<_>>>>()?;
+            replaced.map(|replaced| (undo, replaced))
+        }
+    };
+    Ok(Found { tables, presence, undo, other_version })
 }
 
-/// Reads a struct of plain numbers.
-fn read_plain<T: Copy>(pid: Pid, at: Avma) -> Option<T> {
+/// Reads a struct of plain numbers; none if it is not there. What can't be read is not taken for that: hooks whose list is
+/// not there lead nowhere.
+fn read_plain<T: Copy>(pid: Pid, at: Avma) -> std::io::Result<Option<T>> {
     let mut bytes = vec![0u8; size_of::<T>()];
-    if at.0 == 0 || memory::read(pid, at, &mut bytes) != Some(bytes.len()) {
-        return None;
+    if at.0 == 0 {
+        return Ok(None);
+    }
+    match memory::try_read(pid, at, &mut bytes) {
+        Ok(read) if read == bytes.len() => {}
+        Ok(_) | Err(Errno::EFAULT) => return Ok(None),
+        Err(error) => return Err(error.into()),
     }
     // SAFETY: only used for structs of integers, for which any bytes are valid; the read is unaligned.
-    Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
+    Ok(Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() }))
 }
 
 impl Found {

@@ -6,6 +6,8 @@ mod assemble_scheduler;
 mod clock;
 pub mod detach;
 pub mod doctor;
+#[doc(hidden)]
+pub mod fuzzing;
 mod loaded;
 mod offcpu;
 pub mod output;

@@ -9,6 +9,7 @@ mod engines;
 mod faults;
 mod field;
 mod formats;
+mod fuzzed;
 mod go;
 mod hosts;
 mod joining;

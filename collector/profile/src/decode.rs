@@ -45,7 +45,19 @@ pub enum DecodeError {
 /// See [`DecodeError`].
 pub fn decode(file: &[u8]) -> Result<Profile, DecodeError> {
     let (bytes, whole) = inflate(file)?;
-    let message = pprof::Profile::decode(bytes.as_slice())?;
+    let mut profile = decode_message(&bytes)?;
+    if !whole {
+        profile.recording.notes.push("the file was cut short: this is what had been written by then".into());
+    }
+    Ok(profile)
+}
+
+/// Reads what is in a file.
+///
+/// # Errors
+/// See [`DecodeError`].
+pub fn decode_message(bytes: &[u8]) -> Result<Profile, DecodeError> {
+    let message = pprof::Profile::decode(bytes)?;
     if message.cgoprof.is_empty() {
         return Err(DecodeError::NotOurs);
     }
@@ -79,9 +91,6 @@ pub fn decode(file: &[u8]) -> Result<Profile, DecodeError> {
         for found in extension.sampled {
             read_samples(found, &mut profile, &mut by_stack)?;
         }
-    }
-    if !whole {
-        profile.recording.notes.push("the file was cut short: this is what had been written by then".into());
     }
     Ok(profile)
 }

@@ -11,7 +11,7 @@ mod pprof;
 pub mod scheduler;
 mod scheduler_file;
 
-pub use decode::{DecodeError, decode};
+pub use decode::{DecodeError, decode, decode_message};
 pub use encode::Encoder;
 pub use model::*;
 pub use scheduler::*;

@@ -5,6 +5,7 @@
 //! needed for samples and switches of one's own processes while `perf_event_paranoid` is 2 or less.
 
 mod attributes;
+pub(crate) mod fuzzing;
 mod origins;
 mod record;
 mod ring;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use cgoprof_symbols::{Avma, FileOffset};
 use linux_perf_event_reader::{
-    ContextSwitchRecord, EventRecord, RawDataU64, RawEventRecord, SampleRecord, TaskWasPreempted,
+    ContextSwitchRecord, EventRecord, RawDataU64, RawEventRecord, RecordType, SampleRecord, TaskWasPreempted,
 };
 use nix::unistd::Pid;
 
@@ -146,7 +146,13 @@ impl<'a> Hit<'a> {
 
 /// A record that is not a probe's; none if it is another process's or of no interest.
 pub(super) fn parse<'a>(raw: &RawEventRecord<'a>, about: About, pid: Pid) -> Option<Record<'a>> {
+    /// Where an inode would be is a build id, which we have not asked for (include/uapi/linux/perf_event.h): the parser would
+    /// trust its length.
+    const BUILD_ID: u16 = 1 << 14;
     let ours = about.pid == pid.as_raw();
+    if raw.record_type == RecordType::MMAP2 && raw.misc & BUILD_ID != 0 {
+        return None;
+    }
     match raw.parse().ok()? {
         EventRecord::Sample(sample) if ours => self::sample(sample),
         EventRecord::ContextSwitch(switch) if ours => {

@@ -27,7 +27,7 @@ impl AddressSpace {
         Some(self.limit?.saturating_sub(self.mapped))
     }
 
-    fn parse(status: &str, limits: &str) -> AddressSpace {
+    pub(super) fn parse(status: &str, limits: &str) -> AddressSpace {
         let kilobytes = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
             line.and_then(|value| value.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0)

@@ -15,7 +15,7 @@ const MOUNTS: [(&str, Controller); 3] = [
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Controller {
+pub(super) enum Controller {
     Unified,
     Memory,
 }
@@ -31,7 +31,7 @@ pub(crate) fn of(pid: Pid) -> Option<u64> {
 }
 
 /// The group of a controller, from `/proc/PID/cgroup` (cgroups(7)).
-fn group(groups: &str, controller: Controller) -> Option<&str> {
+pub(super) fn group(groups: &str, controller: Controller) -> Option<&str> {
     groups.lines().find_map(|line| {
         let mut fields = line.splitn(3, ':');
         let (_, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
@@ -68,7 +68,7 @@ fn value(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(name)?.trim().split(' ').next()?.parse().ok())
 }
 
-fn kilobytes(text: &str, name: &str) -> Option<u64> {
+pub(super) fn kilobytes(text: &str, name: &str) -> Option<u64> {
     value(text, name).map(|kilobytes| kilobytes << 10)
 }
 

@@ -39,6 +39,12 @@ impl PartialEq for Opened {
 
 impl Eq for Opened {}
 
+impl From<File> for Opened {
+    fn from(file: File) -> Opened {
+        Opened(Some(Arc::new(file)))
+    }
+}
+
 impl Mapping {
     /// Opens the file of executable memory as the process sees it. Whatever is in its place meanwhile, this does not
     /// wait for it.
@@ -103,7 +109,7 @@ pub(crate) fn read_unopened(pid: Pid) -> std::io::Result<Vec<Mapping>> {
     Ok(String::from_utf8_lossy(&text).lines().filter_map(parse).collect())
 }
 
-fn parse(line: &str) -> Option<Mapping> {
+pub(super) fn parse(line: &str) -> Option<Mapping> {
     let mut fields = line.splitn(6, ' ');
     let (start, end) = fields.next()?.split_once('-')?;
     let hex = |text: &str| u64::from_str_radix(text, 16).ok();
@@ -125,15 +131,15 @@ fn open_file(path: &Path) -> Option<File> {
 pub fn free_place(mappings: &[Mapping], below: Avma, above: Avma, size: u64) -> Option<Avma> {
     const LOWEST: u64 = 0x10000;
     const REACH: u64 = (1 << 31) - (64 << 20);
-    let size = size.next_multiple_of(4096);
+    let size = size.checked_next_multiple_of(4096)?;
     let mut top = below.0;
     for mapping in mappings.iter().rev().filter(|mapping| mapping.range.start < below) {
-        if mapping.range.end.0 + size <= top {
+        if mapping.range.end.0.saturating_add(size) <= top {
             break;
         }
         top = mapping.range.start.0.min(top);
     }
-    let place = top.checked_sub(size).filter(|&place| place >= LOWEST && above.0 - place < REACH);
+    let place = top.checked_sub(size).filter(|&place| place >= LOWEST && above.0.abs_diff(place) < REACH);
     if let Some(place) = place {
         let taken = mappings.iter().any(|mapping| mapping.range.start.0 < place + size && place < mapping.range.end.0);
         if !taken {
@@ -141,14 +147,14 @@ pub fn free_place(mappings: &[Mapping], below: Avma, above: Avma, size: u64) -> 
         }
     }
     // Far above, clear of the heap's first gigabyte, yet within reach of a rel32.
-    let mut place = (below.0 + (1 << 30) + (512 << 20)).next_multiple_of(4096);
+    let mut place = below.0.checked_add((1 << 30) + (512 << 20))?.checked_next_multiple_of(4096)?;
     for mapping in mappings {
-        if place + size <= mapping.range.start.0 {
+        if place.saturating_add(size) <= mapping.range.start.0 {
             break;
         }
         place = place.max(mapping.range.end.0);
     }
-    (place + size - below.0 < REACH).then_some(Avma(place))
+    (place.checked_add(size)? - below.0 < REACH).then_some(Avma(place))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ pub(crate) mod deputy;
 pub mod file_privileges;
 pub(crate) mod free_memory;
 pub(crate) mod frozen;
+pub(crate) mod fuzzing;
 pub(crate) mod inherited_signals;
 pub(crate) mod interrupted_call;
 pub mod launch;

@@ -10,16 +10,16 @@ use super::status::Status;
 /// One instruction of a filter (linux/filter.h, `sock_filter`).
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-struct Instruction {
-    code: u16,
-    if_true: u8,
-    if_false: u8,
-    k: u32,
+pub(super) struct Instruction {
+    pub(super) code: u16,
+    pub(super) if_true: u8,
+    pub(super) if_false: u8,
+    pub(super) k: u32,
 }
 
 /// What a filter is shown of a call, in words of 32 bits (linux/seccomp.h, `seccomp_data`): number, architecture, address of
 /// the call, arguments.
-type Data = [u32; 16];
+pub(super) type Data = [u32; 16];
 
 /// AUDIT_ARCH_X86_64.
 const ARCHITECTURE: u32 = 0xc000_003e;
@@ -130,7 +130,7 @@ fn read(tid: Pid, index: u64) -> Result<Vec<Instruction>, i32> {
 }
 
 /// What a filter is shown of a call. Its address is any.
-fn data(call: &Call) -> Data {
+pub(super) fn data(call: &Call) -> Data {
     let mut data = [0; 16];
     (data[0], data[1]) = (call.number as u32, ARCHITECTURE);
     for (words, arg) in data[4..].chunks_exact_mut(2).zip(call.args) {
@@ -148,7 +148,7 @@ fn judge(filter: &[Instruction], data: &Data) -> Verdict {
 }
 
 /// What a filter returns; none if it is not a filter that the kernel would have taken.
-fn run(filter: &[Instruction], data: &Data) -> Option<u32> {
+pub(super) fn run(filter: &[Instruction], data: &Data) -> Option<u32> {
     let (mut a, mut x, mut memory, mut at) = (0u32, 0u32, [0u32; 16], 0usize);
     for _ in 0..MOST {
         let Instruction { code, if_true, if_false, k } = *filter.get(at)?;

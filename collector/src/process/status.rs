@@ -80,7 +80,7 @@ impl Status {
         self.leader.parse().ok().map(Pid::from_raw)
     }
 
-    fn parse(text: &str) -> Status {
+    pub(super) fn parse(text: &str) -> Status {
         let mut status = Status { state: '?', ..Status::default() };
         for line in text.lines() {
             let Some((name, value)) = line.split_once(':') else { continue };
@@ -160,7 +160,7 @@ fn is_exiting(pid: Pid, tid: Pid) -> bool {
 }
 
 /// The kernel's flags of a thread (proc_pid_stat(5), field 9): the seventh after its name, which may contain anything.
-fn flags(stat: &str) -> Option<u64> {
+pub(super) fn flags(stat: &str) -> Option<u64> {
     let (_, behind) = stat.rsplit_once(')')?;
     behind.split_whitespace().nth(6)?.parse().ok()
 }

@@ -27,7 +27,7 @@ pub(crate) fn own() -> Offsets {
 
 impl Offsets {
     /// From lines of a clock's name, seconds and nanoseconds.
-    fn parse(text: &str) -> Offsets {
+    pub(super) fn parse(text: &str) -> Offsets {
         let offset = |clock: &str| -> Option<i64> {
             let mut fields = text.lines().find_map(|line| line.strip_prefix(clock))?.split_whitespace();
             let (seconds, nanos): (i64, i64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);

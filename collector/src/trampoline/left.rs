@@ -13,10 +13,15 @@ pub(super) struct Left {
     pub(super) locked: Vec<LockedCopy>,
     /// By table, what had been counted when the last thread left it.
     before: HashMap<usize, ThreadCopy>,
+    /// Entries of `gone` and of `before`.
+    entries: (usize, usize),
 }
 
 /// Threads that have left their tables and are kept apart; of more, those left last are one.
 pub(super) const MOST_LEFT: usize = 10_000;
+/// Entries of all that is kept, each of a thread or table and a C function: five hundred for each of 8,192 tables. No more is
+/// believed, as a program can write into its tables what it likes.
+const MOST_ENTRIES: usize = 4 << 20;
 
 impl Left {
     /// What was counted in a table since the last thread left it.
@@ -41,13 +46,24 @@ impl Left {
     /// A thread leaves its table, in which all this has been counted so far.
     pub(super) fn leave(&mut self, index: usize, copy: ThreadCopy) {
         let own = self.since(index, copy.clone());
-        self.before.insert(index, copy);
-        let full = self.gone.len() >= MOST_LEFT;
+        let (gone, before) = &mut self.entries;
+        let kept = *before - self.before.get(&index).map_or(0, entries);
+        if kept + entries(&copy) <= MOST_ENTRIES {
+            *before = kept + entries(&copy);
+            self.before.insert(index, copy);
+        }
+        let full = self.gone.len() >= MOST_LEFT || *gone + entries(&own) > MOST_ENTRIES;
         match self.gone.last_mut().filter(|_| full) {
-            None => self.gone.push(own),
+            None => {
+                *gone += entries(&own).min(MOST_ENTRIES);
+                self.gone.push(own);
+            }
             Some(last) => {
                 last.locked += own.locked;
                 for (function, made) in own.made {
+                    if last.made.len() >= MOST_ENTRIES && !last.made.contains_key(&function) {
+                        continue;
+                    }
                     let sum = last.made.entry(function).or_default();
                     sum.calls += made.calls;
                     sum.locked += made.locked;
@@ -56,6 +72,11 @@ impl Left {
             }
         }
     }
+}
+
+/// What is told of a thread by C function, and by Go function that it called.
+fn entries(copy: &ThreadCopy) -> usize {
+    copy.made.len() + copy.called_in.len()
 }
 
 #[cfg(test)]

@@ -1,4 +1,7 @@
-//! The recorder's side of the shared tables: what is told to the hooks, and what they have counted.
+//! The recorder's side of the shared tables: what is told to the hooks, and what they tell at once. What they have counted is
+//! copied in [`counted`].
+
+mod counted;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -6,24 +9,20 @@ use std::ops::Range;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::{Mutex, PoisonError};
 
-use cgoprof_hook::histogram::{BUCKETS, Histogram, More, OCTAVE, Octaves, SPREAD};
 use cgoprof_hook::layout::{
-    ARENA_OFFSET, BIRTHS, BUSY, Block, Cell, CellRef, EVENTS, Event, FRAME_BLOCK, Frame, GOROUTINE_BLOCK, Goroutine,
-    Header, IN_FLIGHT, InFlight, LEAVING, MAGIC, MAX_FRAMES, OVERFLOW, PLUGIN_CLAIMED, PLUGIN_NONE, PLUGIN_WAITING,
-    Phase, RELEASING, Rare, TICKS, Times, flags,
+    ARENA_OFFSET, BIRTHS, Cell, CellRef, EVENTS, Event, Header, IN_FLIGHT, InFlight, LEAVING, MAGIC, PLUGIN_CLAIMED,
+    PLUGIN_NONE, PLUGIN_WAITING, RELEASING, TICKS, flags,
 };
 use cgoprof_hook::presence::Presence;
 use cgoprof_symbols::Avma;
 use nix::unistd::Pid;
 
 use super::left::{Left, MOST_LEFT};
-use super::policy::{Budget, Outliers, Pool, Shown, interval};
+use super::policy::{Budget, Outliers, Pool, interval};
 use super::shared::{Shared, Table};
 use crate::process::memory;
 use crate::process::tids::Tids;
-use crate::snapshot::{
-    BirthCopy, CellCopy, ForgottenCopy, GoroutineCopy, InFlightCopy, LockedCopy, Look, Snapshot, ThreadCopy, Waits,
-};
+use crate::snapshot::{BirthCopy, Look};
 
 /// Tables in use up to which those of threads that have ended are left to wait.
 const FEW: usize = 64;
@@ -233,6 +232,7 @@ impl Tables {
             return;
         }
         let alive = |tid: u64| self.tids.is_alive(tid);
+        let mut seen = 0;
         for table in self.used() {
             let thread = table.at();
             // SAFETY: a table lies in the mapping; tid and procid are plain numbers.
@@ -250,7 +250,7 @@ impl Tables {
                 // From here on its thread can't take it back, which it may have done before.
                 if owner.compare_exchange(LEAVING, RELEASING, Acquire, Relaxed).is_ok() {
                     let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-                    left.leave(table.number, self.thread_copy(table));
+                    left.leave(table.number, self.thread_copy(table, &mut seen));
                     let room = left.locked.len() < MOST_LEFT;
                     left.locked.extend(self.locked(table).filter(|_| room));
                     // SAFETY: nobody has this table.
@@ -343,62 +343,6 @@ impl Tables {
         CellRef((cell.wrapping_sub(self.address.0) / 64) as u32)
     }
 
-    /// Copies what the tables hold. Exact when the target has ended, within one crossing a thread before.
-    pub fn snapshot(&self) -> Snapshot {
-        let mut snapshot = Snapshot::default();
-        let mut visitors = Vec::new();
-        self.each_cell(|at, cell| {
-            // SAFETY: each_cell gives a cell within the mapping.
-            let home = unsafe { (*cell).home };
-            let copy = self.copy(at, cell);
-            match copy.flags & (flags::VISITOR | flags::CALLBACK | flags::LOCK) {
-                0 => snapshot.cells.push(copy),
-                flags::CALLBACK => snapshot.callbacks.push(copy),
-                flags::LOCK => snapshot.locks.push(copy),
-                _ => visitors.push((home, copy)),
-            }
-        });
-        let index: HashMap<_, _> = snapshot.cells.iter().enumerate().map(|(index, cell)| (cell.at, index)).collect();
-        for (home, visitor) in visitors {
-            if let Some(&index) = index.get(&self.reference(home)) {
-                snapshot.cells[index].add_exits(&visitor);
-            }
-        }
-        for table in self.used() {
-            self.copy_thread(table, &mut snapshot);
-        }
-        let header = self.header();
-        for entry in header.overflow.iter().take(OVERFLOW) {
-            let function = entry.function.load(Relaxed);
-            let (threads, cells) = (entry.calls.load(Relaxed), entry.spare_calls.load(Relaxed));
-            if function != 0 && threads > 0 {
-                snapshot.overflow.push((Avma(function), threads));
-            }
-            if function != 0 && cells > 0 {
-                snapshot.spare.push((Avma(function), cells));
-            }
-        }
-        snapshot.threads = self.threads();
-        snapshot.locked.extend(self.left.lock().unwrap_or_else(PoisonError::into_inner).locked.iter());
-        let (goroutines, unnoticed) = self.goroutines();
-        snapshot.goroutines = goroutines;
-        let forgotten = &header.forgotten;
-        snapshot.forgotten = ForgottenCopy {
-            goroutines: forgotten.goroutines.load(Relaxed),
-            alive: forgotten.alive.load(Relaxed),
-            calls: forgotten.calls.load(Relaxed) + unnoticed,
-            migrations: forgotten.migrations.load(Relaxed),
-        };
-        snapshot.missed_unlocks = header.unlocks_missed.load(Relaxed);
-        snapshot.lost_births = header.births_dropped.load(Relaxed);
-        snapshot.unattributed = header.unattributed.load(Relaxed);
-        snapshot.unattributed_direct = header.unattributed_direct.load(Relaxed);
-        snapshot.unkept_times = header.unkept.load(Relaxed);
-        snapshot.full_tables = if self.shared.is_full() { self.size() } else { 0 };
-        snapshot.each_reference(|cell| *cell = outside(*cell, self.first_cell));
-        snapshot
-    }
-
     /// Notes that threads have ended to which goroutines were locked: for when the kernel does not tell.
     pub fn end_locks(&self, now: u64) {
         for table in self.used() {
@@ -412,85 +356,6 @@ impl Tables {
         }
     }
 
-    /// What every thread did that has a table or had one.
-    fn threads(&self) -> Vec<ThreadCopy> {
-        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        let present = self.used().map(|table| left.since(table.number, self.thread_copy(table)));
-        left.gone
-            .iter()
-            .cloned()
-            .chain(present)
-            .filter(|thread| *thread != ThreadCopy { tid: thread.tid, m: thread.m, ..ThreadCopy::default() })
-            .collect()
-    }
-
-    /// All that was ever counted in one table, by whichever threads had it.
-    fn thread_copy(&self, table: Table) -> ThreadCopy {
-        let thread = table.at();
-        // SAFETY: a table lies in the mapping.
-        let (tid, m) = unsafe { ((*thread).tid, (*thread).m_id) };
-        let mut copy = ThreadCopy { tid: self.tids.ours(tid), m, ..ThreadCopy::default() };
-        self.each_cell_of(table, &mut 0, &mut |_, cell| {
-            // SAFETY: each_cell_of gives a cell within the mapping.
-            let (flags, function, shown, enclosing) =
-                unsafe { ((*cell).flags, Avma((*cell).function), self.shown(cell), (*cell).enclosing) };
-            if flags & flags::CALLBACK != 0 && enclosing == CellRef::NONE {
-                *copy.called_in.entry(function).or_default() += shown.calls;
-            }
-            if flags & flags::LOCK != 0 {
-                copy.locked += shown.c.census_sum;
-            }
-            if flags & (flags::VISITOR | flags::CALLBACK | flags::LOCK) != 0 {
-                return;
-            }
-            let made = copy.made.entry((function, flags & flags::DIRECT != 0)).or_default();
-            made.calls += shown.calls;
-            made.locked += if flags & flags::LOCKED != 0 { shown.calls } else { 0 };
-            // SAFETY: as above.
-            made.c += (shown.c_sum() - shown.sum_of(&unsafe { self.time_in_callbacks(cell) })).max(0.0);
-        });
-        copy
-    }
-
-    /// Goroutines that crossed, and how many crossings were made by those that made room for others on threads that have not
-    /// noticed.
-    fn goroutines(&self) -> (Vec<GoroutineCopy>, u64) {
-        let mut copies: HashMap<u64, GoroutineCopy> = HashMap::new();
-        let blocks = self.header().goroutine_blocks.iter().filter_map(|block| {
-            let block = self.shared.at::<[Goroutine; GOROUTINE_BLOCK]>(CellRef(block.load(Acquire)))?;
-            // SAFETY: the block lies in the mapping; what the target writes there are plain numbers.
-            Some(unsafe { block.as_ref() })
-        });
-        for entry in blocks.flatten() {
-            let goid = entry.goid.load(Acquire);
-            if goid != 0 && goid != BUSY {
-                copies.insert(
-                    goid,
-                    GoroutineCopy {
-                        goid,
-                        calls: entry.calls.load(Relaxed),
-                        threads: threads_of(entry),
-                        beyond: entry.beyond != 0,
-                        migrations: entry.migrations,
-                        locks: entry.locks,
-                        cell: entry.cell,
-                    },
-                );
-            }
-        }
-        let mut forgotten = 0;
-        for table in self.used() {
-            let thread = table.at();
-            // SAFETY: a table lies in the mapping.
-            let (goid, run) = unsafe { ((*thread).goroutine_goid, (*thread).run) };
-            match copies.get_mut(&goid) {
-                Some(copy) => copy.calls += run,
-                None => forgotten += run,
-            }
-        }
-        (copies.into_values().collect(), forgotten)
-    }
-
     fn header(&self) -> &Header {
         self.shared.header()
     }
@@ -501,213 +366,6 @@ impl Tables {
 
     fn cell(&self, at: CellRef) -> Option<*mut Cell> {
         Some(self.shared.at(at)?.as_ptr())
-    }
-
-    fn each_cell(&self, mut visit: impl FnMut(CellRef, *mut Cell)) {
-        let mut seen = 0;
-        for table in self.used() {
-            self.each_cell_of(table, &mut seen, &mut visit);
-        }
-    }
-
-    /// The cells of one table. `seen` bounds how many are followed in all, whatever the target has written.
-    fn each_cell_of(&self, table: Table, seen: &mut usize, visit: &mut impl FnMut(CellRef, *mut Cell)) {
-        let most = self.size() as usize / size_of::<Cell>();
-        let thread = table.at();
-        // SAFETY: a table lies in the mapping.
-        let mut at = CellRef(unsafe { (*thread).cells.load(Acquire) });
-        while let Some(cell) = (at != CellRef::NONE && *seen < most).then(|| self.cell(at)).flatten() {
-            visit(at, cell);
-            *seen += 1;
-            // SAFETY: cell() checked the place.
-            at = unsafe { (*cell).next };
-        }
-        // SAFETY: as above; a spare cell that counts is a cell like any other.
-        let (spare, used) = unsafe {
-            let used = (*thread).owner.load(Relaxed) != 0 || (*thread).cell_count > 0;
-            (&raw mut (*thread).spare.cell, used && (*thread).spare.cell.calls > 0)
-        };
-        if used {
-            visit(CellRef((self.shared.offset(spare) / 64) as u32), spare);
-        }
-    }
-
-    fn copy(&self, at: CellRef, cell: *const Cell) -> CellCopy {
-        // SAFETY: the caller has checked the place of the cell; stack() checks that of its frames, and the others that of
-        // what else it has.
-        unsafe {
-            let mut copy = CellCopy {
-                stack: self.stack(at, &*cell),
-                enclosing: (*cell).enclosing,
-                flags: (*cell).flags,
-                shown: self.shown(cell),
-                migrations: (*cell).migrations,
-                ..CellCopy::new(at, Avma((*cell).function))
-            };
-            if let Some(times) = self.times(cell) {
-                copy.c_extremes = ((*times).c_min, (*times).c_max);
-                copy.overhead_extremes = ((*times).overhead_min, (*times).overhead_max);
-                copy.c_times = self.buckets(&(*times).c_histogram);
-                copy.overhead_times = self.buckets(&(*times).overhead_histogram);
-            }
-            if let Some(rare) = self.rare(cell) {
-                copy.abandoned = (*rare).abandoned;
-                copy.p_lost = (*rare).p_lost;
-                copy.parked = (*rare).parked;
-                copy.waits = Waits { count: (*rare).waits, sum: (*rare).wait_sum, max: (*rare).wait_max };
-                copy.c_begin_squares = (*rare).c_begin_squares;
-                copy.callback = (*rare).callback;
-            }
-            copy
-        }
-    }
-
-    /// A cell's times, if it has any.
-    ///
-    /// # Safety
-    /// `cell` must lie within the mapping.
-    unsafe fn times(&self, cell: *const Cell) -> Option<*const Times> {
-        // SAFETY: the caller's promise.
-        Some(self.shared.at(CellRef(unsafe { (*cell).times.load(Acquire) }))?.as_ptr())
-    }
-
-    /// What is rare of a cell, if it has any of it.
-    ///
-    /// # Safety
-    /// `cell` must lie within the mapping.
-    unsafe fn rare(&self, cell: *const Cell) -> Option<*const Rare> {
-        // SAFETY: the caller's promise.
-        Some(self.shared.at(CellRef(unsafe { (*cell).rare.load(Acquire) }))?.as_ptr())
-    }
-
-    /// # Safety
-    /// `cell` must lie within the mapping.
-    unsafe fn time_in_callbacks(&self, cell: *const Cell) -> Phase {
-        // SAFETY: the caller's promise; what rare() gives lies there too.
-        unsafe { self.rare(cell).map_or_else(Phase::default, |rare| (*rare).callback) }
-    }
-
-    /// # Safety
-    /// `cell` must lie within the mapping.
-    unsafe fn shown(&self, cell: *const Cell) -> Shown {
-        // SAFETY: the caller's promise; what times() gives lies there too.
-        unsafe {
-            let counted = Shown { calls: (*cell).calls, callbacks: (*cell).callbacks, ..Shown::default() };
-            let Some(times) = self.times(cell) else { return counted };
-            let enter = Phase { sum: (*times).enter.sum, squares: (*times).enter.squares, ..Phase::default() };
-            Shown {
-                timed: (*times).timed,
-                weight: (*times).weight,
-                skipped: (*times).skipped,
-                enter,
-                c: (*times).c,
-                exit: (*times).exit,
-                exits: (*times).exits,
-                least_overhead: (*times).overhead_min,
-                ..counted
-            }
-        }
-    }
-
-    /// A histogram's buckets that are not empty, in order.
-    fn buckets(&self, histogram: &Histogram) -> Vec<(usize, u64)> {
-        let is_spread = histogram.buckets[0] == SPREAD;
-        let more = self.shared.at::<More>(histogram.more).filter(|_| !is_spread);
-        // SAFETY: it lies within the mapping, and any bytes are counts and references.
-        let more = more.map(|more| unsafe { more.read() });
-        let octaves = self.shared.at::<Octaves>(histogram.more).filter(|_| is_spread);
-        // SAFETY: as above.
-        let octaves = octaves.map(|octaves| unsafe { octaves.as_ref() });
-        let octave = |(number, &at): (usize, &CellRef)| {
-            // SAFETY: as above.
-            let counts = unsafe { self.shared.at::<[u64; OCTAVE]>(at)?.read() };
-            Some((0..OCTAVE).map(move |place| (number * OCTAVE + place, counts[place])))
-        };
-        let first = histogram.buckets.into_iter().zip(histogram.counts);
-        let next = more.into_iter().flat_map(|more| more.buckets.into_iter().zip(more.counts));
-        let mut found: Vec<_> = first.chain(next).map(|(bucket, count)| (usize::from(bucket), count)).collect();
-        found.extend(octaves.into_iter().flat_map(|octaves| octaves.0.iter().enumerate().filter_map(octave).flatten()));
-        found.retain(|&(bucket, count)| count > 0 && bucket < BUCKETS);
-        found.sort_unstable();
-        found
-    }
-
-    fn stack(&self, at: CellRef, cell: &Cell) -> Vec<Avma> {
-        let (start, count) = (at.offset() + size_of::<Cell>() as u64, usize::from(cell.frames).min(MAX_FRAMES));
-        let leaf = (cell.leaf != 0).then_some(cell.leaf);
-        let pcs = match cell.blocks {
-            0 => self.shared.bytes_at(start, (count * size_of::<Frame>()) as u64).map(|first| {
-                // SAFETY: the frames lie within the mapping, and any bytes are frames.
-                let frames = unsafe { std::slice::from_raw_parts(first.cast::<Frame>().as_ptr(), count) };
-                frames.iter().map(|frame| frame.pc).collect::<Vec<_>>()
-            }),
-            _ => {
-                let blocks = count.div_ceil(FRAME_BLOCK);
-                self.shared.bytes_at(start, (blocks * size_of::<Block>()) as u64).map(|first| {
-                    // SAFETY: as above.
-                    let blocks = unsafe { std::slice::from_raw_parts(first.cast::<Block>().as_ptr(), blocks) };
-                    let pcs = blocks.iter().flat_map(|block| (0..FRAME_BLOCK).map(|place| block.pc(place)));
-                    pcs.take(count).collect()
-                })
-            }
-        };
-        pcs.map_or_else(Vec::new, |pcs| leaf.into_iter().chain(pcs).map(Avma).collect())
-    }
-
-    /// When a coarse tick was; worked out from the others when it is no longer remembered.
-    fn tick_time(&self, tick: u64) -> u64 {
-        let coarse = &self.header().coarse;
-        let newest = coarse.sequence.load(Acquire);
-        let at = |tick: u64| coarse.at[tick as usize % TICKS].load(Relaxed);
-        let age = newest.saturating_sub(tick);
-        if age + 2 < TICKS as u64 {
-            return at(tick);
-        }
-        let span = TICKS as u64 - 2;
-        let step = at(newest).wrapping_sub(at(newest - span)) / span;
-        at(newest).saturating_sub(step.saturating_mul(age))
-    }
-
-    fn copy_thread(&self, table: Table, snapshot: &mut Snapshot) {
-        let thread = table.at();
-        // SAFETY: a table lies in the mapping; all fields are plain numbers.
-        unsafe {
-            if (*thread).owner.load(Relaxed) == 0 && (*thread).cell_count == 0 {
-                return;
-            }
-            snapshot.folded += (*thread).folded;
-            snapshot.lost_events += (*thread).events_dropped.load(Relaxed);
-            snapshot.lost_ends += (*thread).ends_dropped.load(Relaxed);
-            snapshot.foreign_callbacks += (*thread).foreign_callbacks;
-        }
-        let (depth, in_flight) = self.in_flight(table);
-        snapshot.locked.extend(self.locked(table));
-        // SAFETY: a table lies in the mapping.
-        let tid = self.tids.ours(unsafe { (*thread).tid });
-        for index in 0..depth {
-            // SAFETY: index < IN_FLIGHT.
-            let entry = unsafe { &*in_flight.add(index) };
-            let timed = entry.timed();
-            snapshot.in_flight.push(InFlightCopy {
-                tid,
-                ended: None,
-                cell: self.reference(entry.cell() as u64),
-                called: if timed { entry.called.max(entry.entered) } else { self.tick_time(entry.coarse) },
-                callback_ticks: if timed { entry.callback_ticks } else { 0 },
-                callback_began: Some(entry.callback_began).filter(|&began| timed && began != 0),
-            });
-        }
-    }
-
-    /// The goroutine that is locked to a thread.
-    fn locked(&self, table: Table) -> Option<LockedCopy> {
-        let thread = table.at();
-        // SAFETY: a table lies in the mapping.
-        let (tid, lock, goid) = unsafe { ((*thread).tid, (*thread).lock, (*thread).locked_goid) };
-        // SAFETY: as above.
-        let (since, unlocked) = unsafe { ((*thread).locked_since, (*thread).unlocked) };
-        let until = (unlocked != 0).then_some(unlocked);
-        (since != 0).then(|| LockedCopy { cell: self.reference(lock), tid: self.tids.ours(tid), goid, since, until })
     }
 
     /// How many crossings a thread has in flight, and the first of them.
@@ -724,13 +382,6 @@ impl Tables {
 fn owner(table: Table) -> u64 {
     // SAFETY: a table lies in the mapping.
     unsafe { (*table.at()).owner.load(Relaxed) }
-}
-
-/// Threads that a goroutine has crossed on, at least.
-fn threads_of(entry: &Goroutine) -> u64 {
-    let numbered: u64 = entry.threads.iter().map(|word| u64::from(word.count_ones())).sum();
-    let others = entry.others.iter().filter(|&&other| other != 0).count() as u64;
-    entry.later_threads.saturating_add(numbered + others + u64::from(entry.beyond != 0))
 }
 
 #[cfg(test)]

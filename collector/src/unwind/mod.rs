@@ -1,6 +1,7 @@
 //! From a sample to its frames: C by call frame information up to the hooks' marker, which names the crossing; Go by
 //! frame pointers.
 
+pub(crate) mod fuzzing;
 mod modules;
 mod stack;
 

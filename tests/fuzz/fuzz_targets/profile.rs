@@ -1,6 +1,3 @@
-//! A profile of any content.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    let _ = cgoprof_profile::decode(data);
-});
+libfuzzer_sys::fuzz_target!(|data: &[u8]| cgoprof_fuzz::run("profile", data));

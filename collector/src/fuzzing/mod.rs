@@ -1,0 +1,110 @@
+//! What reads bytes that nobody vouches for, as the fuzz targets in `tests/fuzz` call it, and the test that replays their inputs.
+//!
+//! Any input must be survived: an error or a value, in bounded time and memory. What is returned says nothing.
+
+mod image;
+mod lying_tables;
+mod patched_program;
+
+pub use image::TablesImage;
+pub use patched_program::PatchedProgram;
+
+use cgoprof_profile::{Encoder, decode, decode_message};
+use cgoprof_symbols::buildinfo::{BuildInfo, runtime_version};
+use cgoprof_symbols::{Binary, Svma, call_frames, dwarf_offsets};
+
+use crate::target::inspection::Inspection;
+use crate::target::{SamplePlan, Target};
+
+pub use crate::perf::fuzzing::perf_records;
+pub use crate::process::fuzzing::{filter, proc_files};
+pub use crate::unwind::fuzzing::stack;
+pub use lying_tables::tables;
+
+/// What is made for all inputs: parts of them stand for changes of it.
+pub struct Base {
+    /// For [`plan`] and [`pclntab`].
+    pub program: PatchedProgram,
+    /// For [`tables`].
+    pub tables: TablesImage,
+}
+
+/// A fuzz target.
+pub type FuzzTarget = fn(&Base, &[u8]);
+
+/// All of them by name.
+pub const TARGETS: [(&str, FuzzTarget); 10] = [
+    ("elf", |_, data| elf(data)),
+    ("plan", |base, data| plan(&base.program, data)),
+    ("pclntab", |base, data| pclntab(&base.program, data)),
+    ("buildinfo", |_, data| build_info(data)),
+    ("dwarf", |_, data| dwarf(data)),
+    ("stack", |_, data| stack(data)),
+    ("profile", |_, data| profile(data)),
+    ("perf_records", |_, data| perf_records(data)),
+    ("tables", |base, data| tables(base, data)),
+    ("proc_files", |_, data| {
+        proc_files(data);
+        filter(data);
+    }),
+];
+
+/// A file that is said to be a program or library.
+pub fn elf(data: &[u8]) {
+    if let Ok(binary) = Binary::parse(data) {
+        let _ = (binary.functions(), binary.imports(), binary.exports(), binary.build_id(), binary.extent());
+        let _ = (binary.ifuncs(), binary.data_pieces(), binary.layout(), binary.variable("runtime.buildVersion"));
+    }
+    let _ = Target::parse(data);
+}
+
+/// A Go program that is damaged somewhere: what would be patched and probed in it.
+pub fn plan(program: &PatchedProgram, data: &[u8]) {
+    let patched = program.patched(data);
+    let Ok(target) = Target::parse(&patched) else { return };
+    let _ = Inspection::new(&target);
+    let _ = SamplePlan::new(&target);
+}
+
+/// A Go program whose function table is damaged: its functions, files and lines.
+pub fn pclntab(program: &PatchedProgram, data: &[u8]) {
+    /// Functions that are looked at; most of the time goes into those.
+    const SOME: usize = 200;
+    let patched = program.patched(data);
+    let Ok(target) = Target::parse(&patched) else { return };
+    for function in target.pclntab.functions().take(SOME) {
+        for at in [function.start, Svma(function.end.0.wrapping_sub(1))] {
+            let _ = target.pclntab.frames_at(at);
+            let _ = target.pclntab.frame_size_at(at);
+        }
+    }
+    let _ = (target.pclntab.asmcgocall(), target.pclntab.text(), target.pclntab.module());
+}
+
+/// What the linker is said to have written about a build.
+pub fn build_info(data: &[u8]) {
+    let file = patched_program::elf_with_section(".go.buildinfo", data);
+    let Ok(binary) = Binary::parse(&file) else { return };
+    if let Some(build) = BuildInfo::read(&binary) {
+        let _ = build.setting("CGO_ENABLED");
+    }
+    let _ = runtime_version(&binary);
+}
+
+/// A file with debug and call frame information.
+pub fn dwarf(data: &[u8]) {
+    let Ok(binary) = Binary::parse(data) else { return };
+    let _ = dwarf_offsets::read(&binary);
+    for function in binary.functions().iter().take(10) {
+        let _ = call_frames::size_of_function(&binary, function.address);
+    }
+    let _ = call_frames::size_of_function(&binary, binary.entry());
+}
+
+/// A profile, and what would be in one: what is read of it can be written, and read again.
+pub fn profile(data: &[u8]) {
+    for profile in [decode(data), decode_message(data)].into_iter().flatten() {
+        let written = Encoder::default().member(&profile);
+        assert!(decode(&written).is_ok(), "what was written can't be read");
+    }
+}

@@ -1,0 +1,41 @@
+//! Files of `/proc` and filters of any content.
+
+use cgoprof_symbols::Avma;
+
+use super::address_space::AddressSpace;
+use super::free_memory::{self, Controller};
+use super::maps;
+use super::seccomp::{self, Call, Instruction};
+use super::status::{self, Status};
+use super::time_namespace::Offsets;
+
+/// What `/proc` is said to tell of a process whose names are anything.
+pub fn proc_files(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let status = Status::parse(&text);
+    let _ = (status.check(nix::unistd::Pid::this()), status.process(), status::flags(&text));
+    let _ = AddressSpace::parse(&text, &text).free();
+    let _ = Offsets::parse(&text);
+    let _ = free_memory::kilobytes(&text, "MemAvailable:");
+    for controller in [Controller::Unified, Controller::Memory] {
+        let _ = free_memory::group(&text, controller);
+    }
+    let mappings: Vec<_> = text.lines().filter_map(maps::parse).collect();
+    let (first, last) = (mappings.first().map(|first| first.range.start), mappings.last().map(|last| last.range.end));
+    if let (Some(first), Some(last)) = (first, last) {
+        let _ = maps::free_place(&mappings, first, last, 1 << 20);
+        let _ = maps::free_place(&mappings, Avma(u64::MAX), first, 1 << 20);
+    }
+}
+
+/// A seccomp filter, eight bytes an instruction.
+pub fn filter(data: &[u8]) {
+    let instruction = |bytes: &[u8]| Instruction {
+        code: u16::from_le_bytes([bytes[0], bytes[1]]),
+        if_true: bytes[2],
+        if_false: bytes[3],
+        k: bytes[4..8].iter().rev().fold(0, |sum, &byte| sum << 8 | u32::from(byte)),
+    };
+    let filter: Vec<_> = data.chunks_exact(8).map(instruction).collect();
+    let _ = seccomp::run(&filter, &seccomp::data(&Call::of(libc::SYS_mmap)));
+}

@@ -60,8 +60,17 @@ fn main() -> ExitCode {
         if is_broken_pipe(&error) {
             return ExitCode::SUCCESS;
         }
-        notice::say(format_args!("{error:#}"));
+        notice::say(format_args!("{}", with_causes(&error)));
         ExitCode::from(record::exit_code(&error).unwrap_or(TOOL_ERROR))
+    })
+}
+
+/// An error and what led to it. Some tell that already: nothing is said twice.
+fn with_causes(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |said, cause| match said.as_str() {
+        "" => cause,
+        said if said.ends_with(&cause) => said.to_owned(),
+        said => format!("{said}: {cause}"),
     })
 }
 
@@ -69,4 +78,18 @@ fn main() -> ExitCode {
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let io = error.downcast_ref::<std::io::Error>();
     io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_led_to_an_error_is_said_once() {
+        let cause = || std::io::Error::other("no room");
+        let check = |error: anyhow::Error, expected: &str| assert_eq!(with_causes(&error), expected);
+        check(cause().into(), "no room");
+        check(anyhow::Error::new(cause()).context("cannot start"), "cannot start: no room");
+        check(anyhow::Error::new(cause()).context("cannot start: no room"), "cannot start: no room");
+    }
 }

@@ -1,7 +1,8 @@
 //! What signals did to us when we were started, which the program that we launch is to inherit.
 //!
 //! Rust's runtime ignores SIGPIPE before `main` (`std/src/sys/pal/unix/mod.rs`, `reset_sigpipe`), so that it is read
-//! before that.
+//! before that. So are faults of our own: where they have no handler yet, the runtime gives them one, and each thread a stack for it,
+//! for want of which it ends us (`std/src/sys/pal/unix/stack_overflow.rs`, `make_handler`).
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -50,6 +51,25 @@ pub(super) fn restore(is_traced: bool) {
     }
 }
 
+/// Signals of faults.
+const FAULTS: [libc::c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
+
+/// What a signal does now.
+fn disposition(signal: libc::c_int) -> libc::sighandler_t {
+    // SAFETY: all zeroes are a valid sigaction, and without a new one the call only reads the present one.
+    unsafe {
+        let mut present: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal, std::ptr::null(), &raw mut present);
+        present.sa_sigaction
+    }
+}
+
+/// Ends us by a fault as it would have without a handler: it happens again.
+extern "C" fn as_by_default(signal: libc::c_int) {
+    // SAFETY: the default disposition has no handler.
+    unsafe { libc::signal(signal, libc::SIG_DFL) };
+}
+
 // SAFETY: the linker gathers pointers to functions of this kind in this section; the C library calls each once
 // before main.
 #[used]
@@ -57,13 +77,12 @@ pub(super) fn restore(is_traced: bool) {
 static AT_START: extern "C" fn() = {
     extern "C" fn note() {
         for (index, (one, _)) in OURS.into_iter().enumerate() {
-            // SAFETY: all zeroes are a valid sigaction, and without a new one the call only reads the present one.
-            let is_ignored = unsafe {
-                let mut present: libc::sigaction = std::mem::zeroed();
-                libc::sigaction(one as libc::c_int, std::ptr::null(), &raw mut present) == 0
-                    && present.sa_sigaction == libc::SIG_IGN
-            };
+            let is_ignored = disposition(one as libc::c_int) == libc::SIG_IGN;
             IGNORED.fetch_or(u32::from(is_ignored) << index, Ordering::Relaxed);
+        }
+        for fault in FAULTS.into_iter().filter(|&fault| disposition(fault) == libc::SIG_DFL) {
+            // SAFETY: the handler makes one async-signal-safe call. What we execute does not inherit it (execve(2)).
+            unsafe { libc::signal(fault, as_by_default as *const () as libc::sighandler_t) };
         }
     }
     note

@@ -135,9 +135,9 @@ unsafe fn become_program(
     gate: &OwnedFd,
     report: &OwnedFd,
 ) -> ! {
-    let send = |kind: u8, error: i32| {
-        let _ = write(report, &[kind, error as u8]);
-    };
+    // SAFETY: ends the child without running the parent's exit handlers.
+    let end = || unsafe { libc::_exit(127) };
+    let send = |kind: u8, error: i32| write(report, &[kind, error as u8]);
     if let Some(streams) = how.streams {
         let (input, output) = (streams.input.as_raw_fd(), streams.output.as_raw_fd());
         for (from, to) in [(input, 0), (output, 1), (output, 2)] {
@@ -151,7 +151,10 @@ unsafe fn become_program(
     let is_traced = how.trace && traced.is_ok();
     // All other dispositions are as we got them.
     inherited_signals::restore(is_traced);
-    send(b'T', traced.err().map_or(0, |error| error as i32));
+    if send(b'T', traced.err().map_or(0, |error| error as i32)).is_err() {
+        // Nobody would tell it to go on.
+        end();
+    }
     let opened = loop {
         match read(gate, &mut [0]) {
             Err(Errno::EINTR) => {}
@@ -166,10 +169,9 @@ unsafe fn become_program(
         let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&mask), None);
         // SAFETY: the strings are alive, and a null pointer ends their list.
         unsafe { libc::execv(path.as_ptr(), args.as_ptr()) };
-        send(b'E', Errno::last_raw());
+        let _ = send(b'E', Errno::last_raw());
     }
-    // SAFETY: ends the child without running the parent's exit handlers.
-    unsafe { libc::_exit(127) }
+    end()
 }
 
 impl Waiting {

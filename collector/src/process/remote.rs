@@ -254,15 +254,22 @@ impl Stopped {
         }
         let original = self.memory.read(at, BREAKPOINT.len())?;
         self.memory.write(at, &BREAKPOINT)?;
-        match self.thread.run()? {
+        let ran = self.thread.run();
+        // Whatever came of that, the code must be the program's own, and it must not go on amid an instruction.
+        let restored = self.memory.write(at, &original).or_else(|_| self.memory.write(at, &original));
+        match ran? {
             Stop::Ended(status) => return Err(RemoteError::Ended(status)),
             Stop::Became => return Err(RemoteError::Became),
             _ => {}
         }
-        self.memory.write(at, &original)?;
+        restored?;
+        Ok(self.move_to(at).or_else(|_| self.move_to(at))?)
+    }
+
+    fn move_to(&self, at: Avma) -> nix::Result<()> {
         let mut registers = self.thread.registers()?;
         registers.rip = at.0;
-        Ok(self.thread.set_registers(registers)?)
+        self.thread.set_registers(registers)
     }
 
     /// Has SIGTRAP be blocked and ignored as the launcher had it: until now it stopped the program for us.

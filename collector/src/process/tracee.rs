@@ -97,12 +97,15 @@ impl Tracee {
 
     fn look(&mut self, how: i32) -> nix::Result<Option<Stop>> {
         let flags = libc::WEXITED | libc::WSTOPPED | libc::__WALL | libc::WNOWAIT | how;
+        let mut refused = false;
         // SAFETY: all zeroes are a valid siginfo_t, which waitid fills.
         let info = unsafe {
             let mut info: libc::siginfo_t = std::mem::zeroed();
             loop {
                 match Errno::result(libc::waitid(libc::P_PID, self.tid.as_raw() as u32, &raw mut info, flags)) {
                     Err(Errno::EINTR) => {}
+                    // Whoever is not waited for stands still for ever: it is asked twice.
+                    Err(_) if !refused => refused = true,
                     waited => break waited.map(|_| info)?,
                 }
             }
@@ -294,7 +297,8 @@ impl Tracee {
     pub(crate) fn release(mut self) {
         self.give_back_signals();
         let signal = self.held.unwrap_or(0);
-        let _ = self.resume(libc::PTRACE_DETACH, signal);
+        // It fails if it has been killed.
+        let _ = self.resume(libc::PTRACE_DETACH, signal).or_else(|_| self.resume(libc::PTRACE_DETACH, signal));
     }
 }
 

@@ -109,6 +109,9 @@ impl<'data> Symbol<'data> {
     }
 }
 
+/// Bytes of a section that are taken out of a compressed one, at most.
+const LARGEST: u64 = 1 << 30;
+
 impl<'data> Binary<'data> {
     /// Reads the headers.
     ///
@@ -221,10 +224,12 @@ impl<'data> Binary<'data> {
         Svma(start)..Svma(end)
     }
 
-    /// Address and bytes of a section, decompressed if need be.
+    /// Address and bytes of a section, decompressed if need be. None for one that says it is larger than a gibibyte then: a file of
+    /// kilobytes can say so.
     pub fn section(&self, name: &str) -> Option<(Svma, Cow<'data, [u8]>)> {
         let (_, section) = self.sections.section_by_name(ENDIAN, name.as_bytes())?;
         let data = match section.compression(ENDIAN, self.data).ok()? {
+            Some((header, ..)) if header.ch_size.get(ENDIAN) > LARGEST => return None,
             Some((header, offset, size)) => CompressedFileRange {
                 format: match header.ch_type.get(ENDIAN) {
                     elf::ELFCOMPRESS_ZLIB => CompressionFormat::Zlib,

@@ -1,0 +1,54 @@
+//! Recorders that are killed anywhere while they join, record and leave: the program goes on, and the next recorder works and leaves it
+//! as it was.
+
+use std::process::{Command, Stdio};
+
+use nix::unistd::Pid;
+
+use crate::cgoprof::{User, binary, profile_path};
+use crate::fault_shim::{Fault, counts, inject};
+use crate::joining::{Recorder, Talking, check_as_it_was, check_round, code};
+
+/// How often recorders are killed at each place: once, unless `CGOPROF_KILLS` says otherwise.
+pub(crate) fn times() -> usize {
+    std::env::var("CGOPROF_KILLS").map_or(1, |times| times.parse().expect("a number"))
+}
+
+fn recorder(pid: Pid) -> Command {
+    let mut command = Command::new(binary());
+    command.args(["record", "-q", "--engine", "trampoline", "--duration", "50ms", "-o"]).arg(profile_path(User::Root));
+    command.args(["-p", &pid.to_string()]).stdin(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+/// Calls at which recorders are killed, and at how many places: twenty in all.
+const KILLS: [(&str, usize); 6] =
+    [("ptrace", 7), ("pwrite64", 5), ("process_vm_readv", 3), ("waitid", 2), ("pthread_create", 2), ("munmap", 1)];
+
+#[test]
+fn a_recorder_killed_while_it_joins_or_leaves_does_no_harm() {
+    let mut program = Talking::rounds(User::Root, "1.26.6");
+    let before = code(program.pid());
+    let calls = counts(&mut recorder(program.pid()));
+    let mut killed = 0;
+    for _ in 0..times() {
+        for (name, count) in KILLS {
+            let made = *calls.get(name).unwrap_or_else(|| panic!("{name} is not called: {calls:?}"));
+            for place in 0..count.min(made) {
+                let fault = Fault { name, when: 1 + place * made / count.min(made), error: None };
+                let mut command = recorder(program.pid());
+                inject(&mut command, fault);
+                killed += usize::from(!command.status().expect("it runs").success());
+                let answer = program.ask("one");
+                assert!(answer.starts_with('{'), "{fault:?}: the program answers {answer:?}");
+                let next = Recorder::join(User::Root, program.pid(), &[]);
+                let truth = program.ask("two");
+                check_round(&format!("{fault:?}"), &truth, &next.leave());
+                check_as_it_was(&format!("{fault:?}"), program.pid(), &before);
+            }
+        }
+    }
+    program.end();
+    println!("killed {killed} times");
+    assert!(killed >= 18 * times(), "only {killed} were killed on the way");
+}

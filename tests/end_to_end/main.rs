@@ -12,6 +12,7 @@ mod field;
 mod formats;
 mod fuzzed;
 mod go;
+mod hostile;
 mod hosts;
 mod joining;
 mod killed;

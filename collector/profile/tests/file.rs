@@ -156,6 +156,7 @@ fn of_a_timeline_each_member_holds_a_part() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "a hundred thousand crossings, compressed, take Miri too long")]
 fn a_full_timeline_is_small() {
     let mut profile = profile(&[5]);
     let one = profile.timeline.crossings[0];

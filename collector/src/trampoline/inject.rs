@@ -14,6 +14,7 @@ use cgoprof_hook::presence::{Presence, Replaced, UNDO, Undo};
 use cgoprof_symbols::{Avma, Svma};
 use libc::user_regs_struct;
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 
 use super::blob;
 use super::calibrate::ticks;
@@ -70,7 +71,7 @@ pub(super) fn calls() -> [Call; 10] {
     };
     let madvise = |advice: i32| Call { number: libc::SYS_madvise, args: [0, 0, advice as u64, 0, 0, 0] };
     [
-        Call { number: libc::SYS_memfd_create, args: [0, u64::from(libc::MFD_CLOEXEC), 0, 0, 0, 0] },
+        Call { number: libc::SYS_memfd_create, args: [0, FILE, 0, 0, 0, 0] },
         // Where one is tried, its descriptor is none.
         mmap(4096, TABLES, u64::MAX),
         Call::of(libc::SYS_munlock),
@@ -84,6 +85,8 @@ pub(super) fn calls() -> [Call; 10] {
     ]
 }
 
+/// Flags of the tables' file.
+const FILE: u64 = (libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) as u64;
 /// Protection and flags of what is mapped.
 const TABLES: (i32, i32) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_NORESERVE);
 const HOOKS: (i32, i32) =
@@ -314,12 +317,17 @@ fn map_tables(remote: &mut Remote<'_>, bias: u64, settings: Settings) -> Result<
     let address_space = before.free().zip(before.limit);
     let free = Free { memory: free_memory::of(remote.pid), address_space, starts: settings.starts };
     let size = ceiling::of(free, settings.max_memory)?;
-    let args = [DATA, u64::from(libc::MFD_CLOEXEC), 0, 0, 0, 0];
+    let args = [DATA, FILE, 0, 0, 0, 0];
     let fd = remote.call("memfd_create", libc::SYS_memfd_create, args, presence::NAME)?;
     let opened = File::options().read(true).write(true).open(remote.descriptor(fd)).and_then(|file| {
         // The program may have closed it, and opened another.
         if !presence::is_ours(&PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))) {
             return Err(std::io::Error::other("the program closes files that are not its own"));
+        }
+        // Nobody makes it shorter while we read it. Where that can't be had, a program that did so would end us.
+        let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_SEAL;
+        if let Err(error) = fcntl(&file, FcntlArg::F_ADD_SEALS(seals)) {
+            tracing::debug!("the tables' file can't be sealed: {error}");
         }
         file.set_len(4096)?;
         file.write_all_at(&[0], 0)?;

@@ -1,16 +1,18 @@
 //! The memory shared with a program as the recorder sees it: a file that grows, and references into it that are checked.
 //!
 //! The mapping belongs to the target, which may write anything into it: every reference is checked, and a
-//! number is only ever a number.
+//! number is only ever a number. It can't make the file shorter, which would end us where we read (memfd_create(2),
+//! F_SEAL_SHRINK).
 
 use std::fs::File;
 use std::io;
 use std::num::NonZeroUsize;
 use std::ptr::NonNull;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use cgoprof_hook::layout::{ARENA_OFFSET, Arena, CHUNK, CellRef, Header, THREADS, Thread};
+use nix::fcntl::{FallocateFlags, fallocate};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
 /// Bytes that the file is longer than what is in use, so that what threads need until the recorder looks again is there: six
@@ -31,8 +33,8 @@ pub(super) struct Shared {
     file: File,
     /// Bytes of the file.
     length: AtomicU64,
-    /// How far into the file a reference has ever led us.
-    reached: AtomicU64,
+    /// Bytes of it that may be used.
+    given: AtomicU64,
     margin: AtomicU64,
     /// The header's list of tables as far as it is checked.
     checked: Box<[AtomicU32]>,
@@ -72,8 +74,8 @@ impl Shared {
             mmap(None, mapped, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED, &file, 0)
         }?;
         let checked = (0..THREADS).map(|_| AtomicU32::new(0)).collect();
-        let (margin, reached) = (AtomicU64::new(MARGIN), AtomicU64::new(0));
-        let shared = Shared { base: base.cast(), size, file, length: AtomicU64::new(length), reached, margin, checked };
+        let [length_word, given, margin] = [length, length, MARGIN].map(AtomicU64::new);
+        let shared = Shared { base: base.cast(), size, file, length: length_word, given, margin, checked };
         let arena = Arena { next: reference(ARENA_OFFSET), end: reference(length) };
         shared.header().arena.store(arena.pack(), Relaxed);
         // SAFETY: the mapping begins with a header, and the target does not use it yet.
@@ -81,41 +83,42 @@ impl Shared {
         Ok(shared)
     }
 
-    /// Makes the file longer if what is left of it may be used up before the next call.
+    /// Gives more of the file, and makes it longer for that, if what is left may be used up before the next call.
     pub(super) fn provide(&self) {
-        let (length, margin) = (self.length.load(Relaxed), self.margin.load(Relaxed));
-        let next = Arena::unpack(self.header().arena.load(Relaxed)).next.offset().min(length);
-        if length >= self.size || next + margin / 2 < length {
+        let (given, margin) = (self.given.load(Relaxed), self.margin.load(Relaxed));
+        let next = Arena::unpack(self.header().arena.load(Relaxed)).next.offset().min(given);
+        if given >= self.size || next + margin / 2 < given {
             return;
         }
         let longer = (next + margin).next_multiple_of(CHUNK).min(self.size);
-        if let Err(error) = self.file.set_len(longer) {
-            tracing::debug!("the tables can't grow: {error}");
-            return;
+        if longer > self.length.load(Relaxed) {
+            if let Err(error) = self.file.set_len(longer) {
+                tracing::debug!("the tables can't grow: {error}");
+                return;
+            }
+            self.length.store(longer, Release);
         }
-        self.length.store(longer, SeqCst);
+        self.given.store(longer, Relaxed);
         self.move_end(|_| Some(longer));
         // Threads that found no room look again.
         self.header().freed.fetch_add(1, Release);
     }
 
-    /// Gives back what is not in use, but for a little, when the program has locked so many bytes of its memory that this can
-    /// be among it.
+    /// Gives back the memory of what is not in use, but for a little, when the program has locked so many bytes of its own that
+    /// this can be among it.
     pub(super) fn note_locked(&self, locked: u64) {
         if locked < self.size || self.margin.swap(LOCKED_MARGIN, Relaxed) == LOCKED_MARGIN {
             return;
         }
-        let before = self.length.load(Relaxed);
-        let shorter = |next: u64| (next + LOCKED_MARGIN).next_multiple_of(CHUNK);
+        let before = self.given.load(Relaxed);
+        let less = |next: u64| (next + LOCKED_MARGIN).next_multiple_of(CHUNK);
         // From here on nobody takes what is beyond.
-        let Some(end) = self.move_end(|next| Some(shorter(next)).filter(|&end| end < before)) else { return };
-        self.length.store(end, SeqCst);
-        if self.reached.load(SeqCst) > end {
-            // The program lies about what is in use: we may just be reading there.
-            self.length.store(before, SeqCst);
-            self.move_end(|_| Some(before));
-        } else if let Err(error) = self.file.set_len(end) {
-            tracing::debug!("the tables can't be made shorter: {error}");
+        let Some(end) = self.move_end(|next| Some(less(next)).filter(|&end| end < before)) else { return };
+        self.given.store(end, Relaxed);
+        let hole = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        let (start, length) = (end as libc::off_t, (self.length.load(Relaxed) - end) as libc::off_t);
+        if let Err(error) = fallocate(&self.file, hole, start, length) {
+            tracing::debug!("memory of the tables can't be given back: {error}");
         }
     }
 
@@ -166,13 +169,8 @@ impl Shared {
 
     /// So many bytes at an offset, if all of them are in the arena.
     pub(super) fn bytes_at(&self, offset: u64, count: u64) -> Option<NonNull<u8>> {
-        let end = offset.checked_add(count)?;
-        // First told, then looked at: who makes the file shorter does it the other way round.
-        if end > self.reached.load(Relaxed) && end <= self.size {
-            self.reached.fetch_max(end, SeqCst);
-        }
-        let within = offset >= ARENA_OFFSET && end <= self.length.load(SeqCst);
-        // SAFETY: the bytes lie within the mapping, and within its file.
+        let within = offset >= ARENA_OFFSET && offset.checked_add(count)? <= self.length.load(Acquire);
+        // SAFETY: the bytes lie within the mapping, and within its file, which gets no shorter.
         within.then(|| unsafe { self.base.add(offset as usize) })
     }
 
@@ -228,7 +226,7 @@ mod tests {
 
     fn end(shared: &Shared) -> u64 {
         let end = Arena::unpack(shared.header().arena.load(Relaxed)).end.offset();
-        assert_eq!(end, shared.file.metadata().unwrap().len(), "the file is as long as is said");
+        assert!(end <= shared.file.metadata().unwrap().len(), "the file is as long as is said");
         end
     }
 
@@ -271,19 +269,21 @@ mod tests {
         shared.note_locked(size);
         let expected = (ARENA_OFFSET + (3 << 20) + LOCKED_MARGIN).next_multiple_of(CHUNK);
         assert_eq!(end(&shared), expected);
-        assert!(shared.at::<Thread>(reference(expected)).is_none());
         use_up_to(&shared, end(&shared));
         shared.provide();
         assert_eq!(end(&shared), (expected + LOCKED_MARGIN).next_multiple_of(CHUNK), "it grows on, by less");
     }
 
     #[test]
-    fn what_is_being_read_is_not_given_back() {
+    fn what_is_given_back_takes_no_memory_and_can_be_read_still() {
+        use std::os::unix::fs::{FileExt as _, MetadataExt as _};
         let shared = shared(ARENA_OFFSET + 4 * MARGIN);
-        assert!(shared.at::<Thread>(reference(ARENA_OFFSET + MARGIN / 2)).is_some());
+        shared.file.write_all_at(&[1; 1 << 20], ARENA_OFFSET + MARGIN / 2).unwrap();
+        let far = shared.at::<u8>(reference(ARENA_OFFSET + MARGIN / 2)).unwrap();
         shared.note_locked(u64::MAX);
-        assert_eq!(shared.file.metadata().unwrap().len(), ARENA_OFFSET + MARGIN);
-        assert!(shared.at::<Thread>(reference(ARENA_OFFSET + MARGIN / 2)).is_some());
+        assert!(shared.file.metadata().unwrap().blocks() * 512 < 1 << 20);
+        // SAFETY: at() gives a place within the file, which has not become shorter.
+        assert_eq!(unsafe { far.read_volatile() }, 0);
     }
 
     #[test]

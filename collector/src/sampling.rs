@@ -27,6 +27,8 @@ use crate::uprobe::{Crossings, Landmarks};
 
 /// Longest time between two looks at the rings.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Longest time between two looks at what hardly ever changes.
+const LONG_PAUSE: Duration = Duration::from_secs(1);
 /// Different stacks that are kept; what comes later is counted without its frames.
 const MOST_STACKS: usize = 200_000;
 
@@ -40,6 +42,8 @@ pub(crate) struct Samples {
     pub(crate) walks: HashMap<Arc<Walk>, u64>,
     /// Records that found no room in their ring.
     pub(crate) lost: u64,
+    /// A processor came into use after the start: what ran on it was not seen.
+    pub(crate) new_processor: bool,
     /// By their cell, the slow crossings that have ended.
     pub(crate) slow: HashMap<CellRef, Slow>,
     /// By their thread, how long slow crossings were blocked.
@@ -232,6 +236,7 @@ impl Sampler {
         let (stopped, shared, waiting) = (Arc::clone(&stop), Arc::clone(&found), Arc::clone(&asking));
         let thread = std::thread::Builder::new().spawn(move || {
             let (start, mut pending, mut counters_due) = (timebase.now(), Vec::new(), Monotonic(0));
+            let mut processors_due = Monotonic(0);
             let mut looked = Vec::new();
             if shared.lock().is_ok_and(|found| found.crossings.is_some()) {
                 keep_up();
@@ -261,6 +266,10 @@ impl Sampler {
                 {
                     found.samples.num_cgo_call = stacks.num_cgo_call(now.monotonic).or(found.samples.num_cgo_call);
                     counters_due = Monotonic(now.monotonic.0 + PAUSE.as_nanos() as u64);
+                }
+                if last || now.monotonic >= processors_due {
+                    found.samples.new_processor |= session.has_new_processor();
+                    processors_due = Monotonic(now.monotonic.0 + LONG_PAUSE.as_nanos() as u64);
                 }
                 if last {
                     found.samples.lost = session.lost().unwrap_or(0).max(found.samples.lost);

@@ -46,7 +46,7 @@ pub fn tables(base: &Base, data: &[u8]) {
         c_error: snapshot.c_error,
         end: 10_000,
     };
-    let at = |ticks| Moment { ticks, monotonic: Monotonic(ticks / 2) };
+    let at = |ticks| Moment { ticks, monotonic: Monotonic(ticks / 2), suspended: 0 };
     let span = Span { rate: Rate::between(at(0), at(10_000)), begun: Monotonic(0), end: at(10_000) };
     let observed = Observed { births: &births, peak: Some((&peak, false)), blocked: None, idle: None, timeline: None };
     let mut profile = Profile::default();

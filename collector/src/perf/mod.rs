@@ -257,6 +257,12 @@ impl Session {
         self.rings.iter().map(Ring::lost).sum()
     }
 
+    /// Whether there is a processor by now that was not there at the start: what runs on it is not seen.
+    pub(crate) fn has_new_processor(&self) -> bool {
+        let watched: Vec<usize> = self.rings.iter().map(|ring| ring.cpu).collect();
+        online_cpus().is_ok_and(|cpus| has_another(&cpus, &watched))
+    }
+
     /// Whether samples are taken in the kernel too.
     pub(crate) fn sees_kernel(&self) -> bool {
         self.wanted.kernel
@@ -436,6 +442,11 @@ fn online_cpus() -> std::io::Result<Vec<usize>> {
     cpu_list(text.trim()).ok_or_else(|| std::io::Error::other(format!("unknown list of processors: {text}")))
 }
 
+/// Whether a processor is among those in use, and not among those that are watched.
+fn has_another(online: &[usize], watched: &[usize]) -> bool {
+    online.iter().any(|cpu| !watched.contains(cpu))
+}
+
 /// The processors of a list such as `0-3,8`.
 fn cpu_list(text: &str) -> Option<Vec<usize>> {
     let mut cpus = Vec::new();
@@ -470,6 +481,14 @@ mod tests {
         check("too short", &words(RecordType::EXIT.0, &[99, 7]), None);
         check("a sample too short", &words(RecordType::SAMPLE.0, &[7, thread]), None);
         check("no record", &[], None);
+    }
+
+    /// What ran on one that came later was taken for blocked.
+    #[test]
+    fn a_processor_that_comes_into_use_later_is_not_watched() {
+        assert!(has_another(&[0, 1], &[0]));
+        assert!(!has_another(&[0, 1], &[0, 1]));
+        assert!(!has_another(&[0], &[0, 1]), "one that goes is seen to go");
     }
 
     #[test]

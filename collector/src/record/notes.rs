@@ -92,6 +92,13 @@ pub(super) fn perf(engine: EngineKind, samples: &Samples, end: Monotonic) -> Vec
             _ => format!("{lost} perf records found no room: there are fewer samples, and blocked times may be off"),
         });
     }
+    if samples.new_processor {
+        let unseen = match engine {
+            EngineKind::Uprobe => "there were more crossings than are counted, and blocked times are not known",
+            _ => "there are fewer samples, and blocked times are not known",
+        };
+        notes.push(format!("a processor came into use after the start, and what ran on it was not seen: {unseen}"));
+    }
     if engine == EngineKind::Sample {
         notes.push("engine sample: nothing is counted; times in C are estimates from samples of the processors".into());
         match samples.num_cgo_call {
@@ -106,6 +113,17 @@ pub(super) fn perf(engine: EngineKind, samples: &Samples, end: Monotonic) -> Vec
         }
     }
     notes
+}
+
+/// On a machine that was suspended for so many nanoseconds.
+pub(super) fn suspended(nanos: u64) -> Option<String> {
+    (nanos > 0).then(|| {
+        let seconds = nanos as f64 / 1e9;
+        format!(
+            "the machine was suspended for {seconds:.1} s: that is in the times of what was in C then, and when anything \
+             was before it, and for how long it was blocked, may be off"
+        )
+    })
 }
 
 /// On a program without symbols.

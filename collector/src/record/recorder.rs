@@ -322,7 +322,9 @@ impl<'a> Recorder<'a> {
         let clock = self.describe(&snapshot, samples.as_ref(), rate, end);
         let mut off = HashMap::new();
         let mut samples = samples;
-        if let (Some(sampler), Some(samples)) = (&self.sampler, &mut samples) {
+        if let (Some(sampler), Some(samples)) = (&self.sampler, &mut samples)
+            && !samples.new_processor
+        {
             off = off_cpu(sampler, samples, &mut snapshot, rate, end);
         }
         let crossings = assemble(&mut self.profile, &snapshot, &mut self.symbolizer, clock, &off);
@@ -400,6 +402,7 @@ impl<'a> Recorder<'a> {
         if !known {
             recording.notes.push("the hooks' own time could not be measured: it is in the times".into());
         }
+        recording.notes.extend(notes::suspended(self.begun.suspended_until(end)));
         let stolen = self.processors.zip(Processors::by_now()).and_then(|(begun, now)| now.note_since(begun));
         recording.notes.extend(stolen);
         if self.sampler.as_ref().is_some_and(Sampler::failed) {
@@ -415,6 +418,7 @@ impl<'a> Recorder<'a> {
         }
         if let Some(samples) = samples {
             recording.num_cgo_call = samples.num_cgo_call.map(|(count, _)| count);
+            recording.off_cpu &= !samples.new_processor;
             recording.notes.extend(notes::perf(self.engine.kind(), samples, end.monotonic));
         }
         Clock { measured, ticks_per_ns, calibration, c_error: snapshot.c_error, end: end.ticks }

@@ -25,7 +25,8 @@ fn event_of_a_long_crossing(last_returned: u64, calls_back: bool) -> (Event, f64
     let m = Machine::new(1, false);
     let goroutine = Goroutine::new(&m, 0x1000, &[1, 2]);
     goroutine.cross(&world);
-    let cell = (world.cells(1)[0] as *const Cell).cast_mut();
+    // By its address: the reference is for reading.
+    let cell = (world.cells(1)[0] as *const Cell).addr() as *mut Cell;
     // SAFETY: the thread and the cell lie in the world's memory; the made-up goroutine has all that the hooks read.
     unsafe {
         let thread = threads::find(&world.params, m.address());

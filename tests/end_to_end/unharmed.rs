@@ -203,27 +203,28 @@ fn signals_do_what_they_did_before_a_recorder() {
     assert_eq!(status.output().expect("a shell").status.code(), Some(7));
 }
 
-/// The recorder panicked, and left the program stopped, with hooks that nobody read.
+/// The recorder panicked, and left the program stopped, with hooks that nobody read. Later the program lacked the threads that the
+/// recorder had taken, and died of it.
 #[test]
 fn too_few_processes_are_said_and_leave_nothing_behind() {
     const USER: &str = "65531";
-    for limit in 1..=12 {
+    for limit in (1..=12).chain([40]) {
         let profile = profile_path(User::Nobody);
-        let mut shell = Command::new("sh");
-        shell.args([
-            "-c",
-            &format!("ulimit -u {limit}; exec setpriv --reuid={USER} --regid={USER} --clear-groups \"$@\""),
-        ]);
-        shell.arg("sh").arg(binary()).args(["record", "-o"]).arg(&profile).arg("--").arg(actor()).arg("signals");
-        let output = shell.output().expect("a shell");
+        let mut limited = Command::new("prlimit");
+        limited.arg(format!("--nproc={limit}")).args(["setpriv", "--clear-groups"]);
+        limited.args([format!("--reuid={USER}"), format!("--regid={USER}")]);
+        limited.arg(binary()).args(["record", "-o"]).arg(&profile).arg("--").arg(actor()).arg("signals");
+        let output = limited.output().expect("prlimit");
         let (said, shown) = (said(&output), String::from_utf8_lossy(&output.stdout).into_owned());
         assert!(!said.contains("panicked"), "{limit}: {said}");
         let enough = output.status.success() && shown.contains("SigBlk:");
-        // Neither we nor the program can be made, or the program has too few threads.
-        let refused = said.contains("makes no more threads") || said.contains("EAGAIN") || said.contains("temporarily");
-        assert!(enough || refused, "{limit}: {:?} {said}", output.status);
-        if limit == 12 {
+        // The program itself has six threads or so, and any launcher is a process beside it.
+        assert!(enough || limit < 9, "{limit}: {:?} {said}", output.status);
+        assert!(enough || said.contains("temporarily unavailable") || said.contains("EAGAIN"), "{limit}: {said}");
+        if limit == 40 {
             assert!(report(&profile)["totals"]["crossings"].as_u64() >= Some(1000), "{said}");
+        } else if enough {
+            assert!(said.contains("ran without being recorded"), "{limit}: {said}");
         }
         let left = Command::new("pgrep").args(["-u", USER]).output().expect("pgrep");
         assert_eq!(String::from_utf8_lossy(&left.stdout), "", "{limit}: {said}");

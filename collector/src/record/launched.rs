@@ -22,6 +22,9 @@ use crate::process::remote::Stopped;
 use crate::target::{Image, Plan};
 use crate::trampoline::{self, InjectError, RemoteError, inject};
 
+/// Threads of a program: where there can't be so many more, it may need those that would be ours.
+const FOR_THE_PROGRAM: usize = 16;
+
 /// A program that has been started and is not recorded.
 pub(super) struct NotWatched {
     pub(super) problem: Problem,
@@ -68,7 +71,7 @@ pub(super) fn start(
         Launch { mask, trace: plan.is_some(), streams: options.streams.as_deref() },
     )?;
     // Not before the process is there: the C library changes what signals do when it makes the first thread.
-    if let Err(error) = own_threads::check_room(THREADS) {
+    if let Err(error) = own_threads::check_room(THREADS + FOR_THE_PROGRAM) {
         waiting.cancel();
         let problem = Problem::from(error);
         if options.require {

@@ -35,6 +35,13 @@ pub(crate) fn counts(command: &mut Command) -> BTreeMap<String, usize> {
     counts
 }
 
+/// So many places among all calls of a name, of which there are `made`: all of them if `CGOPROF_FAULTS` is `all`.
+pub(crate) fn places(made: usize, wanted: usize) -> impl Iterator<Item = usize> {
+    let all = std::env::var("CGOPROF_FAULTS").is_ok_and(|which| which == "all");
+    let places = if all { made } else { wanted.min(made) };
+    (0..places).map(move |place| 1 + place * made / places)
+}
+
 fn shim() -> &'static Path {
     static SHIM: OnceLock<PathBuf> = OnceLock::new();
     SHIM.get_or_init(|| {

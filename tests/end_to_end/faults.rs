@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::process::{Command, Output, Stdio};
 
 use crate::cgoprof::{User, binary, profile_path};
+use crate::fault_shim;
 use crate::joining::{Talking, check_as_it_was, code};
 
 /// Runs a recorder of a program for a moment, under strace with these options.
@@ -98,9 +99,8 @@ fn a_system_call_of_the_recorder_that_fails_once_does_no_harm() {
     let (calls, mut wrong, mut tried) = (calls(), Vec::new(), BTreeMap::new());
     for (name, error, places) in FAULTS {
         let made = *calls.get(name).unwrap_or_else(|| panic!("{name} is not called: {calls:?}"));
-        let places = places.min(made);
-        for place in 0..places {
-            wrong.extend(fault(name, error, 1 + place * made / places));
+        for when in fault_shim::places(made, places) {
+            wrong.extend(fault(name, error, when));
             *tried.entry(name).or_insert(0) += 1;
         }
     }

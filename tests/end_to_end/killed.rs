@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use nix::unistd::Pid;
 
 use crate::cgoprof::{User, binary, profile_path};
-use crate::fault_shim::{Fault, counts, inject};
+use crate::fault_shim::{Fault, counts, inject, places};
 use crate::joining::{Recorder, Talking, check_as_it_was, check_round, code};
 
 /// How often recorders are killed at each place: once, unless `CGOPROF_KILLS` says otherwise.
@@ -34,8 +34,8 @@ fn a_recorder_killed_while_it_joins_or_leaves_does_no_harm() {
     for _ in 0..times() {
         for (name, count) in KILLS {
             let made = *calls.get(name).unwrap_or_else(|| panic!("{name} is not called: {calls:?}"));
-            for place in 0..count.min(made) {
-                let fault = Fault { name, when: 1 + place * made / count.min(made), error: None };
+            for when in places(made, count) {
+                let fault = Fault { name, when, error: None };
                 let mut command = recorder(program.pid());
                 inject(&mut command, fault);
                 killed += usize::from(!command.status().expect("it runs").success());

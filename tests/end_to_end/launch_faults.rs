@@ -6,7 +6,7 @@ use std::io::Read as _;
 use std::process::Command;
 
 use crate::cgoprof::{User, binary, profile_path};
-use crate::fault_shim::{Fault, counts, inject};
+use crate::fault_shim::{Fault, counts, inject, places};
 use crate::go::{self, Build};
 use crate::joining::Talking;
 
@@ -128,19 +128,15 @@ fn calls() -> BTreeMap<String, usize> {
     counts(command.stdin(std::process::Stdio::null()))
 }
 
-/// So many places among all calls of a name: all of them if `CGOPROF_FAULTS` is `all`.
-fn places(calls: &BTreeMap<String, usize>, name: &str, places: usize) -> Vec<usize> {
-    let made = *calls.get(name).unwrap_or_else(|| panic!("{name} is not called: {calls:?}"));
-    let all = std::env::var("CGOPROF_FAULTS").is_ok_and(|which| which == "all");
-    let places = if all { made } else { places.min(made) };
-    (0..places).map(|place| 1 + place * made / places).collect()
+fn made(calls: &BTreeMap<String, usize>, name: &str) -> usize {
+    *calls.get(name).unwrap_or_else(|| panic!("{name} is not called: {calls:?}"))
 }
 
 #[test]
 fn a_call_that_fails_once_while_a_program_is_launched_does_no_harm() {
     let (calls, mut wrong, mut tried) = (calls(), Vec::new(), BTreeMap::new());
     for (name, error, count) in FAULTS {
-        for when in places(&calls, name, count) {
+        for when in places(made(&calls, name), count) {
             wrong.extend(self::wrong(Fault { name, when, error: Some(error) }));
             *tried.entry(name).or_insert(0) += 1;
         }
@@ -154,7 +150,7 @@ fn a_recorder_killed_while_it_launches_does_no_harm() {
     let (calls, mut wrong, mut tried) = (calls(), Vec::new(), 0);
     for _ in 0..crate::killed::times() {
         for (name, count) in KILLS {
-            for when in places(&calls, name, count) {
+            for when in places(made(&calls, name), count) {
                 wrong.extend(self::wrong(Fault { name, when, error: None }));
                 tried += 1;
             }

@@ -25,20 +25,22 @@ impl Timebase {
     pub(crate) fn of(self, moment: Moment) -> Moment {
         match self {
             Timebase::Counter => moment,
-            Timebase::Kernel => Moment { ticks: moment.monotonic.0, ..moment },
+            // It stands still while the machine is suspended, and so do its ticks.
+            Timebase::Kernel => Moment { ticks: moment.monotonic.0, suspended: 0, ..moment },
         }
     }
 }
 
-/// Both clocks at one moment.
+/// What the clocks say at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment {
     /// Time stamp counter, or what an engine reads in its place.
     pub(crate) ticks: u64,
     /// The kernel's clock.
     pub(crate) monotonic: Monotonic,
-    /// Nanoseconds since some moment for which the machine was suspended: the kernel's clock stands still then.
-    pub(crate) suspended: u64,
+    /// Nanoseconds for which the machine has been suspended, but for a constant: the kernel's clock stands still then, and nobody
+    /// knows whether the counter does, or begins anew.
+    pub(crate) suspended: i64,
 }
 
 /// The line between two moments.
@@ -58,7 +60,7 @@ impl Monotonic {
 }
 
 impl Moment {
-    /// Reads both.
+    /// Reads them.
     pub(crate) fn now() -> Moment {
         /// Between both readings others may run.
         const READINGS: usize = 5;
@@ -73,27 +75,32 @@ impl Moment {
 }
 
 /// How far the clock that goes on while the machine is suspended is ahead of the one that does not, by our own time namespace.
-fn suspended() -> u64 {
-    let read = |clock| clock_gettime(clock).map(std::time::Duration::from).unwrap_or_default().as_nanos() as u64;
-    read(ClockId::CLOCK_BOOTTIME).saturating_sub(read(ClockId::CLOCK_MONOTONIC))
+fn suspended() -> i64 {
+    /// Between both others may run, which makes it look longer.
+    const READINGS: usize = 5;
+    let read = |clock| clock_gettime(clock).map(std::time::Duration::from).unwrap_or_default().as_nanos() as i64;
+    let ahead = || {
+        let monotonic = read(ClockId::CLOCK_MONOTONIC);
+        read(ClockId::CLOCK_BOOTTIME) - monotonic
+    };
+    (0..READINGS).map(|_| ahead()).min().unwrap_or_default()
 }
 
 /// Differences of less are those of reading two clocks.
-const SHORTEST_SUSPENSION: u64 = 10_000_000;
+const SHORTEST_SUSPENSION: i64 = 10_000_000;
 
 impl Moment {
     /// Nanoseconds for which the machine was suspended between two moments.
     pub(crate) fn suspended_until(self, later: Moment) -> u64 {
-        let between = later.suspended.saturating_sub(self.suspended);
-        if between < SHORTEST_SUSPENSION { 0 } else { between }
+        let between = later.suspended - self.suspended;
+        if between < SHORTEST_SUSPENSION { 0 } else { between as u64 }
     }
 }
 
 impl Rate {
-    /// From an earlier moment and a later one. The counter goes on while the machine is suspended, as far as it does.
+    /// From an earlier moment and a later one, between which the machine was not suspended.
     pub(crate) fn between(from: Moment, to: Moment) -> Rate {
-        let nanos = to.monotonic.0.saturating_sub(from.monotonic.0) + from.suspended_until(to);
-        let nanos = nanos.max(1) as f64;
+        let nanos = to.monotonic.0.saturating_sub(from.monotonic.0).max(1) as f64;
         Rate { from: to, ticks_per_ns: (to.ticks.saturating_sub(from.ticks).max(1)) as f64 / nanos }
     }
 
@@ -127,13 +134,13 @@ mod tests {
 
     /// It made all times of a laptop that had slept for an hour too short by hundreds.
     #[test]
-    fn a_suspended_machine_does_not_change_how_fast_the_counter_is() {
-        let moment = |ticks, nanos, suspended| Moment { ticks, monotonic: Monotonic(nanos), suspended };
-        let awake = moment(0, 0, 5);
-        let later = moment(2 * 3_610_000_000_000, 10_000_000_000, 3_600_000_000_005);
-        assert_eq!(awake.suspended_until(later), 3_600_000_000_000);
-        assert_eq!(Rate::between(awake, later).ticks_per_ns, 2.0);
-        assert_eq!(awake.suspended_until(moment(9, 9, 1000)), 0, "two clocks are not read at once");
+    fn a_suspension_is_seen_where_the_counter_is_what_is_read() {
+        let moment = |suspended| Moment { ticks: 0, monotonic: Monotonic(0), suspended };
+        let (awake, later) = (moment(-5), moment(3_600_000_000_000));
+        assert_eq!(awake.suspended_until(later), 3_600_000_000_005);
+        assert_eq!(awake.suspended_until(moment(1000)), 0, "two clocks are not read at once");
+        let kernel = |moment| Timebase::Kernel.of(moment);
+        assert_eq!(kernel(awake).suspended_until(kernel(later)), 0);
     }
 
     #[test]

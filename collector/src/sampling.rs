@@ -268,7 +268,10 @@ impl Sampler {
                     counters_due = Monotonic(now.monotonic.0 + PAUSE.as_nanos() as u64);
                 }
                 if last || now.monotonic >= processors_due {
-                    found.samples.new_processor |= session.has_new_processor();
+                    if !found.samples.new_processor && session.has_new_processor() {
+                        found.samples.new_processor = true;
+                        found.crossings.iter_mut().for_each(Crossings::lose_track);
+                    }
                     processors_due = Monotonic(now.monotonic.0 + LONG_PAUSE.as_nanos() as u64);
                 }
                 if last {
@@ -521,9 +524,7 @@ impl Found {
             }
             Record::Lost(count) => {
                 self.samples.lost += count;
-                if let Some(crossings) = &mut self.crossings {
-                    crossings.lose_track();
-                }
+                self.crossings.iter_mut().for_each(Crossings::lose_track);
             }
         }
     }

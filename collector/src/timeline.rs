@@ -108,6 +108,16 @@ pub(crate) struct Part {
     pub(crate) dropped_asleep: u64,
 }
 
+impl Part {
+    /// Takes out what follows from when threads had processors.
+    pub(crate) fn forget_switches(&mut self) {
+        self.waits.clear();
+        self.asleep.clear();
+        self.crossings.iter_mut().for_each(|crossing| crossing.blocked = 0);
+        self.looks.iter_mut().for_each(|look| (look.in_go, look.idle) = (None, None));
+    }
+}
+
 /// Something with a length.
 trait Long {
     fn nanos(&self) -> u64;

@@ -1,6 +1,7 @@
 // Preloaded into cgoprof, where strace can't be: one call of the C library, the Nth of its name, fails or kills the process.
 //
-//   FAULT=NAME:N:ERRNO   ERRNO 0 kills
+//   FAULT=NAME:N:ERRNO   ERRNO 0 kills; counted in each process
+//   FAULT_FIRED=FILE     is made when that has happened
 //   FAULT_COUNTS=FILE    appends the name of each call, to be counted
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -16,6 +17,7 @@ typedef long (*call)(long, long, long, long, long, long);
 static char name[32];
 static long when, number, made;
 static int counts = -1;
+static const char *fired;
 
 // Without the calls that are to fail.
 static long raw(long nr, long a, long b, long c, long d) {
@@ -28,6 +30,7 @@ static long raw(long nr, long a, long b, long c, long d) {
 __attribute__((constructor)) static void begin(void) {
 	char exe[256] = {0};
 	raw(SYS_readlink, (long)"/proc/self/exe", (long)exe, sizeof exe - 1, 0);
+	fired = getenv("FAULT_FIRED");
 	const char *file = strrchr(exe, '/'), *fault = getenv("FAULT"), *list = getenv("FAULT_COUNTS");
 	if (!file || strcmp(file, "/cgoprof"))
 		return;
@@ -44,6 +47,8 @@ static int fails(const char *called) {
 	}
 	if (strcmp(called, name) || __atomic_add_fetch(&made, 1, __ATOMIC_SEQ_CST) != when)
 		return 0;
+	if (fired)
+		raw(SYS_open, (long)fired, O_WRONLY | O_CREAT | O_CLOEXEC, 0600, 0);
 	if (number == 0)
 		raw(SYS_kill, raw(SYS_getpid, 0, 0, 0, 0), 9, 0, 0);
 	return 1;
@@ -93,7 +98,6 @@ FAULTY(sigprocmask, -1)
 FAULTY(pthread_sigmask, number)
 FAULTY(socket, -1)
 FAULTY(bind, -1)
-FAULTY(syscall, -1)
 FAULTY(rename, -1)
 FAULTY(statx, -1)
 FAULTY(fcntl64, -1)
@@ -104,3 +108,16 @@ FAULTY(execve, -1)
 FAULTY(execvp, -1)
 FAULTY(getrlimit64, -1)
 FAULTY(personality, -1)
+
+// The number of the call, and six arguments.
+long faulty_syscall(long, long, long, long, long, long, long) __asm__("syscall");
+long faulty_syscall(long which, long a, long b, long c, long d, long e, long f) {
+	static long (*real)(long, long, long, long, long, long, long);
+	if (!real)
+		real = dlsym(RTLD_NEXT, "syscall");
+	if (fails("syscall")) {
+		errno = (int)number;
+		return -1;
+	}
+	return real(which, a, b, c, d, e, f);
+}

@@ -17,10 +17,13 @@ pub(crate) struct Fault {
     pub(crate) error: Option<i32>,
 }
 
-/// Has a recorder meet a fault.
-pub(crate) fn inject(command: &mut Command, fault: Fault) {
+/// Makes one call of the recorder fail. The file is there afterwards if the recorder has come to it.
+pub(crate) fn inject(command: &mut Command, fault: Fault) -> PathBuf {
     let Fault { name, when, error } = fault;
+    let fired = crate::cgoprof::profile_path(crate::cgoprof::User::Root).with_extension("fired");
     command.env("LD_PRELOAD", shim()).env("FAULT", format!("{name}:{when}:{}", error.unwrap_or(0)));
+    command.env("FAULT_FIRED", &fired);
+    fired
 }
 
 /// How often a recorder calls each function.

@@ -1,6 +1,6 @@
 //! Programs that are joined while they run, their recorders, and how they must be left.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
@@ -100,7 +100,9 @@ impl Recorder {
     /// Ends it as Ctrl-C does, and gives its report.
     pub(crate) fn leave(mut self) -> Value {
         kill(Pid::from_raw(self.child.id() as i32), Signal::SIGINT).expect("a signal");
-        assert!(self.child.wait().expect("it ends").success());
+        let (mut said, status) = (String::new(), self.child.wait().expect("it ends"));
+        self.messages.read_to_string(&mut said).expect("messages");
+        assert!(status.success() && !said.contains("panicked"), "{status}: {said}");
         report(&self.profile)
     }
 }

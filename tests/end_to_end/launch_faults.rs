@@ -43,12 +43,14 @@ struct Launched {
     program: Option<i64>,
     said: String,
     recorded: bool,
+    /// The recorder came to the fault.
+    fired: bool,
 }
 
 fn launched(fault: Fault) -> Launched {
     let profile = profile_path(User::Root);
     let mut command = launch(&profile);
-    inject(&mut command, fault);
+    let fired = inject(&mut command, fault);
     let mut program = Talking::start(&mut command);
     let begun = program.answer() == "ready";
     let answered = begun && ["one", "two"].iter().all(|ask| program.ask(ask).starts_with('{'));
@@ -59,16 +61,18 @@ fn launched(fault: Fault) -> Launched {
     let ended = said.lines().find_map(|line| line.strip_prefix("ended ")).unwrap_or("[]");
     let ended: Vec<(bool, i64)> = serde_json::from_str(ended).expect("how they ended");
     let of = |is_recorder: bool| ended.iter().find(|(found, _)| *found == is_recorder).map(|(_, status)| *status);
-    let recorded = profile.exists();
-    Launched { answered, begun, recorder: of(true).unwrap_or(i64::MIN), program: of(false), said, recorded }
+    let (recorded, fired) = (profile.exists(), fired.exists());
+    Launched { answered, begun, recorder: of(true).unwrap_or(i64::MIN), program: of(false), said, recorded, fired }
 }
 
-/// What is wrong with what came of a fault.
-fn wrong(fault: Fault) -> Option<String> {
+/// Runs a program with a fault of its recorder. Returns whether the recorder came to it, and what went wrong then.
+fn try_fault(fault: Fault) -> (bool, Option<String>) {
     const SIGTRAP: i64 = -libc::SIGTRAP as i64;
     let found = launched(fault);
     let told = found.said.lines().any(|line| line.starts_with("cgoprof: "));
     let fine = match (fault.error, found.begun) {
+        // How often it waits depends on who else wants the processors.
+        _ if !found.fired => found.answered && found.recorder == 0 && found.recorded,
         (None, true) => found.answered && found.program.is_none_or(|status| status == 0) && found.recorder == -9,
         // Killed before the program's first instruction: its process ends with the recorder, by the stop that nobody waits for any
         // more. Or it was that process, which is then not the program yet.
@@ -78,12 +82,13 @@ fn wrong(fault: Fault) -> Option<String> {
         // A process that can't write can't tell either.
         (Some(_), false) => (told || fault.name == "write") && matches!(found.recorder, 125..=127),
     };
-    let Launched { answered, begun, recorder, program, said, recorded } = found;
-    (!fine || said.contains("panicked")).then(|| {
+    let Launched { answered, begun, recorder, program, said, recorded, fired } = found;
+    let wrong = (!fine || said.contains("panicked")).then(|| {
         format!(
             "{fault:?}: begun {begun}, answered {answered}, recorder {recorder}, program {program:?}, recorded {recorded}: {said}"
         )
-    })
+    });
+    (fired, wrong)
 }
 
 /// What may fail, how, and at about how many places it is tried.
@@ -132,30 +137,36 @@ fn made(calls: &BTreeMap<String, usize>, name: &str) -> usize {
     *calls.get(name).unwrap_or_else(|| panic!("{name} is not called: {calls:?}"))
 }
 
-#[test]
-fn a_call_that_fails_once_while_a_program_is_launched_does_no_harm() {
-    let (calls, mut wrong, mut tried) = (calls(), Vec::new(), BTreeMap::new());
-    for (name, error, count) in FAULTS {
-        for when in places(made(&calls, name), count) {
-            wrong.extend(self::wrong(Fault { name, when, error: Some(error) }));
-            *tried.entry(name).or_insert(0) += 1;
-        }
+/// Tries faults. They must be harmless, and most must be come to.
+fn check(faults: impl Iterator<Item = Fault>) {
+    let (mut wrong, mut planned, mut tried) = (Vec::new(), 0, BTreeMap::new());
+    for fault in faults {
+        let (fired, what) = try_fault(fault);
+        planned += 1;
+        *tried.entry(fault.name).or_insert(0) += usize::from(fired);
+        wrong.extend(what);
     }
     println!("tried: {tried:?}");
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    assert!(tried.values().sum::<usize>() * 4 >= planned * 3, "of {planned} only {tried:?} were come to");
+}
+
+#[test]
+fn a_call_that_fails_once_while_a_program_is_launched_does_no_harm() {
+    let calls = calls();
+    check(FAULTS.into_iter().flat_map(|(name, error, count)| {
+        let fault = move |when| Fault { name, when, error: Some(error) };
+        places(made(&calls, name), count).map(fault).collect::<Vec<_>>()
+    }));
 }
 
 #[test]
 fn a_recorder_killed_while_it_launches_does_no_harm() {
-    let (calls, mut wrong, mut tried) = (calls(), Vec::new(), 0);
-    for _ in 0..crate::killed::times() {
-        for (name, count) in KILLS {
-            for when in places(made(&calls, name), count) {
-                wrong.extend(self::wrong(Fault { name, when, error: None }));
-                tried += 1;
-            }
-        }
-    }
-    println!("killed {tried} times");
-    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    let calls = calls();
+    let once = || {
+        KILLS.into_iter().flat_map(|(name, count)| {
+            places(made(&calls, name), count).map(move |when| Fault { name, when, error: None }).collect::<Vec<_>>()
+        })
+    };
+    check((0..crate::killed::times()).flat_map(|_| once()));
 }

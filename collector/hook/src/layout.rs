@@ -149,7 +149,7 @@ pub struct Header {
 pub struct Arena {
     /// What is to be taken next.
     pub next: CellRef,
-    /// Where the file ends.
+    /// Where what may be used of the file ends.
     pub end: CellRef,
 }
 

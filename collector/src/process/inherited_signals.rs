@@ -64,10 +64,13 @@ fn disposition(signal: libc::c_int) -> libc::sighandler_t {
     }
 }
 
-/// Ends us by a fault as it would have without a handler: it happens again.
+/// Ends us as it would have without a handler, whether the signal was sent or comes of a fault, which would happen again.
 extern "C" fn as_by_default(signal: libc::c_int) {
-    // SAFETY: the default disposition has no handler.
-    unsafe { libc::signal(signal, libc::SIG_DFL) };
+    // SAFETY: both are async-signal-safe; the default disposition has no handler. What is raised is delivered on the way out.
+    unsafe {
+        libc::signal(signal, libc::SIG_DFL);
+        libc::raise(signal);
+    }
 }
 
 // SAFETY: the linker gathers pointers to functions of this kind in this section; the C library calls each once
@@ -81,7 +84,7 @@ static AT_START: extern "C" fn() = {
             IGNORED.fetch_or(u32::from(is_ignored) << index, Ordering::Relaxed);
         }
         for fault in FAULTS.into_iter().filter(|&fault| disposition(fault) == libc::SIG_DFL) {
-            // SAFETY: the handler makes one async-signal-safe call. What we execute does not inherit it (execve(2)).
+            // SAFETY: the handler makes two async-signal-safe calls. What we execute does not inherit it (execve(2)).
             unsafe { libc::signal(fault, as_by_default as *const () as libc::sighandler_t) };
         }
     }

@@ -255,7 +255,7 @@ impl Stopped {
         let original = self.memory.read(at, BREAKPOINT.len())?;
         self.memory.write(at, &BREAKPOINT)?;
         let ran = self.thread.run();
-        // Whatever came of that, the code must be the program's own, and it must not go on amid an instruction.
+        // Whatever came of that, the code must be the program's own.
         let restored = self.memory.write(at, &original).or_else(|_| self.memory.write(at, &original));
         match ran? {
             Stop::Ended(status) => return Err(RemoteError::Ended(status)),

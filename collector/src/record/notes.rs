@@ -94,7 +94,9 @@ pub(super) fn perf(engine: EngineKind, samples: &Samples, end: Monotonic) -> Vec
     }
     if samples.new_processor {
         let unseen = match engine {
-            EngineKind::Uprobe => "there were more crossings than are counted, and blocked times are not known",
+            EngineKind::Uprobe => {
+                "there were more crossings than are counted, times and nesting may be off, and blocked times are not known"
+            }
             _ => "there are fewer samples, and blocked times are not known",
         };
         notes.push(format!("a processor came into use after the start, and what ran on it was not seen: {unseen}"));
@@ -116,14 +118,12 @@ pub(super) fn perf(engine: EngineKind, samples: &Samples, end: Monotonic) -> Vec
 }
 
 /// On a machine that was suspended for so many nanoseconds.
-pub(super) fn suspended(nanos: u64) -> Option<String> {
-    (nanos > 0).then(|| {
-        let seconds = nanos as f64 / 1e9;
-        format!(
-            "the machine was suspended for {seconds:.1} s: that is in the times of what was in C then, and when anything \
-             was before it, and for how long it was blocked, may be off"
-        )
-    })
+pub(super) fn suspended(nanos: u64) -> String {
+    let seconds = nanos as f64 / 1e9;
+    format!(
+        "the machine was suspended for {seconds:.1} s meanwhile, and what the processor's counter did then is not known: \
+         crossings are counted, and their times left out"
+    )
 }
 
 /// On a program without symbols.

@@ -322,15 +322,20 @@ impl<'a> Recorder<'a> {
         let clock = self.describe(&snapshot, samples.as_ref(), rate, end);
         let mut off = HashMap::new();
         let mut samples = samples;
-        if let (Some(sampler), Some(samples)) = (&self.sampler, &mut samples)
-            && !samples.new_processor
-        {
+        if let (Some(sampler), Some(samples)) = (&self.sampler, &mut samples) {
             off = off_cpu(sampler, samples, &mut snapshot, rate, end);
+        }
+        let (suspended, mut timeline) = (self.begun.suspended_until(end) > 0, timeline);
+        if suspended || samples.as_ref().is_some_and(|samples| samples.new_processor) {
+            off.clear();
+            if let Some(part) = &mut timeline {
+                part.forget_switches();
+            }
         }
         let crossings = assemble(&mut self.profile, &snapshot, &mut self.symbolizer, clock, &off);
         if self.profile.recording.counted() {
             let hooked = self.engine.kind() == EngineKind::Trampoline;
-            let all_heard = samples.as_ref().is_some_and(|samples| samples.lost == 0);
+            let all_heard = samples.as_ref().is_some_and(|samples| samples.lost == 0 && !samples.new_processor);
             let seen = self.engine.seen(self.sampler.as_ref());
             if seen.more_births > 0 {
                 let more = seen.more_births;
@@ -338,12 +343,12 @@ impl<'a> Recorder<'a> {
             }
             let switches = samples.as_ref().filter(|_| self.profile.recording.off_cpu);
             let observed = Observed {
-                births: &seen.births,
+                births: if suspended { &[] } else { &seen.births },
                 // Without times probes don't tell when C returns.
-                peak: (hooked || clock.measured).then_some((&seen.peak, !hooked && all_heard)),
+                peak: (clock.measured || hooked && !suspended).then_some((&seen.peak, !hooked && all_heard)),
                 blocked: switches.map(|samples| &samples.blocked),
                 idle: switches.map(|samples| Idle { by_lock: &samples.idle, by_thread: &samples.thread_idle }),
-                timeline,
+                timeline: timeline.filter(|_| !suspended),
             };
             let span = Span { rate, begun: self.begun.monotonic, end };
             let off = |tid, from, to| match &self.sampler {
@@ -383,7 +388,9 @@ impl<'a> Recorder<'a> {
     /// Sets the recording's facts as they are by now. Returns how times are to be read.
     fn describe(&mut self, snapshot: &Snapshot, samples: Option<&Samples>, rate: Rate, end: Moment) -> Clock {
         let calibration = self.engine.calibration();
-        let measured = self.options.timing != Timing::None && self.engine.kind() != EngineKind::Sample;
+        let suspended = self.begun.suspended_until(end);
+        let measured =
+            self.options.timing != Timing::None && self.engine.kind() != EngineKind::Sample && suspended == 0;
         let (known, calibration) = (calibration.is_some(), calibration.unwrap_or_default());
         let ticks_per_ns = rate.ticks_per_ns;
         let recording = &mut self.profile.recording;
@@ -402,7 +409,11 @@ impl<'a> Recorder<'a> {
         if !known {
             recording.notes.push("the hooks' own time could not be measured: it is in the times".into());
         }
-        recording.notes.extend(notes::suspended(self.begun.suspended_until(end)));
+        if suspended > 0 {
+            recording.notes.push(notes::suspended(suspended));
+            recording.timing = Timing::None.name().into();
+            recording.off_cpu = false;
+        }
         let stolen = self.processors.zip(Processors::by_now()).and_then(|(begun, now)| now.note_since(begun));
         recording.notes.extend(stolen);
         if self.sampler.as_ref().is_some_and(Sampler::failed) {

@@ -324,11 +324,8 @@ fn map_tables(remote: &mut Remote<'_>, bias: u64, settings: Settings) -> Result<
         if !presence::is_ours(&PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))) {
             return Err(std::io::Error::other("the program closes files that are not its own"));
         }
-        // Nobody makes it shorter while we read it. Where that can't be had, a program that did so would end us.
-        let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_SEAL;
-        if let Err(error) = fcntl(&file, FcntlArg::F_ADD_SEALS(seals)) {
-            tracing::debug!("the tables' file can't be sealed: {error}");
-        }
+        // Who makes it shorter while we read it would end us. It fails if the program has sealed it first, which is running.
+        fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_SEAL))?;
         file.set_len(4096)?;
         file.write_all_at(&[0], 0)?;
         Ok(file)

@@ -107,17 +107,23 @@ impl Shared {
     /// Gives back the memory of what is not in use, but for a little, when the program has locked so many bytes of its own that
     /// this can be among it.
     pub(super) fn note_locked(&self, locked: u64) {
-        if locked < self.size || self.margin.swap(LOCKED_MARGIN, Relaxed) == LOCKED_MARGIN {
+        if locked < self.size {
             return;
         }
-        let before = self.given.load(Relaxed);
-        let less = |next: u64| (next + LOCKED_MARGIN).next_multiple_of(CHUNK);
-        // From here on nobody takes what is beyond.
-        let Some(end) = self.move_end(|next| Some(less(next)).filter(|&end| end < before)) else { return };
-        self.given.store(end, Relaxed);
+        if self.margin.swap(LOCKED_MARGIN, Relaxed) != LOCKED_MARGIN {
+            let before = self.given.load(Relaxed);
+            let less = |next: u64| (next + LOCKED_MARGIN).next_multiple_of(CHUNK);
+            // From here on nobody takes what is beyond.
+            if let Some(end) = self.move_end(|next| Some(less(next)).filter(|&end| end < before)) {
+                self.given.store(end, Relaxed);
+            }
+        }
+        // Again, as it may have locked all its memory again.
+        let (given, length) = (self.given.load(Relaxed), self.length.load(Relaxed));
         let hole = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
-        let (start, length) = (end as libc::off_t, (self.length.load(Relaxed) - end) as libc::off_t);
-        if let Err(error) = fallocate(&self.file, hole, start, length) {
+        if given < length
+            && let Err(error) = fallocate(&self.file, hole, given as libc::off_t, (length - given) as libc::off_t)
+        {
             tracing::debug!("memory of the tables can't be given back: {error}");
         }
     }
@@ -162,12 +168,12 @@ impl Shared {
         self.base.as_ptr().cast()
     }
 
-    /// What a reference leads to; none if that is not all in the arena.
+    /// What a reference leads to; none if that is not all in the file, behind the header.
     pub(super) fn at<T>(&self, at: CellRef) -> Option<NonNull<T>> {
         self.bytes_at(at.offset(), size_of::<T>() as u64).map(NonNull::cast)
     }
 
-    /// So many bytes at an offset, if all of them are in the arena.
+    /// So many bytes at an offset, if all of them are in the file, behind the header.
     pub(super) fn bytes_at(&self, offset: u64, count: u64) -> Option<NonNull<u8>> {
         let within = offset >= ARENA_OFFSET && offset.checked_add(count)? <= self.length.load(Acquire);
         // SAFETY: the bytes lie within the mapping, and within its file, which gets no shorter.
@@ -212,10 +218,13 @@ fn reference(offset: u64) -> CellRef {
 
 #[cfg(test)]
 mod tests {
+    use nix::sys::memfd::{MFdFlags, memfd_create};
+
     use super::*;
 
     fn shared(size: u64) -> Shared {
-        Shared::map(tempfile::tempfile().unwrap(), size).unwrap()
+        let file = memfd_create(c"tables", MFdFlags::MFD_CLOEXEC).unwrap();
+        Shared::map(File::from(file), size).unwrap()
     }
 
     fn use_up_to(shared: &Shared, offset: u64) {
@@ -226,7 +235,7 @@ mod tests {
 
     fn end(shared: &Shared) -> u64 {
         let end = Arena::unpack(shared.header().arena.load(Relaxed)).end.offset();
-        assert!(end <= shared.file.metadata().unwrap().len(), "the file is as long as is said");
+        assert!(end <= shared.file.metadata().unwrap().len(), "the file is at least as long as is said");
         end
     }
 

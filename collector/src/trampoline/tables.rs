@@ -123,7 +123,7 @@ impl Tables {
     /// Tells the hooks the time, coarsely, and sees that they have room.
     pub fn tick(&self, now: u64) {
         let coarse = &self.header().coarse;
-        let next = coarse.sequence.load(Relaxed) + 1;
+        let next = coarse.sequence.load(Relaxed).wrapping_add(1);
         coarse.at[next as usize % TICKS].store(now, Relaxed);
         coarse.sequence.store(next, Release);
         self.shared.provide();

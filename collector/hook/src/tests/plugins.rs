@@ -24,6 +24,7 @@ fn a_plugin_waits_until_its_code_is_written() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "waits for seconds, of which Miri's clock has too many ticks")]
 fn a_plugin_goes_on_without_a_recorder_and_one_that_comes_late_writes_nothing() {
     let plugin = AtomicU64::new(PLUGIN_NONE);
     wait(&plugin, CLAIM_TIMEOUT, RELEASE_TIMEOUT);
@@ -31,6 +32,7 @@ fn a_plugin_goes_on_without_a_recorder_and_one_that_comes_late_writes_nothing() 
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "waits for seconds, of which Miri's clock has too many ticks")]
 fn a_plugin_goes_on_when_the_recorder_was_killed_amid_writing() {
     let plugin = AtomicU64::new(PLUGIN_NONE);
     std::thread::scope(|scope| {

@@ -1,5 +1,6 @@
 //! Tables as a program had them.
 
+use cgoprof_hook::layout::MAGIC;
 use cgoprof_symbols::Avma;
 
 /// The bytes of a file of tables, and where the program had it.
@@ -9,10 +10,11 @@ pub struct TablesImage {
 }
 
 impl TablesImage {
-    /// Of a file that [`TablesImage::write`] has written; none if it is too short for that.
+    /// Of a file that [`TablesImage::write`] has written; none if it is not one, or its tables have another layout than ours.
     pub fn read(file: &[u8]) -> Option<TablesImage> {
         let (address, bytes) = file.split_first_chunk()?;
-        Some(TablesImage { address: Avma(u64::from_le_bytes(*address)), bytes: bytes.to_vec() })
+        (bytes.get(..8)? == MAGIC.to_le_bytes())
+            .then(|| TablesImage { address: Avma(u64::from_le_bytes(*address)), bytes: bytes.to_vec() })
     }
 
     /// A file of them: the address, then the bytes up to the last that is not zero.

@@ -265,6 +265,7 @@ fn each_stack_has_its_cell_and_keeps_its_frames() {
 
 /// Their frames do not fit into blocks.
 #[test]
+#[cfg_attr(miri, ignore = "megabytes, word by word, take Miri too long")]
 fn stacks_of_megabytes_have_their_cells_too() {
     const APART: usize = 100_000;
     let world = World::new(64, 8);

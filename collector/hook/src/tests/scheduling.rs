@@ -108,6 +108,7 @@ proptest! {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "24,000 crossings take Miri too long")]
 fn goroutines_beyond_the_table_make_room_and_are_counted() {
     let world = World::new((GOROUTINES * size_of::<Entry>() / 1024) as u64 + 64, 8);
     let m = Machine::new(1, false);

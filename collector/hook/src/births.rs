@@ -3,7 +3,7 @@
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::crossing::innermost;
-use crate::layout::{BIRTHS, Birth, Cell, HOLDERS, Holder, InFlight, Thread, flags};
+use crate::layout::{BIRTHS, Birth, Cell, HOLDERS, Header, Holder, InFlight, Thread, flags};
 use crate::now;
 use crate::params::Params;
 use crate::threads::{header, used};
@@ -30,7 +30,9 @@ pub(crate) unsafe fn begin(params: &Params, thread: *mut Thread, cell: *mut Cell
                 Err(other) => number = other,
             }
         }
-        let birth = (&raw const header.births).cast::<Birth>().add(number as usize % BIRTHS).cast_mut();
+        // By the address: `header` is shared with all.
+        let births = &raw mut (*(params.tables as *mut Header)).births;
+        let birth = births.cast::<Birth>().add(number as usize % BIRTHS);
         (*birth).at = now();
         (*birth).creator = (*thread).tid;
         (*birth).cell = cell as u64;

@@ -25,7 +25,7 @@ fn recorder(pid: Pid) -> Command {
     command
 }
 
-/// A program that a dead recorder leaves standing would answer never.
+/// Ends a program that does not answer: a killed recorder may have left it standing.
 fn end_after(pid: Pid, longest: Duration) {
     std::thread::spawn(move || {
         std::thread::sleep(longest);

@@ -32,7 +32,7 @@ fn launch(profile: &std::path::Path) -> Command {
     command
 }
 
-/// What came of a program.
+/// How a program fared whose recorder met a fault.
 struct Launched {
     /// It was there, and did all that it was asked.
     answered: bool,

@@ -6,7 +6,7 @@ use std::thread;
 
 /// There can be no more threads.
 #[derive(Debug, thiserror::Error)]
-#[error("the system makes few or no more threads or processes: {0} (ulimit -u, or pids.max of a control group)")]
+#[error("the system refuses more threads or processes: {0} (ulimit -u, or pids.max of a control group)")]
 pub struct NoThread(#[from] io::Error);
 
 /// Makes sure that there can be so many threads more, by making them.

@@ -22,7 +22,7 @@ use crate::process::remote::Stopped;
 use crate::target::{Image, Plan};
 use crate::trampoline::{self, InjectError, RemoteError, inject};
 
-/// Threads of a program: where there can't be so many more, it may need those that would be ours.
+/// Threads that are left to the program: where there can't be so many beside ours, it is not recorded.
 const FOR_THE_PROGRAM: usize = 16;
 
 /// A program that has been started and is not recorded.

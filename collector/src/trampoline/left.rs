@@ -13,7 +13,7 @@ pub(super) struct Left {
     pub(super) locked: Vec<LockedCopy>,
     /// By table, what had been counted when the last thread left it.
     before: HashMap<usize, ThreadCopy>,
-    /// Entries of `gone` and of `before`.
+    /// How many entries `gone` and `before` have, in this order: see [`MOST_ENTRIES`].
     entries: (usize, usize),
 }
 

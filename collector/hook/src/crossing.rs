@@ -4,12 +4,13 @@ use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::cells::{self, Key, at_ref, reference};
 use crate::goroutines;
+use crate::histogram;
 use crate::layout::{Cell, CellRef, EVENTS, Event, Goroutine, InFlight, MAPPING_MAX, TICKS, Thread, flags, kind};
 use crate::now;
 use crate::params::Params;
 use crate::stack::Stack;
 use crate::threads::{self, G_M, G_STACK_HI, header, word};
-use crate::times::{add, rare, times};
+use crate::times::{rare, times};
 
 /// What a crossing carries from its C hook to its exit hook in the two dead argument words of `cgocall`'s
 /// frame: they move with the goroutine, whichever thread resumes it.
@@ -342,7 +343,7 @@ pub(crate) unsafe fn returned(params: &Params, entry: *mut InFlight, at: u64, sl
                 let of_callbacks = &mut (*rare(params, thread, cell)).callback;
                 if long { of_callbacks.whole(callback) } else { of_callbacks.sample(callback, gap) }
             }
-            add(params, thread, &raw mut (*times).c_histogram, c, if long { 1 } else { gap });
+            histogram::add(params, thread, &raw mut (*times).c_histogram, c, if long { 1 } else { gap });
             (*times).c_min = (*times).c_min.min(c);
             (*times).c_max = (*times).c_max.max(c);
             (*thread).last_returned = at;
@@ -467,7 +468,7 @@ unsafe fn add_exit(params: &Params, thread: *mut Thread, cell: *mut Cell, slots:
         };
         (*times).overhead_min = (*times).overhead_min.min(overhead);
         (*times).overhead_max = (*times).overhead_max.max(overhead);
-        add(params, thread, &raw mut (*times).overhead_histogram, overhead, weight);
+        histogram::add(params, thread, &raw mut (*times).overhead_histogram, overhead, weight);
         if slots.p_lost {
             let rare = rare(params, thread, cell);
             (*rare).waits += 1;

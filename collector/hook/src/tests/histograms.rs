@@ -3,8 +3,7 @@
 use core::sync::atomic::Ordering::Relaxed;
 
 use super::*;
-use crate::histogram::{BUCKETS, Histogram, More, OCTAVE, Octaves, SPREAD, bucket};
-use crate::times;
+use crate::histogram::{BUCKETS, Histogram, More, OCTAVE, Octaves, SPREAD, Spread, add, bucket};
 
 impl World {
     /// A histogram's buckets that are not empty.
@@ -18,7 +17,13 @@ impl World {
                     let more = (at(histogram.more) as *const More).read();
                     all.extend(more.buckets.into_iter().zip(more.counts));
                 } else {
-                    let octaves = &*(at(histogram.more) as *const Octaves);
+                    let spread = &*(at(histogram.more) as *const Spread);
+                    all = (histogram.buckets[1]..).zip(spread.window).collect();
+                    let none = Octaves([CellRef::NONE; BUCKETS / OCTAVE]);
+                    let octaves = match spread.octaves {
+                        CellRef::NONE => &none,
+                        octaves => &*(at(octaves) as *const Octaves),
+                    };
                     for bucket in (0..BUCKETS).filter(|bucket| octaves.0[bucket / OCTAVE] != CellRef::NONE) {
                         let count = (at(octaves.0[bucket / OCTAVE]) as *const u64).add(bucket % OCTAVE).read();
                         all.push((bucket as u16, count));
@@ -46,7 +51,7 @@ proptest! {
             let thread = threads::find(&world.params, m.address());
             let histogram = &raw mut (*thread).spare.times.c_histogram;
             for &(ticks, weight) in &durations {
-                times::add(&world.params, thread, histogram, ticks, weight);
+                add(&world.params, thread, histogram, ticks, weight);
                 *expected.entry(bucket(ticks)).or_default() += weight;
             }
             world.buckets(&*histogram)
@@ -63,10 +68,35 @@ fn times_that_find_no_room_are_counted() {
         let thread = threads::find(&world.params, Machine::new(1, false).address());
         let histogram = &raw mut (*thread).spare.times.c_histogram;
         for shift in 0..20 {
-            times::add(&world.params, thread, histogram, 1 << shift, 3);
+            add(&world.params, thread, histogram, 1 << shift, 3);
         }
         (world.buckets(&*histogram), (*world.memory.cast::<Header>()).unkept.load(Relaxed))
     };
     assert_eq!(found, BTreeMap::from([(bucket(1), 3), (bucket(2), 3)]));
     assert_eq!(unkept, 18);
+}
+
+#[test]
+fn no_count_is_lost_where_room_ends_amid_many_buckets() {
+    for free in 0..40 {
+        let world = World::of(1, 4, 0);
+        // SAFETY: the world begins with a header; the thread lies in its memory, and so does its spare cell's histogram.
+        unsafe {
+            let thread = threads::find(&world.params, Machine::new(1, false).address());
+            let room = (*thread).chunk_end - (*thread).chunk_next;
+            (*thread).chunk_next += room;
+            let arena = &(*world.memory.cast::<Header>()).arena;
+            let Arena { next, .. } = Arena::unpack(arena.load(Relaxed));
+            arena.store(Arena { next, end: CellRef(next.0 + free) }.pack(), Relaxed);
+            let histogram = &raw mut (*thread).spare.times.c_histogram;
+            for round in 0..2 {
+                for shift in 0..40 {
+                    add(&world.params, thread, histogram, 1 << shift, 3);
+                }
+                let unkept = (*world.memory.cast::<Header>()).unkept.load(Relaxed);
+                let kept: u64 = world.buckets(&*histogram).values().sum();
+                assert_eq!(kept + 3 * unkept, 3 * 40 * (round + 1), "{free} lines free");
+            }
+        }
+    }
 }

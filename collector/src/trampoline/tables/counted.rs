@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
-use cgoprof_hook::histogram::{BUCKETS, Histogram, More, OCTAVE, Octaves, SPREAD};
+use cgoprof_hook::histogram::{BUCKETS, Histogram, More, OCTAVE, Octaves, SPREAD, Spread};
 use cgoprof_hook::layout::{
     BUSY, Block, Cell, CellRef, FRAME_BLOCK, Frame, GOROUTINE_BLOCK, Goroutine, MAX_FRAMES, OVERFLOW, Phase, Rare,
     TICKS, Times, flags,
@@ -204,8 +204,8 @@ impl Tables {
             if let Some(times) = self.times(cell) {
                 copy.c_extremes = ((*times).c_min, (*times).c_max);
                 copy.overhead_extremes = ((*times).overhead_min, (*times).overhead_max);
-                copy.c_times = self.buckets(&(*times).c_histogram);
-                copy.overhead_times = self.buckets(&(*times).overhead_histogram);
+                copy.c_times = self.buckets(&raw const (*times).c_histogram);
+                copy.overhead_times = self.buckets(&raw const (*times).overhead_histogram);
             }
             if let Some(rare) = self.rare(cell) {
                 copy.abandoned = (*rare).abandoned;
@@ -267,26 +267,44 @@ impl Tables {
     }
 
     /// A histogram's buckets that are not empty, in order.
-    fn buckets(&self, histogram: &Histogram) -> Vec<(usize, u64)> {
-        let is_spread = histogram.buckets[0] == SPREAD;
-        let more = self.shared.at::<More>(histogram.more).filter(|_| !is_spread);
+    ///
+    /// # Safety
+    /// `histogram` must lie within the mapping.
+    unsafe fn buckets(&self, histogram: *const Histogram) -> Vec<(usize, u64)> {
+        // SAFETY: the caller's promise; any bytes are a histogram, and what references lead to lies within the mapping.
+        unsafe {
+            let (buckets, more) = Histogram::places(histogram);
+            let mut found: Vec<(usize, u64)> = match buckets {
+                [SPREAD, window] => self.spread(more, window.into()),
+                _ => {
+                    let more = self.shared.at::<More>(more).map(|more| more.read());
+                    let next = more.into_iter().flat_map(|more| more.buckets.into_iter().zip(more.counts));
+                    let first = buckets.into_iter().zip((*histogram).counts);
+                    first.chain(next).map(|(bucket, count)| (usize::from(bucket), count)).collect()
+                }
+            };
+            found.retain(|&(bucket, count)| count > 0 && bucket < BUCKETS);
+            found.sort_unstable();
+            found
+        }
+    }
+
+    /// All counts of a histogram of many buckets.
+    fn spread(&self, at: CellRef, window: usize) -> Vec<(usize, u64)> {
+        let Some(spread) = self.shared.at::<Spread>(at) else { return Vec::new() };
         // SAFETY: it lies within the mapping, and any bytes are counts and references.
-        let more = more.map(|more| unsafe { more.read() });
-        let octaves = self.shared.at::<Octaves>(histogram.more).filter(|_| is_spread);
+        let spread = unsafe { spread.read() };
+        let octaves = self.shared.at::<Octaves>(spread.octaves);
         // SAFETY: as above.
-        let octaves = octaves.map(|octaves| unsafe { octaves.as_ref() });
-        let octave = |(number, &at): (usize, &CellRef)| {
+        let octaves = octaves.map(|octaves| unsafe { octaves.read() });
+        let octave = |(number, at): (usize, CellRef)| {
+            let counts = self.shared.at::<[u64; OCTAVE]>(at)?;
             // SAFETY: as above.
-            let counts = unsafe { self.shared.at::<[u64; OCTAVE]>(at)?.read() };
-            Some((0..OCTAVE).map(move |place| (number * OCTAVE + place, counts[place])))
+            Some((number * OCTAVE..).zip(unsafe { counts.read() }))
         };
-        let first = histogram.buckets.into_iter().zip(histogram.counts);
-        let next = more.into_iter().flat_map(|more| more.buckets.into_iter().zip(more.counts));
-        let mut found: Vec<_> = first.chain(next).map(|(bucket, count)| (usize::from(bucket), count)).collect();
-        found.extend(octaves.into_iter().flat_map(|octaves| octaves.0.iter().enumerate().filter_map(octave).flatten()));
-        found.retain(|&(bucket, count)| count > 0 && bucket < BUCKETS);
-        found.sort_unstable();
-        found
+        let others =
+            octaves.into_iter().flat_map(|octaves| octaves.0.into_iter().enumerate().filter_map(octave).flatten());
+        (window..).zip(spread.window).chain(others).collect()
     }
 
     fn stack(&self, at: CellRef, cell: &Cell) -> Vec<Avma> {

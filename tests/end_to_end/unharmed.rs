@@ -203,31 +203,40 @@ fn signals_do_what_they_did_before_a_recorder() {
     assert_eq!(status.output().expect("a shell").status.code(), Some(7));
 }
 
-/// The recorder panicked, and left the program stopped, with hooks that nobody read. Later the program lacked the threads that the
-/// recorder had taken, and died of it.
+/// The recorder panicked, and left the program stopped, with hooks that nobody read. Later the program lacked the threads, or the
+/// process, that the recorder had taken, and died of it.
 #[test]
-fn too_few_processes_are_said_and_leave_nothing_behind() {
+fn where_processes_are_few_a_program_has_as_many_as_without_us() {
     const USER: &str = "65531";
     for limit in (1..=12).chain([40]) {
+        let limited = || {
+            let mut limited = Command::new("prlimit");
+            limited.arg(format!("--nproc={limit}")).args(["setpriv", "--clear-groups"]);
+            limited.args([format!("--reuid={USER}"), format!("--regid={USER}")]);
+            limited
+        };
+        // How many threads it makes differs by one or two.
+        let worked =
+            |output: &Output| output.status.success() && String::from_utf8_lossy(&output.stdout).contains("SigBlk:");
+        let bare = (0..3).all(|_| worked(&limited().arg(actor()).arg("signals").output().expect("prlimit")));
         let profile = profile_path(User::Nobody);
-        let mut limited = Command::new("prlimit");
-        limited.arg(format!("--nproc={limit}")).args(["setpriv", "--clear-groups"]);
-        limited.args([format!("--reuid={USER}"), format!("--regid={USER}")]);
-        limited.arg(binary()).args(["record", "-o"]).arg(&profile).arg("--").arg(actor()).arg("signals");
-        let output = limited.output().expect("prlimit");
-        let (said, shown) = (said(&output), String::from_utf8_lossy(&output.stdout).into_owned());
-        assert!(!said.contains("panicked"), "{limit}: {said}");
-        let enough = output.status.success() && shown.contains("SigBlk:");
-        // The program itself has six threads or so, and any launcher is a process beside it.
-        assert!(enough || limit < 9, "{limit}: {:?} {said}", output.status);
-        assert!(enough || said.contains("temporarily unavailable") || said.contains("EAGAIN"), "{limit}: {said}");
+        let recorded = (0..8).any(|_| {
+            let mut recorded = limited();
+            recorded.arg(binary()).args(["record", "-q", "-o"]).arg(&profile).arg("--").arg(actor()).arg("signals");
+            let output = recorded.output().expect("prlimit");
+            let (said, ours) = (said(&output), "cgoprof: the program runs without being recorded: the system refuses");
+            assert!(!said.contains("panicked"), "{limit}: {said}");
+            assert_eq!(said.starts_with(ours), limit < 40, "{limit}: {said}");
+            let left = Command::new("pgrep").args(["-u", USER]).output().expect("pgrep");
+            assert_eq!(String::from_utf8_lossy(&left.stdout), "", "{limit}: {said}");
+            worked(&output)
+        });
+        assert!(recorded || !bare, "{limit}");
+        assert!(bare || limit < 9, "{limit}");
+        assert_eq!(profile.exists(), limit == 40, "{limit}");
         if limit == 40 {
-            assert!(report(&profile)["totals"]["crossings"].as_u64() >= Some(1000), "{said}");
-        } else if enough {
-            assert!(said.contains("ran without being recorded"), "{limit}: {said}");
+            assert!(report(&profile)["totals"]["crossings"].as_u64() >= Some(1000));
         }
-        let left = Command::new("pgrep").args(["-u", USER]).output().expect("pgrep");
-        assert_eq!(String::from_utf8_lossy(&left.stdout), "", "{limit}: {said}");
     }
 }
 

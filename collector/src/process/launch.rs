@@ -30,6 +30,12 @@ pub enum LaunchError {
     System(#[from] Errno),
 }
 
+impl LaunchError {
+    fn not_executable(program: &Path, error: Errno) -> LaunchError {
+        LaunchError::NotExecutable(program.display().to_string(), error.desc().to_lowercase())
+    }
+}
+
 /// Where a program reads from and writes to, if not where we do.
 #[derive(Debug)]
 pub struct Streams {
@@ -97,11 +103,8 @@ pub fn find_program(name: &OsString) -> Result<PathBuf, LaunchError> {
 /// # Errors
 /// See [`LaunchError`].
 pub fn launch(program: &Path, command: &[OsString], how: Launch<'_>) -> Result<Waiting, LaunchError> {
-    let no_nul = |text: &[u8]| CString::new(text).map_err(|_| LaunchError::System(Errno::EINVAL));
-    let path = no_nul(program.as_os_str().as_bytes())?;
-    let args: Vec<CString> = command.iter().map(|arg| no_nul(arg.as_bytes())).collect::<Result<_, _>>()?;
-    let mut pointers: Vec<*const libc::c_char> = args.iter().map(|arg| arg.as_ptr()).collect();
-    pointers.push(std::ptr::null());
+    let (path, args) = strings(program, command)?;
+    let pointers = pointers(&args);
     let (report, reporter) = pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
     let (gate_inside, gate) = pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
     // SAFETY: the child only calls async-signal-safe functions before it executes the program: no allocation
@@ -125,6 +128,35 @@ pub fn launch(program: &Path, command: &[OsString], how: Launch<'_>) -> Result<W
             Ok(Waiting { pid: child, traced, gate, report, program: program.to_owned() })
         }
     }
+}
+
+/// Becomes the program, so that nothing of ours is left beside it. Returns why not.
+///
+/// Descriptors of ours close, handlers go and masks are given back: it is what it would have been without us.
+pub fn become_it(program: &Path, command: &[OsString], mask: &SigSet) -> LaunchError {
+    let (path, args) = match strings(program, command) {
+        Ok(strings) => strings,
+        Err(error) => return error,
+    };
+    inherited_signals::restore(false);
+    if let Err(error) = sigprocmask(SigmaskHow::SIG_SETMASK, Some(mask), None) {
+        return LaunchError::System(error);
+    }
+    // SAFETY: the strings are alive, and a null pointer ends their list.
+    unsafe { libc::execv(path.as_ptr(), pointers(&args).as_ptr()) };
+    LaunchError::not_executable(program, Errno::last())
+}
+
+/// What `execv` gets: the program's path and its arguments.
+fn strings(program: &Path, command: &[OsString]) -> Result<(CString, Vec<CString>), LaunchError> {
+    let no_nul = |text: &[u8]| CString::new(text).map_err(|_| LaunchError::System(Errno::EINVAL));
+    let args = command.iter().map(|arg| no_nul(arg.as_bytes())).collect::<Result<_, _>>()?;
+    Ok((no_nul(program.as_os_str().as_bytes())?, args))
+}
+
+/// A list of strings as `execv` takes it.
+fn pointers(args: &[CString]) -> Vec<*const libc::c_char> {
+    args.iter().map(|arg| arg.as_ptr()).chain([std::ptr::null()]).collect()
 }
 
 /// In the child: asks to be traced, waits and executes the program. Reports what comes of each through the pipe.
@@ -191,8 +223,7 @@ impl Waiting {
         let _ = self.report.read_to_end(&mut report);
         if let &[b'E', error] = report.as_slice() {
             let _ = waitpid(self.pid, None);
-            let error = Errno::from_raw(i32::from(error)).desc().to_lowercase();
-            return Err(LaunchError::NotExecutable(self.program.display().to_string(), error));
+            return Err(LaunchError::not_executable(&self.program, Errno::from_raw(i32::from(error))));
         }
         if self.traced != Some(Ok(())) {
             return Ok(());

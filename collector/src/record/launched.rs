@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
 
@@ -15,14 +16,14 @@ use super::{
 use crate::clock::{Moment, Rate};
 use crate::perf::{Frequency, Session, Wanted};
 use crate::process::auxv::load_bias;
-use crate::process::launch::{Launch, Waiting, launch};
+use crate::process::launch::{Launch, LaunchError, Waiting, launch};
 use crate::process::maps;
-use crate::process::own_threads;
+use crate::process::own_threads::{self, NoThread};
 use crate::process::remote::Stopped;
 use crate::target::{Image, Plan};
 use crate::trampoline::{self, InjectError, RemoteError, inject};
 
-/// Threads that are left to the program: where there can't be so many beside ours, it is not recorded.
+/// Threads that are left to the program: where there can't be so many beside ours, it runs in our place.
 const FOR_THE_PROGRAM: usize = 16;
 
 /// A program that has been started and is not recorded.
@@ -36,6 +37,18 @@ impl From<Problem> for NotWatched {
     fn from(problem: Problem) -> Self {
         NotWatched { problem, ended: None }
     }
+}
+
+/// Why a program was not started.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotStarted {
+    /// It would have too little room beside us.
+    #[error(transparent)]
+    NoRoom(#[from] NoThread),
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
 }
 
 /// The process that a program is to run in which is not recorded.
@@ -56,7 +69,7 @@ pub(super) fn start(
     command: &[OsString],
     mask: &SigSet,
     began: Moment,
-) -> Result<(Pid, Result<Watched, NotWatched>), RecordError> {
+) -> Result<(Pid, Result<Watched, NotWatched>), NotStarted> {
     let mut refused = Refused(Vec::new());
     let mut plan = None;
     if wanted(options, EngineKind::Trampoline) {
@@ -65,22 +78,17 @@ pub(super) fn start(
             Err(error) => refused.add(EngineKind::Trampoline, error),
         }
     }
-    let waiting = launch(
-        &program.located.program,
-        command,
-        Launch { mask, trace: plan.is_some(), streams: options.streams.as_deref() },
-    )?;
+    let how = Launch { mask, trace: plan.is_some(), streams: options.streams.as_deref() };
+    let waiting = match launch(&program.located.program, command, how) {
+        Err(LaunchError::System(error @ Errno::EAGAIN)) => {
+            return Err(NoThread::from(std::io::Error::from(error)).into());
+        }
+        waiting => waiting?,
+    };
     // Not before the process is there: the C library changes what signals do when it makes the first thread.
     if let Err(error) = own_threads::check_room(THREADS + FOR_THE_PROGRAM) {
         waiting.cancel();
-        let problem = Problem::from(error);
-        if options.require {
-            return Err(RecordError::Required(program.located.shown(), problem));
-        }
-        let waiting = untouched(options, &program.located.program, command, mask)?;
-        let pid = waiting.pid;
-        waiting.go()?;
-        return Ok((pid, Err(problem.into())));
+        return Err(error.into());
     }
     let pid = waiting.pid;
     let plan = match (plan, waiting.traced) {
@@ -90,7 +98,7 @@ pub(super) fn start(
                 refused.add(EngineKind::Trampoline, EngineError::Untraced(error));
             }
             let prepared = prepare(options, program, Whom::BeforeExec(pid), &mut refused);
-            return go(options, program, waiting, prepared, refused).map(|watched| (pid, watched));
+            return Ok((pid, go(options, program, waiting, prepared, refused)?));
         }
     };
     waiting.go()?;
@@ -99,7 +107,7 @@ pub(super) fn start(
             // It stands at its first instruction still, or has just left it.
             let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
             let _ = nix::sys::wait::waitpid(pid, None);
-            Err(RecordError::Required(program.located.shown(), problem))
+            Err(RecordError::Required(program.located.shown(), problem).into())
         }
         watched => Ok((pid, watched)),
     }

@@ -25,7 +25,7 @@ use nix::unistd::Pid;
 use engine::{Engine, Prepared, Whom};
 pub use engine::{EngineError, EngineKind};
 use joined::join;
-use launched::{NotWatched, start};
+use launched::{NotStarted, NotWatched, start};
 use located::Located;
 use recorder::{LeavesOnPanic, Recorder, Watched};
 use signals::{Orders, Signals};
@@ -36,7 +36,7 @@ use crate::perf::{PerfError, Session};
 use crate::plugins::{PluginLoader, Plugins};
 use crate::process::file_privileges::{self, Privileged};
 use crate::process::inherited_signals;
-use crate::process::launch::{LaunchError, Streams, find_program};
+use crate::process::launch::{LaunchError, Streams, become_it, find_program};
 use crate::process::maps::{self, Mapping};
 use crate::process::own_threads::{self, NoThread};
 use crate::process::pause::Pause;
@@ -315,7 +315,19 @@ fn record_command(
         Ok(started) => started,
         Err(error) => {
             output.into_iter().for_each(Output::discard);
-            return Err(error);
+            return match error {
+                NotStarted::Record(error) => Err(error),
+                NotStarted::Launch(error) => Err(error.into()),
+                NotStarted::NoRoom(error) if options.require => {
+                    Err(RecordError::Required(located.shown(), error.into()))
+                }
+                // We have a screen to show it on.
+                NotStarted::NoRoom(error) if options.streams.is_some() => unrecorded(error.into()),
+                NotStarted::NoRoom(error) => {
+                    progress.not_recorded(&error.into());
+                    Err(become_it(&path, command, mask).into())
+                }
+            };
         }
     };
     match watched {

@@ -6,7 +6,7 @@ use std::hash::{Hash, Hasher as _};
 
 use cgoprof_hook::histogram::{BUCKETS, lower_bound};
 use cgoprof_hook::layout::{CellRef, Phase, flags};
-use cgoprof_profile::{Callback, Cell, Distribution, Estimate, FunctionId, LocationId, Profile, Stats, Via, Waits};
+use cgoprof_profile::{Callback, Cell, Distribution, Estimate, FunctionId, LocationId, Profile, Stats, Via};
 use cgoprof_symbols::Avma;
 
 use crate::sampling::{Preempted, Slow, uniform_variance};
@@ -269,11 +269,9 @@ impl Clock {
         Stats {
             timed: shown.timed + in_flight,
             untimed: if shown.weight == 0 { returned.saturating_sub(shown.c.census) } else { 0 },
-            p_wait: Waits {
-                count: waits.count,
-                sum: self.net(waits.sum as f64, own.exit * waits.count as f64),
-                max: self.net(waits.max as f64, own.exit),
-            },
+            p_waits: waits.count,
+            p_wait: self.net(waits.sum as f64, own.exit * waits.count as f64),
+            p_wait_max: self.net(waits.max as f64, own.exit),
             enter: self.phase(&shown.enter, sampled, own.enter, &slow.enter).0,
             c,
             callback,

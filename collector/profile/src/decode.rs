@@ -7,9 +7,10 @@ use std::sync::Arc;
 use flate2::read::MultiGzDecoder;
 use prost::Message as _;
 
+use crate::metrics::Stats;
 use crate::model::{
     Cell, Distribution, Estimate, Function, FunctionId, Kind, Line, Location, LocationId, Profile, Recording,
-    SampledStack, Stats, Target, Via, Wrapper,
+    SampledStack, Target, Via, Wrapper,
 };
 use crate::{pprof, scheduler_file};
 
@@ -190,46 +191,26 @@ pub(crate) fn location_id(id: u64, profile: &Profile) -> Result<LocationId, Deco
 }
 
 fn read_cell(cell: pprof::Cell, profile: &mut Profile, by_id: &mut HashMap<u64, usize>) -> Result<(), DecodeError> {
-    let index = match by_id.get(&cell.id) {
+    let head = cell.head;
+    let index = match by_id.get(&head.id) {
         Some(&index) => index,
         None => {
-            let stack: Result<Vec<_>, _> = cell.location_id.iter().map(|&id| location_id(id, profile)).collect();
+            let stack: Result<Vec<_>, _> = head.location_id.iter().map(|&id| location_id(id, profile)).collect();
             let new = Cell {
-                id: cell.id,
-                function: function_id(cell.function_id, profile)?,
+                id: head.id,
+                function: function_id(head.function_id, profile)?,
                 stack: stack?,
-                via: via(cell.via),
-                locked: cell.locked,
-                truncated: cell.truncated,
+                via: via(head.via),
+                locked: head.locked,
+                truncated: head.truncated,
                 stats: Stats::default(),
             };
             profile.cells.push(new);
-            by_id.insert(cell.id, profile.cells.len() - 1);
+            by_id.insert(head.id, profile.cells.len() - 1);
             profile.cells.len() - 1
         }
     };
-    let stats = &mut profile.cells[index].stats;
-    stats.calls = stats.calls.saturating_add(cell.calls);
-    stats.timed = stats.timed.saturating_add(cell.timed);
-    stats.untimed = stats.untimed.saturating_add_signed(cell.untimed);
-    stats.abandoned = stats.abandoned.saturating_add(cell.abandoned);
-    stats.in_flight = stats.in_flight.saturating_add_signed(cell.in_flight);
-    stats.callbacks = stats.callbacks.saturating_add(cell.callbacks);
-    stats.p_lost = stats.p_lost.saturating_add(cell.p_lost);
-    stats.parked = stats.parked.saturating_add(cell.parked);
-    stats.migrations = stats.migrations.saturating_add(cell.migrations);
-    stats.p_wait.count = stats.p_wait.count.saturating_add(cell.waits);
-    stats.p_wait.sum += finite(cell.wait_sum);
-    stats.p_wait.max = stats.p_wait.max.max(finite(cell.wait_max));
-    stats.enter += estimate(cell.enter);
-    stats.c += estimate(cell.c);
-    stats.callback += estimate(cell.callback);
-    stats.exit += estimate(cell.exit);
-    stats.blocked += finite(cell.blocked);
-    stats.preempted += finite(cell.preempted);
-    stats.blocked_within += finite(cell.blocked_within);
-    stats.c_times.merge(&distribution(cell.c_times.unwrap_or_default()));
-    stats.overhead_times.merge(&distribution(cell.overhead_times.unwrap_or_default()));
+    profile.cells[index].stats.read(cell.numbers);
     Ok(())
 }
 

@@ -7,7 +7,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use prost::Message as _;
 
-use crate::model::{Cell, Distribution, Estimate, Kind, LocationId, Profile, SampledStack, Stats, Via};
+use crate::metrics::{Numbers, Stats};
+use crate::model::{Cell, Distribution, Kind, LocationId, Profile, SampledStack, Via};
 use crate::{pprof, scheduler_file};
 
 /// The sample types, in the order of every sample's values.
@@ -222,40 +223,15 @@ fn values(stats: &Stats) -> [i64; SAMPLE_TYPES.len()] {
 }
 
 fn added(cell: &Cell, before: &Stats, location_id: Vec<u64>) -> pprof::Cell {
-    let now = &cell.stats;
-    let estimate = |now: Estimate, before: Estimate| {
-        let (sum, variance) = (now.sum - before.sum, now.variance - before.variance);
-        Some(pprof::Estimate { sum, variance, common: now.common - before.common })
-    };
-    pprof::Cell {
+    let head = pprof::CellHead {
         id: cell.id,
         function_id: cell.function.0 as u64 + 1,
         location_id,
         via: via(cell.via),
         locked: cell.locked,
         truncated: cell.truncated,
-        calls: now.calls - before.calls,
-        timed: now.timed - before.timed,
-        untimed: now.untimed as i64 - before.untimed as i64,
-        abandoned: now.abandoned - before.abandoned,
-        in_flight: now.in_flight as i64 - before.in_flight as i64,
-        callbacks: now.callbacks - before.callbacks,
-        enter: estimate(now.enter, before.enter),
-        c: estimate(now.c, before.c),
-        callback: estimate(now.callback, before.callback),
-        exit: estimate(now.exit, before.exit),
-        c_times: Some(distribution(&now.c_times, &before.c_times)),
-        overhead_times: Some(distribution(&now.overhead_times, &before.overhead_times)),
-        blocked: now.blocked - before.blocked,
-        preempted: now.preempted - before.preempted,
-        blocked_within: now.blocked_within - before.blocked_within,
-        p_lost: now.p_lost - before.p_lost,
-        parked: now.parked - before.parked,
-        migrations: now.migrations - before.migrations,
-        waits: now.p_wait.count - before.p_wait.count,
-        wait_sum: now.p_wait.sum - before.p_wait.sum,
-        wait_max: now.p_wait.max,
-    }
+    };
+    pprof::Cell { head, numbers: Numbers::new(&cell.stats, before) }
 }
 
 /// How C was reached, as a number.

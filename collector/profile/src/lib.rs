@@ -4,8 +4,12 @@
 //! other readers skip. It is a sequence of gzip members, each a complete protobuf message; concatenated
 //! messages merge, so a file cut short at any member is a valid profile of what had happened by then.
 
+#[macro_use]
+mod declare;
 pub mod decode;
 pub mod encode;
+mod kinds;
+pub mod metrics;
 pub mod model;
 mod pprof;
 pub mod scheduler;
@@ -13,5 +17,6 @@ mod scheduler_file;
 
 pub use decode::{DecodeError, decode, decode_message};
 pub use encode::Encoder;
+pub use metrics::Stats;
 pub use model::*;
 pub use scheduler::*;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::metrics::Stats;
 use crate::scheduler::{Birth, Callback, Forgotten, Goroutine, Lock, Peak, Thread, Timeline};
 
 /// A whole recording.
@@ -260,60 +261,6 @@ pub struct Cell {
     pub stats: Stats,
 }
 
-/// The numbers of one or many cells. Times in nanoseconds, the hooks' own time taken off.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Stats {
-    /// Crossings begun.
-    pub calls: u64,
-    /// Crossings whose C time was measured.
-    pub timed: u64,
-    /// Crossings of whose times nothing is known: no timed one stands for them, and sums leave them out.
-    pub untimed: u64,
-    /// Left by panic or Goexit.
-    pub abandoned: u64,
-    /// Still in C at the end.
-    pub in_flight: u64,
-    /// Callbacks made.
-    pub callbacks: u64,
-    /// How often the P was taken while in C. A crossing that calls back can lose more than one.
-    pub p_lost: u64,
-    /// Crossings that found no P when C had returned, and left their M parked.
-    pub parked: u64,
-    /// Crossings whose goroutine had made its crossing before on another thread.
-    pub migrations: u64,
-    /// Exit times of crossings whose P was taken.
-    pub p_wait: Waits,
-    /// Enter phase.
-    pub enter: Estimate,
-    /// C phase.
-    pub c: Estimate,
-    /// Callbacks within the C phase.
-    pub callback: Estimate,
-    /// Exit phase.
-    pub exit: Estimate,
-    /// C time, callbacks included, in which the thread waited for something; of slow crossings only.
-    pub blocked: f64,
-    /// C time, callbacks included, in which the thread could have run; of slow crossings only.
-    pub preempted: f64,
-    /// What is in `blocked` of crossings made in callbacks.
-    pub blocked_within: f64,
-    /// C times.
-    pub c_times: Distribution,
-    /// Enter plus exit times.
-    pub overhead_times: Distribution,
-}
-
-/// Waits for a P: of every crossing whose P was taken and whose times were measured.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Waits {
-    /// How many.
-    pub count: u64,
-    /// Nanoseconds in all.
-    pub sum: f64,
-    /// The longest.
-    pub max: f64,
-}
-
 /// A sum over all crossings, estimated from the timed ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Estimate {
@@ -341,6 +288,17 @@ impl Estimate {
     }
 }
 
+impl Estimate {
+    /// What has come since, of a sum that has grown. What both were off by in common is off in the difference too.
+    pub fn since(&self, before: &Estimate) -> Estimate {
+        Estimate {
+            sum: (self.sum - before.sum).max(0.0),
+            variance: (self.variance - before.variance).max(0.0),
+            common: (self.common - before.common).max(0.0),
+        }
+    }
+}
+
 impl std::ops::AddAssign for Estimate {
     fn add_assign(&mut self, other: Estimate) {
         self.sum += other.sum;
@@ -349,7 +307,29 @@ impl std::ops::AddAssign for Estimate {
     }
 }
 
+/// How far apart the middles of one bucket may be at two times, as a share: they follow the clock's rate as it is known by
+/// then, and what is taken off for the hooks. Buckets are 6 % apart at least.
+const SAME: f64 = 0.02;
+
 impl Distribution {
+    /// What has come to each bucket since; nothing if they can't be told apart.
+    pub fn since(&self, before: &Distribution) -> Distribution {
+        let mut buckets = self.buckets.clone();
+        let mut at = 0;
+        for &(middle, count) in &before.buckets {
+            while buckets.get(at).is_some_and(|bucket| bucket.0 < middle * (1.0 - SAME)) {
+                at += 1;
+            }
+            match buckets.get_mut(at).filter(|bucket| bucket.0 <= middle * (1.0 + SAME)) {
+                Some(bucket) => bucket.1 = bucket.1.saturating_sub(count),
+                None => return Distribution::default(),
+            }
+        }
+        buckets.retain(|&(_, count)| count > 0);
+        let extremes = buckets.first().zip(buckets.last()).map(|(first, last)| (first.0, last.0));
+        Distribution { extremes, buckets }
+    }
+
     /// Adds another.
     pub fn merge(&mut self, other: &Distribution) {
         self.extremes = match (self.extremes, other.extremes) {
@@ -393,31 +373,6 @@ impl Distribution {
 }
 
 impl Stats {
-    /// Adds another's.
-    pub fn add(&mut self, other: &Stats) {
-        self.calls += other.calls;
-        self.timed += other.timed;
-        self.untimed += other.untimed;
-        self.abandoned += other.abandoned;
-        self.in_flight += other.in_flight;
-        self.callbacks += other.callbacks;
-        self.p_lost += other.p_lost;
-        self.parked += other.parked;
-        self.migrations += other.migrations;
-        self.p_wait.count += other.p_wait.count;
-        self.p_wait.sum += other.p_wait.sum;
-        self.p_wait.max = self.p_wait.max.max(other.p_wait.max);
-        self.enter += other.enter;
-        self.c += other.c;
-        self.callback += other.callback;
-        self.exit += other.exit;
-        self.blocked += other.blocked;
-        self.preempted += other.preempted;
-        self.blocked_within += other.blocked_within;
-        self.c_times.merge(&other.c_times);
-        self.overhead_times.merge(&other.overhead_times);
-    }
-
     /// Crossings that the sums of times are of.
     pub fn measured_calls(&self) -> u64 {
         self.calls.saturating_sub(self.abandoned).saturating_sub(self.untimed)
@@ -469,6 +424,18 @@ mod tests {
         assert_eq!(one, distribution(&[(1.0, 2), (2.0, 5), (3.0, 5)]));
         one.merge(&Distribution::default());
         assert_eq!(one.buckets.len(), 3);
+    }
+
+    #[test]
+    fn times_that_can_not_be_told_apart_are_not_shown() {
+        let check = |now: &[(f64, u64)], before: &[(f64, u64)], left: &[(f64, u64)]| {
+            assert_eq!(distribution(now).since(&distribution(before)), distribution(left), "{now:?} {before:?}");
+        };
+        check(&[(0.0, 5), (10.0, 3), (3e6, 9)], &[(0.0, 5), (3.0001e6, 4)], &[(10.0, 3), (3e6, 5)]);
+        check(&[(10.0, 3)], &[(10.0, 3)], &[]);
+        check(&[(10.0, 3)], &[], &[(10.0, 3)]);
+        // The hooks' own time is known to be another now.
+        check(&[(10.0, 3), (500.0, 3)], &[(20.0, 3)], &[]);
     }
 
     #[test]

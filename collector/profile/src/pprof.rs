@@ -1,7 +1,10 @@
 //! The protobuf messages: pprof's, and ours in a field that others skip.
 
-use prost::Message;
+use prost::bytes::{Buf, BufMut};
+use prost::encoding::{DecodeContext, WireType};
+use prost::{DecodeError, Message};
 
+use crate::metrics::Numbers;
 use crate::scheduler_file::{Scheduler, Thread, Timeline};
 
 /// `perftools.profiles.Profile`.
@@ -237,9 +240,16 @@ pub(crate) struct Recording {
     pub(crate) forgotten: Vec<u64>,
 }
 
-/// What has been added to a cell since the previous member.
-#[derive(Clone, PartialEq, Message)]
+/// What a cell is, and what has been added to it since the previous member: one message of both's fields.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Cell {
+    pub(crate) head: CellHead,
+    pub(crate) numbers: Numbers,
+}
+
+/// What a cell is.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct CellHead {
     #[prost(uint64, tag = "1")]
     pub(crate) id: u64,
     #[prost(uint64, tag = "2")]
@@ -253,50 +263,39 @@ pub(crate) struct Cell {
     pub(crate) locked: bool,
     #[prost(bool, tag = "6")]
     pub(crate) truncated: bool,
-    #[prost(uint64, tag = "7")]
-    pub(crate) calls: u64,
-    #[prost(uint64, tag = "8")]
-    pub(crate) timed: u64,
-    #[prost(uint64, tag = "9")]
-    pub(crate) abandoned: u64,
-    #[prost(sint64, tag = "10")]
-    pub(crate) in_flight: i64,
-    #[prost(uint64, tag = "11")]
-    pub(crate) callbacks: u64,
-    #[prost(message, optional, tag = "12")]
-    pub(crate) enter: Option<Estimate>,
-    #[prost(message, optional, tag = "13")]
-    pub(crate) c: Option<Estimate>,
-    #[prost(message, optional, tag = "14")]
-    pub(crate) callback: Option<Estimate>,
-    #[prost(message, optional, tag = "15")]
-    pub(crate) exit: Option<Estimate>,
-    #[prost(message, optional, tag = "16")]
-    pub(crate) c_times: Option<Distribution>,
-    #[prost(message, optional, tag = "17")]
-    pub(crate) overhead_times: Option<Distribution>,
-    #[prost(double, tag = "18")]
-    pub(crate) blocked: f64,
-    #[prost(double, tag = "19")]
-    pub(crate) preempted: f64,
-    #[prost(double, tag = "20")]
-    pub(crate) blocked_within: f64,
-    #[prost(uint64, tag = "21")]
-    pub(crate) p_lost: u64,
-    #[prost(uint64, tag = "22")]
-    pub(crate) parked: u64,
-    #[prost(uint64, tag = "23")]
-    pub(crate) migrations: u64,
-    /// Waits for a P: how many, the sum, and the longest so far.
-    #[prost(uint64, tag = "24")]
-    pub(crate) waits: u64,
-    #[prost(double, tag = "25")]
-    pub(crate) wait_sum: f64,
-    #[prost(double, tag = "26")]
-    pub(crate) wait_max: f64,
-    /// How many more or fewer than before.
-    #[prost(sint64, tag = "27")]
-    pub(crate) untimed: i64,
+}
+
+/// The last field of [`CellHead`]: all after it are numbers.
+const LAST_OF_HEAD: u32 = 6;
+
+impl Message for Cell {
+    fn encode_raw(&self, buf: &mut impl BufMut) {
+        self.head.encode_raw(buf);
+        self.numbers.encode_raw(buf);
+    }
+
+    fn merge_field(
+        &mut self,
+        tag: u32,
+        wire_type: WireType,
+        buf: &mut impl Buf,
+        ctx: DecodeContext,
+    ) -> Result<(), DecodeError> {
+        if tag <= LAST_OF_HEAD {
+            self.head.merge_field(tag, wire_type, buf, ctx)
+        } else {
+            self.numbers.merge_field(tag, wire_type, buf, ctx)
+        }
+    }
+
+    fn encoded_len(&self) -> usize {
+        self.head.encoded_len() + self.numbers.encoded_len()
+    }
+
+    fn clear(&mut self) {
+        self.head.clear();
+        self.numbers.clear();
+    }
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -3,7 +3,7 @@
 use cgoprof_profile::{
     Birth, Callback, Cell, Counters, Distribution, Encoder, Estimate, Forgotten, Function, FunctionId, Goroutine,
     Holder, Kind, Line, Location, LocationId, Lock, Locked, Made, Peak, Profile, SampledStack, Scheduler, SlowCrossing,
-    Stats, Thread, Timeline, Via, Wait, Waits, Wrapper, decode,
+    Stats, Thread, Timeline, Via, Wait, Wrapper, decode,
 };
 use proptest::prelude::*;
 
@@ -27,7 +27,9 @@ fn profile(calls: &[u64]) -> Profile {
             p_lost: calls / 3,
             parked: calls / 4,
             migrations: calls / 5,
-            p_wait: Waits { count: calls / 3, sum: calls as f64, max: 7.0 },
+            p_waits: calls / 3,
+            p_wait: calls as f64,
+            p_wait_max: 7.0,
             c: Estimate { sum: calls as f64 * 2.5, variance: calls as f64, common: calls as f64 / 2.0 },
             c_times: Distribution { extremes: Some((1.0, 8.0)), buckets: vec![(1.0, calls), (8.0, 1)] },
             ..Stats::default()

@@ -46,7 +46,7 @@ fn chatty<'a>(profile: &Profile, row: &SiteRow<'a>, run: f64) -> Option<Advice<'
     let stats = &row.stats;
     let overhead = stats.overhead();
     // Waits for a P take no processor time.
-    let border = (overhead.sum - stats.p_wait.sum).max(0.0);
+    let border = (overhead.sum - stats.p_wait).max(0.0);
     let is_chatty =
         stats.calls >= CHATTY && stats.timed > 0 && stats.callbacks == 0 && stats.p_lost < stats.calls / 100;
     let is_known = border > 2.0 * overhead.standard_error();

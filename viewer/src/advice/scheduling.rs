@@ -66,9 +66,9 @@ pub(super) fn advise<'a>(profile: &'a Profile, all: &mut Vec<Advice<'a>>) {
 }
 
 fn lost_p<'a>(row: &SiteRow<'a>, run: f64) -> Option<Advice<'a>> {
-    let (stats, waits) = (&row.stats, row.stats.p_wait);
+    let stats = &row.stats;
     // One long wait may be the machine's, and is no pattern.
-    let usual = waits.sum - waits.max;
+    let usual = stats.p_wait - stats.p_wait_max;
     let is_long = stats.c.sum >= LONG * stats.measured_calls() as f64;
     if stats.p_lost < LOST || !is_long || usual < WORTH * run || usual < WAITING * stats.c.sum {
         return None;
@@ -79,17 +79,17 @@ fn lost_p<'a>(row: &SiteRow<'a>, run: f64) -> Option<Advice<'a>> {
         site: row.site,
         why: format!(
             "{} of {} crossings lost their P and then waited {} for one in all, up to {}; each was {} in C",
-            count(waits.count),
+            count(stats.p_waits),
             count(stats.calls),
-            time(waits.sum),
-            time(waits.max),
+            time(stats.p_wait),
+            time(stats.p_wait_max),
             time(stats.c.sum / stats.measured_calls().max(1) as f64)
         ),
         what: "let fewer goroutines call it at once (a semaphore, or workers of its own), or raise GOMAXPROCS if processors \
                are idle"
             .into(),
         // Goroutines wait side by side.
-        saving: Some(Saving { nanos: waits.sum.min(run), standard_error: 0.0 }),
+        saving: Some(Saving { nanos: stats.p_wait.min(run), standard_error: 0.0 }),
     })
 }
 
@@ -145,7 +145,7 @@ fn is_thread_bound(function: &Function) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use cgoprof_profile::{Estimate, Stats, Waits};
+    use cgoprof_profile::{Estimate, Stats};
 
     use super::*;
 
@@ -153,13 +153,15 @@ mod tests {
     fn one_long_wait_for_a_p_is_no_pattern_nor_are_waits_after_short_calls() {
         let function = Function::default();
         let check = |calls: u64, waits: &[f64], advised: bool| {
-            let p_wait = Waits {
-                count: waits.len() as u64,
-                sum: waits.iter().sum(),
-                max: waits.iter().copied().fold(0.0, f64::max),
+            let stats = Stats {
+                calls,
+                p_lost: waits.len() as u64,
+                p_waits: waits.len() as u64,
+                p_wait: waits.iter().sum(),
+                p_wait_max: waits.iter().copied().fold(0.0, f64::max),
+                c: Estimate { sum: 1e8, ..Estimate::default() },
+                ..Stats::default()
             };
-            let c = Estimate { sum: 1e8, ..Estimate::default() };
-            let stats = Stats { calls, p_lost: waits.len() as u64, p_wait, c, ..Stats::default() };
             let row = SiteRow { function: &function, via: Via::Cgocall, site: None, stats, cpu: None };
             assert_eq!(lost_p(&row, 1e9).is_some(), advised, "{waits:?}");
         };

@@ -469,7 +469,7 @@ impl<'a> Frame<'a> {
 
 /// Waits for a P of crossings whose P was lost, if both is known.
 fn p_wait(stats: &Stats, recording: &cgoprof_profile::Recording) -> Option<f64> {
-    (recording.scheduler.ps && recording.timing != "none").then_some(stats.p_wait.sum)
+    (recording.scheduler.ps && recording.timing != "none").then_some(stats.p_wait)
 }
 
 fn measured(stats: &Stats, nanos: f64) -> Option<f64> {

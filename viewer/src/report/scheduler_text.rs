@@ -205,11 +205,8 @@ pub(super) fn summary(text: &mut String, profile: &Profile) {
     profile.cells.iter().filter(|cell| cell.via == Via::Cgocall).for_each(|cell| stats.add(&cell.stats));
     let mut parts = Vec::new();
     if seen.ps && stats.p_lost > 0 {
-        let waited = if stats.p_wait.count > 0 {
-            format!(", then {} waiting for one", time(stats.p_wait.sum))
-        } else {
-            String::new()
-        };
+        let waited =
+            if stats.p_waits > 0 { format!(", then {} waiting for one", time(stats.p_wait)) } else { String::new() };
         let lost = if stats.p_lost == 1 { "P was lost" } else { "Ps were lost" };
         parts.push(format!("{} {lost} in C{waited}", count(stats.p_lost)));
     }

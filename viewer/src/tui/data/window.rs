@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use cgoprof_profile::{Cell, Distribution, Estimate, Profile, Stats};
+use cgoprof_profile::{Cell, Profile, Stats};
 
 /// A recording less what it was before. Numbers of functions and cells are those of `now`.
 pub(crate) fn since(now: &Profile, then: &Profile) -> Profile {
@@ -63,11 +63,11 @@ pub(crate) fn since(now: &Profile, then: &Profile) -> Profile {
             callback.calls = callback.calls.saturating_sub(before.calls);
             callback.timed = callback.timed.saturating_sub(before.timed);
             callback.abandoned = callback.abandoned.saturating_sub(before.abandoned);
-            callback.acquire = difference(callback.acquire, before.acquire);
-            callback.go = difference(callback.go, before.go);
-            callback.release = difference(callback.release, before.release);
-            callback.go_times = fewer(&callback.go_times, &before.go_times);
-            callback.border_times = fewer(&callback.border_times, &before.border_times);
+            callback.acquire = callback.acquire.since(&before.acquire);
+            callback.go = callback.go.since(&before.go);
+            callback.release = callback.release.since(&before.release);
+            callback.go_times = callback.go_times.since(&before.go_times);
+            callback.border_times = callback.border_times.since(&before.border_times);
             callback.attached = callback.attached.saturating_sub(before.attached);
             callback.attach_ns = (callback.attach_ns - before.attach_ns).max(0.0);
             callback.foreign_threads = 0;
@@ -121,69 +121,16 @@ fn less<T, K: Hash + Eq>(now: &mut [T], then: &[T], key: impl Fn(&T) -> K, take:
 }
 
 fn subtract(stats: &mut Stats, before: &Stats) {
-    let now = stats.clone();
-    *stats = Stats {
-        calls: now.calls.saturating_sub(before.calls),
-        // Those in C are timed so far: then, and now again.
-        timed: now.timed.saturating_sub(before.timed.saturating_sub(before.in_flight)),
-        untimed: now.untimed.saturating_sub(before.untimed),
-        abandoned: now.abandoned.saturating_sub(before.abandoned),
-        in_flight: now.in_flight,
-        callbacks: now.callbacks.saturating_sub(before.callbacks),
-        p_lost: now.p_lost.saturating_sub(before.p_lost),
-        parked: now.parked.saturating_sub(before.parked),
-        migrations: now.migrations.saturating_sub(before.migrations),
-        p_wait: cgoprof_profile::Waits {
-            count: now.p_wait.count.saturating_sub(before.p_wait.count),
-            sum: (now.p_wait.sum - before.p_wait.sum).max(0.0),
-            // When the longest was is not known.
-            max: now.p_wait.max,
-        },
-        enter: difference(now.enter, before.enter),
-        c: difference(now.c, before.c),
-        callback: difference(now.callback, before.callback),
-        exit: difference(now.exit, before.exit),
-        blocked: (now.blocked - before.blocked).max(0.0),
-        preempted: (now.preempted - before.preempted).max(0.0),
-        blocked_within: (now.blocked_within - before.blocked_within).max(0.0),
-        c_times: fewer(&now.c_times, &before.c_times),
-        overhead_times: fewer(&now.overhead_times, &before.overhead_times),
-    };
-}
-
-/// Of a sum that has grown. What both were off by in common is off in the difference too.
-fn difference(now: Estimate, before: Estimate) -> Estimate {
-    Estimate {
-        sum: (now.sum - before.sum).max(0.0),
-        variance: (now.variance - before.variance).max(0.0),
-        common: (now.common - before.common).max(0.0),
-    }
-}
-
-/// How far apart the middles of one bucket may be at two times, as a share: they follow the clock's rate as it is known by
-/// then, and what is taken off for the hooks. Buckets are 6 % apart at least.
-const SAME: f64 = 0.02;
-
-/// What has come to each bucket; nothing if they can't be told apart.
-fn fewer(now: &Distribution, before: &Distribution) -> Distribution {
-    let mut buckets = now.buckets.clone();
-    let mut at = 0;
-    for &(middle, count) in &before.buckets {
-        while buckets.get(at).is_some_and(|bucket| bucket.0 < middle * (1.0 - SAME)) {
-            at += 1;
-        }
-        match buckets.get_mut(at).filter(|bucket| bucket.0 <= middle * (1.0 + SAME)) {
-            Some(bucket) => bucket.1 = bucket.1.saturating_sub(count),
-            None => return Distribution::default(),
-        }
-    }
-    buckets.retain(|&(_, count)| count > 0);
-    let extremes = buckets.first().zip(buckets.last()).map(|(first, last)| (first.0, last.0));
-    Distribution { extremes, buckets }
+    let come = stats.since(before);
+    // Those in C are timed so far: then, and now again.
+    let timed = stats.timed.saturating_sub(before.timed.saturating_sub(before.in_flight));
+    *stats = Stats { timed, ..come };
 }
 
 #[cfg(test)]
 mod tests {
+    use cgoprof_profile::{Distribution, Estimate};
+
     use super::*;
     use crate::tui::sample_data;
 
@@ -221,22 +168,6 @@ mod tests {
             assert_eq!(counts(&cell.stats.overhead_times), counts(&before.stats.overhead_times));
         }
         assert_eq!(come.recording.duration_ns, then.recording.duration_ns);
-    }
-
-    #[test]
-    fn times_that_can_not_be_told_apart_are_not_shown() {
-        let times = |buckets: &[(f64, u64)]| {
-            let extremes = buckets.first().zip(buckets.last()).map(|(first, last)| (first.0, last.0));
-            Distribution { extremes, buckets: buckets.to_vec() }
-        };
-        let check = |now: &[(f64, u64)], before: &[(f64, u64)], left: &[(f64, u64)]| {
-            assert_eq!(fewer(&times(now), &times(before)), times(left), "{now:?} {before:?}");
-        };
-        check(&[(0.0, 5), (10.0, 3), (3e6, 9)], &[(0.0, 5), (3.0001e6, 4)], &[(10.0, 3), (3e6, 5)]);
-        check(&[(10.0, 3)], &[(10.0, 3)], &[]);
-        check(&[(10.0, 3)], &[], &[(10.0, 3)]);
-        // The hooks' own time is known to be another now.
-        check(&[(10.0, 3), (500.0, 3)], &[(20.0, 3)], &[]);
     }
 
     #[test]

@@ -1,0 +1,235 @@
+//! Kinds of metrics: how their values add up, are subtracted, and are written.
+
+use crate::decode::{distribution, estimate, finite};
+use crate::encode;
+use crate::metrics::Reading;
+use crate::model::{Distribution, Estimate};
+use crate::pprof;
+
+/// How values of a kind behave.
+pub(crate) trait Kind {
+    /// What [`crate::Stats`] holds.
+    type Value;
+    /// What a member of a file holds.
+    type Written;
+
+    /// Adds the value of other crossings.
+    fn add(sum: &mut Self::Value, other: &Self::Value);
+    /// What has come since an earlier look at the same crossings: none if it was more then.
+    fn since(now: &Self::Value, before: &Self::Value) -> Self::Value;
+    /// What a member of a file adds to those before it.
+    fn written(now: &Self::Value, before: &Self::Value) -> Self::Written;
+    /// Adds what a member of a file holds, which may be anything.
+    fn read(sum: &mut Self::Value, written: Self::Written);
+    /// For a table.
+    fn reading(value: &Self::Value) -> Reading<'_>;
+}
+
+/// The type of a kind's values, by its name.
+pub(crate) mod value {
+    pub(crate) type Count = u64;
+    pub(crate) type Net = u64;
+    pub(crate) type Latest = u64;
+    pub(crate) type Nanos = f64;
+    pub(crate) type Longest = f64;
+    pub(crate) type Sum = crate::model::Estimate;
+    pub(crate) type Times = crate::model::Distribution;
+}
+
+/// A number that only grows.
+pub(crate) struct Count;
+
+/// A number that only grows, but for what is known better later.
+pub(crate) struct Net;
+
+/// How many there are now.
+pub(crate) struct Latest;
+
+/// A sum of times.
+pub(crate) struct Nanos;
+
+/// The longest of some times.
+pub(crate) struct Longest;
+
+/// A sum of times, estimated.
+pub(crate) struct Sum;
+
+/// How times are spread.
+pub(crate) struct Times;
+
+impl Kind for Count {
+    type Value = value::Count;
+    type Written = u64;
+
+    fn add(sum: &mut u64, other: &u64) {
+        *sum = sum.saturating_add(*other);
+    }
+
+    fn since(now: &u64, before: &u64) -> u64 {
+        now.saturating_sub(*before)
+    }
+
+    fn written(now: &u64, before: &u64) -> u64 {
+        now.saturating_sub(*before)
+    }
+
+    fn read(sum: &mut u64, written: u64) {
+        Self::add(sum, &written);
+    }
+
+    fn reading(value: &u64) -> Reading<'_> {
+        Reading::Count(*value)
+    }
+}
+
+impl Kind for Net {
+    type Value = value::Net;
+    type Written = i64;
+
+    fn add(sum: &mut u64, other: &u64) {
+        Count::add(sum, other);
+    }
+
+    fn since(now: &u64, before: &u64) -> u64 {
+        Count::since(now, before)
+    }
+
+    fn written(now: &u64, before: &u64) -> i64 {
+        (*now as i64).wrapping_sub(*before as i64)
+    }
+
+    fn read(sum: &mut u64, written: i64) {
+        *sum = sum.saturating_add_signed(written);
+    }
+
+    fn reading(value: &u64) -> Reading<'_> {
+        Reading::Count(*value)
+    }
+}
+
+impl Kind for Latest {
+    type Value = value::Latest;
+    type Written = i64;
+
+    fn add(sum: &mut u64, other: &u64) {
+        Count::add(sum, other);
+    }
+
+    fn since(now: &u64, _: &u64) -> u64 {
+        *now
+    }
+
+    fn written(now: &u64, before: &u64) -> i64 {
+        Net::written(now, before)
+    }
+
+    fn read(sum: &mut u64, written: i64) {
+        Net::read(sum, written);
+    }
+
+    fn reading(value: &u64) -> Reading<'_> {
+        Reading::Count(*value)
+    }
+}
+
+impl Kind for Nanos {
+    type Value = value::Nanos;
+    type Written = f64;
+
+    fn add(sum: &mut f64, other: &f64) {
+        *sum += other;
+    }
+
+    fn since(now: &f64, before: &f64) -> f64 {
+        (now - before).max(0.0)
+    }
+
+    fn written(now: &f64, before: &f64) -> f64 {
+        now - before
+    }
+
+    fn read(sum: &mut f64, written: f64) {
+        *sum += finite(written);
+    }
+
+    fn reading(value: &f64) -> Reading<'_> {
+        Reading::Nanos(*value)
+    }
+}
+
+impl Kind for Longest {
+    type Value = value::Longest;
+    type Written = f64;
+
+    fn add(sum: &mut f64, other: &f64) {
+        *sum = sum.max(*other);
+    }
+
+    /// When the longest was is not known.
+    fn since(now: &f64, _: &f64) -> f64 {
+        *now
+    }
+
+    fn written(now: &f64, _: &f64) -> f64 {
+        *now
+    }
+
+    fn read(sum: &mut f64, written: f64) {
+        Self::add(sum, &finite(written));
+    }
+
+    fn reading(value: &f64) -> Reading<'_> {
+        Reading::Nanos(*value)
+    }
+}
+
+impl Kind for Sum {
+    type Value = value::Sum;
+    type Written = Option<pprof::Estimate>;
+
+    fn add(sum: &mut Estimate, other: &Estimate) {
+        *sum += *other;
+    }
+
+    fn since(now: &Estimate, before: &Estimate) -> Estimate {
+        now.since(before)
+    }
+
+    fn written(now: &Estimate, before: &Estimate) -> Option<pprof::Estimate> {
+        let (sum, variance) = (now.sum - before.sum, now.variance - before.variance);
+        Some(pprof::Estimate { sum, variance, common: now.common - before.common })
+    }
+
+    fn read(sum: &mut Estimate, written: Option<pprof::Estimate>) {
+        *sum += estimate(written);
+    }
+
+    fn reading(value: &Estimate) -> Reading<'_> {
+        Reading::Estimate(*value)
+    }
+}
+
+impl Kind for Times {
+    type Value = value::Times;
+    type Written = Option<pprof::Distribution>;
+
+    fn add(sum: &mut Distribution, other: &Distribution) {
+        sum.merge(other);
+    }
+
+    fn since(now: &Distribution, before: &Distribution) -> Distribution {
+        now.since(before)
+    }
+
+    fn written(now: &Distribution, before: &Distribution) -> Option<pprof::Distribution> {
+        Some(encode::distribution(now, before))
+    }
+
+    fn read(sum: &mut Distribution, written: Option<pprof::Distribution>) {
+        sum.merge(&distribution(written.unwrap_or_default()));
+    }
+
+    fn reading(value: &Distribution) -> Reading<'_> {
+        Reading::Times(value)
+    }
+}

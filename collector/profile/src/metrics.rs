@@ -1,0 +1,142 @@
+//! What a recording says of crossings: each counter, sum and distribution, declared once.
+//!
+//! A metric's line gives its name, its kind, its number in the file, when it is known, and the head of its column. From that come
+//! the fields of [`Stats`], how they add up and are subtracted (`kinds.rs`), the message of the file (`declare.rs`), and the columns
+//! of reports.
+
+use crate::kinds::{Count, Kind, Latest, Longest, Nanos, Net, Sum, Times, value};
+use crate::model::{Distribution, Estimate, Recording};
+
+/// One of the numbers in [`Stats`].
+#[derive(Clone, Copy)]
+pub struct Metric {
+    /// The field of [`Stats`], and the key in JSON; times and sums have a suffix for the unit there.
+    pub name: &'static str,
+    /// What it is, in a sentence.
+    pub help: &'static str,
+    /// In which recordings it means something.
+    pub known: Known,
+    /// Where it has a column of its own, and the head of that.
+    pub column: InTables,
+    /// Its value.
+    pub of: fn(&Stats) -> Reading<'_>,
+}
+
+/// The value of a metric.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Reading<'a> {
+    /// So many.
+    Count(u64),
+    /// Nanoseconds.
+    Nanos(f64),
+    /// Nanoseconds, with an error.
+    Estimate(Estimate),
+    /// How times are spread.
+    Times(&'a Distribution),
+}
+
+/// In which recordings a metric means something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// Where crossings are counted.
+    Counted,
+    /// Where their times are measured.
+    Timed,
+    /// Where switches of the threads are seen.
+    OffCpu,
+    /// Where Ps that are lost are seen.
+    Ps,
+    /// Where Ps that are lost are seen, and times are measured.
+    PsTimed,
+    /// Where goroutines are followed.
+    Migrations,
+}
+
+impl Known {
+    /// Whether it is known of a recording.
+    pub fn of(self, recording: &Recording) -> bool {
+        let (seen, timed) = (recording.scheduler, recording.timing != "none");
+        match self {
+            Known::Counted => recording.counted(),
+            Known::Timed => recording.counted() && timed,
+            Known::OffCpu => recording.off_cpu,
+            Known::Ps => seen.ps,
+            Known::PsTimed => seen.ps && timed,
+            Known::Migrations => seen.migrations,
+        }
+    }
+}
+
+/// Where a metric has a column of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InTables {
+    /// Nowhere: tables show it in their own way, or not at all.
+    No,
+    /// In the tables of the screen, and what is written from there.
+    Screen(&'static str),
+    /// In those and in the text report.
+    All(&'static str),
+}
+
+impl InTables {
+    /// The head of its column on the screen.
+    pub fn on_screen(self) -> Option<&'static str> {
+        match self {
+            InTables::No => None,
+            InTables::Screen(head) | InTables::All(head) => Some(head),
+        }
+    }
+
+    /// The head of its column in the text report.
+    pub fn in_text(self) -> Option<&'static str> {
+        match self {
+            InTables::No | InTables::Screen(_) => None,
+            InTables::All(head) => Some(head),
+        }
+    }
+}
+
+metrics! {
+    /// Crossings begun.
+    calls: Count = "7", Counted, No;
+    /// Crossings whose C time was measured.
+    timed: Count = "8", Counted, No;
+    /// Crossings of whose times nothing is known: no timed one stands for them, and sums leave them out.
+    untimed: Net = "27", Counted, No;
+    /// Left by panic or Goexit.
+    abandoned: Count = "9", Counted, No;
+    /// Still in C at the end.
+    in_flight: Latest = "10", Counted, No;
+    /// Callbacks made.
+    callbacks: Count = "11", Counted, No;
+    /// How often the P was taken while in C. A crossing that calls back can lose more than one.
+    p_lost: Count = "21", Ps, Screen("P LOST");
+    /// Crossings that found no P when C had returned, and left their M parked.
+    parked: Count = "22", Ps, No;
+    /// Crossings whose goroutine had made its crossing before on another thread.
+    migrations: Count = "23", Migrations, Screen("MIGRATIONS");
+    /// Waits for a P: of every crossing whose P was taken and whose times were measured.
+    p_waits: Count = "24", PsTimed, No;
+    /// How long they took.
+    p_wait: Nanos = "25", PsTimed, No;
+    /// The longest of them.
+    p_wait_max: Longest = "26", PsTimed, No;
+    /// Enter phase.
+    enter: Sum = "12", Timed, No;
+    /// C phase.
+    c: Sum = "13", Timed, No;
+    /// Callbacks within the C phase.
+    callback: Sum = "14", Timed, No;
+    /// Exit phase.
+    exit: Sum = "15", Timed, No;
+    /// C time, callbacks included, in which the thread waited for something; of slow crossings only.
+    blocked: Nanos = "18", OffCpu, No;
+    /// C time, callbacks included, in which the thread could have run; of slow crossings only.
+    preempted: Nanos = "19", OffCpu, No;
+    /// What is in `blocked` of crossings made in callbacks.
+    blocked_within: Nanos = "20", OffCpu, No;
+    /// C times.
+    c_times: Times = "16", Timed, No;
+    /// Enter plus exit times.
+    overhead_times: Times = "17", Timed, No;
+}

@@ -2,7 +2,7 @@
 
 /// Declares [`Stats`] and what follows from its fields.
 macro_rules! metrics {
-    ($($(#[doc = $help:literal])+ $name:ident: $kind:ident = $tag:tt, $known:ident, $column:ident $(($head:literal))?;)+) => {
+    ($($(#[doc = $help:literal])+ $name:ident: $kind:ident = $tag:tt, $known:ident, $shown:ident $(($head:literal))?;)+) => {
         /// The numbers of one or many cells. Times in nanoseconds, the hooks' own time taken off.
         #[derive(Clone, Debug, Default, PartialEq)]
         pub struct Stats {
@@ -32,7 +32,7 @@ macro_rules! metrics {
                 name: stringify!($name),
                 help: concat!($($help),+).trim_ascii_start(),
                 known: Known::$known,
-                column: InTables::$column $(($head))?,
+                shown: Shown::$shown $(($head))?,
                 of: |stats| $kind::reading(&stats.$name),
             },)+
         ];

@@ -16,8 +16,8 @@ pub struct Metric {
     pub help: &'static str,
     /// In which recordings it means something.
     pub known: Known,
-    /// Where it has a column of its own, and the head of that.
-    pub column: InTables,
+    /// Where it is shown, and the head of its column.
+    pub shown: Shown,
     /// Its value.
     pub of: fn(&Stats) -> Reading<'_>,
 }
@@ -67,76 +67,83 @@ impl Known {
     }
 }
 
-/// Where a metric has a column of its own.
+/// Where a metric is shown under its own name. Each place includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum InTables {
-    /// Nowhere: tables show it in their own way, or not at all.
-    No,
-    /// In the tables of the screen, and what is written from there.
+pub enum Shown {
+    /// Nowhere: reports say it in a way of their own.
+    Apart,
+    /// In JSON.
+    Json,
+    /// In the tables of the screen, and files written from there, under this head.
     Screen(&'static str),
-    /// In those and in the text report.
-    All(&'static str),
+    /// In the text report.
+    Text(&'static str),
 }
 
-impl InTables {
+impl Shown {
+    /// Whether it is in JSON.
+    pub fn in_json(self) -> bool {
+        self != Shown::Apart
+    }
+
     /// The head of its column on the screen.
     pub fn on_screen(self) -> Option<&'static str> {
         match self {
-            InTables::No => None,
-            InTables::Screen(head) | InTables::All(head) => Some(head),
+            Shown::Apart | Shown::Json => None,
+            Shown::Screen(head) | Shown::Text(head) => Some(head),
         }
     }
 
     /// The head of its column in the text report.
     pub fn in_text(self) -> Option<&'static str> {
         match self {
-            InTables::No | InTables::Screen(_) => None,
-            InTables::All(head) => Some(head),
+            Shown::Apart | Shown::Json | Shown::Screen(_) => None,
+            Shown::Text(head) => Some(head),
         }
     }
 }
 
 metrics! {
     /// Crossings begun.
-    calls: Count = "7", Counted, No;
+    calls: Count = "7", Counted, Apart;
     /// Crossings whose C time was measured.
-    timed: Count = "8", Counted, No;
+    timed: Count = "8", Counted, Apart;
     /// Crossings of whose times nothing is known: no timed one stands for them, and sums leave them out.
-    untimed: Net = "27", Counted, No;
+    untimed: Net = "27", Counted, Json;
     /// Left by panic or Goexit.
-    abandoned: Count = "9", Counted, No;
+    abandoned: Count = "9", Counted, Json;
     /// Still in C at the end.
-    in_flight: Latest = "10", Counted, No;
+    in_flight: Latest = "10", Counted, Json;
     /// Callbacks made.
-    callbacks: Count = "11", Counted, No;
+    callbacks: Count = "11", Counted, Json;
     /// How often the P was taken while in C. A crossing that calls back can lose more than one.
     p_lost: Count = "21", Ps, Screen("P LOST");
     /// Crossings that found no P when C had returned, and left their M parked.
-    parked: Count = "22", Ps, No;
+    parked: Count = "22", Ps, Json;
     /// Crossings whose goroutine had made its crossing before on another thread.
     migrations: Count = "23", Migrations, Screen("MIGRATIONS");
     /// Waits for a P: of every crossing whose P was taken and whose times were measured.
-    p_waits: Count = "24", PsTimed, No;
+    p_waits: Count = "24", PsTimed, Json;
     /// How long they took.
-    p_wait: Nanos = "25", PsTimed, No;
+    p_wait: Nanos = "25", PsTimed, Json;
     /// The longest of them.
-    p_wait_max: Longest = "26", PsTimed, No;
+    p_wait_max: Longest = "26", PsTimed, Json;
     /// Enter phase.
-    enter: Sum = "12", Timed, No;
+    enter: Sum = "12", Timed, Apart;
     /// C phase.
-    c: Sum = "13", Timed, No;
+    c: Sum = "13", Timed, Apart;
     /// Callbacks within the C phase.
-    callback: Sum = "14", Timed, No;
+    callback: Sum = "14", Timed, Apart;
     /// Exit phase.
-    exit: Sum = "15", Timed, No;
+    exit: Sum = "15", Timed, Apart;
     /// C time, callbacks included, in which the thread waited for something; of slow crossings only.
-    blocked: Nanos = "18", OffCpu, No;
+    blocked: Nanos = "18", OffCpu, Apart;
     /// C time, callbacks included, in which the thread could have run; of slow crossings only.
-    preempted: Nanos = "19", OffCpu, No;
+    preempted: Nanos = "19", OffCpu, Apart;
     /// What is in `blocked` of crossings made in callbacks.
-    blocked_within: Nanos = "20", OffCpu, No;
+    blocked_within: Nanos = "20", OffCpu, Apart;
     /// C times.
-    c_times: Times = "16", Timed, No;
+    c_times: Times = "16", Timed, Apart;
     /// Enter plus exit times.
-    overhead_times: Times = "17", Timed, No;
+    overhead_times: Times = "17", Timed, Apart;
 }

@@ -4,7 +4,9 @@
 
 use cgoprof_profile::{Distribution, Kind, Profile, Stats, Via};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
+use super::counters::counters;
 use super::scheduler_json;
 use crate::{analysis, scheduler};
 
@@ -81,9 +83,8 @@ struct Totals {
     crossings: Option<u64>,
     direct: Option<u64>,
     timed: u64,
-    untimed: Option<u64>,
-    abandoned: Option<u64>,
-    callbacks: Option<u64>,
+    #[serde(flatten)]
+    counters: Map<String, Value>,
     total_ns: Option<f64>,
     enter_ns: Option<f64>,
     c_ns: Option<f64>,
@@ -92,10 +93,6 @@ struct Totals {
     threads: Option<u64>,
     threads_created: Option<u64>,
     max_threads_in_c: Option<u64>,
-    p_lost: Option<u64>,
-    p_wait_ns: Option<f64>,
-    parked: Option<u64>,
-    migrations: Option<u64>,
     locked_crossings: Option<u64>,
 }
 
@@ -108,10 +105,8 @@ struct Function<'a> {
     via: &'static str,
     calls: Option<u64>,
     timed: u64,
-    untimed: Option<u64>,
-    abandoned: Option<u64>,
-    in_flight: Option<u64>,
-    callbacks: Option<u64>,
+    #[serde(flatten)]
+    counters: Map<String, Value>,
     total_ns: Option<f64>,
     total_se_ns: Option<f64>,
     enter_ns: Option<f64>,
@@ -129,11 +124,7 @@ struct Function<'a> {
     overhead: Spread,
     threads: Option<u64>,
     unlocked_threads: Option<u64>,
-    migrations: Option<u64>,
     locked_calls: Option<u64>,
-    p_lost: Option<u64>,
-    p_wait_ns: Option<f64>,
-    parked: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -152,16 +143,13 @@ struct Site<'a> {
     file: Option<&'a str>,
     line: Option<u32>,
     calls: Option<u64>,
+    #[serde(flatten)]
+    counters: Map<String, Value>,
     total_ns: Option<f64>,
     c_ns: Option<f64>,
     overhead_ns: Option<f64>,
     cpu_ns: Option<f64>,
     blocked_ns: Option<f64>,
-    callbacks: Option<u64>,
-    migrations: Option<u64>,
-    p_lost: Option<u64>,
-    p_wait_ns: Option<f64>,
-    parked: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -297,13 +285,12 @@ impl Totals {
         // Earlier recordings don't say that threads were watched: the kernel named them.
         let were = seen.threads || threads.iter().any(|thread| !thread.name.is_empty());
         let watched = |count: usize| were.then_some(count as u64);
+        let callbacks = crossings.callbacks + direct.callbacks + recording.foreign_callbacks;
         Totals {
             crossings: counted(crossings.calls).or(recording.num_cgo_call),
             direct: counted(direct.calls),
             timed: crossings.timed,
-            untimed: counted(crossings.untimed),
-            abandoned: counted(crossings.abandoned),
-            callbacks: counted(crossings.callbacks + direct.callbacks + recording.foreign_callbacks),
+            counters: counters(&Stats { callbacks, ..crossings.clone() }, recording),
             total_ns: timed(crossings.total().sum),
             enter_ns: timed(crossings.enter.sum).filter(|_| recording.phases_timed()),
             c_ns: timed(crossings.c.sum),
@@ -312,10 +299,6 @@ impl Totals {
             threads: watched(threads.len()),
             threads_created: watched(threads.iter().filter(|thread| thread.created_ns.is_some()).count()),
             max_threads_in_c: profile.peak.as_ref().map(|peak| peak.threads),
-            p_lost: seen.ps.then_some(crossings.p_lost),
-            p_wait_ns: p_wait(&crossings, recording),
-            parked: seen.ps.then_some(crossings.parked),
-            migrations: seen.migrations.then_some(crossings.migrations),
             locked_crossings: counted(locked_crossings),
         }
     }
@@ -340,10 +323,7 @@ impl<'a> Function<'a> {
             },
             calls: counted(stats.calls),
             timed: stats.timed,
-            untimed: counted(stats.untimed),
-            abandoned: counted(stats.abandoned),
-            in_flight: counted(stats.in_flight),
-            callbacks: counted(stats.callbacks),
+            counters: counters(stats, recording),
             total_ns: timed(stats.total().sum),
             total_se_ns: timed(stats.total().standard_error()),
             enter_ns: phases(stats.enter.sum).filter(|_| recording.phases_timed()),
@@ -366,11 +346,7 @@ impl<'a> Function<'a> {
             },
             threads: seen.migrations.then_some(spread.threads),
             unlocked_threads: seen.migrations.then_some(spread.unlocked_threads),
-            migrations: seen.migrations.then_some(stats.migrations),
             locked_calls: counted(row.locked_calls),
-            p_lost: seen.ps.then_some(stats.p_lost),
-            p_wait_ns: p_wait(stats, recording),
-            parked: seen.ps.then_some(stats.parked),
         }
     }
 }
@@ -389,23 +365,19 @@ impl Spread {
 
 impl<'a> Site<'a> {
     fn new(row: analysis::SiteRow<'a>, recording: &cgoprof_profile::Recording) -> Self {
-        let (stats, seen) = (&row.stats, recording.scheduler);
+        let stats = &row.stats;
         Site {
             function: &row.function.name,
             caller: row.site.map(|site| site.function),
             file: row.site.and_then(|site| known(site.file)),
             line: row.site.map(|site| site.line).filter(|&line| line > 0),
             calls: recording.counted().then_some(stats.calls),
+            counters: counters(stats, recording),
             total_ns: measured(stats, stats.total().sum),
             c_ns: measured(stats, stats.c.sum),
             overhead_ns: measured(stats, stats.overhead().sum),
             cpu_ns: row.cpu.map(|cpu| cpu.nanos),
             blocked_ns: measured(stats, stats.blocked).filter(|_| recording.off_cpu),
-            callbacks: recording.counted().then_some(stats.callbacks),
-            migrations: seen.migrations.then_some(stats.migrations),
-            p_lost: seen.ps.then_some(stats.p_lost),
-            p_wait_ns: p_wait(stats, recording),
-            parked: seen.ps.then_some(stats.parked),
         }
     }
 }
@@ -465,11 +437,6 @@ impl<'a> Frame<'a> {
             inlined: frame.inlined,
         }
     }
-}
-
-/// Waits for a P of crossings whose P was lost, if both is known.
-fn p_wait(stats: &Stats, recording: &cgoprof_profile::Recording) -> Option<f64> {
-    (recording.scheduler.ps && recording.timing != "none").then_some(stats.p_wait)
 }
 
 fn measured(stats: &Stats, nanos: f64) -> Option<f64> {

@@ -1,5 +1,6 @@
 //! Reports: text for people, JSON for programs.
 
+mod counters;
 pub mod json;
 mod scheduler_json;
 mod scheduler_text;

@@ -87,7 +87,7 @@ impl Shown {
     }
 
     /// The head of its column on the screen.
-    pub fn on_screen(self) -> Option<&'static str> {
+    pub const fn on_screen(self) -> Option<&'static str> {
         match self {
             Shown::Apart | Shown::Json => None,
             Shown::Screen(head) | Shown::Text(head) => Some(head),
@@ -95,7 +95,7 @@ impl Shown {
     }
 
     /// The head of its column in the text report.
-    pub fn in_text(self) -> Option<&'static str> {
+    pub const fn in_text(self) -> Option<&'static str> {
         match self {
             Shown::Apart | Shown::Json | Shown::Screen(_) => None,
             Shown::Text(head) => Some(head),

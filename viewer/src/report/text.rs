@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use cgoprof_profile::metrics::{METRICS, Reading};
 use cgoprof_profile::{Kind, Profile, Recording, Stats, Via};
 
 use super::table::Table;
@@ -229,6 +230,17 @@ fn numbers(stats: &Stats, cpu: Option<Cpu>, run: f64) -> Vec<String> {
     ]
 }
 
+/// A metric as people read it, nothing where it is none.
+fn shown(reading: Reading<'_>) -> String {
+    match reading {
+        Reading::Count(0) => String::new(),
+        Reading::Count(number) => count(number),
+        Reading::Nanos(nanos) => time(nanos),
+        Reading::Estimate(sum) => with_error(sum.sum, sum.standard_error()),
+        Reading::Times(times) => times.quantile(0.5).map_or_else(String::new, time),
+    }
+}
+
 fn table(
     text: &mut String,
     profile: &Profile,
@@ -239,11 +251,16 @@ fn table(
     let recording = &profile.recording;
     let run = recording.duration_ns.max(1) as f64;
     let hidden = rows.len().saturating_sub(limit);
-    let heads = if recording.counted() { &NUMBERS[..] } else { &SAMPLED_NUMBERS };
-    let mut table = Table::new(heads, names);
+    let metrics = || METRICS.iter().filter(|metric| metric.shown.in_text().is_some() && metric.known.of(recording));
+    let heads: Vec<&str> = if recording.counted() {
+        NUMBERS.into_iter().chain(metrics().filter_map(|metric| metric.shown.in_text())).collect()
+    } else {
+        SAMPLED_NUMBERS.to_vec()
+    };
+    let mut table = Table::new(&heads, names);
     for (stats, cpu, named) in rows.iter().take(limit) {
         let numbers = if recording.counted() {
-            numbers(stats, *cpu, run)
+            numbers(stats, *cpu, run).into_iter().chain(metrics().map(|metric| shown((metric.of)(stats)))).collect()
         } else {
             sampled_numbers(cpu.unwrap_or_default(), recording)
         };

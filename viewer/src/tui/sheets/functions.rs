@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::sync::LazyLock;
 
 use cgoprof_profile::Stats;
 
@@ -11,7 +12,7 @@ use super::super::data::functions::Row;
 use super::super::data::measured::Measured;
 use super::super::live::Rates;
 use super::super::palette::Part;
-use super::{Column, Sheet, Sorted, Tint, some_count, some_time};
+use super::{Column, Sheet, Sorted, Tint, metrics, some_count, some_time};
 use crate::units::{count, percent, time};
 
 /// The functions of a profile, with rates when it goes on, and differences where there is a base.
@@ -42,12 +43,12 @@ const P50: usize = 13;
 const P99: usize = 14;
 const BLOCKED: usize = 15;
 pub(crate) const CPU: usize = 16;
-const P_LOST: usize = 17;
-const THREADS: usize = 18;
-const MIGRATIONS: usize = 19;
-const PACKAGE: usize = 20;
+const THREADS: usize = 17;
+/// The first of the metrics' columns.
+const METRICS: usize = 18;
+const PACKAGE: usize = METRICS + metrics::COLUMNS;
 
-const COLUMNS: [Column; 21] = [
+const COLUMNS: [Column; METRICS] = [
     Column::name("C FUNCTION", 24, 0),
     Column::number("CALLS", 13, 1),
     Column::number("\u{394} CALLS", 8, 4),
@@ -65,10 +66,7 @@ const COLUMNS: [Column; 21] = [
     Column::number("C P99", 8, 5),
     Column::number("BLOCKED", 8, 4),
     Column::number("CPU", 8, 8),
-    Column::number("P LOST", 9, 6),
     Column::number("THREADS", 7, 7),
-    Column::number("MIGRATIONS", 10, 10),
-    Column::name("GO PACKAGE", 12, 11),
 ];
 
 impl Functions<'_> {
@@ -124,9 +122,8 @@ impl Functions<'_> {
             P99 => stats.c_times.quantile(0.99).unwrap_or(f64::NEG_INFINITY),
             BLOCKED => stats.blocked,
             CPU => cpu.map_or(0.0, |cpu| cpu.nanos),
-            P_LOST => stats.p_lost as f64,
             THREADS => threads.unwrap_or(0) as f64,
-            MIGRATIONS => stats.migrations as f64,
+            METRICS..PACKAGE => metrics::number(column - METRICS, stats),
             _ => 0.0,
         }
     }
@@ -146,7 +143,11 @@ impl Functions<'_> {
 
 impl Sheet for Functions<'_> {
     fn columns(&self) -> &'static [Column] {
-        &COLUMNS
+        static ALL: LazyLock<Vec<Column>> = LazyLock::new(|| {
+            let package = Column::name("GO PACKAGE", 12, 11);
+            COLUMNS.into_iter().chain(metrics::columns()).chain([package]).collect()
+        });
+        &ALL
     }
 
     fn rows(&self) -> usize {
@@ -161,7 +162,8 @@ impl Sheet for Functions<'_> {
         match column {
             NAME => name.clone(),
             PACKAGE => package.clone(),
-            CALLS | P_LOST | THREADS | MIGRATIONS => some_count(number as u64),
+            CALLS | THREADS => some_count(number as u64),
+            METRICS..PACKAGE => metrics::text(column - METRICS, stats),
             CHANGE => self.calls_changed(row).text(),
             MORE => self.total_changed(row).text(),
             EACH => self.each_changed(row).text(),
@@ -205,7 +207,7 @@ impl Sheet for Functions<'_> {
             OVERHEAD | BACK => Tint::Part(Part::Border),
             BLOCKED => Tint::Part(Part::Blocked),
             SPARK => Tint::Part(Part::Go),
-            P_LOST => Tint::Part(Part::Waiting),
+            METRICS..PACKAGE => metrics::tint(column - METRICS),
             CHANGE => self.change_tint(self.calls_changed(row), true),
             MORE => self.change_tint(self.total_changed(row), true),
             EACH => self.change_tint(self.each_changed(row), false),
@@ -228,8 +230,9 @@ impl Sheet for Functions<'_> {
             ERROR => any(|row| row.relative_error().is_some()),
             BLOCKED => any(|row| row.stats.blocked > 0.0),
             CPU => any(|row| row.cpu.is_some_and(|cpu| cpu.nanos > 0.0)),
-            P_LOST => any(|row| row.stats.p_lost > 0),
-            MIGRATIONS => any(|row| row.stats.migrations > 0),
+            METRICS..PACKAGE => {
+                self.data.functions.iter().any(|row| metrics::number(column - METRICS, &row.stats) > 0.0)
+            }
             THREADS => any(|row| row.threads.is_some()),
             _ => true,
         }
@@ -243,7 +246,7 @@ impl Sheet for Functions<'_> {
         match column {
             // Of a recording it is no more than calls by the time they took.
             RATE if self.rates.is_some() => 2,
-            _ => COLUMNS[column].rank,
+            _ => self.columns()[column].rank,
         }
     }
 

@@ -5,6 +5,7 @@ pub(crate) mod callbacks;
 pub(crate) mod functions;
 pub(crate) mod goroutines;
 pub(crate) mod locks;
+mod metrics;
 pub(crate) mod threads;
 
 use std::borrow::Cow;

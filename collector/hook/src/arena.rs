@@ -3,8 +3,8 @@
 use core::sync::atomic::Ordering::Relaxed;
 
 use crate::layout::{Arena, CHUNK, Cell, CellRef, FIRST_CHUNK, Thread};
+use crate::mapping::header;
 use crate::params::Params;
-use crate::threads::header;
 
 /// So many zeroed bytes for a thread: their place in the mapping, none when it is used up to `limit`.
 ///

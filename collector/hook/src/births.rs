@@ -2,11 +2,11 @@
 
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
+use crate::clock::now;
 use crate::crossing::innermost;
 use crate::layout::{BIRTHS, Birth, Cell, HOLDERS, Header, Holder, InFlight, Thread, flags};
-use crate::now;
+use crate::mapping::{header, used};
 use crate::params::Params;
-use crate::threads::{header, used};
 
 /// `newm1` is about to make a thread, by the direct crossing of this cell. Takes a look at every M's table: little beside
 /// what making a thread takes.

@@ -1,12 +1,14 @@
 //! The hooks of a callback: C calls Go, Go has its P, Go is done, C goes on; or Go panicked out of it.
 
-use crate::cells::{self, reference};
+use crate::adding;
+use crate::cells;
+use crate::clock::now;
 use crate::crossing::{end, innermost, p_was_taken};
-use crate::histogram;
 use crate::layout::{Cell, InFlight, Thread};
-use crate::now;
+use crate::mapping::reference;
 use crate::params::Params;
-use crate::threads::{self, G_M, word};
+use crate::runtime::{G_M, word};
+use crate::threads;
 use crate::times::{rare, times};
 
 /// After `cgocallback` has got an M for a foreign thread, which took since `from`.
@@ -196,10 +198,10 @@ unsafe fn add_times(params: &Params, thread: *mut Thread, entry: *mut InFlight, 
         (*times).enter.sample(acquire, gap);
         (*times).c.sample(go, gap);
         (*times).exit.sample(release, gap);
-        histogram::add(params, thread, &raw mut (*times).c_histogram, go, gap);
+        adding::add(params, thread, &raw mut (*times).c_histogram, go, gap);
         (*times).c_min = (*times).c_min.min(go);
         (*times).c_max = (*times).c_max.max(go);
-        histogram::add(params, thread, &raw mut (*times).overhead_histogram, border, gap);
+        adding::add(params, thread, &raw mut (*times).overhead_histogram, border, gap);
         (*times).overhead_min = (*times).overhead_min.min(border);
         (*times).overhead_max = (*times).overhead_max.max(border);
         if foreign && (*thread).attaching != 0 {

@@ -7,9 +7,9 @@ use crate::layout::{
     Block, Cell, CellRef, DEEPEST_REMEMBERED, FRAME_BLOCK, Frame, IndexEntry, LARGEST_INDEX, PC_BITS, STACKS, Thread,
     Times, flags, memo_slot,
 };
+use crate::mapping::{at_ref, header, reference, spare};
 use crate::params::Params;
 use crate::stack::Stack;
-use crate::threads::{header, spare};
 use crate::times;
 
 /// What tells one cell from another.
@@ -135,18 +135,6 @@ impl Index {
         }
         false
     }
-}
-
-/// The reference of a cell.
-#[inline(always)]
-pub(crate) fn reference(params: &Params, cell: *const Cell) -> CellRef {
-    CellRef(((cell as u64 - params.tables) / 64) as u32)
-}
-
-/// The cell of a reference.
-#[inline(always)]
-pub(crate) fn at_ref(params: &Params, cell: CellRef) -> *mut Cell {
-    (params.tables + cell.offset()) as *mut Cell
 }
 
 /// The cell on this M for the exits of crossings that began on another.

@@ -1,15 +1,19 @@
 //! The hooks of a crossing: entered, returned from C, back in Go.
 
-use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use core::sync::atomic::Ordering::Relaxed;
 
-use crate::cells::{self, Key, at_ref, reference};
+use crate::adding;
+use crate::cells::{self, Key};
+use crate::clock::now;
+use crate::events::event;
 use crate::goroutines;
-use crate::histogram;
-use crate::layout::{Cell, CellRef, EVENTS, Event, Goroutine, InFlight, MAPPING_MAX, TICKS, Thread, flags, kind};
-use crate::now;
+use crate::layout::{Cell, CellRef, Event, Goroutine, InFlight, MAPPING_MAX, TICKS, Thread, flags, kind};
+use crate::mapping::{at_ref, header, reference, spare};
+use crate::overflow;
 use crate::params::Params;
+use crate::runtime::{G_M, G_STACK_HI, word};
 use crate::stack::Stack;
-use crate::threads::{self, G_M, G_STACK_HI, header, word};
+use crate::threads;
 use crate::times::{rare, times};
 
 /// What a crossing carries from its C hook to its exit hook in the two dead argument words of `cgocall`'s
@@ -80,7 +84,7 @@ pub(crate) unsafe fn arrived(params: &Params, g: u64, frame: u64) -> u64 {
     unsafe {
         let thread = threads::find(params, word(g, G_M as u64));
         if thread.is_null() {
-            threads::count_overflow(params, function(params, frame), threads::Beyond::Threads);
+            overflow::count(params, function(params, frame), overflow::Beyond::Threads);
             return 0;
         }
         if (*thread).goid.load(Relaxed) != word(g, params.g_goid) {
@@ -102,7 +106,7 @@ pub(crate) unsafe fn switched(params: &Params, g: u64, frame: u64, thread: *mut 
         let m = word(g, G_M as u64);
         let thread = if (*thread).tid == word(m, params.m_procid) { thread } else { threads::find(params, m) };
         if thread.is_null() {
-            threads::count_overflow(params, function(params, frame), threads::Beyond::Threads);
+            overflow::count(params, function(params, frame), overflow::Beyond::Threads);
             return 0;
         }
         let migrated = goroutines::switched(params, thread, g);
@@ -137,8 +141,8 @@ pub(crate) unsafe fn entered(params: &Params, g: u64, frame: u64, thread: *mut T
         );
         let cell = cells::find(params, thread, key);
         (*cell).calls += 1;
-        if cell == threads::spare(thread) {
-            threads::count_overflow(params, (*key).function, threads::Beyond::Cells);
+        if cell == spare(thread) {
+            overflow::count(params, (*key).function, overflow::Beyond::Cells);
         }
         if (*cell).calls == (*cell).timed_at {
             return timed(thread, cell);
@@ -343,7 +347,7 @@ pub(crate) unsafe fn returned(params: &Params, entry: *mut InFlight, at: u64, sl
                 let of_callbacks = &mut (*rare(params, thread, cell)).callback;
                 if long { of_callbacks.whole(callback) } else { of_callbacks.sample(callback, gap) }
             }
-            histogram::add(params, thread, &raw mut (*times).c_histogram, c, if long { 1 } else { gap });
+            adding::add(params, thread, &raw mut (*times).c_histogram, c, if long { 1 } else { gap });
             (*times).c_min = (*times).c_min.min(c);
             (*times).c_max = (*times).c_max.max(c);
             (*thread).last_returned = at;
@@ -369,25 +373,6 @@ pub(crate) unsafe fn returned(params: &Params, entry: *mut InFlight, at: u64, sl
         let packed = Slots { cell, gap, census, p_lost, event: slow, enter };
         slots.write(packed.pack());
         slots.add(1).write(at);
-    }
-}
-
-/// Leaves an event for the recorder, or counts it if the recorder has not kept up.
-///
-/// # Safety
-/// `thread` must be the running M's.
-pub(crate) unsafe fn event(thread: *mut Thread, event: Event) {
-    // SAFETY: thread is this M's; the place lies within the array, and the recorder reads it after `events_written`.
-    unsafe {
-        let written = (*thread).events_written.load(Relaxed);
-        if written.wrapping_sub((*thread).events_read.load(Acquire)) >= EVENTS as u64 {
-            let crosses = matches!(event.kind, kind::C | kind::C_LOCKED | kind::DIRECT);
-            let dropped = if crosses { &(*thread).events_dropped } else { &(*thread).ends_dropped };
-            dropped.fetch_add(1, Relaxed);
-            return;
-        }
-        (&raw mut (*thread).events).cast::<Event>().add(written as usize % EVENTS).write(event);
-        (*thread).events_written.store(written + 1, Release);
     }
 }
 
@@ -468,7 +453,7 @@ unsafe fn add_exit(params: &Params, thread: *mut Thread, cell: *mut Cell, slots:
         };
         (*times).overhead_min = (*times).overhead_min.min(overhead);
         (*times).overhead_max = (*times).overhead_max.max(overhead);
-        histogram::add(params, thread, &raw mut (*times).overhead_histogram, overhead, weight);
+        adding::add(params, thread, &raw mut (*times).overhead_histogram, overhead, weight);
         if slots.p_lost {
             let rare = rare(params, thread, cell);
             (*rare).waits += 1;

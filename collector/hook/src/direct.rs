@@ -4,12 +4,15 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use crate::births;
 use crate::cells::{self, Key};
+use crate::clock::now;
 use crate::crossing::{end, push, reload};
 use crate::layout::{InFlight, flags};
-use crate::now;
+use crate::mapping::{header, spare};
+use crate::overflow;
 use crate::params::Params;
+use crate::runtime::{G_M, G_STACK_HI, word};
 use crate::stack::Stack;
-use crate::threads::{self, G_M, G_STACK_HI, header, word};
+use crate::threads;
 
 /// Before the C function: counts the crossing and puts it in flight. Null when it is not in flight.
 ///
@@ -63,8 +66,8 @@ pub(crate) unsafe fn entered(params: &Params, g: u64, function: u64, saved: u64,
         );
         let cell = cells::find(params, thread, key);
         (*cell).calls += 1;
-        if cell == threads::spare(thread) {
-            threads::count_overflow(params, function, threads::Beyond::Cells);
+        if cell == spare(thread) {
+            overflow::count(params, function, overflow::Beyond::Cells);
         }
         if params.newm1.iter().any(|&[start, end]| start <= return_address && return_address < end) {
             births::begin(params, thread, cell);

@@ -9,8 +9,9 @@ use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::arena;
 use crate::layout::{BUSY, CellRef, GOROUTINE_BLOCK, GOROUTINES, Goroutine, NUMBERED_THREADS, OTHER_THREADS, Thread};
+use crate::mapping::header;
 use crate::params::Params;
-use crate::threads::{header, word};
+use crate::runtime::word;
 
 /// `_Gdead` of `g.atomicstatus`, which lies before `g.goid` in every release measured (runtime/runtime2.go).
 const DEAD: u32 = 6;

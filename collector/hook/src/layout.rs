@@ -13,6 +13,7 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
+pub use crate::cell_ref::CellRef;
 use crate::histogram::Histogram;
 use crate::presence::Presence;
 
@@ -64,22 +65,6 @@ pub const GOROUTINE_BLOCK: usize = 8;
 pub const BIRTHS: usize = 256;
 /// C functions told apart among those that hold Ms when a thread is made.
 pub const HOLDERS: usize = 8;
-
-/// A place in the mapping: offset from its start in units of 64 bytes. 0 is none.
-#[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
-pub struct CellRef(pub u32);
-
-impl CellRef {
-    /// No cell.
-    pub const NONE: CellRef = CellRef(0);
-
-    /// Bytes from the start of the mapping.
-    #[inline(always)]
-    pub const fn offset(self) -> u64 {
-        self.0 as u64 * 64
-    }
-}
 
 /// State of [`Header::plugin`]: no plugin waits.
 pub const PLUGIN_NONE: u64 = 0;

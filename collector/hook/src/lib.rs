@@ -13,21 +13,29 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod cell_ref;
 pub mod histogram;
 pub mod layout;
 pub mod params;
 pub mod presence;
 
+mod adding;
 mod arena;
 mod births;
 mod callback;
 mod cells;
+mod clock;
 mod crossing;
 mod direct;
 mod directory;
+mod events;
 mod goroutines;
+mod held;
 mod locks;
+mod mapping;
+mod overflow;
 mod plugins;
+mod runtime;
 mod stack;
 mod threads;
 mod times;
@@ -38,23 +46,6 @@ pub use crossing::Slots;
 mod tests;
 #[cfg(blob)]
 mod thunks;
-
-/// The processor's time stamp counter.
-#[cfg(not(miri))]
-#[inline(always)]
-fn now() -> u64 {
-    // SAFETY: RDTSC exists on every x86-64 processor, and Linux lets user code execute it unless a process
-    // asks otherwise for itself (prctl PR_SET_TSC).
-    unsafe { core::arch::x86_64::_rdtsc() }
-}
-
-/// A counter in place of the time stamp counter, which Miri does not have.
-#[cfg(miri)]
-fn now() -> u64 {
-    use core::sync::atomic::{AtomicU64, Ordering};
-    static TICKS: AtomicU64 = AtomicU64::new(1);
-    TICKS.fetch_add(1, Ordering::Relaxed)
-}
 
 #[cfg(blob)]
 #[panic_handler]

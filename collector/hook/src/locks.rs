@@ -1,14 +1,16 @@
 //! The hook of `LockOSThread`, and what follows from that of `UnlockOSThread`.
 
-use crate::cells::{self, Key, reference};
-use crate::crossing::event;
+use crate::cells::{self, Key};
+use crate::clock::now;
 use crate::goroutines;
-use crate::layout::{Cell, Event, Thread, flags, kind};
-use crate::now;
+use crate::held::settle;
+use crate::layout::flags;
+use crate::mapping::reference;
 use crate::params::Params;
+use crate::runtime::{G_M, G_STACK_HI, word};
 use crate::stack::Stack;
-use crate::threads::{self, G_M, G_STACK_HI, word};
-use crate::times::{times, times_taken};
+use crate::threads;
+use crate::times::times;
 
 /// Stands in the key of a lock's cell for a function: no C function is there.
 const LOCK_OS_THREAD: u64 = 1;
@@ -48,34 +50,6 @@ pub(crate) unsafe fn locked(params: &Params, g: u64, frame: u64, after: u64) {
         (*thread).locked_goid = word(g, params.g_goid);
         (*thread).unlocked = 0;
         (*thread).locked_since = now();
-    }
-}
-
-/// Adds the lock that has ended since, if one has. The unlock thunk only notes when: amid any function of Go's there is room
-/// for little more.
-///
-/// # Safety
-/// `thread` must be the running M's.
-pub(crate) unsafe fn settle(params: &Params, thread: *mut Thread) {
-    // SAFETY: thread is this M's, and its lock a cell of the mapping.
-    unsafe {
-        let (cell, from, to) = ((*thread).lock as *mut Cell, (*thread).locked_since, (*thread).unlocked);
-        if from == 0 || to == 0 {
-            return;
-        }
-        (*thread).locked_since = 0;
-        let held = to.wrapping_sub(from);
-        // There is no room on the stack for taking any.
-        let times = times_taken(params, thread, cell);
-        (*times).c.whole(held);
-        (*times).c_max = (*times).c_max.max(held);
-        if held >= params.slow {
-            let (tid, goid) = ((*thread).tid, (*thread).locked_goid);
-            event(
-                thread,
-                Event { kind: kind::LOCKED, begin_span: 0, cell: cell as u64, from, to, tid, goid, gap: 1, enter: 0 },
-            );
-        }
     }
 }
 

@@ -3,8 +3,8 @@
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
+use crate::clock::now;
 use crate::layout::{PLUGIN_CLAIMED, PLUGIN_NONE, PLUGIN_UNATTENDED, PLUGIN_WAITING};
-use crate::now;
 
 /// Time for the recorder to claim the plugin, in ticks: about a second.
 pub(crate) const CLAIM_TIMEOUT: u64 = 3_000_000_000;

@@ -1,7 +1,7 @@
 //! Go stacks by frame pointers: walking them, and recognising one seen before.
 
 use crate::layout::{Block, FRAME_BLOCK, Frame, PC_BITS};
-use crate::threads::word;
+use crate::runtime::word;
 
 /// A stack to be walked: its innermost frame, and where it ends.
 #[derive(Clone, Copy)]

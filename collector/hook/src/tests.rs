@@ -13,7 +13,7 @@ use crate::layout::{
     Thread, Times, flags,
 };
 use crate::params::Params;
-use crate::{callback, cells, direct, threads};
+use crate::{callback, direct, mapping, threads};
 
 const M_LOCKED_EXT: u64 = 16;
 const M_PROCID: u64 = 24;
@@ -75,7 +75,7 @@ impl World {
             let thread = threads::find(&self.params, m.address());
             let mut at = CellRef((*thread).cells.load(Relaxed));
             while at != CellRef::NONE {
-                let cell = &*cells::at_ref(&self.params, at);
+                let cell = &*mapping::at_ref(&self.params, at);
                 if cell.flags & (flags::CALLBACK | flags::LOCK) == 0 {
                     found.push(cell);
                 }
@@ -184,7 +184,7 @@ impl Goroutine {
             let entry = (word & !1) as *mut InFlight;
             assert!(!entry.is_null());
             assert_eq!(word & 1 == 1, (*entry).timed());
-            (*entry).called = crate::now();
+            (*entry).called = crate::clock::now();
             entry
         }
     }
@@ -194,11 +194,11 @@ impl Goroutine {
         let mut slots = [0u64; 2];
         // SAFETY: as above.
         unsafe {
-            crossing::returned(&world.params, entry, crate::now(), slots.as_mut_ptr(), false);
+            crossing::returned(&world.params, entry, crate::clock::now(), slots.as_mut_ptr(), false);
             if slots[0] != 0 {
                 let mut g = self.g;
                 g[6] = on.map_or(g[6], Machine::address);
-                crossing::exited(&world.params, g.as_ptr() as u64, slots[0], slots[1], crate::now());
+                crossing::exited(&world.params, g.as_ptr() as u64, slots[0], slots[1], crate::clock::now());
             }
         }
     }
@@ -419,7 +419,7 @@ fn a_direct_crossing_leaves_one_about_to_call_c_alone() {
         let entry = (crossing::arrived(&params, goroutine.g(), frame) & !1) as *mut InFlight;
         let thread = (*entry).thread as *mut Thread;
         let direct = direct::entered(&params, goroutine.g(), 0x2000, frame, frame);
-        direct::returned(&params, direct, crate::now());
+        direct::returned(&params, direct, crate::clock::now());
         assert_eq!((*thread).top, entry.add(1) as u64);
         assert_eq!((*(*entry).cell()).function, 0x1000);
         let unknown = direct::entered(&params, 0, 0x2000, frame, frame);

@@ -3,35 +3,11 @@
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-use crate::cells::reference;
-use crate::layout::{Cell, CellRef, FIRST_INDEX, Header, InFlight, LEAVING, MEMO, OVERFLOW, THREADS, Thread};
+use crate::layout::{CellRef, FIRST_INDEX, InFlight, LEAVING, MEMO, THREADS, Thread};
+use crate::mapping::{header, reference, used};
 use crate::params::Params;
-use crate::{arena, directory, times};
-
-/// Offset of `g.m` in every Go version measured (1.19 to 1.27).
-pub(crate) const G_M: usize = 48;
-/// Offset of `g.stack.hi`.
-pub(crate) const G_STACK_HI: usize = 8;
-
-/// Reads a word of the target.
-///
-/// # Safety
-/// `base + offset` must be readable and aligned.
-#[inline(always)]
-pub(crate) unsafe fn word(base: u64, offset: u64) -> u64 {
-    // SAFETY: the caller's promise.
-    unsafe { *((base + offset) as *const u64) }
-}
-
-/// The shared mapping's header.
-///
-/// # Safety
-/// `params` must describe a live mapping.
-#[inline(always)]
-pub(crate) unsafe fn header<'a>(params: &Params) -> &'a Header {
-    // SAFETY: the recorder maps the tables before it lets any hook run and they stay mapped.
-    unsafe { &*(params.tables as *const Header) }
-}
+use crate::runtime::word;
+use crate::{arena, directory, goroutines, held, times};
 
 /// The table of the running M, null if there is none for it.
 ///
@@ -97,20 +73,6 @@ unsafe fn find_or_claim(params: &Params, m: u64) -> *mut Thread {
         }
         found
     }
-}
-
-/// Tables that have ever been claimed.
-///
-/// # Safety
-/// `params` must describe a live mapping.
-pub(crate) unsafe fn used(params: &Params) -> impl Iterator<Item = *mut Thread> {
-    // SAFETY: the header is mapped; a place below the count is written before it is counted, or 0.
-    let count = unsafe { header(params) }.used_count.load(Acquire) as usize;
-    (0..if count < THREADS { count } else { THREADS }).filter_map(move |place| {
-        // SAFETY: place is below THREADS.
-        let one = unsafe { &*(&raw const header(params).used).cast::<AtomicU32>().add(place) }.load(Acquire);
-        if one == 0 { None } else { Some((params.tables + CellRef(one).offset()) as *mut Thread) }
-    })
 }
 
 /// The table of an M that the directory has lost, null if it has none.
@@ -220,8 +182,8 @@ unsafe fn make(params: &Params, m: u64) -> *mut Thread {
 unsafe fn prepare(params: &Params, thread: *mut Thread, m: u64) {
     // SAFETY: the caller owns the slot, and the M is its own.
     unsafe {
-        crate::goroutines::hand_over(params, thread);
-        crate::locks::settle(params, thread);
+        goroutines::hand_over(params, thread);
+        held::settle(params, thread);
         (*thread).goroutine = 0;
         (*thread).goid.store(0, Relaxed);
         (*thread).procid = m + params.m_procid;
@@ -240,47 +202,4 @@ unsafe fn prepare(params: &Params, thread: *mut Thread, m: u64) {
         (*thread).random |= m.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
         (*thread).coarse.store(header(params).coarse.sequence.load(Relaxed), Relaxed);
     }
-}
-
-/// Why a crossing is counted by its C function alone.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Beyond {
-    /// Its M has no [`Thread`].
-    Threads,
-    /// Its M's [`Thread`] has no room for another cell: the spare cell counts it too.
-    Cells,
-}
-
-/// Counts a crossing that has no cell of its own.
-///
-/// # Safety
-/// `params` must describe a live mapping.
-#[cold]
-#[inline(never)]
-pub(crate) unsafe fn count_overflow(params: &Params, function: u64, why: Beyond) {
-    // SAFETY: the caller's promise.
-    let header = unsafe { header(params) };
-    let home = (function >> 4) as usize;
-    for probe in 0..32 {
-        let entry = &header.overflow[(home + probe) % OVERFLOW];
-        let found = match entry.function.compare_exchange(0, function, Relaxed, Relaxed) {
-            Ok(_) => true,
-            Err(present) => present == function,
-        };
-        if found {
-            let calls = if why == Beyond::Threads { &entry.calls } else { &entry.spare_calls };
-            calls.fetch_add(1, Relaxed);
-            return;
-        }
-    }
-    // Those beyond cells are in the spare cell.
-    if why == Beyond::Threads {
-        header.unattributed.fetch_add(1, Relaxed);
-    }
-}
-
-/// The cell that counts what has no other place.
-pub(crate) fn spare(thread: *mut Thread) -> *mut Cell {
-    // SAFETY: only the address is taken; thread points into the mapping.
-    unsafe { &raw mut (*thread).spare.cell }
 }

@@ -8,8 +8,8 @@ use core::arch::global_asm;
 use core::mem::offset_of;
 
 use crate::layout::{Cell, HOOK_FRAMES, Header, InFlight, MARKER_CELL, MEMO, Thread};
+use crate::mapping::header;
 use crate::params::{Params, holes};
-use crate::threads::header;
 use crate::{callback, crossing, direct, locks, plugins};
 
 /// Offset of `g.sched.sp`, the same since Go 1.19 (runtime/runtime2.go).

@@ -5,8 +5,8 @@ use core::sync::atomic::Ordering::{Relaxed, Release};
 
 use crate::arena::allocate;
 use crate::layout::{Cell, CellRef, Phase, Rare, Samples, Thread, Times};
+use crate::mapping::header;
 use crate::params::Params;
-use crate::threads::header;
 
 /// A cell's times.
 ///

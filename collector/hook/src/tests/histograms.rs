@@ -3,7 +3,8 @@
 use core::sync::atomic::Ordering::Relaxed;
 
 use super::*;
-use crate::histogram::{BUCKETS, Histogram, More, OCTAVE, Octaves, SPREAD, Spread, add, bucket};
+use crate::adding::add;
+use crate::histogram::{BUCKETS, Histogram, More, OCTAVE, Octaves, SPREAD, Spread, bucket};
 
 impl World {
     /// A histogram's buckets that are not empty.

@@ -4,7 +4,7 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use super::*;
 use crate::layout::{BUSY, GOROUTINE_BLOCK, GOROUTINES, Goroutine as Entry, HOLDERS, Holder, LEAVING, THREADS, kind};
-use crate::{births, goroutines, locks};
+use crate::{births, goroutines, held, locks};
 
 impl World {
     /// The entries of goroutines, by goid.
@@ -40,7 +40,7 @@ impl World {
             let thread = threads::find(&self.params, Machine::new(id, false).address());
             let mut at = CellRef((*thread).cells.load(Relaxed));
             while at != CellRef::NONE {
-                let cell = &*cells::at_ref(&self.params, at);
+                let cell = &*mapping::at_ref(&self.params, at);
                 found.extend((cell.flags & flag != 0).then_some(cell));
                 at = cell.next;
             }
@@ -206,7 +206,7 @@ fn callbacks_of_foreign_threads_have_their_first_told_apart() {
     let m = Machine::new(3, false);
     let goroutine = numbered(&m, 7);
     // SAFETY: the made-up goroutine has all that the hook reads.
-    unsafe { callback::attached(&world.params, goroutine.g(), crate::now()) };
+    unsafe { callback::attached(&world.params, goroutine.g(), crate::clock::now()) };
     for _ in 0..4 {
         goroutine.enter_callback(&world, CALLED);
         goroutine.cross(&world);
@@ -255,10 +255,10 @@ fn locks_by_place_and_how_long() {
             count(locks);
         }
         // SAFETY: the thread lies in the world's memory. As the unlock thunk does.
-        unsafe { (*threads::find(&world.params, m.address())).unlocked = crate::now() };
+        unsafe { (*threads::find(&world.params, m.address())).unlocked = crate::clock::now() };
     }
     // SAFETY: as above.
-    unsafe { locks::settle(&world.params, threads::find(&world.params, m.address())) };
+    unsafe { held::settle(&world.params, threads::find(&world.params, m.address())) };
     let cells = world.all_cells(2, flags::LOCK);
     let times = world.times(cells[0]);
     assert_eq!((cells.len(), cells[0].calls, times.c.census, cells[0].leaf), (1, 3, 3, 0));
@@ -317,7 +317,7 @@ fn ps_lost_waits_and_parks() {
         assert!(crossing::p_was_taken(&world.params, m.address()));
         let entry = goroutine.enter(&world);
         let mut slots = [0u64; 2];
-        let at = crate::now();
+        let at = crate::clock::now();
         crossing::returned(&world.params, entry, at, slots.as_mut_ptr(), true);
         world.params.after_exitsyscall = 0x4444;
         let frame = [0u64, 0x4444];

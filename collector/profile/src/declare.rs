@@ -67,13 +67,13 @@ macro_rules! message {
     };
     ([$($fields:tt)*] $name:ident: Sum = $tag:tt; $($rest:tt)*) => {
         message! {
-            [$($fields)* #[prost(message, optional, tag = $tag)] pub(crate) $name: Option<crate::pprof::Estimate>,]
+            [$($fields)* #[prost(message, optional, tag = $tag)] pub(crate) $name: Option<crate::estimate::Wire>,]
             $($rest)*
         }
     };
     ([$($fields:tt)*] $name:ident: Times = $tag:tt; $($rest:tt)*) => {
         message! {
-            [$($fields)* #[prost(message, optional, tag = $tag)] pub(crate) $name: Option<crate::pprof::Distribution>,]
+            [$($fields)* #[prost(message, optional, tag = $tag)] pub(crate) $name: Option<crate::distribution::Wire>,]
             $($rest)*
         }
     };

@@ -7,38 +7,12 @@ use std::sync::Arc;
 use flate2::read::MultiGzDecoder;
 use prost::Message as _;
 
+use crate::code::{Function, Kind, Line, Location, Via, Wrapper};
 use crate::metrics::Stats;
-use crate::model::{
-    Cell, Distribution, Estimate, Function, FunctionId, Kind, Line, Location, LocationId, Profile, Recording,
-    SampledStack, Target, Via, Wrapper,
-};
+use crate::model::{Cell, Profile, SampledStack};
+use crate::recording::{Recording, Target};
+use crate::references::{DecodeError, LARGEST, function_id, location_id};
 use crate::{pprof, scheduler_file};
-
-/// Largest message accepted, uncompressed.
-const LARGEST: u64 = 2 << 30;
-
-/// Why a file can't be read.
-#[derive(Debug, thiserror::Error)]
-pub enum DecodeError {
-    /// Not gzip, or damaged before its first member ends.
-    #[error("is not a profile: {0}")]
-    Gzip(std::io::Error),
-    /// Not protobuf.
-    #[error("is damaged: {0}")]
-    Protobuf(#[from] prost::DecodeError),
-    /// Another program's.
-    #[error("is a pprof profile but was not recorded by cgoprof")]
-    NotOurs,
-    /// A newer cgoprof's.
-    #[error("was recorded by a newer cgoprof (format {0}); update cgoprof to read it")]
-    TooNew(u32),
-    /// An index leads nowhere.
-    #[error("is damaged: {0} {1} does not exist")]
-    Dangling(&'static str, u64),
-    /// It would fill the memory.
-    #[error("is larger than {LARGEST} bytes uncompressed")]
-    TooLarge,
-}
 
 /// Reads a file. One cut short is read up to its last complete member, and says so in its notes.
 ///
@@ -178,18 +152,6 @@ fn read_locations(message: &pprof::Profile, profile: &mut Profile) -> Result<(),
     Ok(())
 }
 
-pub(crate) fn function_id(id: u64, profile: &Profile) -> Result<FunctionId, DecodeError> {
-    let index = usize::try_from(id).ok().and_then(|id| id.checked_sub(1));
-    let found = index.filter(|&index| index < profile.functions.len());
-    found.map(FunctionId).ok_or(DecodeError::Dangling("function", id))
-}
-
-pub(crate) fn location_id(id: u64, profile: &Profile) -> Result<LocationId, DecodeError> {
-    let index = usize::try_from(id).ok().and_then(|id| id.checked_sub(1));
-    let found = index.filter(|&index| index < profile.locations.len());
-    found.map(LocationId).ok_or(DecodeError::Dangling("location", id))
-}
-
 fn read_cell(cell: pprof::Cell, profile: &mut Profile, by_id: &mut HashMap<u64, usize>) -> Result<(), DecodeError> {
     let head = cell.head;
     let index = match by_id.get(&head.id) {
@@ -200,7 +162,7 @@ fn read_cell(cell: pprof::Cell, profile: &mut Profile, by_id: &mut HashMap<u64, 
                 id: head.id,
                 function: function_id(head.function_id, profile)?,
                 stack: stack?,
-                via: via(head.via),
+                via: Via::from_number(head.via),
                 locked: head.locked,
                 truncated: head.truncated,
                 stats: Stats::default(),
@@ -232,31 +194,6 @@ fn read_samples(
     let (cell, truncated, samples) = (found.cell_id, found.truncated, found.samples);
     profile.samples.push(SampledStack { cell, stack, inside, truncated, samples });
     Ok(())
-}
-
-pub(crate) fn via(number: u32) -> Via {
-    match number {
-        1 => Via::Runtime,
-        2 => Via::Direct,
-        _ => Via::Cgocall,
-    }
-}
-
-pub(crate) fn estimate(found: Option<pprof::Estimate>) -> Estimate {
-    let found = found.unwrap_or_default();
-    Estimate { sum: finite(found.sum), variance: finite(found.variance), common: finite(found.common) }
-}
-
-pub(crate) fn finite(value: f64) -> f64 {
-    if value.is_finite() { value } else { 0.0 }
-}
-
-pub(crate) fn distribution(found: pprof::Distribution) -> Distribution {
-    let mut buckets: Vec<_> = found.middle.into_iter().zip(found.count).collect();
-    buckets.retain(|&(middle, count)| middle.is_finite() && count < 1 << 62);
-    buckets.sort_by(|one, other| one.0.total_cmp(&other.0));
-    let known = found.present && found.min.is_finite() && found.max.is_finite() && found.min <= found.max;
-    Distribution { extremes: known.then_some((found.min, found.max)), buckets }
 }
 
 fn target(found: pprof::Target) -> Target {

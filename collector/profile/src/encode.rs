@@ -7,8 +7,9 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use prost::Message as _;
 
+use crate::code::{Kind, LocationId};
 use crate::metrics::{Numbers, Stats};
-use crate::model::{Cell, Distribution, Kind, LocationId, Profile, SampledStack, Via};
+use crate::model::{Cell, Profile, SampledStack};
 use crate::{pprof, scheduler_file};
 
 /// The sample types, in the order of every sample's values.
@@ -227,35 +228,11 @@ fn added(cell: &Cell, before: &Stats, location_id: Vec<u64>) -> pprof::Cell {
         id: cell.id,
         function_id: cell.function.0 as u64 + 1,
         location_id,
-        via: via(cell.via),
+        via: cell.via.number(),
         locked: cell.locked,
         truncated: cell.truncated,
     };
     pprof::Cell { head, numbers: Numbers::new(&cell.stats, before) }
-}
-
-/// How C was reached, as a number.
-pub(crate) fn via(via: Via) -> u32 {
-    match via {
-        Via::Cgocall => 0,
-        Via::Runtime => 1,
-        Via::Direct => 2,
-    }
-}
-
-pub(crate) fn distribution(now: &Distribution, before: &Distribution) -> pprof::Distribution {
-    let (min, max) = now.extremes.unwrap_or_default();
-    let mut earlier = before.buckets.iter().peekable();
-    let mut encoded = pprof::Distribution { present: now.extremes.is_some(), min, max, ..Default::default() };
-    for &(middle, count) in &now.buckets {
-        while earlier.next_if(|(other, _)| *other < middle).is_some() {}
-        let had = earlier.next_if(|(other, _)| *other == middle).map_or(0, |&(_, count)| count);
-        if count > had {
-            encoded.middle.push(middle);
-            encoded.count.push(count - had);
-        }
-    }
-    encoded
 }
 
 fn target(profile: &Profile) -> pprof::Target {

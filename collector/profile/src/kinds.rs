@@ -1,10 +1,20 @@
 //! Kinds of metrics: how their values add up, are subtracted, and are written.
 
-use crate::decode::{distribution, estimate, finite};
-use crate::encode;
-use crate::metrics::Reading;
-use crate::model::{Distribution, Estimate};
-use crate::pprof;
+use crate::distribution::{self, Distribution};
+use crate::estimate::{self, Estimate, finite};
+
+/// The value of a metric.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Reading<'a> {
+    /// So many.
+    Count(u64),
+    /// Nanoseconds.
+    Nanos(f64),
+    /// Nanoseconds, with an error.
+    Estimate(Estimate),
+    /// How times are spread.
+    Times(&'a Distribution),
+}
 
 /// How values of a kind behave.
 pub(crate) trait Kind {
@@ -32,8 +42,8 @@ pub(crate) mod value {
     pub(crate) type Latest = u64;
     pub(crate) type Nanos = f64;
     pub(crate) type Longest = f64;
-    pub(crate) type Sum = crate::model::Estimate;
-    pub(crate) type Times = crate::model::Distribution;
+    pub(crate) type Sum = crate::estimate::Estimate;
+    pub(crate) type Times = crate::distribution::Distribution;
 }
 
 /// A number that only grows.
@@ -185,7 +195,7 @@ impl Kind for Longest {
 
 impl Kind for Sum {
     type Value = value::Sum;
-    type Written = Option<pprof::Estimate>;
+    type Written = Option<estimate::Wire>;
 
     fn add(sum: &mut Estimate, other: &Estimate) {
         *sum += *other;
@@ -195,13 +205,12 @@ impl Kind for Sum {
         now.since(before)
     }
 
-    fn written(now: &Estimate, before: &Estimate) -> Option<pprof::Estimate> {
-        let (sum, variance) = (now.sum - before.sum, now.variance - before.variance);
-        Some(pprof::Estimate { sum, variance, common: now.common - before.common })
+    fn written(now: &Estimate, before: &Estimate) -> Option<estimate::Wire> {
+        Some(now.written(before))
     }
 
-    fn read(sum: &mut Estimate, written: Option<pprof::Estimate>) {
-        *sum += estimate(written);
+    fn read(sum: &mut Estimate, written: Option<estimate::Wire>) {
+        *sum += Estimate::read(written);
     }
 
     fn reading(value: &Estimate) -> Reading<'_> {
@@ -211,7 +220,7 @@ impl Kind for Sum {
 
 impl Kind for Times {
     type Value = value::Times;
-    type Written = Option<pprof::Distribution>;
+    type Written = Option<distribution::Wire>;
 
     fn add(sum: &mut Distribution, other: &Distribution) {
         sum.merge(other);
@@ -221,12 +230,12 @@ impl Kind for Times {
         now.since(before)
     }
 
-    fn written(now: &Distribution, before: &Distribution) -> Option<pprof::Distribution> {
-        Some(encode::distribution(now, before))
+    fn written(now: &Distribution, before: &Distribution) -> Option<distribution::Wire> {
+        Some(now.written(before))
     }
 
-    fn read(sum: &mut Distribution, written: Option<pprof::Distribution>) {
-        sum.merge(&distribution(written.unwrap_or_default()));
+    fn read(sum: &mut Distribution, written: Option<distribution::Wire>) {
+        sum.merge(&Distribution::read(written));
     }
 
     fn reading(value: &Distribution) -> Reading<'_> {

@@ -6,17 +6,27 @@
 
 #[macro_use]
 mod declare;
+mod code;
 pub mod decode;
+mod distribution;
 pub mod encode;
+mod estimate;
 mod kinds;
 pub mod metrics;
 pub mod model;
 mod pprof;
+mod recording;
+mod references;
 pub mod scheduler;
 mod scheduler_file;
 
-pub use decode::{DecodeError, decode, decode_message};
+pub use code::*;
+pub use decode::{decode, decode_message};
+pub use distribution::Distribution;
 pub use encode::Encoder;
+pub use estimate::Estimate;
 pub use metrics::Stats;
 pub use model::*;
+pub use recording::*;
+pub use references::DecodeError;
 pub use scheduler::*;

@@ -4,8 +4,9 @@
 //! the fields of [`Stats`], how they add up and are subtracted (`kinds.rs`), the message of the file (`declare.rs`), and the columns
 //! of reports.
 
+pub use crate::kinds::Reading;
 use crate::kinds::{Count, Kind, Latest, Longest, Nanos, Net, Sum, Times, value};
-use crate::model::{Distribution, Estimate, Recording};
+use crate::recording::Recording;
 
 /// One of the numbers in [`Stats`].
 #[derive(Clone, Copy)]
@@ -20,19 +21,6 @@ pub struct Metric {
     pub shown: Shown,
     /// Its value.
     pub of: fn(&Stats) -> Reading<'_>,
-}
-
-/// The value of a metric.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Reading<'a> {
-    /// So many.
-    Count(u64),
-    /// Nanoseconds.
-    Nanos(f64),
-    /// Nanoseconds, with an error.
-    Estimate(Estimate),
-    /// How times are spread.
-    Times(&'a Distribution),
 }
 
 /// In which recordings a metric means something.

@@ -297,27 +297,3 @@ impl Message for Cell {
         self.numbers.clear();
     }
 }
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct Estimate {
-    #[prost(double, tag = "1")]
-    pub(crate) sum: f64,
-    #[prost(double, tag = "2")]
-    pub(crate) variance: f64,
-    #[prost(double, tag = "3")]
-    pub(crate) common: f64,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct Distribution {
-    #[prost(bool, tag = "1")]
-    pub(crate) present: bool,
-    #[prost(double, tag = "2")]
-    pub(crate) min: f64,
-    #[prost(double, tag = "3")]
-    pub(crate) max: f64,
-    #[prost(double, repeated, tag = "4")]
-    pub(crate) middle: Vec<f64>,
-    #[prost(uint64, repeated, tag = "5")]
-    pub(crate) count: Vec<u64>,
-}

@@ -1,6 +1,8 @@
 //! What a recording knows of threads, goroutines and callbacks.
 
-use crate::model::{Distribution, Estimate, FunctionId, LocationId, Via};
+use crate::code::{FunctionId, LocationId, Via};
+use crate::distribution::Distribution;
+use crate::estimate::Estimate;
 
 /// A kernel thread of the program.
 #[derive(Clone, Debug, Default, PartialEq)]

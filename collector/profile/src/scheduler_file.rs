@@ -2,10 +2,13 @@
 
 use prost::Message;
 
-use crate::decode::{DecodeError, distribution, estimate, finite, function_id, location_id, via};
-use crate::encode;
-use crate::model::{FunctionId, LocationId, Profile, Scheduler as Seen};
-use crate::{pprof, scheduler as model};
+use crate::code::{FunctionId, LocationId, Via};
+use crate::distribution::{self, Distribution};
+use crate::estimate::{self, Estimate, finite};
+use crate::model::Profile;
+use crate::recording::Scheduler as Seen;
+use crate::references::{DecodeError, function_id, location_id};
+use crate::scheduler as model;
 
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Thread {
@@ -127,13 +130,13 @@ pub(crate) struct Callback {
     #[prost(uint64, tag = "5")]
     pub(crate) abandoned: u64,
     #[prost(message, optional, tag = "6")]
-    pub(crate) acquire: Option<pprof::Estimate>,
+    pub(crate) acquire: Option<estimate::Wire>,
     #[prost(message, optional, tag = "7")]
-    pub(crate) go: Option<pprof::Estimate>,
+    pub(crate) go: Option<estimate::Wire>,
     #[prost(message, optional, tag = "8")]
-    pub(crate) release: Option<pprof::Estimate>,
+    pub(crate) release: Option<estimate::Wire>,
     #[prost(message, optional, tag = "9")]
-    pub(crate) go_times: Option<pprof::Distribution>,
+    pub(crate) go_times: Option<distribution::Wire>,
     #[prost(uint64, tag = "10")]
     pub(crate) foreign_threads: u64,
     #[prost(uint64, tag = "11")]
@@ -141,7 +144,7 @@ pub(crate) struct Callback {
     #[prost(double, tag = "12")]
     pub(crate) attach_ns: f64,
     #[prost(message, optional, tag = "13")]
-    pub(crate) border_times: Option<pprof::Distribution>,
+    pub(crate) border_times: Option<distribution::Wire>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -263,7 +266,7 @@ pub(crate) fn read_forgotten(found: &[u64]) -> model::Forgotten {
 pub(crate) fn thread(thread: &model::Thread) -> Thread {
     let made = |made: &model::Made| Made {
         function_id: made.function.0 as u64 + 1,
-        via: encode::via(made.via),
+        via: made.via.number(),
         calls: made.calls,
         locked: made.locked,
         c_ns: made.c_ns,
@@ -287,7 +290,7 @@ pub(crate) fn read_thread(found: Thread, profile: &Profile) -> Result<model::Thr
         let function = function_id(found.function_id, profile)?;
         Ok(model::Made {
             function,
-            via: via(found.via),
+            via: Via::from_number(found.via),
             calls: found.calls,
             locked: found.locked,
             c_ns: finite(found.c_ns),
@@ -318,9 +321,6 @@ pub(crate) fn scheduler(profile: &Profile) -> Scheduler {
         holders.iter().map(holder).collect()
     };
     let id = |function: Option<FunctionId>| function.map_or(0, |function| function.0 as u64 + 1);
-    let estimate = |found: crate::Estimate| {
-        Some(pprof::Estimate { sum: found.sum, variance: found.variance, common: found.common })
-    };
     Scheduler {
         birth: profile
             .births
@@ -360,14 +360,14 @@ pub(crate) fn scheduler(profile: &Profile) -> Scheduler {
                 calls: callback.calls,
                 timed: callback.timed,
                 abandoned: callback.abandoned,
-                acquire: estimate(callback.acquire),
-                go: estimate(callback.go),
-                release: estimate(callback.release),
-                go_times: Some(encode::distribution(&callback.go_times, &crate::Distribution::default())),
+                acquire: Some(callback.acquire.written(&Estimate::default())),
+                go: Some(callback.go.written(&Estimate::default())),
+                release: Some(callback.release.written(&Estimate::default())),
+                go_times: Some(callback.go_times.written(&Distribution::default())),
                 foreign_threads: callback.foreign_threads,
                 attached: callback.attached,
                 attach_ns: callback.attach_ns,
-                border_times: Some(encode::distribution(&callback.border_times, &crate::Distribution::default())),
+                border_times: Some(callback.border_times.written(&Distribution::default())),
             })
             .collect(),
         lock: profile
@@ -423,14 +423,14 @@ pub(crate) fn read_scheduler(found: Scheduler, profile: &mut Profile) -> Result<
             calls: found.calls,
             timed: found.timed,
             abandoned: found.abandoned,
-            acquire: estimate(found.acquire),
-            go: estimate(found.go),
-            release: estimate(found.release),
-            go_times: distribution(found.go_times.unwrap_or_default()),
+            acquire: Estimate::read(found.acquire),
+            go: Estimate::read(found.go),
+            release: Estimate::read(found.release),
+            go_times: Distribution::read(found.go_times),
             foreign_threads: found.foreign_threads,
             attached: found.attached,
             attach_ns: finite(found.attach_ns),
-            border_times: distribution(found.border_times.unwrap_or_default()),
+            border_times: Distribution::read(found.border_times),
         })
     });
     let callbacks = callbacks.collect::<Result<_, DecodeError>>()?;

@@ -1,0 +1,125 @@
+//! Functions, and places in their code.
+
+/// Index of a [`Function`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct FunctionId(pub usize);
+
+/// Index of a [`Location`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct LocationId(pub usize);
+
+/// On which side of the border a function is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub enum Kind {
+    /// Go.
+    #[default]
+    Go,
+    /// `runtime.cgocall` or what stands in its place.
+    Border,
+    /// C.
+    C,
+}
+
+/// A function.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Function {
+    /// Unique among the functions of its kind: a C function's own name, with its package where two share it.
+    pub name: String,
+    /// Which side it is on.
+    pub kind: Kind,
+    /// Source file, empty when unknown.
+    pub file: String,
+    /// For a C function: its own name.
+    pub c_name: String,
+    /// For a C function: import path of the Go package that calls it.
+    pub package: String,
+    /// For a C function: name of the symbol that Go calls, empty when stripped.
+    pub symbol: String,
+    /// For a C function of a shared library: the library's path, else empty.
+    pub library: String,
+    /// For a C function: how cgo's wrapper calls it, if there is one.
+    pub wrapper: Option<Wrapper>,
+    /// For a C function of the program's own file: its code uses thread-local storage.
+    pub thread_local: bool,
+}
+
+impl Function {
+    /// Name and package that are the same in every recording; [`Function::name`] has the package only where a second function
+    /// has the same name.
+    pub fn identity(&self) -> (&str, &str) {
+        if self.c_name.is_empty() { (&self.name, "") } else { (&self.c_name, &self.package) }
+    }
+
+    /// Stands for a thread that C made, as the caller of all that it calls.
+    pub fn of_thread(name: &str) -> Function {
+        Function { name: format!("[thread {name}]"), kind: Kind::C, ..Function::default() }
+    }
+
+    /// Name of the function that stands for the recorder's hooks.
+    pub const HOOKS: &str = "[cgoprof's hooks]";
+
+    /// The thread that it stands for, if it is none of C's: no symbol has such a name.
+    pub fn thread(&self) -> Option<&str> {
+        let is_code = self.kind != Kind::C || !self.symbol.is_empty();
+        self.name.strip_prefix("[thread ")?.strip_suffix(']').filter(|_| !is_code)
+    }
+}
+
+/// What the code of cgo's wrapper for a C function tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Wrapper {
+    /// It has pointer arguments, and what they point to escapes to the heap: no `#cgo noescape`.
+    pub escapes: bool,
+    /// `#cgo nocallback`.
+    pub nocallback: bool,
+}
+
+/// A code address.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Location {
+    /// As in the file.
+    pub address: u64,
+    /// What it stands for, inlined calls first.
+    pub lines: Vec<Line>,
+}
+
+/// A line of code.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Line {
+    /// Its function.
+    pub function: FunctionId,
+    /// Line in the function's file, 0 when unknown.
+    pub line: u32,
+}
+
+/// How C was reached.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Via {
+    /// By `runtime.cgocall`: counted by `runtime.NumCgoCall`.
+    #[default]
+    Cgocall,
+    /// By `asmcgocall`, called by the runtime itself.
+    Runtime,
+    /// By `asmcgocall`, called by a library that skips the scheduler.
+    Direct,
+}
+
+impl Via {
+    /// As a number in a file.
+    pub(crate) fn number(self) -> u32 {
+        match self {
+            Via::Cgocall => 0,
+            Via::Runtime => 1,
+            Via::Direct => 2,
+        }
+    }
+
+    /// What a number in a file stands for.
+    pub(crate) fn from_number(number: u32) -> Via {
+        match number {
+            1 => Via::Runtime,
+            2 => Via::Direct,
+            _ => Via::Cgocall,
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Sums that are estimated.
+
+use prost::Message;
+
+/// A sum over all crossings, estimated from the timed ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Estimate {
+    /// Nanoseconds.
+    pub sum: f64,
+    /// Square of the standard error of the sum, as far as the errors of its parts are independent.
+    pub variance: f64,
+    /// How far off it may be by what all parts have in common.
+    pub common: f64,
+}
+
+impl Estimate {
+    /// Standard error of the sum.
+    pub fn standard_error(&self) -> f64 {
+        (self.variance.max(0.0) + self.common.powi(2)).sqrt()
+    }
+}
+
+impl Estimate {
+    /// What has come since, of a sum that has grown. What both were off by in common is off in the difference too.
+    pub fn since(&self, before: &Estimate) -> Estimate {
+        Estimate {
+            sum: (self.sum - before.sum).max(0.0),
+            variance: (self.variance - before.variance).max(0.0),
+            common: (self.common - before.common).max(0.0),
+        }
+    }
+}
+
+impl std::ops::AddAssign for Estimate {
+    fn add_assign(&mut self, other: Estimate) {
+        self.sum += other.sum;
+        self.variance += other.variance;
+        self.common += other.common;
+    }
+}
+
+/// An [`Estimate`] in a file.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Wire {
+    #[prost(double, tag = "1")]
+    pub(crate) sum: f64,
+    #[prost(double, tag = "2")]
+    pub(crate) variance: f64,
+    #[prost(double, tag = "3")]
+    pub(crate) common: f64,
+}
+
+impl Estimate {
+    /// What a member of a file adds to those before it.
+    pub(crate) fn written(&self, before: &Estimate) -> Wire {
+        let (sum, variance) = (self.sum - before.sum, self.variance - before.variance);
+        Wire { sum, variance, common: self.common - before.common }
+    }
+
+    /// What a member of a file holds, which may be anything.
+    pub(crate) fn read(found: Option<Wire>) -> Estimate {
+        let found = found.unwrap_or_default();
+        Estimate { sum: finite(found.sum), variance: finite(found.variance), common: finite(found.common) }
+    }
+}
+
+/// A number of a file, which may be none.
+pub(crate) fn finite(value: f64) -> f64 {
+    if value.is_finite() { value } else { 0.0 }
+}

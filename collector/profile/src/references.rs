@@ -1,0 +1,42 @@
+//! Ids in a file, which must lead to what is there.
+
+use crate::code::{FunctionId, LocationId};
+use crate::model::Profile;
+
+/// Largest message accepted, uncompressed.
+pub(crate) const LARGEST: u64 = 2 << 30;
+
+/// Why a file can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// Not gzip, or damaged before its first member ends.
+    #[error("is not a profile: {0}")]
+    Gzip(std::io::Error),
+    /// Not protobuf.
+    #[error("is damaged: {0}")]
+    Protobuf(#[from] prost::DecodeError),
+    /// Another program's.
+    #[error("is a pprof profile but was not recorded by cgoprof")]
+    NotOurs,
+    /// A newer cgoprof's.
+    #[error("was recorded by a newer cgoprof (format {0}); update cgoprof to read it")]
+    TooNew(u32),
+    /// An index leads nowhere.
+    #[error("is damaged: {0} {1} does not exist")]
+    Dangling(&'static str, u64),
+    /// It would fill the memory.
+    #[error("is larger than {LARGEST} bytes uncompressed")]
+    TooLarge,
+}
+
+pub(crate) fn function_id(id: u64, profile: &Profile) -> Result<FunctionId, DecodeError> {
+    let index = usize::try_from(id).ok().and_then(|id| id.checked_sub(1));
+    let found = index.filter(|&index| index < profile.functions.len());
+    found.map(FunctionId).ok_or(DecodeError::Dangling("function", id))
+}
+
+pub(crate) fn location_id(id: u64, profile: &Profile) -> Result<LocationId, DecodeError> {
+    let index = usize::try_from(id).ok().and_then(|id| id.checked_sub(1));
+    let found = index.filter(|&index| index < profile.locations.len());
+    found.map(LocationId).ok_or(DecodeError::Dangling("location", id))
+}

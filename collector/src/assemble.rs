@@ -356,7 +356,8 @@ struct Sampled {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trampoline::policy::{Budget, Outliers, Pool, Shown, interval as interval_of};
+    use crate::timing_stats::TimingStats;
+    use crate::trampoline::policy::{Budget, Outliers, Pool, interval as interval_of};
 
     fn clock() -> Clock {
         let calibration = Calibration { enter: 10.0, c: 20.0, exit: 10.0, ..Calibration::default() };
@@ -405,7 +406,7 @@ mod tests {
     /// estimate, and the true sum.
     fn simulate(random: &mut Random, calls: u64, budget: Budget, time: impl Fn(&mut Random) -> u64) -> (Estimate, f64) {
         const POLICY_EVERY: u64 = 20_000;
-        let (mut shown, mut truth) = (Shown::default(), 0.0);
+        let (mut shown, mut truth) = (TimingStats::default(), 0.0);
         let (mut interval, mut countdown, mut gap) = (1, 1, 1);
         for call in 1..=calls {
             let ticks = time(random);

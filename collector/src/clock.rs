@@ -4,7 +4,6 @@ use nix::time::{ClockId, clock_gettime};
 
 use crate::offcpu::Monotonic;
 use crate::process::time_namespace;
-use crate::trampoline::calibrate::ticks;
 
 /// What an engine's times are read from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -115,6 +114,12 @@ impl Rate {
         let since = (i128::from(ticks) - i128::from(self.from.ticks)) as f64 / self.ticks_per_ns;
         Monotonic((self.from.monotonic.0 as f64 + since).max(0.0) as u64)
     }
+}
+
+/// The time stamp counter.
+pub fn ticks() -> u64 {
+    // SAFETY: RDTSC is available to user code on Linux unless the process forbids it itself.
+    unsafe { std::arch::x86_64::_rdtsc() }
 }
 
 #[cfg(test)]

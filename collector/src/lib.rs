@@ -3,7 +3,7 @@
 mod assemble;
 mod assemble_samples;
 mod assemble_scheduler;
-mod clock;
+pub mod clock;
 pub mod detach;
 pub mod doctor;
 #[doc(hidden)]
@@ -24,6 +24,7 @@ pub mod target;
 mod threads;
 mod ticker;
 mod timeline;
+mod timing_stats;
 pub mod trampoline;
 mod unwind;
 mod uprobe;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use cgoprof_hook::layout::{CellRef, Phase};
 use cgoprof_symbols::Avma;
 
-use crate::trampoline::policy::Shown;
+use crate::timing_stats::TimingStats;
 
 /// A copy of one cell with its stack.
 #[derive(Clone, Debug)]
@@ -21,7 +21,7 @@ pub struct CellCopy {
     /// [`flags`].
     pub flags: u32,
     /// What it shows about its timing.
-    pub shown: Shown,
+    pub shown: TimingStats,
     /// Left by panic or Goexit.
     pub abandoned: u64,
     /// How often the P was taken while in C.
@@ -55,7 +55,7 @@ impl CellCopy {
             stack: Vec::new(),
             enclosing: CellRef::NONE,
             flags: 0,
-            shown: Shown::default(),
+            shown: TimingStats::default(),
             abandoned: 0,
             p_lost: 0,
             parked: 0,

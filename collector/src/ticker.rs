@@ -13,13 +13,13 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 use nix::time::{ClockId as Clock, clock_gettime};
 use nix::unistd::Pid;
 
+use crate::clock::ticks;
 use crate::plugins::PluginLoader;
 use crate::process::address_space::AddressSpace;
 use crate::process::link_map::LinkMap;
 use crate::process::maps::{self, Mapping};
 use crate::sampling::{Confirmed, Events, Looks, SUSPICIOUS};
 use crate::snapshot::Seen;
-use crate::trampoline::calibrate::ticks;
 use crate::trampoline::module::Link;
 use crate::trampoline::{Budget, Outliers, TableSet, Timing};
 

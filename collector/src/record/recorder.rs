@@ -206,7 +206,7 @@ impl<'a> Recorder<'a> {
             }
             self.follow_alone();
             if let (None, Engine::Trampoline { tables, .. }) = (&self.sampler, &self.engine) {
-                tables.end_locks(crate::trampoline::calibrate::ticks());
+                tables.end_locks(crate::clock::ticks());
             }
             self.became_another |= self.is_another();
             self.look_for_modules();

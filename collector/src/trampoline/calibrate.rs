@@ -16,6 +16,7 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 use super::blob::{self, Repeated};
 use super::inject::hook_address;
 use super::policy::Budget;
+use crate::clock::ticks;
 use crate::target::plan::Hook;
 
 /// Costs on this machine, in ticks of the time stamp counter.
@@ -84,12 +85,6 @@ const MOST_ROUNDS: u32 = 40;
 /// Rounds after the last that was quicker by more than this.
 const ROUNDS_AFTER: u32 = 4;
 const QUICKER: f64 = 0.01;
-
-/// The time stamp counter.
-pub fn ticks() -> u64 {
-    // SAFETY: RDTSC is available to user code on Linux unless the process forbids it itself.
-    unsafe { std::arch::x86_64::_rdtsc() }
-}
 
 fn clock_read() -> f64 {
     const READS: u32 = 1000;

@@ -17,12 +17,12 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 
 use super::blob;
-use super::calibrate::ticks;
 use super::ceiling::{self, Cramped, Free};
 use super::module::{self, Link};
 use super::policy::Timing;
 use super::presence;
 use super::tables::{CELLS_OF_MODULE, Tables};
+use crate::clock::ticks;
 use crate::process::address_space::AddressSpace;
 use crate::process::free_memory;
 use crate::process::maps::{self, Mapping};

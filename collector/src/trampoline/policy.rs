@@ -11,6 +11,8 @@
 
 use cgoprof_hook::layout::Phase;
 
+use crate::timing_stats::TimingStats;
+
 /// `--timing`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Timing {
@@ -68,44 +70,6 @@ pub struct Outliers {
     pub confirmed: f64,
 }
 
-/// What a cell has shown, in ticks.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Shown {
-    /// Crossings so far.
-    pub calls: u64,
-    /// Callbacks so far.
-    pub callbacks: u64,
-    /// How many crossings were timed, and how many they stood for.
-    pub timed: u64,
-    /// See `timed`.
-    pub weight: u64,
-    /// Sum of gap x (gap - 1) over the timed ones.
-    pub skipped: u64,
-    /// Enter phase.
-    pub enter: Phase,
-    /// C phase.
-    pub c: Phase,
-    /// Exit phase.
-    pub exit: Phase,
-    /// How many crossings the timed exits stood for.
-    pub exits: u64,
-    /// Smallest enter and exit phase together; `u64::MAX` before one was timed.
-    pub least_overhead: u64,
-}
-
-impl Shown {
-    /// Time in C of all crossings, in ticks, as far as the timed ones tell.
-    pub fn c_sum(&self) -> f64 {
-        self.sum_of(&self.c)
-    }
-
-    /// The same of another phase that was timed with it.
-    pub fn sum_of(&self, phase: &Phase) -> f64 {
-        let mean = if self.weight == 0 { 0.0 } else { phase.sum as f64 / self.weight as f64 };
-        mean * self.calls as f64 + phase.census_sum as f64
-    }
-}
-
 /// Share of a bare call that timing may add to it, unless the user says otherwise.
 pub const MAX_OVERHEAD: f64 = 0.1;
 /// Shortest interval of crossings that are as short as their timing, where the budget is at most the usual one: what timing
@@ -132,7 +96,7 @@ pub struct Pool {
 
 impl Pool {
     /// Adds a cell.
-    pub fn add(&mut self, shown: &Shown) {
+    pub fn add(&mut self, shown: &TimingStats) {
         self.calls += shown.calls;
         self.ticks += shown.calls as f64 * mean_and_variance(shown).0;
     }
@@ -143,7 +107,7 @@ const RARE: f64 = 0.05;
 
 impl Budget {
     /// Shortest interval with which timing stays within the budget.
-    pub fn shortest(&self, shown: &Shown, outliers: Outliers) -> u32 {
+    pub fn shortest(&self, shown: &TimingStats, outliers: Outliers) -> u32 {
         let weight = (shown.weight as f64).max(1.0);
         let preempted = if outliers.weight > RARE * weight { 0.0 } else { outliers.sum - outliers.confirmed };
         let c = (shown.c.sum as f64 - preempted).max(0.0) / weight;
@@ -163,7 +127,7 @@ impl Budget {
 
 /// Mean number of crossings between two timed ones of a cell: what its error asks for, within the budget. `microsecond` is in
 /// ticks.
-pub fn interval(shown: &Shown, outliers: Outliers, pool: Pool, budget: Budget, microsecond: f64) -> u32 {
+pub fn interval(shown: &TimingStats, outliers: Outliers, pool: Pool, budget: Budget, microsecond: f64) -> u32 {
     if shown.timed < ENOUGH {
         return 1;
     }
@@ -172,7 +136,7 @@ pub fn interval(shown: &Shown, outliers: Outliers, pool: Pool, budget: Budget, m
 
 /// The longest interval with which the standard error of the function's sum stays within the limit, if as many
 /// crossings follow as there have been; each cell may use its share, by its crossings, of the variance allowed.
-fn wanted(shown: &Shown, pool: Pool, microsecond: f64) -> u32 {
+fn wanted(shown: &TimingStats, pool: Pool, microsecond: f64) -> u32 {
     if shown.callbacks > 0 {
         return 1;
     }
@@ -191,7 +155,7 @@ fn wanted(shown: &Shown, pool: Pool, microsecond: f64) -> u32 {
 }
 
 /// Of a whole crossing, all phases together.
-fn mean_and_variance(shown: &Shown) -> (f64, f64) {
+fn mean_and_variance(shown: &TimingStats) -> (f64, f64) {
     let weight = shown.weight as f64;
     let phases = [moments(&shown.enter, weight), moments(&shown.c, weight), moments(&shown.exit, shown.exits as f64)];
     phases.iter().fold((0.0, 0.0), |sum, phase| (sum.0 + phase.0, sum.1 + phase.1))
@@ -218,12 +182,12 @@ mod tests {
     const MICROSECOND: f64 = 3000.0;
 
     /// A cell whose timed crossings took these times, repeated.
-    fn shown(calls: u64, times: &[u64]) -> Shown {
+    fn shown(calls: u64, times: &[u64]) -> TimingStats {
         let sum = |power: i32| {
             times.iter().map(|&time| (time as f64).powi(power)).sum::<f64>() * calls as f64 / times.len() as f64
         };
         let phase = Phase { sum: sum(1) as u64, squares: sum(2), ..Phase::default() };
-        Shown {
+        TimingStats {
             calls,
             timed: calls,
             weight: calls,
@@ -231,12 +195,12 @@ mod tests {
             least_overhead: 40,
             c: phase,
             exit: Phase { sum: 40 * calls, squares: 1600.0 * calls as f64, ..Phase::default() },
-            ..Shown::default()
+            ..TimingStats::default()
         }
     }
 
     /// The interval of a cell that is all of its function, whatever timing costs.
-    fn alone(shown: &Shown) -> u32 {
+    fn alone(shown: &TimingStats) -> u32 {
         let mut pool = Pool::default();
         pool.add(shown);
         interval(shown, Outliers::default(), pool, Budget { share: f64::INFINITY, ..BUDGET }, MICROSECOND)
@@ -245,13 +209,13 @@ mod tests {
     /// A tenth of a bare call, where timing takes 120 ticks and as much is in the phases.
     const BUDGET: Budget = Budget { share: 0.1, timing: 120.0, callback: 80.0, own: 40.0, own_c: 20.0 };
 
-    fn check(what: &str, shown: Shown, expected: u32) {
+    fn check(what: &str, shown: TimingStats, expected: u32) {
         assert_eq!(alone(&shown), expected, "{what}");
     }
 
     #[test]
     fn each_kind_of_cell_gets_its_interval() {
-        check("nothing known", Shown::default(), 1);
+        check("nothing known", TimingStats::default(), 1);
         check("too few", shown(1000, &[30]), 1);
         check("steady and frequent", shown(1_000_000, &[30, 31, 29]), LONGEST);
         check("varied, not yet frequent", shown(2000, &[30, 900, 30, 900]), 1);
@@ -260,7 +224,7 @@ mod tests {
         let mut tail = vec![60; 1999];
         tail.push(600_000);
         check("heavy tail", shown(1_000_000, &tail), 1);
-        check("calls back", Shown { callbacks: 1, ..shown(1_000_000, &[30]) }, 1);
+        check("calls back", TimingStats { callbacks: 1, ..shown(1_000_000, &[30]) }, 1);
     }
 
     #[test]
@@ -286,16 +250,21 @@ mod tests {
 
     #[test]
     fn timing_stays_within_its_budget() {
-        let check = |what: &str, shown: Shown, outliers: Outliers, expected: u32| {
+        let check = |what: &str, shown: TimingStats, outliers: Outliers, expected: u32| {
             assert_eq!(BUDGET.shortest(&shown, outliers), expected, "{what}");
         };
         let none = Outliers::default();
         check("75 ticks bare", shown(1_000_000, &[75]), none, 32);
         check("300 ticks", shown(1_000_000, &[300]), none, 4);
         check("more than ten times what timing takes", shown(1_000_000, &[1300]), none, 1);
-        check("a callback in each", Shown { callbacks: 1_000_000, ..shown(1_000_000, &[400]) }, none, 8);
+        check("a callback in each", TimingStats { callbacks: 1_000_000, ..shown(1_000_000, &[400]) }, none, 8);
         assert_eq!(Budget { share: 1.0, ..BUDGET }.shortest(&shown(1_000_000, &[75]), none), 2, "a larger budget");
-        check("nothing timed", Shown { weight: 0, least_overhead: u64::MAX, ..Shown::default() }, none, LONGEST);
+        check(
+            "nothing timed",
+            TimingStats { weight: 0, least_overhead: u64::MAX, ..TimingStats::default() },
+            none,
+            LONGEST,
+        );
         // Of 999,500 crossings 76 ticks each.
         let mut seldom = vec![76; 1999];
         seldom.push(9_000_000);

@@ -157,7 +157,9 @@ impl<'data> Binary<'data> {
             ifuncs: Vec::new(),
         };
         let table = program_headers.iter().find_map(|header| header.dynamic(ENDIAN, data).ok().flatten());
-        for (symbol, name) in table.map(|table| dynamic::symbols(&binary, table)).unwrap_or_default() {
+        for (symbol, name) in
+            table.map(|table| dynamic::symbols(|address| binary.bytes_from(address), table)).unwrap_or_default()
+        {
             if symbol.st_shndx(ENDIAN) == elf::SHN_UNDEF {
                 binary.imports.extend(std::str::from_utf8(name).ok().filter(|name| !name.is_empty()));
             } else {

@@ -7,7 +7,6 @@ use object::pod;
 use object::read::elf::{Dyn as _, GnuHashTable, HashTable, Sym as _};
 
 use crate::address::Svma;
-use crate::binary::Binary;
 
 type Header = FileHeader64<LittleEndian>;
 const ENDIAN: LittleEndian = LittleEndian;
@@ -16,19 +15,21 @@ const ENDIAN: LittleEndian = LittleEndian;
 const LONGEST_NAME: usize = 4096;
 
 /// The entries of the dynamic symbol table, with their names; none where the table is damaged.
+///
+/// `bytes_from` gives the file's bytes from an address on.
 pub(crate) fn symbols<'data>(
-    binary: &Binary<'data>,
+    bytes_from: impl Fn(Svma) -> Option<&'data [u8]>,
     table: &'data [Dyn64<LittleEndian>],
 ) -> Vec<(&'data Sym64<LittleEndian>, &'data [u8])> {
-    find(binary, table).unwrap_or_default()
+    find(bytes_from, table).unwrap_or_default()
 }
 
 fn find<'data>(
-    binary: &Binary<'data>,
+    bytes_from: impl Fn(Svma) -> Option<&'data [u8]>,
     table: &'data [Dyn64<LittleEndian>],
 ) -> Option<Vec<(&'data Sym64<LittleEndian>, &'data [u8])>> {
     let value = |tag| table.iter().find(|entry| entry.d_tag(ENDIAN) == tag).map(|entry| entry.d_val(ENDIAN));
-    let at = |tag| value(tag).and_then(|address| binary.bytes_from(Svma(address)));
+    let at = |tag| value(tag).and_then(|address| bytes_from(Svma(address)));
     let names = at(elf::DT_STRTAB)?;
     let bytes = at(elf::DT_SYMTAB)?;
     let hashed = at(elf::DT_HASH)

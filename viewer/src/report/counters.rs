@@ -4,7 +4,7 @@ use cgoprof_profile::metrics::{METRICS, Metric, Reading};
 use cgoprof_profile::{Recording, Stats};
 use serde_json::{Map, Value, json};
 
-use super::json::Spread;
+use super::fields::Spread;
 
 /// The fields of a row: null where a recording does not know a metric.
 pub(super) fn counters(stats: &Stats, recording: &Recording) -> Map<String, Value> {

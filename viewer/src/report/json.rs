@@ -2,11 +2,12 @@
 //!
 //! What a recording did not measure is null, never a made-up zero.
 
-use cgoprof_profile::{Distribution, Kind, Profile, Stats, Via};
+use cgoprof_profile::{Distribution, Profile, Stats, Via};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::counters::counters;
+use super::fields::{Frame, Spread, known};
 use super::scheduler_json;
 use crate::{analysis, scheduler};
 
@@ -128,15 +129,6 @@ struct Function<'a> {
 }
 
 #[derive(Serialize)]
-pub(super) struct Spread {
-    min_ns: Option<f64>,
-    p50_ns: Option<f64>,
-    p90_ns: Option<f64>,
-    p99_ns: Option<f64>,
-    max_ns: Option<f64>,
-}
-
-#[derive(Serialize)]
 struct Site<'a> {
     function: &'a str,
     caller: Option<&'a str>,
@@ -172,15 +164,6 @@ struct Sample<'a> {
     inside: usize,
     samples: u64,
     cpu_ns: f64,
-}
-
-#[derive(Serialize)]
-pub(super) struct Frame<'a> {
-    kind: &'static str,
-    name: &'a str,
-    file: Option<&'a str>,
-    line: Option<u32>,
-    inlined: bool,
 }
 
 /// Processor time of C that no crossing has called.
@@ -351,18 +334,6 @@ impl<'a> Function<'a> {
     }
 }
 
-impl Spread {
-    pub(super) fn new(times: &Distribution) -> Self {
-        Spread {
-            min_ns: times.extremes.map(|(min, _)| min),
-            p50_ns: times.quantile(0.5),
-            p90_ns: times.quantile(0.9),
-            p99_ns: times.quantile(0.99),
-            max_ns: times.extremes.map(|(_, max)| max),
-        }
-    }
-}
-
 impl<'a> Site<'a> {
     fn new(row: analysis::SiteRow<'a>, recording: &cgoprof_profile::Recording) -> Self {
         let stats = &row.stats;
@@ -423,26 +394,6 @@ impl<'a> Outside<'a> {
     }
 }
 
-impl<'a> Frame<'a> {
-    pub(super) fn new(frame: &analysis::Frame<'a>) -> Self {
-        Frame {
-            kind: match frame.kind {
-                Kind::Go => "go",
-                Kind::Border => "border",
-                Kind::C => "c",
-            },
-            name: frame.position.function,
-            file: known(frame.position.file),
-            line: (frame.position.line > 0).then_some(frame.position.line),
-            inlined: frame.inlined,
-        }
-    }
-}
-
 fn measured(stats: &Stats, nanos: f64) -> Option<f64> {
     (stats.timed > 0).then_some(nanos)
-}
-
-pub(super) fn known(text: &str) -> Option<&str> {
-    (!text.is_empty()).then_some(text)
 }

@@ -1,7 +1,9 @@
 //! Reports: text for people, JSON for programs.
 
 mod counters;
+mod fields;
 pub mod json;
+mod paths;
 mod scheduler_json;
 mod scheduler_text;
 mod table;

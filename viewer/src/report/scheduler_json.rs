@@ -3,7 +3,7 @@
 use cgoprof_profile::{Profile, Recording};
 use serde::Serialize;
 
-use super::json::{Frame, Spread, known};
+use super::fields::{Frame, Spread, known};
 use crate::advice;
 use crate::analysis;
 use crate::scheduler::{self, BirthRow, CallbackRow, ThreadRow};

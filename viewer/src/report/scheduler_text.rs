@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use cgoprof_profile::{Counters, Distribution, Profile, Via};
 
+use super::paths::short_path;
 use super::table::Table;
-use super::text::short_path;
 use crate::advice;
 use crate::analysis::{self, Position};
 use crate::scheduler;

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use cgoprof_profile::metrics::{METRICS, Reading};
 use cgoprof_profile::{Kind, Profile, Recording, Stats, Via};
 
+use super::paths::{file_name, short_path};
 use super::table::Table;
 use super::{By, scheduler_text};
 use crate::analysis::{self, Cpu, StackRow};
@@ -329,16 +330,6 @@ fn write_frames(text: &mut String, row: &StackRow<'_>, more: &str) {
     if row.truncated {
         let _ = writeln!(text, "  ... ({more})");
     }
-}
-
-fn file_name(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
-}
-
-/// The last two parts of a path.
-pub(super) fn short_path(path: &str) -> &str {
-    let mut slashes = path.rmatch_indices('/').map(|(index, _)| index);
-    slashes.nth(1).map_or(path, |index| &path[index + 1..])
 }
 
 #[cfg(test)]

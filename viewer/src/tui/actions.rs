@@ -5,15 +5,15 @@ use std::sync::Arc;
 use cgoprof_profile::{FunctionId, Via};
 
 use super::app::{App, Kind, Leaving, Part};
+use super::data::direction::Direction;
 use super::data::functions::Row;
-use super::data::tree::Direction;
 use super::effect::Effect;
 use super::export;
 use super::geometry::{Areas, BELOW};
 use super::keys::{Action, Move};
 use super::screen::Screen;
-use super::search::Prompt;
 use super::state::detail::Detail;
+use super::state::prompt::Prompt;
 use super::view;
 use crate::value::Value;
 

@@ -6,15 +6,13 @@ use cgoprof_profile::{FunctionId, Profile, Via};
 use ratatui::layout::Size;
 
 use super::data::Data;
+use super::data::direction::Direction;
 use super::data::functions::Row;
-use super::data::tree::Direction;
 use super::effect::Effect;
 use super::geometry::{ABOVE_LANES, ADVICE_TEXT, Areas, BELOW, LANE_NAME};
-use super::making::Making;
 use super::palette::{Colours, Palette};
 use super::pattern::Pattern;
 use super::screen::Screen;
-use super::search::Prompt;
 use super::sheets::advice::Findings;
 use super::sheets::callbacks::Callbacks;
 use super::sheets::functions::{self, Functions};
@@ -24,12 +22,14 @@ use super::sheets::threads::Threads;
 use super::sheets::{Sheet, functions::TOTAL};
 use super::state::detail::{Cached, Detail, Files};
 use super::state::flame::FlameView;
+use super::state::making::Making;
+use super::state::prompt::Prompt;
 use super::state::scroll::Scroll;
 use super::state::table::Table;
 use super::state::timeline::TimelineView;
 use super::state::tree::TreeView;
+use super::state::watched::Live;
 use super::update::Update;
-use super::watching::Live;
 use crate::value::Value;
 
 /// The screens with all that they know.

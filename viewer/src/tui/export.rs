@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::app::{App, Kind};
 use super::data::Data;
-use super::data::tree::{Direction, Tree};
+use super::data::direction::Direction;
+use super::data::tree::Tree;
 use super::effect::NewFile;
 use super::screen::Screen;
 use super::sheets::{Sheet, Sorted};

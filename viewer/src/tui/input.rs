@@ -11,7 +11,7 @@ use super::app::{App, Leaving};
 use super::geometry::{ABOVE_LANES, Areas, BELOW, LANE_NAME, columns, tabs};
 use super::keys::{self, Action, Move};
 use super::screen::Screen;
-use super::search::Typed;
+use super::state::prompt::Typed;
 
 /// Columns that a mouse moves at least when it is meant to.
 const LEAST_DRAG: u16 = 2;

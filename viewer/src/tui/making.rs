@@ -1,67 +1,14 @@
 //! What takes long is made elsewhere than where it is drawn, and shown once it is there.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::channel;
 
 use super::app::App;
 use super::data::Data;
-use super::data::tree::Direction;
+use super::data::direction::Direction;
 use super::effect::{Effect, NewFile};
 use super::screen::Screen;
-
-/// Something to be done on another thread.
-pub struct Work {
-    job: Option<Job>,
-    retired: Vec<Arc<Data>>,
-}
-
-impl Work {
-    /// Does it. `done` is called as soon as there is something to be settled.
-    pub fn run(self, done: impl FnOnce()) {
-        if let Some(job) = self.job {
-            job();
-        }
-        done();
-        drop(self.retired);
-    }
-}
-
-type Job = Box<dyn FnOnce() + Send>;
-
-/// What is being made: data one after the other, and a file beside.
-#[derive(Default)]
-pub(super) struct Making {
-    /// What has not begun.
-    job: Option<Job>,
-    /// From where it comes when it is made.
-    coming: Option<Receiver<Arc<Data>>>,
-    /// Nobody wants any more what comes.
-    unwanted: bool,
-    /// What is to be shown has become another since.
-    outdated: bool,
-    /// What is to be shown once it can be.
-    awaited: Option<Need>,
-    /// A file that has not begun to be made.
-    file: Option<Job>,
-    /// From where that comes.
-    file_coming: Option<Receiver<Result<NewFile, String>>>,
-    /// What is shown no more: it takes long to give back its memory.
-    retired: Vec<Arc<Data>>,
-}
-
-/// A screen, and from where the tree on it grows.
-type Need = (Screen, Direction);
-
-impl Making {
-    pub(super) fn is_file_coming(&self) -> bool {
-        self.file_coming.is_some()
-    }
-
-    /// Nobody waits for a file any more.
-    pub(super) fn forget_file(&mut self) {
-        (self.file, self.file_coming) = (None, None);
-    }
-}
+use super::state::making::{Need, Work};
 
 impl App {
     /// Makes what screens need before anybody asks for them.

@@ -28,10 +28,10 @@ mod watching;
 
 pub use app::App;
 pub use effect::{Effect, NewFile};
-pub use making::Work;
 pub use palette::Colours;
 pub use screen::Screen;
 pub use state::detail::Files;
+pub use state::making::Work;
 pub use update::{Readying, Update};
 
 use ratatui::buffer::Buffer;

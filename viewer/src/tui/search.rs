@@ -6,25 +6,8 @@ use super::app::App;
 use super::keys::Move;
 use super::pattern::Pattern;
 use super::screen::Screen;
+use super::state::prompt::Typed;
 use super::view;
-
-/// What is being typed.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Prompt {
-    pub(crate) text: String,
-    /// What was searched for before.
-    pub(super) before: Option<Pattern>,
-}
-
-/// Something typed into the prompt.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Typed {
-    Letter(char),
-    Erase,
-    Clear,
-    Enter,
-    GiveUp,
-}
 
 impl App {
     /// What is searched for on this screen.

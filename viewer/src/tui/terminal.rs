@@ -20,7 +20,7 @@ use ratatui::crossterm::{cursor, execute};
 
 use super::app::App;
 use super::effect::{Effect, NewFile};
-use super::making::Work;
+use super::state::making::Work;
 use super::update::Update;
 
 /// What the world is to the screens.

@@ -7,30 +7,8 @@ use cgoprof_profile::Profile;
 
 use super::app::{App, Kind};
 use super::data::{Data, Part, span, window};
-use super::live::{History, Rates};
 use super::screen::Screen;
 use super::update::{SECOND, Update};
-
-/// A program that is watched.
-#[derive(Default)]
-pub(crate) struct Live {
-    pub(super) history: History,
-    /// As they are shown.
-    pub(crate) rates: Rates,
-    /// Of the whole, which is to be shown next.
-    next_rates: Rates,
-    /// What came while it was frozen.
-    pub(super) newest: Option<Arc<Data>>,
-    pub(crate) frozen: bool,
-    /// Only the last so many seconds are shown.
-    pub(crate) window: Option<u64>,
-    /// Only what came since then.
-    pub(crate) zero: Option<Arc<Profile>>,
-    /// Whole seconds since the newest came.
-    pub(crate) age: u64,
-    /// It has ended, or the recording of it.
-    pub(crate) ended: Option<String>,
-}
 
 /// Seconds that a window shows.
 const WINDOWS: [Option<u64>; 5] = [None, Some(5), Some(10), Some(30), Some(60)];

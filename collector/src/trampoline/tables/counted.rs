@@ -14,7 +14,7 @@ use cgoprof_symbols::Avma;
 
 use super::{Tables, outside};
 use crate::snapshot::{CellCopy, ForgottenCopy, GoroutineCopy, InFlightCopy, LockedCopy, Snapshot, ThreadCopy, Waits};
-use crate::trampoline::policy::Shown;
+use crate::timing_stats::TimingStats;
 use crate::trampoline::shared::Table;
 
 impl Tables {
@@ -246,13 +246,13 @@ impl Tables {
 
     /// # Safety
     /// `cell` must lie within the mapping.
-    pub(super) unsafe fn shown(&self, cell: *const Cell) -> Shown {
+    pub(super) unsafe fn shown(&self, cell: *const Cell) -> TimingStats {
         // SAFETY: the caller's promise; what times() gives lies there too.
         unsafe {
-            let counted = Shown { calls: (*cell).calls, callbacks: (*cell).callbacks, ..Shown::default() };
+            let counted = TimingStats { calls: (*cell).calls, callbacks: (*cell).callbacks, ..TimingStats::default() };
             let Some(times) = self.times(cell) else { return counted };
             let enter = Phase { sum: (*times).enter.sum, squares: (*times).enter.squares, ..Phase::default() };
-            Shown {
+            TimingStats {
                 timed: (*times).timed,
                 weight: (*times).weight,
                 skipped: (*times).skipped,

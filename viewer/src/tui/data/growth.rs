@@ -140,7 +140,8 @@ fn path_of(above: u64, name: Option<u64>) -> u64 {
 mod tests {
     use cgoprof_profile::{Cell, FunctionId, Line, Location, LocationId, Profile, Stats};
 
-    use super::super::tree::{Direction, Tree};
+    use super::super::direction::Direction;
+    use super::super::tree::Tree;
     use super::*;
 
     #[test]

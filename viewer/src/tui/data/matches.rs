@@ -1,147 +1,24 @@
 //! What a pattern matches in a tree.
 
 use super::super::pattern::Pattern;
-use super::tree::Tree;
 use crate::value::Value;
 
 /// The matches among the nodes that have any of a value.
 #[derive(Debug)]
 pub(crate) struct Matches {
-    text: String,
-    value: Value,
+    pub(super) text: String,
+    pub(super) value: Value,
     /// By rank.
-    functions: Vec<bool>,
+    pub(super) functions: Vec<bool>,
     /// Of each node whether it is a match, or leads to one.
-    leads: Vec<bool>,
+    pub(super) leads: Vec<bool>,
     pub(crate) count: usize,
     /// Of all matches, those below others not counted again.
     pub(crate) sum: f64,
 }
 
 impl Matches {
-    pub(super) fn new(tree: &Tree, pattern: &Pattern, value: Value) -> Matches {
-        let functions: Vec<bool> = tree.names.iter().map(|name| pattern.matches(name)).collect();
-        let (links, sizes) = (&tree.growth.links, &tree.growth.sizes[value as usize]);
-        let (mut leads, mut below) = (vec![false; links.len()], vec![false; links.len()]);
-        let (mut count, mut sum) = (0, 0.0);
-        for node in 1..links.len() {
-            let above = below[links[node].parent as usize];
-            let own = links[node].rank.is_some_and(|rank| functions[rank as usize]) && sizes[node] > 0.0;
-            count += usize::from(own);
-            sum += if own && !above { sizes[node] } else { 0.0 };
-            below[node] = own || above;
-            leads[node] = own;
-        }
-        for node in (1..links.len()).rev() {
-            leads[links[node].parent as usize] |= leads[node] && sizes[node] > 0.0;
-        }
-        Matches { text: pattern.text().to_owned(), value, functions, leads, count, sum }
-    }
-
     pub(super) fn is_of(&self, pattern: &Pattern, value: Value) -> bool {
         self.text == pattern.text() && self.value == value
-    }
-
-    pub(crate) fn contains(&self, tree: &Tree, node: usize) -> bool {
-        tree.growth.links[node].rank.is_some_and(|rank| self.functions[rank as usize])
-    }
-
-    /// The next match after a node, as a tree is read from the top: largest children first. After the last comes the
-    /// first.
-    pub(crate) fn after(&self, tree: &Tree, node: usize) -> Option<usize> {
-        let first = |nodes: &[usize]| nodes.iter().copied().find(|&node| self.leads[node]);
-        let mut next = first(&tree.sorted_children(node, self.value));
-        let mut above = node;
-        while next.is_none() && above != 0 {
-            let beside = tree.sorted_children(tree.parent(above), self.value);
-            let at = beside.iter().position(|&sibling| sibling == above).map_or(0, |at| at + 1);
-            next = first(&beside[at..]);
-            above = tree.parent(above);
-        }
-        let mut next = next.or_else(|| Some(0).filter(|&root| self.leads[root]))?;
-        while !self.contains(tree, next) {
-            next = first(&tree.sorted_children(next, self.value))?;
-        }
-        Some(next)
-    }
-
-    /// The match before a node. Before the first comes the last.
-    pub(crate) fn before(&self, tree: &Tree, node: usize) -> Option<usize> {
-        let last = |nodes: &[usize]| nodes.iter().copied().rfind(|&node| self.leads[node]);
-        let mut above = node;
-        let mut end = Some(0).filter(|&root| self.leads[root])?;
-        while above != 0 {
-            let parent = tree.parent(above);
-            let beside = tree.sorted_children(parent, self.value);
-            let at = beside.iter().position(|&sibling| sibling == above).unwrap_or(0);
-            if let Some(before) = last(&beside[..at]) {
-                end = before;
-                break;
-            }
-            if self.contains(tree, parent) {
-                return Some(parent);
-            }
-            above = parent;
-        }
-        while let Some(below) = last(&tree.sorted_children(end, self.value)) {
-            end = below;
-        }
-        Some(end)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::tree::Direction;
-    use super::*;
-    use crate::tui::sample_data;
-
-    #[test]
-    fn what_is_found_below_what_is_found_is_not_counted_again() {
-        let profile = sample_data::named("callbacks");
-        let tree = Tree::new(&profile, Direction::Down);
-        let matches = tree.matches(&Pattern::new("^runtime.cgocall$").unwrap(), Value::Calls);
-        assert!(matches.count > 1);
-        let all: u64 = profile
-            .cells
-            .iter()
-            .filter(|cell| cell.via == cgoprof_profile::Via::Cgocall)
-            .map(|cell| cell.stats.calls)
-            .sum();
-        assert_eq!(matches.sum, all as f64);
-    }
-
-    #[test]
-    fn going_on_leads_to_every_match_in_the_order_in_which_a_tree_is_read() {
-        for (name, profile) in sample_data::recorded() {
-            for direction in [Direction::Down, Direction::Up] {
-                let tree = Tree::new(&profile, direction);
-                for (value, text) in
-                    [(Value::Calls, "."), (Value::Total, "a"), (Value::Blocked, "cgo"), (Value::Calls, "zz")]
-                {
-                    let pattern = Pattern::new(text).unwrap();
-                    let (mut read, mut next) = (Vec::new(), vec![0]);
-                    while let Some(node) = next.pop() {
-                        read.push(node);
-                        next.extend(tree.sorted_children(node, value).into_iter().rev());
-                    }
-                    let matches = tree.matches(&pattern, value);
-                    let expected: Vec<usize> =
-                        read.iter().copied().filter(|&node| node != 0 && matches.contains(&tree, node)).collect();
-                    assert_eq!(matches.count, expected.len(), "{name} {text}");
-                    let (mut forth, mut back) = (vec![], vec![]);
-                    let (mut up, mut down) = (0, 0);
-                    for _ in &expected {
-                        down = matches.after(&tree, down).expect("a match");
-                        up = matches.before(&tree, up).expect("a match");
-                        forth.push(down);
-                        back.insert(0, up);
-                    }
-                    assert_eq!((&forth, &back), (&expected, &expected), "{name} {text}");
-                    assert_eq!(matches.after(&tree, down), expected.first().copied(), "{name} {text}: around");
-                    assert_eq!(matches.before(&tree, up), expected.last().copied(), "{name} {text}: around");
-                }
-            }
-        }
     }
 }

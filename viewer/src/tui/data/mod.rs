@@ -1,6 +1,7 @@
 //! A profile made ready for looking at: sums, trees and lanes, each made once.
 
 pub(crate) mod change;
+pub(crate) mod direction;
 pub(crate) mod findings;
 pub(crate) mod functions;
 mod growth;
@@ -12,6 +13,7 @@ pub(crate) mod sites;
 pub(crate) mod span;
 pub(crate) mod threads;
 pub(crate) mod tree;
+mod tree_search;
 pub(crate) mod window;
 
 use std::collections::HashMap;
@@ -22,10 +24,11 @@ use cgoprof_profile::{Profile, Stats, Via};
 
 use super::screen::Screen;
 use crate::analysis;
+use direction::Direction;
 use functions::Row;
 use lanes::Lanes;
 use sites::Sites;
-use tree::{Direction, Tree};
+use tree::Tree;
 
 /// A profile with all that screens show of it.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use cgoprof_profile::{Estimate, Kind, LocationId, Profile, Stats};
 
-use super::tree::Direction;
+use super::direction::Direction;
 use crate::value::Value;
 
 /// A size by [`Value`].

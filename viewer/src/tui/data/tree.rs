@@ -1,27 +1,17 @@
 //! All crossings merged by their stacks into a tree, from Go's roots down or from C functions up.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use cgoprof_profile::{Estimate, Function, FunctionId, Profile};
 
-use super::super::pattern::Pattern;
 use super::change::Change;
+use super::direction::Direction;
 use super::growth::{Growth, Node, Spread};
 use super::matches::Matches;
 use super::measured::Measured;
 use super::paths::Paths;
 use crate::units::printable;
 use crate::value::Value;
-
-/// From where a tree grows.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) enum Direction {
-    /// From the functions that goroutines began with.
-    #[default]
-    Down,
-    /// From C functions, or what they called, to their callers.
-    Up,
-}
 
 /// The tree. The first node is the root, which stands for all.
 #[derive(Debug)]
@@ -36,7 +26,7 @@ pub(crate) struct Tree {
     /// Processor time that a sample stands for, in nanoseconds.
     period: f64,
     /// What was searched for last.
-    matches: Mutex<Option<Arc<Matches>>>,
+    pub(super) matches: Mutex<Option<Arc<Matches>>>,
 }
 
 impl Tree {
@@ -164,15 +154,6 @@ impl Tree {
         // Of one size they stay in the order of their names.
         children.sort_by(|&one, &other| size(other).total_cmp(&size(one)));
         children
-    }
-
-    /// What a pattern matches; kept until something else is searched for.
-    pub(crate) fn matches(&self, pattern: &Pattern, value: Value) -> Arc<Matches> {
-        let mut kept = self.matches.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*kept {
-            Some(matches) if matches.is_of(pattern, value) => Arc::clone(matches),
-            _ => Arc::clone(kept.insert(Arc::new(Matches::new(self, pattern, value)))),
-        }
     }
 }
 

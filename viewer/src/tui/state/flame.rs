@@ -1,6 +1,7 @@
 //! The flame graph, zoomed and with a frame selected.
 
-use super::super::data::tree::{Direction, Tree};
+use super::super::data::direction::Direction;
+use super::super::data::tree::Tree;
 use super::super::keys::Move;
 use super::super::pattern::Pattern;
 use crate::value::Value;
@@ -128,7 +129,7 @@ impl FlameView {
         let matches = tree.matches(pattern, self.value);
         let mut tiles = self.tiles(tree, width);
         tiles.sort_by_key(|tile| (tile.row, tile.column));
-        let is_match = |tile: &&Tile| matches.contains(tree, tile.node);
+        let is_match = |tile: &&Tile| tree.is_match(&matches, tile.node);
         let selected = self.selected(tree);
         let (before, after) = match tiles.iter().position(|tile| tile.node == selected) {
             Some(at) => (&tiles[..at], &tiles[at + 1..]),

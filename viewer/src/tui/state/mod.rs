@@ -2,7 +2,10 @@
 
 pub(crate) mod detail;
 pub(crate) mod flame;
+pub(crate) mod making;
+pub(crate) mod prompt;
 pub(crate) mod scroll;
 pub(crate) mod table;
 pub(crate) mod timeline;
 pub(crate) mod tree;
+pub(crate) mod watched;

@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::super::data::tree::{Direction, Tree};
+use super::super::data::direction::Direction;
+use super::super::data::tree::Tree;
 use super::super::keys::Move;
 use super::super::pattern::Pattern;
 use super::scroll::Scroll;
@@ -152,7 +153,7 @@ impl TreeView {
     pub(crate) fn find(&mut self, pattern: &Pattern, by: isize, tree: &Tree) -> bool {
         let matches = tree.matches(pattern, self.value);
         let from = self.selected(tree).unwrap_or(0);
-        let found = if by > 0 { matches.after(tree, from) } else { matches.before(tree, from) };
+        let found = if by > 0 { tree.match_after(&matches, from) } else { tree.match_before(&matches, from) };
         if let Some(node) = found {
             self.select(node, tree);
         }

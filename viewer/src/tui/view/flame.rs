@@ -4,7 +4,8 @@ use ratatui::layout::Rect;
 use ratatui::style::Modifier;
 
 use super::super::app::App;
-use super::super::data::tree::{Direction, Tree};
+use super::super::data::direction::Direction;
+use super::super::data::tree::Tree;
 use super::super::fit;
 use super::super::geometry::BELOW;
 use super::pen::Pen;
@@ -25,7 +26,7 @@ pub(super) fn draw(app: &App, area: Rect, pen: &mut Pen<'_>) {
     for tile in view.tiles(tree, area.width) {
         let Some(row) = tile.row.checked_sub(view.first).filter(|&row| row < usize::from(rows)) else { continue };
         let node = &tree.node(tile.node);
-        let found = matching.as_ref().is_some_and(|matches| matches.contains(tree, tile.node));
+        let found = matching.as_ref().is_some_and(|matches| tree.is_match(matches, tile.node));
         let mut style = match (found, tile.node) {
             (true, _) => pen.palette.matched(),
             (false, 0) => pen.palette.bar(),

@@ -4,7 +4,8 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 use super::super::app::App;
-use super::super::data::tree::{Direction, Tree};
+use super::super::data::direction::Direction;
+use super::super::data::tree::Tree;
 use super::super::fit;
 use super::super::palette::Part;
 use super::below;
@@ -94,7 +95,7 @@ pub(super) fn draw(app: &App, area: Rect, pen: &mut Pen<'_>) {
         if bars {
             pen.bar(bar, y, BAR, share, part_of(tree.node(node).kind));
         }
-        let found = matching.as_ref().is_some_and(|matches| matches.contains(tree, node));
+        let found = matching.as_ref().is_some_and(|matches| tree.is_match(matches, node));
         let style = if found { pen.palette.matched() } else { name_style(pen, tree, node) };
         let depth = tree.node(node).depth;
         let mark = match (tree.is_leaf(node), view.is_open(tree, node)) {

@@ -1,0 +1,41 @@
+//! What the timed crossings of a cell tell.
+
+use cgoprof_hook::layout::Phase;
+
+/// Counts and times of a cell, in ticks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TimingStats {
+    /// Crossings so far.
+    pub calls: u64,
+    /// Callbacks so far.
+    pub callbacks: u64,
+    /// How many crossings were timed, and how many they stood for.
+    pub timed: u64,
+    /// See `timed`.
+    pub weight: u64,
+    /// Sum of gap x (gap - 1) over the timed ones.
+    pub skipped: u64,
+    /// Enter phase.
+    pub enter: Phase,
+    /// C phase.
+    pub c: Phase,
+    /// Exit phase.
+    pub exit: Phase,
+    /// How many crossings the timed exits stood for.
+    pub exits: u64,
+    /// Smallest enter and exit phase together; `u64::MAX` before one was timed.
+    pub least_overhead: u64,
+}
+
+impl TimingStats {
+    /// Time in C of all crossings, in ticks, as far as the timed ones tell.
+    pub fn c_sum(&self) -> f64 {
+        self.sum_of(&self.c)
+    }
+
+    /// The same of another phase that was timed with it.
+    pub fn sum_of(&self, phase: &Phase) -> f64 {
+        let mean = if self.weight == 0 { 0.0 } else { phase.sum as f64 / self.weight as f64 };
+        mean * self.calls as f64 + phase.census_sum as f64
+    }
+}

@@ -1,0 +1,11 @@
+//! From where trees grow.
+
+/// From where a tree grows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Direction {
+    /// From the functions that goroutines began with.
+    #[default]
+    Down,
+    /// From C functions, or what they called, to their callers.
+    Up,
+}

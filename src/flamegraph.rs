@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use cgoprof_viewer::flamegraph;
+use cgoprof_viewer::export::flamegraph;
 use cgoprof_viewer::value::Value;
 use clap::ValueEnum;
 
@@ -21,7 +21,7 @@ pub(crate) struct Args {
     /// File to write; - for standard output
     #[arg(short, long, default_value = "cgoprof.svg", value_parser = profile_file::output)]
     output: PathBuf,
-    /// What the width of a frame stands for: total, or of a recording by samples alone cpu
+    /// What the width of a frame stands for [default: total; calls where nothing was timed, cpu where only samples were taken]
     #[arg(long, value_enum)]
     value: Option<ValueArg>,
     /// C functions at the top, their callers below
@@ -49,15 +49,15 @@ enum ValueArg {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let profile = profile_file::read(&args.file)?;
-    let usual = if profile.recording.counted() { ValueArg::Total } else { ValueArg::Cpu };
-    let value = match args.value.unwrap_or(usual) {
-        ValueArg::Calls => Value::Calls,
-        ValueArg::Total => Value::Total,
-        ValueArg::C => Value::C,
-        ValueArg::Overhead => Value::Overhead,
-        ValueArg::ExitWait => Value::ExitWait,
-        ValueArg::Cpu => Value::Cpu,
-        ValueArg::Blocked => Value::Blocked,
+    let value = match args.value {
+        None => Value::first(&profile),
+        Some(ValueArg::Calls) => Value::Calls,
+        Some(ValueArg::Total) => Value::Total,
+        Some(ValueArg::C) => Value::C,
+        Some(ValueArg::Overhead) => Value::Overhead,
+        Some(ValueArg::ExitWait) => Value::ExitWait,
+        Some(ValueArg::Cpu) => Value::Cpu,
+        Some(ValueArg::Blocked) => Value::Blocked,
     };
     let svg = flamegraph::draw(&profile, value, args.inverted).with_context(|| args.file.display().to_string())?;
     if args.output.as_os_str() == profile_file::STANDARD_OUTPUT {

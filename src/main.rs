@@ -3,6 +3,7 @@
 mod demo;
 mod detach;
 mod doctor;
+mod export;
 mod flamegraph;
 mod inspect;
 mod notice;
@@ -34,6 +35,7 @@ enum Command {
     Record(record::Args),
     Report(report::Args),
     Flamegraph(flamegraph::Args),
+    Export(export::Args),
     Tui(tui::Args),
     Top(top::Args),
     Inspect(inspect::Args),
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         Command::Record(args) => record::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Flamegraph(args) => flamegraph::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Tui(args) => tui::run(&args),
         Command::Top(args) => top::run(&args),
         Command::Inspect(args) => inspect::run(&args),

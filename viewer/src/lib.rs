@@ -3,7 +3,7 @@
 
 pub mod advice;
 pub mod analysis;
-pub mod flamegraph;
+pub mod export;
 pub mod report;
 pub mod scheduler;
 pub mod tui;

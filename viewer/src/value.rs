@@ -1,6 +1,6 @@
 //! What sizes in trees and flame graphs stand for.
 
-use cgoprof_profile::Stats;
+use cgoprof_profile::{Profile, Stats};
 
 use crate::units::{count, time};
 
@@ -38,6 +38,15 @@ pub(crate) struct Parts {
 impl Value {
     pub(crate) const ALL: [Value; 7] =
         [Value::Calls, Value::Total, Value::C, Value::Overhead, Value::Blocked, Value::Cpu, Value::ExitWait];
+
+    /// What a profile is of first of all.
+    pub fn first(profile: &Profile) -> Value {
+        match (profile.recording.counted(), profile.recording.timing.as_str()) {
+            (false, _) => Value::Cpu,
+            (true, "none") => Value::Calls,
+            (true, _) => Value::Total,
+        }
+    }
 
     pub(crate) fn name(self) -> &'static str {
         match self {

@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::path::Path;
 
 use cgoprof_profile::decode;
-use cgoprof_viewer::flamegraph;
+use cgoprof_viewer::export::flamegraph;
 use cgoprof_viewer::report::{By, json, text};
 use cgoprof_viewer::value::Value;
 use proptest::prelude::*;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use cgoprof_profile::{Profile, decode};
-use cgoprof_viewer::flamegraph;
+use cgoprof_viewer::export::{FORMATS, flamegraph};
 use cgoprof_viewer::report::{By, json, text};
 use cgoprof_viewer::value::Value;
 
@@ -51,6 +51,22 @@ fn first_of_each(value: &serde_json::Value, depth: usize) -> String {
             format!("{} x {first}", items.len())
         }
         scalar => scalar.to_string(),
+    }
+}
+
+/// Every format writes every profile; what CSV says is what JSON says.
+#[test]
+fn exports() {
+    for (name, profile) in profiles() {
+        for format in FORMATS {
+            let written = String::from_utf8(format.write(&profile).unwrap()).unwrap();
+            if format.name() == "csv" {
+                let lines: Vec<&str> = written.lines().collect();
+                let report: serde_json::Value = serde_json::from_str(&json::write(&profile).unwrap()).unwrap();
+                assert_eq!(lines.len(), report["functions"].as_array().unwrap().len() + 1, "{name}");
+                insta::assert_snapshot!(format!("{name}-csv"), lines[..2].join("\n"));
+            }
+        }
     }
 }
 

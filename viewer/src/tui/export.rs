@@ -11,7 +11,7 @@ use super::effect::NewFile;
 use super::screen::Screen;
 use super::sheets::{Sheet, Sorted};
 use super::state::table::Table;
-use crate::flamegraph;
+use crate::export::{csv as comma_separated, flamegraph};
 use crate::units::printable;
 use crate::value::Value;
 
@@ -21,7 +21,7 @@ pub(super) type Making = Box<dyn FnOnce() -> Result<NewFile, String> + Send>;
 /// The file of what a screen shows now, to be made.
 pub(super) fn of(app: &App) -> Making {
     let file = |stem: &str, extension, contents| NewFile { stem: format!("cgoprof-{stem}"), extension, contents };
-    let csv = move |stem: &str, lines: Vec<Vec<String>>| file(stem, "csv", written(&lines));
+    let csv = move |stem: &str, lines: Vec<Vec<String>>| file(stem, "csv", comma_separated::table(&lines));
     let shown = Arc::clone(&app.shown);
     match (app.kind(), app.screen) {
         (Some(kind), _) => {
@@ -117,23 +117,12 @@ fn events(data: &Data, seen: &Range<u64>) -> Vec<Vec<String>> {
     lines
 }
 
-fn written(lines: &[Vec<String>]) -> Vec<u8> {
-    let field = |field: &String| match field.contains([',', '"', '\n', '\r']) {
-        true => format!("\"{}\"", field.replace('"', "\"\"")),
-        false => field.clone(),
-    };
-    let line = |line: &Vec<String>| line.iter().map(field).collect::<Vec<_>>().join(",") + "\r\n";
-    lines.iter().map(line).collect::<String>().into_bytes()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn fields_are_quoted_where_they_must_be() {
-        let lines = [vec!["a".to_owned(), "b,c".to_owned()], vec!["say \"x\"".to_owned(), String::new()]];
-        assert_eq!(written(&lines), b"a,\"b,c\"\r\n\"say \"\"x\"\"\",\r\n");
+    fn numbers_have_no_digits_that_nobody_needs() {
         assert_eq!(plain(3.0), "3");
         assert_eq!(plain(0.25), "0.2500");
         assert_eq!(plain(-0.5), "-0.5000");

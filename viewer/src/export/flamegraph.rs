@@ -4,6 +4,7 @@ use cgoprof_profile::{Kind, Profile};
 use inferno::flamegraph::color::{Color, PaletteMap};
 use inferno::flamegraph::{Direction, Options, from_lines};
 
+use super::{ExportError, Format};
 use crate::analysis::{self, Frame};
 use crate::units::{printable, time};
 use crate::value::{Parts, Value};
@@ -20,6 +21,23 @@ pub enum FlamegraphError {
     /// The drawing failed.
     #[error("cannot draw: {0}")]
     Draw(std::io::Error),
+}
+
+/// The flame graph of [`Value::first`].
+pub struct FlameGraph;
+
+impl Format for FlameGraph {
+    fn name(&self) -> &'static str {
+        "svg"
+    }
+
+    fn about(&self) -> &'static str {
+        "Flame graph as cgoprof flamegraph draws it without options"
+    }
+
+    fn write(&self, profile: &Profile) -> Result<Vec<u8>, ExportError> {
+        Ok(draw(profile, Value::first(profile), false)?)
+    }
 }
 
 /// Draws the flame graph as an SVG that can be searched and zoomed.

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{Hash, Hasher as _};
 
 use cgoprof_hook::histogram::{BUCKETS, lower_bound};
-use cgoprof_hook::layout::{CellRef, Phase, flags};
+use cgoprof_hook::layout::{Phase, flags};
 use cgoprof_profile::{Callback, Cell, Distribution, Estimate, FunctionId, LocationId, Profile, Stats, Via};
 use cgoprof_symbols::Avma;
 
+use crate::cell_id::CellId;
 use crate::sampling::{Preempted, Slow, uniform_variance};
 use crate::snapshot::{CellCopy, InFlightCopy, Snapshot};
 use crate::symbolize::Symbolizer;
@@ -54,16 +55,16 @@ pub(crate) fn assemble(
     snapshot: &Snapshot,
     symbolizer: &mut Symbolizer<'_, '_>,
     clock: Clock,
-    off: &HashMap<CellRef, Slow>,
-) -> HashMap<CellRef, Crossing> {
+    off: &HashMap<CellId, Slow>,
+) -> HashMap<CellId, Crossing> {
     profile.cells.clear();
-    let by_ref: HashMap<CellRef, &CellCopy> = snapshot.cells.iter().map(|cell| (cell.at, cell)).collect();
-    let mut in_flight: HashMap<CellRef, Vec<(u64, u64)>> = HashMap::new();
+    let by_ref: HashMap<CellId, &CellCopy> = snapshot.cells.iter().map(|cell| (cell.at, cell)).collect();
+    let mut in_flight: HashMap<CellId, Vec<(u64, u64)>> = HashMap::new();
     for entry in &snapshot.in_flight {
         in_flight.entry(entry.cell).or_default().push(clock.so_far(entry));
     }
-    let mut within: HashMap<CellRef, f64> = HashMap::new();
-    for raw in snapshot.cells.iter().filter(|raw| raw.enclosing != CellRef::NONE) {
+    let mut within: HashMap<CellId, f64> = HashMap::new();
+    for raw in snapshot.cells.iter().filter(|raw| raw.enclosing != CellId::NONE) {
         *within.entry(raw.enclosing).or_default() += off.get(&raw.at).map_or(0.0, |slow| slow.blocked);
     }
     // Calls that the spare cells hold and that are counted by function.
@@ -150,7 +151,7 @@ fn push_stack(
     profile: &mut Profile,
     symbolizer: &mut Symbolizer<'_, '_>,
     cell: &CellCopy,
-    by_ref: &HashMap<CellRef, &CellCopy>,
+    by_ref: &HashMap<CellId, &CellCopy>,
     stack: &mut Vec<LocationId>,
 ) -> (FunctionId, bool) {
     const DEEPEST: usize = 10_000;

@@ -2,11 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use cgoprof_hook::layout::CellRef;
 use cgoprof_profile::{LocationId, Profile, SampledStack};
 use cgoprof_symbols::Avma;
 
 use crate::assemble::{Crossing, sampled_crossing};
+use crate::cell_id::CellId;
 use crate::sampling::Samples;
 use crate::symbolize::Symbolizer;
 use crate::unwind::{Place, Walk};
@@ -15,7 +15,7 @@ use crate::unwind::{Place, Walk};
 pub(crate) fn assemble_samples(
     profile: &mut Profile,
     samples: &Samples,
-    crossings: &HashMap<CellRef, Crossing>,
+    crossings: &HashMap<CellId, Crossing>,
     symbolizer: &mut Symbolizer<'_, '_>,
 ) {
     let mut cells = profile.cells.iter().map(|cell| cell.id).collect();
@@ -52,7 +52,7 @@ pub(crate) fn assemble_samples(
 fn stack(
     profile: &mut Profile,
     walk: &Walk,
-    crossings: &HashMap<CellRef, Crossing>,
+    crossings: &HashMap<CellId, Crossing>,
     symbolizer: &mut Symbolizer<'_, '_>,
     cells: &mut HashSet<u64>,
 ) -> SampledStack {

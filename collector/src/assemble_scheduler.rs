@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use cgoprof_hook::layout::CellRef;
 use cgoprof_profile::{
     Birth, Callback, Counters, Forgotten, FunctionId, Goroutine, Holder, LocationId, Lock, Locked, Made, Peak, Profile,
     SlowCrossing, Thread, Timeline, Via, Wait,
@@ -10,6 +9,7 @@ use cgoprof_profile::{
 use cgoprof_symbols::Avma;
 
 use crate::assemble::{Clock, Crossing};
+use crate::cell_id::CellId;
 use crate::clock::{Moment, Rate};
 use crate::offcpu::{Monotonic, OffTime};
 use crate::snapshot::{BirthCopy, GoroutineCopy, LockedCopy, Look, Snapshot, ThreadCopy};
@@ -34,7 +34,7 @@ pub(crate) struct Observed<'a> {
 #[derive(Clone, Copy)]
 pub(crate) struct Idle<'a> {
     /// By the cell of the lock.
-    pub(crate) by_lock: &'a HashMap<CellRef, u64>,
+    pub(crate) by_lock: &'a HashMap<CellId, u64>,
     /// By thread.
     pub(crate) by_thread: &'a HashMap<u64, u64>,
 }
@@ -71,7 +71,7 @@ impl Span {
 pub(crate) fn assemble_scheduler(
     profile: &mut Profile,
     snapshot: &Snapshot,
-    crossings: &HashMap<CellRef, Crossing>,
+    crossings: &HashMap<CellId, Crossing>,
     symbolizer: &mut Symbolizer<'_, '_>,
     (clock, span): (&Clock, &Span),
     observed: &Observed<'_>,
@@ -88,8 +88,8 @@ pub(crate) fn assemble_scheduler(
     let (_, program_end) = off(profile.target.pid.into(), span.begun, span.end.monotonic);
     let still = still_locked(&snapshot.locked, span, program_end, off);
     locks(profile, snapshot, symbolizer, clock, observed, &still);
-    let holders = |found: &[(u64, CellRef)]| -> Vec<Holder> {
-        let holder = |&(threads, cell): &(u64, CellRef)| {
+    let holders = |found: &[(u64, CellId)]| -> Vec<Holder> {
+        let holder = |&(threads, cell): &(u64, CellId)| {
             let crossing = crossings.get(&cell)?;
             Some(Holder { function: crossing.named, cell: crossing.id, threads })
         };
@@ -179,7 +179,7 @@ fn add_threads(
 }
 
 /// Adds the time so far of what is still in C.
-fn add_in_flight(profile: &mut Profile, snapshot: &Snapshot, crossings: &HashMap<CellRef, Crossing>, clock: &Clock) {
+fn add_in_flight(profile: &mut Profile, snapshot: &Snapshot, crossings: &HashMap<CellId, Crossing>, clock: &Clock) {
     for entry in &snapshot.in_flight {
         let Some(crossing) = crossings.get(&entry.cell) else { continue };
         let (elapsed, callbacks) = clock.so_far(entry);
@@ -195,12 +195,12 @@ fn add_in_flight(profile: &mut Profile, snapshot: &Snapshot, crossings: &HashMap
 fn callbacks(
     profile: &mut Profile,
     snapshot: &Snapshot,
-    crossings: &HashMap<CellRef, Crossing>,
+    crossings: &HashMap<CellId, Crossing>,
     symbolizer: &mut Symbolizer<'_, '_>,
     clock: &Clock,
 ) {
     let mut rows: BTreeMap<(FunctionId, Option<FunctionId>), Callback> = BTreeMap::new();
-    let calls: HashMap<CellRef, u64> = snapshot.cells.iter().map(|cell| (cell.at, cell.shown.calls)).collect();
+    let calls: HashMap<CellId, u64> = snapshot.cells.iter().map(|cell| (cell.at, cell.shown.calls)).collect();
     for raw in &snapshot.callbacks {
         let function = symbolizer.exported(profile, raw.function);
         let within = crossings.get(&raw.enclosing).map(|crossing| crossing.named);
@@ -225,12 +225,12 @@ fn callbacks(
 fn goroutines(
     profile: &mut Profile,
     snapshot: &Snapshot,
-    crossings: &HashMap<CellRef, Crossing>,
+    crossings: &HashMap<CellId, Crossing>,
     symbolizer: &mut Symbolizer<'_, '_>,
 ) {
     let mut copies: Vec<&GoroutineCopy> = snapshot.goroutines.iter().collect();
     copies.sort_by_key(|copy| (std::cmp::Reverse(copy.calls), copy.goid));
-    let locks: HashMap<CellRef, &[Avma]> = snapshot.locks.iter().map(|cell| (cell.at, cell.stack.as_slice())).collect();
+    let locks: HashMap<CellId, &[Avma]> = snapshot.locks.iter().map(|cell| (cell.at, cell.stack.as_slice())).collect();
     let forgotten = snapshot.forgotten;
     profile.recording.forgotten = Forgotten {
         goroutines: forgotten.goroutines,
@@ -271,7 +271,7 @@ fn outermost(profile: &Profile, stack: &[LocationId]) -> Option<FunctionId> {
 
 /// A lock that lasts to the end of its thread or of the recording, or was the last on its thread.
 struct Still {
-    cell: CellRef,
+    cell: CellId,
     tid: u64,
     nanos: u64,
     /// In which the thread waited, and not in C.
@@ -369,7 +369,7 @@ fn match_births(threads: &[Thread], births: &[BirthCopy], span: &Span) -> Vec<Op
 /// What is still in C, and has been for long enough to be kept.
 fn open<'a>(
     snapshot: &'a Snapshot,
-    crossings: &'a HashMap<CellRef, Crossing>,
+    crossings: &'a HashMap<CellId, Crossing>,
     clock: &'a Clock,
     span: &'a Span,
     shortest: u64,
@@ -388,8 +388,8 @@ fn open<'a>(
     })
 }
 
-fn timeline(part: &Part, crossings: &HashMap<CellRef, Crossing>, span: &Span, lasting: Vec<Locked>) -> Timeline {
-    let id = |cell: CellRef| crossings.get(&cell).map_or(0, |crossing| crossing.id);
+fn timeline(part: &Part, crossings: &HashMap<CellId, Crossing>, span: &Span, lasting: Vec<Locked>) -> Timeline {
+    let id = |cell: CellId| crossings.get(&cell).map_or(0, |crossing| crossing.id);
     let crossing = |one: &crate::timeline::Crossing| SlowCrossing {
         cell: id(one.cell),
         tid: one.tid,

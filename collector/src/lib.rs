@@ -3,6 +3,7 @@
 mod assemble;
 mod assemble_samples;
 mod assemble_scheduler;
+mod cell_id;
 pub mod clock;
 pub mod detach;
 pub mod doctor;
@@ -17,6 +18,7 @@ pub mod process;
 pub mod record;
 mod sample;
 mod sampling;
+mod slow_event;
 mod snapshot;
 mod steal;
 mod symbolize;

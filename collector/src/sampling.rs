@@ -8,16 +8,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use cgoprof_hook::layout::{CellRef, Event, kind};
 use nix::sys::eventfd::EventFd;
 use nix::unistd::Pid;
 
+use crate::cell_id::CellId;
 use crate::clock::Moment;
 use crate::clock::{Rate, Timebase};
 use crate::offcpu::{Monotonic, OffCpu, OffTime};
 use crate::perf::{PerfError, Record, Session, TracedProbe};
 use crate::process::maps::Mapping;
 use crate::sample::GoStacks;
+use crate::slow_event::{SlowEvent, SlowKind};
 use crate::snapshot::{Look, Seen, Snapshot};
 use crate::threads::Threads;
 use crate::timeline::{Counters, Part, Timeline, Wait};
@@ -45,11 +46,11 @@ pub(crate) struct Samples {
     /// A processor came into use after the start: what ran on it was not seen.
     pub(crate) new_processor: bool,
     /// By their cell, the slow crossings that have ended.
-    pub(crate) slow: HashMap<CellRef, Slow>,
+    pub(crate) slow: HashMap<CellId, Slow>,
     /// By their thread, how long slow crossings were blocked.
     pub(crate) blocked: HashMap<u64, f64>,
     /// By their cell, how long threads waited outside of C for goroutines that were locked to them, in nanoseconds.
-    pub(crate) idle: HashMap<CellRef, u64>,
+    pub(crate) idle: HashMap<CellId, u64>,
     /// The same by their thread.
     pub(crate) thread_idle: HashMap<u64, u64>,
     /// By thread, how long its locked goroutine's slow crossings were blocked since it was locked.
@@ -148,10 +149,10 @@ pub(crate) struct Preempted {
 }
 
 impl Preempted {
-    fn add(&mut self, event: &Event, preempted: f64) {
+    fn add(&mut self, event: &SlowEvent, preempted: f64) {
         let whole = event.to.saturating_sub(event.from) as f64;
-        let (preempted, weight) = (preempted.min(whole), event.weight() as f64);
-        if event.is_sampled() {
+        let (preempted, weight) = (preempted.min(whole), event.weight as f64);
+        if event.is_sampled {
             self.sum += weight * preempted;
             self.squares += weight * (whole.powi(2) - (whole - preempted).powi(2));
         } else {
@@ -161,7 +162,7 @@ impl Preempted {
 }
 
 /// Slow crossings as they come from the tables.
-pub(crate) type Events = Arc<Mutex<Vec<Event>>>;
+pub(crate) type Events = Arc<Mutex<Vec<SlowEvent>>>;
 
 /// Nanoseconds from which on an enter or exit phase without a wait has been held up.
 const HELD_UP: u64 = 10_000;
@@ -172,7 +173,7 @@ pub(crate) const SUSPICIOUS: u64 = 1_000_000;
 
 /// Of sampled crossings that are suspicious by their cell, the weighted sum of ticks in C in which their threads were not
 /// preempted.
-pub(crate) type Confirmed = Arc<Mutex<HashMap<CellRef, f64>>>;
+pub(crate) type Confirmed = Arc<Mutex<HashMap<CellId, f64>>>;
 
 /// Looks at who is in C, as the ticker takes them.
 pub(crate) type Looks = Arc<Mutex<Vec<Look>>>;
@@ -460,7 +461,7 @@ impl Found {
         &mut self,
         record: Record<'_>,
         unwinder: &mut Unwinder,
-        (go_stacks, in_c_since): (Option<&GoStacks>, &dyn Fn(u64, Monotonic) -> Option<CellRef>),
+        (go_stacks, in_c_since): (Option<&GoStacks>, &dyn Fn(u64, Monotonic) -> Option<CellId>),
     ) {
         // The first makes the process the program; what it becomes then is another.
         let is_another = self.execs > 1;
@@ -530,7 +531,7 @@ impl Found {
     }
 
     /// Looks up what was slow and ended before a moment: by then all switches are known.
-    fn settle(&mut self, pending: &mut Vec<Event>, before: Monotonic, rate: Rate) {
+    fn settle(&mut self, pending: &mut Vec<SlowEvent>, before: Monotonic, rate: Rate) {
         // What is nested comes before what it is in, and a crossing before its exit.
         pending.sort_by_key(|event| event.to);
         pending.retain(|event| {
@@ -538,36 +539,36 @@ impl Found {
             if to >= before {
                 return true;
             }
-            let cell = CellRef((event.cell / 64) as u32);
-            let event = &self.with_begin(event, cell, rate);
+            let cell = event.cell;
+            let event = &self.with_begin(event, rate);
             let from = rate.monotonic(event.from);
             let off = self.off.between(event.tid, from, to).unwrap_or_default();
             let mut preempted = off.preempted as f64 * rate.ticks_per_ns;
-            let is_border = matches!(event.kind, kind::ENTER | kind::EXIT) && event.is_sampled();
+            let is_border = matches!(event.kind, SlowKind::Enter | SlowKind::Exit) && event.is_sampled;
             if is_border && to.0.saturating_sub(from.0) >= HELD_UP {
                 // The way to C and back takes nanoseconds: a host or an interrupt has held the thread up, which no switch tells.
                 let blocked = off.blocked as f64 * rate.ticks_per_ns;
                 preempted = preempted.max(event.to.saturating_sub(event.from) as f64 - blocked);
             }
-            if preempted > 0.0 && event.kind != kind::LOCKED {
+            if preempted > 0.0 && event.kind != SlowKind::Locked {
                 let slow = self.samples.slow.entry(cell).or_default();
                 let phase = match event.kind {
-                    kind::ENTER => &mut slow.enter,
-                    kind::EXIT => &mut slow.exit,
+                    SlowKind::Enter => &mut slow.enter,
+                    SlowKind::Exit => &mut slow.exit,
                     _ => &mut slow.c,
                 };
                 phase.add(event, preempted);
             }
             match event.kind {
-                kind::C | kind::C_LOCKED | kind::DIRECT => {
+                SlowKind::C | SlowKind::CLocked | SlowKind::Direct => {
                     let ended = Ended { from, to, blocked: off.blocked };
                     let within = within(self.ended_lately.entry(event.tid).or_default(), ended);
                     let own = off.blocked.saturating_sub(within.iter().map(|ended| ended.blocked).sum());
-                    self.samples.add_slow(event, cell, off, own);
-                    if event.is_sampled() && to.0.saturating_sub(from.0) >= SUSPICIOUS {
+                    self.samples.add_slow(event, off, own);
+                    if event.is_sampled && to.0.saturating_sub(from.0) >= SUSPICIOUS {
                         let confirmed = (event.to.saturating_sub(event.from) as f64 - preempted).max(0.0);
                         let mut all = self.confirmed.lock().unwrap_or_else(PoisonError::into_inner);
-                        *all.entry(cell).or_default() += confirmed * event.weight() as f64;
+                        *all.entry(cell).or_default() += confirmed * event.weight as f64;
                     }
                     for (from, to) in self.off.waits(event.tid, from, to) {
                         if !within.iter().any(|ended| ended.from <= from && to <= ended.to) {
@@ -575,7 +576,7 @@ impl Found {
                         }
                     }
                 }
-                kind::LOCKED => {
+                SlowKind::Locked => {
                     let in_c = self.samples.locked_blocked.remove(&event.tid).unwrap_or(0);
                     let idle = off.blocked.saturating_sub(in_c);
                     *self.samples.idle.entry(cell).or_default() += idle;
@@ -583,7 +584,7 @@ impl Found {
                 }
                 _ => {}
             }
-            self.timeline.add(event, cell, off.blocked, rate);
+            self.timeline.add(event, off.blocked, rate);
             false
         });
         self.off.forget_ended_before(Monotonic(before.0.saturating_sub(KEPT)));
@@ -593,7 +594,7 @@ impl Found {
     }
 
     /// Moves the begin of a crossing that was not timed to where its thread had a processor.
-    fn with_begin(&mut self, event: &Event, cell: CellRef, rate: Rate) -> Event {
+    fn with_begin(&mut self, event: &SlowEvent, rate: Rate) -> SlowEvent {
         if event.begin_span == 0 {
             return *event;
         }
@@ -602,10 +603,10 @@ impl Found {
         let (from, to) = (rate.monotonic(earliest), rate.monotonic(earliest + span));
         let Some((mean, variance)) = self.off.running(event.tid, from, to) else { return *event };
         let from = earliest + (mean * rate.ticks_per_ns) as u64;
-        let begin = &mut self.samples.slow.entry(cell).or_default().begin;
+        let begin = &mut self.samples.slow.entry(event.cell).or_default().begin;
         begin.sum += event.from as f64 - from as f64;
         begin.variance += variance * rate.ticks_per_ns.powi(2) - uniform_variance(span as f64);
-        Event { from, begin_span: 0, ..*event }
+        SlowEvent { from, begin_span: 0, ..*event }
     }
 
     /// Adds what threads not in C did at the looks that were taken before a moment.
@@ -644,13 +645,13 @@ fn within(lately: &mut Vec<Ended>, ended: Ended) -> Vec<Ended> {
 
 impl Samples {
     /// `own` is what it was blocked without those within it.
-    fn add_slow(&mut self, event: &Event, cell: CellRef, off: OffTime, own: u64) {
-        let gap = event.weight() as f64;
-        let sum = self.slow.entry(cell).or_default();
+    fn add_slow(&mut self, event: &SlowEvent, off: OffTime, own: u64) {
+        let gap = event.weight as f64;
+        let sum = self.slow.entry(event.cell).or_default();
         sum.blocked += off.blocked as f64 * gap;
         sum.preempted += off.preempted as f64 * gap;
         *self.blocked.entry(event.tid).or_default() += own as f64 * gap;
-        if event.kind == kind::C_LOCKED {
+        if event.kind == SlowKind::CLocked {
             *self.locked_blocked.entry(event.tid).or_default() += own;
         }
     }

@@ -2,22 +2,23 @@
 
 use std::collections::HashMap;
 
-use cgoprof_hook::layout::{CellRef, Phase};
+use cgoprof_hook::layout::Phase;
 use cgoprof_symbols::Avma;
 
+use crate::cell_id::CellId;
 use crate::timing_stats::TimingStats;
 
 /// A copy of one cell with its stack.
 #[derive(Clone, Debug)]
 pub struct CellCopy {
     /// Where it is in the mapping: its identity.
-    pub at: CellRef,
+    pub at: CellId,
     /// Address of the C function.
     pub function: Avma,
     /// Return addresses, innermost first; the first may lie outside the frame pointer chain.
     pub stack: Vec<Avma>,
     /// The crossing in whose callback it is made.
-    pub enclosing: CellRef,
+    pub enclosing: CellId,
     /// [`flags`].
     pub flags: u32,
     /// What it shows about its timing.
@@ -48,12 +49,12 @@ pub struct CellCopy {
 
 impl CellCopy {
     /// A cell that has counted nothing.
-    pub fn new(at: CellRef, function: Avma) -> CellCopy {
+    pub fn new(at: CellId, function: Avma) -> CellCopy {
         CellCopy {
             at,
             function,
             stack: Vec::new(),
-            enclosing: CellRef::NONE,
+            enclosing: CellId::NONE,
             flags: 0,
             shown: TimingStats::default(),
             abandoned: 0,
@@ -144,7 +145,7 @@ pub struct GoroutineCopy {
     /// How often it locked itself to its thread.
     pub locks: u64,
     /// A cell whose stack tells what it is.
-    pub cell: CellRef,
+    pub cell: CellId,
 }
 
 impl GoroutineCopy {
@@ -165,7 +166,7 @@ impl GoroutineCopy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LockedCopy {
     /// The cell of the lock.
-    pub cell: CellRef,
+    pub cell: CellId,
     /// Kernel thread id.
     pub tid: u64,
     /// `g.goid`.
@@ -197,11 +198,11 @@ pub struct BirthCopy {
     /// Kernel thread id of the thread that made it.
     pub creator: u64,
     /// The direct crossing that made it.
-    pub cell: CellRef,
+    pub cell: CellId,
     /// Ms in C then.
     pub in_c: u64,
     /// How many were in which C functions, and the crossing of one of them.
-    pub holders: Vec<(u64, CellRef)>,
+    pub holders: Vec<(u64, CellId)>,
 }
 
 /// Who was in C at one moment.
@@ -210,7 +211,7 @@ pub struct Look {
     /// When, in ticks.
     pub at: u64,
     /// Kernel thread ids, and the crossings.
-    pub in_c: Vec<(u64, CellRef)>,
+    pub in_c: Vec<(u64, CellId)>,
 }
 
 /// What was seen of threads while they ran.
@@ -228,7 +229,7 @@ pub(crate) struct Seen {
 #[derive(Clone, Copy, Debug)]
 pub struct InFlightCopy {
     /// Its cell.
-    pub cell: CellRef,
+    pub cell: CellId,
     /// Kernel thread id of its thread when the table was claimed.
     pub tid: u64,
     /// When its thread ended in C, in ticks, if it did.
@@ -290,7 +291,7 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Visits each reference of a cell.
-    pub(crate) fn each_reference(&mut self, mut visit: impl FnMut(&mut CellRef)) {
+    pub(crate) fn each_reference(&mut self, mut visit: impl FnMut(&mut CellId)) {
         for cell in self.cells.iter_mut().chain(&mut self.callbacks).chain(&mut self.locks) {
             visit(&mut cell.at);
             visit(&mut cell.enclosing);

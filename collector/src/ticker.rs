@@ -6,19 +6,20 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use cgoprof_hook::layout::{CellRef, Event, kind};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use nix::time::{ClockId as Clock, clock_gettime};
 use nix::unistd::Pid;
 
+use crate::cell_id::CellId;
 use crate::clock::ticks;
 use crate::plugins::PluginLoader;
 use crate::process::address_space::AddressSpace;
 use crate::process::link_map::LinkMap;
 use crate::process::maps::{self, Mapping};
 use crate::sampling::{Confirmed, Events, Looks, SUSPICIOUS};
+use crate::slow_event::SlowEvent;
 use crate::snapshot::Seen;
 use crate::trampoline::module::Link;
 use crate::trampoline::{Budget, Outliers, TableSet, Timing};
@@ -97,7 +98,7 @@ impl Ticker {
         let first = tables.first();
         let (budget, confirmed) = (Arc::new(OnceLock::new()), Confirmed::default());
         let (given, told) = (Arc::clone(&budget), Arc::clone(&confirmed));
-        let read_events = move |tables: &TableSet, outliers: &mut HashMap<CellRef, Outliers>, ticks_per_ns: f64| {
+        let read_events = move |tables: &TableSet, outliers: &mut HashMap<CellId, Outliers>, ticks_per_ns: f64| {
             let mut slow = slow.lock().unwrap_or_else(PoisonError::into_inner);
             tables.read_events(|event| {
                 note_outlier(outliers, &event, ticks_per_ns);
@@ -146,7 +147,7 @@ impl Ticker {
                 {
                     let before = own_time();
                     let confirmed = told.lock().unwrap_or_else(PoisonError::into_inner);
-                    let of_cell = |cell: CellRef| {
+                    let of_cell = |cell: CellId| {
                         let found = outliers.get(&cell).copied().unwrap_or_default();
                         Outliers { confirmed: confirmed.get(&cell).copied().unwrap_or(0.0), ..found }
                     };
@@ -253,12 +254,12 @@ impl Drop for Ticker {
 }
 
 /// Adds a suspicious crossing to its cell's outliers.
-fn note_outlier(outliers: &mut HashMap<CellRef, Outliers>, event: &Event, ticks_per_ns: f64) {
+fn note_outlier(outliers: &mut HashMap<CellId, Outliers>, event: &SlowEvent, ticks_per_ns: f64) {
     let is_suspicious = event.to.saturating_sub(event.from) as f64 >= SUSPICIOUS as f64 * ticks_per_ns;
-    if is_suspicious && event.is_sampled() && matches!(event.kind, kind::C | kind::C_LOCKED | kind::DIRECT) {
-        let found = outliers.entry(CellRef((event.cell / 64) as u32)).or_default();
-        found.weight += event.weight() as f64;
-        found.sum += event.weight() as f64 * event.to.saturating_sub(event.from) as f64;
+    if is_suspicious && event.is_sampled && event.kind.is_in_c() {
+        let found = outliers.entry(event.cell).or_default();
+        found.weight += event.weight as f64;
+        found.sum += event.weight as f64 * event.to.saturating_sub(event.from) as f64;
     }
 }
 

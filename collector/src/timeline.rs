@@ -4,10 +4,10 @@
 
 use std::collections::HashMap;
 
-use cgoprof_hook::layout::{CellRef, Event, kind};
-
+use crate::cell_id::CellId;
 use crate::clock::Rate;
 use crate::offcpu::Monotonic;
+use crate::slow_event::{SlowEvent, SlowKind};
 
 /// Crossings kept.
 const MOST_CROSSINGS: usize = 300_000;
@@ -32,7 +32,7 @@ pub(crate) struct Timeline {
     every: usize,
     looks_seen: usize,
     /// By cell and end of the C phase in ticks, crossings whose exit has not come.
-    open: HashMap<(CellRef, u64), u64>,
+    open: HashMap<(CellId, u64), u64>,
     /// How much of each has been handed out.
     taken: [u64; 5],
 }
@@ -40,7 +40,7 @@ pub(crate) struct Timeline {
 /// A crossing that was slow in C or on its way back. Times in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Crossing {
-    pub(crate) cell: CellRef,
+    pub(crate) cell: CellId,
     pub(crate) tid: u64,
     pub(crate) goid: u64,
     /// When C was called.
@@ -68,7 +68,7 @@ pub(crate) struct Wait {
 /// A goroutine was locked to its thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Locked {
-    pub(crate) cell: CellRef,
+    pub(crate) cell: CellId,
     pub(crate) tid: u64,
     pub(crate) goid: u64,
     pub(crate) from: Monotonic,
@@ -136,16 +136,16 @@ struct Kept<T> {
 
 impl Timeline {
     /// Adds what the hooks told, `blocked` nanoseconds of which its thread waited.
-    pub(crate) fn add(&mut self, event: &Event, cell: CellRef, blocked: u64, rate: Rate) {
+    pub(crate) fn add(&mut self, event: &SlowEvent, blocked: u64, rate: Rate) {
         let (from, to) = (rate.monotonic(event.from), rate.monotonic(event.to));
         let (nanos, enter) = (to.0.saturating_sub(from.0), (event.enter as f64 / rate.ticks_per_ns) as u64);
-        let (tid, goid) = (event.tid, event.goid);
-        let crossing = Crossing { cell, tid, goid, called: from, enter, gap: event.weight(), ..Crossing::default() };
+        let (cell, tid, goid) = (event.cell, event.tid, event.goid);
+        let crossing = Crossing { cell, tid, goid, called: from, enter, gap: event.weight, ..Crossing::default() };
         match event.kind {
-            kind::EXIT => self.exit(Crossing { exit: nanos, exit_tid: Some(tid), ..crossing }, event.from),
-            kind::LOCKED => self.locked(Locked { cell, tid, goid, from, to }),
+            SlowKind::Exit => self.exit(Crossing { exit: nanos, exit_tid: Some(tid), ..crossing }, event.from),
+            SlowKind::Locked => self.locked(Locked { cell, tid, goid, from, to }),
             // Its crossing comes with it, if that is slow too.
-            kind::ENTER => {}
+            SlowKind::Enter => {}
             _ => self.crossing(Crossing { c: Some(nanos), blocked, ..crossing }, event.to),
         }
     }
@@ -318,7 +318,7 @@ mod tests {
     use super::*;
 
     fn crossing(c: u64) -> Crossing {
-        Crossing { cell: CellRef(1), goid: 7, c: Some(c), ..Crossing::default() }
+        Crossing { cell: CellId(1), goid: 7, c: Some(c), ..Crossing::default() }
     }
 
     #[test]

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant, SystemTime};
 
-use cgoprof_hook::layout::CellRef;
 use cgoprof_profile::{Profile, Recording, Scheduler};
 use cgoprof_symbols::Avma;
 use nix::sys::signal::Signal;
@@ -19,6 +18,7 @@ use super::{EngineKind, Identity, Options, Outcome, Problem, Program, Progress, 
 use crate::assemble::{Clock, assemble};
 use crate::assemble_samples::assemble_samples;
 use crate::assemble_scheduler::{Idle, Observed, Span, assemble_scheduler};
+use crate::cell_id::CellId;
 use crate::clock::{Moment, Rate};
 use crate::offcpu::OffTime;
 use crate::output::{Output, Unwritten};
@@ -376,7 +376,7 @@ impl<'a> Recorder<'a> {
             // A crossing comes before its exit.
             events.sort_by_key(|event| event.to);
             for event in events {
-                self.timeline.add(&event, CellRef((event.cell / 64) as u32), 0, rate);
+                self.timeline.add(&event, 0, rate);
             }
             for look in ticker.looks().lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
                 let (at, in_c) = (rate.monotonic(look.at), look.in_c.len() as u64);
@@ -554,7 +554,7 @@ fn off_cpu(
     snapshot: &mut Snapshot,
     rate: Rate,
     end: Moment,
-) -> HashMap<CellRef, Slow> {
+) -> HashMap<CellId, Slow> {
     let mut off = samples.slow.clone();
     let locked: Vec<u64> = snapshot.locked.iter().map(|lock| lock.tid).collect();
     let mut outermost = std::collections::HashSet::new();

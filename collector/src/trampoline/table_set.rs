@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use cgoprof_hook::layout::{CellRef, Event};
 use nix::unistd::Pid;
 
 use super::policy::{Budget, Outliers};
 use super::tables::{MOST_MODULES, Tables};
+use crate::cell_id::CellId;
+use crate::slow_event::SlowEvent;
 use crate::snapshot::{BirthCopy, GoroutineCopy, Look, Snapshot};
 
 /// Tables in the order in which their modules got hooks; shared by the threads of a recorder.
@@ -66,7 +67,7 @@ impl TableSet {
     }
 
     /// See [`Tables::read_events`].
-    pub(crate) fn read_events(&self, mut visit: impl FnMut(Event)) {
+    pub(crate) fn read_events(&self, mut visit: impl FnMut(SlowEvent)) {
         self.each(|tables| tables.read_events(&mut visit));
     }
 
@@ -76,7 +77,7 @@ impl TableSet {
     }
 
     /// See [`Tables::apply_policy`].
-    pub(crate) fn apply_policy(&self, microsecond: f64, budget: Budget, outliers: impl Fn(CellRef) -> Outliers) {
+    pub(crate) fn apply_policy(&self, microsecond: f64, budget: Budget, outliers: impl Fn(CellId) -> Outliers) {
         self.each(|tables| tables.apply_policy(microsecond, budget, &outliers));
     }
 
@@ -103,14 +104,14 @@ impl TableSet {
         match &self.all()[..] {
             [only] => only.look(now),
             all => {
-                let in_c: HashMap<u64, CellRef> = all.iter().flat_map(|tables| tables.in_c()).collect();
+                let in_c: HashMap<u64, CellId> = all.iter().flat_map(|tables| tables.in_c()).collect();
                 Look { at: now, in_c: in_c.into_iter().collect() }
             }
         }
     }
 
     /// See [`Tables::in_c_since`]: of several modules' crossings the one that began last.
-    pub(crate) fn in_c_since(&self, tid: u64, at: u64) -> Option<CellRef> {
+    pub(crate) fn in_c_since(&self, tid: u64, at: u64) -> Option<CellId> {
         let found =
             self.all().iter().filter_map(|tables| tables.in_c_since(tid, at)).max_by_key(|&(entered, _)| entered);
         found.map(|(_, cell)| cell)

@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use cgoprof_hook::layout::{
     ARENA_OFFSET, BIRTHS, Cell, CellRef, EVENTS, Event, Header, IN_FLIGHT, InFlight, LEAVING, MAGIC, PLUGIN_CLAIMED,
-    PLUGIN_NONE, PLUGIN_WAITING, RELEASING, TICKS, flags,
+    PLUGIN_NONE, PLUGIN_WAITING, RELEASING, TICKS, flags, kind,
 };
 use cgoprof_hook::presence::Presence;
 use cgoprof_symbols::Avma;
@@ -20,8 +20,10 @@ use nix::unistd::Pid;
 use super::left::{Left, MOST_LEFT};
 use super::policy::{Budget, Outliers, Pool, interval};
 use super::shared::{Shared, Table};
+use crate::cell_id::CellId;
 use crate::process::memory;
 use crate::process::tids::Tids;
+use crate::slow_event::{SlowEvent, SlowKind};
 use crate::snapshot::{BirthCopy, Look};
 
 /// Tables in use up to which those of threads that have ended are left to wait.
@@ -48,7 +50,7 @@ pub(crate) struct CellAddresses {
 
 impl CellAddresses {
     /// The cell at an address of the program, if there can be one.
-    pub(crate) fn cell(&self, address: u64) -> Option<CellRef> {
+    pub(crate) fn cell(&self, address: u64) -> Option<CellId> {
         let offset = address.wrapping_sub(self.tables.0);
         (self.range.contains(&Avma(address)) && offset.is_multiple_of(64))
             .then(|| outside(CellRef((offset / 64) as u32), self.first_cell))
@@ -60,9 +62,22 @@ pub(super) const CELLS_OF_MODULE: u32 = 1 << 26;
 /// Modules whose tables are told apart.
 pub(crate) const MOST_MODULES: usize = 64;
 
-/// The reference of a cell outside its tables.
-fn outside(cell: CellRef, first_cell: u32) -> CellRef {
-    if cell == CellRef::NONE { cell } else { CellRef(cell.0.wrapping_add(first_cell)) }
+/// What an event of the hooks is.
+fn slow_kind(kind: u32) -> Option<SlowKind> {
+    Some(match kind {
+        kind::C => SlowKind::C,
+        kind::C_LOCKED => SlowKind::CLocked,
+        kind::DIRECT => SlowKind::Direct,
+        kind::ENTER => SlowKind::Enter,
+        kind::EXIT => SlowKind::Exit,
+        kind::LOCKED => SlowKind::Locked,
+        _ => return None,
+    })
+}
+
+/// The number of a cell outside its tables.
+fn outside(cell: CellRef, first_cell: u32) -> CellId {
+    if cell == CellRef::NONE { CellId::NONE } else { CellId(cell.0.wrapping_add(first_cell)) }
 }
 
 impl Tables {
@@ -138,8 +153,8 @@ impl Tables {
         self.header().foreign_cells.load(Relaxed)
     }
 
-    /// Hands out the slow crossings since the last call, each once. [`Event::cell`] is 64 times the cell's reference.
-    pub fn read_events(&self, mut visit: impl FnMut(Event)) {
+    /// Hands out the slow crossings since the last call, each once.
+    pub(crate) fn read_events(&self, mut visit: impl FnMut(SlowEvent)) {
         for table in self.used() {
             let thread = table.at();
             // SAFETY: a table lies in the mapping; what the target wrote there are plain numbers.
@@ -147,8 +162,22 @@ impl Tables {
                 let (written, read) = ((*thread).events_written.load(Acquire), (*thread).events_read.load(Relaxed));
                 for number in read..written.min(read.saturating_add(EVENTS as u64)) {
                     let event = (&raw const (*thread).events).cast::<Event>().add(number as usize % EVENTS).read();
-                    let cell = u64::from(outside(self.reference(event.cell), self.first_cell).0) * 64;
-                    visit(Event { tid: self.tids.ours(event.tid), cell, ..event });
+                    let cell = outside(self.reference(event.cell), self.first_cell);
+                    // The target may have written any kind.
+                    if let Some(kind) = slow_kind(event.kind) {
+                        visit(SlowEvent {
+                            kind,
+                            cell,
+                            begin_span: event.begin_span,
+                            from: event.from,
+                            to: event.to,
+                            tid: self.tids.ours(event.tid),
+                            goid: event.goid,
+                            weight: event.weight(),
+                            is_sampled: event.is_sampled(),
+                            enter: event.enter,
+                        });
+                    }
                 }
                 (*thread).events_read.store(written, Release);
             }
@@ -198,7 +227,7 @@ impl Tables {
     }
 
     /// Sets every cell's interval. `microsecond` is in ticks.
-    pub(crate) fn apply_policy(&self, microsecond: f64, budget: Budget, outliers: impl Fn(CellRef) -> Outliers) {
+    pub(crate) fn apply_policy(&self, microsecond: f64, budget: Budget, outliers: impl Fn(CellId) -> Outliers) {
         let mut pools: HashMap<u64, Pool> = HashMap::new();
         self.each_cell(|_, cell| {
             // SAFETY: each_cell gives a cell within the mapping; its numbers may be torn, never invalid.
@@ -301,7 +330,7 @@ impl Tables {
     }
 
     /// Kernel thread id and crossing of each M that is in C.
-    pub fn in_c(&self) -> impl Iterator<Item = (u64, CellRef)> + '_ {
+    pub(crate) fn in_c(&self) -> impl Iterator<Item = (u64, CellId)> + '_ {
         self.used().filter(|&table| owner(table) > RELEASING).filter_map(|table| {
             let (depth, in_flight) = self.in_flight(table);
             // SAFETY: what is below depth is below IN_FLIGHT, and a plain number.
@@ -317,7 +346,7 @@ impl Tables {
 
     /// The crossing in which a thread has been in C since before a time, if it is known to be that: one that calls back may
     /// have been in C for another then. With it, when it began.
-    pub fn in_c_since(&self, tid: u64, at: u64) -> Option<(u64, CellRef)> {
+    pub(crate) fn in_c_since(&self, tid: u64, at: u64) -> Option<(u64, CellId)> {
         // SAFETY: a table lies in the mapping; the id is a plain number.
         let is_its = |table: &Table| unsafe { self.tids.ours((*table.at()).tid) == tid };
         let table = self.used().filter(|&table| owner(table) > RELEASING).find(is_its)?;
@@ -425,13 +454,13 @@ mod tests {
         let (first, second) = (tables(1, &nobody), tables(1, &nobody).numbered(1));
         let inside = ADDRESS.0 + ARENA_OFFSET + 128;
         let cell = |tables: &Tables, address| tables.cells().cell(address);
-        let expected = CellRef((ARENA_OFFSET as u32 + 128) / 64);
+        let expected = CellId((ARENA_OFFSET as u32 + 128) / 64);
         assert_eq!(cell(&first, inside), Some(expected));
-        assert_eq!(cell(&second, inside), Some(CellRef(expected.0 + CELLS_OF_MODULE)));
+        assert_eq!(cell(&second, inside), Some(CellId(expected.0 + CELLS_OF_MODULE)));
         assert_eq!(cell(&second, inside + 8), None, "no cell begins there");
         assert_eq!(cell(&second, ADDRESS.0 + second.size()), None);
         assert_eq!(cell(&second, 0), None);
-        assert_eq!(outside(CellRef::NONE, CELLS_OF_MODULE), CellRef::NONE);
+        assert_eq!(outside(CellRef::NONE, CELLS_OF_MODULE), CellId::NONE);
         assert!(MOST_MODULES as u64 * u64::from(CELLS_OF_MODULE) <= 1 << 32);
     }
 

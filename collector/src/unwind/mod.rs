@@ -8,11 +8,12 @@ mod stack;
 use std::ops::Range;
 use std::sync::Arc;
 
-use cgoprof_hook::layout::{CellRef, MARKER_CELL};
+use cgoprof_hook::layout::MARKER_CELL;
 use cgoprof_symbols::Avma;
 use framehop::x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64};
 use framehop::{FrameAddress, Unwinder as _};
 
+use crate::cell_id::CellId;
 use crate::perf::Sample;
 use crate::process::maps::Mapping;
 use crate::trampoline::CellAddresses;
@@ -22,7 +23,7 @@ pub(crate) use stack::StackCopy;
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Place {
     /// In C called by a crossing.
-    Crossing(CellRef),
+    Crossing(CellId),
     /// In C called by `asmcgocall`; its frame pointer. Which crossing that is must be found out otherwise.
     Called(Avma),
     /// In C called from there: return addresses of Go, innermost first.
@@ -50,7 +51,7 @@ pub(crate) struct Walk {
 
 impl Walk {
     /// Gives a walk that got lost to the crossing that it is known to be in by other means.
-    pub(crate) fn leave_gap(&mut self, cell: CellRef) {
+    pub(crate) fn leave_gap(&mut self, cell: CellId) {
         (self.place, self.truncated, self.gap, self.tid) = (Place::Crossing(cell), false, true, None);
     }
 
@@ -202,7 +203,7 @@ impl Unwinder {
 
     /// The crossing in whose C function a stack is that can't be followed, found by its hook's frame: C's return address,
     /// which the hook wipes afterwards, and the cell's address above it.
-    fn crossing_above(&self, sample: &Sample<'_>) -> Option<CellRef> {
+    fn crossing_above(&self, sample: &Sample<'_>) -> Option<CellId> {
         let hooks: Vec<_> = self
             .modules
             .iter()

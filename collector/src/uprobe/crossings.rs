@@ -4,13 +4,15 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use cgoprof_hook::histogram::bucket;
-use cgoprof_hook::layout::{CellRef, Event, Phase, flags, kind};
+use cgoprof_hook::layout::{Phase, flags};
 use cgoprof_symbols::Avma;
 
 use super::cost::{Cost, Scale};
 use super::schedule::{Begun, GoroutineId, Schedule};
+use crate::cell_id::CellId;
 use crate::offcpu::Monotonic;
 use crate::perf::Hit;
+use crate::slow_event::{SlowEvent, SlowKind};
 use crate::snapshot::{CellCopy, InFlightCopy, Look, Seen, Snapshot};
 use crate::target::Point;
 
@@ -75,9 +77,9 @@ pub(crate) struct Crossings {
     /// The stack of the last crossing, for its memory.
     walked: Vec<Avma>,
     /// What a goroutine's last crossing was and when C returned.
-    leaving: HashMap<GoroutineId, (CellRef, Monotonic)>,
+    leaving: HashMap<GoroutineId, (CellId, Monotonic)>,
     /// Slow crossings since they were last taken.
-    events: Vec<Event>,
+    events: Vec<SlowEvent>,
     /// Crossings whose threads ended in C.
     ended: Vec<InFlightCopy>,
     unattributed_direct: u64,
@@ -99,7 +101,7 @@ struct Thread {
 
 #[derive(Clone, Copy)]
 struct InFlight {
-    cell: CellRef,
+    cell: CellId,
     module: usize,
     direct: bool,
     goroutine: GoroutineId,
@@ -116,7 +118,7 @@ struct InFlight {
 struct Key<'a> {
     function: Avma,
     stack: &'a [Avma],
-    enclosing: CellRef,
+    enclosing: CellId,
     flags: u32,
 }
 
@@ -209,7 +211,7 @@ impl Crossings {
     }
 
     /// The crossing in whose C a thread is, if it is.
-    pub(crate) fn in_flight(&self, tid: u64) -> Option<CellRef> {
+    pub(crate) fn in_flight(&self, tid: u64) -> Option<CellId> {
         Some(self.threads.get(&tid)?.in_flight.last()?.cell)
     }
 
@@ -219,7 +221,7 @@ impl Crossings {
     }
 
     /// The slow crossings since the last call.
-    pub(crate) fn take_events(&mut self) -> Vec<Event> {
+    pub(crate) fn take_events(&mut self) -> Vec<SlowEvent> {
         std::mem::take(&mut self.events)
     }
 
@@ -262,7 +264,7 @@ impl Crossings {
             let caller_fetched = !landmarks.has_frame;
             function = Avma(argument(argument::CALLER + usize::from(caller_fetched)));
         }
-        let enclosing = thread.in_flight.last().map_or(CellRef::NONE, |entry| entry.cell);
+        let enclosing = thread.in_flight.last().map_or(CellId::NONE, |entry| entry.cell);
         let mut stack = std::mem::take(&mut self.walked);
         let truncated = self.walk(hit, direct, &mut stack);
         let locked = argument(argument::LOCKS) as u32 != 0;
@@ -325,13 +327,23 @@ impl Crossings {
         }
         self.leave(entry.goroutine, entry.cell, hit.time);
         if ticks >= self.modules[0].slow {
-            let (cell, from, to, goid) = (entry.cell.offset(), entry.called.0, hit.time.0, entry.goroutine.goid);
-            self.events.push(Event { kind: kind::C, cell, from, to, tid: hit.tid, goid, gap: 1, ..Event::default() });
+            self.events.push(SlowEvent {
+                kind: SlowKind::C,
+                cell: entry.cell,
+                begin_span: 0,
+                from: entry.called.0,
+                to: hit.time.0,
+                tid: hit.tid,
+                goid: entry.goroutine.goid,
+                weight: 1,
+                is_sampled: true,
+                enter: 0,
+            });
         }
     }
 
     /// Notes that a goroutine is on its way back to Go. Whoever has been for long is there.
-    fn leave(&mut self, goroutine: GoroutineId, cell: CellRef, time: Monotonic) {
+    fn leave(&mut self, goroutine: GoroutineId, cell: CellId, time: Monotonic) {
         if self.leaving.len() >= MOST_LEAVING {
             self.leaving.retain(|_, (_, since)| since.0 + LONGEST_EXIT > time.0);
         }
@@ -422,20 +434,20 @@ impl Crossings {
         !whole || words >= landmarks.chain
     }
 
-    fn cell(&mut self, cell: CellRef) -> &mut CellCopy {
+    fn cell(&mut self, cell: CellId) -> &mut CellCopy {
         &mut self.cells[cell.0 as usize - 1]
     }
 
-    fn find(&mut self, key: &Key<'_>) -> CellRef {
+    fn find(&mut self, key: &Key<'_>) -> CellId {
         let hash = key.hash();
         let known = self.index.get(&hash).map_or(&[][..], Vec::as_slice);
         if let Some(found) = known.iter().find(|&&at| key.names(&self.cells[at as usize])) {
-            return CellRef(found + 1);
+            return CellId(found + 1);
         }
         if self.cells.len() >= MOST_CELLS && key.flags & flags::FOLDED == 0 {
             self.folded += 1;
             let flags = key.flags & (flags::DIRECT | flags::LOCKED) | flags::FOLDED;
-            return self.find(&Key { function: key.function, stack: &[], enclosing: CellRef::NONE, flags });
+            return self.find(&Key { function: key.function, stack: &[], enclosing: CellId::NONE, flags });
         }
         let place = self.cells.len() as u32;
         self.index.entry(hash).or_default().push(place);
@@ -443,15 +455,15 @@ impl Crossings {
             stack: key.stack.to_vec(),
             enclosing: key.enclosing,
             flags: key.flags,
-            ..CellCopy::new(CellRef(place + 1), key.function)
+            ..CellCopy::new(CellId(place + 1), key.function)
         });
-        CellRef(place + 1)
+        CellId(place + 1)
     }
 }
 
 impl Thread {
     /// The crossing in whose C it is: not one that calls back, nor one by which the runtime helps itself.
-    fn in_c(&self) -> Option<CellRef> {
+    fn in_c(&self) -> Option<CellId> {
         self.in_flight.last().filter(|entry| entry.callback.is_none() && !entry.direct).map(|entry| entry.cell)
     }
 
@@ -635,7 +647,7 @@ mod tests {
         story.at(Point::Unwind, 1, 1).called(1, NOP, &[0x10]).returned(1, 5);
         let expected = [(WORK, vec![0x10], 1, 0, 1), (NOP, vec![0x30], 1, 5, 0), (NOP, vec![0x10], 1, 5, 0)];
         assert_eq!(story.cells(), expected);
-        assert_eq!(story.crossings.snapshot().cells[2].enclosing, CellRef::NONE);
+        assert_eq!(story.crossings.snapshot().cells[2].enclosing, CellId::NONE);
     }
 
     #[test]
@@ -645,7 +657,7 @@ mod tests {
         story.at(Point::CallbackBegin, 1, 1).at(Point::CallbackEnd, 1, 1);
         let found = story.crossings.snapshot();
         assert_eq!((found.foreign_callbacks, found.in_flight.len()), (2, 0));
-        assert_eq!(found.cells[0].enclosing, CellRef::NONE);
+        assert_eq!(found.cells[0].enclosing, CellId::NONE);
     }
 
     #[test]
@@ -655,7 +667,7 @@ mod tests {
         story.called(1, NOP, &[0x30]).called(1, NOP, &[0x30]).at(Point::CallbackEnd, 1, 1).called(1, NOP, &[0x10]);
         let cells = story.crossings.snapshot().cells;
         let rows: Vec<_> = cells.iter().map(|cell| (cell.function.0, cell.shown.calls, cell.enclosing)).collect();
-        assert_eq!(rows, [(NOP, 2, CellRef::NONE), (WORK, 1, CellRef::NONE), (NOP, 2, cells[1].at)]);
+        assert_eq!(rows, [(NOP, 2, CellId::NONE), (WORK, 1, CellId::NONE), (NOP, 2, cells[1].at)]);
         assert_eq!((story.crossings.snapshot().in_flight.len(), cells[0].shown.timed), (0, 0));
     }
 
@@ -673,7 +685,9 @@ mod tests {
         let mut story = Story::new();
         story.called(1, NOP, &[0x10]).returned(1, 999).called(1, NOP, &[0x10]).returned(1, 1000);
         let events = story.crossings.take_events();
-        assert_eq!(events, [Event { cell: 64, from: 2019, to: 3019, tid: 1, goid: 101, gap: 1, ..Event::default() }]);
+        let [event] = events[..] else { panic!("{events:?}") };
+        assert_eq!((event.kind, event.cell, event.weight), (SlowKind::C, CellId(1), 1));
+        assert_eq!((event.from, event.to, event.tid, event.goid), (2019, 3019, 1, 101));
         assert!(story.crossings.take_events().is_empty());
     }
 
@@ -734,7 +748,7 @@ mod tests {
     fn what_ends_or_is_lost_in_c_is_in_flight_no_more() {
         let mut story = Story::new();
         story.called(1, NOP, &[0x10]).called(2, NOP, &[0x10]).called(3, NOP, &[0x10]);
-        assert_eq!(story.crossings.in_flight(1), Some(CellRef(1)));
+        assert_eq!(story.crossings.in_flight(1), Some(CellId(1)));
         story.crossings.end(1, Monotonic(5000));
         let ended: Vec<_> = story.crossings.snapshot().in_flight.iter().filter_map(|entry| entry.ended).collect();
         assert_eq!((ended, story.crossings.in_flight(1)), (vec![5000], None));

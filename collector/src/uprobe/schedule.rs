@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use cgoprof_hook::layout::CellRef;
 use cgoprof_symbols::Avma;
 
+use crate::cell_id::CellId;
 use crate::snapshot::{BirthCopy, ForgottenCopy, GoroutineCopy, Look, Made, Seen, ThreadCopy};
 
 /// Goroutines that are kept apart; when there are more, the half with the fewest crossings goes.
@@ -23,7 +23,7 @@ pub(super) struct Schedule {
     gone: Vec<ThreadCopy>,
     threads: HashMap<u64, ThreadCopy>,
     /// By thread, the crossing in whose C it is.
-    in_c: HashMap<u64, CellRef>,
+    in_c: HashMap<u64, CellId>,
     seen: Seen,
     looks: Vec<Look>,
     next_look: u64,
@@ -35,7 +35,7 @@ struct Goroutine {
     migrations: u64,
     last: u64,
     threads: Vec<u64>,
-    cell: CellRef,
+    cell: CellId,
 }
 
 /// A goroutine: each runtime numbers its own.
@@ -50,7 +50,7 @@ pub(super) struct Begun {
     pub(super) tid: u64,
     pub(super) m: u64,
     pub(super) goroutine: GoroutineId,
-    pub(super) cell: CellRef,
+    pub(super) cell: CellId,
     pub(super) function: Avma,
     pub(super) direct: bool,
     pub(super) locked: bool,
@@ -98,7 +98,7 @@ impl Schedule {
     }
 
     /// From now on a thread is in C by this crossing, or by none.
-    pub(super) fn set(&mut self, tid: u64, crossing: Option<CellRef>, now: u64) {
+    pub(super) fn set(&mut self, tid: u64, crossing: Option<CellId>, now: u64) {
         self.look_until(now);
         match crossing {
             Some(cell) => drop(self.in_c.insert(tid, cell)),
@@ -125,13 +125,13 @@ impl Schedule {
     }
 
     /// A thread makes another, by this direct crossing.
-    pub(super) fn birth(&mut self, creator: u64, cell: CellRef, at: u64, function_of: impl Fn(CellRef) -> Avma) {
+    pub(super) fn birth(&mut self, creator: u64, cell: CellId, at: u64, function_of: impl Fn(CellId) -> Avma) {
         if self.seen.births.len() >= MOST_THREADS {
             self.seen.more_births += 1;
             return;
         }
         let in_c = self.in_c.keys().filter(|&&tid| tid != creator).count() as u64;
-        let mut holders: HashMap<Avma, (u64, CellRef)> = HashMap::new();
+        let mut holders: HashMap<Avma, (u64, CellId)> = HashMap::new();
         for (_, &cell) in self.in_c.iter().filter(|&(&tid, _)| tid != creator) {
             holders.entry(function_of(cell)).or_insert((0, cell)).0 += 1;
         }
@@ -218,7 +218,7 @@ mod tests {
     use super::*;
 
     fn begun(tid: u64, goid: u64) -> Begun {
-        let (cell, function) = (CellRef(tid as u32), Avma(0x900));
+        let (cell, function) = (CellId(tid as u32), Avma(0x900));
         let goroutine = GoroutineId { runtime: 0, goid };
         Begun { tid, m: tid + 100, goroutine, cell, function, direct: false, locked: false }
     }
@@ -250,8 +250,8 @@ mod tests {
     #[test]
     fn the_peak_and_the_looks_between() {
         let mut schedule = Schedule::default();
-        schedule.set(1, Some(CellRef(1)), 1_000);
-        schedule.set(2, Some(CellRef(2)), 5_000_000);
+        schedule.set(1, Some(CellId(1)), 1_000);
+        schedule.set(2, Some(CellId(2)), 5_000_000);
         schedule.set(1, None, 15_000_000);
         schedule.set(2, None, 42_000_000);
         assert_eq!((schedule.seen.peak.at, schedule.seen.peak.in_c.len()), (5_000_000, 2));
@@ -264,9 +264,9 @@ mod tests {
     fn who_holds_threads_when_another_is_made() {
         let mut schedule = Schedule::default();
         for tid in 1..=4 {
-            schedule.set(tid, Some(CellRef(tid as u32)), tid);
+            schedule.set(tid, Some(CellId(tid as u32)), tid);
         }
-        schedule.birth(4, CellRef(9), 50, |cell| Avma(if cell.0 == 1 { 0x100 } else { 0x200 }));
+        schedule.birth(4, CellId(9), 50, |cell| Avma(if cell.0 == 1 { 0x100 } else { 0x200 }));
         let births = schedule.seen().births;
         assert_eq!((births[0].in_c, births[0].creator), (3, 4));
         assert_eq!(births[0].holders.iter().map(|&(count, _)| count).collect::<Vec<_>>(), [2, 1]);
@@ -277,7 +277,7 @@ mod tests {
         let mut schedule = Schedule::default();
         schedule.begin(&begun(1, 7));
         schedule.end(1, Avma(0x900), 50);
-        schedule.set(1, Some(CellRef(1)), 1);
+        schedule.set(1, Some(CellId(1)), 1);
         schedule.end_thread(1, 2);
         schedule.begin(&begun(1, 8));
         let made: Vec<_> = schedule.threads().iter().map(|thread| thread.made[&(Avma(0x900), false)]).collect();

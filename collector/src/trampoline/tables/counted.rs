@@ -13,6 +13,7 @@ use cgoprof_hook::layout::{
 use cgoprof_symbols::Avma;
 
 use super::{Tables, outside};
+use crate::cell_id::CellId;
 use crate::snapshot::{CellCopy, ForgottenCopy, GoroutineCopy, InFlightCopy, LockedCopy, Snapshot, ThreadCopy, Waits};
 use crate::timing_stats::TimingStats;
 use crate::trampoline::shared::Table;
@@ -40,7 +41,7 @@ impl Tables {
         });
         let index: HashMap<_, _> = snapshot.cells.iter().enumerate().map(|(index, cell)| (cell.at, index)).collect();
         for (home, visitor) in visitors {
-            if let Some(&index) = index.get(&self.reference(home)) {
+            if let Some(&index) = index.get(&within(self.reference(home))) {
                 snapshot.cells[index].add_exits(&visitor);
             }
         }
@@ -75,7 +76,7 @@ impl Tables {
         snapshot.unattributed_direct = header.unattributed_direct.load(Relaxed);
         snapshot.unkept_times = header.unkept.load(Relaxed);
         snapshot.full_tables = if self.shared.is_full() { self.size() } else { 0 };
-        snapshot.each_reference(|cell| *cell = outside(*cell, self.first_cell));
+        snapshot.each_reference(|cell| *cell = outside(CellRef(cell.0), self.first_cell));
         snapshot
     }
 
@@ -142,7 +143,7 @@ impl Tables {
                         beyond: entry.beyond != 0,
                         migrations: entry.migrations,
                         locks: entry.locks,
-                        cell: entry.cell,
+                        cell: within(entry.cell),
                     },
                 );
             }
@@ -195,11 +196,11 @@ impl Tables {
         unsafe {
             let mut copy = CellCopy {
                 stack: self.stack(at, &*cell),
-                enclosing: (*cell).enclosing,
+                enclosing: within((*cell).enclosing),
                 flags: (*cell).flags,
                 shown: self.shown(cell),
                 migrations: (*cell).migrations,
-                ..CellCopy::new(at, Avma((*cell).function))
+                ..CellCopy::new(within(at), Avma((*cell).function))
             };
             if let Some(times) = self.times(cell) {
                 copy.c_extremes = ((*times).c_min, (*times).c_max);
@@ -366,7 +367,7 @@ impl Tables {
             snapshot.in_flight.push(InFlightCopy {
                 tid,
                 ended: None,
-                cell: self.reference(entry.cell() as u64),
+                cell: within(self.reference(entry.cell() as u64)),
                 called: if timed { entry.called.max(entry.entered) } else { self.tick_time(entry.coarse) },
                 callback_ticks: if timed { entry.callback_ticks } else { 0 },
                 callback_began: Some(entry.callback_began).filter(|&began| timed && began != 0),
@@ -382,8 +383,19 @@ impl Tables {
         // SAFETY: as above.
         let (since, unlocked) = unsafe { ((*thread).locked_since, (*thread).unlocked) };
         let until = (unlocked != 0).then_some(unlocked);
-        (since != 0).then(|| LockedCopy { cell: self.reference(lock), tid: self.tids.ours(tid), goid, since, until })
+        (since != 0).then(|| LockedCopy {
+            cell: within(self.reference(lock)),
+            tid: self.tids.ours(tid),
+            goid,
+            since,
+            until,
+        })
     }
+}
+
+/// The number of a cell within its tables, until a snapshot is complete.
+fn within(cell: CellRef) -> CellId {
+    CellId(cell.0)
 }
 
 /// Bytes that a cell takes in honest tables, at least: with its frames, and the counts of its histograms that have no place in its

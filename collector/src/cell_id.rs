@@ -1,0 +1,10 @@
+//! Which cell of a recording in the making.
+
+/// The number of a cell. Each engine gives its own, from 1 on.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct CellId(pub u32);
+
+impl CellId {
+    /// No cell.
+    pub const NONE: CellId = CellId(0);
+}

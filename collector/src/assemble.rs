@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{Hash, Hasher as _};
 
 use cgoprof_hook::histogram::{BUCKETS, lower_bound};
-use cgoprof_hook::layout::{Phase, flags};
 use cgoprof_profile::{Callback, Cell, Distribution, Estimate, FunctionId, LocationId, Profile, Stats, Via};
 use cgoprof_symbols::Avma;
 
@@ -13,6 +12,7 @@ use crate::cell_id::CellId;
 use crate::sampling::{Preempted, Slow, uniform_variance};
 use crate::snapshot::{CellCopy, InFlightCopy, Snapshot};
 use crate::symbolize::Symbolizer;
+use crate::timing_stats::Phase;
 use crate::trampoline::Calibration;
 
 /// How raw times become nanoseconds.
@@ -81,7 +81,7 @@ pub(crate) fn assemble(
         let (function, truncated) = push_stack(profile, symbolizer, raw, &by_ref, &mut stack);
         let unfinished = in_flight.get(&raw.at).map_or(&[][..], Vec::as_slice);
         let via = via(profile, raw, &stack);
-        let locked = raw.flags & flags::LOCKED != 0;
+        let locked = raw.flags.locked;
         let id = identity(&(function, &stack, via, locked));
         let calls = if raw.function == BEYOND { raw.shown.calls.saturating_sub(spared) } else { raw.shown.calls };
         if raw.function == BEYOND {
@@ -160,13 +160,12 @@ fn push_stack(
     let mut truncated = false;
     let mut current = Some(cell);
     while let Some(cell) = current {
-        let direct = cell.flags & flags::DIRECT != 0;
+        let direct = cell.flags.direct;
         stack.push(symbolizer.border(profile, if direct { "runtime.asmcgocall" } else { "runtime.cgocall" }));
         for &address in cell.stack.iter().filter(|address| address.0 != 0) {
             stack.push(symbolizer.go(profile, address));
         }
-        truncated |=
-            cell.flags & (flags::TRUNCATED | flags::FOLDED) != 0 || symbolizer.ends_on_system_stack(&cell.stack);
+        truncated |= cell.flags.truncated || cell.flags.folded || symbolizer.ends_on_system_stack(&cell.stack);
         let enclosing = by_ref.get(&cell.enclosing).copied();
         truncated |= enclosing.is_some() && stack.len() >= DEEPEST;
         current = enclosing.filter(|_| stack.len() < DEEPEST);
@@ -178,7 +177,7 @@ fn push_stack(
 }
 
 fn via(profile: &Profile, raw: &CellCopy, stack: &[LocationId]) -> Via {
-    if raw.flags & flags::DIRECT == 0 {
+    if !raw.flags.direct {
         return Via::Cgocall;
     }
     let mut names = stack.iter().skip(2).map(|location| {

@@ -2,11 +2,10 @@
 
 use std::collections::HashMap;
 
-use cgoprof_hook::layout::Phase;
 use cgoprof_symbols::Avma;
 
 use crate::cell_id::CellId;
-use crate::timing_stats::TimingStats;
+use crate::timing_stats::{Phase, TimingStats};
 
 /// A copy of one cell with its stack.
 #[derive(Clone, Debug)]
@@ -19,8 +18,8 @@ pub struct CellCopy {
     pub stack: Vec<Avma>,
     /// The crossing in whose callback it is made.
     pub enclosing: CellId,
-    /// [`flags`].
-    pub flags: u32,
+    /// How its crossings are made.
+    pub flags: CellFlags,
     /// What it shows about its timing.
     pub shown: TimingStats,
     /// Left by panic or Goexit.
@@ -47,6 +46,19 @@ pub struct CellCopy {
     pub overhead_times: Vec<(usize, u64)>,
 }
 
+/// How the crossings of a cell are made, and what its stack leaves out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct CellFlags {
+    /// By `asmcgocall` without `cgocall`.
+    pub direct: bool,
+    /// The goroutine was locked to its thread by the user.
+    pub locked: bool,
+    /// It stands for all stacks with its innermost frames that found no room.
+    pub folded: bool,
+    /// The stack goes on beyond its frames.
+    pub truncated: bool,
+}
+
 impl CellCopy {
     /// A cell that has counted nothing.
     pub fn new(at: CellId, function: Avma) -> CellCopy {
@@ -55,7 +67,7 @@ impl CellCopy {
             function,
             stack: Vec::new(),
             enclosing: CellId::NONE,
-            flags: 0,
+            flags: CellFlags::default(),
             shown: TimingStats::default(),
             abandoned: 0,
             p_lost: 0,
@@ -247,9 +259,10 @@ pub struct InFlightCopy {
 pub struct Snapshot {
     /// All cells, exits on other threads already added to where they belong.
     pub cells: Vec<CellCopy>,
-    /// Callbacks, as cells: see `flags::CALLBACK`.
+    /// Callbacks, as cells: each of one Go function, in one crossing's cell. Their phases are acquire (enter), Go (c) and release
+    /// (exit), and `callback` is the time foreign threads took to get an M.
     pub callbacks: Vec<CellCopy>,
-    /// Places where goroutines locked themselves to threads, as cells: see `flags::LOCK`.
+    /// Places where goroutines locked themselves to threads, as cells: `c` is for how long.
     pub locks: Vec<CellCopy>,
     /// Goroutines locked at that moment.
     pub locked: Vec<LockedCopy>,

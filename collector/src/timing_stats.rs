@@ -1,6 +1,17 @@
 //! What the timed crossings of a cell tell.
 
-use cgoprof_hook::layout::Phase;
+/// Sums of one phase, in ticks.
+#[derive(Clone, Copy, Default, Debug, PartialEq)]
+pub struct Phase {
+    /// Sum over the sampled crossings of gap x time.
+    pub sum: u64,
+    /// Sum over the sampled crossings of gap x time squared.
+    pub squares: f64,
+    /// Crossings that were all timed, whatever the interval.
+    pub census: u64,
+    /// Sum of their times.
+    pub census_sum: u64,
+}
 
 /// Counts and times of a cell, in ticks.
 #[derive(Clone, Copy, Debug, Default)]

@@ -9,9 +9,7 @@
 //! in one of the timed crossings would otherwise make short calls look long. Only the kernel's switches tell it from work, and
 //! they are known later: until then a crossing of a millisecond counts as preempted.
 
-use cgoprof_hook::layout::Phase;
-
-use crate::timing_stats::TimingStats;
+use crate::timing_stats::{Phase, TimingStats};
 
 /// `--timing`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use cgoprof_hook::histogram::bucket;
-use cgoprof_hook::layout::{Phase, flags};
 use cgoprof_symbols::Avma;
 
 use super::cost::{Cost, Scale};
@@ -13,8 +12,9 @@ use crate::cell_id::CellId;
 use crate::offcpu::Monotonic;
 use crate::perf::Hit;
 use crate::slow_event::{SlowEvent, SlowKind};
-use crate::snapshot::{CellCopy, InFlightCopy, Look, Seen, Snapshot};
+use crate::snapshot::{CellCopy, CellFlags, InFlightCopy, Look, Seen, Snapshot};
 use crate::target::Point;
+use crate::timing_stats::Phase;
 
 /// Cells that are kept; the crossings of more stacks are counted without them.
 const MOST_CELLS: usize = 100_000;
@@ -119,7 +119,7 @@ struct Key<'a> {
     function: Avma,
     stack: &'a [Avma],
     enclosing: CellId,
-    flags: u32,
+    flags: CellFlags,
 }
 
 impl Crossings {
@@ -268,14 +268,8 @@ impl Crossings {
         let mut stack = std::mem::take(&mut self.walked);
         let truncated = self.walk(hit, direct, &mut stack);
         let locked = argument(argument::LOCKS) as u32 != 0;
-        let mut bits = if direct { flags::DIRECT } else { 0 };
-        if locked && !direct {
-            bits |= flags::LOCKED;
-        }
-        if truncated {
-            bits |= flags::TRUNCATED;
-        }
-        let cell = self.find(&Key { function, stack: &stack, enclosing, flags: bits });
+        let flags = CellFlags { direct, locked: locked && !direct, folded: false, truncated };
+        let cell = self.find(&Key { function, stack: &stack, enclosing, flags });
         self.walked = stack;
         let (tid, m, landmarks) = (hit.tid, argument(argument::M_ID), &self.modules[hit.module]);
         let goroutine = GoroutineId { runtime: landmarks.runtime, goid: argument(argument::GOID) };
@@ -444,9 +438,9 @@ impl Crossings {
         if let Some(found) = known.iter().find(|&&at| key.names(&self.cells[at as usize])) {
             return CellId(found + 1);
         }
-        if self.cells.len() >= MOST_CELLS && key.flags & flags::FOLDED == 0 {
+        if self.cells.len() >= MOST_CELLS && !key.flags.folded {
             self.folded += 1;
-            let flags = key.flags & (flags::DIRECT | flags::LOCKED) | flags::FOLDED;
+            let flags = CellFlags { folded: true, truncated: false, ..key.flags };
             return self.find(&Key { function: key.function, stack: &[], enclosing: CellId::NONE, flags });
         }
         let place = self.cells.len() as u32;
@@ -489,7 +483,9 @@ impl InFlight {
 impl Key<'_> {
     /// A number that spreads well enough for addresses, and is quick.
     fn hash(&self) -> u64 {
-        let words = [self.function.0, u64::from(self.enclosing.0) << 32 | u64::from(self.flags)];
+        let CellFlags { direct, locked, folded, truncated } = self.flags;
+        let bits = [direct, locked, folded, truncated].into_iter().fold(0, |bits, bit| bits << 1 | u64::from(bit));
+        let words = [self.function.0, u64::from(self.enclosing.0) << 32 | bits];
         let words = words.into_iter().chain(self.stack.iter().map(|address| address.0));
         words.fold(0, |hash, word| (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23))
     }
@@ -633,8 +629,8 @@ mod tests {
         story.hit(Point::Called, 1, 10, &[0x99, 0x700, 0x10], &[NOP, 0xc000, 101, 1001, 0]).returned(1, 5);
         story.called(2, NOP, &[0x10]);
         let found = story.crossings.snapshot();
-        let flags: Vec<_> = found.cells.iter().map(|cell| (cell.function.0, cell.flags & flags::DIRECT)).collect();
-        assert_eq!(flags, [(WORK, 0), (NOP, 0), (NOP, flags::DIRECT)], "the program's border is none of the library's");
+        let direct: Vec<_> = found.cells.iter().map(|cell| (cell.function.0, cell.flags.direct)).collect();
+        assert_eq!(direct, [(WORK, false), (NOP, false), (NOP, true)], "the program's border is none of the library's");
         assert_eq!(found.cells[1].enclosing, found.cells[0].at);
         let goids: Vec<_> = found.goroutines.iter().map(|goroutine| (goroutine.goid, goroutine.calls)).collect();
         assert_eq!(goids, [(101, 1), (101, 1)], "two goroutines of one number");
@@ -699,7 +695,10 @@ mod tests {
         story.hit(Point::Called, 1, 1, &chain, &[NOP, 0, 1, 1, 1]);
         assert_eq!(story.cells(), [(NOP, vec![0x40, 0x50], 1, 0, 0), (NOP, vec![0x10], 1, 5, 0)]);
         let found = story.crossings.snapshot();
-        assert_eq!((found.cells[0].flags, found.cells[1].flags, found.unattributed_direct), (flags::DIRECT, 0, 1));
+        assert_eq!(
+            (found.cells[0].flags.direct, found.cells[1].flags.direct, found.unattributed_direct),
+            (true, false, 1)
+        );
     }
 
     #[test]
@@ -719,7 +718,7 @@ mod tests {
             let mut story = Story::new();
             story.called(1, NOP, stack);
             let cell = &story.crossings.snapshot().cells[0];
-            assert_eq!((cell.stack.len(), cell.flags & flags::TRUNCATED != 0), (kept, truncated), "{stack:x?}");
+            assert_eq!((cell.stack.len(), cell.flags.truncated), (kept, truncated), "{stack:x?}");
         };
         check(&[0x10, 0x20, 0x30, 0x40], 4, false);
         check(&[0x10, 0x20, 0x30, 0x40, 0x50], 4, true);
@@ -730,7 +729,7 @@ mod tests {
     fn a_stack_that_does_not_reach_its_beginning_is_marked() {
         let mut story = Story::new();
         story.called(1, NOP, &[0x10, 0x800]);
-        assert_eq!(story.crossings.snapshot().cells[0].flags, flags::TRUNCATED);
+        assert_eq!(story.crossings.snapshot().cells[0].flags, CellFlags { truncated: true, ..CellFlags::default() });
     }
 
     #[test]

@@ -7,15 +7,17 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use cgoprof_hook::histogram::{BUCKETS, Histogram, More, OCTAVE, Octaves, SPREAD, Spread};
 use cgoprof_hook::layout::{
-    BUSY, Block, Cell, CellRef, FRAME_BLOCK, Frame, GOROUTINE_BLOCK, Goroutine, MAX_FRAMES, OVERFLOW, Phase, Rare,
+    self, BUSY, Block, Cell, CellRef, FRAME_BLOCK, Frame, GOROUTINE_BLOCK, Goroutine, MAX_FRAMES, OVERFLOW, Rare,
     TICKS, Times, flags,
 };
 use cgoprof_symbols::Avma;
 
 use super::{Tables, outside};
 use crate::cell_id::CellId;
-use crate::snapshot::{CellCopy, ForgottenCopy, GoroutineCopy, InFlightCopy, LockedCopy, Snapshot, ThreadCopy, Waits};
-use crate::timing_stats::TimingStats;
+use crate::snapshot::{
+    CellCopy, CellFlags, ForgottenCopy, GoroutineCopy, InFlightCopy, LockedCopy, Snapshot, ThreadCopy, Waits,
+};
+use crate::timing_stats::{Phase, TimingStats};
 use crate::trampoline::shared::Table;
 
 impl Tables {
@@ -29,10 +31,11 @@ impl Tables {
                 return;
             }
             // SAFETY: each_cell gives a cell within the mapping.
-            let home = unsafe { (*cell).home };
+            let (home, kind) =
+                unsafe { ((*cell).home, (*cell).flags & (flags::VISITOR | flags::CALLBACK | flags::LOCK)) };
             let copy = self.copy(at, cell);
             copied += least_bytes(&copy);
-            match copy.flags & (flags::VISITOR | flags::CALLBACK | flags::LOCK) {
+            match kind {
                 0 => snapshot.cells.push(copy),
                 flags::CALLBACK => snapshot.callbacks.push(copy),
                 flags::LOCK => snapshot.locks.push(copy),
@@ -197,7 +200,7 @@ impl Tables {
             let mut copy = CellCopy {
                 stack: self.stack(at, &*cell),
                 enclosing: within((*cell).enclosing),
-                flags: (*cell).flags,
+                flags: flags_of((*cell).flags),
                 shown: self.shown(cell),
                 migrations: (*cell).migrations,
                 ..CellCopy::new(within(at), Avma((*cell).function))
@@ -214,7 +217,7 @@ impl Tables {
                 copy.parked = (*rare).parked;
                 copy.waits = Waits { count: (*rare).waits, sum: (*rare).wait_sum, max: (*rare).wait_max };
                 copy.c_begin_squares = (*rare).c_begin_squares;
-                copy.callback = (*rare).callback;
+                copy.callback = sums(&(*rare).callback);
             }
             copy
         }
@@ -242,7 +245,7 @@ impl Tables {
     /// `cell` must lie within the mapping.
     unsafe fn time_in_callbacks(&self, cell: *const Cell) -> Phase {
         // SAFETY: the caller's promise; what rare() gives lies there too.
-        unsafe { self.rare(cell).map_or_else(Phase::default, |rare| (*rare).callback) }
+        unsafe { self.rare(cell).map_or_else(Phase::default, |rare| sums(&(*rare).callback)) }
     }
 
     /// # Safety
@@ -258,8 +261,8 @@ impl Tables {
                 weight: (*times).weight,
                 skipped: (*times).skipped,
                 enter,
-                c: (*times).c,
-                exit: (*times).exit,
+                c: sums(&(*times).c),
+                exit: sums(&(*times).exit),
                 exits: (*times).exits,
                 least_overhead: (*times).overhead_min,
                 ..counted
@@ -391,6 +394,23 @@ impl Tables {
             until,
         })
     }
+}
+
+/// A cell's flags.
+fn flags_of(bits: u32) -> CellFlags {
+    let has = |bit| bits & bit != 0;
+    CellFlags {
+        direct: has(flags::DIRECT),
+        locked: has(flags::LOCKED),
+        folded: has(flags::FOLDED),
+        truncated: has(flags::TRUNCATED),
+    }
+}
+
+/// The sums of a phase.
+fn sums(phase: &layout::Phase) -> Phase {
+    let &layout::Phase { sum, squares, census, census_sum } = phase;
+    Phase { sum, squares, census, census_sum }
 }
 
 /// The number of a cell within its tables, until a snapshot is complete.

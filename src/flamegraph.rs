@@ -50,7 +50,7 @@ enum ValueArg {
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let profile = profile_file::read(&args.file)?;
     let value = match args.value {
-        None => Value::first(&profile),
+        None => Value::default_of(&profile),
         Some(ValueArg::Calls) => Value::Calls,
         Some(ValueArg::Total) => Value::Total,
         Some(ValueArg::C) => Value::C,

@@ -44,13 +44,16 @@ fn a_circle_is_found_and_nothing_else() {
 
 #[test]
 fn what_a_file_imports_is_seen() {
-    let code = "use crate::a::{b, c::D as E}; mod inner { use super::f; } #[cfg(test)] mod tests { use crate::t; }
-        fn g() -> super::h::I { crate::j::k(self::l::m) }";
-    let mut found = Paths { module: vec!["x".into(), "y".into()], found: Vec::new() };
+    let code = "mod child; use crate::a::{b, c::D as E}; mod inner { use super::f; } #[cfg(test)] mod tests { use crate::t; }
+        use child::N; use std::fmt; pub(in crate::o) struct P; fn g() -> super::h::I { crate::j::k(self::l::m, child::q()) }";
+    let mut found = Paths { module: vec!["x".into(), "y".into()], children: BTreeSet::new(), found: Vec::new() };
     found.visit_file(&syn::parse_file(code).expect("it parses"));
     let mut shown: Vec<String> = found.found.iter().map(|path| path.join("::")).collect();
     shown.sort();
-    assert_eq!(shown, ["a::b", "a::c::D", "j::k", "x::h::I", "x::y::f", "x::y::l::m"]);
+    assert_eq!(
+        shown,
+        ["a::b", "a::c::D", "j::k", "x::h::I", "x::y::child::N", "x::y::child::q", "x::y::f", "x::y::l::m"]
+    );
 }
 
 /// What the modules of a crate import of each other. Tests may import what they like.
@@ -61,7 +64,7 @@ fn imports(crate_source: &Path) -> Imports {
     let names: BTreeSet<Module> = files.keys().cloned().collect();
     assert!(names.len() > 5, "{}: only {names:?}", root.display());
     let imported = |(module, code): (Module, String)| {
-        let mut paths = Paths { module: module.clone(), found: Vec::new() };
+        let mut paths = Paths { module: module.clone(), children: BTreeSet::new(), found: Vec::new() };
         paths.visit_file(&syn::parse_file(&code).unwrap_or_else(|error| panic!("{module:?}: {error}")));
         // The module of a path is its longest part that is one.
         let owner = |path: &Module| {
@@ -113,6 +116,8 @@ fn in_circles(mut imports: Imports) -> Imports {
 /// The paths in a file that lead to other modules of its crate.
 struct Paths {
     module: Module,
+    /// Modules that the file declares.
+    children: BTreeSet<String>,
     found: Vec<Module>,
 }
 
@@ -121,6 +126,7 @@ impl Paths {
         let mut module = match path.first().map(String::as_str) {
             Some("crate") => Module::new(),
             Some("self" | "super") => self.module.clone(),
+            Some(child) if self.children.contains(child) => self.module.clone(),
             _ => return,
         };
         for name in path {
@@ -146,6 +152,18 @@ impl Paths {
 }
 
 impl<'ast> Visit<'ast> for Paths {
+    fn visit_file(&mut self, file: &'ast syn::File) {
+        let child = |item: &syn::Item| match item {
+            syn::Item::Mod(module) if module.content.is_none() => Some(module.ident.to_string()),
+            _ => None,
+        };
+        self.children = file.items.iter().filter_map(child).collect();
+        visit::visit_file(self, file);
+    }
+
+    /// A visibility names a module, and imports nothing.
+    fn visit_visibility(&mut self, _: &'ast syn::Visibility) {}
+
     fn visit_item_mod(&mut self, item: &'ast ItemMod) {
         let is_test = |attribute: &syn::Attribute| {
             attribute.path().is_ident("cfg") && attribute.parse_args::<syn::Ident>().is_ok_and(|name| name == "test")

@@ -39,8 +39,8 @@ impl Value {
     pub(crate) const ALL: [Value; 7] =
         [Value::Calls, Value::Total, Value::C, Value::Overhead, Value::Blocked, Value::Cpu, Value::ExitWait];
 
-    /// What a profile is of first of all.
-    pub fn first(profile: &Profile) -> Value {
+    /// Returns the value that is shown by default.
+    pub fn default_of(profile: &Profile) -> Value {
         match (profile.recording.counted(), profile.recording.timing.as_str()) {
             (false, _) => Value::Cpu,
             (true, "none") => Value::Calls,

@@ -60,14 +60,38 @@ fn exports() {
     for (name, profile) in profiles() {
         for format in FORMATS {
             let written = String::from_utf8(format.write(&profile).unwrap()).unwrap();
-            if format.name() == "csv" {
-                let lines: Vec<&str> = written.lines().collect();
-                let report: serde_json::Value = serde_json::from_str(&json::write(&profile).unwrap()).unwrap();
-                assert_eq!(lines.len(), report["functions"].as_array().unwrap().len() + 1, "{name}");
-                insta::assert_snapshot!(format!("{name}-csv"), lines[..2].join("\n"));
+            match format.name() {
+                "csv" => check_csv(&name, &profile, &written),
+                "svg" => assert!(written.starts_with("<?xml") && written.trim_end().ends_with("</svg>"), "{name}"),
+                other => panic!("{other} is not checked"),
             }
         }
     }
+}
+
+fn check_csv(name: &str, profile: &Profile, written: &str) {
+    let mut lines = written.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let heads = lines.next().unwrap();
+    let report: serde_json::Value = serde_json::from_str(&json::write(profile).unwrap()).unwrap();
+    let functions = report["functions"].as_array().unwrap();
+    assert!(!written.contains('"'), "{name}: a field with a comma");
+    for (function, line) in functions.iter().zip(lines.by_ref()) {
+        assert_eq!(line.len(), heads.len(), "{name}");
+        for (head, field) in heads.iter().zip(line) {
+            let nested = head
+                .split_once('_')
+                .filter(|(object, _)| function.get(*head).is_none() && function[object].is_object());
+            let value = nested.map_or(&function[*head], |(object, field)| &function[object][field]);
+            let expected = match value {
+                serde_json::Value::Null => String::new(),
+                serde_json::Value::String(text) => text.clone(),
+                value => value.to_string(),
+            };
+            assert_eq!(field, expected, "{name}: {head}");
+        }
+    }
+    assert_eq!((lines.next(), written.lines().count()), (None, functions.len() + 1), "{name}");
+    insta::assert_snapshot!(format!("{name}-csv"), written.lines().take(2).collect::<Vec<_>>().join("\n"));
 }
 
 #[test]

@@ -109,7 +109,7 @@ unsafe fn spread(params: &Params, thread: *mut Thread, histogram: *mut Histogram
     }
 }
 
-/// Where the count of a bucket is in spread counts; null if there is no room for it.
+/// Returns the address of a bucket's count in spread counts, null if there is no room for it.
 #[inline(never)]
 unsafe fn count_of(params: &Params, thread: *mut Thread, spread: CellRef, window: u16, bucket: usize) -> *mut u64 {
     // SAFETY: as above; a bucket is below BUCKETS, so that its octave has a reference, to words of its own.
@@ -156,14 +156,14 @@ unsafe fn add_to(counts: *mut u64, buckets: *mut u16, len: usize, bucket: usize,
     false
 }
 
-/// The counts and buckets in a histogram itself.
+/// Returns the counts and buckets in a histogram itself.
 #[inline(always)]
 unsafe fn in_place(histogram: *mut Histogram) -> (*mut u64, *mut u16) {
     // SAFETY: only addresses are taken; the caller's histogram is one.
     unsafe { ((&raw mut (*histogram).counts).cast(), (&raw mut (*histogram).buckets).cast()) }
 }
 
-/// The further ones.
+/// Returns the counts and buckets of a [`More`].
 #[inline(always)]
 unsafe fn apart(more: *mut More) -> (*mut u64, *mut u16) {
     // SAFETY: as above.

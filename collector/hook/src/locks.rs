@@ -1,4 +1,4 @@
-//! The hook of `LockOSThread`, and what follows from that of `UnlockOSThread`.
+//! The hook of `LockOSThread`. `held.rs` adds the time when the lock has ended.
 
 use crate::cells::{self, Key};
 use crate::clock::now;

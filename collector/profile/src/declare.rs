@@ -30,7 +30,6 @@ macro_rules! metrics {
         pub const METRICS: &[Metric] = &[
             $(Metric {
                 name: stringify!($name),
-                help: concat!($($help),+).trim_ascii_start(),
                 known: Known::$known,
                 shown: Shown::$shown $(($head))?,
                 of: |stats| $kind::reading(&stats.$name),

@@ -197,7 +197,9 @@ impl Encoder {
             message.sample.push(pprof::Sample { location_id: location_id.clone(), value, label });
         }
         cells.push(added(cell, &before, location_id));
-        self.written.insert(cell.id, cell.stats.clone());
+        // Crossings in flight count as timed so far; those that return untimed no longer do. What was written stays.
+        let timed = cell.stats.timed.max(before.timed);
+        self.written.insert(cell.id, Stats { timed, ..cell.stats.clone() });
     }
 }
 

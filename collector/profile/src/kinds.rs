@@ -6,7 +6,7 @@ use crate::estimate::{self, Estimate, finite};
 /// The value of a metric.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Reading<'a> {
-    /// So many.
+    /// A number of events.
     Count(u64),
     /// Nanoseconds.
     Nanos(f64),

@@ -13,8 +13,6 @@ use crate::recording::Recording;
 pub struct Metric {
     /// The field of [`Stats`], and the key in JSON; times and sums have a suffix for the unit there.
     pub name: &'static str,
-    /// What it is, in a sentence.
-    pub help: &'static str,
     /// In which recordings it means something.
     pub known: Known,
     /// Where it is shown, and the head of its column.
@@ -62,7 +60,7 @@ pub enum Shown {
     Apart,
     /// In JSON.
     Json,
-    /// In the tables of the screen, and files written from there, under this head.
+    /// In the table of functions on the screen, and files written from there, under this head.
     Screen(&'static str),
     /// In the text report.
     Text(&'static str),

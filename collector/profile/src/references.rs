@@ -1,4 +1,4 @@
-//! Ids in a file, which must lead to what is there.
+//! What makes a file unreadable: ids that lead nowhere, too much of it, and the rest of [`DecodeError`].
 
 use crate::code::{FunctionId, LocationId};
 use crate::model::Profile;

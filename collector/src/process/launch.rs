@@ -130,21 +130,30 @@ pub fn launch(program: &Path, command: &[OsString], how: Launch<'_>) -> Result<W
     }
 }
 
-/// Becomes the program, so that nothing of ours is left beside it. Returns why not.
+/// Executes the program in our place, so that nothing of ours is left beside it. Returns why that failed.
 ///
-/// Descriptors of ours close, handlers go and masks are given back: it is what it would have been without us.
-pub fn become_it(program: &Path, command: &[OsString], mask: &SigSet) -> LaunchError {
+/// The program gets the signal mask and the ignored signals that we were started with. Descriptors of ours close and handlers go
+/// (execve(2)). The C library's own signals (32 and 33) are not restored if they were ignored.
+pub fn exec_in_place(program: &Path, command: &[OsString], mask: &SigSet) -> LaunchError {
     let (path, args) = match strings(program, command) {
         Ok(strings) => strings,
         Err(error) => return error,
     };
+    // A child that we ended would be the program's: pending signals outlive execve(2).
+    let ended = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the set and the time are alive, and what is taken is not asked for.
+    unsafe { libc::sigtimedwait(SigSet::from(Signal::SIGCHLD).as_ref(), std::ptr::null_mut(), &raw const ended) };
     inherited_signals::restore(false);
-    if let Err(error) = sigprocmask(SigmaskHow::SIG_SETMASK, Some(mask), None) {
-        return LaunchError::System(error);
-    }
-    // SAFETY: the strings are alive, and a null pointer ends their list.
-    unsafe { libc::execv(path.as_ptr(), pointers(&args).as_ptr()) };
-    LaunchError::not_executable(program, Errno::last())
+    let error = match sigprocmask(SigmaskHow::SIG_SETMASK, Some(mask), None) {
+        Err(error) => LaunchError::System(error),
+        Ok(()) => {
+            // SAFETY: the strings are alive, and a null pointer ends their list.
+            unsafe { libc::execv(path.as_ptr(), pointers(&args).as_ptr()) };
+            LaunchError::not_executable(program, Errno::last())
+        }
+    };
+    inherited_signals::take_over();
+    error
 }
 
 /// What `execv` gets: the program's path and its arguments.

@@ -36,7 +36,7 @@ use crate::perf::{PerfError, Session};
 use crate::plugins::{PluginLoader, Plugins};
 use crate::process::file_privileges::{self, Privileged};
 use crate::process::inherited_signals;
-use crate::process::launch::{LaunchError, Streams, become_it, find_program};
+use crate::process::launch::{LaunchError, Streams, exec_in_place, find_program};
 use crate::process::maps::{self, Mapping};
 use crate::process::own_threads::{self, NoThread};
 use crate::process::pause::Pause;
@@ -282,7 +282,13 @@ fn record_command(
 ) -> Result<Outcome, RecordError> {
     let path = find_program(&command[0])?;
     let unrecorded = |problem: Problem| {
-        let waiting = launched::untouched(options, &path, command, mask)?;
+        let waiting = match launched::untouched(options, &path, command, mask) {
+            Err(RecordError::Launch(LaunchError::System(Errno::EAGAIN))) if options.streams.is_none() => {
+                progress.not_recorded(&problem);
+                return Err(exec_in_place(&path, command, mask).into());
+            }
+            waiting => waiting?,
+        };
         let pid = waiting.pid;
         waiting.go()?;
         Ok(Outcome::unrecorded(orders.wait_for_end(pid)?, problem))
@@ -325,7 +331,7 @@ fn record_command(
                 NotStarted::NoRoom(error) if options.streams.is_some() => unrecorded(error.into()),
                 NotStarted::NoRoom(error) => {
                     progress.not_recorded(&error.into());
-                    Err(become_it(&path, command, mask).into())
+                    Err(exec_in_place(&path, command, mask).into())
                 }
             };
         }

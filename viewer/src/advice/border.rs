@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use cgoprof_profile::{FunctionId, Profile, Stats, Via};
 
-use super::{Advice, Kind, Saving, busiest, origin};
+use super::finding::{Advice, Kind, Saving, busiest};
+use super::origin;
 use crate::analysis::{self, FunctionRow, SiteRow};
 use crate::units::{count, crossings, percent, time, with_error};
 

@@ -3,7 +3,7 @@
 
 use cgoprof_profile::{Profile, Via};
 
-use super::{Advice, Kind};
+use super::finding::{Advice, Kind};
 use crate::analysis::{self, SiteRow};
 use crate::units::count;
 

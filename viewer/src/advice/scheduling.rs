@@ -3,7 +3,7 @@
 use cgoprof_profile::{Function, Profile, Via};
 
 use super::border::WORTH;
-use super::{Advice, Kind, Saving, busiest};
+use super::finding::{Advice, Kind, Saving, busiest};
 use crate::analysis::{self, FunctionRow, SiteRow};
 use crate::scheduler::{self, Spread};
 use crate::units::{count, time};

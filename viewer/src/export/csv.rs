@@ -1,9 +1,9 @@
 //! Comma-separated values (RFC 4180), times in nanoseconds.
 
-use cgoprof_profile::Profile;
+use cgoprof_profile::{Cell, Function, Profile};
 use serde_json::Value;
 
-use super::{ExportError, Format};
+use super::format::{ExportError, Format};
 use crate::report::json;
 use crate::units::printable;
 
@@ -21,13 +21,19 @@ impl Format for Csv {
     }
 
     fn write(&self, profile: &Profile) -> Result<Vec<u8>, ExportError> {
-        let report: Value = serde_json::from_str(&json::write(profile)?)?;
-        let functions = report["functions"].as_array().cloned().unwrap_or_default();
-        let rows: Vec<Vec<(String, String)>> = functions.iter().map(fields).collect();
-        let heads = rows.first().into_iter().map(|row| row.iter().map(|(name, _)| name.clone()).collect());
-        let lines = rows.iter().map(|row| row.iter().map(|(_, value)| value.clone()).collect());
+        let rows = rows(profile)?;
+        // A profile without functions has the same columns.
+        let any = Profile { functions: vec![Function::default()], cells: vec![Cell::default()], ..Profile::default() };
+        let heads = self::rows(&any)?.into_iter().map(|row| row.into_iter().map(|(name, _)| name).collect());
+        let lines = rows.into_iter().map(|row| row.into_iter().map(|(_, value)| value).collect());
         Ok(table(&heads.chain(lines).collect::<Vec<_>>()))
     }
+}
+
+/// The functions of a profile, each with the names of its columns.
+fn rows(profile: &Profile) -> Result<Vec<Vec<(String, String)>>, ExportError> {
+    let report: Value = serde_json::from_str(&json::write(profile)?)?;
+    Ok(report["functions"].as_array().into_iter().flatten().map(fields).collect())
 }
 
 /// What tells functions apart, before their numbers.
@@ -66,6 +72,13 @@ pub(crate) fn table(lines: &[Vec<String>]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_profile_without_functions_has_heads() {
+        let written = String::from_utf8(Csv.write(&Profile::default()).unwrap()).unwrap();
+        assert!(written.starts_with("name,package,") && written.contains(",calls,"), "{written}");
+        assert_eq!(written.lines().count(), 1);
+    }
 
     #[test]
     fn fields_are_quoted_where_they_must_be() {

@@ -4,7 +4,7 @@ use cgoprof_profile::{Kind, Profile};
 use inferno::flamegraph::color::{Color, PaletteMap};
 use inferno::flamegraph::{Direction, Options, from_lines};
 
-use super::{ExportError, Format};
+use super::format::{ExportError, Format};
 use crate::analysis::{self, Frame};
 use crate::units::{printable, time};
 use crate::value::{Parts, Value};
@@ -23,7 +23,7 @@ pub enum FlamegraphError {
     Draw(std::io::Error),
 }
 
-/// The flame graph of [`Value::first`].
+/// The flame graph of [`Value::default_of`].
 pub struct FlameGraph;
 
 impl Format for FlameGraph {
@@ -36,7 +36,7 @@ impl Format for FlameGraph {
     }
 
     fn write(&self, profile: &Profile) -> Result<Vec<u8>, ExportError> {
-        Ok(draw(profile, Value::first(profile), false)?)
+        draw(profile, Value::default_of(profile), false).map_err(|error| ExportError::Draw(error.into()))
     }
 }
 

@@ -337,6 +337,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_metric_of_any_kind_has_a_text() {
+        assert_eq!(shown(Reading::Count(0)), "");
+        assert_eq!(shown(Reading::Count(1234)), "1,234");
+        assert_eq!(shown(Reading::Nanos(1500.0)), "1.50 us");
+        assert_eq!(shown(Reading::Times(&cgoprof_profile::Distribution::default())), "");
+    }
+
+    #[test]
     fn megabytes_of_arguments_leave_room_for_the_report() {
         assert_eq!(command_line("/app", &["-v".into(), "x y".into()]), "/app -v x y");
         let shown = command_line("/app", &vec!["\u{e9}".repeat(10_000); 200]);

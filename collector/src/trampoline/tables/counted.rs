@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::fence;
 
 use cgoprof_hook::histogram::{BUCKETS, Histogram, More, OCTAVE, Octaves, SPREAD, Spread};
 use cgoprof_hook::layout::{
@@ -277,13 +278,20 @@ impl Tables {
     unsafe fn buckets(&self, histogram: *const Histogram) -> Vec<(usize, u64)> {
         // SAFETY: the caller's promise; any bytes are a histogram, and what references lead to lies within the mapping.
         unsafe {
+            // A bucket is written before its first count.
+            let counts = (&raw const (*histogram).counts).read();
+            fence(Acquire);
             let (buckets, more) = Histogram::places(histogram);
             let mut found: Vec<(usize, u64)> = match buckets {
                 [SPREAD, window] => self.spread(more, window.into()),
                 _ => {
-                    let more = self.shared.at::<More>(more).map(|more| more.read());
-                    let next = more.into_iter().flat_map(|more| more.buckets.into_iter().zip(more.counts));
-                    let first = buckets.into_iter().zip((*histogram).counts);
+                    let more = self.shared.at::<More>(more).map(|more| {
+                        let counts = (&raw const (*more.as_ptr()).counts).read();
+                        fence(Acquire);
+                        ((&raw const (*more.as_ptr()).buckets).read(), counts)
+                    });
+                    let next = more.into_iter().flat_map(|(buckets, counts)| buckets.into_iter().zip(counts));
+                    let first = buckets.into_iter().zip(counts);
                     first.chain(next).map(|(bucket, count)| (usize::from(bucket), count)).collect()
                 }
             };

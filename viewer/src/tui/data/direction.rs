@@ -1,6 +1,6 @@
-//! From where trees grow.
+//! In which direction a tree grows.
 
-/// From where a tree grows.
+/// Direction in which a tree grows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) enum Direction {
     /// From the functions that goroutines began with.

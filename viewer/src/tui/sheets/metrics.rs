@@ -27,12 +27,12 @@ fn metric(place: usize) -> Option<&'static Metric> {
     shown().nth(place).map(|(metric, _)| metric)
 }
 
-/// All of them.
+/// Returns the columns.
 pub(super) fn columns() -> impl Iterator<Item = Column> {
     shown().zip(0..).map(|((_, head), place)| Column::number(head, 9.max(head.len() as u16), RANK + 4 * place))
 }
 
-/// By what rows are sorted.
+/// Returns the sort key of a row.
 pub(super) fn number(place: usize, stats: &Stats) -> f64 {
     match metric(place).map(|metric| (metric.of)(stats)) {
         Some(Reading::Count(count)) => count as f64,
@@ -43,7 +43,7 @@ pub(super) fn number(place: usize, stats: &Stats) -> f64 {
     }
 }
 
-/// What stands there.
+/// Returns the text of a cell.
 pub(super) fn text(place: usize, stats: &Stats) -> String {
     match metric(place).map(|metric| (metric.of)(stats)) {
         Some(Reading::Count(count)) => some_count(count),
@@ -51,7 +51,7 @@ pub(super) fn text(place: usize, stats: &Stats) -> String {
     }
 }
 
-/// How it is coloured.
+/// Returns the colour of a column.
 pub(super) fn tint(place: usize) -> Tint {
     match metric(place).map(|metric| metric.known) {
         Some(Known::Ps | Known::PsTimed) => Tint::Part(Part::Waiting),

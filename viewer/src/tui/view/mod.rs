@@ -19,7 +19,7 @@ use super::keys::BINDINGS;
 use super::screen::Screen;
 use super::update::SECOND;
 use crate::units::{count, percent, printable, time};
-use pen::Pen;
+use pen::{Pen, below};
 
 /// Draws the screen.
 pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
@@ -47,12 +47,6 @@ pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
         (None, Screen::Functions | Screen::Callbacks) => table::draw(app, areas.body, &mut pen),
     }
     footer(app, areas.footer, &mut pen);
-}
-
-/// Without its first rows.
-fn below(area: Rect, rows: u16) -> Rect {
-    let rows = rows.min(area.height);
-    Rect { y: area.y + rows, height: area.height - rows, ..area }
 }
 
 fn tab_bar(app: &App, area: Rect, pen: &mut Pen<'_>) {

@@ -70,3 +70,9 @@ impl Pen<'_> {
         }
     }
 }
+
+/// Returns an area without its first rows.
+pub(super) fn below(area: Rect, rows: u16) -> Rect {
+    let rows = rows.min(area.height);
+    Rect { y: area.y + rows, height: area.height - rows, ..area }
+}

@@ -7,8 +7,7 @@ use super::super::fit;
 use super::super::geometry::{ADVICE_TEXT, columns};
 use super::super::sheets::{Align, Sheet};
 use super::super::state::table::Table;
-use super::below;
-use super::pen::Pen;
+use super::pen::{Pen, below};
 
 /// The table of the screen.
 pub(super) fn draw(app: &App, area: Rect, pen: &mut Pen<'_>) {

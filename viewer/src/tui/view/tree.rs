@@ -8,8 +8,7 @@ use super::super::data::direction::Direction;
 use super::super::data::tree::Tree;
 use super::super::fit;
 use super::super::palette::Part;
-use super::below;
-use super::pen::Pen;
+use super::pen::{Pen, below};
 use crate::units::percent;
 
 /// The part that a frame's side of the border is drawn as.

@@ -223,8 +223,11 @@ fn profiles_that_are_none() {
     );
     let mut flame = command(User::Root);
     let none = record(User::Root, &["--timing", "none"], &crossings(), &["nested", "10"]).profile;
-    flame.arg("flamegraph").arg(none).arg("-o").arg(profile_path(User::Root));
+    flame.args(["flamegraph", "--value", "total"]).arg(&none).arg("-o").arg(profile_path(User::Root));
     check("nothing to draw", &mut flame, 125, &["nothing of this value"]);
+    let mut of_calls = command(User::Root);
+    let svg = succeeds(of_calls.args(["flamegraph", "-o", "-"]).arg(&none)).stdout;
+    assert!(String::from_utf8_lossy(&svg).contains("crossings"), "without times it is of calls");
 }
 
 #[test]

@@ -51,6 +51,40 @@ pub(super) fn restore(is_traced: bool) {
     }
 }
 
+/// Signals of the C library's own: it gives them handlers with the first threads (nptl, `SIGCANCEL` and `SIGSETXID`), and its
+/// `sigaction` refuses them.
+const RESERVED: [libc::c_int; 2] = [32, 33];
+
+/// The bits of signals in `RESERVED`, by their place there, that were ignored.
+static RESERVED_IGNORED: AtomicU32 = AtomicU32::new(0);
+
+/// The kernel's `struct sigaction` (asm/signal.h).
+#[repr(C)]
+struct KernelAction {
+    handler: libc::sighandler_t,
+    flags: libc::c_ulong,
+    restorer: usize,
+    mask: u64,
+}
+
+/// Reads what a signal does, and sets it if there is something new.
+fn kernel_action(signal: libc::c_int, new: Option<&KernelAction>) -> KernelAction {
+    let mut present = KernelAction { handler: libc::SIG_DFL, flags: 0, restorer: 0, mask: 0 };
+    let new = new.map_or(std::ptr::null(), |new| &raw const *new);
+    // SAFETY: both are alive or null, and of the size that the kernel takes them for; no handler of ours is set.
+    unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, new, &raw mut present, size_of::<u64>()) };
+    present
+}
+
+/// Has the C library's own signals do what they did when we were started. Our threads must have ended.
+pub(super) fn restore_reserved() {
+    for (index, signal) in RESERVED.into_iter().enumerate() {
+        let was_ignored = RESERVED_IGNORED.load(Ordering::Relaxed) & 1 << index != 0;
+        let handler = if was_ignored { libc::SIG_IGN } else { libc::SIG_DFL };
+        kernel_action(signal, Some(&KernelAction { handler, flags: 0, restorer: 0, mask: 0 }));
+    }
+}
+
 /// Signals of faults.
 const FAULTS: [libc::c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
 
@@ -82,6 +116,10 @@ static AT_START: extern "C" fn() = {
         for (index, (one, _)) in OURS.into_iter().enumerate() {
             let is_ignored = disposition(one as libc::c_int) == libc::SIG_IGN;
             IGNORED.fetch_or(u32::from(is_ignored) << index, Ordering::Relaxed);
+        }
+        for (index, signal) in RESERVED.into_iter().enumerate() {
+            let is_ignored = kernel_action(signal, None).handler == libc::SIG_IGN;
+            RESERVED_IGNORED.fetch_or(u32::from(is_ignored) << index, Ordering::Relaxed);
         }
         for fault in FAULTS.into_iter().filter(|&fault| disposition(fault) == libc::SIG_DFL) {
             // SAFETY: the handler makes two async-signal-safe calls. What we execute does not inherit it (execve(2)).

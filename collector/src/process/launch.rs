@@ -133,7 +133,7 @@ pub fn launch(program: &Path, command: &[OsString], how: Launch<'_>) -> Result<W
 /// Executes the program in our place, so that nothing of ours is left beside it. Returns why that failed.
 ///
 /// The program gets the signal mask and the ignored signals that we were started with. Descriptors of ours close and handlers go
-/// (execve(2)). The C library's own signals (32 and 33) are not restored if they were ignored.
+/// (execve(2)). No thread of ours may be left.
 pub fn exec_in_place(program: &Path, command: &[OsString], mask: &SigSet) -> LaunchError {
     let (path, args) = match strings(program, command) {
         Ok(strings) => strings,
@@ -144,6 +144,7 @@ pub fn exec_in_place(program: &Path, command: &[OsString], mask: &SigSet) -> Lau
     // SAFETY: the set and the time are alive, and what is taken is not asked for.
     unsafe { libc::sigtimedwait(SigSet::from(Signal::SIGCHLD).as_ref(), std::ptr::null_mut(), &raw const ended) };
     inherited_signals::restore(false);
+    inherited_signals::restore_reserved();
     let error = match sigprocmask(SigmaskHow::SIG_SETMASK, Some(mask), None) {
         Err(error) => LaunchError::System(error),
         Ok(()) => {

@@ -81,20 +81,22 @@ fn an_empty_function_takes_less_than_5_nanoseconds() {
 #[test]
 fn an_empty_function_beside_busy_processes_has_preemptions_and_no_work() {
     let _alone = ONE_AT_A_TIME.lock();
-    const CALLS: u32 = 3_000_000;
-    const RUNS: usize = 21;
-    let _busy = [(); 2].map(|()| Busy::start());
-    let work: Vec<[f64; 2]> = (0..RUNS)
-        .map(|_| {
-            let recorded = crossings(&[], &["hot", &CALLS.to_string()]);
-            let number = |field: &str| function(&recorded.report, "nop")[field].as_f64().expect("a number");
-            [number("c_ns") - number("preempted_ns"), number("c_se_ns")].map(|nanos| nanos / f64::from(CALLS))
-        })
-        .collect();
-    // Before, all had more than three; of stated errors as much again is borne. One recording in five has an error of a
-    // nanosecond, of which it tells, and where the recorder is held up for seconds half of those made then.
-    let is_right = |&&[work, error]: &&[f64; 2]| work < 1.0 + 2.0 * error && error < 0.5;
-    assert!(work.iter().filter(is_right).count() >= RUNS / 3, "ns of work each, and its error: {work:?}");
+    on_a_steady_machine(|| {
+        const CALLS: u32 = 3_000_000;
+        const RUNS: usize = 21;
+        let _busy = [(); 2].map(|()| Busy::start());
+        let work: Vec<[f64; 2]> = (0..RUNS)
+            .map(|_| {
+                let recorded = crossings(&[], &["hot", &CALLS.to_string()]);
+                let number = |field: &str| function(&recorded.report, "nop")[field].as_f64().expect("a number");
+                [number("c_ns") - number("preempted_ns"), number("c_se_ns")].map(|nanos| nanos / f64::from(CALLS))
+            })
+            .collect();
+        // Before, all had more than three; of stated errors as much again is borne. One recording in five has an error of a
+        // nanosecond, of which it tells, and where the recorder is held up for seconds half of those made then.
+        let is_right = |&&[work, error]: &&[f64; 2]| work < 1.0 + 2.0 * error && error < 0.5;
+        assert!(work.iter().filter(is_right).count() >= RUNS / 3, "ns of work each, and its error: {work:?}");
+    });
 }
 
 /// The tail's own clock does not see the empty calls, nor what holds them up, which is some percent of it. Recordings
@@ -104,38 +106,40 @@ fn an_empty_function_beside_busy_processes_has_preemptions_and_no_work() {
 #[test]
 fn a_heavy_tail_is_right_within_5_percent_or_its_stated_error() {
     let _alone = ONE_AT_A_TIME.lock();
-    const RUNS: usize = 11;
-    const CALLS: u32 = 2_000_000;
-    // What a reading of the clock takes is known to some 3 ns (docs/guide.md): a disturbed calibration takes that off.
-    let unsure = 3.0 * f64::from(CALLS);
-    let run = |options: &[&str]| {
-        let before = stolen_nanos();
-        let recorded = crossings(options, &["tail", &CALLS.to_string()]);
-        let stolen = stolen_nanos() - before;
-        let (found, own) = c_time_without_preemptions(&recorded, "tail");
-        assert!(!options.contains(&"every") || found >= own - unsure, "{found} around {own}");
-        let error = function(&recorded.report, "tail")["c_se_ns"].as_f64().expect("an error");
-        let undisturbed = found - (found - own).clamp(0.0, stolen);
-        [found, undisturbed, error].map(|found| found / own)
-    };
-    let runs = (0..RUNS).map(|_| {
-        let often = run(&["--max-overhead", "100"]);
-        (often, (run(&["--timing", "every"]), run(&[])))
+    on_a_steady_machine(|| {
+        const RUNS: usize = 11;
+        const CALLS: u32 = 2_000_000;
+        // What a reading of the clock takes is known to some 3 ns (docs/guide.md): a disturbed calibration takes that off.
+        let unsure = 3.0 * f64::from(CALLS);
+        let run = |options: &[&str]| {
+            let before = stolen_nanos();
+            let recorded = crossings(options, &["tail", &CALLS.to_string()]);
+            let stolen = stolen_nanos() - before;
+            let (found, own) = c_time_without_preemptions(&recorded, "tail");
+            assert!(!options.contains(&"every") || found >= own - unsure, "{found} around {own}");
+            let error = function(&recorded.report, "tail")["c_se_ns"].as_f64().expect("an error");
+            let undisturbed = found - (found - own).clamp(0.0, stolen);
+            [found, undisturbed, error].map(|found| found / own)
+        };
+        let runs = (0..RUNS).map(|_| {
+            let often = run(&["--max-overhead", "100"]);
+            (often, (run(&["--timing", "every"]), run(&[])))
+        });
+        let (estimated, (exact, usual)): (Vec<_>, (Vec<_>, Vec<_>)) = runs.unzip();
+        let middle =
+            |runs: &[[f64; 3]], of: usize| median_and_spread(&runs.iter().map(|run| run[of]).collect::<Vec<_>>()).0;
+        let apart = middle(&estimated, 0) - middle(&exact, 0);
+        assert!(apart.abs() < 0.05, "{estimated:?} {exact:?}");
+        let undisturbed = middle(&estimated, 1);
+        assert!((0.95..1.05).contains(&undisturbed), "{undisturbed} of the tail's own clock: {estimated:?}");
+        let holds = |run: &&[f64; 3]| (run[0] - middle(&exact, 0)).abs() <= 2.0 * run[2].max(0.01);
+        let within = usual.iter().filter(holds).count();
+        assert!(within >= 8, "{within} of {RUNS} runs within two standard errors: {usual:?}");
+        // One call in 2,000 makes nearly all of the sum, and no cell is timed less often than at one crossing in 128. How much more often
+        // depends on what a clock reading costs: where it takes 12 ns, the median error of versions so far was 0.25 to 0.28.
+        let sparsest = (1999.0 * 128.0 / f64::from(CALLS)).sqrt();
+        assert!(middle(&usual, 2) < sparsest, "no larger error than of the sparsest timing, {sparsest}: {usual:?}");
     });
-    let (estimated, (exact, usual)): (Vec<_>, (Vec<_>, Vec<_>)) = runs.unzip();
-    let middle =
-        |runs: &[[f64; 3]], of: usize| median_and_spread(&runs.iter().map(|run| run[of]).collect::<Vec<_>>()).0;
-    let apart = middle(&estimated, 0) - middle(&exact, 0);
-    assert!(apart.abs() < 0.05, "{estimated:?} {exact:?}");
-    let undisturbed = middle(&estimated, 1);
-    assert!((0.95..1.05).contains(&undisturbed), "{undisturbed} of the tail's own clock: {estimated:?}");
-    let holds = |run: &&[f64; 3]| (run[0] - middle(&exact, 0)).abs() <= 2.0 * run[2].max(0.01);
-    let within = usual.iter().filter(holds).count();
-    assert!(within >= 8, "{within} of {RUNS} runs within two standard errors: {usual:?}");
-    // One call in 2,000 makes nearly all of the sum, and no cell is timed less often than at one crossing in 128. How much more often
-    // depends on what a clock reading costs: where it takes 12 ns, the median error of versions so far was 0.25 to 0.28.
-    let sparsest = (1999.0 * 128.0 / f64::from(CALLS)).sqrt();
-    assert!(middle(&usual, 2) < sparsest, "no larger error than of the sparsest timing, {sparsest}: {usual:?}");
 }
 
 /// The stated standard error against the real one: how far the estimates of many runs lie from what the
@@ -146,31 +150,68 @@ fn a_heavy_tail_is_right_within_5_percent_or_its_stated_error() {
 #[test]
 fn stated_standard_errors_hold() {
     let _alone = ONE_AT_A_TIME.lock();
-    const RUNS: usize = 50;
-    let run = |timing: &str| {
-        let recorded = crossings(&["--timing", timing], &["mixed", "400000"]);
-        let mixed = function(&recorded.report, "mixed");
-        let number = |field: &str| mixed[field].as_f64().expect("a number");
-        let (found, own) = c_time_without_preemptions(&recorded, "mixed");
-        ((found - own) / number("calls"), number("c_se_ns") / number("calls"))
+    on_a_steady_machine(|| {
+        const RUNS: usize = 50;
+        let run = |timing: &str| {
+            let recorded = crossings(&["--timing", timing], &["mixed", "400000"]);
+            let mixed = function(&recorded.report, "mixed");
+            let number = |field: &str| mixed[field].as_f64().expect("a number");
+            let (found, own) = c_time_without_preemptions(&recorded, "mixed");
+            ((found - own) / number("calls"), number("c_se_ns") / number("calls"))
+        };
+        let (estimated, exact): (Vec<_>, Vec<_>) = (0..RUNS).map(|_| (run("auto"), run("every").0)).unzip();
+        let (unseen, _) = median_and_spread(&exact);
+        // Two standard deviations if it is normal, and what they stand for if it is not: 95 of 100 are not further off.
+        let mut apart: Vec<f64> = exact.iter().map(|difference| (difference - unseen).abs()).collect();
+        apart.sort_by(f64::total_cmp);
+        let disturbance = apart[RUNS * 95 / 100] / 2.0;
+        assert!((0.0..2.0 * clock_gettime_nanos() + 20.0).contains(&unseen), "{unseen} ns beside the function's clock");
+        let errors: Vec<f64> = estimated.iter().map(|&(_, error)| error).collect();
+        assert!(errors.iter().filter(|&&error| error > 0.0).count() > RUNS / 2, "sums were estimated: {errors:?}");
+        assert!(median_and_spread(&errors).0 < 20.0, "the errors say something: {errors:?}");
+        let (center, _) = median_and_spread(&estimated.iter().map(|&(difference, _)| difference).collect::<Vec<_>>());
+        let allowed = |error: f64| 2.0 * error.hypot(disturbance);
+        let within =
+            estimated.iter().filter(|&&(difference, error)| (difference - center).abs() <= allowed(error)).count();
+        assert!(
+            within * 100 >= RUNS * 88,
+            "{within} of {RUNS} runs within two standard errors; {disturbance} {estimated:?}"
+        );
+    });
+}
+
+/// Runs a test again while it fails and the machine's speed changes under it: three times at most.
+///
+/// Other guests of the host slow the processor by what they do beside it, which no counter of this system shows. A fixed amount of
+/// work does: on a steady machine it takes as long after the test as before, and most of the time about as long as usual.
+fn on_a_steady_machine(test: impl Fn()) {
+    for tries_left in (0..3).rev() {
+        let before = work_nanos();
+        let Err(failure) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(&test)) else { return };
+        let after = work_nanos();
+        let is_steady = |[usual, most]: [f64; 2]| most < 1.1 * usual;
+        let is_as_before = (after[0] / before[0] - 1.0).abs() < 0.05;
+        if tries_left == 0 || (is_steady(before) && is_steady(after) && is_as_before) {
+            std::panic::resume_unwind(failure);
+        }
+        eprintln!(
+            "inconclusive, {tries_left} tries left: a fixed work took {before:?} ns before and {after:?} ns after"
+        );
+    }
+}
+
+/// What a fixed amount of work takes: the median, and the time that nine of ten pieces do not exceed.
+fn work_nanos() -> [f64; 2] {
+    let piece = || {
+        let start = std::time::Instant::now();
+        for step in 0..20_000u64 {
+            std::hint::black_box(step);
+        }
+        start.elapsed().as_nanos() as f64
     };
-    let (estimated, exact): (Vec<_>, Vec<_>) = (0..RUNS).map(|_| (run("auto"), run("every").0)).unzip();
-    let (unseen, _) = median_and_spread(&exact);
-    // Two standard deviations if it is normal, and what they stand for if it is not: 95 of 100 are not further off.
-    let mut apart: Vec<f64> = exact.iter().map(|difference| (difference - unseen).abs()).collect();
-    apart.sort_by(f64::total_cmp);
-    let disturbance = apart[RUNS * 95 / 100] / 2.0;
-    assert!((0.0..2.0 * clock_gettime_nanos() + 20.0).contains(&unseen), "{unseen} ns beside the function's clock");
-    let errors: Vec<f64> = estimated.iter().map(|&(_, error)| error).collect();
-    assert!(errors.iter().filter(|&&error| error > 0.0).count() > RUNS / 2, "sums were estimated: {errors:?}");
-    assert!(median_and_spread(&errors).0 < 20.0, "the errors say something: {errors:?}");
-    let (center, _) = median_and_spread(&estimated.iter().map(|&(difference, _)| difference).collect::<Vec<_>>());
-    let allowed = |error: f64| 2.0 * error.hypot(disturbance);
-    let within = estimated.iter().filter(|&&(difference, error)| (difference - center).abs() <= allowed(error)).count();
-    assert!(
-        within * 100 >= RUNS * 88,
-        "{within} of {RUNS} runs within two standard errors; {disturbance} {estimated:?}"
-    );
+    let mut pieces: Vec<f64> = (0..10_000).map(|_| piece()).collect();
+    pieces.sort_by(f64::total_cmp);
+    [pieces[pieces.len() / 2], pieces[pieces.len() * 9 / 10]]
 }
 
 /// A process that spins.

@@ -1,6 +1,6 @@
 //! Which cell of a recording in the making.
 
-/// The number of a cell. Each engine gives its own, from 1 on.
+/// The number of a cell. Each engine numbers its cells in its own way; 0 is none.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct CellId(pub u32);
 

@@ -1,4 +1,5 @@
 //! Log-linear histogram of durations in ticks: exact below 16, then eight buckets an octave (12.5 % or finer).
+//! `adding.rs` counts into it.
 
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::Acquire;

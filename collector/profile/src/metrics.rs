@@ -1,8 +1,8 @@
 //! What a recording says of crossings: each counter, sum and distribution, declared once.
 //!
 //! A metric's line gives its name, its kind, its number in the file, when it is known, and the head of its column. From that come
-//! the fields of [`Stats`], how they add up and are subtracted (`kinds.rs`), the message of the file (`declare.rs`), and the columns
-//! of reports.
+//! the fields of [`Stats`], how they add up and are subtracted (`kinds.rs`), the message of the file (`declare.rs`), and the
+//! fields and columns of those metrics that reports show under their own names. The way to add one is in docs/developing.md.
 
 pub use crate::kinds::Reading;
 use crate::kinds::{Count, Kind, Latest, Longest, Nanos, Net, Sum, Times, value};

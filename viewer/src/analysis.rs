@@ -28,6 +28,8 @@ pub struct FunctionRow<'a> {
 pub struct SiteRow<'a> {
     /// The C function.
     pub function: &'a Function,
+    /// The same in the profile.
+    pub id: FunctionId,
     /// How it was reached.
     pub via: Via,
     /// The line, if the stack names one.
@@ -208,8 +210,14 @@ pub fn by_site(profile: &Profile) -> Vec<SiteRow<'_>> {
     let mut rows: BTreeMap<(FunctionId, Option<Position<'_>>), SiteRow<'_>> = BTreeMap::new();
     for cell in &profile.cells {
         let site = site(profile, cell);
-        let new =
-            || SiteRow { function: function(profile, cell), via: cell.via, site, stats: Stats::default(), cpu: None };
+        let new = || SiteRow {
+            function: function(profile, cell),
+            id: cell.function,
+            via: cell.via,
+            site,
+            stats: Stats::default(),
+            cpu: None,
+        };
         rows.entry((cell.function, site)).or_insert_with(new).stats.add(&cell.stats);
     }
     let samples = samples_by(profile, |cell| (cell.function, site(profile, cell)));

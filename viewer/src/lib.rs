@@ -4,8 +4,12 @@
 pub mod advice;
 pub mod analysis;
 pub mod export;
+pub mod measured;
+mod paths;
 pub mod report;
 pub mod scheduler;
+pub mod tables;
+mod text_width;
 pub mod tui;
 pub mod units;
 pub mod value;

@@ -60,6 +60,8 @@ impl Why {
 pub struct ThreadRow<'a> {
     /// The thread.
     pub thread: &'a Thread,
+    /// Its place in the profile.
+    pub index: usize,
     /// Its crossings that `runtime.NumCgoCall` counts.
     pub crossings: u64,
     /// Time in C of these.
@@ -86,6 +88,8 @@ impl ThreadRow<'_> {
 pub struct BirthRow<'a> {
     /// What the profile tells.
     pub birth: &'a Birth,
+    /// Its place in the profile.
+    pub index: usize,
     /// Why.
     pub why: Why,
     /// Who was in C, by function, the most first.
@@ -117,10 +121,12 @@ pub fn by_thread(profile: &Profile) -> Vec<ThreadRow<'_>> {
     let mut rows: Vec<_> = profile
         .threads
         .iter()
-        .map(|thread| {
+        .enumerate()
+        .map(|(index, thread)| {
             let made = || thread.made.iter().filter(|made| made.via == Via::Cgocall);
             ThreadRow {
                 thread,
+                index,
                 crossings: made().fold(0, |sum, made| u64::saturating_add(sum, made.calls)),
                 c_ns: made().map(|made| made.c_ns).sum(),
                 birth: birth(thread),
@@ -145,8 +151,13 @@ fn is_its(birth: &Birth, thread: &Thread) -> bool {
 
 /// The threads that the runtime made, in their order.
 pub fn births(profile: &Profile) -> Vec<BirthRow<'_>> {
-    let row = |birth| BirthRow { birth, why: why(profile, birth), holders: holders(profile, &birth.holders) };
-    profile.births.iter().map(row).collect()
+    (0..profile.births.len()).map(|index| birth(profile, index)).collect()
+}
+
+/// The thread at a place among those that the runtime made.
+pub(crate) fn birth(profile: &Profile, index: usize) -> BirthRow<'_> {
+    let birth = &profile.births[index];
+    BirthRow { birth, index, why: why(profile, birth), holders: holders(profile, &birth.holders) }
 }
 
 /// Names and numbers of who was in C.
@@ -226,6 +237,8 @@ pub struct CallbackRow<'a> {
     pub within: Option<&'a str>,
     /// Numbers.
     pub callback: &'a Callback,
+    /// Its place in the profile.
+    pub index: usize,
 }
 
 impl CallbackRow<'_> {
@@ -239,12 +252,13 @@ impl CallbackRow<'_> {
 /// Callbacks, those with the longest time first.
 pub fn by_callback<'a>(profile: &'a Profile) -> Vec<CallbackRow<'a>> {
     let name = |id: FunctionId| profile.functions[id.0].name.as_str();
-    let row = |callback: &'a Callback| CallbackRow {
+    let row = |(index, callback): (usize, &'a Callback)| CallbackRow {
+        index,
         name: name(callback.function),
         within: callback.within.map(name),
         callback,
     };
-    let mut rows: Vec<_> = profile.callbacks.iter().map(row).collect();
+    let mut rows: Vec<_> = profile.callbacks.iter().enumerate().map(row).collect();
     rows.sort_by(|one, other| {
         let by_time = other.total().total_cmp(&one.total()).then(other.callback.calls.cmp(&one.callback.calls));
         by_time.then(one.name.cmp(other.name)).then(one.within.cmp(&other.within))

@@ -162,7 +162,14 @@ mod tests {
                 c: Estimate { sum: 1e8, ..Estimate::default() },
                 ..Stats::default()
             };
-            let row = SiteRow { function: &function, via: Via::Cgocall, site: None, stats, cpu: None };
+            let row = SiteRow {
+                function: &function,
+                id: Default::default(),
+                via: Via::Cgocall,
+                site: None,
+                stats,
+                cpu: None,
+            };
             assert_eq!(lost_p(&row, 1e9).is_some(), advised, "{waits:?}");
         };
         check(2_000, &[2e6; 20], true);

@@ -1,10 +1,11 @@
 //! Comma-separated values (RFC 4180), times in nanoseconds.
 
-use cgoprof_profile::{Cell, Function, Profile};
-use serde_json::Value;
+use cgoprof_profile::Profile;
+use serde_json::{Value, json};
 
 use super::format::{ExportError, Format};
-use crate::report::json;
+use crate::tables::functions::{self, FunctionRow};
+use crate::tables::{Field, Row};
 use crate::units::printable;
 
 /// The C functions of a profile: the columns are the fields of `functions[]` in the JSON report, those of objects in it as
@@ -21,34 +22,25 @@ impl Format for Csv {
     }
 
     fn write(&self, profile: &Profile) -> Result<Vec<u8>, ExportError> {
-        let rows = rows(profile)?;
-        // A profile without functions has the same columns.
-        let any = Profile { functions: vec![Function::default()], cells: vec![Cell::default()], ..Profile::default() };
-        let heads = self::rows(&any)?.into_iter().map(|row| row.into_iter().map(|(name, _)| name).collect());
-        let lines = rows.into_iter().map(|row| row.into_iter().map(|(_, value)| value).collect());
-        Ok(table(&heads.chain(lines).collect::<Vec<_>>()))
+        let none = FunctionRow::default();
+        let heads = columns(&none, profile).map(|(name, _)| name).collect();
+        let rows = functions::rows(profile);
+        let line = |row| columns(row, profile).map(|(_, value)| value).collect();
+        Ok(table(&std::iter::once(heads).chain(rows.iter().map(line)).collect::<Vec<_>>()))
     }
 }
 
-/// The functions of a profile, each with the names of its columns.
-fn rows(profile: &Profile) -> Result<Vec<Vec<(String, String)>>, ExportError> {
-    let report: Value = serde_json::from_str(&json::write(profile)?)?;
-    Ok(report["functions"].as_array().into_iter().flatten().map(fields).collect())
-}
-
-/// What tells functions apart, before their numbers.
-const NAMES: [&str; 5] = ["name", "package", "library", "symbol", "via"];
-
-/// The columns of a row with their names.
-fn fields(row: &Value) -> Vec<(String, String)> {
-    let Value::Object(all) = row else { return Vec::new() };
-    let names = NAMES.iter().map(|&name| (name.to_owned(), text(&row[name])));
-    let numbers =
-        all.iter().filter(|(name, _)| !NAMES.contains(&name.as_str())).flat_map(|(name, value)| match value {
-            Value::Object(parts) => parts.iter().map(|(part, value)| (format!("{name}_{part}"), text(value))).collect(),
-            value => vec![(name.clone(), text(value))],
-        });
-    names.chain(numbers).collect()
+/// The names and values of a row's columns.
+fn columns<'a>(row: &'a FunctionRow, profile: &'a Profile) -> impl Iterator<Item = (String, String)> + 'a {
+    let fields = FunctionRow::columns().iter().flat_map(|column| column.fields(row, profile));
+    fields.flat_map(|(name, field)| match field {
+        Field::Scalar(value) => vec![(name, text(&value))],
+        Field::Times(times) => {
+            let part = |(part, nanos): (&str, Option<f64>)| (format!("{name}_{part}"), text(&json!(nanos)));
+            times.parts().map(part).into()
+        }
+        Field::Frames(_) | Field::Birth(_) => Vec::new(),
+    })
 }
 
 fn text(value: &Value) -> String {

@@ -2,21 +2,28 @@
 //!
 //! What a recording did not measure is null, never a made-up zero.
 
-use cgoprof_profile::{Distribution, Profile, Stats, Via};
+use cgoprof_profile::{Goroutine, Lock, Profile, Stats, Via};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::counters::counters;
-use super::fields::{Frame, Spread, known};
+use super::rows::Rows;
 use super::scheduler_json;
-use crate::{analysis, scheduler};
+use crate::analysis::{self, StackRow};
+use crate::scheduler;
+use crate::tables::advice::AdviceRow;
+use crate::tables::callbacks::CallbackRow;
+use crate::tables::functions::FunctionRow;
+use crate::tables::sites::SiteRow;
+use crate::tables::threads::ThreadRow;
+use crate::tables::{Birth, Column, Frame, advice, callbacks, functions, known, sites, stacks, threads};
 
 /// The report of a profile, indented.
 ///
 /// # Errors
 /// None that a profile can cause.
 pub fn write(profile: &Profile) -> Result<String, serde_json::Error> {
-    serde_json::to_string_pretty(&Report::new(profile))
+    serde_json::to_string_pretty(&Report::new(profile, &stacks::columns()))
 }
 
 #[derive(Serialize)]
@@ -25,21 +32,21 @@ struct Report<'a> {
     target: Target<'a>,
     recording: Recording<'a>,
     totals: Totals,
-    functions: Vec<Function<'a>>,
-    sites: Vec<Site<'a>>,
-    stacks: Vec<Stack<'a>>,
+    functions: Rows<'a, FunctionRow>,
+    sites: Rows<'a, SiteRow>,
+    stacks: Rows<'a, StackRow<'a>>,
     samples: Option<Vec<Sample<'a>>>,
     c_outside: Option<Vec<Outside<'a>>>,
-    callbacks: Option<Vec<scheduler_json::Callback<'a>>>,
-    threads: Option<Vec<scheduler_json::Thread<'a>>>,
-    threads_made: Option<Vec<scheduler_json::Made<'a>>>,
+    callbacks: Option<Rows<'a, CallbackRow>>,
+    threads: Option<Rows<'a, ThreadRow>>,
+    threads_made: Option<Vec<Birth<'a>>>,
     peak: Option<scheduler_json::Peak<'a>>,
-    goroutines: Option<Vec<scheduler_json::Goroutine<'a>>>,
+    goroutines: Option<Rows<'a, Goroutine>>,
     goroutines_forgotten: Option<scheduler_json::Forgotten>,
-    locks: Option<Vec<scheduler_json::Lock<'a>>>,
+    locks: Option<Rows<'a, Lock>>,
     locks_held: Option<Vec<scheduler_json::Held<'a>>>,
     timeline: Option<scheduler_json::Timeline>,
-    advice: Option<Vec<scheduler_json::Advice<'a>>>,
+    advice: Option<Rows<'a, AdviceRow>>,
 }
 
 #[derive(Serialize)]
@@ -98,65 +105,6 @@ struct Totals {
 }
 
 #[derive(Serialize)]
-struct Function<'a> {
-    name: &'a str,
-    package: &'a str,
-    symbol: Option<&'a str>,
-    library: Option<&'a str>,
-    via: &'static str,
-    calls: Option<u64>,
-    timed: u64,
-    #[serde(flatten)]
-    counters: Map<String, Value>,
-    total_ns: Option<f64>,
-    total_se_ns: Option<f64>,
-    enter_ns: Option<f64>,
-    c_ns: Option<f64>,
-    c_se_ns: Option<f64>,
-    c_self_ns: Option<f64>,
-    exit_ns: Option<f64>,
-    overhead_ns: Option<f64>,
-    overhead_se_ns: Option<f64>,
-    cpu_ns: Option<f64>,
-    cpu_se_ns: Option<f64>,
-    blocked_ns: Option<f64>,
-    preempted_ns: Option<f64>,
-    c: Spread,
-    overhead: Spread,
-    threads: Option<u64>,
-    unlocked_threads: Option<u64>,
-    locked_calls: Option<u64>,
-}
-
-#[derive(Serialize)]
-struct Site<'a> {
-    function: &'a str,
-    caller: Option<&'a str>,
-    file: Option<&'a str>,
-    line: Option<u32>,
-    calls: Option<u64>,
-    #[serde(flatten)]
-    counters: Map<String, Value>,
-    total_ns: Option<f64>,
-    c_ns: Option<f64>,
-    overhead_ns: Option<f64>,
-    cpu_ns: Option<f64>,
-    blocked_ns: Option<f64>,
-}
-
-#[derive(Serialize)]
-struct Stack<'a> {
-    frames: Vec<Frame<'a>>,
-    truncated: bool,
-    function: &'a str,
-    calls: Option<u64>,
-    total_ns: Option<f64>,
-    c_ns: Option<f64>,
-    overhead_ns: Option<f64>,
-    cpu_ns: Option<f64>,
-}
-
-#[derive(Serialize)]
 struct Sample<'a> {
     frames: Vec<Frame<'a>>,
     truncated: bool,
@@ -177,39 +125,32 @@ struct Outside<'a> {
 }
 
 impl<'a> Report<'a> {
-    fn new(profile: &'a Profile) -> Self {
-        let functions = analysis::by_function(profile);
-        let recording = &profile.recording;
-        let spread = scheduler::spread(profile);
-        let locked = functions.iter().filter(|row| row.via == Via::Cgocall).map(|row| row.locked_calls).sum();
+    fn new(profile: &'a Profile, stacks: &'a [Column<StackRow<'a>>]) -> Self {
+        let (recording, seen) = (&profile.recording, profile.recording.scheduler);
+        let rows = functions::rows(profile);
+        let locked = rows.iter().filter(|row| row.via == Via::Cgocall).map(|row| row.locked_calls).sum();
         Report {
             schema: "cgoprof.report/1",
             target: Target::new(profile),
             recording: Recording::new(profile),
             totals: Totals::new(profile, locked),
-            functions: functions
-                .into_iter()
-                .map(|row| {
-                    let spread = spread.get(&(row.id, row.via)).copied().unwrap_or_default();
-                    Function::new(row, recording, spread)
-                })
-                .collect(),
-            sites: analysis::by_site(profile).into_iter().map(|row| Site::new(row, recording)).collect(),
-            stacks: analysis::by_stack(profile).into_iter().map(|row| Stack::new(row, recording)).collect(),
-            samples: (profile.recording.sample_period_ns > 0)
+            functions: Rows::new(profile, rows),
+            sites: Rows::new(profile, sites::rows(profile)),
+            stacks: Rows::with(profile, analysis::by_stack(profile), stacks),
+            samples: (recording.sample_period_ns > 0)
                 .then(|| analysis::by_sample(profile).into_iter().map(Sample::new).collect()),
-            c_outside: (profile.recording.sample_period_ns > 0)
+            c_outside: (recording.sample_period_ns > 0)
                 .then(|| analysis::outside(profile).into_iter().map(Outside::new).collect()),
-            callbacks: scheduler_json::callbacks(profile),
-            threads: scheduler_json::threads(profile),
-            threads_made: scheduler_json::threads_made(profile),
+            callbacks: seen.callbacks.then(|| Rows::new(profile, callbacks::rows(profile))),
+            threads: (!profile.threads.is_empty()).then(|| Rows::new(profile, threads::rows(profile))),
+            threads_made: seen.migrations.then(|| scheduler::births(profile).into_iter().map(Birth::new).collect()),
             peak: scheduler_json::peak(profile),
-            goroutines: scheduler_json::goroutines(profile),
+            goroutines: seen.migrations.then(|| Rows::new(profile, profile.goroutines.clone())),
             goroutines_forgotten: scheduler_json::forgotten(profile),
-            locks: scheduler_json::locks(profile),
+            locks: seen.locks.then(|| Rows::new(profile, profile.locks.clone())),
             locks_held: scheduler_json::locks_held(profile),
             timeline: scheduler_json::timeline(profile),
-            advice: scheduler_json::advice(profile),
+            advice: recording.counted().then(|| Rows::new(profile, advice::rows(profile))),
         }
     }
 }
@@ -283,88 +224,6 @@ impl Totals {
             threads_created: watched(threads.iter().filter(|thread| thread.created_ns.is_some()).count()),
             max_threads_in_c: profile.peak.as_ref().map(|peak| peak.threads),
             locked_crossings: counted(locked_crossings),
-        }
-    }
-}
-
-impl<'a> Function<'a> {
-    fn new(row: analysis::FunctionRow<'a>, recording: &cgoprof_profile::Recording, spread: scheduler::Spread) -> Self {
-        let (stats, seen) = (&row.stats, recording.scheduler);
-        let counted = |count: u64| recording.counted().then_some(count);
-        let timed = |nanos: f64| measured(stats, nanos);
-        // A direct crossing has a C phase only.
-        let phases = |nanos: f64| timed(nanos).filter(|_| row.via == Via::Cgocall);
-        Function {
-            name: &row.function.name,
-            package: &row.function.package,
-            symbol: known(&row.function.symbol),
-            library: known(&row.function.library),
-            via: match row.via {
-                Via::Cgocall => "cgocall",
-                Via::Runtime => "runtime",
-                Via::Direct => "direct",
-            },
-            calls: counted(stats.calls),
-            timed: stats.timed,
-            counters: counters(stats, recording),
-            total_ns: timed(stats.total().sum),
-            total_se_ns: timed(stats.total().standard_error()),
-            enter_ns: phases(stats.enter.sum).filter(|_| recording.phases_timed()),
-            c_ns: timed(stats.c.sum),
-            c_se_ns: timed(stats.c.standard_error()),
-            c_self_ns: timed(stats.c_self()),
-            exit_ns: phases(stats.exit.sum),
-            overhead_ns: phases(stats.overhead().sum),
-            overhead_se_ns: phases(stats.overhead().standard_error()),
-            cpu_ns: row.cpu.map(|cpu| cpu.nanos),
-            cpu_se_ns: row.cpu.map(|cpu| cpu.standard_error),
-            blocked_ns: timed(stats.blocked).filter(|_| recording.off_cpu),
-            preempted_ns: timed(stats.preempted).filter(|_| recording.off_cpu),
-            c: Spread::new(&stats.c_times),
-            overhead: if recording.phases_timed() {
-                Spread::new(&stats.overhead_times)
-            } else {
-                // Of the few that waited only.
-                Spread::new(&Distribution::default())
-            },
-            threads: seen.migrations.then_some(spread.threads),
-            unlocked_threads: seen.migrations.then_some(spread.unlocked_threads),
-            locked_calls: counted(row.locked_calls),
-        }
-    }
-}
-
-impl<'a> Site<'a> {
-    fn new(row: analysis::SiteRow<'a>, recording: &cgoprof_profile::Recording) -> Self {
-        let stats = &row.stats;
-        Site {
-            function: &row.function.name,
-            caller: row.site.map(|site| site.function),
-            file: row.site.and_then(|site| known(site.file)),
-            line: row.site.map(|site| site.line).filter(|&line| line > 0),
-            calls: recording.counted().then_some(stats.calls),
-            counters: counters(stats, recording),
-            total_ns: measured(stats, stats.total().sum),
-            c_ns: measured(stats, stats.c.sum),
-            overhead_ns: measured(stats, stats.overhead().sum),
-            cpu_ns: row.cpu.map(|cpu| cpu.nanos),
-            blocked_ns: measured(stats, stats.blocked).filter(|_| recording.off_cpu),
-        }
-    }
-}
-
-impl<'a> Stack<'a> {
-    fn new(row: analysis::StackRow<'a>, recording: &cgoprof_profile::Recording) -> Self {
-        let stats = &row.stats;
-        Stack {
-            frames: row.frames.iter().map(Frame::new).collect(),
-            truncated: row.truncated,
-            function: &row.function.name,
-            calls: recording.counted().then_some(stats.calls),
-            total_ns: measured(stats, stats.total().sum),
-            c_ns: measured(stats, stats.c.sum),
-            overhead_ns: measured(stats, stats.overhead().sum),
-            cpu_ns: row.cpu.map(|cpu| cpu.nanos),
         }
     }
 }

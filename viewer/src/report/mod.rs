@@ -1,9 +1,8 @@
 //! Reports: text for people, JSON for programs.
 
 mod counters;
-mod fields;
 pub mod json;
-mod paths;
+mod rows;
 mod scheduler_json;
 mod scheduler_text;
 mod table;

@@ -2,44 +2,55 @@
 
 use std::fmt::Write as _;
 
-/// A table. The first columns hold numbers, the others names.
-pub(super) struct Table {
-    numbers: usize,
-    lines: Vec<Vec<String>>,
+use cgoprof_profile::Profile;
+
+use crate::tables::{Align, Column, Row};
+use crate::text_width::{left, right, width};
+
+/// Writes at most so many rows with their heads, and how many there are more. First come the columns with numbers, then those
+/// with names. A column with nothing but its head is left out.
+pub(super) fn write<'a, R: Row>(
+    text: &mut String,
+    profile: &'a Profile,
+    rows: impl IntoIterator<Item = &'a R>,
+    limit: usize,
+) {
+    let mut rows = rows.into_iter();
+    let reported = |align| {
+        R::columns().iter().filter(move |column| column.align() == align && column.is_reported(&profile.recording))
+    };
+    let columns: Vec<&Column<R>> = reported(Align::Right).chain(reported(Align::Left)).collect();
+    let lines: Vec<Vec<String>> = rows
+        .by_ref()
+        .take(limit)
+        .map(|row| columns.iter().map(|column| column.reported(row, profile)).collect())
+        .collect();
+    let more = rows.count();
+    let mut shown = Vec::new();
+    for (at, column) in columns.iter().enumerate() {
+        let widest = lines.iter().map(|line| width(&line[at])).max();
+        if widest != Some(0) {
+            shown.push((at, column, widest.unwrap_or(0).max(width(column.head()))));
+        }
+    }
+    let mut write = |cell: &dyn Fn(usize, &Column<R>) -> String| {
+        let cells = shown.iter().map(|&(at, column, width)| match column.align() {
+            Align::Left => left(&cell(at, column), width),
+            Align::Right => right(&cell(at, column), width),
+        });
+        let line = cells.collect::<Vec<_>>().join("  ");
+        let _ = writeln!(text, "{}", line.trim_end());
+    };
+    write(&|_, column| column.head().to_owned());
+    for line in &lines {
+        write(&|at, _| line[at].clone());
+    }
+    write_more(text, more);
 }
 
-impl Table {
-    /// With these heads.
-    pub(super) fn new(numbers: &[&str], names: &[&str]) -> Table {
-        let heads = numbers.iter().chain(names).map(|&name| name.to_owned()).collect();
-        Table { numbers: numbers.len(), lines: vec![heads] }
-    }
-
-    /// Adds a row.
-    pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.lines.push(cells.into_iter().collect());
-    }
-
-    /// Leaves a column out.
-    pub(super) fn hide(&mut self, column: usize) {
-        self.lines.iter_mut().for_each(|line| line[column].clear());
-    }
-
-    /// Writes it. A column with nothing but its head is left out.
-    pub(super) fn write(&self, text: &mut String) {
-        let columns = self.lines[0].len();
-        let is_empty =
-            |column: usize| self.lines.len() > 1 && self.lines[1..].iter().all(|line| line[column].is_empty());
-        let width = |column: usize| self.lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-        let widths: Vec<usize> = (0..columns).map(|column| if is_empty(column) { 0 } else { width(column) }).collect();
-        for line in &self.lines {
-            let mut row = String::new();
-            for (column, cell) in line.iter().enumerate().filter(|&(column, _)| widths[column] > 0) {
-                let pad = " ".repeat(widths[column] - cell.chars().count());
-                let (before, after) = if column < self.numbers { (pad, String::new()) } else { (String::new(), pad) };
-                let _ = write!(row, "{before}{cell}{after}  ");
-            }
-            let _ = writeln!(text, "{}", row.trim_end());
-        }
+/// Says how many rows there are beyond the limit.
+pub(super) fn write_more(text: &mut String, rows: usize) {
+    if rows > 0 {
+        let _ = writeln!(text, "... {rows} more (--limit)");
     }
 }

@@ -2,13 +2,12 @@
 
 use std::fmt::Write as _;
 
-use cgoprof_profile::metrics::{METRICS, Reading};
-use cgoprof_profile::{Kind, Profile, Recording, Stats, Via};
+use cgoprof_profile::{Kind, Profile};
 
-use super::paths::{file_name, short_path};
-use super::table::Table;
-use super::{By, scheduler_text};
-use crate::analysis::{self, Cpu, StackRow};
+use super::{By, scheduler_text, table};
+use crate::analysis::{self, StackRow};
+use crate::paths::{file_name, short_path};
+use crate::tables::{functions, sites};
 use crate::units::{count, percent, printable, time, with_error};
 
 /// Writes the report with at most so many rows.
@@ -16,30 +15,12 @@ pub fn write(profile: &Profile, by: By, limit: usize) -> String {
     let mut text = header(profile);
     match by {
         By::Function => {
-            let rows = analysis::by_function(profile);
-            let named = rows.iter().map(|row| {
-                let name = printable(&row.function.name);
-                let way = match row.via {
-                    Via::Cgocall => "",
-                    Via::Runtime => "  [runtime's own]",
-                    Via::Direct => "  [direct]",
-                };
-                let library = file_name(&row.function.library);
-                let library = if library.is_empty() { String::new() } else { format!("  [{}]", printable(library)) };
-                let package = printable(&row.function.package);
-                (&row.stats, row.cpu, vec![format!("{name}{way}{library}"), package])
-            });
-            table(&mut text, profile, &["C FUNCTION", "GO PACKAGE"], named.collect(), limit);
+            table::write(&mut text, profile, &functions::rows(profile), limit);
+            text.push('\n');
         }
         By::Site => {
-            let rows = analysis::by_site(profile);
-            let named = rows.iter().map(|row| {
-                let (caller, line) = row.site.map_or(("?".to_owned(), String::new()), |site| {
-                    (printable(site.function), printable(&format!("{}:{}", short_path(site.file), site.line)))
-                });
-                (&row.stats, row.cpu, vec![printable(&row.function.name), caller, line])
-            });
-            table(&mut text, profile, &["C FUNCTION", "CALLED BY", "LINE"], named.collect(), limit);
+            table::write(&mut text, profile, &sites::rows(profile), limit);
+            text.push('\n');
         }
         By::Stack => stacks(&mut text, profile, limit),
         By::Thread | By::Goroutine | By::Callback | By::Advice if !profile.recording.counted() => {
@@ -47,10 +28,10 @@ pub fn write(profile: &Profile, by: By, limit: usize) -> String {
         }
         By::Thread | By::Goroutine if !profile.recording.scheduler.migrations => text.push_str(NOT_SEEN),
         By::Callback if !profile.recording.scheduler.callbacks => text.push_str(NOT_SEEN),
-        By::Advice => scheduler_text::advice(&mut text, profile, limit),
-        By::Thread => scheduler_text::threads(&mut text, profile, limit),
-        By::Goroutine => scheduler_text::goroutines(&mut text, profile, limit),
-        By::Callback => scheduler_text::callbacks(&mut text, profile, limit),
+        By::Advice => scheduler_text::write_advice(&mut text, profile, limit),
+        By::Thread => scheduler_text::write_threads(&mut text, profile, limit),
+        By::Goroutine => scheduler_text::write_goroutines(&mut text, profile, limit),
+        By::Callback => scheduler_text::write_callbacks(&mut text, profile, limit),
     }
     for note in &profile.recording.notes {
         let _ = writeln!(text, "note: {}", printable(note));
@@ -111,7 +92,7 @@ fn header(profile: &Profile) -> String {
     if !more.is_empty() {
         let _ = writeln!(text, "{}", more.join(", "));
     }
-    scheduler_text::summary(&mut text, profile);
+    scheduler_text::write_summary(&mut text, profile);
     outside(&mut text, profile);
     let _ = writeln!(
         text,
@@ -179,109 +160,6 @@ fn sampled_header(text: &mut String, profile: &Profile) {
     );
 }
 
-const NUMBERS: [&str; 12] =
-    ["TOTAL", "\u{b1}", "RUN", "CALLS", "EACH", "C", "CPU", "BLOCKED", "ENTER", "EXIT", "C P50", "C P99"];
-/// Where samples were taken: the place of CPU in [`NUMBERS`].
-const CPU: usize = 6;
-/// Where switches were seen: the place of BLOCKED in [`NUMBERS`].
-const BLOCKED: usize = 7;
-/// Where getting to C was timed: the place of ENTER in [`NUMBERS`].
-const ENTER: usize = 8;
-
-/// Of samples alone.
-const SAMPLED_NUMBERS: [&str; 4] = ["CPU IN C", "\u{b1}", "RUN", "SAMPLES"];
-
-fn sampled_numbers(cpu: Cpu, recording: &Recording) -> Vec<String> {
-    let samples = cpu.nanos / recording.sample_period_ns.max(1) as f64;
-    vec![
-        time(cpu.nanos),
-        percent(cpu.standard_error / cpu.nanos.max(1.0)),
-        percent(cpu.nanos / recording.duration_ns.max(1) as f64),
-        count(samples.round() as u64),
-    ]
-}
-
-fn numbers(stats: &Stats, cpu: Option<Cpu>, run: f64) -> Vec<String> {
-    let cpu = cpu.map_or_else(String::new, |cpu| time(cpu.nanos));
-    if stats.timed == 0 {
-        let mut cells = vec![String::new(); NUMBERS.len()];
-        cells[3] = count(stats.calls);
-        cells[CPU] = cpu;
-        return cells;
-    }
-    let total = stats.total();
-    let relative = total.standard_error() / total.sum.max(1.0);
-    let calls = stats.measured_calls().max(1) as f64;
-    // Where nothing is known of some crossings' times.
-    let sum = |nanos: f64| if stats.untimed > 0 { format!("\u{2265}{}", time(nanos)) } else { time(nanos) };
-    let quantile = |share| stats.c_times.quantile(share).map_or_else(String::new, time);
-    vec![
-        sum(total.sum),
-        if relative >= 0.0005 { percent(relative) } else { String::new() },
-        percent(total.sum / run),
-        count(stats.calls),
-        time(total.sum / calls),
-        sum(stats.c.sum),
-        cpu,
-        time(stats.blocked),
-        time(stats.enter.sum),
-        time(stats.exit.sum),
-        quantile(0.5),
-        quantile(0.99),
-    ]
-}
-
-/// A metric as people read it, nothing where it is none.
-fn shown(reading: Reading<'_>) -> String {
-    match reading {
-        Reading::Count(0) => String::new(),
-        Reading::Count(number) => count(number),
-        Reading::Nanos(nanos) => time(nanos),
-        Reading::Estimate(sum) => with_error(sum.sum, sum.standard_error()),
-        Reading::Times(times) => times.quantile(0.5).map_or_else(String::new, time),
-    }
-}
-
-fn table(
-    text: &mut String,
-    profile: &Profile,
-    names: &[&str],
-    rows: Vec<(&Stats, Option<Cpu>, Vec<String>)>,
-    limit: usize,
-) {
-    let recording = &profile.recording;
-    let run = recording.duration_ns.max(1) as f64;
-    let hidden = rows.len().saturating_sub(limit);
-    let metrics = || METRICS.iter().filter(|metric| metric.shown.in_text().is_some() && metric.known.of(recording));
-    let heads: Vec<&str> = if recording.counted() {
-        NUMBERS.into_iter().chain(metrics().filter_map(|metric| metric.shown.in_text())).collect()
-    } else {
-        SAMPLED_NUMBERS.to_vec()
-    };
-    let mut table = Table::new(&heads, names);
-    for (stats, cpu, named) in rows.iter().take(limit) {
-        let numbers = if recording.counted() {
-            numbers(stats, *cpu, run).into_iter().chain(metrics().map(|metric| shown((metric.of)(stats)))).collect()
-        } else {
-            sampled_numbers(cpu.unwrap_or_default(), recording)
-        };
-        table.row(numbers.into_iter().chain(named.iter().cloned()));
-    }
-    if recording.counted() {
-        if !recording.off_cpu {
-            table.hide(BLOCKED);
-        }
-        if !recording.phases_timed() {
-            table.hide(ENTER);
-        }
-    }
-    table.write(text);
-    if hidden > 0 {
-        let _ = writeln!(text, "... {hidden} more (--limit)");
-    }
-    text.push('\n');
-}
-
 fn stacks(text: &mut String, profile: &Profile, limit: usize) {
     let run = profile.recording.duration_ns.max(1) as f64;
     let rows = analysis::by_stack(profile);
@@ -310,7 +188,8 @@ fn stacks(text: &mut String, profile: &Profile, limit: usize) {
         text.push('\n');
     }
     if rows.len() > limit {
-        let _ = writeln!(text, "... {} more (--limit)\n", rows.len() - limit);
+        table::write_more(text, rows.len() - limit);
+        text.push('\n');
     }
 }
 
@@ -335,14 +214,6 @@ fn write_frames(text: &mut String, row: &StackRow<'_>, more: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_metric_of_any_kind_has_a_text() {
-        assert_eq!(shown(Reading::Count(0)), "");
-        assert_eq!(shown(Reading::Count(1234)), "1,234");
-        assert_eq!(shown(Reading::Nanos(1500.0)), "1.50 us");
-        assert_eq!(shown(Reading::Times(&cgoprof_profile::Distribution::default())), "");
-    }
 
     #[test]
     fn megabytes_of_arguments_leave_room_for_the_report() {

@@ -6,7 +6,6 @@ use cgoprof_profile::{FunctionId, Via};
 
 use super::app::{App, Kind, Leaving, Part};
 use super::data::direction::Direction;
-use super::data::functions::Row;
 use super::effect::Effect;
 use super::export;
 use super::geometry::{Areas, BELOW};
@@ -15,6 +14,7 @@ use super::screen::Screen;
 use super::state::detail::Detail;
 use super::state::prompt::Prompt;
 use super::view;
+use crate::tables::functions::FunctionRow;
 use crate::value::Value;
 
 impl App {
@@ -172,9 +172,9 @@ impl App {
             },
             Screen::Advice => {
                 let row = self.tables[Kind::Advice as usize].selected();
-                let function = row.map(|row| data.findings()[row].function.clone());
+                let function = row.map(|row| crate::units::printable(&data.advice()[row].function));
                 // Rows say how a function is reached, too.
-                let names = |row: &&Row| {
+                let names = |row: &&FunctionRow| {
                     let rest = function.as_ref().and_then(|name| row.name.strip_prefix(name.as_str()));
                     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(" ["))
                 };

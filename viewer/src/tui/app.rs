@@ -2,24 +2,16 @@
 
 use std::sync::Arc;
 
-use cgoprof_profile::{FunctionId, Profile, Via};
+use cgoprof_profile::{FunctionId, Goroutine, Lock, Profile, Via};
 use ratatui::layout::Size;
 
 use super::data::Data;
 use super::data::direction::Direction;
-use super::data::functions::Row;
 use super::effect::Effect;
 use super::geometry::{ABOVE_LANES, ADVICE_TEXT, Areas, BELOW, LANE_NAME};
 use super::palette::{Colours, Palette};
 use super::pattern::Pattern;
 use super::screen::Screen;
-use super::sheets::advice::Findings;
-use super::sheets::callbacks::Callbacks;
-use super::sheets::functions::{self, Functions};
-use super::sheets::goroutines::Goroutines;
-use super::sheets::locks::Locks;
-use super::sheets::threads::Threads;
-use super::sheets::{Sheet, functions::TOTAL};
 use super::state::detail::{Cached, Detail, Files};
 use super::state::flame::FlameView;
 use super::state::making::Making;
@@ -29,7 +21,13 @@ use super::state::table::Table;
 use super::state::timeline::TimelineView;
 use super::state::tree::TreeView;
 use super::state::watched::Live;
+use super::tables::functions::{self, Functions};
+use super::tables::{Listed, Sheet};
 use super::update::Update;
+use crate::tables::advice::AdviceRow;
+use crate::tables::callbacks::CallbackRow;
+use crate::tables::functions::FunctionRow;
+use crate::tables::threads::ThreadRow;
 use crate::value::Value;
 
 /// The screens with all that they know.
@@ -42,7 +40,7 @@ pub struct App {
     pub(crate) shown: Arc<Data>,
     pub(crate) base: Option<Base>,
     /// Functions that only the base has, with nothing in them.
-    gone: Vec<Row>,
+    gone: Vec<FunctionRow>,
     pub(crate) live: Option<Live>,
     pub(crate) palette: Palette,
     pub(crate) size: Size,
@@ -140,7 +138,14 @@ impl App {
             palette: Palette { colours },
             size: Size::default(),
             screen: Screen::default(),
-            tables: [table(Some(TOTAL)), table(None), table(None), table(None), table(None), table(None)],
+            tables: [
+                table(functions::column("total")),
+                table(None),
+                table(None),
+                table(None),
+                table(None),
+                table(None),
+            ],
             part: Part::default(),
             detail: None,
             about: None,
@@ -242,10 +247,10 @@ impl App {
             (false, false) => Value::Total,
         };
         (self.tree.value, self.flame.value) = (value, value);
-        self.tables[Kind::Functions as usize].sort = Some(match value {
-            Value::Cpu => functions::CPU,
-            Value::Calls => functions::CALLS,
-            _ => TOTAL,
+        self.tables[Kind::Functions as usize].sort = functions::column(match value {
+            Value::Cpu => "cpu_in_c",
+            Value::Calls => "calls",
+            _ => "total",
         });
     }
 
@@ -332,7 +337,7 @@ fn with_sheet<T>(
     kind: Kind,
     data: &Data,
     live: Option<&Live>,
-    compared: Option<(&Data, &[Row])>,
+    compared: Option<(&Data, &[FunctionRow])>,
     act: impl FnOnce(&dyn Sheet) -> T,
 ) -> T {
     match kind {
@@ -343,10 +348,10 @@ fn with_sheet<T>(
             let rates = live.filter(lives).map(|live| &live.rates);
             act(&Functions { data, rates, base, gone })
         }
-        Kind::Threads => act(&Threads { data }),
-        Kind::Goroutines => act(&Goroutines { data }),
-        Kind::Locks => act(&Locks { data }),
-        Kind::Callbacks => act(&Callbacks::new(data)),
-        Kind::Advice => act(&Findings { data }),
+        Kind::Threads => act(&Listed::<ThreadRow>::new(data)),
+        Kind::Goroutines => act(&Listed::<Goroutine>::new(data)),
+        Kind::Locks => act(&Listed::<Lock>::new(data)),
+        Kind::Callbacks => act(&Listed::<CallbackRow>::new(data)),
+        Kind::Advice => act(&Listed::<AdviceRow>::new(data)),
     }
 }

@@ -9,8 +9,8 @@ use super::data::direction::Direction;
 use super::data::tree::Tree;
 use super::effect::NewFile;
 use super::screen::Screen;
-use super::sheets::{Sheet, Sorted};
 use super::state::table::Table;
+use super::tables::{Sheet, SortKey};
 use crate::export::{csv as comma_separated, flamegraph};
 use crate::units::printable;
 use crate::value::Value;
@@ -68,12 +68,12 @@ fn stem(kind: Kind) -> &'static str {
 /// The rows of a table as they are filtered and sorted, all columns in use.
 fn rows(table: &Table, sheet: &dyn Sheet) -> Vec<Vec<String>> {
     let is_told = |column: &usize| sheet.is_used(*column) && !sheet.is_drawn(*column);
-    let columns: Vec<usize> = (0..sheet.columns().len()).filter(is_told).collect();
-    let heads = columns.iter().map(|&column| sheet.columns()[column].head.to_owned()).collect();
+    let columns: Vec<usize> = (0..sheet.heads().len()).filter(is_told).collect();
+    let heads = columns.iter().map(|&column| sheet.heads()[column].text.to_owned()).collect();
     let cell = |row: usize, column: usize| match sheet.sorted(row, column) {
-        Sorted::Name(name) => name,
-        Sorted::Number(number) if number.is_finite() => plain(number),
-        Sorted::Number(_) => String::new(),
+        SortKey::Name(name) => name,
+        SortKey::Number(number) if number.is_finite() => plain(number),
+        SortKey::Number(_) => String::new(),
     };
     let line = |&row: &usize| columns.iter().map(|&column| cell(row, column)).collect();
     std::iter::once(heads).chain(table.order.iter().map(line)).collect()

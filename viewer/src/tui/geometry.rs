@@ -3,7 +3,7 @@
 use ratatui::layout::{Rect, Size};
 
 use super::screen::Screen;
-use super::sheets::{Align, Sheet};
+use super::tables::{Align, Sheet};
 
 /// The least that a screen needs.
 pub(crate) const LEAST: Size = Size { width: 40, height: 10 };
@@ -63,7 +63,7 @@ pub(crate) struct Placed {
 
 /// Which columns of a table fit into a width, the one that it is sorted by among them; names share what is left.
 pub(crate) fn columns(sheet: &dyn Sheet, sort: Option<usize>, width: u16) -> Vec<Placed> {
-    let all = sheet.columns();
+    let all = sheet.heads();
     let mut shown: Vec<usize> = (0..all.len()).filter(|&column| sheet.is_used(column)).collect();
     let needed = |shown: &[usize]| shown.iter().map(|&column| all[column].width + 1).sum::<u16>();
     while needed(&shown) > width + 1 && shown.len() > 1 {
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
     use crate::tui::data::Data;
     use crate::tui::sample_data;
-    use crate::tui::sheets::functions::Functions;
+    use crate::tui::tables::functions::Functions;
 
     #[test]
     fn columns_fit_and_the_sorted_one_is_there() {
@@ -109,7 +109,7 @@ mod tests {
             let data = Data::new(Arc::new(profile));
             let sheet = Functions { data: &data, rates: None, base: None, gone: &[] };
             for width in [40, 80, 120, 250] {
-                for sort in 0..sheet.columns().len() {
+                for sort in 0..sheet.heads().len() {
                     let placed = columns(&sheet, Some(sort), width);
                     let fits = placed.iter().all(|one| one.x + one.width <= width);
                     assert!(fits, "{name} {width} {sort}: {placed:?}");

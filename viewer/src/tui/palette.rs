@@ -4,6 +4,8 @@ use std::cmp::Ordering;
 
 use ratatui::style::{Color, Modifier, Style};
 
+use crate::tables::Part;
+
 /// What the terminal can show.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Colours {
@@ -34,18 +36,6 @@ impl Colours {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Palette {
     pub(crate) colours: Colours,
-}
-
-/// What a thread does, or which side of the border something is on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Part {
-    Go,
-    Border,
-    C,
-    Blocked,
-    Waiting,
-    Idle,
-    Locked,
 }
 
 impl Palette {

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::measured::Measured;
+use crate::measured::Measured;
 
 /// A difference.
 #[derive(Clone, Copy, Debug, PartialEq)]

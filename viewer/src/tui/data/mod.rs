@@ -2,16 +2,12 @@
 
 pub(crate) mod change;
 pub(crate) mod direction;
-pub(crate) mod findings;
-pub(crate) mod functions;
 mod growth;
 pub(crate) mod lanes;
 mod matches;
-pub(crate) mod measured;
 mod paths;
 pub(crate) mod sites;
 pub(crate) mod span;
-pub(crate) mod threads;
 pub(crate) mod tree;
 mod tree_search;
 pub(crate) mod window;
@@ -24,8 +20,11 @@ use cgoprof_profile::{Profile, Stats, Via};
 
 use super::screen::Screen;
 use crate::analysis;
+use crate::tables::advice::{self, AdviceRow};
+use crate::tables::callbacks::{self, CallbackRow};
+use crate::tables::functions::{self, FunctionRow};
+use crate::tables::threads::{self, ThreadRow};
 use direction::Direction;
-use functions::Row;
 use lanes::Lanes;
 use sites::Sites;
 use tree::Tree;
@@ -36,14 +35,15 @@ pub(crate) struct Data {
     pub(crate) profile: Arc<Profile>,
     /// What it is a part of.
     part_of: Option<(Part, Arc<Data>)>,
-    pub(crate) functions: Vec<Row>,
+    pub(crate) functions: Vec<FunctionRow>,
     pub(crate) totals: Totals,
     trees: [OnceLock<Tree>; 2],
     lanes: OnceLock<Arc<Lanes>>,
     sites: OnceLock<Sites>,
     cells: OnceLock<HashMap<u64, usize>>,
-    threads: OnceLock<Vec<threads::Row>>,
-    findings: OnceLock<Vec<findings::Row>>,
+    threads: OnceLock<Vec<ThreadRow>>,
+    callbacks: OnceLock<Vec<CallbackRow>>,
+    advice: OnceLock<Vec<AdviceRow>>,
     by_name: OnceLock<HashMap<FunctionName, usize>>,
 }
 
@@ -87,7 +87,8 @@ impl Data {
             sites: OnceLock::new(),
             cells: OnceLock::new(),
             threads: OnceLock::new(),
-            findings: OnceLock::new(),
+            callbacks: OnceLock::new(),
+            advice: OnceLock::new(),
             by_name: OnceLock::new(),
             part_of: None,
             profile,
@@ -137,7 +138,7 @@ impl Data {
             self.cell_index();
             self.threads();
             self.sites();
-            self.findings();
+            self.advice();
             self.tree(Direction::Up);
         });
     }
@@ -146,11 +147,11 @@ impl Data {
     pub(crate) fn is_made(&self, screen: Screen, direction: Direction) -> bool {
         match screen {
             Screen::Functions | Screen::Callbacks => true,
-            Screen::Detail => self.sites.get().is_some() && self.findings.get().is_some(),
+            Screen::Detail => self.sites.get().is_some() && self.advice.get().is_some(),
             Screen::Tree | Screen::Flame => self.trees[direction as usize].get().is_some(),
             Screen::Timeline => self.whole().lanes.get().is_some() && self.cells.get().is_some(),
             Screen::Threads => self.threads.get().is_some(),
-            Screen::Advice => self.findings.get().is_some(),
+            Screen::Advice => self.advice.get().is_some(),
         }
     }
 
@@ -160,7 +161,7 @@ impl Data {
             Screen::Functions | Screen::Callbacks => {}
             Screen::Detail => {
                 self.sites();
-                self.findings();
+                self.advice();
             }
             Screen::Tree | Screen::Flame => {
                 self.tree(direction);
@@ -173,27 +174,31 @@ impl Data {
                 self.threads();
             }
             Screen::Advice => {
-                self.findings();
+                self.advice();
             }
         }
     }
 
-    pub(crate) fn threads(&self) -> &[threads::Row] {
+    pub(crate) fn threads(&self) -> &[ThreadRow] {
         self.threads.get_or_init(|| threads::rows(&self.profile))
     }
 
-    pub(crate) fn findings(&self) -> &[findings::Row] {
-        self.findings.get_or_init(|| match self.span() {
+    pub(crate) fn callbacks(&self) -> &[CallbackRow] {
+        self.callbacks.get_or_init(|| callbacks::rows(&self.profile))
+    }
+
+    pub(crate) fn advice(&self) -> &[AdviceRow] {
+        self.advice.get_or_init(|| match self.span() {
             Some(_) => Vec::new(),
-            None => findings::rows(&self.profile),
+            None => advice::rows(&self.profile),
         })
     }
 
     /// The same function of another recording.
-    pub(crate) fn same_function(&self, row: &Row) -> Option<&Row> {
+    pub(crate) fn same_function(&self, row: &FunctionRow) -> Option<&FunctionRow> {
         // Libraries may have functions of one name and package: these are told apart by what they are shown as.
-        let shown = |row: &Row| (row.name.clone(), row.package.clone(), row.via);
-        let identity = |row: &Row| (row.identity.0.clone(), row.identity.1.clone(), row.via);
+        let shown = |row: &FunctionRow| (row.name.clone(), row.package.clone(), row.via);
+        let identity = |row: &FunctionRow| (row.identity.0.clone(), row.identity.1.clone(), row.via);
         let index = || {
             let rows = || self.functions.iter().enumerate();
             let by_identity = rows().map(|(at, row)| (identity(row), at));
@@ -204,10 +209,17 @@ impl Data {
     }
 
     /// Functions that another recording has not, with nothing in them.
-    pub(crate) fn functions_without(&self, other: &Data) -> Vec<Row> {
+    pub(crate) fn functions_without(&self, other: &Data) -> Vec<FunctionRow> {
         let gone = self.functions.iter().filter(|row| other.same_function(row).is_none());
-        gone.map(|row| Row { stats: Stats::default(), cpu: None, locked_calls: 0, threads: None, ..row.clone() })
-            .collect()
+        let nothing = |row: &FunctionRow| FunctionRow {
+            id: row.id,
+            via: row.via,
+            name: row.name.clone(),
+            package: row.package.clone(),
+            identity: row.identity.clone(),
+            ..FunctionRow::default()
+        };
+        gone.map(nothing).collect()
     }
 
     pub(crate) fn tree(&self, direction: Direction) -> &Tree {

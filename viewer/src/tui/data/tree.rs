@@ -8,8 +8,8 @@ use super::change::Change;
 use super::direction::Direction;
 use super::growth::{Growth, Node, Spread};
 use super::matches::Matches;
-use super::measured::Measured;
 use super::paths::Paths;
+use crate::measured::Measured;
 use crate::units::printable;
 use crate::value::Value;
 

@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use cgoprof_profile::{FunctionId, Stats, Via};
 
-use super::super::data::sites::Site;
-use super::super::data::{Data, findings, functions};
+use super::super::data::Data;
 use crate::analysis::{self, Frame};
+use crate::tables::advice::AdviceRow;
+use crate::tables::functions::FunctionRow;
+use crate::tables::sites::SiteRow;
 use crate::units::printable;
 
 /// Where source files come from.
@@ -37,15 +39,15 @@ impl Cached {
 /// What the screen shows.
 #[derive(Clone, Debug)]
 pub(crate) struct Detail {
-    pub(crate) row: functions::Row,
+    pub(crate) row: FunctionRow,
     /// The largest total first.
-    pub(crate) sites: Vec<Site>,
+    pub(crate) sites: Vec<SiteRow>,
     pub(crate) stacks: Vec<StackLines>,
     /// More stacks than are listed.
     pub(crate) more_stacks: usize,
     /// The most time in C first.
     pub(crate) threads: Vec<Caller>,
-    pub(crate) findings: Vec<findings::Row>,
+    pub(crate) advice: Vec<AdviceRow>,
     pub(crate) sources: Vec<Source>,
 }
 
@@ -85,7 +87,7 @@ const AROUND: u32 = 4;
 impl Detail {
     pub(crate) fn new(data: &Data, function: FunctionId, via: Via, files: &Cached) -> Option<Detail> {
         let row = data.functions.iter().find(|row| row.id == function && row.via == via)?.clone();
-        let sites: Vec<Site> = data.sites().of(function).filter(|site| site.via == via).cloned().collect();
+        let sites: Vec<SiteRow> = data.sites().of(function).filter(|site| site.via == via).cloned().collect();
         let (stacks, more_stacks) = stacks(data, function, via);
         let profile = &data.profile;
         let threads = profile.threads.iter().flat_map(|thread| {
@@ -100,10 +102,10 @@ impl Detail {
         });
         let mut threads: Vec<_> = threads.collect();
         threads.sort_by(|one, other| other.c_ns.total_cmp(&one.c_ns).then(other.calls.cmp(&one.calls)));
-        let name = printable(&profile.functions[function.0].name);
-        let findings = data.findings().iter().filter(|finding| finding.function == name).cloned().collect();
+        let name = &profile.functions[function.0].name;
+        let advice = data.advice().iter().filter(|advice| advice.function == *name).cloned().collect();
         let sources = sources(&sites, data, files);
-        Some(Detail { row, sites, stacks, more_stacks, threads, findings, sources })
+        Some(Detail { row, sites, stacks, more_stacks, threads, advice, sources })
     }
 }
 
@@ -140,9 +142,9 @@ pub(crate) fn frame_line(frame: &Frame<'_>) -> String {
     printable(&format!("{}{inlined}{place}", position.function))
 }
 
-fn sources(sites: &[Site], data: &Data, files: &Cached) -> Vec<Source> {
+fn sources(sites: &[SiteRow], data: &Data, files: &Cached) -> Vec<Source> {
     let mut sources = Vec::new();
-    for site in sites.iter().filter(|site| site.line > 0).take(MOST_SOURCES) {
+    for site in sites.iter().filter_map(|row| row.site.as_ref()).filter(|site| site.line > 0).take(MOST_SOURCES) {
         let Some(text) = files.lines(&site.file) else { continue };
         let first = site.line.saturating_sub(AROUND).max(1);
         let lines = (first..=site.line.saturating_add(AROUND)).filter_map(|number| {

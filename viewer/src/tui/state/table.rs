@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use super::super::keys::Move;
 use super::super::pattern::Pattern;
-use super::super::sheets::{Align, Sheet, Sorted};
+use super::super::tables::{Align, Sheet, SortKey};
 use super::scroll::Scroll;
 
 /// How a table is looked at.
@@ -56,9 +56,9 @@ impl Table {
             }
             return;
         };
-        let mut keyed: Vec<(Sorted, usize)> = self.order.iter().map(|&row| (sheet.sorted(row, column), row)).collect();
+        let mut keyed: Vec<(SortKey, usize)> = self.order.iter().map(|&row| (sheet.sorted(row, column), row)).collect();
         // Names from A on, numbers from the largest down.
-        let up = (sheet.columns()[column].align == Align::Left) != self.ascending;
+        let up = (sheet.heads()[column].align == Align::Left) != self.ascending;
         keyed.sort_by(|(one, _), (other, _)| if up { compare(one, other) } else { compare(other, one) });
         self.order = keyed.into_iter().map(|(_, row)| row).collect();
     }
@@ -73,7 +73,7 @@ impl Table {
 
     /// Sorts by the column so many further on.
     pub(crate) fn sort_beside(&mut self, by: isize, sheet: &dyn Sheet) {
-        let columns = sheet.columns().len() as isize;
+        let columns = sheet.heads().len() as isize;
         let from = self.sort.map_or(if by > 0 { -1 } else { 0 }, |sort| sort as isize);
         let others = (1..=columns).map(|step| (from + by * step).rem_euclid(columns) as usize);
         let next = others.into_iter().find(|&column| sheet.is_used(column));
@@ -99,11 +99,11 @@ impl Table {
     }
 }
 
-fn compare(one: &Sorted, other: &Sorted) -> Ordering {
+fn compare(one: &SortKey, other: &SortKey) -> Ordering {
     match (one, other) {
-        (Sorted::Number(one), Sorted::Number(other)) => one.total_cmp(other),
-        (Sorted::Name(one), Sorted::Name(other)) => one.cmp(other),
-        (Sorted::Number(_), Sorted::Name(_)) => Ordering::Less,
-        (Sorted::Name(_), Sorted::Number(_)) => Ordering::Greater,
+        (SortKey::Number(one), SortKey::Number(other)) => one.total_cmp(other),
+        (SortKey::Name(one), SortKey::Name(other)) => one.cmp(other),
+        (SortKey::Number(_), SortKey::Name(_)) => Ordering::Less,
+        (SortKey::Name(_), SortKey::Number(_)) => Ordering::Greater,
     }
 }

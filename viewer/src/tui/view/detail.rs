@@ -6,14 +6,14 @@ use ratatui::style::Style;
 
 use super::super::app::App;
 use super::super::data::change::Change;
-use super::super::data::measured::Measured;
-use super::super::fit;
-use super::super::palette::Part;
-use super::super::sheets::{some_count, some_time};
 use super::super::state::detail::Detail;
+use super::super::tables::{some_count, some_time};
 use super::histogram::{self, Bar};
 use super::pen::Pen;
 use super::table::wrapped;
+use crate::measured::Measured;
+use crate::tables::Part;
+use crate::text_width as fit;
 use crate::units::{count, percent, printable, time};
 
 /// A piece of a line.
@@ -121,7 +121,7 @@ fn document(app: &App, detail: &Detail, width: usize) -> Vec<Line> {
     lines.extend(wrapped(&numbers(app, detail), width).into_iter().map(plain));
     phases(detail, width, &mut lines);
     histograms(detail, width, &mut lines);
-    findings(detail, width, &mut lines);
+    advice(detail, width, &mut lines);
     sites(detail, width, &mut lines);
     sources(detail, &mut lines);
     threads(detail, &mut lines);
@@ -246,15 +246,16 @@ fn histogram_line(bar: Option<&Bar>, width: usize, part: Part) -> Line {
     vec![from, Piece::Bar(bar.share, columns as u16, part), Piece::Text(fit::right(&text, COUNT), Look::Plain)]
 }
 
-fn findings(detail: &Detail, width: usize, lines: &mut Vec<Line>) {
-    if detail.findings.is_empty() {
+fn advice(detail: &Detail, width: usize, lines: &mut Vec<Line>) {
+    if detail.advice.is_empty() {
         return;
     }
     head(lines, "ADVICE");
-    for finding in &detail.findings {
-        let saving = if finding.saving > 0.0 { format!("saves {}: ", time(finding.saving)) } else { String::new() };
-        lines.extend(wrapped(&format!("{saving}{}", finding.why), width).into_iter().map(plain));
-        let what = wrapped(&finding.what, width).into_iter();
+    for advice in &detail.advice {
+        let saving = advice.saving.map(|saving| saving.nanos).filter(|&nanos| nanos > 0.0);
+        let saving = saving.map_or_else(String::new, |nanos| format!("saves {}: ", time(nanos)));
+        lines.extend(wrapped(&printable(&format!("{saving}{}", advice.why)), width).into_iter().map(plain));
+        let what = wrapped(&printable(&advice.what), width).into_iter();
         lines.extend(what.map(|line| vec![Piece::Text(line, Look::Good)]));
     }
 }
@@ -269,9 +270,13 @@ fn sites(detail: &Detail, width: usize, lines: &mut Vec<Line>) {
         let total = Measured::from(site.stats.total());
         let error = total.relative_error().map_or_else(String::new, percent);
         let total = if site.stats.timed > 0 { time(total.value) } else { String::new() };
-        let place = if site.line > 0 { format!("  {}:{}", site.file, site.line) } else { String::new() };
-        let caller = if site.caller.is_empty() { "?" } else { &site.caller };
-        let text = printable(&format!("{caller}{place}"));
+        let text = site.site.as_ref().map_or_else(
+            || "?".to_owned(),
+            |at| match at.line {
+                0 => printable(&at.caller),
+                line => printable(&format!("{}  {}:{line}", at.caller, at.file)),
+            },
+        );
         let numbers = format!("{:>16} {total:>9} {error:>6}   ", some_count(site.stats.calls));
         let room = width.saturating_sub(fit::width(&numbers));
         lines.push(vec![Piece::Text(numbers, Look::Plain), Piece::Text(fit::end(&text, room), Look::Part(Part::Go))]);

@@ -6,10 +6,10 @@ use ratatui::style::Modifier;
 use super::super::app::App;
 use super::super::data::direction::Direction;
 use super::super::data::tree::Tree;
-use super::super::fit;
 use super::super::geometry::BELOW;
 use super::pen::Pen;
 use super::tree::{part_of, place};
+use crate::text_width as fit;
 use crate::units::percent;
 use crate::value::Value;
 

@@ -6,10 +6,10 @@ use ratatui::style::Style;
 use super::super::app::App;
 use super::super::geometry::Areas;
 use super::super::keys::{BINDINGS, Binding};
-use super::super::palette::Part;
 use super::super::screen::Screen;
 use super::pen::Pen;
 use super::table::wrapped;
+use crate::tables::Part;
 use crate::units::printable;
 
 /// What a screen is about.

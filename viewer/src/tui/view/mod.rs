@@ -59,8 +59,8 @@ fn tab_bar(app: &App, area: Rect, pen: &mut Pen<'_>) {
     }
     let end = tabs.last().map_or(0, |&(_, x, width)| x + width + 1);
     if let Some(room) = area.width.checked_sub(end).filter(|&room| room > 12) {
-        let title = super::fit::end(&printable(&app.title), usize::from(room) - 1);
-        let x = area.width - super::fit::width(&title) as u16 - 1;
+        let title = crate::text_width::end(&printable(&app.title), usize::from(room) - 1);
+        let x = area.width - crate::text_width::width(&title) as u16 - 1;
         pen.put(x, area.y, room, &title, bar);
     }
 }
@@ -124,13 +124,13 @@ fn summary(app: &App, area: Rect, pen: &mut Pen<'_>) {
     let mut x = 0;
     for state in states {
         pen.put(x, area.y, area.width.saturating_sub(x), &state, pen.palette.chosen());
-        x += super::fit::width(&state) as u16 + 1;
+        x += crate::text_width::width(&state) as u16 + 1;
     }
     let mut room = area.width;
     let notes = recording.notes.len();
     if notes > 0 {
         let text = format!(" {notes} note{}: ? ", if notes == 1 { "" } else { "s" });
-        room = room.saturating_sub(super::fit::width(&text) as u16 + 1);
+        room = room.saturating_sub(crate::text_width::width(&text) as u16 + 1);
         pen.put(room + 1, area.y, area.width.saturating_sub(room + 1), &text, pen.palette.chosen());
     }
     let head = pen.palette.head();
@@ -180,7 +180,7 @@ fn footer(app: &App, area: Rect, pen: &mut Pen<'_>) {
     if let Some(pattern) = app.pattern() {
         let text = format!(" /{} ", printable(pattern.text()));
         pen.put(x, area.y, area.width - x, &text, pen.palette.matched());
-        x += super::fit::width(&text) as u16 + 1;
+        x += crate::text_width::width(&text) as u16 + 1;
     }
     let live = app.live.as_ref().is_some_and(|live| live.ended.is_none());
     let mut shown: Vec<_> = BINDINGS
@@ -189,7 +189,7 @@ fn footer(app: &App, area: Rect, pen: &mut Pen<'_>) {
         .filter_map(|binding| Some((binding.keys.split(' ').next().unwrap_or_default(), binding.brief?)))
         .collect();
     let width = |shown: &[(&str, &str)]| -> usize {
-        shown.iter().map(|(keys, brief)| super::fit::width(keys) + brief.len() + 3).sum()
+        shown.iter().map(|(keys, brief)| crate::text_width::width(keys) + brief.len() + 3).sum()
     };
     // Help and quit stay longest.
     while width(&shown) > usize::from(area.width.saturating_sub(x)) && shown.len() > 2 {
@@ -197,7 +197,7 @@ fn footer(app: &App, area: Rect, pen: &mut Pen<'_>) {
     }
     for (keys, brief) in shown {
         pen.put(x, area.y, area.width.saturating_sub(x), keys, pen.palette.chosen());
-        x += super::fit::width(keys) as u16 + 1;
+        x += crate::text_width::width(keys) as u16 + 1;
         pen.put(x, area.y, area.width.saturating_sub(x), brief, bar);
         x += brief.len() as u16 + 2;
     }

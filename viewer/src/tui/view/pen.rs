@@ -4,9 +4,10 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
-use super::super::fit;
-use super::super::palette::{Palette, Part};
-use super::super::sheets::Tint;
+use super::super::palette::Palette;
+use super::super::tables::Tint;
+use crate::tables::Part;
+use crate::text_width as fit;
 
 /// What views draw with.
 pub(super) struct Pen<'a> {

@@ -3,11 +3,12 @@
 use ratatui::layout::Rect;
 
 use super::super::app::{App, Kind};
-use super::super::fit;
 use super::super::geometry::{ADVICE_TEXT, columns};
-use super::super::sheets::{Align, Sheet};
 use super::super::state::table::Table;
+use super::super::tables::{Align, Sheet};
 use super::pen::{Pen, below};
+use crate::text_width as fit;
+use crate::units::printable;
 
 /// The table of the screen.
 pub(super) fn draw(app: &App, area: Rect, pen: &mut Pen<'_>) {
@@ -19,14 +20,14 @@ pub(super) fn draw(app: &App, area: Rect, pen: &mut Pen<'_>) {
 fn draw_table(table: &Table, sheet: &dyn Sheet, area: Rect, pen: &mut Pen<'_>) {
     let placed = columns(sheet, table.sort, area.width);
     for one in &placed {
-        let column = &sheet.columns()[one.column];
+        let column = &sheet.heads()[one.column];
         let sorted = table.sort == Some(one.column);
         let arrow = match (sorted, (column.align == Align::Left) != table.ascending) {
             (false, _) => "",
             (true, true) => "\u{25b4}",
             (true, false) => "\u{25be}",
         };
-        let head = format!("{}{arrow}", fit::start(column.head, usize::from(one.width) - arrow.len().min(1)));
+        let head = format!("{}{arrow}", fit::start(column.text, usize::from(one.width) - arrow.len().min(1)));
         match column.align {
             Align::Left => pen.put(one.x, area.y, one.width, &head, pen.palette.head()),
             Align::Right => pen.put_right(one.x, area.y, one.width, &head, pen.palette.head()),
@@ -46,7 +47,7 @@ fn draw_table(table: &Table, sheet: &dyn Sheet, area: Rect, pen: &mut Pen<'_>) {
         for one in &placed {
             let text = sheet.text(row, one.column);
             let style = pen.style(sheet.tint(row, one.column));
-            match sheet.columns()[one.column].align {
+            match sheet.heads()[one.column].align {
                 Align::Left => {
                     let text = if text.contains('/') { fit::end(&text, usize::from(one.width)) } else { text };
                     pen.put(one.x, y, one.width, &text, style);
@@ -67,11 +68,12 @@ pub(super) fn draw_advice(app: &App, area: Rect, pen: &mut Pen<'_>) {
     draw(app, list, pen);
     let area = below(area, list.height);
     let Some(row) = app.tables[Kind::Advice as usize].selected() else { return };
-    let Some(advice) = app.shown.findings().get(row) else { return };
+    let Some(advice) = app.shown.advice().get(row) else { return };
     pen.put(0, area.y, area.width, &"\u{2500}".repeat(usize::from(area.width)), pen.palette.faint());
     let width = usize::from(area.width.saturating_sub(2));
-    let mut lines: Vec<(String, bool)> = wrapped(&advice.why, width).into_iter().map(|line| (line, false)).collect();
-    lines.extend(wrapped(&advice.what, width).into_iter().map(|line| (line, true)));
+    let mut lines: Vec<(String, bool)> =
+        wrapped(&printable(&advice.why), width).into_iter().map(|line| (line, false)).collect();
+    lines.extend(wrapped(&printable(&advice.what), width).into_iter().map(|line| (line, true)));
     for (y, (line, what)) in (area.y + 1..area.bottom()).zip(lines) {
         let style = if what { pen.palette.good() } else { ratatui::style::Style::new() };
         pen.put(1, y, area.width.saturating_sub(2), &line, style);

@@ -6,10 +6,11 @@ use ratatui::style::Style;
 
 use super::super::app::App;
 use super::super::data::lanes::{Doing, Lane, Lanes, end};
-use super::super::fit;
 use super::super::geometry::{ABOVE_LANES, BELOW, LANE_NAME};
-use super::super::palette::{Palette, Part};
+use super::super::palette::Palette;
 use super::pen::Pen;
+use crate::tables::Part;
+use crate::text_width as fit;
 use crate::units::{printable, time};
 
 /// How a stretch of a lane is drawn.

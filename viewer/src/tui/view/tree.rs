@@ -6,9 +6,9 @@ use ratatui::style::Style;
 use super::super::app::App;
 use super::super::data::direction::Direction;
 use super::super::data::tree::Tree;
-use super::super::fit;
-use super::super::palette::Part;
 use super::pen::{Pen, below};
+use crate::tables::Part;
+use crate::text_width as fit;
 use crate::units::percent;
 
 /// The part that a frame's side of the border is drawn as.

@@ -2,13 +2,16 @@
 
 use cgoprof_profile::Estimate;
 
+use crate::analysis::Cpu;
 use crate::units::percent;
 
 /// A value and the standard error of its estimate, 0 where it is none.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Measured {
-    pub(crate) value: f64,
-    pub(crate) error: f64,
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Measured {
+    /// The value.
+    pub value: f64,
+    /// Its standard error.
+    pub error: f64,
 }
 
 impl Measured {
@@ -38,5 +41,11 @@ impl Measured {
 impl From<Estimate> for Measured {
     fn from(estimate: Estimate) -> Measured {
         Measured { value: estimate.sum, error: estimate.standard_error() }
+    }
+}
+
+impl From<Cpu> for Measured {
+    fn from(cpu: Cpu) -> Measured {
+        Measured { value: cpu.nanos, error: cpu.standard_error }
     }
 }

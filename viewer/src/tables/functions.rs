@@ -1,0 +1,140 @@
+//! C functions.
+
+use std::sync::LazyLock;
+
+use cgoprof_profile::{Function, FunctionId, Profile, Recording, Stats, Via};
+
+use super::cell::Cell;
+use super::column::{self, Tone};
+use super::crossings::{self, Crossings};
+use super::{Row, known};
+use crate::analysis::{self, Cpu};
+use crate::paths::file_name;
+use crate::scheduler;
+use crate::units::printable;
+
+type Column = column::Column<FunctionRow>;
+
+/// A C function, reached in one way.
+#[derive(Clone, Debug, Default)]
+pub struct FunctionRow {
+    /// The function in its profile.
+    pub id: FunctionId,
+    /// How it is reached.
+    pub via: Via,
+    /// Its name with the way it is reached, safe to show.
+    pub name: String,
+    /// Its Go package, safe to show.
+    pub package: String,
+    /// See `Function::identity`.
+    pub identity: (String, String),
+    /// Sums.
+    pub stats: Stats,
+    /// Processor time in C.
+    pub cpu: Option<Cpu>,
+    /// Crossings by goroutines locked to their thread.
+    pub locked_calls: u64,
+    /// Threads that called it.
+    pub spread: scheduler::Spread,
+}
+
+/// Returns the functions of a profile, the largest total first.
+pub fn rows(profile: &Profile) -> Vec<FunctionRow> {
+    let spread = scheduler::spread(profile);
+    let rows = analysis::by_function(profile).into_iter().map(|row| FunctionRow {
+        id: row.id,
+        via: row.via,
+        name: printable(&row.function.name) + way(row.via),
+        package: printable(&row.function.package),
+        identity: (row.function.identity().0.to_owned(), row.function.identity().1.to_owned()),
+        stats: row.stats,
+        cpu: row.cpu,
+        locked_calls: row.locked_calls,
+        spread: spread.get(&(row.id, row.via)).copied().unwrap_or_default(),
+    });
+    rows.collect()
+}
+
+impl FunctionRow {
+    /// Returns a text of the function; empty for one that another profile has only.
+    fn of<'a>(&self, profile: &'a Profile, text: fn(&Function) -> &String) -> Cell<'a> {
+        Cell::text(profile.functions.get(self.id.0).map_or("", |function| text(function)))
+    }
+}
+
+impl Crossings for FunctionRow {
+    fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    fn cpu(&self) -> Option<Cpu> {
+        self.cpu
+    }
+
+    fn via(&self) -> Via {
+        self.via
+    }
+}
+
+impl Row for FunctionRow {
+    fn columns() -> &'static [Column] {
+        static COLUMNS: LazyLock<Vec<Column>> = LazyLock::new(columns);
+        &COLUMNS
+    }
+}
+
+fn columns() -> Vec<Column> {
+    let names = [
+        Column::json("name", |row, profile| row.of(profile, |function| &function.name)),
+        Column::json("package", |row, profile| row.of(profile, |function| &function.package)),
+        Column::json("symbol", |row, profile| row.of(profile, |function| &function.symbol)),
+        Column::json("library", |row, profile| row.of(profile, |function| &function.library)),
+        Column::json("via", |row, _| {
+            Cell::text(match row.via {
+                Via::Cgocall => "cgocall",
+                Via::Runtime => "runtime",
+                Via::Direct => "direct",
+            })
+        }),
+        Column::name("function", "C FUNCTION", |row, _| Cell::text(&row.name))
+            .not_in_json()
+            .not_in_report()
+            .on_screen(24, 0),
+        Column::name("function_of_library", "C FUNCTION", |row, profile| Cell::text(with_library(row, profile)))
+            .not_in_json(),
+    ];
+    let threads = [
+        Column::json("locked_calls", |row, _| Cell::Count(Some(row.locked_calls))).known(Recording::counted),
+        Column::number("threads", "THREADS", |row, _| Cell::Count(Some(row.spread.threads)))
+            .known(|recording| recording.scheduler.migrations)
+            .not_in_report()
+            .on_screen(7, 7),
+        Column::json("unlocked_threads", |row, _| Cell::Count(Some(row.spread.unlocked_threads)))
+            .known(|recording| recording.scheduler.migrations),
+        Column::name("go_package", "GO PACKAGE", |row, _| Cell::text(&row.package))
+            .not_in_json()
+            .on_screen(12, 11)
+            .tone(Tone::Faint),
+    ];
+    names.into_iter().chain(crossings::columns()).chain(threads).collect()
+}
+
+/// How a function is reached, where that is not by cgocall.
+fn way(via: Via) -> &'static str {
+    match via {
+        Via::Cgocall => "",
+        Via::Runtime => " [runtime's own]",
+        Via::Direct => " [direct]",
+    }
+}
+
+/// A name with the way it is reached and its library.
+fn with_library(row: &FunctionRow, profile: &Profile) -> String {
+    let Some(function) = profile.functions.get(row.id.0) else { return row.name.clone() };
+    let mut name = function.name.clone();
+    let library = known(file_name(&function.library)).map(|library| format!(" [{library}]"));
+    for part in [known(way(row.via)), library.as_deref()].into_iter().flatten() {
+        name.extend([" ", part]);
+    }
+    name
+}

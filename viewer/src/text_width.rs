@@ -65,6 +65,23 @@ pub(crate) fn right(text: &str, columns: usize) -> String {
     " ".repeat(columns.saturating_sub(width(&cut))) + &cut
 }
 
+/// Lines of at most so many columns, broken between words.
+pub(crate) fn wrapped(text: &str, columns: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let last = lines.last_mut().expect("there is always one");
+        if !last.is_empty() && width(last) + 1 + width(word) > columns {
+            lines.push(word.to_owned());
+        } else {
+            if !last.is_empty() {
+                last.push(' ');
+            }
+            last.push_str(word);
+        }
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,5 +104,12 @@ mod tests {
         assert_eq!(without_path("main.main"), "main.main");
         assert_eq!(left("日本", 5), "日本 ");
         assert_eq!(right("ab", 4), "  ab");
+    }
+
+    #[test]
+    fn lines_break_between_words() {
+        assert_eq!(wrapped("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrapped("longer than that", 4), ["longer", "than", "that"]);
+        assert_eq!(wrapped("", 7), [""]);
     }
 }

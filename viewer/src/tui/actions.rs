@@ -4,37 +4,38 @@ use std::sync::Arc;
 
 use cgoprof_profile::{FunctionId, Via};
 
-use super::app::{App, Kind, Leaving, Part};
+use super::app::App;
 use super::data::direction::Direction;
 use super::effect::Effect;
 use super::export;
-use super::geometry::{Areas, BELOW};
 use super::keys::{Action, Move};
+use super::layout;
+use super::layout::areas::{Areas, BELOW};
 use super::screen::Screen;
-use super::state::detail::Detail;
+use super::state::outbox::Leaving;
 use super::state::prompt::Prompt;
-use super::view;
+use super::state::tables::Kind;
 use crate::tables::functions::FunctionRow;
 use crate::value::Value;
 
 impl App {
     /// Does what a key asks for.
     pub(crate) fn act(&mut self, action: Action) {
-        self.message = None;
-        if let Some(first) = self.help {
+        self.overlay.message = None;
+        if let Some(first) = self.overlay.help {
             match action {
                 Action::Go(how) => {
                     let page = usize::from(Areas::of(self.size).body.height);
-                    self.help = Some(scrolled(first, how, page, view::help::last_first(self)));
+                    self.overlay.help = Some(scrolled(first, how, page, layout::help::last_first(self)));
                 }
                 Action::Quit => self.leave(),
-                _ => self.help = None,
+                _ => self.overlay.help = None,
             }
             return;
         }
         match action {
             Action::Quit => self.leave(),
-            Action::Help => self.help = Some(0),
+            Action::Help => self.overlay.help = Some(0),
             Action::Show(screen) => self.go_to(screen),
             Action::Beside(by) => self.go_to(self.screen.beside(by)),
             Action::Go(how) => self.go(how),
@@ -43,18 +44,14 @@ impl App {
             Action::Search => {
                 let before = self.pattern();
                 let text = before.as_ref().map_or_else(String::new, |pattern| pattern.text().to_owned());
-                self.prompt = Some(Prompt { text, before });
+                self.overlay.prompt = Some(Prompt { text, before });
             }
             Action::Match(by) => self.next_match(by),
             Action::Sort(by) => self.on_table(|table, sheet| table.sort_beside(by, sheet)),
             Action::Invert => self.invert(),
             Action::Value => self.next_value(),
             Action::Part => {
-                self.part = match self.part {
-                    Part::Threads => Part::Goroutines,
-                    Part::Goroutines => Part::Locks,
-                    Part::Locks => Part::Threads,
-                };
+                self.tables.part = self.tables.part.next();
                 self.refresh();
             }
             Action::Unfold => {
@@ -78,14 +75,14 @@ impl App {
                 }
             }
             Action::Copy => match self.name() {
-                Some(name) => self.effects.push(Effect::Copy(name)),
+                Some(name) => self.outbox.effects.push(Effect::Copy(name)),
                 None => self.say("nothing is selected".into()),
             },
             Action::Export => {
                 let made = export::of(self);
                 self.make_file(made);
             }
-            Action::Save => self.effects.push(Effect::Save),
+            Action::Save => self.outbox.effects.push(Effect::Save),
             Action::Freeze => self.freeze(),
             Action::Reset => self.reset(),
             Action::Window => self.next_window(),
@@ -93,7 +90,7 @@ impl App {
     }
 
     fn leave(&mut self) {
-        self.leaving = Leaving::WhenWritten;
+        self.outbox.leaving = Leaving::WhenWritten;
         if self.making.is_file_coming() {
             self.say("leaving when the file is written; Ctrl-C leaves at once".into());
         }
@@ -101,10 +98,10 @@ impl App {
 
     pub(super) fn go_to(&mut self, screen: Screen) {
         let from_functions = self.screen == Screen::Functions;
-        if screen == Screen::Detail && (self.about.is_none() || from_functions) {
-            let row = self.tables[Kind::Functions as usize].selected().unwrap_or(0);
+        if screen == Screen::Detail && (self.detail.about.is_none() || from_functions) {
+            let row = self.tables.of[Kind::Functions as usize].selected().unwrap_or(0);
             let row = self.shown.functions.get(row).or(self.shown.functions.first());
-            self.set_about(row.map(|row| (row.id, row.via)));
+            self.detail.set_about(row.map(|row| (row.id, row.via)));
         }
         self.aim(screen, self.direction_on(screen));
     }
@@ -112,7 +109,7 @@ impl App {
     /// Shows a screen of which all is made.
     pub(super) fn enter(&mut self, screen: Screen, direction: Direction) {
         if screen == Screen::Detail && self.screen != Screen::Detail {
-            self.opened_from = self.screen;
+            self.detail.opened_from = self.screen;
         }
         self.screen = screen;
         match screen {
@@ -135,10 +132,10 @@ impl App {
             }
             Screen::Timeline => self.timeline.go(how, data.lanes()),
             Screen::Detail => {
-                let scroll = self.detail_scroll;
-                let last = view::detail::length(self).saturating_sub(scroll.page);
+                let scroll = self.detail.scroll;
+                let last = layout::detail::length(self).saturating_sub(scroll.page);
                 let first = scrolled(scroll.first, how, scroll.page, last);
-                (self.detail_scroll.first, self.detail_scroll.selected) = (first, first);
+                self.detail.show_from(first);
             }
             _ => self.on_table(|table, _| table.go(how)),
         }
@@ -157,7 +154,7 @@ impl App {
         let data = Arc::clone(&self.shown);
         match self.screen {
             Screen::Functions => {
-                let selected = self.tables[Kind::Functions as usize].selected();
+                let selected = self.tables.of[Kind::Functions as usize].selected();
                 match selected.map(|row| data.functions.get(row)) {
                     Some(Some(row)) => self.open_detail(row.id, row.via),
                     Some(None) => self.say("only the base has called it".into()),
@@ -171,7 +168,7 @@ impl App {
                 None => self.say("no slow crossing is under the cursor".into()),
             },
             Screen::Advice => {
-                let row = self.tables[Kind::Advice as usize].selected();
+                let row = self.tables.of[Kind::Advice as usize].selected();
                 let function = row.map(|row| crate::units::printable(&data.advice()[row].function));
                 // Rows say how a function is reached, too.
                 let names = |row: &&FunctionRow| {
@@ -189,35 +186,26 @@ impl App {
     }
 
     fn open_detail(&mut self, function: FunctionId, via: Via) {
-        self.set_about(Some((function, via)));
+        self.detail.set_about(Some((function, via)));
         self.aim(Screen::Detail, self.direction_on(Screen::Detail));
     }
 
-    /// Has Detail tell of another function, from its first line on.
-    fn set_about(&mut self, about: Option<(FunctionId, Via)>) {
-        if self.about != about {
-            (self.detail_scroll.first, self.detail_scroll.selected) = (0, 0);
-        }
-        self.about = about;
-    }
-
     pub(super) fn load_detail(&mut self) {
-        let files = &self.files;
-        self.detail = self.about.and_then(|(function, via)| Detail::new(&self.shown, function, via, files));
+        self.detail.load(&self.shown);
         self.clamp_detail();
     }
 
     /// Has no more empty rows seen below Detail's text than there must be.
     pub(super) fn clamp_detail(&mut self) {
         if self.screen == Screen::Detail {
-            let last = view::detail::length(self).saturating_sub(self.detail_scroll.page);
-            self.detail_scroll.first = self.detail_scroll.first.min(last);
+            let last = layout::detail::length(self).saturating_sub(self.detail.scroll.page);
+            self.detail.scroll.first = self.detail.scroll.first.min(last);
         }
     }
 
     /// The name of the function that Detail is about, if it is about any.
     pub(crate) fn about_name(&self) -> Option<String> {
-        let (function, _) = self.about?;
+        let (function, _) = self.detail.about?;
         self.whole.profile.functions.get(function.0).map(|function| crate::units::printable(&function.name))
     }
 
@@ -228,7 +216,7 @@ impl App {
         } else if self.pattern().is_some() {
             self.set_pattern(None);
         } else if self.screen == Screen::Detail {
-            self.go_to(self.opened_from);
+            self.go_to(self.detail.opened_from);
         } else if self.screen == Screen::Flame && self.flame.zoom_out(data.tree(self.flame.direction)) {
         } else if self.timeline.mark.take().is_some() {
             self.say("no span is being marked".into());
@@ -282,7 +270,7 @@ impl App {
                 let cell = self.event().and_then(|crossing| self.shown.cell(crossing.cell))?;
                 Some(crate::units::printable(&self.shown.profile.functions[cell.function.0].name))
             }
-            Screen::Detail => self.detail.as_ref().map(|detail| detail.row.name.clone()),
+            Screen::Detail => self.detail.shown.as_ref().map(|detail| detail.row.name.clone()),
             _ => self.kind().and_then(|kind| {
                 self.sheet(kind, |table, sheet| table.selected().map(|row| sheet.name(row).into_owned()))
             }),

@@ -2,22 +2,23 @@
 
 use std::sync::Arc;
 
-use cgoprof_profile::{FunctionId, Goroutine, Lock, Profile, Via};
+use cgoprof_profile::{Goroutine, Lock, Profile};
 use ratatui::layout::Size;
 
 use super::data::Data;
 use super::data::direction::Direction;
 use super::effect::Effect;
-use super::geometry::{ABOVE_LANES, ADVICE_TEXT, Areas, BELOW, LANE_NAME};
+use super::layout::areas::{ABOVE_LANES, Areas, BELOW, LANE_NAME};
 use super::palette::{Colours, Palette};
 use super::pattern::Pattern;
 use super::screen::Screen;
-use super::state::detail::{Cached, Detail, Files};
+use super::state::detail::{DetailView, Files};
 use super::state::flame::FlameView;
 use super::state::making::Making;
-use super::state::prompt::Prompt;
-use super::state::scroll::Scroll;
+use super::state::outbox::{Leaving, Outbox};
+use super::state::overlay::Overlay;
 use super::state::table::Table;
+use super::state::tables::{Kind, Tables};
 use super::state::timeline::TimelineView;
 use super::state::tree::TreeView;
 use super::state::watched::Live;
@@ -39,76 +40,30 @@ pub struct App {
     /// What is shown of that: all, or a span of time, or what came lately.
     pub(crate) shown: Arc<Data>,
     pub(crate) base: Option<Base>,
-    /// Functions that only the base has, with nothing in them.
-    gone: Vec<FunctionRow>,
     pub(crate) live: Option<Live>,
     pub(crate) palette: Palette,
     pub(crate) size: Size,
     pub(crate) screen: Screen,
-    pub(crate) tables: [Table; 6],
-    pub(crate) part: Part,
-    pub(crate) detail: Option<Detail>,
-    /// The function that Detail is about.
-    pub(super) about: Option<(FunctionId, Via)>,
-    pub(crate) detail_scroll: Scroll,
-    /// From where Detail was opened.
-    pub(super) opened_from: Screen,
+    pub(crate) tables: Tables,
+    pub(crate) detail: DetailView,
     pub(crate) tree: TreeView,
     pub(crate) flame: FlameView,
     pub(crate) timeline: TimelineView,
     /// What is searched for where nothing is filtered.
     pub(crate) search: Option<Pattern>,
-    pub(crate) prompt: Option<Prompt>,
-    /// The first line of the help that is seen, while it is.
-    pub(crate) help: Option<usize>,
-    pub(crate) message: Option<String>,
-    pub(super) files: Cached,
+    pub(crate) overlay: Overlay,
     /// Values to begin with have been chosen.
     pub(super) fitted: bool,
     pub(super) making: Making,
-    pub(super) effects: Vec<Effect>,
-    pub(super) leaving: Leaving,
-}
-
-/// Whether somebody has asked to leave.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) enum Leaving {
-    #[default]
-    No,
-    /// What is to be written comes first.
-    WhenWritten,
-    Now,
+    pub(super) outbox: Outbox,
 }
 
 /// A recording that is compared with.
 pub(crate) struct Base {
     pub(crate) name: String,
     pub(super) data: Arc<Data>,
-}
-
-/// A table of one of the screens.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Kind {
-    Functions,
-    Threads,
-    Goroutines,
-    Locks,
-    Callbacks,
-    Advice,
-}
-
-impl Kind {
-    pub(super) const ALL: [Kind; 6] =
-        [Kind::Functions, Kind::Threads, Kind::Goroutines, Kind::Locks, Kind::Callbacks, Kind::Advice];
-}
-
-/// A table of the screen of threads.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) enum Part {
-    #[default]
-    Threads,
-    Goroutines,
-    Locks,
+    /// Functions that only it has, with nothing in them.
+    gone: Vec<FunctionRow>,
 }
 
 impl App {
@@ -127,42 +82,25 @@ impl App {
     }
 
     fn on_data(title: String, whole: Arc<Data>, colours: Colours, files: Box<dyn Files + Send>) -> App {
-        let table = Table::new;
         let mut app = App {
             title,
             shown: Arc::clone(&whole),
             whole,
             base: None,
-            gone: Vec::new(),
             live: None,
             palette: Palette { colours },
             size: Size::default(),
             screen: Screen::default(),
-            tables: [
-                table(functions::column("total")),
-                table(None),
-                table(None),
-                table(None),
-                table(None),
-                table(None),
-            ],
-            part: Part::default(),
-            detail: None,
-            about: None,
-            fitted: false,
-            detail_scroll: Scroll::default(),
-            opened_from: Screen::default(),
+            tables: Tables::default(),
+            detail: DetailView::new(files),
             tree: TreeView::default(),
             flame: FlameView::default(),
             timeline: TimelineView::default(),
             search: None,
-            prompt: None,
-            help: None,
-            message: None,
-            files: Cached::new(files),
+            overlay: Overlay::default(),
+            fitted: false,
             making: Making::default(),
-            effects: Vec::new(),
-            leaving: Leaving::default(),
+            outbox: Outbox::default(),
         };
         app.fit_values();
         app.refresh();
@@ -171,7 +109,7 @@ impl App {
 
     /// Compares with another recording.
     pub fn with_base(mut self, name: String, profile: Profile) -> App {
-        self.base = Some(Base { name, data: Arc::new(Data::new(Arc::new(profile))) });
+        self.base = Some(Base { name, data: Arc::new(Data::new(Arc::new(profile))), gone: Vec::new() });
         self.find_gone();
         self.refresh();
         self
@@ -179,12 +117,12 @@ impl App {
 
     /// What is to be done outside, since the last call.
     pub fn take_effects(&mut self) -> Vec<Effect> {
-        std::mem::take(&mut self.effects)
+        std::mem::take(&mut self.outbox.effects)
     }
 
     /// Whether the screens are to be left now.
     pub fn leaves(&self) -> bool {
-        match self.leaving {
+        match self.outbox.leaving {
             Leaving::No => false,
             Leaving::WhenWritten => !self.making.is_file_coming(),
             Leaving::Now => true,
@@ -193,15 +131,15 @@ impl App {
 
     /// Says what has failed; who was about to leave will see it.
     pub fn fail(&mut self, why: String) {
-        if self.leaving == Leaving::WhenWritten {
-            self.leaving = Leaving::No;
+        if self.outbox.leaving == Leaving::WhenWritten {
+            self.outbox.leaving = Leaving::No;
         }
         self.say(why);
     }
 
     /// Says something below until the next key.
     pub fn say(&mut self, message: String) {
-        self.message = Some(message);
+        self.overlay.message = Some(message);
     }
 
     /// All that has been recorded so far.
@@ -215,14 +153,9 @@ impl App {
         self.size = size;
         let body = Areas::of(size).body;
         let rows = usize::from(body.height);
-        let lines = [0; 6].map(|_: usize| rows.saturating_sub(1));
-        for (kind, (table, mut page)) in Kind::ALL.into_iter().zip(self.tables.iter_mut().zip(lines)) {
-            page -= if kind == Kind::Advice { usize::from(ADVICE_TEXT).min(page) } else { 0 };
-            page -= if matches!(kind, Kind::Threads | Kind::Goroutines | Kind::Locks) { 1.min(page) } else { 0 };
-            table.scroll = table.scroll.with_page(page, table.order.len());
-        }
+        self.tables.resize(rows);
         self.tree.scroll = self.tree.scroll.with_page(rows.saturating_sub(1), self.tree.rows.len());
-        self.detail_scroll.page = rows;
+        self.detail.scroll.page = rows;
         self.clamp_detail();
         let lanes = rows.saturating_sub(usize::from(ABOVE_LANES + BELOW));
         self.timeline.columns = body.width.saturating_sub(LANE_NAME);
@@ -247,7 +180,7 @@ impl App {
             (false, false) => Value::Total,
         };
         (self.tree.value, self.flame.value) = (value, value);
-        self.tables[Kind::Functions as usize].sort = functions::column(match value {
+        self.tables.of[Kind::Functions as usize].sort = functions::column(match value {
             Value::Cpu => "cpu_in_c",
             Value::Calls => "calls",
             _ => "total",
@@ -260,7 +193,7 @@ impl App {
     }
 
     pub(super) fn compared_with(&self, data: &Data) -> Option<&Data> {
-        compared(data, self.base.as_ref())
+        compared(data, self.base.as_ref()).map(|base| &*base.data)
     }
 
     /// From where the tree on a screen grows.
@@ -270,7 +203,10 @@ impl App {
 
     /// Looks which functions are gone since the base.
     pub(super) fn find_gone(&mut self) {
-        self.gone = self.compared().map_or_else(Vec::new, |base| base.functions_without(&self.shown));
+        let gone = self.compared().map_or_else(Vec::new, |base| base.functions_without(&self.shown));
+        if let Some(base) = &mut self.base {
+            base.gone = gone;
+        }
     }
 
     /// How long the recording is that it is compared with, in nanoseconds.
@@ -297,22 +233,13 @@ impl App {
 
     /// The table that the screen shows, if it is one.
     pub(crate) fn kind(&self) -> Option<Kind> {
-        match (self.screen, self.part) {
-            (Screen::Functions, _) => Some(Kind::Functions),
-            (Screen::Threads, Part::Threads) => Some(Kind::Threads),
-            (Screen::Threads, Part::Goroutines) => Some(Kind::Goroutines),
-            (Screen::Threads, Part::Locks) => Some(Kind::Locks),
-            (Screen::Callbacks, _) => Some(Kind::Callbacks),
-            (Screen::Advice, _) => Some(Kind::Advice),
-            (Screen::Tree | Screen::Flame | Screen::Timeline | Screen::Detail, _) => None,
-        }
+        self.tables.on(self.screen)
     }
 
     /// Does something with a table and what stands in it.
     pub(crate) fn on<T>(&mut self, kind: Kind, act: impl FnOnce(&mut Table, &dyn Sheet) -> T) -> T {
-        let table = &mut self.tables[kind as usize];
-        let compared = compared(&self.shown, self.base.as_ref()).map(|base| (base, &*self.gone));
-        with_sheet(kind, &self.shown, self.live.as_ref(), compared, |sheet| act(table, sheet))
+        let sheet = sheet(kind, &self.shown, self.live.as_ref(), self.base.as_ref());
+        act(&mut self.tables.of[kind as usize], &*sheet)
     }
 
     pub(super) fn on_table(&mut self, act: impl FnOnce(&mut Table, &dyn Sheet)) {
@@ -323,35 +250,31 @@ impl App {
 
     /// What stands in the table of a kind, to look at.
     pub(crate) fn sheet<T>(&self, kind: Kind, look: impl FnOnce(&Table, &dyn Sheet) -> T) -> T {
-        let table = &self.tables[kind as usize];
-        let compared = self.compared().map(|base| (base, &*self.gone));
-        with_sheet(kind, &self.shown, self.live.as_ref(), compared, |sheet| look(table, sheet))
+        let sheet = sheet(kind, &self.shown, self.live.as_ref(), self.base.as_ref());
+        look(&self.tables.of[kind as usize], &*sheet)
     }
 }
 
-fn compared<'a>(data: &Data, base: Option<&'a Base>) -> Option<&'a Data> {
-    base.filter(|_| data.which_part().is_none()).map(|base| &*base.data)
+/// Returns a base that data is compared with: a part can't be compared with a whole.
+fn compared<'a>(data: &Data, base: Option<&'a Base>) -> Option<&'a Base> {
+    base.filter(|_| data.which_part().is_none())
 }
 
-fn with_sheet<T>(
-    kind: Kind,
-    data: &Data,
-    live: Option<&Live>,
-    compared: Option<(&Data, &[FunctionRow])>,
-    act: impl FnOnce(&dyn Sheet) -> T,
-) -> T {
+/// Returns what stands in the table of a kind.
+fn sheet<'a>(kind: Kind, data: &'a Data, live: Option<&'a Live>, base: Option<&'a Base>) -> Box<dyn Sheet + 'a> {
     match kind {
         Kind::Functions => {
-            let (base, gone) = compared.map_or((None, &[] as &[_]), |(base, gone)| (Some(base), gone));
+            let base = compared(data, base);
             // A span is long gone, and what has ended calls nothing any more.
-            let lives = |live: &&Live| live.ended.is_none() && data.span().is_none();
-            let rates = live.filter(lives).map(|live| &live.rates);
-            act(&Functions { data, rates, base, gone })
+            let live = live.filter(|live| live.ended.is_none() && data.span().is_none());
+            let gone = base.map_or(&[] as &[_], |base| &base.gone);
+            let (rates, base) = (live.map(|live| &live.rates), base.map(|base| &*base.data));
+            Box::new(Functions { data, rates, base, gone })
         }
-        Kind::Threads => act(&Listed::<ThreadRow>::new(data)),
-        Kind::Goroutines => act(&Listed::<Goroutine>::new(data)),
-        Kind::Locks => act(&Listed::<Lock>::new(data)),
-        Kind::Callbacks => act(&Listed::<CallbackRow>::new(data)),
-        Kind::Advice => act(&Listed::<AdviceRow>::new(data)),
+        Kind::Threads => Box::new(Listed::<ThreadRow>::new(data)),
+        Kind::Goroutines => Box::new(Listed::<Goroutine>::new(data)),
+        Kind::Locks => Box::new(Listed::<Lock>::new(data)),
+        Kind::Callbacks => Box::new(Listed::<CallbackRow>::new(data)),
+        Kind::Advice => Box::new(Listed::<AdviceRow>::new(data)),
     }
 }

@@ -3,13 +3,14 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::app::{App, Kind};
+use super::app::App;
 use super::data::Data;
 use super::data::direction::Direction;
 use super::data::tree::Tree;
 use super::effect::NewFile;
 use super::screen::Screen;
 use super::state::table::Table;
+use super::state::tables::Kind;
 use super::tables::{Sheet, SortKey};
 use crate::export::{csv as comma_separated, flamegraph};
 use crate::units::printable;
@@ -44,7 +45,7 @@ pub(super) fn of(app: &App) -> Making {
             Box::new(move || Ok(csv("timeline", events(&shown, &seen))))
         }
         (None, Screen::Detail) => {
-            let text = super::view::detail::text(app).join("\n");
+            let text = super::layout::detail::text(app).join("\n");
             Box::new(move || Ok(file("detail", "txt", (text + "\n").into_bytes())))
         }
         (None, _) => {

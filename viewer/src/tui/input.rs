@@ -7,10 +7,12 @@ use ratatui::crossterm::event::{
 };
 use ratatui::layout::{Position, Size};
 
-use super::app::{App, Leaving};
-use super::geometry::{ABOVE_LANES, Areas, BELOW, LANE_NAME, columns, tabs};
+use super::app::App;
 use super::keys::{self, Action, Move};
+use super::layout::areas::{ABOVE_LANES, Areas, BELOW, LANE_NAME, tabs};
+use super::layout::columns::columns;
 use super::screen::Screen;
+use super::state::outbox::Leaving;
 use super::state::prompt::Typed;
 
 /// Columns that a mouse moves at least when it is meant to.
@@ -25,7 +27,7 @@ impl App {
             Event::Key(key) if key.kind != KeyEventKind::Release => self.key(*key),
             Event::Mouse(mouse) => return self.mouse(*mouse),
             &Event::Resize(width, height) => self.resize(Size { width, height }),
-            Event::Paste(text) if self.prompt.is_some() => {
+            Event::Paste(text) if self.overlay.prompt.is_some() => {
                 text.chars().filter(|c| !c.is_control()).for_each(|c| self.type_in(Typed::Letter(c)));
             }
             _ => return false,
@@ -37,8 +39,8 @@ impl App {
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
         if control && key.code == KeyCode::Char('c') {
             self.making.forget_file();
-            self.leaving = Leaving::Now;
-        } else if self.prompt.is_some() {
+            self.outbox.leaving = Leaving::Now;
+        } else if self.overlay.prompt.is_some() {
             let typed = match key.code {
                 KeyCode::Char('u') if control => Typed::Clear,
                 KeyCode::Char(letter) if !control => Typed::Letter(letter),
@@ -56,21 +58,21 @@ impl App {
     fn mouse(&mut self, mouse: MouseEvent) -> bool {
         let areas = Areas::of(self.size);
         let at = Position { x: mouse.column, y: mouse.row };
-        if self.prompt.is_some() {
+        if self.overlay.prompt.is_some() {
             // What has been typed is kept.
             if !matches!(mouse.kind, MouseEventKind::Down(_)) {
                 return false;
             }
-            self.prompt = None;
+            self.overlay.prompt = None;
         }
         let turn = |app: &mut App, how| (0..WHEEL).for_each(|_| app.act(Action::Go(how)));
-        let zooms = self.screen == Screen::Timeline && self.help.is_none();
+        let zooms = self.screen == Screen::Timeline && self.overlay.help.is_none();
         match mouse.kind {
             MouseEventKind::ScrollDown if zooms => self.act(Action::Zoom(-1)),
             MouseEventKind::ScrollUp if zooms => self.act(Action::Zoom(1)),
             MouseEventKind::ScrollDown => turn(self, Move::Down),
             MouseEventKind::ScrollUp => turn(self, Move::Up),
-            MouseEventKind::Down(MouseButton::Left) if self.help.is_some() => self.act(Action::Help),
+            MouseEventKind::Down(MouseButton::Left) if self.overlay.help.is_some() => self.act(Action::Help),
             MouseEventKind::Down(MouseButton::Left) if areas.tabs.contains(at) => {
                 let tab = tabs(self.size.width).into_iter().find(|&(_, x, width)| (x..x + width).contains(&at.x));
                 if let Some((screen, ..)) = tab {

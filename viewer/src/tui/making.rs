@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 
 use super::app::App;
-use super::data::Data;
 use super::data::direction::Direction;
+use super::data::{Data, Section};
 use super::effect::{Effect, NewFile};
 use super::screen::Screen;
 use super::state::making::{Need, Work};
@@ -57,7 +57,7 @@ impl App {
         let Some(made) = made else { return false };
         self.making.file_coming = None;
         match made {
-            Ok(file) => self.effects.push(Effect::Write(file)),
+            Ok(file) => self.outbox.effects.push(Effect::Write(file)),
             Err(why) => self.fail(why),
         }
         true
@@ -92,10 +92,10 @@ impl App {
     }
 
     fn enter_awaited(&mut self) -> bool {
-        let busy = self.prompt.is_some() || self.help.is_some() || self.timeline.dragging;
+        let busy = self.overlay.prompt.is_some() || self.overlay.help.is_some() || self.timeline.dragging;
         let ready = self.making.awaited.filter(|need| !busy && self.is_made(&self.shown, *need));
         if let Some((screen, direction)) = ready {
-            self.message = None;
+            self.overlay.message = None;
             self.aim(screen, direction);
         }
         ready.is_some()
@@ -129,10 +129,10 @@ impl App {
         self.making.coming = Some(coming);
         self.making.job = Some(Box::new(move || {
             let data = made();
-            for (screen, direction) in needs {
-                data.make(screen, direction);
-                if let Some(base) = base.as_ref().filter(|_| data.which_part().is_none() && is_of_trees(screen)) {
-                    base.make(screen, direction);
+            for section in needs.into_iter().flat_map(sections) {
+                data.make(section);
+                if let Some(base) = base.as_ref().filter(|_| data.which_part().is_none() && is_tree(section)) {
+                    base.make(section);
                 }
             }
             let _ = done.send(data);
@@ -170,13 +170,27 @@ impl App {
         self.needs().into_iter().all(|need| self.is_made(data, need))
     }
 
-    fn is_made(&self, data: &Data, (screen, direction): Need) -> bool {
-        let base = self.compared_with(data).filter(|_| is_of_trees(screen));
-        data.is_made(screen, direction) && base.is_none_or(|base| base.is_made(screen, direction))
+    fn is_made(&self, data: &Data, need: Need) -> bool {
+        sections(need).into_iter().all(|section| {
+            let base = self.compared_with(data).filter(|_| is_tree(section));
+            data.has(section) && base.is_none_or(|base| base.has(section))
+        })
     }
 }
 
-/// Whether a screen shows a tree. Of a base, others show no more than functions.
-fn is_of_trees(screen: Screen) -> bool {
-    matches!(screen, Screen::Tree | Screen::Flame)
+/// What a screen shows of the data.
+fn sections((screen, direction): Need) -> Vec<Section> {
+    match screen {
+        Screen::Functions | Screen::Callbacks => vec![],
+        Screen::Detail => vec![Section::Sites, Section::Advice],
+        Screen::Tree | Screen::Flame => vec![Section::Tree(direction)],
+        Screen::Timeline => vec![Section::Lanes, Section::Cells],
+        Screen::Threads => vec![Section::Threads],
+        Screen::Advice => vec![Section::Advice],
+    }
+}
+
+/// Of a base, screens show no more than functions and trees.
+fn is_tree(section: Section) -> bool {
+    matches!(section, Section::Tree(_))
 }

@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use super::app::App;
 use super::keys::Move;
+use super::layout;
 use super::pattern::Pattern;
 use super::screen::Screen;
 use super::state::prompt::Typed;
-use super::view;
 
 impl App {
     /// What is searched for on this screen.
     pub(crate) fn pattern(&self) -> Option<Pattern> {
         match self.kind() {
-            Some(kind) => self.tables[kind as usize].filter.clone(),
+            Some(kind) => self.tables.of[kind as usize].filter.clone(),
             None => self.search.clone(),
         }
     }
@@ -27,18 +27,18 @@ impl App {
 
     /// What is typed into the prompt: a letter, the end of it, or that it is given up.
     pub(crate) fn type_in(&mut self, typed: Typed) {
-        let Some(prompt) = &mut self.prompt else { return };
+        let Some(prompt) = &mut self.overlay.prompt else { return };
         match typed {
             Typed::Letter(letter) => prompt.text.push(letter),
             Typed::Erase => drop(prompt.text.pop()),
             Typed::Clear => prompt.text.clear(),
             Typed::GiveUp => {
                 let before = prompt.before.take();
-                self.prompt = None;
+                self.overlay.prompt = None;
                 return self.set_pattern(before);
             }
             Typed::Enter => {
-                self.prompt = None;
+                self.overlay.prompt = None;
                 if self.kind().is_none() && self.search.is_some() {
                     self.next_match(1);
                 }
@@ -77,13 +77,13 @@ impl App {
                 found
             }
             (_, Some(pattern)) => {
-                let lines = view::detail::text(self);
+                let lines = layout::detail::text(self);
                 let count = lines.len() as isize;
-                let at = self.detail_scroll.selected as isize;
+                let at = self.detail.scroll.selected as isize;
                 let others = (1..=count).map(|step| (at + by.signum() * step).rem_euclid(count.max(1)) as usize);
                 let next = others.into_iter().find(|&line| pattern.matches(&lines[line]));
                 if let Some(line) = next {
-                    (self.detail_scroll.first, self.detail_scroll.selected) = (line, line);
+                    self.detail.show_from(line);
                 }
                 self.clamp_detail();
                 next.is_some()

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use cgoprof_profile::Profile;
 
-use super::app::{App, Kind};
+use super::app::App;
 use super::data::{Data, Part, span, window};
 use super::screen::Screen;
+use super::state::tables::Kind;
 use super::update::{SECOND, Update};
 
 /// Seconds that a window shows.

@@ -18,7 +18,6 @@ use std::sync::{Arc, OnceLock};
 
 use cgoprof_profile::{Profile, Stats, Via};
 
-use super::screen::Screen;
 use crate::analysis;
 use crate::tables::advice::{self, AdviceRow};
 use crate::tables::callbacks::{self, CallbackRow};
@@ -45,6 +44,18 @@ pub(crate) struct Data {
     callbacks: OnceLock<Vec<CallbackRow>>,
     advice: OnceLock<Vec<AdviceRow>>,
     by_name: OnceLock<HashMap<FunctionName, usize>>,
+}
+
+/// What takes long to make, and is made when it is first needed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Section {
+    Tree(Direction),
+    Lanes,
+    /// Cells by their numbers.
+    Cells,
+    Sites,
+    Threads,
+    Advice,
 }
 
 /// Which part of a recording.
@@ -132,48 +143,47 @@ impl Data {
     pub(crate) fn prepare(&self) {
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                self.tree(Direction::Down);
-                self.lanes();
+                self.make(Section::Tree(Direction::Down));
+                self.make(Section::Lanes);
             });
-            self.cell_index();
-            self.threads();
-            self.sites();
-            self.advice();
-            self.tree(Direction::Up);
+            for section in [Section::Cells, Section::Threads, Section::Sites, Section::Advice] {
+                self.make(section);
+            }
+            self.make(Section::Tree(Direction::Up));
         });
     }
 
-    /// Whether what a screen shows has been made; of a tree, that of a direction.
-    pub(crate) fn is_made(&self, screen: Screen, direction: Direction) -> bool {
-        match screen {
-            Screen::Functions | Screen::Callbacks => true,
-            Screen::Detail => self.sites.get().is_some() && self.advice.get().is_some(),
-            Screen::Tree | Screen::Flame => self.trees[direction as usize].get().is_some(),
-            Screen::Timeline => self.whole().lanes.get().is_some() && self.cells.get().is_some(),
-            Screen::Threads => self.threads.get().is_some(),
-            Screen::Advice => self.advice.get().is_some(),
+    /// Whether a section has been made.
+    pub(crate) fn has(&self, section: Section) -> bool {
+        match section {
+            Section::Tree(direction) => self.trees[direction as usize].get().is_some(),
+            Section::Lanes => self.whole().lanes.get().is_some(),
+            Section::Cells => self.cells.get().is_some(),
+            Section::Sites => self.sites.get().is_some(),
+            Section::Threads => self.threads.get().is_some(),
+            Section::Advice => self.advice.get().is_some(),
         }
     }
 
-    /// Makes that.
-    pub(crate) fn make(&self, screen: Screen, direction: Direction) {
-        match screen {
-            Screen::Functions | Screen::Callbacks => {}
-            Screen::Detail => {
-                self.sites();
-                self.advice();
-            }
-            Screen::Tree | Screen::Flame => {
+    /// Makes a section, if it has not been made.
+    pub(crate) fn make(&self, section: Section) {
+        match section {
+            Section::Tree(direction) => {
                 self.tree(direction);
             }
-            Screen::Timeline => {
+            Section::Lanes => {
                 self.lanes();
+            }
+            Section::Cells => {
                 self.cell_index();
             }
-            Screen::Threads => {
+            Section::Sites => {
+                self.sites();
+            }
+            Section::Threads => {
                 self.threads();
             }
-            Screen::Advice => {
+            Section::Advice => {
                 self.advice();
             }
         }

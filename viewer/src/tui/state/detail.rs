@@ -7,6 +7,8 @@ use std::sync::Arc;
 use cgoprof_profile::{FunctionId, Stats, Via};
 
 use super::super::data::Data;
+use super::super::screen::Screen;
+use super::scroll::Scroll;
 use crate::analysis::{self, Frame};
 use crate::tables::advice::AdviceRow;
 use crate::tables::functions::FunctionRow;
@@ -33,6 +35,46 @@ impl Cached {
     fn lines(&self, path: &str) -> Option<Arc<Vec<String>>> {
         let mut read = self.read.borrow_mut();
         read.entry(path.to_owned()).or_insert_with(|| self.files.lines(path).map(Arc::new)).clone()
+    }
+}
+
+/// The screen, and the function that it is about.
+pub(crate) struct DetailView {
+    pub(crate) shown: Option<Detail>,
+    pub(crate) about: Option<(FunctionId, Via)>,
+    pub(crate) scroll: Scroll,
+    /// The screen from where it was opened.
+    pub(crate) opened_from: Screen,
+    files: Cached,
+}
+
+impl DetailView {
+    pub(crate) fn new(files: Box<dyn Files + Send>) -> DetailView {
+        DetailView {
+            shown: None,
+            about: None,
+            scroll: Scroll::default(),
+            opened_from: Screen::default(),
+            files: Cached::new(files),
+        }
+    }
+
+    /// Tells of another function, from its first line on.
+    pub(crate) fn set_about(&mut self, about: Option<(FunctionId, Via)>) {
+        if self.about != about {
+            self.show_from(0);
+        }
+        self.about = about;
+    }
+
+    /// Has a line seen first.
+    pub(crate) fn show_from(&mut self, line: usize) {
+        (self.scroll.first, self.scroll.selected) = (line, line);
+    }
+
+    /// Looks up what there is to tell.
+    pub(crate) fn load(&mut self, data: &Data) {
+        self.shown = self.about.and_then(|(function, via)| Detail::new(data, function, via, &self.files));
     }
 }
 

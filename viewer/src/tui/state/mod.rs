@@ -3,9 +3,12 @@
 pub(crate) mod detail;
 pub(crate) mod flame;
 pub(crate) mod making;
+pub(crate) mod outbox;
+pub(crate) mod overlay;
 pub(crate) mod prompt;
 pub(crate) mod scroll;
 pub(crate) mod table;
+pub(crate) mod tables;
 pub(crate) mod timeline;
 pub(crate) mod tree;
 pub(crate) mod watched;

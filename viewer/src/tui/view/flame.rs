@@ -6,7 +6,7 @@ use ratatui::style::Modifier;
 use super::super::app::App;
 use super::super::data::direction::Direction;
 use super::super::data::tree::Tree;
-use super::super::geometry::BELOW;
+use super::super::layout::areas::BELOW;
 use super::pen::Pen;
 use super::tree::{part_of, place};
 use crate::text_width as fit;

@@ -1,9 +1,8 @@
 //! What screens look like. Views draw from the state and change nothing.
 
-pub(super) mod detail;
+mod detail;
 mod flame;
-pub(super) mod help;
-mod histogram;
+mod help;
 mod pen;
 mod table;
 mod timeline;
@@ -12,11 +11,12 @@ mod tree;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::app::{App, Part};
+use super::app::App;
 use super::data;
-use super::geometry::{Areas, LEAST, tabs};
 use super::keys::BINDINGS;
+use super::layout::areas::{Areas, LEAST, tabs};
 use super::screen::Screen;
+use super::state::tables::Part;
 use super::update::SECOND;
 use crate::units::{count, percent, printable, time};
 use pen::{Pen, below};
@@ -33,7 +33,7 @@ pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
     let areas = Areas::of(area.as_size());
     tab_bar(app, areas.tabs, &mut pen);
     summary(app, areas.summary, &mut pen);
-    match (&app.help, app.screen) {
+    match (&app.overlay.help, app.screen) {
         (Some(first), _) => help::draw(app, *first, areas.body, &mut pen),
         (None, Screen::Tree) => tree::draw(app, areas.body, &mut pen),
         (None, Screen::Flame) => flame::draw(app, areas.body, &mut pen),
@@ -141,18 +141,18 @@ fn summary(app: &App, area: Rect, pen: &mut Pen<'_>) {
 fn parts(app: &App, area: Rect, pen: &mut Pen<'_>) {
     let mut x = 1;
     for (part, name) in [(Part::Threads, "Threads"), (Part::Goroutines, "Goroutines"), (Part::Locks, "LockOSThread")] {
-        let style = if part == app.part { pen.palette.chosen() } else { pen.palette.faint() };
+        let style = if part == app.tables.part { pen.palette.chosen() } else { pen.palette.faint() };
         let text = format!(" {name} ");
         pen.put(x, area.y, area.width.saturating_sub(x), &text, style);
         x += text.len() as u16 + 1;
     }
     let forgotten = app.shown.profile.recording.forgotten;
-    if app.part == Part::Goroutines && forgotten.goroutines > 0 {
+    if app.tables.part == Part::Goroutines && forgotten.goroutines > 0 {
         let (goroutines, calls) = (count(forgotten.goroutines), count(forgotten.calls));
         let text = format!("{goroutines} more with {calls} calls are not told apart");
         pen.put(x + 1, area.y, area.width.saturating_sub(x + 1), &text, pen.palette.faint());
     }
-    if app.part == Part::Threads
+    if app.tables.part == Part::Threads
         && let Some(peak) = &app.shown.profile.peak
     {
         let how = if peak.exact { "at most" } else { "at least" };
@@ -165,14 +165,14 @@ fn parts(app: &App, area: Rect, pen: &mut Pen<'_>) {
 fn footer(app: &App, area: Rect, pen: &mut Pen<'_>) {
     let bar = pen.palette.bar();
     pen.fill(area, ' ', bar);
-    if let Some(prompt) = &app.prompt {
+    if let Some(prompt) = &app.overlay.prompt {
         let text = format!("/{}\u{2588}", printable(&prompt.text));
         let what = if app.kind().is_some() { "filter" } else { "search" };
         let hint = format!("  {what} by text or regular expression; Enter keeps it, Esc gives it up");
         pen.put(1, area.y, area.width - 1, &(text + &hint), bar);
         return;
     }
-    if let Some(message) = &app.message {
+    if let Some(message) = &app.overlay.message {
         pen.put(1, area.y, area.width - 1, &printable(message), bar);
         return;
     }

@@ -2,12 +2,15 @@
 
 use ratatui::layout::Rect;
 
-use super::super::app::{App, Kind};
-use super::super::geometry::{ADVICE_TEXT, columns};
+use super::super::app::App;
+use super::super::layout::areas::ADVICE_TEXT;
+use super::super::layout::columns::columns;
 use super::super::state::table::Table;
+use super::super::state::tables::Kind;
 use super::super::tables::{Align, Sheet};
 use super::pen::{Pen, below};
 use crate::text_width as fit;
+use crate::text_width::wrapped;
 use crate::units::printable;
 
 /// The table of the screen.
@@ -67,7 +70,7 @@ pub(super) fn draw_advice(app: &App, area: Rect, pen: &mut Pen<'_>) {
     let list = Rect { height: area.height - text, ..area };
     draw(app, list, pen);
     let area = below(area, list.height);
-    let Some(row) = app.tables[Kind::Advice as usize].selected() else { return };
+    let Some(row) = app.tables.of[Kind::Advice as usize].selected() else { return };
     let Some(advice) = app.shown.advice().get(row) else { return };
     pen.put(0, area.y, area.width, &"\u{2500}".repeat(usize::from(area.width)), pen.palette.faint());
     let width = usize::from(area.width.saturating_sub(2));
@@ -78,21 +81,4 @@ pub(super) fn draw_advice(app: &App, area: Rect, pen: &mut Pen<'_>) {
         let style = if what { pen.palette.good() } else { ratatui::style::Style::new() };
         pen.put(1, y, area.width.saturating_sub(2), &line, style);
     }
-}
-
-/// Lines of at most so many columns, broken between words.
-pub(super) fn wrapped(text: &str, columns: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        let last = lines.last_mut().expect("there is always one");
-        if !last.is_empty() && fit::width(last) + 1 + fit::width(word) > columns {
-            lines.push(word.to_owned());
-        } else {
-            if !last.is_empty() {
-                last.push(' ');
-            }
-            last.push_str(word);
-        }
-    }
-    lines
 }

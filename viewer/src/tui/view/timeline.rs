@@ -6,7 +6,7 @@ use ratatui::style::Style;
 
 use super::super::app::App;
 use super::super::data::lanes::{Doing, Lane, Lanes, end};
-use super::super::geometry::{ABOVE_LANES, BELOW, LANE_NAME};
+use super::super::layout::areas::{ABOVE_LANES, BELOW, LANE_NAME};
 use super::super::palette::Palette;
 use super::pen::Pen;
 use crate::tables::Part;

@@ -3,25 +3,15 @@
 //! Every figure is a ratio of runs that alternate, bare and recorded, in this one process tree; the best round
 //! of each run counts, and the median over the runs is printed. Nothing here passes or fails.
 
-#[path = "../tests/end_to_end/cgoprof.rs"]
-#[allow(dead_code, reason = "the end-to-end tests use the rest")]
-mod cgoprof;
-#[path = "../tests/end_to_end/go.rs"]
-#[allow(dead_code, reason = "the end-to-end tests use the rest")]
-mod go;
-
-#[path = "../tests/end_to_end/tmux.rs"]
-#[allow(dead_code, reason = "the end-to-end tests use the rest")]
-mod tmux;
-
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::cgoprof::{User, command, profile_path, report};
-use crate::go::Build;
+use cgoprof_testing::go::{self, Build};
+use cgoprof_testing::recording::{User, binary, command, profile_path, report};
+use cgoprof_testing::tmux::Tmux;
 
 const RUNS: usize = 5;
 
@@ -177,8 +167,8 @@ fn watched(release: &'static str) {
     for _ in 0..RUNS {
         nanos[0].push(call_nanos(bare(&program, &args)));
         nanos[1].push(call_nanos(recorded("auto", &program, &args)));
-        let tmux = tmux::Tmux::new(120, 40);
-        tmux.command(&format!("{} top -- {} {}", cgoprof::binary().display(), program.display(), args.join(" ")));
+        let tmux = Tmux::new(120, 40);
+        tmux.command(&format!("{} top -- {} {}", binary().display(), program.display(), args.join(" ")));
         // Looking whether it has ended takes time from it.
         std::thread::sleep(Duration::from_secs(5));
         tmux.wait_for("ENDED: the program, status 0");
@@ -328,7 +318,7 @@ fn padded(program: &Path) -> std::path::PathBuf {
     let large = go::shared_dir().join("large");
     let mut objcopy = Command::new("objcopy");
     objcopy.arg("--add-section").arg(format!(".debug_padding={}", padding.display())).arg(program).arg(&large);
-    cgoprof::succeeds(&mut objcopy);
+    cgoprof_testing::recording::succeeds(&mut objcopy);
     large
 }
 

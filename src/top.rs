@@ -13,8 +13,8 @@ use cgoprof_collector::output::Output;
 use cgoprof_collector::process::launch::Streams;
 use cgoprof_collector::record::{EngineKind, Options, Outcome, Progress, RecordError, Subject};
 use cgoprof_profile::Profile;
-use cgoprof_viewer::tui::terminal::{News, World, show};
-use cgoprof_viewer::tui::{App, Readying, Update};
+use cgoprof_viewer::tui::terminal::{Host, HostEvent, show};
+use cgoprof_viewer::tui::{App, Update, UpdateBuilder};
 use cgoprof_viewer::units::printable;
 use nix::unistd::Pid;
 
@@ -107,7 +107,7 @@ fn put_away(path: &Path) {
 /// What the recorder's thread shows.
 #[derive(Default)]
 struct Shown {
-    readying: Mutex<Readying>,
+    builder: Mutex<UpdateBuilder>,
     newest: Mutex<Option<Update>>,
 }
 
@@ -117,7 +117,7 @@ impl Shown {
     }
 
     fn ready(&self, profile: Profile) -> Update {
-        self.readying.lock().unwrap_or_else(PoisonError::into_inner).ready(profile)
+        self.builder.lock().unwrap_or_else(PoisonError::into_inner).ready(profile)
     }
 }
 
@@ -219,15 +219,15 @@ impl Drop for Watching {
     }
 }
 
-impl World for Watching {
-    fn news(&mut self) -> Vec<News> {
+impl Host for Watching {
+    fn events(&mut self) -> Vec<HostEvent> {
         let (running, launched) = (self.recorder.is_some(), self.launched);
-        let mut news: Vec<News> = self.shown.newest().take().map(News::Update).into_iter().collect();
+        let mut news: Vec<HostEvent> = self.shown.newest().take().map(HostEvent::Update).into_iter().collect();
         let shown = Arc::clone(&self.shown);
         if running && let Some(outcome) = self.ended() {
             let last = outcome.as_ref().ok().and_then(|outcome| outcome.profile.clone());
-            news.extend(last.map(|profile| News::Update(shown.ready(profile))));
-            news.push(News::End(match outcome {
+            news.extend(last.map(|profile| HostEvent::Update(shown.ready(profile))));
+            news.push(HostEvent::End(match outcome {
                 Ok(Outcome { goes_on: true, .. }) => "the recording; the program runs on".into(),
                 Ok(_) if !launched => "the program".into(),
                 Ok(Outcome { status, .. }) if *status > 128 => format!("the program, by signal {}", status - 128),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use cgoprof_profile::Profile;
-use cgoprof_viewer::tui::terminal::{News, World, show};
+use cgoprof_viewer::tui::terminal::{Host, HostEvent, show};
 use cgoprof_viewer::tui::{App, Colours};
 
 use crate::profile_file;
@@ -52,8 +52,8 @@ struct Recorded {
     orders: screen::Orders,
 }
 
-impl World for Recorded {
-    fn news(&mut self) -> Vec<News> {
+impl Host for Recorded {
+    fn events(&mut self) -> Vec<HostEvent> {
         Vec::new()
     }
 

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::cgoprof::{Recorded, User, command, profile_path, record, report, succeeds};
-use crate::closeness::{Times, check_close};
-use crate::go::{self, Build, shared_dir};
 use crate::{ONE_AT_A_TIME, function};
+use cgoprof_testing::go::{self, Build, shared_dir};
+use cgoprof_testing::recording::{Recorded, User, command, profile_path, record, report, succeeds};
+use cgoprof_testing::tolerance::{Compared, Tolerance, check_close};
 
 /// Releases of which each has another scheduler, and the oldest.
 const RELEASES: [&str; 5] = ["1.19", "1.21.13", "1.25.5", "1.26.6", "1.27.3"];
@@ -25,9 +25,10 @@ fn scenario(program: &Path, name: &str) -> Recorded {
     record(User::Nobody, &["--engine", "trampoline"], program, &[name])
 }
 
-fn times(what: &str, found: impl Into<Value>, own: &Value) -> Times {
+/// A time within 3 % of the program's own.
+fn times(what: &str, found: impl Into<Value>, own: &Value) -> Compared {
     let found = found.into().as_f64().unwrap_or(f64::NAN);
-    Times::new(what, found, own.as_f64().expect("a number"))
+    Compared::new(what, found, own.as_f64().expect("a number"), Tolerance::Relative(0.03))
 }
 
 fn sum(rows: &Value, field: &str) -> f64 {
@@ -82,7 +83,7 @@ fn beside_a_sleeper<T>(what: impl FnOnce() -> T) -> (T, f64) {
 fn exits_wait_for_a_p_as_long_as_the_program_says() {
     let _alone = ONE_AT_A_TIME.lock();
     each_release(|release, program| {
-        check_close(0.03, || {
+        check_close(|| {
             let Recorded { truth, report, .. } = scenario(program, "busy");
             let sleep = function(&report, "sleep_for");
             let (parked, lost) = (sleep["parked"].as_u64().expect("parked"), sleep["p_lost"].as_u64().expect("lost"));
@@ -181,7 +182,7 @@ fn more_goroutines_than_are_kept_are_all_counted() {
 fn locks_are_held_and_threads_idle_for_them_as_the_program_says() {
     let _alone = ONE_AT_A_TIME.lock();
     each_release(|release, program| {
-        check_close(0.03, || {
+        check_close(|| {
             let Recorded { truth, report, .. } = scenario(program, "locks");
             let locks = &report["locks"];
             assert_eq!(Some(sum(locks, "locks")), truth["locks"].as_f64(), "{release}");
@@ -222,7 +223,7 @@ fn goroutines_that_end_locked_hold_nothing_any_more() {
 fn callbacks_by_function_with_their_phases() {
     let _alone = ONE_AT_A_TIME.lock();
     each_release(|release, program| {
-        check_close(0.03, || {
+        check_close(|| {
             let Recorded { truth, report, .. } = scenario(program, "nested");
             let callbacks = report["callbacks"].as_array().expect("callbacks");
             assert_eq!(callbacks.len(), 1, "{release}: {callbacks:?}");
@@ -252,7 +253,7 @@ fn callbacks_by_function_with_their_phases() {
 fn foreign_threads_and_panics_in_callbacks() {
     let _alone = ONE_AT_A_TIME.lock();
     each_release(|release, program| {
-        check_close(0.03, || {
+        check_close(|| {
             let Recorded { truth, report, .. } = scenario(program, "foreign");
             let callback = &report["callbacks"][0];
             assert_eq!((&callback["name"], &callback["within"]), (&"main.goWork".into(), &Value::Null), "{release}");
@@ -294,7 +295,7 @@ fn ps_lost_and_waits_are_those_of_gos_own_execution_trace() {
         };
         // Whether each sleeper loses its P is the runtime's to say: up to Go 1.25 it leaves one of 24 its own now and then.
         both("sleepers", "sleep_here");
-        check_close(0.03, || vec![both("busy", "sleep_for")]);
+        check_close(|| vec![both("busy", "sleep_for")]);
     });
 }
 

@@ -1,13 +1,9 @@
 //! When threads ran in C and when they waited, against a program that knows it.
-//!
-//! Time that the machine's host takes from a busy processor (steal) is in our processor time and not in the thread's own
-//! clock of it, nor does the kernel tell that the thread was off. Up to as much as was stolen in all, ours may be more.
 
 use crate::ONE_AT_A_TIME;
-use crate::cgoprof::{Recorded, User, check_counts, record};
-use crate::closeness::{Times, check_close};
-use crate::go::{self, Build};
-use crate::steal::stolen_nanos;
+use cgoprof_testing::go::{self, Build};
+use cgoprof_testing::recording::{Recorded, User, check_counts, record};
+use cgoprof_testing::tolerance::{Compared, Tolerance, check_close};
 
 /// What the program does in C, and whether most of that is running.
 const KINDS: [(&str, bool); 4] = [("nap", false), ("spin", true), ("wait_locked", false), ("hold", true)];
@@ -16,14 +12,12 @@ const KINDS: [(&str, bool); 4] = [("nap", false), ("spin", true), ("wait_locked"
 const CLOSE: f64 = 0.03;
 /// What the kernel may take to bring a waiting thread back, which is in our waits and in the thread's processor time: 40
 /// us, where 12 to 22 were measured.
-const BROUGHT_BACK: f64 = 40_000.0 / CLOSE;
+const BROUGHT_BACK: Tolerance = Tolerance::Absolute(40_000.0);
 
 fn check(user: User, options: &[&str], release: &'static str) {
     let program = go::build("waiting", Build::of(release));
-    check_close(CLOSE, || {
-        let before = stolen_nanos();
+    check_close(|| {
         let recorded = record(user, options, &program, &["300"]);
-        let stolen = stolen_nanos() - before;
         check_counts(&format!("waiting of {release}"), &recorded);
         let Recorded { truth, report, .. } = recorded;
         let compare = |(name, runs): (&str, bool)| {
@@ -32,14 +26,13 @@ fn check(user: User, options: &[&str], release: &'static str) {
             let what = format!("{name} of {release} as {user:?}");
             let (wall, cpu) = (clock("wall_ns"), clock("cpu_ns"));
             let (off, own) = (found("blocked_ns") + found("preempted_ns"), wall - cpu);
-            let (off, ran) = (off + (own - off).clamp(0.0, stolen), found("cpu_ns"));
-            let ran = ran - (ran - cpu).clamp(0.0, stolen);
+            let close_to = |of: f64| Tolerance::Absolute(CLOSE * of);
             let each = (found("blocked_ns") + found("preempted_ns") - own) / found("calls");
             [
-                Times::new(format!("{what}: in C"), found("c_ns"), wall),
-                Times::within(format!("{what}: a wait"), each.max(0.0), 0.0, BROUGHT_BACK),
-                Times::within(format!("{what}: off the processor"), off, own, if runs { wall } else { own }),
-                Times::within(format!("{what}: cpu_ns"), ran, cpu, if runs { cpu } else { wall }),
+                Compared::new(format!("{what}: in C"), found("c_ns"), wall, close_to(wall)),
+                Compared::new(format!("{what}: a wait"), each.max(0.0), 0.0, BROUGHT_BACK),
+                Compared::new(format!("{what}: off the processor"), off, own, close_to(if runs { wall } else { own })),
+                Compared::new(format!("{what}: cpu_ns"), found("cpu_ns"), cpu, close_to(if runs { cpu } else { wall })),
             ]
         };
         assert!(options.contains(&"uprobe") || report["recording"]["lost"]["events"] == 0);

@@ -10,9 +10,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::cgoprof::{User, command, profile_path, record, report, succeeds};
-use crate::go::{self, Build, shared_dir};
 use crate::joining::{CORNERS, Recorder, Talking, as_user, check_as_it_was, check_round, code, hooks};
+use cgoprof_testing::go::{self, Build, shared_dir};
+use cgoprof_testing::recording::{User, command, profile_path, record, report, succeeds};
 
 #[test]
 fn rounds_between_joining_and_leaving_are_counted_exactly() {
@@ -67,7 +67,7 @@ fn the_c_hook_leaves_nothing_on_the_stack_that_looks_like_its_frame() {
         let memory = std::fs::File::open(format!("/proc/{}/mem", program.pid())).expect("its memory");
         memory.read_exact_at(&mut word, at).expect("its stack");
         assert_eq!(u64::from_le_bytes(word), 0, "Go {release}");
-        let calls = crate::cgoprof::calls(&recorder.leave(), "cgocall");
+        let calls = cgoprof_testing::recording::calls(&recorder.leave(), "cgocall");
         assert_eq!(calls.get("note_caller"), Some(&1), "Go {release}");
         program.ask("end");
         program.end();
@@ -164,8 +164,11 @@ fn killed_at(call: &str, number: usize, args: &[&str]) -> bool {
     let inject = format!("inject={call}:signal=SIGKILL:when={number}");
     let mut strace = Command::new("strace");
     strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &inject]);
-    let output =
-        strace.arg(crate::cgoprof::binary()).args(args).output().expect("strace runs: tests/install-toolchains");
+    let output = strace
+        .arg(cgoprof_testing::recording::binary())
+        .args(args)
+        .output()
+        .expect("strace runs: tests/install-toolchains");
     !output.status.success()
 }
 
@@ -276,7 +279,7 @@ fn a_program_that_begins_anew_all_the_time_and_its_recorders_never_wait_for_each
             } else {
                 let mut delayed = as_user(user, Path::new("strace"));
                 delayed.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=ptrace"]);
-                delayed.args(["-e", "inject=ptrace:delay_enter=2000"]).arg(crate::cgoprof::binary());
+                delayed.args(["-e", "inject=ptrace:delay_enter=2000"]).arg(cgoprof_testing::recording::binary());
                 delayed
             };
             recorder.args(["record", "-q", "--engine", "trampoline", "--no-samples"]);
@@ -308,7 +311,7 @@ fn children_forked_in_c_do_not_count_for_their_parents() {
         let program = go::build("crossings", Build::of(release));
         for user in [User::Nobody, User::Root] {
             let recorded = record(user, &[], &program, &["forks"]);
-            let found = crate::cgoprof::calls(&recorded.report, "cgocall");
+            let found = cgoprof_testing::recording::calls(&recorded.report, "cgocall");
             for (name, calls) in recorded.truth["calls"].as_object().expect("calls") {
                 assert_eq!(found.get(name).copied(), calls.as_u64(), "Go {release} as {user:?}: calls of {name}");
             }
@@ -457,7 +460,7 @@ fn the_next_program_of_a_name_is_waited_for() {
     let truth: Value = serde_json::from_str(&program.ask("one")).expect("a truth");
     program.end();
     assert!(recorder.wait().expect("it ends").success());
-    let calls = crate::cgoprof::calls(&report(&profile), "cgocall");
+    let calls = cgoprof_testing::recording::calls(&report(&profile), "cgocall");
     assert_eq!(calls.get("nop").copied(), truth["calls"]["nop"].as_u64(), "{calls:?}");
 }
 

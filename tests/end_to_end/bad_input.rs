@@ -4,9 +4,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use crate::cgoprof::{User, binary, command, profile_path, record, report, succeeds};
-use crate::go::{self, Build, shared_dir};
 use crate::seccomp_filter::without;
+use cgoprof_testing::go::{self, Build, shared_dir};
+use cgoprof_testing::recording::{User, binary, command, profile_path, record, report, succeeds};
 
 /// Runs cgoprof; it must print exactly one line with these words and end with this status.
 fn check(what: &str, command: &mut Command, status: i32, words: &[&str]) {
@@ -112,8 +112,8 @@ fn go_test_passes_over_packages_without_cgo() {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(text.lines().filter(|line| line.starts_with("ok")).count(), 2, "{text}");
     let found = report(&profile);
-    assert_eq!(crate::cgoprof::calls(&found, "cgocall").get("one"), Some(&1));
-    let notes = crate::cgoprof::notes(&found);
+    assert_eq!(cgoprof_testing::recording::calls(&found, "cgocall").get("one"), Some(&1));
+    let notes = cgoprof_testing::recording::notes(&found);
     assert!(notes.contains("stripped") && notes.contains("-o FILE"), "{notes}");
 }
 

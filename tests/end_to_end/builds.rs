@@ -7,8 +7,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::cgoprof::{Recorded, User, check_calls, check_counts, notes, record, succeeds};
-use crate::go::{self, Build, RELEASES, shared_dir};
+use cgoprof_testing::go::{self, Build, RELEASES, shared_dir};
+use cgoprof_testing::recording::{Recorded, User, check_calls, check_counts, notes, record, succeeds};
 
 /// Ways to build, and the releases that can't: Go's own assembly refuses 1.26 to be built so.
 const WAYS: [(&[&str], &[&str]); 5] = [

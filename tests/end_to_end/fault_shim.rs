@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use crate::go::shared_dir;
+use cgoprof_testing::go::shared_dir;
 
 /// One call that fails, or ends the recorder.
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +20,8 @@ pub(crate) struct Fault {
 /// Makes one call of the recorder fail. The file is there afterwards if the recorder has come to it.
 pub(crate) fn inject(command: &mut Command, fault: Fault) -> PathBuf {
     let Fault { name, when, error } = fault;
-    let fired = crate::cgoprof::profile_path(crate::cgoprof::User::Root).with_extension("fired");
+    let fired =
+        cgoprof_testing::recording::profile_path(cgoprof_testing::recording::User::Root).with_extension("fired");
     command.env("LD_PRELOAD", shim()).env("FAULT", format!("{name}:{when}:{}", error.unwrap_or(0)));
     command.env("FAULT_FIRED", &fired);
     fired

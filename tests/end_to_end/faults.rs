@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::process::{Command, Output, Stdio};
 
-use crate::cgoprof::{User, binary, profile_path};
 use crate::fault_shim;
 use crate::joining::{Talking, check_as_it_was, code};
+use cgoprof_testing::recording::{User, binary, profile_path};
 
 /// Runs a recorder of a program for a moment, under strace with these options.
 fn under_strace(program: &Talking, profile: &std::path::Path, options: &[&str]) -> Output {

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use crate::cgoprof::{Recorded, User, check_calls, command, notes, record, succeeds};
-use crate::go::{self, Build};
+use cgoprof_testing::go::{self, Build};
+use cgoprof_testing::recording::{Recorded, User, check_calls, command, notes, record, succeeds};
 
 const REAL: Build = Build { release: "1.26.6", args: &[] };
 

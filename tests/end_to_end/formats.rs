@@ -5,8 +5,8 @@ use std::io::Read as _;
 use std::path::Path;
 use std::process::Command;
 
-use crate::cgoprof::{Recorded, User, command, profile_path, record, report, succeeds};
-use crate::go::{self, Build};
+use cgoprof_testing::go::{self, Build};
+use cgoprof_testing::recording::{Recorded, User, command, profile_path, record, report, succeeds};
 
 fn sqlite() -> Recorded {
     record(User::Root, &[], &go::build("sqlite", Build::newest()), &[])

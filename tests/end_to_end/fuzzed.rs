@@ -11,9 +11,9 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 
-use crate::cgoprof::User;
-use crate::go::{self, Build};
 use crate::joining::{Recorder, Talking};
+use cgoprof_testing::go::{self, Build};
+use cgoprof_testing::recording::User;
 
 #[test]
 fn inputs_that_were_found_by_fuzzing_are_survived() {

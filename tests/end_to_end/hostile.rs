@@ -2,8 +2,8 @@
 
 use std::fs::File;
 
-use crate::cgoprof::User;
 use crate::joining::{Recorder, Talking, check_as_it_was, check_round, code};
+use cgoprof_testing::recording::User;
 
 /// The file of a program's tables, as any process that may open it has it.
 fn tables(program: &Talking) -> File {

@@ -9,9 +9,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::cgoprof::{User, binary, profile_path, report, succeeds};
-use crate::go::{self, Build, shared_dir};
 use crate::joining::{CORNERS, Recorder, Talking, as_user, check_as_it_was, check_round, code};
+use cgoprof_testing::go::{self, Build, shared_dir};
+use cgoprof_testing::recording::{User, binary, profile_path, report, succeeds};
 
 /// A library with Go code in another language's process.
 fn library(release: &'static str) -> PathBuf {
@@ -43,12 +43,12 @@ fn go_in_a_library_of_a_python_process_is_recorded_there_or_still_to_come() {
             let first: u64 = host.ask("cross 1000").parse().expect("a count");
             let second: u64 = host.ask("cross 23456").parse().expect("a count");
             let report = recorder.leave();
-            let calls = crate::cgoprof::calls(&report, "cgocall");
+            let calls = cgoprof_testing::recording::calls(&report, "cgocall");
             assert_eq!(calls.get("poke"), Some(&24456), "{what}: {calls:?}");
             // What it crossed while it was loaded is told by number.
             let counted: u64 = calls.values().sum();
             let missed = if early { second - counted } else { 0 };
-            let notes = crate::cgoprof::notes(&report);
+            let notes = cgoprof_testing::recording::notes(&report);
             let told = match missed {
                 0 => !notes.contains("between its loading"),
                 1 => notes.contains("1 crossing was made"),
@@ -79,7 +79,7 @@ fn go_in_an_archive_of_a_c_program_is_recorded() {
         assert_eq!(host.answer(), "ready");
         let recorder = Recorder::join(User::Nobody, host.pid(), &[]);
         host.ask("1234");
-        let calls = crate::cgoprof::calls(&recorder.leave(), "cgocall");
+        let calls = cgoprof_testing::recording::calls(&recorder.leave(), "cgocall");
         assert_eq!(calls.get("poke"), Some(&1234), "Go {release}: {calls:?}");
         host.end();
     }

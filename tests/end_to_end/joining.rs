@@ -8,8 +8,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::cgoprof::{User, command, profile_path, report};
-use crate::go::{self, Build};
+use cgoprof_testing::go::{self, Build};
+use cgoprof_testing::recording::{User, command, profile_path, report};
 
 /// The releases that differ most.
 pub(crate) const CORNERS: [&str; 5] = ["1.19", "1.21.13", "1.25.5", "1.26.6", "1.27.3"];
@@ -157,7 +157,7 @@ pub(crate) fn check_round(what: &str, truth: &str, report: &Value) {
         let functions = report["functions"].as_array().expect("functions").iter();
         functions.filter(|row| row["via"] == "cgocall").map(|row| row[field].as_u64().expect("a count")).sum()
     };
-    let found = crate::cgoprof::calls(report, "cgocall");
+    let found = cgoprof_testing::recording::calls(report, "cgocall");
     for (name, calls) in truth["calls"].as_object().expect("calls") {
         assert_eq!(found.get(name).copied(), calls.as_u64(), "{what}: calls of {name}");
     }

@@ -8,9 +8,9 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::cgoprof::{User, binary, profile_path};
 use crate::fault_shim::{Fault, counts, inject, places};
 use crate::joining::{Recorder, Talking, check_as_it_was, check_round, code};
+use cgoprof_testing::recording::{User, binary, profile_path};
 
 /// How often recorders are killed at each place: once, unless `CGOPROF_KILLS` says otherwise.
 pub(crate) fn times() -> usize {

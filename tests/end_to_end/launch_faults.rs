@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::process::Command;
 
-use crate::cgoprof::{User, binary, profile_path};
 use crate::fault_shim::{Fault, counts, inject, places};
-use crate::go::{self, Build};
 use crate::joining::Talking;
+use cgoprof_testing::go::{self, Build};
+use cgoprof_testing::recording::{User, binary, profile_path};
 
 /// Runs a command, takes its children's children for its own, and tells how each ended: whether it is the command, and its status.
 const REAPER: &str = "

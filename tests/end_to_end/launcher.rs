@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::cgoprof::{User, command, profile_path, report, succeeds};
-use crate::go::{self, Build, shared_dir};
+use cgoprof_testing::go::{self, Build, shared_dir};
+use cgoprof_testing::recording::{User, command, profile_path, report, succeeds};
 
 /// A program with cgo that acts as its argument says.
 fn actor() -> std::path::PathBuf {
@@ -87,7 +87,7 @@ fn what_a_broken_pipe_does_is_inherited() {
     for (ignored, trap) in [(true, "trap '' PIPE; "), (false, "")] {
         let script = format!("{trap}exec \"$0\" \"$@\"");
         let mut shell = Command::new("sh");
-        shell.arg("-c").arg(script).arg(crate::cgoprof::binary()).args(["record", "-q", "-o"]);
+        shell.arg("-c").arg(script).arg(cgoprof_testing::recording::binary()).args(["record", "-q", "-o"]);
         shell.arg(profile_path(User::Root)).arg("--").arg(actor()).arg("sigpipe");
         let output = succeeds(&mut shell);
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -169,7 +169,7 @@ fn go_test_exec_works() {
     let go = go::command("1.27.3");
     let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("bench-programs/actor");
     let profile = profile_path(User::Root);
-    let exec = format!("{} record -q -o {} --", crate::cgoprof::binary().display(), profile.display());
+    let exec = format!("{} record -q -o {} --", cgoprof_testing::recording::binary().display(), profile.display());
     let mut test = Command::new(go);
     succeeds(test.args(["test", "-exec", &exec, "."]).current_dir(source).env("GOTOOLCHAIN", "local"));
     assert!(report(&profile)["totals"]["crossings"].as_u64() >= Some(1000));
@@ -191,7 +191,13 @@ fn the_demo_runs_from_nothing() {
 
 /// Records the actor by way of a launcher, until it says that it is ready.
 fn ready(launcher: &mut Command, profile: &Path, how: &str) -> Child {
-    launcher.arg(crate::cgoprof::binary()).args(["record", "-q", "-o"]).arg(profile).arg("--").arg(actor()).arg(how);
+    launcher
+        .arg(cgoprof_testing::recording::binary())
+        .args(["record", "-q", "-o"])
+        .arg(profile)
+        .arg("--")
+        .arg(actor())
+        .arg(how);
     let mut child = launcher.stdout(Stdio::piped()).spawn().expect("cgoprof runs");
     wait_for_ready(&mut child);
     child
@@ -212,7 +218,7 @@ fn a_child_that_outlives_the_program_is_told() {
     let output = recorder.stdout(Stdio::piped()).output().expect("it runs");
     assert_eq!(output.status.code(), Some(0));
     let child: i32 = String::from_utf8_lossy(&output.stdout).trim().parse().expect("the child's number");
-    let notes = crate::cgoprof::notes(&report(&profile));
+    let notes = cgoprof_testing::recording::notes(&report(&profile));
     kill(Pid::from_raw(child), Signal::SIGKILL).expect("it lives on");
     assert!(notes.contains(&format!("process {child} (")) && notes.contains("goes on and is not recorded"), "{notes}");
 }

@@ -4,8 +4,10 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::cgoprof::{Recorded, User, calls, check_counts, command, profile_path, record, report, succeeds};
-use crate::go::{self, Build, shared_dir};
+use cgoprof_testing::go::{self, Build, shared_dir};
+use cgoprof_testing::recording::{
+    Recorded, User, calls, check_counts, command, profile_path, record, report, succeeds,
+};
 
 const NO_LINKNAME_CHECK: Build = Build { release: "1.27.3", args: &["-ldflags=-checklinkname=0"] };
 

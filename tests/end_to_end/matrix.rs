@@ -1,8 +1,8 @@
 //! Every bench program's counts, for every Go release and way of building.
 
-use crate::cgoprof::{User, check_counts, record};
-use crate::closeness::{Times, check_close};
-use crate::go::{self, Build};
+use cgoprof_testing::go::{self, Build};
+use cgoprof_testing::recording::{User, check_counts, record};
+use cgoprof_testing::tolerance::{Compared, Tolerance, check_close};
 
 const SCENARIOS: [(&str, &str); 13] = [
     ("hot", "50000"),
@@ -45,7 +45,7 @@ fn check_release(release: &'static str) {
 fn hundreds_of_threads_have_stacks_and_times() {
     for release in ["1.22.10", "1.26.6"].into_iter().filter(|&release| go::is_covered(release)) {
         let program = go::build("crossings", Build::of(release));
-        check_close(0.03, || {
+        check_close(|| {
             let recorded = record(User::Nobody, &[], &program, &["crowd", "600"]);
             check_counts(&format!("crowd of {release}"), &recorded);
             let notes = recorded.report["recording"]["notes"].to_string();
@@ -53,7 +53,7 @@ fn hundreds_of_threads_have_stacks_and_times() {
             let functions = recorded.report["functions"].as_array().expect("functions");
             let pause = functions.iter().find(|function| function["name"] == "pause_for").expect("pause_for");
             let (found, truth) = (pause["c_ns"].as_f64(), recorded.truth["spent_ns"]["pause_for"].as_f64());
-            vec![Times::new(release, found.expect("c_ns"), truth.expect("spent_ns"))]
+            vec![Compared::new(release, found.expect("c_ns"), truth.expect("spent_ns"), Tolerance::Relative(0.03))]
         });
     }
 }

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::cgoprof::{User, binary, profile_path, report, succeeds};
-use crate::go::{self, Build, shared_dir};
 use crate::joining::as_user;
+use cgoprof_testing::go::{self, Build, shared_dir};
+use cgoprof_testing::recording::{User, binary, profile_path, report, succeeds};
 
 fn crossings() -> std::path::PathBuf {
     go::build("crossings", Build::newest())

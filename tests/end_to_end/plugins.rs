@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::cgoprof::{User, calls, check_counts, command, notes, profile_path, record, report};
-use crate::go::{self, Build, RELEASES};
 use crate::joining::{CORNERS, Recorder, Talking, as_user, check_as_it_was, check_round, code};
+use cgoprof_testing::go::{self, Build, RELEASES};
+use cgoprof_testing::recording::{User, calls, check_counts, command, notes, profile_path, record, report};
 
 fn host(release: &'static str) -> PathBuf {
     go::build("plugins", Build::of(release))

@@ -2,10 +2,9 @@
 
 use serde_json::Value;
 
-use crate::cgoprof::{Recorded, User, check_counts, record};
-use crate::closeness::{Times, check_close};
-use crate::go::{self, Build};
-use crate::steal::stolen_nanos;
+use cgoprof_testing::go::{self, Build};
+use cgoprof_testing::recording::{Recorded, User, check_counts, record};
+use cgoprof_testing::tolerance::{Compared, Tolerance, check_close};
 
 /// The leaves of the bench program, the C function that Go calls for each and the Go function that calls it.
 const LEAVES: [(&str, &str, &str); 4] = [
@@ -41,17 +40,16 @@ fn find(report: &Value, leaf: &str, function: &str, caller: &str) -> Found {
     found
 }
 
-/// Shares of the samples are right within 3 % of all, processor times within 10 % of their own.
-const CLOSE: f64 = 0.03;
-const CPU: f64 = 0.1 / CLOSE;
+/// Of a share of all samples.
+const SHARE: Tolerance = Tolerance::Absolute(0.03);
+/// Of a processor time.
+const CPU: Tolerance = Tolerance::Relative(0.1);
 
 fn check(build: Build, user: User) {
     let what = format!("{build:?} as {user:?}");
     let program = go::build("inside", build);
-    check_close(CLOSE, || {
-        let before = stolen_nanos();
+    check_close(|| {
         let Recorded { truth, report, profile } = record(user, &["--freq", "999"], &program, &["4"]);
-        let stolen = stolen_nanos() - before;
         let found = LEAVES.map(|(leaf, function, caller)| find(&report, leaf, function, caller));
         let sampled: f64 = found.iter().map(|found| found.all).sum();
         let worked = |leaf: &str| truth["worked_ns"][leaf].as_f64().expect("worked_ns");
@@ -59,19 +57,18 @@ fn check(build: Build, user: User) {
         let mut times = Vec::new();
         for ((leaf, ..), found) in LEAVES.iter().zip(&found) {
             let (share, expected) = (found.all / sampled, worked(leaf) / all_worked);
-            times.push(Times::within(format!("{what}: samples of {leaf}"), share, expected, 1.0));
+            times.push(Compared::new(format!("{what}: samples of {leaf}"), share, expected, SHARE));
         }
         let right: f64 = found.iter().map(|found| found.right).sum();
         assert!(right >= 0.99 * sampled, "{what}: {right} of {sampled} samples end at the right crossing");
         // A third of heavy's rounds are made in a callback.
         let through = found[3].through_callback / found[3].all;
-        times.push(Times::within(format!("{what}: through the callback"), through, 1.0 / 3.0, 1.0));
+        times.push(Compared::new(format!("{what}: through the callback"), through, 1.0 / 3.0, SHARE));
 
         let outer = worked("light") + worked("middle_work") + worked("bottom");
         for (name, expected) in [("outer", outer), ("other", worked("heavy"))] {
             let cpu = function(&report, name)["cpu_ns"].as_f64().expect("cpu_ns");
-            let cpu = cpu - (cpu - expected).clamp(0.0, stolen);
-            times.push(Times::within(format!("{what}: cpu_ns of {name}"), cpu, expected, CPU * expected));
+            times.push(Compared::new(format!("{what}: cpu_ns of {name}"), cpu, expected, CPU));
         }
         check_counts(&what, &Recorded { truth, report, profile });
         times
@@ -123,10 +120,10 @@ fn a_recording_that_ends_before_its_program_knows_what_was_blocked() {
 #[test]
 fn a_program_that_becomes_another_costs_the_recorder_nothing() {
     let mut timed = std::process::Command::new("bash");
-    timed.args(["-c", "TIMEFORMAT='%U %S'; time \"$0\" \"$@\""]).arg(crate::cgoprof::binary());
-    timed.args(["record", "-q", "-o"]).arg(crate::cgoprof::profile_path(User::Root)).arg("--");
+    timed.args(["-c", "TIMEFORMAT='%U %S'; time \"$0\" \"$@\""]).arg(cgoprof_testing::recording::binary());
+    timed.args(["record", "-q", "-o"]).arg(cgoprof_testing::recording::profile_path(User::Root)).arg("--");
     timed.arg(go::build("actor", Build::newest())).args(["exec", "2"]);
-    let output = crate::cgoprof::succeeds(&mut timed);
+    let output = cgoprof_testing::recording::succeeds(&mut timed);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     let last = text.lines().last().unwrap_or_default();
     let seconds: f64 = last.split_whitespace().map(|time| time.parse::<f64>().expect("seconds")).sum();

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::cgoprof::{User, binary, profile_path, report};
-use crate::go::{self, Build, shared_dir};
 use crate::joining::{Talking, check_as_it_was, code};
-use crate::tmux::Tmux;
+use cgoprof_testing::go::{self, Build, shared_dir};
+use cgoprof_testing::recording::{User, binary, profile_path, report};
+use cgoprof_testing::tmux::Tmux;
 
 fn recorded(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/profiles/{name}.pb.gz"))

@@ -3,8 +3,8 @@
 use std::process::Command;
 use std::sync::Mutex;
 
-use crate::cgoprof::succeeds;
-use crate::go::shared_dir;
+use cgoprof_testing::go::shared_dir;
+use cgoprof_testing::recording::succeeds;
 
 /// Runs a command for which a system call fails with EPERM.
 pub(crate) fn without(system_call: &str) -> Command {

@@ -8,7 +8,7 @@ use cgoprof_symbols::pclntab::Pclntab;
 use cgoprof_symbols::runtime_offsets::RuntimeOffsets;
 use cgoprof_symbols::{Binary, dwarf_offsets};
 
-use crate::go::{self, Build};
+use cgoprof_testing::go::{self, Build};
 
 #[test]
 fn the_table_of_struct_offsets_is_that_of_dwarf() {

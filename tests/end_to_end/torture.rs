@@ -1,7 +1,7 @@
 //! Everything at once: GC, stack growth, callbacks, panics, profiling signals, `runtime.Stack(all)`, dying threads.
 
-use crate::cgoprof::{User, check_counts, record};
-use crate::go::{self, Build};
+use cgoprof_testing::go::{self, Build};
+use cgoprof_testing::recording::{User, check_counts, record};
 
 #[test]
 fn counts_stay_exact_under_torture() {

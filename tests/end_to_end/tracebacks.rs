@@ -7,8 +7,8 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::cgoprof::{User, command, profile_path, succeeds};
-use crate::go::{self, Build, shared_dir};
+use cgoprof_testing::go::{self, Build, shared_dir};
+use cgoprof_testing::recording::{User, command, profile_path, succeeds};
 
 /// Shares of a CPU profile by function, with all that it calls.
 fn shares(release: &str, profile: &std::path::Path) -> BTreeMap<String, f64> {

@@ -6,10 +6,10 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-use crate::cgoprof::{User, binary, profile_path, report, succeeds};
-use crate::go::{self, Build, shared_dir};
 use crate::joining::{Recorder, Talking, as_user};
 use crate::seccomp_filter::killed_for;
+use cgoprof_testing::go::{self, Build, shared_dir};
+use cgoprof_testing::recording::{User, binary, profile_path, report, succeeds};
 
 fn actor() -> std::path::PathBuf {
     go::build("actor", Build::newest())
@@ -89,7 +89,7 @@ fn footprint(
         (told, report(&recorder.profile))
     } else {
         let profile = profile_path(user);
-        let mut command = crate::cgoprof::command(user);
+        let mut command = cgoprof_testing::recording::command(user);
         command.args(["record", "-q", "-o"]).arg(&profile).args(options).arg("--").arg(program).args(args);
         command.envs(variables.iter().map(|name| (name, "1"))).stdin(Stdio::null());
         let output = command.output().expect("cgoprof runs");
@@ -272,7 +272,7 @@ fn names_that_are_not_utf8_are_no_obstacle() {
             let crossed = report(&profile)["totals"]["crossings"].as_u64();
             assert!(crossed >= Some(1000), "{name:?} {user:?}: {crossed:?}");
             let launched = profile_path(user);
-            let mut command = crate::cgoprof::command(user);
+            let mut command = cgoprof_testing::recording::command(user);
             command.args(["record", "-q", "-o"]).arg(&launched).arg("--").arg(&program).arg("signals");
             succeeds(&mut command);
             assert!(report(&launched)["totals"]["crossings"].as_u64() >= Some(1000), "{name:?} {user:?}");
@@ -350,7 +350,7 @@ fn programs_that_gain_privileges_have_them_and_say_that_they_are_not_recorded() 
         assert_eq!(String::from_utf8_lossy(&recorded.stdout), gained, "{}", said(&recorded));
         let before = format!("cgoprof: the program runs without being recorded: its file has {why}");
         assert!(said(&recorded).starts_with(&before), "{}", said(&recorded));
-        let mut required = crate::cgoprof::command(User::Nobody);
+        let mut required = cgoprof_testing::recording::command(User::Nobody);
         required.args(["record", "--require", "-o"]).arg(profile_path(User::Nobody)).arg("--").arg(program).args(args);
         let output = required.output().expect("cgoprof runs");
         assert_eq!((output.status.code(), output.stdout.len()), (Some(125), 0), "{}", said(&output));

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::cgoprof::{User, command, profile_path, record, report, succeeds};
-use crate::go::{self, Build, shared_dir};
+use cgoprof_testing::go::{self, Build, shared_dir};
+use cgoprof_testing::recording::{User, command, profile_path, record, report, succeeds};
 
 fn crossings() -> std::path::PathBuf {
     go::build("crossings", Build::newest())

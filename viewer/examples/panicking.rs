@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::PathBuf;
 
 use cgoprof_profile::{Profile, decode};
-use cgoprof_viewer::tui::terminal::{News, World, show};
+use cgoprof_viewer::tui::terminal::{Host, HostEvent, show};
 use cgoprof_viewer::tui::{App, Colours, Files};
 
 struct Nothing;
@@ -19,8 +19,8 @@ struct Panicking {
     turns: u32,
 }
 
-impl World for Panicking {
-    fn news(&mut self) -> Vec<News> {
+impl Host for Panicking {
+    fn events(&mut self) -> Vec<HostEvent> {
         self.turns += 1;
         assert!(self.turns < 10, "a panic amid the screens");
         Vec::new()

@@ -40,6 +40,16 @@ pub fn count(number: u64) -> String {
     grouped
 }
 
+/// A count, nothing where it is none.
+pub(crate) fn some_count(number: u64) -> String {
+    if number == 0 { String::new() } else { count(number) }
+}
+
+/// A time, nothing where it is none.
+pub(crate) fn some_time(nanos: f64) -> String {
+    if nanos <= 0.0 { String::new() } else { time(nanos) }
+}
+
 /// `1 crossing`, `2 crossings`.
 pub fn crossings(number: u64) -> String {
     format!("{} crossing{}", count(number), if number == 1 { "" } else { "s" })

@@ -1,11 +1,11 @@
 //! Every screen of recorded profiles at three sizes, against what it was when it was last looked at; and keys in any order.
 
+#[path = "screens/background.rs"]
+mod background;
 #[path = "screens/driving.rs"]
 mod driving;
-#[path = "screens/making.rs"]
-mod making;
 
-use cgoprof_viewer::tui::{App, Colours, Effect, Readying, Screen};
+use cgoprof_viewer::tui::{App, Colours, Effect, Screen, UpdateBuilder};
 use proptest::prelude::*;
 use ratatui::crossterm::event::{Event, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::Size;
@@ -133,8 +133,8 @@ fn a_program_that_is_watched_is_frozen_zeroed_and_windowed() {
         profile.recording.duration_ns = tenths * 100_000_000;
         profile
     };
-    let mut readying = Readying::default();
-    let mut part = |tenths| readying.ready(part(tenths));
+    let mut builder = UpdateBuilder::default();
+    let mut part = |tenths| builder.ready(part(tenths));
     let mut app = App::watching("sqlite".into(), part(1), Colours::None, Box::new(Text));
     app.resize(size);
     let calls = |app: &App| text(app, size).lines().nth(1).unwrap().to_owned();

@@ -91,7 +91,7 @@ impl App {
 
     fn leave(&mut self) {
         self.outbox.leaving = Leaving::WhenWritten;
-        if self.making.is_file_coming() {
+        if self.background.is_file_coming() {
             self.say("leaving when the file is written; Ctrl-C leaves at once".into());
         }
     }

@@ -12,9 +12,9 @@ use super::layout::areas::{ABOVE_LANES, Areas, BELOW, LANE_NAME};
 use super::palette::{Colours, Palette};
 use super::pattern::Pattern;
 use super::screen::Screen;
+use super::state::background::Background;
 use super::state::detail::{DetailView, Files};
 use super::state::flame::FlameView;
-use super::state::making::Making;
 use super::state::outbox::{Leaving, Outbox};
 use super::state::overlay::Overlay;
 use super::state::table::Table;
@@ -54,7 +54,7 @@ pub struct App {
     pub(crate) overlay: Overlay,
     /// Values to begin with have been chosen.
     pub(super) fitted: bool,
-    pub(super) making: Making,
+    pub(super) background: Background,
     pub(super) outbox: Outbox,
 }
 
@@ -99,7 +99,7 @@ impl App {
             search: None,
             overlay: Overlay::default(),
             fitted: false,
-            making: Making::default(),
+            background: Background::default(),
             outbox: Outbox::default(),
         };
         app.fit_values();
@@ -124,7 +124,7 @@ impl App {
     pub fn leaves(&self) -> bool {
         match self.outbox.leaving {
             Leaving::No => false,
-            Leaving::WhenWritten => !self.making.is_file_coming(),
+            Leaving::WhenWritten => !self.background.is_file_coming(),
             Leaving::Now => true,
         }
     }

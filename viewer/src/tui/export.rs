@@ -17,10 +17,10 @@ use crate::units::printable;
 use crate::value::Value;
 
 /// Makes a file, or tells why there is none.
-pub(super) type Making = Box<dyn FnOnce() -> Result<NewFile, String> + Send>;
+pub(super) type Background = Box<dyn FnOnce() -> Result<NewFile, String> + Send>;
 
 /// The file of what a screen shows now, to be made.
-pub(super) fn of(app: &App) -> Making {
+pub(super) fn of(app: &App) -> Background {
     let file = |stem: &str, extension, contents| NewFile { stem: format!("cgoprof-{stem}"), extension, contents };
     let csv = move |stem: &str, lines: Vec<Vec<String>>| file(stem, "csv", comma_separated::table(&lines));
     let shown = Arc::clone(&app.shown);

@@ -38,7 +38,7 @@ impl App {
     fn key(&mut self, key: KeyEvent) {
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
         if control && key.code == KeyCode::Char('c') {
-            self.making.forget_file();
+            self.background.forget_file();
             self.outbox.leaving = Leaving::Now;
         } else if self.overlay.prompt.is_some() {
             let typed = match key.code {

@@ -116,20 +116,20 @@ impl Rates {
 
 #[cfg(test)]
 mod tests {
-    use super::super::update::Readying;
+    use super::super::update::UpdateBuilder;
     use super::*;
     use crate::tui::sample_data;
 
     #[test]
     fn rates_are_those_of_the_last_second() {
-        let (mut history, mut readying) = (History::default(), Readying::default());
+        let (mut history, mut builder) = (History::default(), UpdateBuilder::default());
         let mut profile = sample_data::named("sqlite");
         profile.cells.truncate(1);
         let cell = (profile.cells[0].function, profile.cells[0].via);
         for tenth in 0..50u64 {
             profile.recording.duration_ns = tenth * SECOND / 10;
             profile.cells[0].stats.calls = if tenth < 30 { tenth * 100 } else { 3000 + (tenth - 30) * 10 };
-            history.add(&readying.ready(profile.clone()));
+            history.add(&builder.ready(profile.clone()));
         }
         let rates = history.rates();
         assert_eq!(rates.rate(cell.0, cell.1), 100.0);
@@ -144,11 +144,11 @@ mod tests {
 
     #[test]
     fn long_ago_fewer_moments_are_kept() {
-        let (mut history, mut readying) = (History::default(), Readying::default());
+        let (mut history, mut builder) = (History::default(), UpdateBuilder::default());
         for tenth in 0..3000u64 {
             let mut profile = Profile::default();
             profile.recording.duration_ns = tenth * SECOND / 10;
-            history.add(&readying.ready(profile));
+            history.add(&builder.ready(profile));
         }
         assert!(history.moments.len() < 30, "{}", history.moments.len());
         let now = 2999 * SECOND / 10;

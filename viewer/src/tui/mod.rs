@@ -1,9 +1,10 @@
 //! The terminal UI: a recording, or a program that is watched, on screens.
 //!
-//! Input changes [`App`], views draw it; both are pure. [`terminal`] is the only part that touches the world.
+//! Input changes [`App`], views draw it; both are pure. [`terminal`] is the only part that touches the host.
 
 mod actions;
 mod app;
+mod background;
 mod data;
 mod effect;
 mod export;
@@ -11,7 +12,6 @@ mod input;
 mod keys;
 mod layout;
 mod live;
-mod making;
 mod palette;
 mod pattern;
 #[cfg(test)]
@@ -29,9 +29,9 @@ pub use app::App;
 pub use effect::{Effect, NewFile};
 pub use palette::Colours;
 pub use screen::Screen;
+pub use state::background::Work;
 pub use state::detail::Files;
-pub use state::making::Work;
-pub use update::{Readying, Update};
+pub use update::{Update, UpdateBuilder};
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;

@@ -21,13 +21,13 @@ use ratatui::crossterm::{cursor, execute};
 
 use super::app::App;
 use super::effect::{Effect, NewFile};
-use super::state::making::Work;
+use super::state::background::Work;
 use super::update::Update;
 
 /// What the world is to the screens.
-pub trait World {
+pub trait Host {
     /// What has come since it was last asked.
-    fn news(&mut self) -> Vec<News>;
+    fn events(&mut self) -> Vec<HostEvent>;
     /// Whether we have been told to leave.
     fn is_over(&self) -> bool;
     /// Writes the recording of a program that is watched; returns where to.
@@ -38,7 +38,7 @@ pub trait World {
 }
 
 /// What comes of a program that is watched.
-pub enum News {
+pub enum HostEvent {
     /// What it has done so far.
     Update(Update),
     /// It has ended, or the recording of it.
@@ -61,7 +61,7 @@ static PANICKED: Mutex<Option<String>> = Mutex::new(None);
 ///
 /// # Errors
 /// If the terminal can't be used.
-pub fn show(app: &mut App, world: &mut dyn World, output: File) -> io::Result<()> {
+pub fn show(app: &mut App, host: &mut dyn Host, output: File) -> io::Result<()> {
     *lock() = Some(output.try_clone()?);
     let (hook, ours) = (std::panic::take_hook(), std::thread::current().id());
     std::panic::set_hook(Box::new(move |panic| {
@@ -72,7 +72,7 @@ pub fn show(app: &mut App, world: &mut dyn World, output: File) -> io::Result<()
             *panicked() = Some(panic.to_string());
         }
     }));
-    let done = take_over(&output).and_then(|()| turns(app, world, output));
+    let done = take_over(&output).and_then(|()| event_loop(app, host, output));
     give_back();
     let _ = std::panic::take_hook();
     done
@@ -98,22 +98,22 @@ fn give_back() {
     }
 }
 
-fn turns(app: &mut App, world: &mut dyn World, output: File) -> io::Result<()> {
+fn event_loop(app: &mut App, host: &mut dyn Host, output: File) -> io::Result<()> {
     let (copied_to, keys) = (output.try_clone()?, output.try_clone()?);
     let mut terminal = Terminal::new(CrosstermBackend::new(BufWriter::with_capacity(1 << 16, output)))?;
     app.resize(terminal.size()?);
     let (mut changed, mut newest) = (true, Instant::now());
-    while !app.leaves() && !world.is_over() {
+    while !app.leaves() && !host.is_over() {
         if let Some(panic) = panicked().take() {
             return Err(io::Error::other(panic));
         }
-        for news in world.news() {
+        for news in host.events() {
             match news {
-                News::Update(update) => {
+                HostEvent::Update(update) => {
                     newest = Instant::now();
                     app.update(update);
                 }
-                News::End(why) => app.end(why),
+                HostEvent::End(why) => app.end(why),
             }
             changed = true;
         }
@@ -147,7 +147,7 @@ fn turns(app: &mut App, world: &mut dyn World, output: File) -> io::Result<()> {
                     .map(|()| format!("sent to the terminal's clipboard: {text}"))
                     .map_err(|error| error.to_string()),
                 Effect::Write(file) => write(&file).map(|path| format!("written {path}")),
-                Effect::Save => world.save(app.profile()).map(|path| format!("written {}", path.display())),
+                Effect::Save => host.save(app.profile()).map(|path| format!("written {}", path.display())),
             };
             match said {
                 Ok(said) => app.say(said),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cgoprof_profile::Profile;
 
-use super::data::{Data, window};
+use super::data::{Data, profile_diff};
 
 /// A recording as it goes on, ready to be shown.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub struct Update {
 
 /// Makes updates of profiles that follow each other, on a thread of its own.
 #[derive(Debug, Default)]
-pub struct Readying {
+pub struct UpdateBuilder {
     before: Option<Arc<Data>>,
     /// Length of the recording at the last moment that was kept, in nanoseconds.
     kept: Option<u64>,
@@ -25,7 +25,7 @@ pub struct Readying {
 /// From one moment that is kept to the next, in nanoseconds.
 pub(super) const SECOND: u64 = 1_000_000_000;
 
-impl Readying {
+impl UpdateBuilder {
     /// Makes the next one ready.
     pub fn ready(&mut self, profile: Profile) -> Update {
         let data = Arc::new(match &self.before {
@@ -36,7 +36,7 @@ impl Readying {
         let now = data.profile.recording.duration_ns;
         let due = self.kept.is_none_or(|last| last + SECOND <= now);
         self.kept = if due { Some(now) } else { self.kept };
-        let moment = due.then(|| Arc::new(window::kept(&data.profile)));
+        let moment = due.then(|| Arc::new(profile_diff::kept(&data.profile)));
         Update { data, moment }
     }
 }

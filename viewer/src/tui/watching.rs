@@ -6,7 +6,7 @@ use std::time::Duration;
 use cgoprof_profile::Profile;
 
 use super::app::App;
-use super::data::{Data, Part, span, window};
+use super::data::{Data, Part, profile_diff, span};
 use super::screen::Screen;
 use super::state::tables::Kind;
 use super::update::{SECOND, Update};
@@ -73,7 +73,7 @@ impl App {
         }
         match self.since() {
             Some((part, then)) => self.make(move || {
-                let profile = window::since(&whole.profile, &then);
+                let profile = profile_diff::since(&whole.profile, &then);
                 Arc::new(Data::part(part, profile, &whole))
             }),
             None if self.is_ready(&whole) => self.show(whole),

@@ -2,15 +2,15 @@
 
 pub(crate) mod change;
 pub(crate) mod direction;
-mod growth;
 pub(crate) mod lanes;
 mod matches;
 mod paths;
+pub(crate) mod profile_diff;
 pub(crate) mod sites;
 pub(crate) mod span;
 pub(crate) mod tree;
+mod tree_builder;
 mod tree_search;
-pub(crate) mod window;
 
 use std::collections::HashMap;
 use std::ops::Range;

@@ -6,9 +6,9 @@ use cgoprof_profile::{Estimate, Function, FunctionId, Profile};
 
 use super::change::Change;
 use super::direction::Direction;
-use super::growth::{Growth, Node, Spread};
 use super::matches::Matches;
 use super::paths::Paths;
+use super::tree_builder::{Node, Spread, TreeBuilder};
 use crate::measured::Measured;
 use crate::units::printable;
 use crate::value::Value;
@@ -16,7 +16,7 @@ use crate::value::Value;
 /// The tree. The first node is the root, which stands for all.
 #[derive(Debug)]
 pub(crate) struct Tree {
-    pub(super) growth: Growth,
+    pub(super) growth: TreeBuilder,
     /// All functions in the order of their names, which is that of ranks.
     functions: Vec<FunctionId>,
     /// By rank, safe to show.
@@ -36,7 +36,7 @@ impl Tree {
         let mut ranks = vec![0; functions.len()];
         functions.iter().zip(0..).for_each(|(function, rank)| ranks[function.0] = rank);
         let ranked: Vec<&Function> = functions.iter().map(|function| &profile.functions[function.0]).collect();
-        let growth = Growth::of(&Paths::of(profile, direction, &ranks), &ranked);
+        let growth = TreeBuilder::of(&Paths::of(profile, direction, &ranks), &ranked);
         let mut by_path: Vec<(u64, u32)> = growth.nodes.iter().map(|node| node.path).zip(0..).collect();
         by_path.sort_unstable();
         let names = ranked.iter().map(|function| printable(&function.name)).collect();

@@ -9,8 +9,7 @@ use crate::text_width::{self as fit, wrapped};
 use crate::tui::app::App;
 use crate::tui::data::change::Change;
 use crate::tui::state::detail::Detail;
-use crate::tui::tables::{some_count, some_time};
-use crate::units::{count, percent, printable, time};
+use crate::units::{count, percent, printable, some_count, some_time, time};
 
 /// A piece of a line.
 pub(crate) enum Piece {

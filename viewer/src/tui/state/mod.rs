@@ -1,8 +1,8 @@
 //! What screens know besides the data. Pure: keys in, state out.
 
+pub(crate) mod background;
 pub(crate) mod detail;
 pub(crate) mod flame;
-pub(crate) mod making;
 pub(crate) mod outbox;
 pub(crate) mod overlay;
 pub(crate) mod prompt;

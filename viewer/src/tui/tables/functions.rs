@@ -7,14 +7,14 @@ use std::sync::LazyLock;
 use cgoprof_profile::Stats;
 
 use super::listed::is_used;
-use super::{Align, Head, Sheet, SortKey, Tint, some_count};
+use super::sheet::{Head, Sheet, Tint};
 use crate::measured::Measured;
 use crate::tables::functions::FunctionRow;
-use crate::tables::{Column, Part, Row};
+use crate::tables::{Align, Column, Part, Row, SortKey};
 use crate::tui::data::Data;
 use crate::tui::data::change::Change;
 use crate::tui::live::Rates;
-use crate::units::count;
+use crate::units::{count, some_count};
 
 /// The functions of a profile.
 pub(crate) struct Functions<'a> {

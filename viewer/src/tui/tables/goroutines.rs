@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use cgoprof_profile::{Goroutine, Profile};
 
-use super::Listing;
+use super::listed::Listing;
 use crate::tables::goroutines::began_with;
 use crate::tui::data::Data;
 use crate::units::printable;

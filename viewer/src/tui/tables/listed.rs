@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use cgoprof_profile::Profile;
 
-use super::{Head, Sheet, Tint};
+use super::sheet::{Head, Sheet, Tint};
 use crate::tables::{Column, Row, SortKey};
 use crate::tui::data::Data;
 

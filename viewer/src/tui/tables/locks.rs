@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use cgoprof_profile::{Lock, Profile};
 
-use super::Listing;
+use super::listed::Listing;
 use crate::tables::locks::site;
 use crate::tui::data::Data;
 use crate::units::printable;

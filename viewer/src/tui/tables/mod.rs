@@ -1,90 +1,15 @@
 //! Tables on screens: which columns of a table are drawn, how wide they are and in which colours.
 
-pub(crate) mod advice;
-pub(crate) mod callbacks;
+mod advice;
+mod callbacks;
 pub(crate) mod functions;
-pub(crate) mod goroutines;
+mod goroutines;
 mod listed;
-pub(crate) mod locks;
-pub(crate) mod threads;
+mod locks;
+mod sheet;
+mod threads;
 
-use std::borrow::Cow;
-
-pub(crate) use listed::{Listed, Listing};
+pub(crate) use listed::Listed;
+pub(crate) use sheet::{Sheet, Tint};
 
 pub(crate) use crate::tables::{Align, SortKey};
-use crate::tables::{Part, Tone};
-
-/// A table. Text is made for the rows that are seen only.
-pub(crate) trait Sheet {
-    fn heads(&self) -> &[Head];
-    fn rows(&self) -> usize;
-    /// What stands there, safe to show.
-    fn text(&self, row: usize, column: usize) -> String;
-    /// By what rows are sorted.
-    fn sorted(&self, row: usize, column: usize) -> SortKey;
-    /// What rows are found by.
-    fn name(&self, row: usize) -> Cow<'_, str>;
-    /// What tells a row from all others, also when the rows are renewed.
-    fn key(&self, row: usize) -> String;
-    /// How a value is coloured.
-    fn tint(&self, row: usize, column: usize) -> Tint;
-    /// Whether anything stands in a column.
-    fn is_used(&self, column: usize) -> bool;
-    /// Whether a column is a drawing of what others tell.
-    fn is_drawn(&self, column: usize) -> bool {
-        let _ = column;
-        false
-    }
-    /// What is dropped first where there is no room: the highest.
-    fn rank(&self, column: usize) -> u8 {
-        self.heads()[column].rank
-    }
-    /// Said where there are no rows.
-    fn empty(&self) -> String;
-}
-
-/// How a value is coloured.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Tint {
-    Plain,
-    Faint,
-    /// By its share of everything.
-    Heat(f64),
-    Part(Part),
-    Good,
-    Bad,
-}
-
-impl Tint {
-    /// The colour of a column's value; `share` is that of its row of everything.
-    fn of(tone: Tone, share: impl FnOnce() -> f64) -> Tint {
-        match tone {
-            Tone::Plain => Tint::Plain,
-            Tone::Faint => Tint::Faint,
-            Tone::Heat => Tint::Heat(share()),
-            Tone::Of(part) => Tint::Part(part),
-        }
-    }
-}
-
-/// The head of a column.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Head {
-    pub(crate) text: &'static str,
-    pub(crate) align: Align,
-    /// Columns of the terminal that it needs. Names take what room others leave, at least this.
-    pub(crate) width: u16,
-    /// Those with the highest go first where there is no room.
-    pub(crate) rank: u8,
-}
-
-/// A count, nothing where it is none.
-pub(crate) fn some_count(number: u64) -> String {
-    if number == 0 { String::new() } else { crate::units::count(number) }
-}
-
-/// A time, nothing where it is none.
-pub(crate) fn some_time(nanos: f64) -> String {
-    if nanos <= 0.0 { String::new() } else { crate::units::time(nanos) }
-}

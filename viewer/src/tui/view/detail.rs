@@ -5,10 +5,10 @@ use ratatui::style::Style;
 
 use super::super::app::App;
 use super::super::layout::detail::{Look, Piece, lines};
-use super::pen::Pen;
+use super::painter::Painter;
 use crate::text_width as fit;
 
-pub(super) fn draw(app: &App, area: Rect, pen: &mut Pen<'_>) {
+pub(super) fn draw(app: &App, area: Rect, painter: &mut Painter<'_>) {
     for (y, line) in (area.y..area.bottom()).zip(lines(app).iter().skip(app.detail.scroll.first)) {
         let mut x = 1;
         let whole: String =
@@ -18,12 +18,12 @@ pub(super) fn draw(app: &App, area: Rect, pen: &mut Pen<'_>) {
             let room = area.width.saturating_sub(x);
             match piece {
                 Piece::Text(text, look) => {
-                    let style = if found { pen.palette.matched() } else { style(*look, pen) };
-                    pen.put(x, y, room, text, style);
+                    let style = if found { painter.palette.matched() } else { style(*look, painter) };
+                    painter.put(x, y, room, text, style);
                     x += fit::width(text) as u16;
                 }
                 &Piece::Bar(share, columns, part) => {
-                    pen.bar(x, y, columns.min(room), share, part);
+                    painter.bar(x, y, columns.min(room), share, part);
                     x += columns;
                 }
             }
@@ -31,12 +31,12 @@ pub(super) fn draw(app: &App, area: Rect, pen: &mut Pen<'_>) {
     }
 }
 
-fn style(look: Look, pen: &Pen<'_>) -> Style {
+fn style(look: Look, painter: &Painter<'_>) -> Style {
     match look {
         Look::Plain => Style::new(),
-        Look::Head => pen.palette.head(),
-        Look::Faint => pen.palette.faint(),
-        Look::Good => pen.palette.good(),
-        Look::Part(part) => pen.palette.part(part),
+        Look::Head => painter.palette.head(),
+        Look::Faint => painter.palette.faint(),
+        Look::Good => painter.palette.good(),
+        Look::Part(part) => painter.palette.part(part),
     }
 }

@@ -3,7 +3,7 @@
 mod detail;
 mod flame;
 mod help;
-mod pen;
+mod painter;
 mod table;
 mod timeline;
 mod tree;
@@ -19,54 +19,54 @@ use super::screen::Screen;
 use super::state::tables::Part;
 use super::update::SECOND;
 use crate::units::{count, percent, printable, time};
-use pen::{Pen, below};
+use painter::{Painter, below};
 
 /// Draws the screen.
 pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
-    let mut pen = Pen { buffer, palette: app.palette };
+    let mut painter = Painter { buffer, palette: app.palette };
     if area.width < LEAST.width || area.height < LEAST.height {
         let asked = format!("at least {}x{} needed", LEAST.width, LEAST.height);
-        pen.put(0, 0, area.width, "the terminal is too small:", pen.palette.bad());
-        pen.put(0, 1, area.width, &asked, pen.palette.bad());
+        painter.put(0, 0, area.width, "the terminal is too small:", painter.palette.bad());
+        painter.put(0, 1, area.width, &asked, painter.palette.bad());
         return;
     }
     let areas = Areas::of(area.as_size());
-    tab_bar(app, areas.tabs, &mut pen);
-    summary(app, areas.summary, &mut pen);
+    tab_bar(app, areas.tabs, &mut painter);
+    summary(app, areas.summary, &mut painter);
     match (&app.overlay.help, app.screen) {
-        (Some(first), _) => help::draw(app, *first, areas.body, &mut pen),
-        (None, Screen::Tree) => tree::draw(app, areas.body, &mut pen),
-        (None, Screen::Flame) => flame::draw(app, areas.body, &mut pen),
-        (None, Screen::Timeline) => timeline::draw(app, areas.body, &mut pen),
-        (None, Screen::Detail) => detail::draw(app, areas.body, &mut pen),
+        (Some(first), _) => help::draw(app, *first, areas.body, &mut painter),
+        (None, Screen::Tree) => tree::draw(app, areas.body, &mut painter),
+        (None, Screen::Flame) => flame::draw(app, areas.body, &mut painter),
+        (None, Screen::Timeline) => timeline::draw(app, areas.body, &mut painter),
+        (None, Screen::Detail) => detail::draw(app, areas.body, &mut painter),
         (None, Screen::Threads) => {
-            parts(app, areas.body, &mut pen);
-            table::draw(app, below(areas.body, 1), &mut pen);
+            parts(app, areas.body, &mut painter);
+            table::draw(app, below(areas.body, 1), &mut painter);
         }
-        (None, Screen::Advice) => table::draw_advice(app, areas.body, &mut pen),
-        (None, Screen::Functions | Screen::Callbacks) => table::draw(app, areas.body, &mut pen),
+        (None, Screen::Advice) => table::draw_advice(app, areas.body, &mut painter),
+        (None, Screen::Functions | Screen::Callbacks) => table::draw(app, areas.body, &mut painter),
     }
-    footer(app, areas.footer, &mut pen);
+    footer(app, areas.footer, &mut painter);
 }
 
-fn tab_bar(app: &App, area: Rect, pen: &mut Pen<'_>) {
-    let bar = pen.palette.bar();
-    pen.fill(area, ' ', bar);
+fn tab_bar(app: &App, area: Rect, painter: &mut Painter<'_>) {
+    let bar = painter.palette.bar();
+    painter.fill(area, ' ', bar);
     let tabs = tabs(area.width);
     for (at, &(screen, x, width)) in tabs.iter().enumerate() {
-        let style = if screen == app.screen { pen.palette.chosen() } else { bar };
-        pen.put(x, area.y, width, &format!("{} {}", at + 1, screen.name()), style);
+        let style = if screen == app.screen { painter.palette.chosen() } else { bar };
+        painter.put(x, area.y, width, &format!("{} {}", at + 1, screen.name()), style);
     }
     let end = tabs.last().map_or(0, |&(_, x, width)| x + width + 1);
     if let Some(room) = area.width.checked_sub(end).filter(|&room| room > 12) {
         let title = crate::text_width::end(&printable(&app.title), usize::from(room) - 1);
         let x = area.width - crate::text_width::width(&title) as u16 - 1;
-        pen.put(x, area.y, room, &title, bar);
+        painter.put(x, area.y, room, &title, bar);
     }
 }
 
 /// The line that says what all the numbers are about.
-fn summary(app: &App, area: Rect, pen: &mut Pen<'_>) {
+fn summary(app: &App, area: Rect, painter: &mut Painter<'_>) {
     let (totals, recording) = (&app.shown.totals, &app.shown.profile.recording);
     let mut parts = Vec::new();
     if recording.counted() {
@@ -123,7 +123,7 @@ fn summary(app: &App, area: Rect, pen: &mut Pen<'_>) {
     }
     let mut x = 0;
     for state in states {
-        pen.put(x, area.y, area.width.saturating_sub(x), &state, pen.palette.chosen());
+        painter.put(x, area.y, area.width.saturating_sub(x), &state, painter.palette.chosen());
         x += crate::text_width::width(&state) as u16 + 1;
     }
     let mut room = area.width;
@@ -131,55 +131,55 @@ fn summary(app: &App, area: Rect, pen: &mut Pen<'_>) {
     if notes > 0 {
         let text = format!(" {notes} note{}: ? ", if notes == 1 { "" } else { "s" });
         room = room.saturating_sub(crate::text_width::width(&text) as u16 + 1);
-        pen.put(room + 1, area.y, area.width.saturating_sub(room + 1), &text, pen.palette.chosen());
+        painter.put(room + 1, area.y, area.width.saturating_sub(room + 1), &text, painter.palette.chosen());
     }
-    let head = pen.palette.head();
-    pen.put(x + u16::from(x == 0), area.y, room.saturating_sub(x + 1), &parts.join(", "), head);
+    let head = painter.palette.head();
+    painter.put(x + u16::from(x == 0), area.y, room.saturating_sub(x + 1), &parts.join(", "), head);
 }
 
 /// Which of its tables the screen of threads shows.
-fn parts(app: &App, area: Rect, pen: &mut Pen<'_>) {
+fn parts(app: &App, area: Rect, painter: &mut Painter<'_>) {
     let mut x = 1;
     for (part, name) in [(Part::Threads, "Threads"), (Part::Goroutines, "Goroutines"), (Part::Locks, "LockOSThread")] {
-        let style = if part == app.tables.part { pen.palette.chosen() } else { pen.palette.faint() };
+        let style = if part == app.tables.part { painter.palette.chosen() } else { painter.palette.faint() };
         let text = format!(" {name} ");
-        pen.put(x, area.y, area.width.saturating_sub(x), &text, style);
+        painter.put(x, area.y, area.width.saturating_sub(x), &text, style);
         x += text.len() as u16 + 1;
     }
     let forgotten = app.shown.profile.recording.forgotten;
     if app.tables.part == Part::Goroutines && forgotten.goroutines > 0 {
         let (goroutines, calls) = (count(forgotten.goroutines), count(forgotten.calls));
         let text = format!("{goroutines} more with {calls} calls are not told apart");
-        pen.put(x + 1, area.y, area.width.saturating_sub(x + 1), &text, pen.palette.faint());
+        painter.put(x + 1, area.y, area.width.saturating_sub(x + 1), &text, painter.palette.faint());
     }
     if app.tables.part == Part::Threads
         && let Some(peak) = &app.shown.profile.peak
     {
         let how = if peak.exact { "at most" } else { "at least" };
         let text = format!("threads in C at once: {how} {}, at {}", peak.threads, time(peak.at_ns as f64));
-        pen.put(x + 1, area.y, area.width.saturating_sub(x + 1), &text, pen.palette.faint());
+        painter.put(x + 1, area.y, area.width.saturating_sub(x + 1), &text, painter.palette.faint());
     }
 }
 
 /// What is typed or said, else the keys.
-fn footer(app: &App, area: Rect, pen: &mut Pen<'_>) {
-    let bar = pen.palette.bar();
-    pen.fill(area, ' ', bar);
+fn footer(app: &App, area: Rect, painter: &mut Painter<'_>) {
+    let bar = painter.palette.bar();
+    painter.fill(area, ' ', bar);
     if let Some(prompt) = &app.overlay.prompt {
         let text = format!("/{}\u{2588}", printable(&prompt.text));
         let what = if app.kind().is_some() { "filter" } else { "search" };
         let hint = format!("  {what} by text or regular expression; Enter keeps it, Esc gives it up");
-        pen.put(1, area.y, area.width - 1, &(text + &hint), bar);
+        painter.put(1, area.y, area.width - 1, &(text + &hint), bar);
         return;
     }
     if let Some(message) = &app.overlay.message {
-        pen.put(1, area.y, area.width - 1, &printable(message), bar);
+        painter.put(1, area.y, area.width - 1, &printable(message), bar);
         return;
     }
     let mut x = 1;
     if let Some(pattern) = app.pattern() {
         let text = format!(" /{} ", printable(pattern.text()));
-        pen.put(x, area.y, area.width - x, &text, pen.palette.matched());
+        painter.put(x, area.y, area.width - x, &text, painter.palette.matched());
         x += crate::text_width::width(&text) as u16 + 1;
     }
     let live = app.live.as_ref().is_some_and(|live| live.ended.is_none());
@@ -196,9 +196,9 @@ fn footer(app: &App, area: Rect, pen: &mut Pen<'_>) {
         shown.remove(shown.len() - 3);
     }
     for (keys, brief) in shown {
-        pen.put(x, area.y, area.width.saturating_sub(x), keys, pen.palette.chosen());
+        painter.put(x, area.y, area.width.saturating_sub(x), keys, painter.palette.chosen());
         x += crate::text_width::width(keys) as u16 + 1;
-        pen.put(x, area.y, area.width.saturating_sub(x), brief, bar);
+        painter.put(x, area.y, area.width.saturating_sub(x), brief, bar);
         x += brief.len() as u16 + 2;
     }
 }

@@ -8,7 +8,7 @@ use super::super::app::App;
 use super::super::data::lanes::{Doing, Lane, Lanes, end};
 use super::super::layout::areas::{ABOVE_LANES, BELOW, LANE_NAME};
 use super::super::palette::Palette;
-use super::pen::Pen;
+use super::painter::Painter;
 use crate::tables::Part;
 use crate::text_width as fit;
 use crate::units::{printable, time};
@@ -73,47 +73,47 @@ fn stroke_of([in_c, blocked, waiting, locked, asleep]: [f64; 5], awake: Stroke) 
     if hidden { SOME } else { most.1 }
 }
 
-pub(super) fn draw(app: &App, area: Rect, pen: &mut Pen<'_>) {
+pub(super) fn draw(app: &App, area: Rect, painter: &mut Painter<'_>) {
     let lanes = app.shown.lanes();
     let columns = area.width.saturating_sub(LANE_NAME);
     if lanes.lanes.is_empty() {
         let text = "no threads were watched, and nothing was slow: there is no timeline";
-        return pen.put(1, area.y, area.width, text, pen.palette.faint());
+        return painter.put(1, area.y, area.width, text, painter.palette.faint());
     }
-    axis(app, lanes, area, pen);
-    counters(app, lanes, area, columns, pen);
+    axis(app, lanes, area, painter);
+    counters(app, lanes, area, columns, painter);
     let view = &app.timeline;
     let rows = area.height.saturating_sub(ABOVE_LANES + BELOW);
     let moments: Vec<u64> = (0..=columns).map(|column| view.time_of(column, lanes).start).collect();
     let seen = lanes.lanes.iter().enumerate().skip(view.scroll.first).take(usize::from(rows));
     for (y, (at, lane)) in (area.y + ABOVE_LANES..).zip(seen) {
         let selected = at == view.scroll.selected;
-        let style = if selected { pen.palette.selected() } else { Style::new() };
+        let style = if selected { painter.palette.selected() } else { Style::new() };
         let m = lane.m.map_or_else(|| "thread".to_owned(), |m| format!("M{m}"));
         let name = fit::left(&format!("{m:<6}{} {}", lane.tid, lane.name), usize::from(LANE_NAME) - 1);
-        pen.put(0, y, LANE_NAME - 1, &name, style);
+        painter.put(0, y, LANE_NAME - 1, &name, style);
         for (x, stroke) in (LANE_NAME..area.width).zip(strokes(lane, &moments, lanes.sleeps.is_some())) {
             if let Some(stroke) = stroke {
-                pen.fill(Rect { x, y, width: 1, height: 1 }, stroke.symbol, pen.palette.part(stroke.part));
+                painter.fill(Rect { x, y, width: 1, height: 1 }, stroke.symbol, painter.palette.part(stroke.part));
             }
         }
     }
-    marks(app, lanes, area, rows, pen);
+    marks(app, lanes, area, rows, painter);
     let below = Rect { y: area.y + ABOVE_LANES + rows, height: BELOW, ..area };
-    about(app, lanes, below, pen);
+    about(app, lanes, below, painter);
 }
 
 /// Moments along the top.
-fn axis(app: &App, lanes: &Lanes, area: Rect, pen: &mut Pen<'_>) {
+fn axis(app: &App, lanes: &Lanes, area: Rect, painter: &mut Painter<'_>) {
     const APART: u16 = 14;
     let seen = app.timeline.seen(lanes);
     let length = time((seen.end - seen.start) as f64);
-    pen.put(0, area.y, LANE_NAME - 1, &format!("{} lanes, {length}", lanes.lanes.len()), pen.palette.head());
+    painter.put(0, area.y, LANE_NAME - 1, &format!("{} lanes, {length}", lanes.lanes.len()), painter.palette.head());
     let columns = area.width.saturating_sub(LANE_NAME);
     for column in (0..columns.saturating_sub(APART / 2)).step_by(usize::from(APART)) {
         let at = app.timeline.time_of(column, lanes).start;
         let text = format!("\u{258f}{}", moment(at, (seen.end - seen.start) / u64::from(columns.max(1))));
-        pen.put(LANE_NAME + column, area.y, APART - 1, &text, pen.palette.faint());
+        painter.put(LANE_NAME + column, area.y, APART - 1, &text, painter.palette.faint());
     }
 }
 
@@ -129,34 +129,40 @@ fn moment(nanos: u64, step: u64) -> String {
 }
 
 /// Threads in C, and threads born.
-fn counters(app: &App, lanes: &Lanes, area: Rect, columns: u16, pen: &mut Pen<'_>) {
+fn counters(app: &App, lanes: &Lanes, area: Rect, columns: u16, painter: &mut Painter<'_>) {
     const BARS: [&str; 9] = [" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"];
     let times = || (0..columns).map(|column| (column, app.timeline.time_of(column, lanes)));
     let most = lanes.counters.iter().map(|look| look.in_c).max().unwrap_or(0);
-    pen.put(0, area.y + 1, LANE_NAME - 1, &format!("in C, up to {most}"), pen.palette.part(Part::C));
-    pen.put(0, area.y + 2, LANE_NAME - 1, &format!("born: {}", lanes.births.len()), pen.palette.part(Part::Border));
+    painter.put(0, area.y + 1, LANE_NAME - 1, &format!("in C, up to {most}"), painter.palette.part(Part::C));
+    painter.put(
+        0,
+        area.y + 2,
+        LANE_NAME - 1,
+        &format!("born: {}", lanes.births.len()),
+        painter.palette.part(Part::Border),
+    );
     for (column, time) in times() {
         if let Some(in_c) = lanes.most_in_c(&time).filter(|_| most > 0) {
             let height = (in_c as f64 / most as f64 * 8.0).ceil() as usize;
-            pen.put(LANE_NAME + column, area.y + 1, 1, BARS[height.min(8)], pen.palette.part(Part::C));
+            painter.put(LANE_NAME + column, area.y + 1, 1, BARS[height.min(8)], painter.palette.part(Part::C));
         }
         match lanes.born(&time) {
             0 => {}
-            1 => pen.put(LANE_NAME + column, area.y + 2, 1, "+", pen.palette.part(Part::Border)),
-            2..=9 => pen.put(
+            1 => painter.put(LANE_NAME + column, area.y + 2, 1, "+", painter.palette.part(Part::Border)),
+            2..=9 => painter.put(
                 LANE_NAME + column,
                 area.y + 2,
                 1,
                 &lanes.born(&time).to_string(),
-                pen.palette.part(Part::Border),
+                painter.palette.part(Part::Border),
             ),
-            _ => pen.put(LANE_NAME + column, area.y + 2, 1, "*", pen.palette.part(Part::Border)),
+            _ => painter.put(LANE_NAME + column, area.y + 2, 1, "*", painter.palette.part(Part::Border)),
         }
     }
 }
 
 /// The cursor, and the span that is marked or being marked.
-fn marks(app: &App, lanes: &Lanes, area: Rect, rows: u16, pen: &mut Pen<'_>) {
+fn marks(app: &App, lanes: &Lanes, area: Rect, rows: u16, painter: &mut Painter<'_>) {
     let view = &app.timeline;
     let column = |column: u16, width: u16| Rect { x: LANE_NAME + column, y: area.y, width, height: ABOVE_LANES + rows };
     let seen = view.seen(lanes);
@@ -168,10 +174,10 @@ fn marks(app: &App, lanes: &Lanes, area: Rect, rows: u16, pen: &mut Pen<'_>) {
     if let Some(span) = span.filter(|span| span.start < seen.end && span.end > seen.start) {
         let from = view.column_of(span.start.max(seen.start), lanes).unwrap_or(0);
         let to = view.column_of((span.end - 1).clamp(span.start, seen.end), lanes).unwrap_or(view.columns);
-        pen.tone(column(from, to.saturating_sub(from) + 1), span_style(pen.palette));
+        painter.tone(column(from, to.saturating_sub(from) + 1), span_style(painter.palette));
     }
     if let Some(at) = view.column_of(view.cursor, lanes) {
-        pen.tone(column(at, 1), Style::new().add_modifier(ratatui::style::Modifier::REVERSED));
+        painter.tone(column(at, 1), Style::new().add_modifier(ratatui::style::Modifier::REVERSED));
     }
 }
 
@@ -183,8 +189,8 @@ fn span_style(palette: Palette) -> Style {
 }
 
 /// What is under the cursor, with its stack; and what strokes mean.
-fn about(app: &App, lanes: &Lanes, area: Rect, pen: &mut Pen<'_>) {
-    pen.put(0, area.y, area.width, &"\u{2500}".repeat(usize::from(area.width)), pen.palette.faint());
+fn about(app: &App, lanes: &Lanes, area: Rect, painter: &mut Painter<'_>) {
+    painter.put(0, area.y, area.width, &"\u{2500}".repeat(usize::from(area.width)), painter.palette.faint());
     let mut x = 2;
     let mut legend =
         vec![(IN_C, "C"), (BLOCKED, "blocked"), (WAITING, "waits for P"), (SOME, "some C"), (LOCKED, "locked")];
@@ -194,7 +200,7 @@ fn about(app: &App, lanes: &Lanes, area: Rect, pen: &mut Pen<'_>) {
     }
     for (stroke, name) in legend {
         let text = format!(" {} {name} ", stroke.symbol);
-        pen.put(x, area.y, area.width.saturating_sub(x), &text, pen.palette.part(stroke.part));
+        painter.put(x, area.y, area.width.saturating_sub(x), &text, painter.palette.part(stroke.part));
         x += fit::width(&text) as u16 + 1;
     }
     let view = &app.timeline;
@@ -203,14 +209,14 @@ fn about(app: &App, lanes: &Lanes, area: Rect, pen: &mut Pen<'_>) {
     match app.event() {
         Some(event) => {
             let (what, stack) = event_lines(app, event);
-            pen.put(1, area.y + 1, width, &what, Style::new());
-            pen.put(1, area.y + 2, width, &stack, pen.palette.faint());
+            painter.put(1, area.y + 1, width, &what, Style::new());
+            painter.put(1, area.y + 2, width, &stack, painter.palette.faint());
         }
         None => {
             let at = time(under.start as f64);
             let locked = view.lane(lanes).is_some_and(|lane| lane.share(Doing::Locked, &under) > 0.5);
             let locked = if locked { "; a goroutine is locked to the thread" } else { "" };
-            pen.put(1, area.y + 1, width, &format!("at {at}: no slow crossing{locked}"), pen.palette.faint());
+            painter.put(1, area.y + 1, width, &format!("at {at}: no slow crossing{locked}"), painter.palette.faint());
             let timeline = &app.whole.profile.timeline;
             let mut missing = Vec::new();
             if timeline.dropped > 0 {
@@ -227,7 +233,7 @@ fn about(app: &App, lanes: &Lanes, area: Rect, pen: &mut Pen<'_>) {
             if let Some(shortest) = lanes.sleeps {
                 missing.push(format!("sleeps shorter than {} and short crossings look like Go", time(shortest as f64)));
             }
-            pen.put(1, area.y + 2, width, &missing.join("; "), pen.palette.faint());
+            painter.put(1, area.y + 2, width, &missing.join("; "), painter.palette.faint());
         }
     }
 }

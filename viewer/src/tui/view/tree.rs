@@ -6,7 +6,7 @@ use ratatui::style::Style;
 use super::super::app::App;
 use super::super::data::direction::Direction;
 use super::super::data::tree::Tree;
-use super::pen::{Pen, below};
+use super::painter::{Painter, below};
 use crate::tables::Part;
 use crate::text_width as fit;
 use crate::units::percent;
@@ -28,35 +28,35 @@ const CHANGE: u16 = 9;
 /// Columns of the bar.
 const BAR: u16 = 8;
 
-pub(super) fn draw(app: &App, area: Rect, pen: &mut Pen<'_>) {
+pub(super) fn draw(app: &App, area: Rect, painter: &mut Painter<'_>) {
     let view = &app.tree;
     let tree = app.shown.tree(view.direction);
     let value = view.value;
     let wide = area.width >= 100;
     let mut x = 0;
-    let head = pen.palette.head();
-    pen.put_right(x, area.y, SIZE, &value.name().to_uppercase(), head);
+    let head = painter.palette.head();
+    painter.put_right(x, area.y, SIZE, &value.name().to_uppercase(), head);
     x += SIZE + 1;
     let error = x;
     // Where there is no room for both, an error tells more than a bar.
     let errors = wide || tree.measured(0, value).relative_error().is_some();
     let bars = wide || !errors;
     if errors {
-        pen.put_right(x, area.y, ERROR, "\u{b1}", head);
+        painter.put_right(x, area.y, ERROR, "\u{b1}", head);
         x += ERROR + 1;
     }
     let share_at = x;
-    pen.put_right(x, area.y, SHARE, "OF ALL", head);
+    painter.put_right(x, area.y, SHARE, "OF ALL", head);
     x += SHARE + 1;
     let change_at = x;
     let base = app.compared().map(|base| base.tree(view.direction));
     if base.is_some() {
-        pen.put_right(x, area.y, CHANGE, "\u{394}", head);
+        painter.put_right(x, area.y, CHANGE, "\u{394}", head);
         x += CHANGE + 1;
     }
     let own = x;
     if wide {
-        pen.put_right(x, area.y, SIZE, "ITS OWN", head);
+        painter.put_right(x, area.y, SIZE, "ITS OWN", head);
         x += SIZE + 1;
     }
     let bar = x;
@@ -65,11 +65,17 @@ pub(super) fn draw(app: &App, area: Rect, pen: &mut Pen<'_>) {
         Direction::Down => "CALLS FROM GO'S ROOTS DOWN",
         Direction::Up => "C FUNCTIONS AND THEIR CALLERS",
     };
-    pen.put(x, area.y, area.width.saturating_sub(x), way, head);
+    painter.put(x, area.y, area.width.saturating_sub(x), way, head);
     let rows = below(area, 1);
     let all = tree.whole(value);
     if all <= 0.0 {
-        pen.put(1, rows.y, rows.width, &format!("nothing of this value: {}", value.name()), pen.palette.faint());
+        painter.put(
+            1,
+            rows.y,
+            rows.width,
+            &format!("nothing of this value: {}", value.name()),
+            painter.palette.faint(),
+        );
         return;
     }
     let matching = app.search.as_ref().map(|pattern| tree.matches(pattern, value));
@@ -77,25 +83,25 @@ pub(super) fn draw(app: &App, area: Rect, pen: &mut Pen<'_>) {
     for (y, (at, &node)) in (rows.y..).zip(seen) {
         let size = tree.size(node, value);
         let share = size / all;
-        let heat = pen.palette.heat(share);
-        pen.put_right(0, y, SIZE, &value.shown(size), heat);
-        pen.put_right(share_at, y, SHARE, &percent(share), heat);
+        let heat = painter.palette.heat(share);
+        painter.put_right(0, y, SIZE, &value.shown(size), heat);
+        painter.put_right(share_at, y, SHARE, &percent(share), heat);
         if let Some(base) = base {
             let change = tree.changed(node, base, value);
-            pen.put_right(change_at, y, CHANGE, &change.text(), pen.palette.changed(change.direction()));
+            painter.put_right(change_at, y, CHANGE, &change.text(), painter.palette.changed(change.direction()));
         }
         if let Some(share) = tree.measured(node, value).relative_error().filter(|_| errors) {
-            pen.put_right(error, y, ERROR, &percent(share), pen.palette.faint());
+            painter.put_right(error, y, ERROR, &percent(share), painter.palette.faint());
         }
         let own_size = tree.own(node, value);
         if wide && own_size > 0.0 {
-            pen.put_right(own, y, SIZE, &value.shown(own_size), pen.palette.faint());
+            painter.put_right(own, y, SIZE, &value.shown(own_size), painter.palette.faint());
         }
         if bars {
-            pen.bar(bar, y, BAR, share, part_of(tree.node(node).kind));
+            painter.bar(bar, y, BAR, share, part_of(tree.node(node).kind));
         }
         let found = matching.as_ref().is_some_and(|matches| tree.is_match(matches, node));
-        let style = if found { pen.palette.matched() } else { name_style(pen, tree, node) };
+        let style = if found { painter.palette.matched() } else { name_style(painter, tree, node) };
         let depth = tree.node(node).depth;
         let mark = match (tree.is_leaf(node), view.is_open(tree, node)) {
             (true, _) => ' ',
@@ -107,21 +113,27 @@ pub(super) fn draw(app: &App, area: Rect, pen: &mut Pen<'_>) {
         let place = place(app, tree, node);
         let name = if wide { tree.name(node) } else { fit::without_path(tree.name(node)) };
         let left = room.saturating_sub(indent + 2);
-        pen.put(x + indent as u16, y, 1, &mark.to_string(), pen.palette.faint());
+        painter.put(x + indent as u16, y, 1, &mark.to_string(), painter.palette.faint());
         let shown = fit::end(name, left);
-        pen.put(x + indent as u16 + 2, y, left as u16, &shown, style);
+        painter.put(x + indent as u16 + 2, y, left as u16, &shown, style);
         let after = indent + 2 + fit::width(&shown) + 2;
         if room > after + 8 {
-            pen.put(x + after as u16, y, (room - after) as u16, &fit::end(&place, room - after), pen.palette.faint());
+            painter.put(
+                x + after as u16,
+                y,
+                (room - after) as u16,
+                &fit::end(&place, room - after),
+                painter.palette.faint(),
+            );
         }
         if at == view.scroll.selected {
-            pen.tone(Rect { y, height: 1, ..area }, pen.palette.selected());
+            painter.tone(Rect { y, height: 1, ..area }, painter.palette.selected());
         }
     }
 }
 
-fn name_style(pen: &Pen<'_>, tree: &Tree, node: usize) -> Style {
-    if node == 0 { Style::new() } else { pen.palette.part(part_of(tree.node(node).kind)) }
+fn name_style(painter: &Painter<'_>, tree: &Tree, node: usize) -> Style {
+    if node == 0 { Style::new() } else { painter.palette.part(part_of(tree.node(node).kind)) }
 }
 
 /// `dir/file.go:12`, or nothing.

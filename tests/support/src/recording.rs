@@ -12,25 +12,34 @@ use crate::go::shared_dir;
 
 /// Who runs cgoprof.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum User {
+pub enum User {
+    /// Who may do anything.
     Root,
+    /// Who may do least: user and group 65534.
     Nobody,
 }
 
 /// The binary under test, where every user can execute it.
-pub(crate) fn binary() -> &'static Path {
+pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         let copy = shared_dir().join("cgoprof");
         // By another process: a file this one has open for writing is open in what other tests fork, too, and cannot
         // be executed while it is.
-        succeeds(Command::new("cp").arg(env!("CARGO_BIN_EXE_cgoprof")).arg(&copy));
+        succeeds(Command::new("cp").arg(built()).arg(&copy));
         copy
     })
 }
 
+/// The binary that was built with the running test or benchmark.
+pub fn built() -> PathBuf {
+    let test = std::env::current_exe().expect("the path of this test");
+    let profile = test.parent().and_then(Path::parent).expect("target/PROFILE/deps/TEST");
+    profile.join("cgoprof")
+}
+
 /// A command line of cgoprof.
-pub(crate) fn command(user: User) -> Command {
+pub fn command(user: User) -> Command {
     match user {
         User::Root => Command::new(binary()),
         User::Nobody => {
@@ -42,7 +51,7 @@ pub(crate) fn command(user: User) -> Command {
 }
 
 /// A new path for a profile that this user can write.
-pub(crate) fn profile_path(user: User) -> PathBuf {
+pub fn profile_path(user: User) -> PathBuf {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let dir = shared_dir().join(format!("{user:?}"));
     std::fs::create_dir_all(&dir).expect("a folder");
@@ -52,14 +61,17 @@ pub(crate) fn profile_path(user: User) -> PathBuf {
 }
 
 /// What a recorded program printed, and its report.
-pub(crate) struct Recorded {
-    pub(crate) truth: Value,
-    pub(crate) report: Value,
-    pub(crate) profile: PathBuf,
+pub struct Recorded {
+    /// What the program knows, as it printed it.
+    pub truth: Value,
+    /// The report as JSON.
+    pub report: Value,
+    /// The profile's file.
+    pub profile: PathBuf,
 }
 
 /// Records a bench program and reads its truth and its report.
-pub(crate) fn record(user: User, options: &[&str], program: &Path, args: &[&str]) -> Recorded {
+pub fn record(user: User, options: &[&str], program: &Path, args: &[&str]) -> Recorded {
     let profile = profile_path(user);
     let output = command(user)
         .args(["record", "-q", "-o"])
@@ -77,20 +89,20 @@ pub(crate) fn record(user: User, options: &[&str], program: &Path, args: &[&str]
 }
 
 /// The JSON report of a profile.
-pub(crate) fn report(profile: &Path) -> Value {
+pub fn report(profile: &Path) -> Value {
     let output = succeeds(command(User::Root).args(["report", "--format", "json"]).arg(profile));
     serde_json::from_slice(&output.stdout).expect("the report is JSON")
 }
 
 /// Runs a command that must succeed.
-pub(crate) fn succeeds(command: &mut Command) -> Output {
+pub fn succeeds(command: &mut Command) -> Output {
     let output = command.output().expect("it runs");
     assert!(output.status.success(), "{command:?}: {:?} {}", output.status, String::from_utf8_lossy(&output.stderr));
     output
 }
 
 /// Crossings by C function, by the given way.
-pub(crate) fn calls(report: &Value, via: &str) -> BTreeMap<String, u64> {
+pub fn calls(report: &Value, via: &str) -> BTreeMap<String, u64> {
     by_function(report, via, "calls")
 }
 
@@ -106,7 +118,7 @@ fn by_function(report: &Value, via: &str, field: &str) -> BTreeMap<String, u64> 
 }
 
 /// Calls by C function must equal the program's own count, and all of them `runtime.NumCgoCall`.
-pub(crate) fn check_calls(what: &str, recorded: &Recorded) {
+pub fn check_calls(what: &str, recorded: &Recorded) {
     let Recorded { truth, report, .. } = recorded;
     let found = calls(report, "cgocall");
     for (name, calls) in truth["calls"].as_object().into_iter().flatten() {
@@ -119,12 +131,12 @@ pub(crate) fn check_calls(what: &str, recorded: &Recorded) {
 }
 
 /// The notes of a recording.
-pub(crate) fn notes(report: &Value) -> String {
+pub fn notes(report: &Value) -> String {
     report["recording"]["notes"].to_string()
 }
 
 /// Every count of the report must equal the program's own.
-pub(crate) fn check_counts(what: &str, recorded: &Recorded) {
+pub fn check_counts(what: &str, recorded: &Recorded) {
     let Recorded { truth, report, .. } = recorded;
     check_calls(what, recorded);
     assert_eq!(report["totals"]["callbacks"], truth["callbacks"], "{what}: callbacks");

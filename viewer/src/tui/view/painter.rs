@@ -10,12 +10,12 @@ use crate::tables::Part;
 use crate::text_width as fit;
 
 /// What views draw with.
-pub(super) struct Pen<'a> {
+pub(super) struct Painter<'a> {
     pub(super) buffer: &'a mut Buffer,
     pub(super) palette: Palette,
 }
 
-impl Pen<'_> {
+impl Painter<'_> {
     /// Text in at most so many columns, cut with an ellipsis.
     pub(super) fn put(&mut self, x: u16, y: u16, width: u16, text: &str, style: Style) {
         let area = self.buffer.area;

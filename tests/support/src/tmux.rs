@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// A terminal with a shell; closed when it is dropped.
-pub(crate) struct Tmux {
+pub struct Tmux {
     /// Each on a server of its own.
     server: String,
 }
@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 impl Tmux {
     /// A terminal of so many columns and rows.
-    pub(crate) fn new(columns: u16, rows: u16) -> Tmux {
+    pub fn new(columns: u16, rows: u16) -> Tmux {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let server = format!("cgoprof-tests-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let tmux = Tmux { server };
@@ -33,32 +33,33 @@ impl Tmux {
     }
 
     /// Types a command line.
-    pub(crate) fn command(&self, line: &str) {
+    pub fn command(&self, line: &str) {
         self.run(&["send-keys", "-l", line]);
         self.keys(&["Enter"]);
     }
 
     /// Presses keys, by tmux's names.
-    pub(crate) fn keys(&self, keys: &[&str]) {
+    pub fn keys(&self, keys: &[&str]) {
         self.run(&[&["send-keys"], keys].concat());
     }
 
     /// What is to be seen.
-    pub(crate) fn screen(&self) -> String {
+    pub fn screen(&self) -> String {
         self.run(&["capture-pane", "-p"])
     }
 
     /// The same with the sequences that colour it.
-    pub(crate) fn screen_with_styles(&self) -> String {
+    pub fn screen_with_styles(&self) -> String {
         self.run(&["capture-pane", "-p", "-e"])
     }
 
     /// Waits until a text is to be seen; returns all that is.
-    pub(crate) fn wait_for(&self, text: &str) -> String {
+    pub fn wait_for(&self, text: &str) -> String {
         self.wait_until(&format!("\"{text}\""), |screen| screen.contains(text))
     }
 
-    pub(crate) fn wait_until(&self, what: &str, holds: impl Fn(&str) -> bool) -> String {
+    /// Waits until what is to be seen is as it should be; returns all of it.
+    pub fn wait_until(&self, what: &str, holds: impl Fn(&str) -> bool) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let screen = self.screen();
@@ -71,13 +72,13 @@ impl Tmux {
     }
 
     /// Presses a key and waits for what it brings.
-    pub(crate) fn press(&self, key: &str, text: &str) -> String {
+    pub fn press(&self, key: &str, text: &str) -> String {
         self.keys(&[key]);
         self.wait_for(text)
     }
 
     /// Whether the terminal is as a shell needs it: lines are edited and shown, and no other screen covers the first.
-    pub(crate) fn check_given_back(&self) {
+    pub fn check_given_back(&self) {
         self.command("stty -a; echo given back");
         let screen = self.wait_for("\ngiven back");
         let modes: Vec<&str> = screen.split([' ', ';', '\n']).collect();

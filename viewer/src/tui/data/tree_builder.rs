@@ -11,7 +11,7 @@ use crate::value::Value;
 
 /// The nodes of a tree, each after the one above it. The first is the root, which stands for all.
 #[derive(Debug, Default)]
-pub(super) struct Growth {
+pub(super) struct TreeBuilder {
     pub(super) nodes: Vec<Node>,
     pub(super) links: Vec<Link>,
     /// By [`Value`], of each node and all that it leads to.
@@ -46,11 +46,11 @@ pub(super) struct Spread {
     pub(super) common: f64,
 }
 
-impl Growth {
+impl TreeBuilder {
     /// Of functions in the order of their ranks.
-    pub(super) fn of(paths: &Paths, functions: &[&Function]) -> Growth {
+    pub(super) fn of(paths: &Paths, functions: &[&Function]) -> TreeBuilder {
         let names: Vec<u64> = functions.iter().map(|function| hash_of(function.identity())).collect();
-        let mut growth = Growth::default();
+        let mut growth = TreeBuilder::default();
         growth.push(Kind::Go, Step { rank: None, line: 0 }, (0, 0, 0));
         // Of each node that has not been looked at: the paths that lead to it.
         let mut through = VecDeque::new();

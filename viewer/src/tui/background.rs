@@ -8,7 +8,7 @@ use super::data::direction::Direction;
 use super::data::{Data, Section};
 use super::effect::{Effect, NewFile};
 use super::screen::Screen;
-use super::state::making::{Need, Work};
+use super::state::background::{Need, Work};
 
 impl App {
     /// Makes what screens need before anybody asks for them.
@@ -26,14 +26,14 @@ impl App {
 
     /// What is to be done on another thread, since the last call. Once it is done, [`App::settle`] shows what came of it.
     pub fn take_work(&mut self) -> Option<Work> {
-        let job = self.making.job.take().or_else(|| self.making.file.take());
-        let retired = std::mem::take(&mut self.making.retired);
+        let job = self.background.job.take().or_else(|| self.background.file.take());
+        let retired = std::mem::take(&mut self.background.retired);
         (job.is_some() || !retired.is_empty()).then_some(Work { job, retired })
     }
 
     /// Shows what has been made since the last call. Returns whether anything looks different now.
     pub fn settle(&mut self) -> bool {
-        let arrived = self.making.coming.as_ref().and_then(|coming| coming.try_recv().ok());
+        let arrived = self.background.coming.as_ref().and_then(|coming| coming.try_recv().ok());
         let changed = arrived.is_some_and(|data| self.take_in(data));
         let written = self.write_file();
         self.enter_awaited() || changed || written
@@ -41,21 +41,21 @@ impl App {
 
     /// Has a file made, to be written.
     pub(super) fn make_file(&mut self, made: impl FnOnce() -> Result<NewFile, String> + Send + 'static) {
-        if self.making.is_file_coming() {
+        if self.background.is_file_coming() {
             return self.say("another file is still being made".into());
         }
         let (done, coming) = channel();
-        self.making.file_coming = Some(coming);
-        self.making.file = Some(Box::new(move || {
+        self.background.file_coming = Some(coming);
+        self.background.file = Some(Box::new(move || {
             let _ = done.send(made());
         }));
         self.say("the file is being made".into());
     }
 
     fn write_file(&mut self) -> bool {
-        let made = self.making.file_coming.as_ref().and_then(|coming| coming.try_recv().ok());
+        let made = self.background.file_coming.as_ref().and_then(|coming| coming.try_recv().ok());
         let Some(made) = made else { return false };
-        self.making.file_coming = None;
+        self.background.file_coming = None;
         match made {
             Ok(file) => self.outbox.effects.push(Effect::Write(file)),
             Err(why) => self.fail(why),
@@ -64,10 +64,10 @@ impl App {
     }
 
     fn take_in(&mut self, data: Arc<Data>) -> bool {
-        self.making.coming = None;
-        if std::mem::take(&mut self.making.unwanted) {
+        self.background.coming = None;
+        if std::mem::take(&mut self.background.unwanted) {
             self.retire(data);
-            if std::mem::take(&mut self.making.outdated) {
+            if std::mem::take(&mut self.background.outdated) {
                 self.show_part();
             } else if !self.is_ready(&self.shown) {
                 let shown = Arc::clone(&self.shown);
@@ -85,7 +85,7 @@ impl App {
             self.show(data);
         }
         let entered = self.enter_awaited();
-        if std::mem::take(&mut self.making.outdated) {
+        if std::mem::take(&mut self.background.outdated) {
             self.show_part();
         }
         differs || entered
@@ -93,7 +93,7 @@ impl App {
 
     fn enter_awaited(&mut self) -> bool {
         let busy = self.overlay.prompt.is_some() || self.overlay.help.is_some() || self.timeline.dragging;
-        let ready = self.making.awaited.filter(|need| !busy && self.is_made(&self.shown, *need));
+        let ready = self.background.awaited.filter(|need| !busy && self.is_made(&self.shown, *need));
         if let Some((screen, direction)) = ready {
             self.overlay.message = None;
             self.aim(screen, direction);
@@ -105,13 +105,13 @@ impl App {
     pub(super) fn aim(&mut self, screen: Screen, direction: Direction) {
         let need = (screen, direction);
         if self.is_made(&self.shown, need) {
-            self.making.awaited = None;
+            self.background.awaited = None;
             self.enter(screen, direction);
             return;
         }
-        self.making.awaited = Some(need);
+        self.background.awaited = Some(need);
         self.say(format!("{} comes as soon as it is made ready", screen.name()));
-        if self.making.coming.is_none() {
+        if self.background.coming.is_none() {
             let shown = Arc::clone(&self.shown);
             self.make(move || shown);
         }
@@ -119,15 +119,15 @@ impl App {
 
     /// No other screen is waited for any more. Returns whether one was.
     pub(super) fn stay(&mut self) -> bool {
-        self.making.awaited.take().is_some()
+        self.background.awaited.take().is_some()
     }
 
     /// Has data made, with what the screens need of it.
     pub(super) fn make(&mut self, made: impl FnOnce() -> Arc<Data> + Send + 'static) {
         let (needs, (done, coming)) = (self.needs(), channel());
         let base = self.base.as_ref().map(|base| Arc::clone(&base.data));
-        self.making.coming = Some(coming);
-        self.making.job = Some(Box::new(move || {
+        self.background.coming = Some(coming);
+        self.background.job = Some(Box::new(move || {
             let data = made();
             for section in needs.into_iter().flat_map(sections) {
                 data.make(section);
@@ -141,28 +141,28 @@ impl App {
 
     /// Whether something is being made. What is to be shown will be asked for again when it is.
     pub(super) fn is_making(&mut self) -> bool {
-        self.making.outdated |= self.making.coming.is_some();
-        self.making.outdated
+        self.background.outdated |= self.background.coming.is_some();
+        self.background.outdated
     }
 
     /// Nobody wants any more what is being made. What has begun goes on: were another begun beside it, there could soon be
     /// many.
     pub(super) fn stop_making(&mut self) {
-        if self.making.job.take().is_some() {
-            self.making.coming = None;
+        if self.background.job.take().is_some() {
+            self.background.coming = None;
         }
-        self.making.unwanted = self.making.coming.is_some();
-        self.making.outdated = false;
+        self.background.unwanted = self.background.coming.is_some();
+        self.background.outdated = false;
     }
 
     /// Gives data back elsewhere.
     pub(super) fn retire(&mut self, data: Arc<Data>) {
-        self.making.retired.push(data);
+        self.background.retired.push(data);
     }
 
     fn needs(&self) -> Vec<Need> {
         let seen = (self.screen, self.direction_on(self.screen));
-        [Some(seen), self.making.awaited].into_iter().flatten().collect()
+        [Some(seen), self.background.awaited].into_iter().flatten().collect()
     }
 
     /// Whether the screens need nothing more of some data.

@@ -6,31 +6,31 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, OnceLock};
 
 /// The Go releases tested; the patch release is what could be had.
-pub(crate) const RELEASES: [&str; 8] =
-    ["1.19", "1.21.13", "1.22.10", "1.23.9", "1.24.11", "1.25.5", "1.26.6", "1.27.3"];
+pub const RELEASES: [&str; 8] = ["1.19", "1.21.13", "1.22.10", "1.23.9", "1.24.11", "1.25.5", "1.26.6", "1.27.3"];
 
 /// How a program is built.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct Build {
+pub struct Build {
     /// One of [`RELEASES`].
-    pub(crate) release: &'static str,
+    pub release: &'static str,
     /// Arguments of `go build`.
-    pub(crate) args: &'static [&'static str],
+    pub args: &'static [&'static str],
 }
 
 impl Build {
-    pub(crate) fn of(release: &'static str) -> Build {
+    /// A release, as people build.
+    pub fn of(release: &'static str) -> Build {
         Build { release, args: &[] }
     }
 
-    /// The newest release, as people build.
-    pub(crate) fn newest() -> Build {
+    /// The newest release.
+    pub fn newest() -> Build {
         Build::of("1.27.3")
     }
 }
 
 /// The `go` command of a release. Panics if it isn't installed: tests/install-toolchains does that.
-pub(crate) fn command(release: &str) -> PathBuf {
+pub fn command(release: &str) -> PathBuf {
     let path = if release == "1.19" {
         PathBuf::from("/usr/lib/go-1.19/bin/go")
     } else {
@@ -44,7 +44,7 @@ pub(crate) fn command(release: &str) -> PathBuf {
 }
 
 /// The releases that this run covers: all, or those that differ most.
-pub(crate) fn is_covered(release: &str) -> bool {
+pub fn is_covered(release: &str) -> bool {
     let corners = std::env::var("CGOPROF_TEST_VERSIONS").is_ok_and(|versions| versions == "corners");
     let covered = !corners || ["1.19", "1.21.13", "1.25.5", "1.26.6", "1.27.3"].contains(&release);
     if !covered {
@@ -54,7 +54,7 @@ pub(crate) fn is_covered(release: &str) -> bool {
 }
 
 /// Builds a bench program, or a package of one; each way of building it once in a test run.
-pub(crate) fn build(program: &str, build: Build) -> PathBuf {
+pub fn build(program: &str, build: Build) -> PathBuf {
     type Once = Arc<OnceLock<PathBuf>>;
     static BUILT: Mutex<Option<HashMap<(String, Build), Once>>> = Mutex::new(None);
     let once = {
@@ -66,7 +66,7 @@ pub(crate) fn build(program: &str, build: Build) -> PathBuf {
 }
 
 fn compile(program: &str, build: Build) -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench-programs").join(program);
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bench-programs").join(program);
     let name: String = build.args.concat().chars().filter(|c| c.is_ascii_alphanumeric()).collect();
     let output = shared_dir().join(format!("{}-{}-{name}", program.replace('/', "-"), build.release));
     let go = command(build.release);
@@ -93,7 +93,7 @@ fn compile(program: &str, build: Build) -> PathBuf {
 }
 
 /// A folder that every user can read, for programs that run as nobody.
-pub(crate) fn shared_dir() -> &'static Path {
+pub fn shared_dir() -> &'static Path {
     static DIR: OnceLock<PathBuf> = OnceLock::new();
     DIR.get_or_init(|| {
         let dir = std::env::temp_dir().join(format!("cgoprof-tests-{}", std::process::id()));

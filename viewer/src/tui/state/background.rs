@@ -29,7 +29,7 @@ pub(in crate::tui) type Job = Box<dyn FnOnce() + Send>;
 
 /// What is being made: data one after the other, and a file beside.
 #[derive(Default)]
-pub(crate) struct Making {
+pub(crate) struct Background {
     /// What has not begun.
     pub(in crate::tui) job: Option<Job>,
     /// From where it comes when it is made.
@@ -51,7 +51,7 @@ pub(crate) struct Making {
 /// A screen, and from where the tree on it grows.
 pub(in crate::tui) type Need = (Screen, Direction);
 
-impl Making {
+impl Background {
     pub(crate) fn is_file_coming(&self) -> bool {
         self.file_coming.is_some()
     }

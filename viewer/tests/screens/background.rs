@@ -1,6 +1,6 @@
 //! What is seen while something is being made.
 
-use cgoprof_viewer::tui::{App, Colours, Effect, Readying, Update};
+use cgoprof_viewer::tui::{App, Colours, Effect, Update, UpdateBuilder};
 use ratatui::crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
 
 use crate::driving::{SIZES, Text, app, press, press_only, recorded, settle, text};
@@ -11,11 +11,11 @@ fn sees(app: &App, what: &str) -> bool {
 
 /// A program that is watched since a second, and what it will have done after more of them.
 fn watched() -> (App, impl FnMut(u64) -> Update) {
-    let (whole, mut readying) = (recorded("sqlite"), Readying::default());
+    let (whole, mut builder) = (recorded("sqlite"), UpdateBuilder::default());
     let mut after = move |seconds: u64| {
         let mut profile = whole.clone();
         profile.recording.duration_ns = seconds * 1_000_000_000;
-        readying.ready(profile)
+        builder.ready(profile)
     };
     let mut app = App::watching("sqlite".into(), after(1), Colours::None, Box::new(Text));
     app.resize(SIZES[0]);

@@ -6,10 +6,10 @@ use nix::unistd::Pid;
 
 use crate::notice::say;
 
-/// Take out of a process what a recorder has left in it
+/// Remove what a killed recorder left in a process
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The process
+    /// Process ID
     #[arg(value_parser = clap::value_parser!(i32).range(1..))]
     pid: i32,
 }

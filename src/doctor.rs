@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use cgoprof_collector::doctor::{Ability, Findings};
 use serde_json::json;
 
-/// Show what this machine and user may do, and how to allow more
+/// Show what this machine allows you to record, and how to allow more
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Print JSON

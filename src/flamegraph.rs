@@ -21,10 +21,10 @@ pub(crate) struct Args {
     /// File to write; - for standard output
     #[arg(short, long, default_value = "cgoprof.svg", value_parser = profile_file::output)]
     output: PathBuf,
-    /// What the width of a frame stands for [default: total; calls where nothing was timed, cpu where only samples were taken]
+    /// Value that the width of a frame shows [default: total; calls if nothing was timed, cpu if there are only samples]
     #[arg(long, value_enum)]
     value: Option<ValueArg>,
-    /// C functions at the top, their callers below
+    /// Put C functions at the top and their callers below
     #[arg(long)]
     inverted: bool,
 }
@@ -33,17 +33,17 @@ pub(crate) struct Args {
 enum ValueArg {
     /// Number of crossings
     Calls,
-    /// Time from the Go caller's side
+    /// Time of crossings, getting to C and back included
     Total,
     /// Time in C
     C,
-    /// Time getting there and back
+    /// Time getting to C and back
     Overhead,
     /// Time from C back to Go
     ExitWait,
-    /// Processor time, Go's too
+    /// Processor time in Go and C
     Cpu,
-    /// Time in C that threads waited for something
+    /// Time in C in which threads waited
     Blocked,
 }
 

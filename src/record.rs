@@ -16,22 +16,26 @@ use crate::notice::say;
 use crate::watched::{How, Whom};
 use crate::{TOOL_ERROR, profile_file};
 
-/// Run a program, or join one that runs, and record its Go/C crossings
+/// Record the Go/C crossings of a program
 #[derive(clap::Args)]
+#[command(after_help = "Examples:
+  cgoprof record ./app --its --args
+  cgoprof record -p 4711 --duration 30s
+  cgoprof record -o test.pb.gz -- ./x.test -test.run TestQuery")]
 pub(crate) struct Args {
-    /// File to write the profile to; - for standard output
+    /// File for the profile; - for standard output
     #[arg(short, long, default_value = profile_file::DEFAULT, value_parser = profile_file::output)]
     output: PathBuf,
-    /// Print no summary
+    /// Do not print a summary
     #[arg(short, long)]
     quiet: bool,
-    /// Fail with status 125 if the program can't be recorded, instead of running it unrecorded
+    /// Exit with status 125 if the program can't be recorded, instead of running it unrecorded
     #[arg(long)]
     require: bool,
     #[command(flatten)]
-    how: How,
-    #[command(flatten)]
     whom: Whom,
+    #[command(flatten)]
+    how: How,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {

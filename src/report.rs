@@ -16,13 +16,13 @@ pub(crate) struct Args {
     /// Profile to show
     #[arg(default_value = profile_file::DEFAULT)]
     file: PathBuf,
-    /// Group rows of a table by [default: function]
+    /// Group rows by [default: function]
     #[arg(long, value_enum)]
     by: Option<ByArg>,
     /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// Maximum number of rows of a table [default: 20]
+    /// Maximum number of rows [default: 20]
     #[arg(long)]
     limit: Option<usize>,
 }
@@ -33,15 +33,15 @@ enum ByArg {
     Function,
     /// Lines of Go that call C
     Site,
-    /// Whole stacks
+    /// Stacks, C frames first
     Stack,
-    /// Threads: what they did, who made them and why
+    /// Threads, and why the runtime made them
     Thread,
-    /// Goroutines: migrations between threads, LockOSThread
+    /// Goroutines and their migrations, calls of LockOSThread
     Goroutine,
     /// Go functions that C calls
     Callback,
-    /// What could be done, with the evidence
+    /// Advice, with its evidence
     Advice,
 }
 
@@ -49,7 +49,7 @@ enum ByArg {
 enum Format {
     /// A table
     Text,
-    /// Everything, as docs/report-json.md describes
+    /// Everything; docs/report-json.md describes it
     Json,
 }
 

@@ -24,19 +24,19 @@ use crate::tui::{colours, read_base};
 use crate::watched::{How, Whom};
 use crate::{TOOL_ERROR, profile_file};
 
-/// Watch the Go/C crossings of a program on interactive screens
+/// Show the Go/C crossings of a running program on interactive screens
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// File that the recording is saved to when w is pressed
+    /// File for the recording when you press w
     #[arg(short, long, default_value = profile_file::DEFAULT)]
     output: PathBuf,
     /// Profile to compare with
     #[arg(long, value_name = "FILE")]
     base: Option<PathBuf>,
     #[command(flatten)]
-    how: How,
-    #[command(flatten)]
     whom: Whom,
+    #[command(flatten)]
+    how: How,
 }
 
 /// How often it is looked whether there is something to show.

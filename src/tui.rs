@@ -10,10 +10,10 @@ use cgoprof_viewer::tui::{App, Colours};
 use crate::profile_file;
 use crate::screen::{self, Sources};
 
-/// Look at a profile on interactive screens
+/// Show a profile on interactive screens
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Profile to look at
+    /// Profile to show
     #[arg(default_value = profile_file::DEFAULT)]
     file: PathBuf,
     /// Profile to compare with

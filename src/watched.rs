@@ -15,59 +15,61 @@ use crate::notice::say;
 
 /// The program.
 #[derive(clap::Args)]
+#[command(next_help_heading = "Program")]
 pub(crate) struct Whom {
-    /// A process that runs, to its end, --duration or Ctrl-C
+    /// Attach to PID until it exits, --duration or Ctrl-C
     #[arg(short, long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..), conflicts_with = "command")]
     pid: Option<i32>,
-    /// The next program of this name that somebody starts
+    /// Wait for a program with this name, then attach
     #[arg(long, value_name = "NAME", conflicts_with_all = ["command", "pid"])]
     wait: Option<String>,
-    /// Program and its arguments
+    /// Program to run, and its arguments
     #[arg(required_unless_present_any = ["pid", "wait"], trailing_var_arg = true)]
     command: Vec<OsString>,
 }
 
 /// How it is measured.
 #[derive(clap::Args)]
+#[command(next_help_heading = "Measurement")]
 pub(crate) struct How {
-    /// What counts crossings; auto takes the first that works
+    /// Way to count crossings
     #[arg(long, value_enum, default_value_t = EngineArg::Auto)]
     engine: EngineArg,
-    /// How often crossings are timed; all are counted
+    /// Which crossings are timed; all are counted
     #[arg(long, value_enum, default_value_t = TimingArg::Auto)]
     timing: TimingArg,
-    /// Share of a bare call that --timing auto aims to add to it by timing, at most [default: 0.1]
+    /// Maximum share of a bare call that --timing auto aims to add [default: 0.1]
     #[arg(long, value_name = "SHARE", value_parser = positive)]
     max_overhead: Option<f64>,
-    /// Most Go frames kept of a stack
+    /// Maximum Go frames per stack
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=256))]
     stack_depth: u16,
-    /// Memory that the hooks' tables may take of the program's (64M, 1G) [default: an eighth of what is free to it, 256M at most]
+    /// Maximum memory of the hooks' tables in the program (64M, 1G) [default: an eighth of what is free to it, at most 256M]
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     max_memory: Option<u64>,
-    /// C time from which on a crossing is looked up in the threads' context switches (50us, 1ms)
+    /// Find blocked time for calls at least this long in C (50us, 1ms)
     #[arg(long, default_value = "10us", value_parser = humantime::parse_duration)]
     slow: Duration,
-    /// Samples a second of each thread's processor time
+    /// Samples per second of each thread's processor time
     #[arg(long, default_value_t = 199, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     freq: u32,
-    /// Take no samples: nothing of what C does inside, and CPU times only where blocked times tell them
+    /// Take no samples: no frames inside C, and CPU only where it follows from blocked time
     #[arg(long, conflicts_with = "freq")]
     no_samples: bool,
-    /// Finish after this time (10s, 500ms); the program runs on
+    /// Finish after this time (10s, 500ms); the program keeps running
     #[arg(long, value_parser = humantime::parse_duration)]
     duration: Option<Duration>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum EngineArg {
-    /// The first of these that works
+    /// The first one that works
     Auto,
-    /// Hooks in the program: every crossing, for some nanoseconds
+    /// Hooks in the program: every crossing, 5 to 50 ns each
     Trampoline,
-    /// Breakpoints of the kernel: every crossing, for some microseconds, as root
+    /// Kernel breakpoints: every crossing, 4 us each; needs root
     Uprobe,
-    /// Samples alone: an estimate of the time in C
+    /// Samples only: an estimate of processor time in C
     Sample,
 }
 
@@ -75,9 +77,9 @@ enum EngineArg {
 enum TimingArg {
     /// Every crossing
     Every,
-    /// As often as a standard error of about 1 % needs, within --max-overhead
+    /// As many as a standard error of about 1 % needs, within --max-overhead
     Auto,
-    /// Counts only
+    /// None: counts only
     None,
 }
 

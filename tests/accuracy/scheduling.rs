@@ -12,11 +12,9 @@ use cgoprof_testing::go::{self, Build, shared_dir};
 use cgoprof_testing::recording::{Recorded, User, command, profile_path, record, report, succeeds};
 use cgoprof_testing::tolerance::{Compared, Tolerance, check_close};
 
-/// Releases of which each has another scheduler, and the oldest.
-const RELEASES: [&str; 5] = ["1.19", "1.21.13", "1.25.5", "1.26.6", "1.27.3"];
-
+/// With the releases of which each has another scheduler, and the oldest.
 fn each_release(check: impl Fn(&str, &Path)) {
-    for release in RELEASES.into_iter().filter(|release| go::is_covered(release)) {
+    for release in go::corners() {
         check(release, &go::build("scheduler", Build::of(release)));
     }
 }

@@ -10,13 +10,13 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::joining::{CORNERS, Recorder, Talking, as_user, check_as_it_was, check_round, code, hooks};
+use crate::joining::{Recorder, Talking, as_user, check_as_it_was, check_round, code, hooks};
 use cgoprof_testing::go::{self, Build, shared_dir};
 use cgoprof_testing::recording::{User, command, profile_path, record, report, succeeds};
 
 #[test]
 fn rounds_between_joining_and_leaving_are_counted_exactly() {
-    for release in CORNERS {
+    for release in go::corners() {
         for user in [User::Nobody, User::Root] {
             let what = format!("Go {release} as {user:?}");
             let mut program = Talking::rounds(user, release);
@@ -36,7 +36,7 @@ fn rounds_between_joining_and_leaving_are_counted_exactly() {
 
 #[test]
 fn a_programs_own_words_are_left_alone_that_look_like_a_frame_of_a_hook() {
-    for release in CORNERS {
+    for release in go::corners() {
         let program = go::build("crossings", Build::of(release));
         let mut program = Talking::start(Command::new(program).arg("mimicry"));
         assert_eq!(program.answer(), "ready");
@@ -57,7 +57,7 @@ fn a_programs_own_words_are_left_alone_that_look_like_a_frame_of_a_hook() {
 
 #[test]
 fn the_c_hook_leaves_nothing_on_the_stack_that_looks_like_its_frame() {
-    for release in CORNERS {
+    for release in go::corners() {
         let program = go::build("crossings", Build::of(release));
         let mut program = Talking::start(Command::new(program).arg("leftovers").env("GODEBUG", "asyncpreemptoff=1"));
         assert_eq!(program.answer(), "ready");
@@ -124,7 +124,7 @@ fn cycles(what: &str, user: User, pid: Pid, count: usize) -> Vec<f64> {
 
 #[test]
 fn joining_and_leaving_again_and_again_does_not_disturb_a_tortured_program() {
-    for release in CORNERS {
+    for release in go::corners() {
         for user in [User::Nobody, User::Root] {
             let what = format!("Go {release} as {user:?}");
             let program = Tortured::start(user, release, &["torture", "6"]);
@@ -140,7 +140,7 @@ fn joining_and_leaving_again_and_again_does_not_disturb_a_tortured_program() {
 /// was once given hooks for a crossing that had passed none of them.
 #[test]
 fn programs_that_collect_garbage_all_the_time_are_joined_and_left() {
-    for (release, user) in CORNERS.into_iter().zip([User::Nobody, User::Root].into_iter().cycle()) {
+    for (release, user) in go::corners().zip([User::Nobody, User::Root].into_iter().cycle()) {
         let what = format!("Go {release} as {user:?}");
         let program = Tortured::start(user, release, &["collected", "15"]);
         cycles(&what, user, program.pid(), 50);
@@ -174,7 +174,7 @@ fn killed_at(call: &str, number: usize, args: &[&str]) -> bool {
 
 #[test]
 fn a_recorder_killed_anywhere_leaves_the_program_unharmed_and_the_next_one_works() {
-    for release in CORNERS {
+    for release in go::corners() {
         let what = format!("Go {release}");
         let program = Tortured::start(User::Root, release, &["torture", "20"]);
         let pid = program.pid().to_string();
@@ -236,7 +236,7 @@ fn what_a_dead_recorder_left_is_undone_by_hand_and_a_living_one_is_named() {
 /// once that was joined or left amid it.
 #[test]
 fn strangers_coroutines_signals_and_faults_survive_joining_and_leaving() {
-    for (release, user) in CORNERS.into_iter().zip([User::Nobody, User::Root].into_iter().cycle()) {
+    for (release, user) in go::corners().zip([User::Nobody, User::Root].into_iter().cycle()) {
         let program = go::build("hardship", Build::of(release));
         let mut program = Talking::start(as_user(user, &program).arg("6"));
         assert_eq!(program.answer(), "ready");
@@ -307,7 +307,7 @@ fn a_program_that_begins_anew_all_the_time_and_its_recorders_never_wait_for_each
 
 #[test]
 fn children_forked_in_c_do_not_count_for_their_parents() {
-    for release in CORNERS {
+    for release in go::corners() {
         let program = go::build("crossings", Build::of(release));
         for user in [User::Nobody, User::Root] {
             let recorded = record(user, &[], &program, &["forks"]);
@@ -369,7 +369,7 @@ fn processes_that_can_not_be_joined_are_refused_with_one_line() {
 
 #[test]
 fn gdb_finds_the_go_frames_of_a_crossing_while_it_is_recorded() {
-    for release in CORNERS {
+    for release in go::corners() {
         let program = go::build("crossings", Build::of(release));
         let mut asleep = Command::new(&program);
         let mut asleep = asleep.args(["asleep", "30"]).stdin(Stdio::null()).spawn().expect("it runs");
@@ -413,7 +413,7 @@ fn traceback(output: &str) -> Vec<String> {
 
 #[test]
 fn a_program_that_fails_while_it_is_recorded_says_the_same_as_without() {
-    for release in CORNERS {
+    for release in go::corners() {
         let program = go::build("actor", Build::of(release));
         for how in ["segv", "panic", "panic-in-callback"] {
             let start = || {

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use cgoprof_testing::go::{self, Build, RELEASES, shared_dir};
+use cgoprof_testing::go::{self, Build, shared_dir};
 use cgoprof_testing::recording::{Recorded, User, check_calls, check_counts, notes, record, succeeds};
 
 /// Ways to build, and the releases that can't: Go's own assembly refuses 1.26 to be built so.
@@ -33,7 +33,7 @@ const SCENARIOS: [(&str, &str); 8] = [
 #[test]
 fn builds_without_inlining_and_against_spectre_are_counted_exactly() {
     let mut table = String::new();
-    for release in RELEASES.into_iter().filter(|release| go::is_covered(release)) {
+    for release in go::releases() {
         for (args, refused) in WAYS {
             if refused.contains(&release) {
                 let _ = writeln!(table, "{release:8} {:60} go build refuses it", args[0]);

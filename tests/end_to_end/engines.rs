@@ -63,9 +63,6 @@ fn stacks(report: &Value) -> Vec<String> {
 }
 
 fn check_release(release: &'static str) {
-    if !go::is_covered(release) {
-        return;
-    }
     for (args, scenarios) in [(&[][..], &SCENARIOS[..]), (&["-buildmode=pie", "-ldflags=-s -w"], &SCENARIOS[..4])] {
         let build = Build { release, args };
         let program = go::build("crossings", build);
@@ -82,44 +79,8 @@ fn check_release(release: &'static str) {
     }
 }
 
-#[test]
-fn uprobes_of_go_1_19_count_as_trampolines_do() {
-    check_release("1.19");
-}
-
-#[test]
-fn uprobes_of_go_1_21_count_as_trampolines_do() {
-    check_release("1.21.13");
-}
-
-#[test]
-fn uprobes_of_go_1_22_count_as_trampolines_do() {
-    check_release("1.22.10");
-}
-
-#[test]
-fn uprobes_of_go_1_23_count_as_trampolines_do() {
-    check_release("1.23.9");
-}
-
-#[test]
-fn uprobes_of_go_1_24_count_as_trampolines_do() {
-    check_release("1.24.11");
-}
-
-#[test]
-fn uprobes_of_go_1_25_count_as_trampolines_do() {
-    check_release("1.25.5");
-}
-
-#[test]
-fn uprobes_of_go_1_26_count_as_trampolines_do() {
-    check_release("1.26.6");
-}
-
-#[test]
-fn uprobes_of_go_1_27_count_as_trampolines_do() {
-    check_release("1.27.3");
+mod uprobes_count_as_trampolines_do {
+    cgoprof_testing::each_release!(super::check_release);
 }
 
 /// A bench program that waits until it is told to begin, and what records it.

@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::joining::{CORNERS, Recorder, Talking, as_user, check_as_it_was, check_round, code};
+use crate::joining::{Recorder, Talking, as_user, check_as_it_was, check_round, code};
 use cgoprof_testing::go::{self, Build, shared_dir};
 use cgoprof_testing::recording::{User, binary, profile_path, report, succeeds};
 
@@ -20,7 +20,7 @@ fn library(release: &'static str) -> PathBuf {
 
 #[test]
 fn go_in_a_library_of_a_python_process_is_recorded_there_or_still_to_come() {
-    for release in CORNERS {
+    for release in go::corners() {
         for early in [false, true] {
             let what = format!("Go {release}, {}", if early { "joined before it is loaded" } else { "loaded" });
             let script = concat!(env!("CARGO_MANIFEST_DIR"), "/bench-programs/library/host.py");
@@ -67,7 +67,7 @@ fn go_in_a_library_of_a_python_process_is_recorded_there_or_still_to_come() {
 
 #[test]
 fn go_in_an_archive_of_a_c_program_is_recorded() {
-    for release in CORNERS {
+    for release in go::corners() {
         let archive = go::build("library", Build { release, args: &["-buildmode=c-archive"] });
         let program = shared_dir().join(format!("c-host-{release}"));
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/bench-programs/library/host.c.txt");

@@ -11,9 +11,6 @@ use serde_json::Value;
 use cgoprof_testing::go::{self, Build};
 use cgoprof_testing::recording::{User, command, profile_path, report};
 
-/// The releases that differ most.
-pub(crate) const CORNERS: [&str; 5] = ["1.19", "1.21.13", "1.25.5", "1.26.6", "1.27.3"];
-
 pub(crate) fn as_user(user: User, program: &Path) -> Command {
     match user {
         User::Root => Command::new(program),

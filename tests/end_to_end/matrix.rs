@@ -31,9 +31,6 @@ fn check(build: Build, user: User) {
 }
 
 fn check_release(release: &'static str) {
-    if !go::is_covered(release) {
-        return;
-    }
     for args in WAYS {
         for user in [User::Root, User::Nobody] {
             check(Build { release, args }, user);
@@ -73,45 +70,7 @@ fn crossings_counted_without_their_stack_are_their_functions() {
     assert!(notes.contains("counted without their whole stack"), "{notes}");
 }
 
-#[test]
-fn go_1_19() {
-    check_release("1.19");
-}
-
-#[test]
-fn go_1_21() {
-    check_release("1.21.13");
-}
-
-#[test]
-fn go_1_22() {
-    check_release("1.22.10");
-}
-
-#[test]
-fn go_1_23() {
-    check_release("1.23.9");
-}
-
-#[test]
-fn go_1_24() {
-    check_release("1.24.11");
-}
-
-#[test]
-fn go_1_25() {
-    check_release("1.25.5");
-}
-
-#[test]
-fn go_1_26() {
-    check_release("1.26.6");
-}
-
-#[test]
-fn go_1_27() {
-    check_release("1.27.3");
-}
+cgoprof_testing::each_release!(check_release);
 
 #[test]
 fn race_trimpath_and_static() {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::joining::{CORNERS, Recorder, Talking, as_user, check_as_it_was, check_round, code};
-use cgoprof_testing::go::{self, Build, RELEASES};
+use crate::joining::{Recorder, Talking, as_user, check_as_it_was, check_round, code};
+use cgoprof_testing::go::{self, Build};
 use cgoprof_testing::recording::{User, calls, check_counts, command, notes, profile_path, record, report};
 
 fn host(release: &'static str) -> PathBuf {
@@ -19,7 +19,7 @@ fn plugin(release: &'static str) -> PathBuf {
 
 #[test]
 fn crossings_of_plugins_are_counted_with_their_stacks() {
-    for release in RELEASES.into_iter().filter(|release| go::is_covered(release)) {
+    for release in go::releases() {
         let plugin = plugin(release);
         let recorded = record(User::Nobody, &[], &host(release), &[plugin.to_str().expect("a path")]);
         check_counts(release, &recorded);
@@ -35,7 +35,7 @@ fn crossings_of_plugins_are_counted_with_their_stacks() {
 
 #[test]
 fn a_plugin_that_a_joined_program_loads_is_counted_and_by_the_next_recorder_too() {
-    for release in CORNERS {
+    for release in go::corners() {
         let mut command = as_user(User::Nobody, &host(release));
         let mut program = Talking::start(command.arg(plugin(release)).arg("rounds"));
         assert_eq!(program.answer(), "ready");
@@ -53,7 +53,7 @@ fn a_plugin_that_a_joined_program_loads_is_counted_and_by_the_next_recorder_too(
 
 #[test]
 fn plugins_loaded_before_a_recorder_came_are_counted() {
-    for release in CORNERS {
+    for release in go::corners() {
         let mut command = as_user(User::Nobody, &host(release));
         let mut program = Talking::start(command.arg(plugin(release)).arg("rounds"));
         assert_eq!(program.answer(), "ready");
@@ -74,7 +74,7 @@ fn plugins_loaded_before_a_recorder_came_are_counted() {
 
 #[test]
 fn uprobes_count_plugins_and_go_libraries_that_are_loaded_already() {
-    for release in CORNERS {
+    for release in go::corners() {
         for (loaded, argument) in [(plugin(release), "rounds"), (library(release), "library")] {
             let what = format!("Go {release}, {argument}");
             let mut program = Talking::start(as_user(User::Root, &host(release)).arg(loaded).arg(argument));
@@ -136,7 +136,7 @@ fn library(release: &'static str) -> PathBuf {
 
 #[test]
 fn a_go_library_that_a_joined_program_has_loaded_is_counted_in_the_same_profile() {
-    for release in CORNERS {
+    for release in go::corners() {
         let mut command = as_user(User::Nobody, &host(release));
         let mut program = Talking::start(command.arg(library(release)).arg("library"));
         let first: Value = serde_json::from_str(&program.answer()).expect("a truth");
@@ -160,7 +160,7 @@ fn a_go_library_that_a_joined_program_has_loaded_is_counted_in_the_same_profile(
 /// What it crossed before is told by the runtime's own count.
 #[test]
 fn a_go_library_that_a_program_loads_while_it_is_recorded_is_counted_from_then_on() {
-    for release in CORNERS {
+    for release in go::corners() {
         let profile = profile_path(User::Nobody);
         let mut command = command(User::Nobody);
         command.args(["record", "--engine", "trampoline", "-q", "-o"]).arg(&profile);

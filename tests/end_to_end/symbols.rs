@@ -12,7 +12,7 @@ use cgoprof_testing::go::{self, Build};
 
 #[test]
 fn the_table_of_struct_offsets_is_that_of_dwarf() {
-    for release in go::RELEASES.into_iter().filter(|release| go::is_covered(release)) {
+    for release in go::releases() {
         let data = std::fs::read(go::build("crossings", Build::of(release))).expect("the program");
         let binary = Binary::parse(&data).expect("an ELF file");
         let minor = BuildInfo::read(&binary).and_then(|build| build.version).expect("a version").minor;
@@ -24,7 +24,7 @@ fn the_table_of_struct_offsets_is_that_of_dwarf() {
 
 #[test]
 fn functions_and_lines_are_those_of_go_tool_addr2line() {
-    for release in go::RELEASES.into_iter().filter(|release| go::is_covered(release)) {
+    for release in go::releases() {
         // The tool finds no functions in position-independent programs of every release.
         check_lines(release, &[]);
     }
@@ -73,7 +73,7 @@ fn check_lines(release: &'static str, args: &'static [&'static str]) {
 
 #[test]
 fn inlined_calls_are_expanded() {
-    for release in go::RELEASES.into_iter().filter(|release| go::is_covered(release)) {
+    for release in go::releases() {
         for args in [&[][..], &["-ldflags=-s -w"], &["-buildmode=pie", "-ldflags=-s -w"]] {
             let data = std::fs::read(go::build("crossings", Build { release, args })).expect("the program");
             let binary = Binary::parse(&data).expect("an ELF file");

@@ -6,7 +6,7 @@ use cgoprof_testing::recording::{User, check_counts, record};
 #[test]
 fn counts_stay_exact_under_torture() {
     let seconds = std::env::var("CGOPROF_TORTURE_SECONDS").unwrap_or_else(|_| "3".into());
-    for release in go::RELEASES.into_iter().filter(|release| go::is_covered(release)) {
+    for release in go::releases() {
         let program = go::build("crossings", Build::of(release));
         for timing in ["auto", "every"] {
             let recorded = record(User::Nobody, &["--timing", timing], &program, &["torture", &seconds]);

@@ -5,13 +5,69 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, OnceLock};
 
-/// The Go releases tested; the patch release is what could be had.
-pub const RELEASES: [&str; 8] = ["1.19", "1.21.13", "1.22.10", "1.23.9", "1.24.11", "1.25.5", "1.26.6", "1.27.3"];
+/// The lines of tests/go-releases: a release, and whether it is a corner.
+fn listed() -> impl Iterator<Item = (&'static str, bool)> {
+    let lines = include_str!("../../go-releases").lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| {
+        let mut words = line.split_whitespace();
+        Some((words.next()?, words.next() == Some("corner")))
+    })
+}
+
+/// The Go releases that there are tests of, oldest first.
+pub fn all() -> impl Iterator<Item = &'static str> {
+    listed().map(|(release, _)| release)
+}
+
+/// The Go releases that this run covers, oldest first.
+pub fn releases() -> impl Iterator<Item = &'static str> {
+    all().filter(|release| is_covered(release))
+}
+
+/// The Go releases whose runtimes differ most.
+pub fn corners() -> impl Iterator<Item = &'static str> {
+    listed().filter(|(_, is_corner)| *is_corner).map(|(release, _)| release)
+}
+
+/// Whether this run covers a release: it covers all, or the corners.
+pub fn is_covered(release: &str) -> bool {
+    let found = listed().find(|(listed, _)| *listed == release);
+    let (_, is_corner) = found.unwrap_or_else(|| panic!("Go {release} is not in tests/go-releases"));
+    let only_corners = std::env::var("CGOPROF_TEST_VERSIONS").is_ok_and(|versions| versions == "corners");
+    if only_corners && !is_corner {
+        eprintln!("SKIPPED: Go {release} is not among the corners (CGOPROF_TEST_VERSIONS=corners)");
+    }
+    is_corner || !only_corners
+}
+
+/// Makes a test of each release in tests/go-releases from a function that takes the release.
+#[macro_export]
+macro_rules! each_release {
+    ($check:path) => {
+        $crate::each_release! { $check:
+            go_1_19 "1.19", go_1_21 "1.21.13", go_1_22 "1.22.10", go_1_23 "1.23.9", go_1_24 "1.24.11", go_1_25 "1.25.5",
+            go_1_26 "1.26.6", go_1_27 "1.27.3"
+        }
+    };
+    ($check:path: $($name:ident $release:literal),+) => {
+        $(#[test]
+        fn $name() {
+            if $crate::go::is_covered($release) {
+                $check($release);
+            }
+        })+
+
+        #[test]
+        fn each_release_of_the_list_has_a_test() {
+            assert!($crate::go::all().eq([$($release),+]), "each_release! in tests/support and tests/go-releases differ");
+        }
+    };
+}
 
 /// How a program is built.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Build {
-    /// One of [`RELEASES`].
+    /// One of tests/go-releases.
     pub release: &'static str,
     /// Arguments of `go build`.
     pub args: &'static [&'static str],
@@ -25,7 +81,7 @@ impl Build {
 
     /// The newest release.
     pub fn newest() -> Build {
-        Build::of("1.27.3")
+        Build::of(all().last().expect("a release"))
     }
 }
 
@@ -41,16 +97,6 @@ pub fn command(release: &str) -> PathBuf {
     };
     assert!(path.exists(), "Go {release} is not at {}: run tests/install-toolchains", path.display());
     path
-}
-
-/// The releases that this run covers: all, or those that differ most.
-pub fn is_covered(release: &str) -> bool {
-    let corners = std::env::var("CGOPROF_TEST_VERSIONS").is_ok_and(|versions| versions == "corners");
-    let covered = !corners || ["1.19", "1.21.13", "1.25.5", "1.26.6", "1.27.3"].contains(&release);
-    if !covered {
-        eprintln!("SKIPPED: Go {release} is not among the corners (CGOPROF_TEST_VERSIONS=corners)");
-    }
-    covered
 }
 
 /// Builds a bench program, or a package of one; each way of building it once in a test run.
@@ -102,4 +148,17 @@ pub fn shared_dir() -> &'static Path {
         std::fs::set_permissions(&dir, mode).expect("its mode");
         dir
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_readme_names_the_oldest_and_the_newest_release() {
+        let minor = |release: Option<&'static str>| release.expect("a release").split('.').nth(1).expect("1.minor");
+        let (oldest, newest) = (minor(all().next()), minor(all().last()));
+        let readme = include_str!("../../../README.md");
+        assert!(readme.contains(&format!("built by Go 1.{oldest} to 1.{newest}")), "1.{oldest} to 1.{newest}");
+    }
 }

@@ -24,7 +24,7 @@ pub(crate) struct Args {
     /// Value that the width of a frame shows [default: total; calls if nothing was timed, cpu if there are only samples]
     #[arg(long, value_enum)]
     value: Option<ValueArg>,
-    /// Put C functions at the top and their callers below
+    /// Group by C function first, then by its callers
     #[arg(long)]
     inverted: bool,
 }
@@ -39,7 +39,7 @@ enum ValueArg {
     C,
     /// Time getting to C and back
     Overhead,
-    /// Time from C back to Go
+    /// EXIT: from the return of C until Go runs again
     ExitWait,
     /// Processor time in Go and C
     Cpu,

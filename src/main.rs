@@ -22,7 +22,7 @@ use clap::{Parser, Subcommand};
 /// Exit status of an error of cgoprof's own, as with `env` and `timeout`.
 const TOOL_ERROR: u8 = 125;
 
-/// Counts and times every crossing of the Go/C border of a program.
+/// Profiler for Go programs that call C.
 #[derive(Parser)]
 #[command(version, about, propagate_version = true)]
 struct Cli {

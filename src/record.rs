@@ -9,7 +9,7 @@ use cgoprof_collector::record::{EngineKind, Options, Problem, Progress, RecordEr
 use cgoprof_collector::target::TargetError;
 use cgoprof_profile::{Profile, Via};
 use cgoprof_viewer::analysis;
-use cgoprof_viewer::units::{count, percent, printable, time, with_error};
+use cgoprof_viewer::units::{calls, count, percent, printable, time, with_error};
 use nix::unistd::Pid;
 
 use crate::notice::say;
@@ -100,7 +100,7 @@ fn summary(profile: &Profile, options: &Options) {
         let (c, overhead) = (crossings.c_self(), crossings.overhead());
         let c = with_error(c, crossings.c.standard_error());
         let overhead = with_error(overhead.sum, overhead.standard_error());
-        let doing = if profile.recording.phases_timed() { "getting there and back" } else { "waiting to get back" };
+        let doing = if profile.recording.phases_timed() { "getting to C and back" } else { "waiting for a P" };
         say(format_args!("{counted}, {c} of them in C, {overhead} {doing}"));
     } else {
         say(counted);
@@ -108,10 +108,10 @@ fn summary(profile: &Profile, options: &Options) {
     let counted = analysis::by_function(profile).into_iter().filter(|row| row.via != Via::Runtime);
     for row in counted.filter(|row| row.stats.timed > 0).take(3) {
         let total = row.stats.total();
-        let (calls, name) = (count(row.stats.calls), printable(&row.function.name));
+        let (calls, name) = (calls(row.stats.calls), printable(&row.function.name));
         let (shown, share) = (with_error(total.sum, total.standard_error()), percent(total.sum / run));
         let way = if row.via == Via::Direct { "  [direct]" } else { "" };
-        say(format_args!("  {shown:>17}  {share:>7} of the run  {calls} calls  {name}{way}"));
+        say(format_args!("  {shown:>17}  {share:>7} of the run  {calls}  {name}{way}"));
     }
     for note in &profile.recording.notes {
         say(note);

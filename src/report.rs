@@ -37,7 +37,7 @@ enum ByArg {
     Stack,
     /// Threads, and why the runtime made them
     Thread,
-    /// Goroutines and their migrations, calls of LockOSThread
+    /// Goroutines, and callers of LockOSThread
     Goroutine,
     /// Go functions that C calls
     Callback,
@@ -49,7 +49,7 @@ enum ByArg {
 enum Format {
     /// A table
     Text,
-    /// Everything; docs/report-json.md describes it
+    /// All tables, without --by and --limit; docs/report-json.md
     Json,
 }
 

@@ -27,7 +27,7 @@ use crate::{TOOL_ERROR, profile_file};
 /// Show the Go/C crossings of a running program on interactive screens
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// File for the recording when you press w
+    /// File that the key w writes
     #[arg(short, long, default_value = profile_file::DEFAULT)]
     output: PathBuf,
     /// Profile to compare with

@@ -17,7 +17,7 @@ use crate::notice::say;
 #[derive(clap::Args)]
 #[command(next_help_heading = "Program")]
 pub(crate) struct Whom {
-    /// Attach to PID until it exits, --duration or Ctrl-C
+    /// Attach to PID; finish when it exits, after --duration, or on Ctrl-C
     #[arg(short, long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..), conflicts_with = "command")]
     pid: Option<i32>,
     /// Wait for a program with this name, then attach
@@ -38,22 +38,22 @@ pub(crate) struct How {
     /// Which crossings are timed; all are counted
     #[arg(long, value_enum, default_value_t = TimingArg::Auto)]
     timing: TimingArg,
-    /// Maximum share of a bare call that --timing auto aims to add [default: 0.1]
+    /// Cost that --timing auto may add, as a share of an empty crossing [default: 0.1]
     #[arg(long, value_name = "SHARE", value_parser = positive)]
     max_overhead: Option<f64>,
     /// Maximum Go frames per stack
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=256))]
     stack_depth: u16,
-    /// Maximum memory of the hooks' tables in the program (64M, 1G) [default: an eighth of what is free to it, at most 256M]
+    /// Maximum memory of the hooks' tables in the program (64M, 1G) [default: an eighth of the memory available to it, at most 256M]
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     max_memory: Option<u64>,
-    /// Find blocked time for calls at least this long in C (50us, 1ms)
+    /// C time from which a crossing is slow: slow ones get blocked times and a timeline (50us, 1ms)
     #[arg(long, default_value = "10us", value_parser = humantime::parse_duration)]
     slow: Duration,
     /// Samples per second of each thread's processor time
     #[arg(long, default_value_t = 199, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     freq: u32,
-    /// Take no samples: no frames inside C, and CPU only where it follows from blocked time
+    /// Take no samples: no frames inside C, no CPU of functions with callbacks
     #[arg(long, conflicts_with = "freq")]
     no_samples: bool,
     /// Finish after this time (10s, 500ms); the program keeps running
@@ -77,9 +77,9 @@ enum EngineArg {
 enum TimingArg {
     /// Every crossing
     Every,
-    /// As many as a standard error of about 1 % needs, within --max-overhead
+    /// As many as a standard error of 1.4 % needs, within --max-overhead
     Auto,
-    /// None: counts only
+    /// No crossing
     None,
 }
 

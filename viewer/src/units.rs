@@ -55,6 +55,11 @@ pub fn crossings(number: u64) -> String {
     format!("{} crossing{}", count(number), if number == 1 { "" } else { "s" })
 }
 
+/// `1 call`, `2 calls`.
+pub fn calls(number: u64) -> String {
+    format!("{} call{}", count(number), if number == 1 { "" } else { "s" })
+}
+
 /// A share of one: `12.3 %`.
 pub fn percent(share: f64) -> String {
     match share * 100.0 {

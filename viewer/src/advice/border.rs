@@ -65,7 +65,7 @@ fn chatty<'a>(profile: &Profile, row: &SiteRow<'a>, run: f64) -> Option<Advice<'
         function: &row.function.name,
         site: row.site,
         why: format!(
-            "{} crossings of {} in C each; getting there and back took {} each, {} of the run in all",
+            "{} crossings of {} in C each; getting to C and back took {} each, {} of the run in total",
             count(stats.calls),
             time(in_c / calls),
             time(border / calls),

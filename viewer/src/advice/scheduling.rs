@@ -78,16 +78,17 @@ fn lost_p<'a>(row: &SiteRow<'a>, run: f64) -> Option<Advice<'a>> {
         function: &row.function.name,
         site: row.site,
         why: format!(
-            "{} of {} crossings lost their P and then waited {} for one in all, up to {}; each was {} in C",
+            "{} of {} crossings lost their P and then waited {} for one in total, up to {}; each was {} in C",
             count(stats.p_waits),
             count(stats.calls),
             time(stats.p_wait),
             time(stats.p_wait_max),
             time(stats.c.sum / stats.measured_calls().max(1) as f64)
         ),
-        what: "let fewer goroutines call it at once (a semaphore, or workers of its own), or raise GOMAXPROCS if processors \
+        what:
+            "let fewer goroutines call it at once (a semaphore, or a worker pool), or raise GOMAXPROCS if processors \
                are idle"
-            .into(),
+                .into(),
         // Goroutines wait side by side.
         saving: Some(Saving { nanos: stats.p_wait.min(run), standard_error: 0.0 }),
     })

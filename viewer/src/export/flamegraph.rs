@@ -13,7 +13,7 @@ use crate::value::{Parts, Value};
 #[derive(Debug, thiserror::Error)]
 pub enum FlamegraphError {
     /// Every width is zero.
-    #[error("the recording holds nothing of this value")]
+    #[error("the recording has nothing of this value: --value shows another")]
     Empty,
     /// More than any recording holds.
     #[error("the recording is damaged: its values are beyond measure")]

@@ -15,9 +15,9 @@ use crate::units::{count, printable, time};
 /// Threads, then those that the runtime made and why.
 pub(super) fn write_threads(text: &mut String, profile: &Profile, limit: usize) {
     if let Some(peak) = &profile.peak {
-        let how = if peak.exact { "at most" } else { "at least" };
+        let how = if peak.exact { "" } else { "at least " };
         let held = scheduler::held(&scheduler::holders(profile, &peak.holders), peak.threads);
-        let _ = write!(text, "threads in C at once: {how} {}", peak.threads);
+        let _ = write!(text, "most threads in C at one time: {how}{}", peak.threads);
         let _ = match held.is_empty() {
             true => writeln!(text),
             false => writeln!(text, ", at {}: {}", time(peak.at_ns as f64), printable(&held)),
@@ -90,7 +90,8 @@ pub(super) fn write_callbacks(text: &mut String, profile: &Profile, limit: usize
 pub(super) fn write_advice(text: &mut String, profile: &Profile, limit: usize) {
     let all = advice::advice(profile);
     if all.is_empty() {
-        text.push_str("nothing stands out: no advice\n");
+        let why = if profile.recording.timing == "none" { " among the counts; times were not measured" } else { "" };
+        let _ = writeln!(text, "nothing stands out{why}: no advice\n");
     }
     for one in all.iter().take(limit) {
         let (caller, line) = place(one.site);

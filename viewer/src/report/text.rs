@@ -8,7 +8,7 @@ use super::{By, scheduler_text, table};
 use crate::analysis::{self, StackRow};
 use crate::paths::{file_name, short_path};
 use crate::tables::{functions, sites};
-use crate::units::{count, percent, printable, time, with_error};
+use crate::units::{calls, count, percent, printable, time, with_error};
 
 /// Writes the report with at most so many rows.
 pub fn write(profile: &Profile, by: By, limit: usize) -> String {
@@ -67,21 +67,23 @@ fn header(profile: &Profile) -> String {
         // Without callbacks, so that a crossing made in one is not counted twice.
         let (total, error) = (crossings.total_self(), crossings.total().standard_error());
         let least = if crossings.untimed > 0 { "at least " } else { "" };
-        let _ = write!(text, ": {least}{} in all ({} of the run)", with_error(total, error), percent(total / run));
+        let _ = write!(text, ": {least}{} in total ({} of the run)", with_error(total, error), percent(total / run));
         let (c, overhead) = (time(crossings.c_self()), time(crossings.overhead().sum));
-        let doing = if recording.phases_timed() { "getting there and back" } else { "waiting to get back" };
+        let doing = if recording.phases_timed() { "getting to C and back" } else { "waiting for a P" };
         let _ = write!(text, ", {c} in C, {overhead} {doing}");
     }
     text.push('\n');
     let mut more = Vec::new();
     if direct.calls > 0 {
-        more.push(format!("{} direct crossings", count(direct.calls)));
+        let plural = if direct.calls == 1 { "" } else { "s" };
+        more.push(format!("{} direct crossing{plural} more", count(direct.calls)));
     }
     if crossings.callbacks > 0 {
-        let callbacks = count(crossings.callbacks);
-        more.push(format!(
-            "{callbacks} callbacks into Go (their time is not in the line above, but in TOTAL and C below)"
-        ));
+        let where_to = match crossings.timed {
+            0 => "",
+            _ => " (their time is in TOTAL and C below, not in the line above)",
+        };
+        more.push(format!("{} callbacks into Go{where_to}", count(crossings.callbacks)));
     }
     if crossings.preempted >= PREEMPTED * run.max(1.0) {
         more.push(format!("threads were preempted for {} of the time in C", time(crossings.preempted)));
@@ -96,11 +98,12 @@ fn header(profile: &Profile) -> String {
     outside(&mut text, profile);
     let _ = writeln!(
         text,
-        "engine {}, timing {}: {} of the crossings timed; {}, taken off the times below",
+        "engine {}, timing {}: {} of the crossings timed; {}{}",
         printable(&recording.engine),
         printable(&recording.timing),
         percent(crossings.timed as f64 / crossings.calls.max(1) as f64),
         own_cost(profile, crossings.calls.saturating_add(direct.calls)),
+        if crossings.timed > 0 { ", subtracted from the times below" } else { "" },
     );
     text.push('\n');
     text
@@ -110,11 +113,11 @@ fn header(profile: &Profile) -> String {
 fn own_cost(profile: &Profile, crossings: u64) -> String {
     match analysis::hooks(profile) {
         Some((hooks, all)) => format!(
-            "recording cost {} of the processor time, {} a crossing",
+            "recording cost {} of the processor time, {} per crossing",
             percent(hooks.nanos / all.nanos.max(1.0)),
             with_error(hooks.nanos / crossings.max(1) as f64, hooks.standard_error / crossings.max(1) as f64)
         ),
-        None => format!("recording cost {} a crossing", time(profile.recording.hook_ns_per_crossing)),
+        None => format!("recording cost {} per crossing", time(profile.recording.hook_ns_per_crossing)),
     }
 }
 
@@ -141,7 +144,7 @@ fn outside(text: &mut String, profile: &Profile) {
 }
 
 /// Said in place of a section.
-const NOT_SEEN: &str = "this is not in the recording: engine trampoline of this cgoprof sees it\n\n";
+const NOT_SEEN: &str = "not in this recording: record again, with engine trampoline of this cgoprof\n\n";
 
 /// Of samples alone.
 fn sampled_header(text: &mut String, profile: &Profile) {
@@ -149,13 +152,15 @@ fn sampled_header(text: &mut String, profile: &Profile) {
     let samples = profile.samples.iter().fold(0u64, |sum, stack| sum.saturating_add(stack.samples));
     let run = time(recording.duration_ns as f64);
     let _ = match recording.num_cgo_call {
-        Some(crossings) => writeln!(text, "{} crossings in {run}, by the Go runtime's own count", count(crossings)),
+        Some(crossings) => {
+            writeln!(text, "at least {} crossings in {run}, by the Go runtime's own count", count(crossings))
+        }
         None => writeln!(text, "{run}"),
     };
     let period = time(recording.sample_period_ns as f64);
     let _ = writeln!(
         text,
-        "engine sample: estimates of processor time from {} samples, one for each {period}; no crossing is counted\n",
+        "engine sample: estimates of processor time from {} samples, one per {period} of it; no crossing is counted\n",
         count(samples)
     );
 }
@@ -181,10 +186,9 @@ fn stacks(text: &mut String, profile: &Profile, limit: usize) {
                 let error = with_error(cpu.nanos, cpu.standard_error);
                 writeln!(text, "{error} of processor time in C ({} of the run)", percent(cpu.nanos / run))
             }
-            None => writeln!(text, "{} calls", count(row.stats.calls)),
+            None => writeln!(text, "{}", calls(row.stats.calls)),
         };
-        let more = if profile.recording.counted() { "more frames: --stack-depth" } else { "the rest is not known" };
-        write_frames(text, row, more);
+        write_frames(text, row);
         text.push('\n');
     }
     if rows.len() > limit {
@@ -193,7 +197,7 @@ fn stacks(text: &mut String, profile: &Profile, limit: usize) {
     }
 }
 
-fn write_frames(text: &mut String, row: &StackRow<'_>, more: &str) {
+fn write_frames(text: &mut String, row: &StackRow<'_>) {
     for frame in &row.frames {
         let side = match frame.kind {
             Kind::Go => "go",
@@ -207,7 +211,7 @@ fn write_frames(text: &mut String, row: &StackRow<'_>, more: &str) {
         text.push_str(if frame.inlined { "  (inlined)\n" } else { "\n" });
     }
     if row.truncated {
-        let _ = writeln!(text, "  ... ({more})");
+        text.push_str("  ... (truncated)\n");
     }
 }
 

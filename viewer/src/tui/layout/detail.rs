@@ -9,7 +9,7 @@ use crate::text_width::{self as fit, wrapped};
 use crate::tui::app::App;
 use crate::tui::data::change::Change;
 use crate::tui::state::detail::Detail;
-use crate::units::{count, percent, printable, some_count, some_time, time};
+use crate::units::{calls, count, percent, printable, some_count, some_time, time};
 
 /// A piece of a line.
 pub(crate) enum Piece {
@@ -103,12 +103,12 @@ fn numbers(app: &App, detail: &Detail) -> String {
     };
     let mut parts = Vec::new();
     if app.shown.profile.recording.counted() {
-        parts.push(format!("{} calls{}", count(stats.calls), changed(|stats| Measured::count(stats.calls))));
+        parts.push(format!("{}{}", calls(stats.calls), changed(|stats| Measured::count(stats.calls))));
     }
     if stats.timed > 0 {
         let total = Measured::from(stats.total());
         parts.push(format!(
-            "{}{} in all{}, {} of the run",
+            "{}{} in total{}, {} of the run",
             time(total.value),
             total.error_text(),
             changed(|stats| stats.total().into()),
@@ -287,7 +287,7 @@ fn stacks(detail: &Detail, width: usize, lines: &mut Vec<Line>) {
         let stats = &stack.stats;
         let total = Measured::from(stats.total());
         let total = (stats.timed > 0).then(|| format!("{}{}", time(total.value), total.error_text()));
-        let calls = (stats.calls > 0).then(|| format!("{} calls", count(stats.calls)));
+        let calls = (stats.calls > 0).then(|| calls(stats.calls));
         let parts: Vec<String> = calls.into_iter().chain(total).collect();
         lines.push(plain(if parts.is_empty() { "a stack".into() } else { parts.join(", ") }));
         for frame in &stack.frames {

@@ -11,19 +11,19 @@ use crate::units::printable;
 fn about(screen: Screen) -> &'static str {
     match screen {
         Screen::Functions => {
-            "C functions that Go calls. TOTAL is C plus OVERHEAD (getting there and back, waiting for a P); \u{b1} is its standard error where not every crossing was timed."
+            "C functions that Go calls. TOTAL is C plus OVERHEAD: getting to C and back, waits for a P included. \u{b1} is its standard error."
         }
         Screen::Detail => "One C function: where its time goes, how it is spread, who calls it, on which threads.",
         Screen::Tree => {
-            "Crossings by their stacks: what a node and all below it took. i turns it round: C functions and who called them."
+            "Crossings by their stacks: what a node and all below it took. i inverts it: C functions, with their callers below."
         }
-        Screen::Flame => "The same as boxes, as wide as what they took. Green is Go, yellow the border, red C.",
-        Screen::Timeline => {
-            "Threads in time. Slow crossings (--slow, 10us) are drawn; what looks like Go may have short ones in it."
+        Screen::Flame => {
+            "The same as boxes, as wide as what they took. Green is Go, yellow is the border between Go and C, red is C."
         }
+        Screen::Timeline => "Threads in time. Slow crossings (--slow) are drawn; shorter ones look like Go.",
         Screen::Threads => "Threads, goroutines that cross, and places that lock goroutines to their threads.",
-        Screen::Callbacks => "Go functions that C calls: getting a P, in Go, and giving it back.",
-        Screen::Advice => "What could be done, with the evidence; what saves most first.",
+        Screen::Callbacks => "Go functions that C calls: getting a P, running Go, releasing the P.",
+        Screen::Advice => "Advice with its evidence; what saves most comes first.",
     }
 }
 

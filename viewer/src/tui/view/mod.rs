@@ -74,9 +74,9 @@ fn summary(app: &App, area: Rect, painter: &mut Painter<'_>) {
         if totals.timed > 0 {
             let error = totals.total_error / totals.total.max(1.0);
             let error = if error > 0.0005 { format!(" \u{b1}{}", percent(error)) } else { String::new() };
-            parts.push(format!("{}{error} in all", time(totals.total)));
+            parts.push(format!("{}{error} in total", time(totals.total)));
             parts.push(format!("{} in C", time(totals.c)));
-            let way = if recording.phases_timed() { "overhead" } else { "waiting to get back" };
+            let way = if recording.phases_timed() { "overhead" } else { "waiting for a P" };
             parts.push(format!("{} {way}", time(totals.overhead)));
         }
         if totals.p_lost > 0 {
@@ -155,8 +155,8 @@ fn parts(app: &App, area: Rect, painter: &mut Painter<'_>) {
     if app.tables.part == Part::Threads
         && let Some(peak) = &app.shown.profile.peak
     {
-        let how = if peak.exact { "at most" } else { "at least" };
-        let text = format!("threads in C at once: {how} {}, at {}", peak.threads, time(peak.at_ns as f64));
+        let how = if peak.exact { "" } else { "at least " };
+        let text = format!("most threads in C at one time: {how}{}, at {}", peak.threads, time(peak.at_ns as f64));
         painter.put(x + 1, area.y, area.width.saturating_sub(x + 1), &text, painter.palette.faint());
     }
 }

@@ -108,7 +108,7 @@ fn columns() -> Vec<Column> {
         Column::number("threads", "THREADS", |row, _| Cell::Count(Some(row.spread.threads)))
             .known(|recording| recording.scheduler.migrations)
             .not_in_report()
-            .on_screen(7, 7),
+            .on_screen(8, 7),
         Column::json("unlocked_threads", |row, _| Cell::Count(Some(row.spread.unlocked_threads)))
             .known(|recording| recording.scheduler.migrations),
         Column::name("go_package", "GO PACKAGE", |row, _| Cell::text(&row.package))

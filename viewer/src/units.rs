@@ -72,6 +72,10 @@ pub fn percent(share: f64) -> String {
 /// A name from a binary, safe for a terminal: without control characters, without what turns the direction of text, and
 /// without what can't be seen.
 pub fn printable(name: &str) -> String {
+    // Nearly all names; tables go through here for each cell of each picture.
+    if name.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return name.to_owned();
+    }
     let safe = |c: char| if c.is_control() || is_formatting(c) { '\u{fffd}' } else { c };
     name.chars().map(safe).collect()
 }

@@ -45,6 +45,8 @@ pub struct SiteRow<'a> {
 pub struct StackRow<'a> {
     /// The C function.
     pub function: &'a Function,
+    /// How it was reached.
+    pub via: Via,
     /// C function, border, Go frames, inlined calls expanded.
     pub frames: Vec<Frame<'a>>,
     /// The stack goes on beyond the frames kept.
@@ -233,6 +235,7 @@ pub fn by_stack(profile: &Profile) -> Vec<StackRow<'_>> {
     for cell in &profile.cells {
         let row = rows.entry((cell.function, &cell.stack)).or_insert_with(|| StackRow {
             function: function(profile, cell),
+            via: cell.via,
             frames: frames(profile, &cell.stack),
             truncated: false,
             stats: Stats::default(),

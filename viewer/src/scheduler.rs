@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use cgoprof_profile::{Birth, Callback, FunctionId, Holder, Profile, Thread, Via};
+use cgoprof_profile::{Birth, Callback, Estimate, FunctionId, Holder, Profile, Thread, Via};
 
 use crate::analysis::{Frame, frames};
 
@@ -241,12 +241,12 @@ pub struct CallbackRow<'a> {
     pub index: usize,
 }
 
-impl CallbackRow<'_> {
-    /// All phases together.
-    pub fn total(&self) -> f64 {
-        let callback = self.callback;
-        callback.acquire.sum + callback.go.sum + callback.release.sum
-    }
+/// All phases of callbacks together.
+pub(crate) fn total(callback: &Callback) -> Estimate {
+    let mut total = callback.acquire;
+    total += callback.go;
+    total += callback.release;
+    total
 }
 
 /// Callbacks, those with the longest time first.
@@ -260,7 +260,8 @@ pub fn by_callback<'a>(profile: &'a Profile) -> Vec<CallbackRow<'a>> {
     };
     let mut rows: Vec<_> = profile.callbacks.iter().enumerate().map(row).collect();
     rows.sort_by(|one, other| {
-        let by_time = other.total().total_cmp(&one.total()).then(other.callback.calls.cmp(&one.callback.calls));
+        let total = |row: &CallbackRow<'_>| total(row.callback).sum;
+        let by_time = total(other).total_cmp(&total(one)).then(other.callback.calls.cmp(&one.callback.calls));
         by_time.then(one.name.cmp(other.name)).then(one.within.cmp(&other.within))
     });
     rows

@@ -9,6 +9,7 @@ use crate::advice;
 use crate::analysis::Position;
 use crate::paths::short_path;
 use crate::scheduler;
+use crate::tables::advice::none;
 use crate::tables::{callbacks, threads};
 use crate::units::{count, printable, time};
 
@@ -90,8 +91,7 @@ pub(super) fn write_callbacks(text: &mut String, profile: &Profile, limit: usize
 pub(super) fn write_advice(text: &mut String, profile: &Profile, limit: usize) {
     let all = advice::advice(profile);
     if all.is_empty() {
-        let why = if profile.recording.timing == "none" { " among the counts; times were not measured" } else { "" };
-        let _ = writeln!(text, "nothing stands out{why}: no advice\n");
+        let _ = writeln!(text, "{}\n", none(&profile.recording));
     }
     for one in all.iter().take(limit) {
         let (caller, line) = place(one.site);

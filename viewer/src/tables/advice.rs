@@ -1,6 +1,6 @@
-//! What could be done.
+//! What could be done. The text report writes it in sentences; these columns are those of JSON and the screen.
 
-use cgoprof_profile::Profile;
+use cgoprof_profile::{Profile, Recording};
 
 use super::Row;
 use super::cell::Cell;
@@ -41,15 +41,24 @@ pub fn rows(profile: &Profile) -> Vec<AdviceRow> {
     rows.collect()
 }
 
+/// What is said where there is no advice.
+pub fn none(recording: &Recording) -> &'static str {
+    match (recording.counted(), recording.timing.as_str()) {
+        (false, _) => "engine sample sees no crossings: no advice",
+        (true, "none") => "nothing stands out among the counts; times were not measured: no advice",
+        (true, _) => "nothing stands out: no advice",
+    }
+}
+
 impl AdviceRow {
-    /// Name of the Go function that calls; empty where none stands out.
-    pub fn caller(&self) -> &str {
-        self.site.as_ref().map_or("", |(caller, ..)| caller)
+    /// Name of the Go function that calls, if one stands out.
+    fn caller(&self) -> Option<&str> {
+        self.site.as_ref().map(|(caller, ..)| caller.as_str())
     }
 
-    /// File and line; empty where none stands out.
-    fn place(&self) -> String {
-        self.site.as_ref().map_or_else(String::new, |(_, file, line)| format!("{file}:{line}"))
+    /// File and line, if one stands out.
+    fn place(&self) -> Option<String> {
+        self.site.as_ref().map(|(_, file, line)| format!("{file}:{line}"))
     }
 }
 
@@ -62,8 +71,10 @@ impl Row for AdviceRow {
                 .tone(Tone::Heat),
             Column::name("kind", "KIND", |row, _| Cell::text(row.kind)).on_screen(13, 0).tone(Tone::Of(Part::Border)),
             Column::name("function", "C FUNCTION", |row, _| Cell::text(&row.function)).on_screen(16, 0),
-            Column::name("caller", "CALLED BY", |row, _| Cell::text(row.caller())).on_screen(16, 2).tone(Tone::Faint),
-            Column::name("site", "LINE", |row, _| Cell::text(row.place())).on_screen(20, 1).tone(Tone::Faint),
+            Column::name("caller", "CALLED BY", |row, _| Cell::optional_text(row.caller()))
+                .on_screen(16, 2)
+                .tone(Tone::Faint),
+            Column::name("site", "LINE", |row, _| Cell::optional_text(row.place())).on_screen(20, 1).tone(Tone::Faint),
             Column::json("why", |row, _| Cell::text(&row.why)),
             Column::json("what", |row, _| Cell::text(&row.what)),
             Column::json("saving", |row, _| {

@@ -2,10 +2,10 @@
 
 use cgoprof_profile::{Callback, Distribution, Profile};
 
-use super::Row;
 use super::cell::Cell;
 use super::column::{self, Tone};
 use super::part::Part;
+use super::{Row, known};
 use crate::measured::Measured;
 use crate::scheduler;
 
@@ -42,17 +42,14 @@ impl CallbackRow {
 
 /// All phases of callbacks together.
 pub fn total(callback: &Callback) -> Measured {
-    let mut total = callback.acquire;
-    total += callback.go;
-    total += callback.release;
-    total.into()
+    scheduler::total(callback).into()
 }
 
 impl Row for CallbackRow {
     fn columns() -> &'static [Column] {
         const COLUMNS: &[Column] = &[
             Column::name("name", "GO FUNCTION", |row, profile| Cell::text(row.name(profile))).on_screen(18, 0),
-            Column::json("within", |row, profile| Cell::text(row.within(profile).unwrap_or_default())),
+            Column::json("within", |row, profile| Cell::optional_text(row.within(profile).and_then(known))),
             Column::name("called_by", "CALLED BY", |row, profile| {
                 Cell::text(row.within(profile).unwrap_or("(threads that C made)"))
             })

@@ -15,8 +15,10 @@ use crate::units::{count, percent, printable, time, with_error};
 /// A value. `None` is what a recording does not know.
 #[derive(Clone, Debug)]
 pub enum Cell<'a> {
-    /// A name or a sentence; none where it is empty.
+    /// A name or a sentence.
     Text(Cow<'a, str>),
+    /// One that there may not be.
+    OptionalText(Option<Cow<'a, str>>),
     /// A number that tells apart, as that of a thread.
     Number(Option<u64>),
     /// How many.
@@ -29,6 +31,8 @@ pub enum Cell<'a> {
     Nanos(Option<f64>),
     /// Nanoseconds since the recording's start.
     Moment(Option<u64>),
+    /// The same of an end, which may be yet to come.
+    End(Option<u64>),
     /// Nanoseconds with an error.
     Estimate(Option<Measured>),
     /// The same of which a part is not known.
@@ -41,7 +45,7 @@ pub enum Cell<'a> {
     Birth(Option<Box<BirthRow<'a>>>),
 }
 
-/// By what rows are sorted: names before numbers.
+/// By what rows are sorted.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SortKey {
     /// A number; what is not known is the least.
@@ -56,17 +60,23 @@ impl<'a> Cell<'a> {
         Cell::Text(text.into())
     }
 
+    /// A name that there may not be.
+    pub fn optional_text(text: Option<impl Into<Cow<'a, str>>>) -> Cell<'a> {
+        Cell::OptionalText(text.map(Into::into))
+    }
+
     /// Returns the cell of the same kind that knows nothing.
     pub(crate) fn unknown(self) -> Cell<'a> {
         const NONE: &Distribution = &Distribution { extremes: None, buckets: Vec::new() };
         match self {
-            Cell::Text(_) => Cell::Text(Cow::Borrowed("")),
+            Cell::Text(_) | Cell::OptionalText(_) => Cell::OptionalText(None),
             Cell::Number(_) => Cell::Number(None),
             Cell::Count(_) => Cell::Count(None),
             Cell::Flag(_) => Cell::Flag(None),
             Cell::Share(_) => Cell::Share(None),
             Cell::Nanos(_) => Cell::Nanos(None),
             Cell::Moment(_) => Cell::Moment(None),
+            Cell::End(_) => Cell::End(None),
             Cell::Estimate(_) | Cell::AtLeast(_) => Cell::Estimate(None),
             Cell::Times(_) => Cell::Times(NONE),
             Cell::Frames(_) => Cell::Frames(Vec::new()),
@@ -79,12 +89,13 @@ impl<'a> Cell<'a> {
         let nanos = |nanos: Option<f64>| nanos.map_or_else(String::new, time);
         match self {
             Cell::Text(text) => printable(text),
+            Cell::OptionalText(text) => text.as_deref().map_or_else(String::new, printable),
             Cell::Number(number) => number.map_or_else(String::new, |number| number.to_string()),
             Cell::Count(number) => number.map_or_else(String::new, count),
             Cell::Flag(flag) => flag.map_or_else(String::new, |flag| flag.to_string()),
             Cell::Share(share) => share.map_or_else(String::new, percent),
             Cell::Nanos(time) => nanos(*time),
-            Cell::Moment(at) => nanos(at.map(|at| at as f64)),
+            Cell::Moment(at) | Cell::End(at) => nanos(at.map(|at| at as f64)),
             Cell::Estimate(time) => nanos(time.map(|time| time.value)),
             Cell::AtLeast(least) => least.map_or_else(String::new, |least| format!("\u{2265}{}", time(least.value))),
             Cell::Times(times) => nanos(times.quantile(0.5)),
@@ -104,6 +115,7 @@ impl<'a> Cell<'a> {
     pub fn is_zero(&self) -> bool {
         match self {
             Cell::Text(text) => text.is_empty(),
+            Cell::OptionalText(text) => text.as_deref().is_none_or(str::is_empty),
             number => matches!(number.sort_key(), SortKey::Number(number) if number <= 0.0),
         }
     }
@@ -112,6 +124,8 @@ impl<'a> Cell<'a> {
     pub fn is_unknown(&self) -> bool {
         match self {
             Cell::Text(text) => text.is_empty(),
+            Cell::OptionalText(text) => text.as_deref().is_none_or(str::is_empty),
+            Cell::End(at) => at.is_none(),
             number => number.sort_key() == SortKey::Number(f64::NEG_INFINITY),
         }
     }
@@ -120,7 +134,8 @@ impl<'a> Cell<'a> {
     pub fn sort_key(&self) -> SortKey {
         let number = |number: Option<f64>| SortKey::Number(number.unwrap_or(f64::NEG_INFINITY));
         match self {
-            Cell::Text(_) => SortKey::Name(self.shown()),
+            Cell::Text(_) | Cell::OptionalText(_) => SortKey::Name(self.shown()),
+            Cell::End(at) => SortKey::Number(at.map_or(f64::INFINITY, |at| at as f64)),
             Cell::Number(count) | Cell::Count(count) | Cell::Moment(count) => number(count.map(|count| count as f64)),
             Cell::Flag(flag) => number(flag.map(|flag| f64::from(u8::from(flag)))),
             Cell::Share(share) | Cell::Nanos(share) => number(*share),
@@ -135,12 +150,13 @@ impl<'a> Cell<'a> {
     pub fn fields(self, key: &str) -> Vec<(String, Field<'a>)> {
         let field = |name: String, value: Value| (name, Field::Scalar(value));
         match self {
-            Cell::Text(text) => vec![field(key.into(), (!text.is_empty()).then_some(text).into())],
+            Cell::Text(text) => vec![field(key.into(), json!(text))],
+            Cell::OptionalText(text) => vec![field(key.into(), json!(text))],
             Cell::Number(number) | Cell::Count(number) => vec![field(key.into(), json!(number))],
             Cell::Flag(flag) => vec![field(key.into(), json!(flag))],
             Cell::Share(share) => vec![field(key.into(), json!(share))],
             Cell::Nanos(nanos) => vec![field(format!("{key}_ns"), json!(nanos))],
-            Cell::Moment(nanos) => vec![field(format!("{key}_ns"), json!(nanos))],
+            Cell::Moment(nanos) | Cell::End(nanos) => vec![field(format!("{key}_ns"), json!(nanos))],
             Cell::Estimate(time) | Cell::AtLeast(time) => vec![
                 field(format!("{key}_ns"), json!(time.map(|time| time.value))),
                 field(format!("{key}_se_ns"), json!(time.map(|time| time.error))),
@@ -183,7 +199,11 @@ mod tests {
         };
         let measured = Measured { value: 1500.0, error: 15.0 };
         check(Cell::text("a\u{1b}b"), "a\u{fffd}b", &[("k", json!("a\u{1b}b"))], false, false);
-        check(Cell::text(""), "", &[("k", Value::Null)], true, true);
+        check(Cell::text(""), "", &[("k", json!(""))], true, true);
+        check(Cell::optional_text(None::<&str>), "", &[("k", Value::Null)], true, true);
+        check(Cell::optional_text(Some("a")), "a", &[("k", json!("a"))], false, false);
+        check(Cell::End(None), "", &[("k_ns", Value::Null)], false, true);
+        check(Cell::End(Some(1500)), "1.50 us", &[("k_ns", json!(1500))], false, false);
         check(Cell::Number(Some(12345)), "12345", &[("k", json!(12345))], false, false);
         check(Cell::Count(Some(12345)), "12,345", &[("k", json!(12345))], false, false);
         check(Cell::Count(Some(0)), "0", &[("k", json!(0))], true, false);

@@ -187,6 +187,11 @@ impl<R> Column<R> {
         self.tone
     }
 
+    /// Whether the text report shows it.
+    pub fn is_in_report(&self) -> bool {
+        self.is_in_report
+    }
+
     /// Whether the text report shows it for a recording.
     pub fn is_reported(&self, recording: &Recording) -> bool {
         self.is_in_report && self.is_known(recording)

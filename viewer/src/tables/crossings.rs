@@ -22,7 +22,11 @@ pub trait Crossings {
 /// Returns the columns.
 pub(super) fn columns<R: Crossings>() -> Vec<Column<R>> {
     let own = [
-        Column::number("total", "TOTAL", |row: &R, _| total(row.stats())).with_zero().on_screen(8, 1).tone(Tone::Heat),
+        Column::number("total", "TOTAL", |row: &R, _| total(row.stats()))
+            .known(Recording::counted)
+            .with_zero()
+            .on_screen(8, 1)
+            .tone(Tone::Heat),
         Column::number("cpu_in_c", "CPU IN C", |row: &R, _| Cell::Estimate(row.cpu().map(Measured::from)))
             .not_in_json()
             .known(|recording| !recording.counted())
@@ -57,8 +61,13 @@ pub(super) fn columns<R: Crossings>() -> Vec<Column<R>> {
             let calls = row.stats().measured_calls().max(1) as f64;
             Cell::Nanos(timed(row, row.stats().total().sum / calls))
         })
+        .known(Recording::counted)
         .not_in_json(),
-        Column::number("c", "C", |row: &R, _| c(row.stats())).with_zero().on_screen(8, 2).tone(Tone::Of(Part::C)),
+        Column::number("c", "C", |row: &R, _| c(row.stats()))
+            .known(Recording::counted)
+            .with_zero()
+            .on_screen(8, 2)
+            .tone(Tone::Of(Part::C)),
         Column::json("c_self", |row: &R, _| Cell::Nanos(timed(row, row.stats().c_self()))),
         Column::json("cpu", |row: &R, _| Cell::Estimate(row.cpu().map(Measured::from))),
         Column::number("cpu_beside", "CPU", |row: &R, _| Cell::Estimate(row.cpu().map(Measured::from)))
@@ -80,8 +89,9 @@ pub(super) fn columns<R: Crossings>() -> Vec<Column<R>> {
         Column::json("preempted", |row: &R, _| Cell::Nanos(timed(row, row.stats().preempted)))
             .known(|recording| recording.off_cpu),
         Column::number("enter", "ENTER", |row: &R, _| Cell::Nanos(phase(row, row.stats().enter.sum)))
-            .known(Recording::phases_timed),
-        Column::number("exit", "EXIT", |row: &R, _| Cell::Nanos(phase(row, row.stats().exit.sum))),
+            .known(|recording| recording.counted() && recording.phases_timed()),
+        Column::number("exit", "EXIT", |row: &R, _| Cell::Nanos(phase(row, row.stats().exit.sum)))
+            .known(Recording::counted),
         Column::number("overhead", "OVERHEAD", |row: &R, _| {
             Cell::Estimate(phase(row, row.stats().overhead()).map(Measured::from))
         })
@@ -98,10 +108,12 @@ pub(super) fn columns<R: Crossings>() -> Vec<Column<R>> {
             .tone(Tone::Of(Part::Border)),
         Column::json("c", |row: &R, _| Cell::Times(&row.stats().c_times)),
         Column::number("c_p50", "C P50", |row: &R, _| quantile(&row.stats().c_times, 0.5))
+            .known(Recording::counted)
             .not_in_json()
             .with_zero()
             .on_screen(8, 7),
         Column::number("c_p99", "C P99", |row: &R, _| quantile(&row.stats().c_times, 0.99))
+            .known(Recording::counted)
             .not_in_json()
             .with_zero()
             .on_screen(8, 5),

@@ -56,9 +56,9 @@ pub fn rows(profile: &Profile) -> Vec<FunctionRow> {
 }
 
 impl FunctionRow {
-    /// Returns a text of the function; empty for one that another profile has only.
-    fn of<'a>(&self, profile: &'a Profile, text: fn(&Function) -> &String) -> Cell<'a> {
-        Cell::text(profile.functions.get(self.id.0).map_or("", |function| text(function)))
+    /// Returns a text of the function, which must be one of this profile.
+    fn of<'a>(&self, profile: &'a Profile, text: fn(&Function) -> &String) -> &'a str {
+        profile.functions.get(self.id.0).map_or("", |function| text(function))
     }
 }
 
@@ -85,10 +85,12 @@ impl Row for FunctionRow {
 
 fn columns() -> Vec<Column> {
     let names = [
-        Column::json("name", |row, profile| row.of(profile, |function| &function.name)),
-        Column::json("package", |row, profile| row.of(profile, |function| &function.package)),
-        Column::json("symbol", |row, profile| row.of(profile, |function| &function.symbol)),
-        Column::json("library", |row, profile| row.of(profile, |function| &function.library)),
+        Column::json("name", |row, profile| Cell::text(row.of(profile, |function| &function.name))),
+        Column::json("package", |row, profile| Cell::text(row.of(profile, |function| &function.package))),
+        Column::json("library", |row, profile| {
+            Cell::optional_text(known(row.of(profile, |function| &function.library)))
+        }),
+        Column::json("symbol", |row, profile| Cell::optional_text(known(row.of(profile, |function| &function.symbol)))),
         Column::json("via", |row, _| {
             Cell::text(match row.via {
                 Via::Cgocall => "cgocall",

@@ -9,9 +9,9 @@ use super::part::Part;
 
 type Column = column::Column<Goroutine>;
 
-/// Returns the name of the function that a goroutine began with; empty where it is not known.
-pub fn began_with<'a>(goroutine: &Goroutine, profile: &'a Profile) -> &'a str {
-    goroutine.function.map_or("", |function| &profile.functions[function.0].name)
+/// Returns the name of the function that a goroutine began with, if it is known.
+pub fn began_with<'a>(goroutine: &Goroutine, profile: &'a Profile) -> Option<&'a str> {
+    goroutine.function.map(|function| profile.functions[function.0].name.as_str())
 }
 
 impl Row for Goroutine {
@@ -21,8 +21,9 @@ impl Row for Goroutine {
             Column::number("calls", "CROSSINGS", |row, _| Cell::Count(Some(row.calls)))
                 .on_screen(13, 0)
                 .tone(Tone::Heat),
-            Column::number("threads", "THREADS", |row, _| Cell::Count(Some(row.threads))).on_screen(8, 1),
+            Column::number("threads", "THREADS", |row, _| Cell::Count(Some(row.threads))).with_zero().on_screen(8, 1),
             Column::number("migrations", "MIGRATIONS", |row, _| Cell::Count(Some(row.migrations)))
+                .with_zero()
                 .on_screen(11, 1)
                 .tone(Tone::Of(Part::Border)),
             Column::json("locked", |row, _| Cell::Flag(Some(row.locks > 0)))
@@ -32,7 +33,7 @@ impl Row for Goroutine {
                 .without_zero()
                 .on_screen(9, 2)
                 .tone(Tone::Of(Part::Locked)),
-            Column::name("function", "BEGAN WITH", |row, profile| Cell::text(began_with(row, profile)))
+            Column::name("function", "BEGAN WITH", |row, profile| Cell::optional_text(began_with(row, profile)))
                 .on_screen(16, 1),
         ];
         COLUMNS

@@ -4,10 +4,10 @@ use std::sync::LazyLock;
 
 use cgoprof_profile::{FunctionId, Profile, Stats, Via};
 
-use super::Row;
 use super::cell::Cell;
 use super::column;
 use super::crossings::{self, Crossings};
+use super::{Row, known};
 use crate::analysis::{self, Cpu};
 use crate::paths::short_path;
 
@@ -79,10 +79,10 @@ impl Row for SiteRow {
 fn columns() -> Vec<Column> {
     let names = [
         Column::name("function", "C FUNCTION", |row, profile| Cell::text(&profile.functions[row.function.0].name)),
-        Column::json("caller", |row, _| Cell::text(row.site.as_ref().map_or("", |site| &site.caller))),
+        Column::json("caller", |row, _| Cell::optional_text(row.site.as_ref().map(|site| site.caller.as_str()))),
         Column::name("called_by", "CALLED BY", |row, _| Cell::text(row.site.as_ref().map_or("?", |site| &site.caller)))
             .not_in_json(),
-        Column::json("file", |row, _| Cell::text(row.site.as_ref().map_or("", |site| &site.file))),
+        Column::json("file", |row, _| Cell::optional_text(row.site.as_ref().and_then(|site| known(&site.file)))),
         Column::json("line", |row, _| {
             let line = row.site.as_ref().map(|site| site.line);
             Cell::Number(line.filter(|&line| line > 0).map(u64::from))

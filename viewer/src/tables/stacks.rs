@@ -1,6 +1,6 @@
 //! Stacks of crossings. The text report draws them; these columns are those of JSON.
 
-use cgoprof_profile::Recording;
+use cgoprof_profile::{Recording, Via};
 
 use super::cell::Cell;
 use super::column;
@@ -20,7 +20,8 @@ pub fn columns<'p>() -> [Column<'p>; 8] {
         Column::json("total", |row, _| crossings::total(&row.stats)),
         Column::json("c", |row, _| crossings::c(&row.stats)),
         Column::json("overhead", |row, _| {
-            Cell::Estimate((row.stats.timed > 0).then(|| Measured::from(row.stats.overhead())))
+            let is_there = row.stats.timed > 0 && row.via == Via::Cgocall;
+            Cell::Estimate(is_there.then(|| Measured::from(row.stats.overhead())))
         }),
         Column::json("cpu", |row, _| Cell::Estimate(row.cpu.map(Measured::from))),
     ]

@@ -89,7 +89,7 @@ impl Row for ThreadRow {
                 .with_zero()
                 .on_screen(8, 5)
                 .tone(Tone::Faint),
-            Column::number("exited", "ENDED", |row, profile| Cell::Moment(row.thread(profile).exited_ns))
+            Column::number("exited", "ENDED", |row, profile| Cell::End(row.thread(profile).exited_ns))
                 .with_zero()
                 .on_screen(8, 5)
                 .tone(Tone::Faint),

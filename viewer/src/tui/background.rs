@@ -181,7 +181,8 @@ impl App {
 /// What a screen shows of the data.
 fn sections((screen, direction): Need) -> Vec<Section> {
     match screen {
-        Screen::Functions | Screen::Callbacks => vec![],
+        Screen::Functions => vec![],
+        Screen::Callbacks => vec![Section::Callbacks],
         Screen::Detail => vec![Section::Sites, Section::Advice],
         Screen::Tree | Screen::Flame => vec![Section::Tree(direction)],
         Screen::Timeline => vec![Section::Lanes, Section::Cells],

@@ -41,7 +41,7 @@ pub(crate) struct Data {
     sites: OnceLock<Sites>,
     cells: OnceLock<HashMap<u64, usize>>,
     threads: OnceLock<Vec<ThreadRow>>,
-    callbacks: OnceLock<Vec<CallbackRow>>,
+    callbacks: OnceLock<(Vec<CallbackRow>, f64)>,
     advice: OnceLock<Vec<AdviceRow>>,
     by_name: OnceLock<HashMap<FunctionName, usize>>,
 }
@@ -55,6 +55,7 @@ pub(crate) enum Section {
     Cells,
     Sites,
     Threads,
+    Callbacks,
     Advice,
 }
 
@@ -82,6 +83,8 @@ pub(crate) struct Totals {
     pub(crate) total_error: f64,
     pub(crate) c: f64,
     pub(crate) overhead: f64,
+    /// Processor time in C, of all functions.
+    pub(crate) cpu: f64,
     pub(crate) p_lost: u64,
     pub(crate) callbacks: u64,
     pub(crate) duration: f64,
@@ -90,9 +93,11 @@ pub(crate) struct Totals {
 impl Data {
     pub(crate) fn new(profile: Arc<Profile>) -> Data {
         let (stats, _) = analysis::totals(&profile);
+        let functions = functions::rows(&profile);
+        let cpu = functions.iter().filter_map(|row| row.cpu).map(|cpu| cpu.nanos).sum();
         Data {
-            functions: functions::rows(&profile),
-            totals: Totals::new(&stats, &profile),
+            totals: Totals { cpu, ..Totals::new(&stats, &profile) },
+            functions,
             trees: [OnceLock::new(), OnceLock::new()],
             lanes: OnceLock::new(),
             sites: OnceLock::new(),
@@ -146,7 +151,7 @@ impl Data {
                 self.make(Section::Tree(Direction::Down));
                 self.make(Section::Lanes);
             });
-            for section in [Section::Cells, Section::Threads, Section::Sites, Section::Advice] {
+            for section in [Section::Cells, Section::Threads, Section::Sites, Section::Callbacks, Section::Advice] {
                 self.make(section);
             }
             self.make(Section::Tree(Direction::Up));
@@ -161,6 +166,7 @@ impl Data {
             Section::Cells => self.cells.get().is_some(),
             Section::Sites => self.sites.get().is_some(),
             Section::Threads => self.threads.get().is_some(),
+            Section::Callbacks => self.callbacks.get().is_some(),
             Section::Advice => self.advice.get().is_some(),
         }
     }
@@ -183,6 +189,9 @@ impl Data {
             Section::Threads => {
                 self.threads();
             }
+            Section::Callbacks => {
+                self.callbacks();
+            }
             Section::Advice => {
                 self.advice();
             }
@@ -193,8 +202,12 @@ impl Data {
         self.threads.get_or_init(|| threads::rows(&self.profile))
     }
 
-    pub(crate) fn callbacks(&self) -> &[CallbackRow] {
-        self.callbacks.get_or_init(|| callbacks::rows(&self.profile))
+    /// The callbacks, and the total of all.
+    pub(crate) fn callbacks(&self) -> &(Vec<CallbackRow>, f64) {
+        self.callbacks.get_or_init(|| {
+            let total = |callback| callbacks::total(callback).value;
+            (callbacks::rows(&self.profile), self.profile.callbacks.iter().map(total).sum())
+        })
     }
 
     pub(crate) fn advice(&self) -> &[AdviceRow] {
@@ -269,6 +282,7 @@ impl Totals {
             total_error: stats.total().standard_error(),
             c: stats.c_self(),
             overhead: stats.overhead().sum,
+            cpu: 0.0,
             p_lost: stats.p_lost,
             callbacks: stats.callbacks,
             duration: profile.recording.duration_ns as f64,

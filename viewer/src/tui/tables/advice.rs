@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use cgoprof_profile::Profile;
 
 use super::listed::Listing;
-use crate::tables::advice::AdviceRow;
+use crate::tables::advice::{AdviceRow, none};
 use crate::tui::data::Data;
 use crate::units::printable;
 
@@ -28,9 +28,6 @@ impl Listing for AdviceRow {
     }
 
     fn empty(data: &Data) -> String {
-        match data.profile.recording.counted() {
-            true => "nothing stands out: no advice".into(),
-            false => "engine sample sees no crossings: no advice".into(),
-        }
+        none(&data.profile.recording).into()
     }
 }

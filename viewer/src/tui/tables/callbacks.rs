@@ -11,7 +11,7 @@ use crate::units::printable;
 
 impl Listing for CallbackRow {
     fn all(data: &Data) -> &[CallbackRow] {
-        data.callbacks()
+        &data.callbacks().0
     }
 
     fn name<'a>(&'a self, profile: &'a Profile) -> Cow<'a, str> {
@@ -23,8 +23,7 @@ impl Listing for CallbackRow {
     }
 
     fn share(&self, data: &Data) -> f64 {
-        let all: f64 = data.profile.callbacks.iter().map(|callback| total(callback).value).sum();
-        total(self.callback(&data.profile)).value / all.max(1.0)
+        total(self.callback(&data.profile)).value / data.callbacks().1.max(1.0)
     }
 
     fn empty(data: &Data) -> String {

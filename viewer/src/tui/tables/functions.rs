@@ -142,8 +142,9 @@ impl Functions<'_> {
 
     /// The row's share of everything: of calls or of time.
     fn share(&self, row: usize, key: &str) -> f64 {
-        let (stats, totals) = (&self.row(row).stats, &self.data.totals);
+        let (FunctionRow { stats, cpu, .. }, totals) = (self.row(row), &self.data.totals);
         match key {
+            _ if !self.data.profile.recording.counted() => cpu.unwrap_or_default().nanos / totals.cpu.max(1.0),
             "calls" => stats.calls as f64 / totals.crossings.max(1) as f64,
             _ => stats.total_self() / totals.total.max(1.0),
         }
@@ -229,6 +230,30 @@ impl Sheet for Functions<'_> {
                 "no samples in C; {} crossings by the runtime's own count",
                 count(self.data.profile.recording.num_cgo_call.unwrap_or(0))
             )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::tui::sample_data;
+
+    /// Once the only numbers of the sample engine were drawn faint.
+    #[test]
+    fn the_largest_function_is_coloured_by_its_share() {
+        for (name, profile) in sample_data::recorded() {
+            let data = Data::new(Arc::new(profile));
+            let key = match (data.profile.recording.counted(), data.totals.timed > 0) {
+                (false, _) => "cpu_in_c",
+                (true, true) => "total",
+                (true, false) => "calls",
+            };
+            let sheet = Functions { data: &data, rates: None, base: None, gone: &[] };
+            let tint = sheet.tint(0, column(key).expect(key));
+            assert!(matches!(tint, Tint::Heat(share) if share > 0.05 && share <= 1.0), "{name}: {tint:?}");
         }
     }
 }

@@ -15,7 +15,7 @@ impl Listing for Goroutine {
     }
 
     fn name<'a>(&'a self, profile: &'a Profile) -> Cow<'a, str> {
-        Cow::Owned(format!("{} {}", self.goid, printable(began_with(self, profile))))
+        Cow::Owned(format!("{} {}", self.goid, printable(began_with(self, profile).unwrap_or_default())))
     }
 
     fn share(&self, data: &Data) -> f64 {

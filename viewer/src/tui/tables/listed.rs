@@ -18,8 +18,11 @@ pub(crate) trait Listing: Row {
     fn key(&self, profile: &Profile) -> String {
         self.name(profile).into_owned()
     }
-    /// Returns a row's share of everything.
-    fn share(&self, data: &Data) -> f64;
+    /// Returns a row's share of everything, by which a column is coloured.
+    fn share(&self, data: &Data) -> f64 {
+        let _ = data;
+        0.0
+    }
     /// Said where there are no rows.
     fn empty(data: &Data) -> String;
 }

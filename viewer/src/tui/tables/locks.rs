@@ -23,10 +23,6 @@ impl Listing for Lock {
         format!("{:?}", self.stack)
     }
 
-    fn share(&self, data: &Data) -> f64 {
-        self.held_ns / data.totals.duration.max(1.0)
-    }
-
     fn empty(data: &Data) -> String {
         match data.profile.recording.scheduler.locks {
             true => "no goroutine locked itself to its thread (runtime.LockOSThread)".into(),

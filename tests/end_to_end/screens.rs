@@ -70,7 +70,7 @@ fn all_screens_of_a_recording_are_walked_through() {
         tmux.press("7", "C did not call Go");
         tmux.press("8", "KIND");
         tmux.press("?", "open the function in Detail");
-        tmux.press("End", "leave");
+        tmux.press("End", "q Ctrl-C");
         tmux.press("?", "KIND");
         tmux.press("e", "written cgoprof-advice.csv");
         tmux.press("q", "status 0");

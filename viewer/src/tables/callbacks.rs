@@ -56,15 +56,10 @@ impl Row for CallbackRow {
             .not_in_json()
             .on_screen(14, 1)
             .tone(Tone::Faint),
-            Column::json("total", |row, profile| {
-                let callback = row.callback(profile);
-                Cell::Nanos(timed(callback, total(callback).value))
-            }),
-            Column::number("total_time", "TOTAL", |row, profile| {
+            Column::number("total", "TOTAL", |row, profile| {
                 let callback = row.callback(profile);
                 Cell::Nanos(timed(callback, total(callback).value))
             })
-            .not_in_json()
             .on_screen(8, 0)
             .tone(Tone::Heat),
             Column::number("error", "\u{b1}", |row, profile| {

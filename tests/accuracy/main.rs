@@ -103,11 +103,12 @@ fn a_heavy_tail_is_right_within_5_percent_or_its_stated_error() {
         let unsure = 3.0 * f64::from(CALLS);
         let run = |options: &[&str]| {
             let recorded = undisturbed(|| crossings(options, &["tail", &CALLS.to_string()]));
+            let (all_found, all_own) = c_time(&recorded, "tail");
             let (found, own) = c_time_without_preemptions(&recorded, "tail");
             assert!(!options.contains(&"every") || found >= own - unsure, "{found} around {own}");
             let error = function(&recorded.report, "tail")["c_se_ns"].as_f64().expect("an error");
             let timed = function(&recorded.report, "tail")["timed"].as_f64().expect("a number");
-            [found / own, error / own, timed]
+            [found / own, error / own, timed, all_found / all_own]
         };
         let runs = (0..RUNS).map(|_| {
             let often = run(&["--max-overhead", "100"]);
@@ -115,12 +116,14 @@ fn a_heavy_tail_is_right_within_5_percent_or_its_stated_error() {
         });
         let (estimated, (exact, usual)): (Vec<_>, (Vec<_>, Vec<_>)) = runs.unzip();
         let middle =
-            |runs: &[[f64; 3]], of: usize| median_and_spread(&runs.iter().map(|run| run[of]).collect::<Vec<_>>()).0;
+            |runs: &[[f64; 4]], of: usize| median_and_spread(&runs.iter().map(|run| run[of]).collect::<Vec<_>>()).0;
         let apart = middle(&estimated, 0) - middle(&exact, 0);
         assert!(apart.abs() < 0.05, "{estimated:?} {exact:?}");
-        let share = middle(&estimated, 0);
-        assert!((0.95..1.05).contains(&share), "{share} of the tail's own clock: {estimated:?}");
-        let holds = |run: &&[f64; 3]| (run[0] - middle(&exact, 0)).abs() <= 2.0 * run[1].max(0.01);
+        // Where every crossing is timed nothing is left out, nor is anything taken off the tail's own clock: what a preemption takes is
+        // longer there than between the kernel's two switches, on a virtual machine by some 20 us.
+        let share = middle(&exact, 3);
+        assert!((0.95..1.05).contains(&share), "{share} of the tail's own clock: {exact:?}");
+        let holds = |run: &&[f64; 4]| (run[0] - middle(&exact, 0)).abs() <= 2.0 * run[1].max(0.01);
         let within = usual.iter().filter(holds).count();
         // Of errors that hold, 19 of 20 runs are within two: fewer than 8 of 11 are in 1 of 640 tests. Of errors that are half as large as
         // they should be, two of three runs are, and 8 of 11 in half of the tests.
@@ -149,22 +152,27 @@ fn stated_standard_errors_hold() {
             let mixed = function(&recorded.report, "mixed");
             let number = |field: &str| mixed[field].as_f64().expect("a number");
             let (found, own) = c_time_without_preemptions(&recorded, "mixed");
-            ((found - own) / number("calls"), number("c_se_ns") / number("calls"))
+            let (all_found, all_own) = c_time(&recorded, "mixed");
+            let each = |nanos: f64| nanos / number("calls");
+            (each(found - own), each(number("c_se_ns")), each(all_found - all_own))
         };
-        let (estimated, exact): (Vec<_>, Vec<_>) = (0..RUNS).map(|_| (run("auto"), run("every").0)).unzip();
-        let (unseen, _) = median_and_spread(&exact);
+        let (estimated, exact): (Vec<_>, Vec<_>) = (0..RUNS).map(|_| (run("auto"), run("every"))).unzip();
+        let with_preemptions: Vec<f64> = exact.iter().map(|&(.., all)| all).collect();
+        let (unseen, _) = median_and_spread(&with_preemptions);
+        let exact: Vec<f64> = exact.iter().map(|&(difference, ..)| difference).collect();
+        let (usual, _) = median_and_spread(&exact);
         // Two standard deviations if it is normal, and what they stand for if it is not: 95 of 100 are not further off.
-        let mut apart: Vec<f64> = exact.iter().map(|difference| (difference - unseen).abs()).collect();
+        let mut apart: Vec<f64> = exact.iter().map(|difference| (difference - usual).abs()).collect();
         apart.sort_by(f64::total_cmp);
         let disturbance = apart[RUNS * 95 / 100] / 2.0;
         assert!((0.0..2.0 * clock_gettime_nanos() + 20.0).contains(&unseen), "{unseen} ns beside the function's clock");
-        let errors: Vec<f64> = estimated.iter().map(|&(_, error)| error).collect();
+        let errors: Vec<f64> = estimated.iter().map(|&(_, error, _)| error).collect();
         assert!(errors.iter().filter(|&&error| error > 0.0).count() > RUNS / 2, "sums were estimated: {errors:?}");
         assert!(median_and_spread(&errors).0 < 20.0, "the errors say something: {errors:?}");
-        let (center, _) = median_and_spread(&estimated.iter().map(|&(difference, _)| difference).collect::<Vec<_>>());
+        let (center, _) = median_and_spread(&estimated.iter().map(|&(difference, ..)| difference).collect::<Vec<_>>());
         let allowed = |error: f64| 2.0 * error.hypot(disturbance);
         let within =
-            estimated.iter().filter(|&&(difference, error)| (difference - center).abs() <= allowed(error)).count();
+            estimated.iter().filter(|&&(difference, error, _)| (difference - center).abs() <= allowed(error)).count();
         // Of errors that hold, 95 of 100 runs are within two: fewer than 44 of 50 are in 1 of 85 tests. Of errors that are half as large as
         // they should be, 44 of 50 are in 1 of 900.
         assert!(

@@ -424,7 +424,8 @@ pub(super) fn epilogue(code: &Code<'_>, exit: usize) -> Result<(Svma, Vec<u8>), 
         return Err(code.unexpected(format!("one return, found {}", returns.len())));
     };
     // `add rsp, F; pop rbp; ret`, or `mov rbp, [rsp+F]; add rsp, F; ret` up to Go 1.20; a `nop` may align any of them.
-    let mut before = code.instructions[exit + 1..ret].iter().rev().filter(|one| one.mnemonic() != Mnemonic::Nop);
+    let after_call = code.instructions.get(exit + 1..ret).unwrap_or_default();
+    let mut before = after_call.iter().rev().filter(|one| one.mnemonic() != Mnemonic::Nop);
     let (Some(second), Some(first)) = (before.next(), before.next()) else {
         return Err(code.unexpected("an epilogue after its last call"));
     };
@@ -722,5 +723,14 @@ mod tests {
         check("not saved", &code(&[&align, &call, &align, &save, &call]), false);
         check("one way", &code(&[&align, &depth, &call]), false);
         check("no code", &[], false);
+    }
+
+    /// Once the planner stopped with a panic at it: a function that returns before it calls.
+    #[test]
+    fn a_return_before_the_last_call_is_no_epilogue() {
+        let bytes = [0xc3, 0xe8, 0, 0, 0, 0, 0x90, 0x90];
+        let instructions = Decoder::with_ip(64, &bytes, 0x1000, DecoderOptions::NONE).iter().collect();
+        let code = Code { name: "runtime.cgocall".into(), start: Svma(0x1000), bytes: &bytes, instructions };
+        assert!(matches!(epilogue(&code, 1), Err(PlanError::Shape { .. })));
     }
 }

@@ -1,7 +1,8 @@
 //! What the tables of a profile are: functions, sites, stacks, threads, goroutines, locks, callbacks, advice.
 //!
 //! Each table's rows and columns are declared once, in a file of its own. The text report, JSON, CSV and the screen go
-//! through these columns; a column says in which of them it is shown. Stacks and advice have lines of their own in the text report. The way to add one is in docs/developing.md.
+//! through these columns; a column says in which of them it is shown. Stacks and advice have lines of their own in the
+//! text report. docs/developing.md says how to add a column.
 
 pub mod advice;
 pub mod callbacks;

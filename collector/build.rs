@@ -14,10 +14,11 @@ fn main() {
     println!("cargo:rerun-if-changed={}", hook.join("src").display());
     println!("cargo:rerun-if-changed={}", hook.join("hook.ld").display());
 
+    let triple = format!("{}-unknown-linux-gnu", env::var("CARGO_CFG_TARGET_ARCH").unwrap());
     let object = out.join("hook.o");
     run(Command::new(env::var("RUSTC").unwrap())
         .args(["--edition", "2024", "--crate-name", "cgoprof_hook", "--crate-type", "lib", "--emit", "obj"])
-        .args(["--cfg", "blob", "--check-cfg", "cfg(blob)", "--target", "x86_64-unknown-linux-gnu"])
+        .args(["--cfg", "blob", "--check-cfg", "cfg(blob)", "--target", &triple])
         .args(["-C", "panic=abort", "-C", "opt-level=3", "-C", "codegen-units=1", "-C", "relocation-model=pic"])
         // Vectors would be kept on an aligned stack.
         .args(["-C", "no-vectorize-slp", "-C", "no-vectorize-loops"])

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use cgoprof_collector::target::inspection::Inspection;
-use cgoprof_collector::target::{Plan, ProbePlan, Target};
+use cgoprof_collector::goruntime::{Plan, ProbePlan, Target};
+use cgoprof_collector::inspection::Inspection;
 use cgoprof_viewer::units::printable;
 use memmap2::Mmap;
 

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use cgoprof_collector::goruntime::TargetError;
 use cgoprof_collector::process::launch::LaunchError;
 use cgoprof_collector::record::{EngineKind, Options, Problem, Progress, RecordError, Subject};
-use cgoprof_collector::target::TargetError;
 use cgoprof_profile::{Profile, Via};
 use cgoprof_viewer::analysis;
 use cgoprof_viewer::units::{calls, count, percent, printable, time, with_error};

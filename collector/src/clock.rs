@@ -2,6 +2,7 @@
 
 use nix::time::{ClockId, clock_gettime};
 
+use crate::arch;
 use crate::offcpu::Monotonic;
 use crate::process::time_namespace;
 
@@ -116,10 +117,9 @@ impl Rate {
     }
 }
 
-/// The time stamp counter.
+/// The processor's counter, which the hooks read.
 pub fn ticks() -> u64 {
-    // SAFETY: RDTSC is available to user code on Linux unless the process forbids it itself.
-    unsafe { std::arch::x86_64::_rdtsc() }
+    arch::ticks()
 }
 
 #[cfg(test)]

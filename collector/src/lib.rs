@@ -1,5 +1,6 @@
 //! From a process to a profile: what is in the binary, how it is patched, and what the recorder does meanwhile.
 
+mod arch;
 mod assemble;
 mod assemble_samples;
 mod assemble_scheduler;
@@ -9,6 +10,8 @@ pub mod detach;
 pub mod doctor;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod goruntime;
+pub mod inspection;
 mod loaded;
 mod offcpu;
 pub mod output;
@@ -22,7 +25,7 @@ mod slow_event;
 mod snapshot;
 mod steal;
 mod symbolize;
-pub mod target;
+
 mod threads;
 mod ticker;
 mod timeline;

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
+use crate::goruntime::plugin::is_plugin;
+use crate::goruntime::{Image, Target, TargetError};
 use crate::process::maps::Mapping;
-use crate::target::plugin::is_plugin;
-use crate::target::{Image, Target, TargetError};
 
 /// A file with Go code that a process has mapped.
 pub(crate) struct LoadedGo {

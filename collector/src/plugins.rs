@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::unistd::Pid;
 
+use crate::arch;
+use crate::goruntime::plugin::{self, Redirect, SharedFunctions};
 use crate::loaded::{LoadedGo, Runtime, runtime_in};
 use crate::process::maps::{self, Mapping};
 use crate::process::memory::Memory;
-use crate::target::plugin::{self, Redirect, SharedFunctions};
 use crate::trampoline::Tables;
 
 /// A plugin that has been loaded.
@@ -89,7 +90,7 @@ impl PluginLoader {
             return None;
         }
         let loaded = LoadedGo::read(mapping).ok().flatten()?;
-        let redirects = self.shared.redirects(&loaded.target, loaded.bias);
+        let redirects = self.shared.redirects(&loaded.target, loaded.bias, arch::far_jump);
         let locks_threads = plugin::locks_threads(&loaded.target);
         Some((Plugin { loaded, locks_threads, redirected: false }, redirects))
     }

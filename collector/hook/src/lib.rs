@@ -20,6 +20,7 @@ pub mod params;
 pub mod presence;
 
 mod adding;
+mod arch;
 mod arena;
 mod births;
 mod callback;
@@ -44,8 +45,6 @@ pub use crossing::Slots;
 
 #[cfg(test)]
 mod tests;
-#[cfg(blob)]
-mod thunks;
 
 #[cfg(blob)]
 #[panic_handler]

@@ -13,8 +13,9 @@ use cgoprof_profile::{Encoder, decode, decode_message};
 use cgoprof_symbols::buildinfo::{BuildInfo, runtime_version};
 use cgoprof_symbols::{Binary, Svma, call_frames, dwarf_offsets};
 
-use crate::target::inspection::Inspection;
-use crate::target::{SamplePlan, Target};
+use crate::arch;
+use crate::goruntime::Target;
+use crate::inspection::Inspection;
 
 pub use crate::perf::fuzzing::perf_records;
 pub use crate::process::fuzzing::{filter, proc_files};
@@ -63,7 +64,7 @@ pub fn plan(program: &PatchedProgram, data: &[u8]) {
     let patched = program.patched(data);
     let Ok(target) = Target::parse(&patched) else { return };
     let _ = Inspection::new(&target);
-    let _ = SamplePlan::new(&target);
+    let _ = arch::sample_plan(&target);
 }
 
 /// A Go program whose function table is damaged: its functions, files and lines.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use cgoprof_symbols::Svma;
 
-use crate::target::Target;
+use crate::goruntime::Target;
 
 /// A Go program, and the places where a change matters.
 pub struct PatchedProgram {

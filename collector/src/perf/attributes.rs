@@ -10,6 +10,7 @@ use perf_event::hooks::sys::bindings::{
 };
 
 use super::TracedProbe;
+use crate::arch::SAMPLED;
 
 /// Samples a second of processor time; 0 is none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,13 +44,6 @@ const PERF_FORMAT_LOST: u64 = 1 << 4;
 /// What begins every record's sample: ids tell the events of a ring apart.
 const COMMON: u64 = (PERF_SAMPLE_IDENTIFIER | PERF_SAMPLE_TID | PERF_SAMPLE_TIME) as u64;
 
-/// Numbers of registers in samples (`arch/x86/include/uapi/asm/perf_regs.h`).
-pub(super) mod registers {
-    pub(in super::super) const BP: u64 = 6;
-    pub(in super::super) const SP: u64 = 7;
-    pub(in super::super) const IP: u64 = 8;
-}
-
 /// The event that a processor's ring is made for: of our own process, so that it never ends, and never has a record. The reader
 /// is woken after so many bytes.
 pub(super) fn ring_owner(cpu: usize, wakeup: u32) -> Builder<'static> {
@@ -75,7 +69,7 @@ pub(super) fn sampled(tid: Pid, cpu: usize, wanted: Wanted) -> Builder<'static> 
         attrs.sample_type |= PERF_SAMPLE_CALLCHAIN as u64;
         attrs.set_exclude_callchain_kernel(1);
     }
-    attrs.sample_regs_user = 1 << registers::BP | 1 << registers::SP | 1 << registers::IP;
+    attrs.sample_regs_user = SAMPLED.into_iter().fold(0, |mask, number| mask | 1 << number);
     attrs.sample_stack_user = STACK_BYTES;
     attrs.__bindgen_anon_1.sample_period = wanted.frequency.period();
     builder

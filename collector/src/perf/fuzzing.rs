@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 use super::attributes::Frequency;
 use super::origins::Origins;
 use super::{Event, Record, TracedProbe, Wanted, attributes, parse};
-use crate::target::Point;
+use crate::goruntime::Point;
 
 /// Records one after the other, each with its length in its header, as in a ring.
 pub fn perf_records(mut data: &[u8]) {

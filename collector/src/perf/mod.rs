@@ -27,10 +27,10 @@ use origins::{Origins, Slot};
 pub(crate) use record::{Hit, Record, Sample};
 use ring::Ring;
 
+use crate::goruntime::Point;
 use crate::offcpu::Monotonic;
 use crate::process::maps::Mapping;
 use crate::process::promptness::Station;
-use crate::target::Point;
 
 /// Why there are no perf events.
 #[derive(Debug, thiserror::Error)]

@@ -9,11 +9,11 @@ use linux_perf_event_reader::{
 };
 use nix::unistd::Pid;
 
-use super::attributes::registers;
 use super::{About, TracedProbe};
+use crate::arch::SAMPLED;
+use crate::goruntime::Point;
 use crate::offcpu::{Monotonic, Switch, SwitchKind};
 use crate::process::maps::{Mapping, Opened};
-use crate::target::Point;
 
 /// Something that happened to the target.
 #[derive(Clone, Debug, PartialEq)]
@@ -195,7 +195,7 @@ pub(super) fn parse<'a>(raw: &RawEventRecord<'a>, about: About, pid: Pid) -> Opt
 
 fn sample(sample: SampleRecord<'_>) -> Option<Record<'_>> {
     let registers = sample.user_regs?;
-    let register = |number| registers.get(number).map(Avma);
+    let [ip, sp, bp] = SAMPLED.map(|number| registers.get(number).map(Avma));
     let (stack, filled) = sample.user_stack?;
     let stack = stack.as_slice();
     let filled = (filled as usize).min(stack.len());
@@ -209,9 +209,9 @@ fn sample(sample: SampleRecord<'_>) -> Option<Record<'_>> {
     Some(Record::Sample(Sample {
         tid: sample.tid? as u64,
         time: Monotonic(sample.timestamp?),
-        ip: register(registers::IP)?,
-        sp: register(registers::SP)?,
-        bp: register(registers::BP)?,
+        ip: ip?,
+        sp: sp?,
+        bp: bp?,
         stack,
         chain: chain(sample.callchain),
     }))

@@ -3,7 +3,7 @@
 use cgoprof_symbols::Avma;
 use nix::unistd::Pid;
 
-use crate::target::Target;
+use crate::goruntime::Target;
 
 /// How far from its stated addresses a program was loaded; none if that can't be read.
 pub(crate) fn load_bias(pid: Pid, target: &Target<'_>) -> Option<u64> {

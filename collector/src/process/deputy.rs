@@ -11,9 +11,9 @@ use super::memory::Memory;
 use super::pause::Pause;
 use super::remote::{Remote, RemoteError, Room};
 use super::seccomp::{self, Call};
-use super::signal_frame::interrupted;
 use super::status::{self, Status};
 use super::tracee::Stop;
+use crate::arch::interrupted;
 
 /// How long a thread may take to stop.
 const LONGEST: Duration = Duration::from_millis(200);
@@ -166,7 +166,7 @@ fn clear(pid: Pid, room: Room) -> Result<Pause, FreezeError> {
 fn is_in(frozen: &Frozen, room: Room) -> bool {
     let registers = frozen.registers();
     let stack = |start: u64| start & !7..(start & !7).saturating_add(STACK_BYTES);
-    let stacks: Vec<_> = registers.iter().map(|one| stack(one.rsp)).collect();
-    registers.iter().any(|one| room.contains(one.rip))
+    let stacks: Vec<_> = registers.iter().map(|one| stack(one.sp())).collect();
+    registers.iter().any(|one| room.contains(one.ip()))
         || frozen.memory().ranges(&stacks).iter().any(|words| interrupted(words).any(|at| room.contains(at)))
 }

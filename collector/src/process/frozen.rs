@@ -6,7 +6,6 @@ use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use libc::user_regs_struct;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
@@ -18,6 +17,7 @@ use super::remote::RemoteError;
 use super::seccomp::Filtered;
 use super::status::{self, Status};
 use super::tracee::{Stop, Tracee};
+use crate::arch::Registers;
 
 /// The process. Its threads go on, untraced, when the thread of ours ends that has stopped them: the kernel then lets
 /// them go all at once.
@@ -26,7 +26,7 @@ pub(crate) struct Frozen {
     pid: Pid,
     memory: Memory,
     /// Those of each thread that was there, and whose they are.
-    registers: OnceCell<(Vec<usize>, Vec<user_regs_struct>)>,
+    registers: OnceCell<(Vec<usize>, Vec<Registers>)>,
     /// When we began to make its threads ours: since then one may have stopped.
     started: Instant,
     /// When they were asked to stop.
@@ -331,7 +331,7 @@ impl Frozen {
     }
 
     /// Registers of each thread that has not been killed meanwhile.
-    pub(crate) fn registers(&self) -> &[user_regs_struct] {
+    pub(crate) fn registers(&self) -> &[Registers] {
         let read = || {
             let threads = self.threads.iter().enumerate();
             threads.filter_map(|(index, thread)| Some((index, thread.registers().ok()?))).unzip()
@@ -351,12 +351,9 @@ impl Frozen {
     }
 
     /// Changes the registers of the thread that has these.
-    pub(crate) fn change_registers(
-        &self,
-        before: &user_regs_struct,
-        changed: user_regs_struct,
-    ) -> Result<(), RemoteError> {
-        let own = |thread: &&Tracee| thread.registers().is_ok_and(|now| (now.rip, now.rsp) == (before.rip, before.rsp));
+    pub(crate) fn change_registers(&self, before: &Registers, changed: Registers) -> Result<(), RemoteError> {
+        let own =
+            |thread: &&Tracee| thread.registers().is_ok_and(|now| (now.ip(), now.sp()) == (before.ip(), before.sp()));
         let thread = self.threads.iter().find(own).ok_or(RemoteError::Gone)?;
         Ok(thread.set_registers(changed)?)
     }

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use libc::user_regs_struct;
 use nix::unistd::Pid;
+
+use crate::arch::Registers;
 
 /// What the kernel takes up again, unless a handler of a signal comes first: then the call ends with EINTR
 /// (arch/x86/kernel/signal.c).
@@ -35,7 +36,7 @@ const MANY: usize = 4096;
 /// The registers with which a thread that stands still takes up its system call again; none if that ends as it would, or was
 /// not interrupted. Of calls with a time limit one ends with EINTR, as under any tracer, and those of the next tenth of a second
 /// don't.
-pub(crate) fn taken_up(tid: Pid, registers: &user_regs_struct) -> Option<user_regs_struct> {
+pub(crate) fn taken_up(tid: Pid, registers: &Registers) -> Option<Registers> {
     let wait = wait(registers)?;
     let now = Instant::now();
     let mut stood = STOOD.lock().unwrap_or_else(PoisonError::into_inner);
@@ -48,22 +49,22 @@ pub(crate) fn taken_up(tid: Pid, registers: &user_regs_struct) -> Option<user_re
     if !is_young {
         *first = now;
     }
-    let taken_up = user_regs_struct { rax: ERESTARTNOHAND as u64, ..*registers };
-    (wait == Wait::Endless || is_young).then_some(taken_up)
+    (wait == Wait::Endless || is_young).then(|| registers.with_result(ERESTARTNOHAND))
 }
 
 /// How long an interrupted call was to wait; none if it is not one that ends with EINTR for a stop alone.
-fn wait(registers: &user_regs_struct) -> Option<Wait> {
-    if registers.rax as i64 != EINTR {
+fn wait(registers: &Registers) -> Option<Wait> {
+    if registers.result() != EINTR {
         return None;
     }
     let until = |is_endless: bool| Some(if is_endless { Wait::Endless } else { Wait::Limited });
-    match registers.orig_rax as i64 {
-        libc::SYS_epoll_wait | libc::SYS_epoll_pwait => until((registers.r10 as i32) < 0),
-        libc::SYS_epoll_pwait2 | libc::SYS_semtimedop => until(registers.r10 == 0),
+    let [_, _, third, fourth, fifth, _] = registers.arguments();
+    match registers.system_call()? {
+        libc::SYS_epoll_wait | libc::SYS_epoll_pwait => until((fourth as i32) < 0),
+        libc::SYS_epoll_pwait2 | libc::SYS_semtimedop => until(fourth == 0),
         libc::SYS_semop => until(true),
-        libc::SYS_rt_sigtimedwait => until(registers.rdx == 0),
-        libc::SYS_io_getevents | IO_PGETEVENTS => until(registers.r8 == 0),
+        libc::SYS_rt_sigtimedwait => until(third == 0),
+        libc::SYS_io_getevents | IO_PGETEVENTS => until(fifth == 0),
         // Of sockets with SO_RCVTIMEO or SO_SNDTIMEO; without, the kernel takes them up itself.
         libc::SYS_read
         | libc::SYS_readv
@@ -83,39 +84,36 @@ fn wait(registers: &user_regs_struct) -> Option<Wait> {
 mod tests {
     use super::*;
 
-    fn registers(call: i64, result: i64) -> user_regs_struct {
-        // SAFETY: all registers are plain numbers.
-        let zero: user_regs_struct = unsafe { std::mem::zeroed() };
-        user_regs_struct { orig_rax: call as u64, rax: result as u64, ..zero }
+    fn registers(call: i64, arguments: [u64; 6]) -> Registers {
+        Registers::made_up([0; 3], call, arguments, EINTR)
     }
 
     #[test]
     fn calls_that_end_for_a_stop_and_how_long_they_wait() {
-        let check = |call: i64, change: fn(&mut user_regs_struct), expected: Option<Wait>| {
-            let mut one = registers(call, EINTR);
-            change(&mut one);
+        let check = |call: i64, arguments: [u64; 6], expected: Option<Wait>| {
+            let one = registers(call, arguments);
             assert_eq!(wait(&one), expected, "{call}");
             // What the kernel takes up itself, or what has a result, is left alone.
             for result in [0, 5, -11, ERESTARTNOHAND, -512, -516] {
-                assert_eq!(wait(&user_regs_struct { rax: result as u64, ..one }), None, "{call} {result}");
+                assert_eq!(wait(&one.with_result(result)), None, "{call} {result}");
             }
         };
-        check(libc::SYS_epoll_wait, |one| one.r10 = u64::from(u32::MAX), Some(Wait::Endless));
-        check(libc::SYS_epoll_wait, |one| one.r10 = 1000, Some(Wait::Limited));
-        check(libc::SYS_semop, |_| {}, Some(Wait::Endless));
-        check(libc::SYS_semtimedop, |one| one.r10 = 0x7000, Some(Wait::Limited));
-        check(libc::SYS_rt_sigtimedwait, |_| {}, Some(Wait::Endless));
-        check(libc::SYS_io_getevents, |one| one.r8 = 0x7000, Some(Wait::Limited));
-        check(libc::SYS_recvfrom, |_| {}, Some(Wait::Limited));
-        check(libc::SYS_close, |_| {}, None);
-        check(-1, |_| {}, None);
+        check(libc::SYS_epoll_wait, [0, 0, 0, u64::from(u32::MAX), 0, 0], Some(Wait::Endless));
+        check(libc::SYS_epoll_wait, [0, 0, 0, 1000, 0, 0], Some(Wait::Limited));
+        check(libc::SYS_semop, [0; 6], Some(Wait::Endless));
+        check(libc::SYS_semtimedop, [0, 0, 0, 0x7000, 0, 0], Some(Wait::Limited));
+        check(libc::SYS_rt_sigtimedwait, [0; 6], Some(Wait::Endless));
+        check(libc::SYS_io_getevents, [0, 0, 0, 0, 0x7000, 0], Some(Wait::Limited));
+        check(libc::SYS_recvfrom, [0; 6], Some(Wait::Limited));
+        check(libc::SYS_close, [0; 6], None);
+        check(-1, [0; 6], None);
     }
 
     #[test]
     fn a_call_with_a_time_limit_ends_once() {
         let taken_up = |tid: i32, call: i64| {
-            let found = taken_up(Pid::from_raw(tid), &registers(call, EINTR));
-            assert!(found.is_none_or(|one| (one.rax, one.orig_rax) == (ERESTARTNOHAND as u64, call as u64)));
+            let found = taken_up(Pid::from_raw(tid), &registers(call, [0; 6]));
+            assert!(found.is_none_or(|one| (one.result(), one.system_call()) == (ERESTARTNOHAND, Some(call))));
             found.is_some()
         };
         const NOBODY: i32 = i32::MAX - 7;

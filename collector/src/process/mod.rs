@@ -23,7 +23,6 @@ pub(crate) mod proc_text;
 pub(crate) mod promptness;
 pub(crate) mod remote;
 pub(crate) mod seccomp;
-pub(crate) mod signal_frame;
 mod slack;
 pub mod status;
 pub(crate) mod tids;

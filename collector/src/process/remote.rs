@@ -10,7 +10,6 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use cgoprof_symbols::Avma;
-use libc::user_regs_struct;
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::Pid;
@@ -21,6 +20,7 @@ use super::memory::Memory;
 use super::slack;
 use super::status::{self, Status};
 use super::tracee::{Stop, Tracee};
+use crate::arch::{BREAKPOINT, STUB_LENGTH, STUB_START, call_and_restore};
 
 /// A program that we have launched and that stands at its first instruction, with one thread.
 pub(crate) struct Stopped {
@@ -47,27 +47,27 @@ pub(crate) struct Room(Avma);
 
 impl Room {
     pub(crate) fn contains(self, address: u64) -> bool {
-        (self.0.0..self.0.0 + ROOM as u64).contains(&address)
+        (self.0.0..self.0.0 + STUB_LENGTH as u64).contains(&address)
     }
 
     /// Whether nobody is there, as nobody has put anything there.
     pub(super) fn is_clear(self, memory: &Memory) -> Result<bool, RemoteError> {
-        Ok(memory.read(self.0, ROOM)?.iter().all(|&byte| byte == 0))
+        Ok(memory.read(self.0, STUB_LENGTH)?.iter().all(|&byte| byte == 0))
     }
 
     /// Makes it so, if it is a recorder's call that is there.
     pub(super) fn clear_what_was_left(self, memory: &Memory) -> Result<(), RemoteError> {
-        let left = memory.read(self.0, CALL.len())?;
-        if left != CALL { Err(RemoteError::NoRoom) } else { self.clear(memory) }
+        let left = memory.read(self.0, STUB_START.len())?;
+        if left != STUB_START { Err(RemoteError::NoRoom) } else { self.clear(memory) }
     }
 
     fn clear(self, memory: &Memory) -> Result<(), RemoteError> {
-        Ok(memory.write(self.0, &[0; ROOM])?)
+        Ok(memory.write(self.0, &[0; STUB_LENGTH])?)
     }
 
     /// Finds them.
     pub(crate) fn find(mappings: &[Mapping]) -> Result<Room, RemoteError> {
-        slack::find(mappings, ROOM).map(Room).ok_or(RemoteError::NoRoom)
+        slack::find(mappings, STUB_LENGTH).map(Room).ok_or(RemoteError::NoRoom)
     }
 }
 
@@ -133,11 +133,6 @@ impl From<std::io::Error> for RemoteError {
     }
 }
 
-/// Bytes of the code that a thread is put to.
-const ROOM: usize = 136;
-/// What that begins with: `syscall`, and the first half of `movabs rcx`.
-const CALL: [u8; 4] = [0x0f, 0x05, 0x48, 0xb9];
-
 impl<'a> Remote<'a> {
     pub(crate) fn new(pid: Pid, thread: &'a mut Tracee, memory: &'a Memory, room: Room) -> Remote<'a> {
         Remote { pid, memory, thread, room, is_inside: false, is_lost: false }
@@ -170,20 +165,15 @@ impl<'a> Remote<'a> {
         let mut code = call_and_restore(&before);
         let data_at = code.len() as u64;
         code.extend_from_slice(data);
-        let place = Some(self.room.0).filter(|_| code.len() <= ROOM).ok_or(RemoteError::NoRoom)?;
+        let place = Some(self.room.0).filter(|_| code.len() <= STUB_LENGTH).ok_or(RemoteError::NoRoom)?;
         self.memory.write(place, &code)?;
-        let mut registers = before;
-        registers.rip = place.0;
-        registers.rax = number as u64;
-        // Not in a system call that could be restarted.
-        registers.orig_rax = u64::MAX;
         let arg = |arg: u64| if arg == DATA { place.0 + data_at } else { arg };
-        [registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9] = args.map(arg);
+        let registers = before.before_call(place.0, number, args.map(arg));
         self.is_inside = true;
         let called = self.thread.set_registers(registers).map_err(RemoteError::from);
         // To its start and to its end.
         let called = called.and_then(|()| self.run_to_call(name)).and_then(|()| self.run_to_call(name));
-        let result = called.and_then(|()| Ok(self.thread.registers()?.rax as i64));
+        let result = called.and_then(|()| Ok(self.thread.registers()?.result()));
         self.is_lost = result.is_err();
         match (self.thread.set_registers(before), result.as_ref().err()) {
             (Ok(()), _) => self.is_inside = false,
@@ -248,8 +238,7 @@ impl Stopped {
 
     /// Lets it run until it reaches an address, which must be code that it has not executed yet.
     pub(crate) fn run_to(&mut self, at: Avma) -> Result<(), RemoteError> {
-        const BREAKPOINT: [u8; 1] = [0xcc];
-        if self.thread.registers()?.rip == at.0 {
+        if self.thread.registers()?.ip() == at.0 {
             return Ok(());
         }
         let original = self.memory.read(at, BREAKPOINT.len())?;
@@ -267,9 +256,7 @@ impl Stopped {
     }
 
     fn move_to(&self, at: Avma) -> nix::Result<()> {
-        let mut registers = self.thread.registers()?;
-        registers.rip = at.0;
-        self.thread.set_registers(registers)
+        self.thread.set_registers(self.thread.registers()?.at(at.0))
     }
 
     /// Has SIGTRAP be blocked and ignored as the launcher had it: until now it stopped the program for us.
@@ -280,7 +267,7 @@ impl Stopped {
             /// Further below the stack pointer than any frame that is still to be used.
             const BELOW: u64 = 512;
             let room = Room::find(&maps::read(self.pid)?)?;
-            let place = self.thread.registers()?.rsp - BELOW;
+            let place = self.thread.registers()?.sp() - BELOW;
             // Handler, flags, restorer, mask (rt_sigaction(2), `kernel_sigaction` of the C library).
             let action = [libc::SIG_IGN as u64, 0, 0, 0].map(u64::to_ne_bytes);
             self.memory.write(Avma(place), action.as_flattened())?;
@@ -301,81 +288,3 @@ impl Stopped {
 
 /// Stands for the place of a call's data among its arguments.
 pub(crate) const DATA: u64 = 0xcd47_a000_da7a_0001;
-
-/// `syscall`, then all registers as they were that this or its arguments have changed, and on from where the thread was.
-fn call_and_restore(before: &user_regs_struct) -> Vec<u8> {
-    let (rip, rax) = resumption(before);
-    let mut code = vec![0x0f, 0x05];
-    // movabs: REX.W (with B for R8 to R15), B8 + register.
-    let mut load = |register: u8, value: u64| {
-        code.extend([0x48 | register >> 3, 0xb8 | register & 7]);
-        code.extend(value.to_le_bytes());
-    };
-    let registers = [
-        (1, before.rcx),
-        (2, before.rdx),
-        (6, before.rsi),
-        (7, before.rdi),
-        (8, before.r8),
-        (9, before.r9),
-        (10, before.r10),
-        (11, before.r11),
-    ];
-    registers.into_iter().for_each(|(register, value)| load(register, value));
-    // The flags without the stack: overflow by an addition, the rest of the arithmetic ones by SAHF, direction.
-    const OVERFLOW: u64 = 1 << 11;
-    const DIRECTION: u64 = 1 << 10;
-    let overflows = u8::from(before.eflags & OVERFLOW != 0);
-    code.extend([0xb0, 0x7f, 0x04, overflows, 0xb4, before.eflags as u8, 0x9e]);
-    code.push(if before.eflags & DIRECTION != 0 { 0xfd } else { 0xfc });
-    code.extend([0x48, 0xb8]);
-    code.extend(rax.to_le_bytes());
-    // jmp [rip + 0].
-    code.extend([0xff, 0x25, 0, 0, 0, 0]);
-    code.extend(rip.to_le_bytes());
-    code
-}
-
-/// Where a thread goes on, and with which RAX: as the kernel would have it where a system call was interrupted
-/// (arch/x86/kernel/signal.c, `arch_do_signal_or_restart`, without a handler).
-fn resumption(before: &user_regs_struct) -> (u64, u64) {
-    const SYSCALL: u64 = 2;
-    let in_call = before.orig_rax as i64 >= 0;
-    match before.rax as i64 {
-        // ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND.
-        -514..=-512 if in_call => (before.rip - SYSCALL, before.orig_rax),
-        // ERESTART_RESTARTBLOCK.
-        -516 if in_call => (before.rip - SYSCALL, libc::SYS_restart_syscall as u64),
-        _ => (before.rip, before.rax),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn registers() -> user_regs_struct {
-        // SAFETY: all registers are plain numbers.
-        unsafe { std::mem::zeroed() }
-    }
-
-    #[test]
-    fn an_interrupted_system_call_is_taken_up_again() {
-        let check = |orig_rax: i64, rax: i64, expected: (u64, u64)| {
-            let before = user_regs_struct { rip: 0x1000, rax: rax as u64, orig_rax: orig_rax as u64, ..registers() };
-            assert_eq!(resumption(&before), expected, "{orig_rax} {rax}");
-        };
-        check(202, -512, (0xffe, 202));
-        check(202, -514, (0xffe, 202));
-        check(202, -516, (0xffe, 219));
-        check(202, -4, (0x1000, -4i64 as u64));
-        check(-1, -512, (0x1000, -512i64 as u64));
-        check(-1, 7, (0x1000, 7));
-    }
-
-    #[test]
-    fn the_code_fits_with_data_behind_it() {
-        let code = call_and_restore(&registers());
-        assert!(code.starts_with(&CALL) && code.len() + 16 <= ROOM);
-    }
-}

@@ -6,6 +6,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::status::Status;
+use crate::arch::AUDIT_ARCHITECTURE;
 
 /// One instruction of a filter (linux/filter.h, `sock_filter`).
 #[repr(C)]
@@ -21,8 +22,6 @@ pub(super) struct Instruction {
 /// the call, arguments.
 pub(super) type Data = [u32; 16];
 
-/// AUDIT_ARCH_X86_64.
-const ARCHITECTURE: u32 = 0xc000_003e;
 /// Instructions of a filter that are followed at most; the kernel allows 4,096, and no loops.
 const MOST: usize = 4096;
 
@@ -132,7 +131,7 @@ fn read(tid: Pid, index: u64) -> Result<Vec<Instruction>, i32> {
 /// What a filter is shown of a call. Its address is any.
 pub(super) fn data(call: &Call) -> Data {
     let mut data = [0; 16];
-    (data[0], data[1]) = (call.number as u32, ARCHITECTURE);
+    (data[0], data[1]) = (call.number as u32, AUDIT_ARCHITECTURE);
     for (words, arg) in data[4..].chunks_exact_mut(2).zip(call.args) {
         (words[0], words[1]) = (arg as u32, (arg >> 32) as u32);
     }
@@ -235,7 +234,8 @@ mod tests {
         check("kills for one", &some, 319, Verdict::Dangerous);
         check("refuses one", &some, 9, Verdict::Harmless);
         check("allows another", &some, 28, Verdict::Harmless);
-        let other_architecture = [(0x20, 0, 0, 4), (0x15, 1, 0, ARCHITECTURE), (0x06, 0, 0, KILL), (0x06, 0, 0, ALLOW)];
+        let other_architecture =
+            [(0x20, 0, 0, 4), (0x15, 1, 0, AUDIT_ARCHITECTURE), (0x06, 0, 0, KILL), (0x06, 0, 0, ALLOW)];
         check("by architecture", &other_architecture, 9, Verdict::Harmless);
         let computed = [
             (0x20, 0, 0, 0),

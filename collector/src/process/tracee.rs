@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use libc::user_regs_struct;
 use nix::errno::Errno;
 use nix::sys::ptrace;
 use nix::sys::signal::Signal;
@@ -10,6 +9,7 @@ use nix::unistd::Pid;
 
 use super::interrupted_call;
 use super::status::Status;
+use crate::arch::Registers;
 
 /// A thread that we trace. It goes on, untraced, when the thread of ours that traces it ends, if not before; a signal
 /// that was about to be delivered then is.
@@ -151,16 +151,16 @@ impl Tracee {
         }
     }
 
-    pub(crate) fn registers(&self) -> nix::Result<user_regs_struct> {
-        ptrace::getregs(self.tid)
+    pub(crate) fn registers(&self) -> nix::Result<Registers> {
+        Registers::read(self.tid)
     }
 
-    pub(crate) fn set_registers(&self, registers: user_regs_struct) -> nix::Result<()> {
-        ptrace::setregs(self.tid, registers)
+    pub(crate) fn set_registers(&self, registers: Registers) -> nix::Result<()> {
+        registers.write(self.tid)
     }
 
     /// Has it take up a system call again that was only interrupted by its stop. `registers` are its own, if they are known.
-    pub(crate) fn take_up_call(&self, registers: Option<&user_regs_struct>) {
+    pub(crate) fn take_up_call(&self, registers: Option<&Registers>) {
         // With a signal too: if a handler comes of that, the call ends as it would.
         if !self.stopped || self.amid_call {
             return;

@@ -13,7 +13,9 @@ use nix::sys::eventfd::EventFd;
 use nix::unistd::Pid;
 
 use super::Options;
+use crate::arch;
 use crate::clock::Timebase;
+use crate::goruntime::{PlanError, ProbePlan, SamplePlan, Target};
 use crate::loaded::LoadedGo;
 use crate::perf::{Frequency, PerfError, Session, Wanted};
 use crate::process::auxv::load_bias;
@@ -24,7 +26,6 @@ use crate::sample::{Counters, GoStacks};
 use crate::sampling::{Sampler, Source};
 use crate::snapshot::Seen;
 use crate::snapshot::Snapshot;
-use crate::target::{PlanError, ProbePlan, SamplePlan, Target};
 use crate::ticker::Ticker;
 use crate::trampoline::{Calibration, InjectError, JoinError, TableSet, Timing, UndoError, Undone, undo_own};
 use crate::unwind::{Border, GoModule, Unwinder};
@@ -249,7 +250,7 @@ impl Prepared {
             Whom::Stopped(_) | Whom::Running(..) => session.watch_all(),
         };
         let (session, planned) = if kind == EngineKind::Uprobe {
-            let plan = ProbePlan::new(target)?;
+            let plan = arch::probe_plan(target)?;
             if let Whom::Running(pid, bias) = whom {
                 check_unchanged(pid, bias, &plan)?;
             }
@@ -262,7 +263,7 @@ impl Prepared {
         } else {
             let mut session = Session::new(whom.pid(), wanted, Vec::new())?;
             watch(&mut session)?;
-            (session, Planned::Sample(SamplePlan::new(target)))
+            (session, Planned::Sample(arch::sample_plan(target)))
         };
         let (joined, runs) = (matches!(whom, Whom::Running(..)), !matches!(whom, Whom::BeforeExec(_)));
         Ok(Prepared { session, planned, joined, runs })
@@ -346,7 +347,7 @@ pub(super) fn probe_module(
     pid: Pid,
     options: &Options,
 ) -> Result<(), EngineError> {
-    let (plan, bias) = (ProbePlan::new(&module.target)?, module.bias);
+    let (plan, bias) = (arch::probe_plan(&module.target)?, module.bias);
     check_unchanged(pid, bias, &plan)?;
     let file = module.mapping.opened().ok_or(EngineError::Unreadable)?;
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());

@@ -9,11 +9,12 @@ use super::recorder::{Watched, is_gone};
 use super::{
     EngineKind, Options, Problem, Program, Refused, prepare, read, settings, unseen_locks, wanted, watch_hooks,
 };
+use crate::arch;
 use crate::clock::{Moment, Rate};
+use crate::goruntime::{Image, Plan};
 use crate::perf::{Frequency, Session, Wanted};
 use crate::process::frozen::FreezeError;
 use crate::process::pause::Pause;
-use crate::target::{Image, Plan};
 use crate::trampoline::{self, InjectError, JoinError, Joined, Placed, Settings};
 
 /// Watches a program that runs with the first engine that can.
@@ -42,7 +43,7 @@ pub(super) fn join(options: &Options, program: &Program<'_>, pid: Pid) -> Result
 }
 
 fn join_with_hooks(options: &Options, program: &Program<'_>, pid: Pid, bias: u64) -> Result<Watched, EngineError> {
-    let plan = Plan::new(program.target)?;
+    let plan = arch::plan(program.target)?;
     let (began, started) = (Moment::now(), Instant::now());
     allow_many_files();
     let wanted =
@@ -90,7 +91,7 @@ pub(super) fn join_module(
     image: Image<'_, '_>,
     rate: Rate,
 ) -> Result<HookedModule, EngineError> {
-    let plan = Plan::new(image.target)?.without_plugins();
+    let plan = arch::plan(image.target)?.without_plugins();
     let settings = Settings { starts: false, ..settings(options, rate) };
     let mut joined = trampoline::join(pid, image, &plan, settings)?;
     let tables = joined.placed.tables.address();

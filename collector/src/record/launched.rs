@@ -13,14 +13,15 @@ use super::{
     EngineKind, Options, Problem, Program, RecordError, Refused, THREADS, prepare, read, settings, unseen_locks,
     wanted, watch_hooks,
 };
+use crate::arch;
 use crate::clock::{Moment, Rate};
+use crate::goruntime::{Image, Plan};
 use crate::perf::{Frequency, Session, Wanted};
 use crate::process::auxv::load_bias;
 use crate::process::launch::{Launch, LaunchError, Waiting, launch};
 use crate::process::maps;
 use crate::process::own_threads::{self, NoThread};
 use crate::process::remote::Stopped;
-use crate::target::{Image, Plan};
 use crate::trampoline::{self, InjectError, RemoteError, inject};
 
 /// Threads that are left to the program: where there can't be so many beside ours, it runs in our place.
@@ -73,7 +74,7 @@ pub(super) fn start(
     let mut refused = Refused(Vec::new());
     let mut plan = None;
     if wanted(options, EngineKind::Trampoline) {
-        match Plan::new(program.target) {
+        match arch::plan(program.target) {
             Ok(found) => plan = Some(found),
             Err(error) => refused.add(EngineKind::Trampoline, error),
         }

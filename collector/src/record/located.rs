@@ -11,11 +11,11 @@ use nix::unistd::Pid;
 
 use super::signals::Orders;
 use super::{Identity, RecordError, identity};
+use crate::goruntime::plugin::is_plugin;
+use crate::goruntime::{Target, TargetError};
 use crate::process::auxv::load_bias;
 use crate::process::maps::{self, Mapping};
 use crate::process::status::{self, Unfit};
-use crate::target::plugin::is_plugin;
-use crate::target::{Target, TargetError};
 
 /// The file with the Go code, and the program that it is in.
 pub(super) struct Located {

@@ -31,6 +31,8 @@ use recorder::{LeavesOnPanic, Recorder, Watched};
 use signals::{Orders, Signals};
 
 use crate::clock::{Moment, Rate};
+use crate::goruntime::plugin::{SharedFunctions, loads_plugins};
+use crate::goruntime::{Plan, Target, TargetError};
 use crate::output::{Output, Unwritten};
 use crate::perf::{PerfError, Session};
 use crate::plugins::{PluginLoader, Plugins};
@@ -43,8 +45,6 @@ use crate::process::pause::Pause;
 use crate::process::proc_mount::{self, ForeignProc};
 use crate::process::status::{self, Unfit};
 use crate::sampling::{Sampler, Source};
-use crate::target::plugin::{SharedFunctions, loads_plugins};
-use crate::target::{Plan, Target, TargetError};
 use crate::ticker::Ticker;
 use crate::trampoline::{InjectError, Placed, RemoteError, Settings, TableSet, Timing, calibrate};
 use crate::unwind::{Border, GoModule, Unwinder};

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
 
+use crate::arch;
+use crate::goruntime::Image;
 use crate::loaded::LoadedGo;
 use crate::offcpu::Monotonic;
 use crate::sample::Counters;
-use crate::target::{Image, SamplePlan};
 use crate::ticker::own_time;
 use crate::trampoline::Tables;
 
@@ -48,7 +49,7 @@ impl SelfCheck {
     /// Of the runtime in an image, which has just begun, or ran already when it was joined. Does nothing where the runtime's
     /// count can't be found.
     pub(super) fn of(image: Image<'_, '_>, tables: Arc<Tables>, joined: bool) -> SelfCheck {
-        let offsets = SamplePlan::new(image.target).offsets;
+        let offsets = arch::sample_plan(image.target).offsets;
         let counters = offsets.and_then(|offsets| Counters::find(image.target, offsets, image.bias));
         SelfCheck { tables: vec![tables], ..SelfCheck::new(counters, joined) }
     }

@@ -5,8 +5,9 @@ use cgoprof_symbols::Avma;
 use cgoprof_symbols::runtime_offsets::RuntimeOffsets;
 use nix::unistd::Pid;
 
+use crate::arch;
+use crate::goruntime::Target;
 use crate::process::memory::word;
-use crate::target::{OwnCount, Target};
 
 /// Where the counts are.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +25,7 @@ const MOST: usize = 100_000;
 impl Counters {
     /// Finds them in a program.
     pub(crate) fn find(target: &Target<'_>, offsets: RuntimeOffsets, bias: u64) -> Option<Counters> {
-        let own = OwnCount::find(target, offsets)?;
+        let own = arch::own_count(target, offsets)?;
         Some(Counters { gone: own.gone.loaded(bias), first_m: own.first_m.loaded(bias), offsets })
     }
 

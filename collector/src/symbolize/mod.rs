@@ -13,9 +13,10 @@ use cgoprof_symbols::c_function::{self, CFunction};
 use cgoprof_symbols::demangle::demangle;
 use cgoprof_symbols::{Avma, Svma, pclntab};
 
+use crate::arch;
+use crate::goruntime::{Target, WrapperCode};
 use crate::loaded::LoadedGo;
 use crate::process::maps::Mapping;
-use crate::target::{Target, WrapperCode, uses_thread_local};
 use libraries::{Found, Libraries};
 
 /// Stands for code that is in no file.
@@ -421,13 +422,13 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
             let symbol = covering(&self.symbols, |symbol| (symbol.address, symbol.size), address)?;
             (!go.contains(&address)).then(|| symbol.address..Svma(symbol.address.0.saturating_add(symbol.size)))
         };
-        uses_thread_local(&self.target.binary, function, &extent)
+        arch::uses_thread_local(&self.target.binary, function, &extent)
     }
 
     /// How the wrapper that holds a return address calls its C function.
     fn wrapper(&self, return_address: Avma) -> Option<Wrapper> {
         let (code, call) = self.go_code(Avma(return_address.0.wrapping_sub(1)));
-        let WrapperCode { escapes, nocallback } = WrapperCode::read(code, &code.pclntab.function_at(call)?)?;
+        let WrapperCode { escapes, nocallback } = arch::wrapper_code(code, &code.pclntab.function_at(call)?)?;
         Some(Wrapper { escapes, nocallback })
     }
 

@@ -3,7 +3,8 @@
 use cgoprof_hook::params::{Params, holes};
 use memchr::memmem;
 
-use crate::target::plan::Hook;
+use crate::arch;
+use crate::goruntime::plan::Hook;
 
 /// The page that a fork wipes, parameters, code and constants, with nothing filled in.
 static BLOB: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hook.bin"));
@@ -107,24 +108,14 @@ pub(super) fn assemble(params: &Params, place: u64, repeated: &[Repeated<'_>]) -
         code.get_mut(at..at + ROOM)?.get_mut(..one.code.len())?.copy_from_slice(one.code);
     }
     for (number, one) in amid.into_iter().enumerate() {
-        code.resize(self::place(number) as usize, 0xcc);
+        code.resize(self::place(number) as usize, arch::PADDING);
         let (start, thunk) = (place + self::place(number), place + entry(one.hook, true));
-        let call = start + one.code.len() as u64;
-        code.extend_from_slice(one.code);
-        code.push(0xe8);
-        code.extend(distance(call + 5, thunk)?.to_le_bytes());
-        code.push(0xe9);
-        code.extend(distance(call + 10, one.back?)?.to_le_bytes());
+        code.extend(arch::repeat_and_call(one.code, start, thunk, one.back?)?);
         if code.len() as u64 > self::place(number + 1) {
             return None;
         }
     }
     Some(code)
-}
-
-/// From the end of an instruction to where it leads.
-fn distance(next: u64, to: u64) -> Option<i32> {
-    i32::try_from((to as i64).wrapping_sub(next as i64)).ok()
 }
 
 /// Replaces the displacements that the thunks were assembled with.
@@ -151,8 +142,7 @@ fn fill_holes(code: &mut [u8], params: &Params) -> Option<()> {
 /// Fills in the distances of the jumps to `entersyscall`.
 fn fill_jumps(code: &mut [u8], place: u64, entersyscall: u64) -> Option<()> {
     fill(code, holes::ENTERSYSCALL, |at| {
-        let next = place + at as u64 + 4;
-        i32::try_from(entersyscall as i64 - next as i64).ok().map(|distance| distance as u32)
+        arch::distance(place + at as u64 + 4, entersyscall).map(|distance| distance as u32)
     })
 }
 
@@ -167,48 +157,7 @@ fn fill(code: &mut [u8], hole: u32, value: impl Fn(usize) -> Option<u32>) -> Opt
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
-    use iced_x86::{Decoder, DecoderOptions, FlowControl, Mnemonic, OpKind, Register};
-
     use super::*;
-
-    /// At most so many bytes of stack are used from an address on: every push and every frame counts once,
-    /// whether or not one path has them all, and each call with the deepest it can reach. Aligning counts once: it is undone
-    /// after each call.
-    fn stack_from(entry: u64) -> u64 {
-        let (mut own, mut aligned, mut deepest_call) = (0, 0, 0);
-        let (mut seen, mut open) = (BTreeSet::new(), vec![entry]);
-        while let Some(at) = open.pop() {
-            if at as usize >= BLOB.len() || !seen.insert(at) {
-                continue;
-            }
-            let instruction = Decoder::with_ip(64, &BLOB[at as usize..], at, DecoderOptions::NONE).decode();
-            assert!(!instruction.is_invalid(), "{at:#x} is not code");
-            let on_rsp = instruction.op0_kind() == OpKind::Register && instruction.op0_register() == Register::RSP;
-            match instruction.mnemonic() {
-                Mnemonic::Push => own += 8,
-                Mnemonic::Sub if on_rsp => own += instruction.immediate(1),
-                Mnemonic::And if on_rsp => aligned = 16,
-                _ => {}
-            }
-            let target = instruction.near_branch_target();
-            match instruction.flow_control() {
-                FlowControl::Call => deepest_call = deepest_call.max(8 + stack_from(target)),
-                FlowControl::ConditionalBranch | FlowControl::UnconditionalBranch => open.push(target),
-                FlowControl::IndirectCall => panic!("{at:#x}: an indirect call on a goroutine's stack"),
-                _ => {}
-            }
-            let goes_on = matches!(
-                instruction.flow_control(),
-                FlowControl::Next | FlowControl::Call | FlowControl::ConditionalBranch
-            );
-            if goes_on {
-                open.push(instruction.next_ip());
-            }
-        }
-        own + aligned + deepest_call
-    }
 
     #[test]
     fn hooks_need_little_of_a_goroutines_stack() {
@@ -227,7 +176,7 @@ mod tests {
             Hook::Unlock,
         ];
         for hook in hooks {
-            let bytes = stack_from(entry(hook, true));
+            let bytes = arch::stack_use(BLOB, entry(hook, true));
             // Of the 800 that a function without a check of its own may use with all it calls (cmd/internal/objabi,
             // StackNosplit), LockOSThread takes 40 itself, and cgocall with what it calls up to 500. The hook of locks keeps
             // 240 bytes of vector registers.
@@ -241,18 +190,7 @@ mod tests {
     #[test]
     fn hooks_need_no_aligned_stack() {
         let start = entry(Hook::Enter, true);
-        let decoder = Decoder::with_ip(64, &BLOB[start as usize..], start, DecoderOptions::NONE);
-        let on_stack = |instruction: &iced_x86::Instruction| instruction.memory_base() == Register::RSP;
-        let aligned: Vec<_> = decoder
-            .into_iter()
-            .filter(|instruction| on_stack(instruction))
-            .filter(|instruction| instruction.memory_size().size() >= 16)
-            .filter(|instruction| {
-                !matches!(instruction.mnemonic(), Mnemonic::Movups | Mnemonic::Movupd | Mnemonic::Movdqu)
-            })
-            .map(|instruction| instruction.ip())
-            .collect();
-        assert_eq!(aligned, [0u64; 0]);
+        assert_eq!(arch::aligned_stack_accesses(BLOB, start), [0u64; 0]);
     }
 
     #[test]

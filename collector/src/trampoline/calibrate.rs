@@ -1,12 +1,9 @@
 //! What the hooks cost on this machine, measured by running them in our own process on a crossing to nowhere.
 //!
-//! The loop below builds the frames of `cgocall` and `asmcgocall` as Go 1.21 to 1.27 do, around a C function that
-//! returns at once. Where Go enters and leaves the system call it makes one locked exchange, as `casgstatus` does
+//! [`arch::calibration_loop`] builds the frames of `cgocall` and `asmcgocall`. Where Go enters and leaves the system call it makes one locked exchange, as `casgstatus` does
 //! (runtime/proc.go): the processor does part of the hooks' work while it waits for that, and a measurement without
 //! would take that part off twice. What the hooks measure in each phase, less the exchange, is their own share.
 
-use std::arch::global_asm;
-use std::mem::offset_of;
 use std::num::NonZeroUsize;
 
 use cgoprof_hook::layout::{ARENA_OFFSET, Arena, Cell, CellRef, Header, Thread, Times, home};
@@ -16,8 +13,9 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 use super::blob::{self, Repeated};
 use super::inject::hook_address;
 use super::policy::Budget;
+use crate::arch::{self, AFTER_ASMCGOCALL, EPILOGUE, EXCHANGE, FRAMES, Goroutine};
 use crate::clock::ticks;
-use crate::target::plan::Hook;
+use crate::goruntime::plan::Hook;
 
 /// Costs on this machine, in ticks of the time stamp counter.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -112,23 +110,6 @@ enum SystemCall {
     Exchange,
 }
 
-/// What the loop works with; it stands in for a goroutine, so that R14 leads to all of it.
-#[repr(C)]
-struct Goroutine {
-    stack_low: u64,
-    stack_high: u64,
-    _unused: [u64; 4],
-    m: u64,
-    enter: u64,
-    c: u64,
-    exit: u64,
-    c_function: u64,
-    crossings: u64,
-    exit_system_call: u64,
-    status: u64,
-    goid: u64,
-}
-
 /// Code, tables, a goroutine and its M, all made up.
 struct Stage {
     memory: std::ptr::NonNull<u8>,
@@ -143,10 +124,6 @@ const TABLES: usize = 128 << 10;
 /// Bytes of the tables.
 const END: u64 = ARENA_OFFSET + (1 << 20);
 const CROSSINGS: u64 = 2000;
-/// `xor eax, eax; lock cmpxchg [r14 + status], eax; ret`.
-const EXCHANGE: [u8; 9] = [0x31, 0xc0, 0xf0, 0x41, 0x0f, 0xb1, 0x46, offset_of!(Goroutine, status) as u8, 0xc3];
-/// Stands for the return address into `cgocall`.
-const AFTER_ASMCGOCALL: u64 = 0x1234;
 
 impl Stage {
     fn new() -> Option<Stage> {
@@ -168,15 +145,15 @@ impl Stage {
             m_procid: 64,
             m_p: 208,
             m_id: 232,
-            g_goid: offset_of!(Goroutine, goid) as u64,
+            g_goid: std::mem::offset_of!(Goroutine, goid) as u64,
             p_stays_wired: 1,
-            saved_g: 16,
-            saved_depth: 8,
-            to_return: 8,
-            to_frame: 16 + 0x28,
-            to_slots: 16,
-            spilled_fn: 16,
-            spilled_arg: 24,
+            saved_g: FRAMES.saved_g.into(),
+            saved_depth: FRAMES.saved_depth.into(),
+            to_return: FRAMES.to_return.into(),
+            to_frame: FRAMES.to_frame.into(),
+            to_slots: u64::from(FRAMES.to_return) + 8,
+            spilled_fn: FRAMES.spilled_fn.into(),
+            spilled_arg: FRAMES.spilled_arg.into(),
             stack_arena_end: END,
             arena_end: END,
             max_frames: 64,
@@ -184,9 +161,8 @@ impl Stage {
             first_interval: 1,
             ..Params::default()
         };
-        let epilogue = [0x48, 0x83, 0xc4, 0x28, 0x5d, 0xc3];
         let place = stage.address(CODE);
-        let code = blob::assemble(&params, place, &[Repeated { hook: Hook::Exit, code: &epilogue, back: None }])?;
+        let code = blob::assemble(&params, place, &[Repeated { hook: Hook::Exit, code: &EPILOGUE, back: None }])?;
         // SAFETY: the places lie within the mapping, apart from each other.
         unsafe {
             std::ptr::copy_nonoverlapping(code.as_ptr(), stage.at(CODE), code.len());
@@ -243,28 +219,16 @@ impl Stage {
     fn run(&self, hooks: Hooks, system_call: SystemCall) -> f64 {
         let place = self.address(CODE);
         let system_call = match system_call {
-            SystemCall::Empty => stub_return as *const () as u64,
+            SystemCall::Empty => arch::stub_return(),
             SystemCall::Exchange => self.address(SYSTEM_CALL),
         };
         let (enter, c, exit) = if hooks == Hooks::None {
-            (system_call, stub_landing_pad as *const () as u64, stub_epilogue as *const () as u64)
+            (system_call, arch::stub_landing_pad(), arch::stub_epilogue())
         } else {
             (hook_address(place, Hook::Enter), hook_address(place, Hook::C), hook_address(place, Hook::Exit))
         };
-        let mut g = Goroutine {
-            stack_low: 0,
-            stack_high: 0,
-            _unused: [0; 4],
-            m: self.address(M),
-            enter,
-            c,
-            exit,
-            c_function: stub_return as *const () as u64,
-            crossings: CROSSINGS,
-            exit_system_call: system_call,
-            status: 0,
-            goid: 1,
-        };
+        let mut g = Goroutine::new(CROSSINGS);
+        (g.m, g.enter, g.c, g.exit, g.exit_system_call) = (self.address(M), enter, c, exit, system_call);
         if let Some(cell) = self.only_cell() {
             // SAFETY: the cell is in our own mapping and no other thread knows it.
             unsafe {
@@ -279,8 +243,8 @@ impl Stage {
             }
         }
         let start = ticks();
-        // SAFETY: the loop keeps the C calling convention and works on its own stack and g.
-        unsafe { cgoprof_calibration_loop(&raw mut g) };
+        // SAFETY: the goroutine leads to the hooks, or to what stands for them, and to the stage's M.
+        unsafe { arch::calibration_loop(&mut g) };
         (ticks() - start) as f64 / CROSSINGS as f64
     }
 
@@ -323,103 +287,6 @@ impl Drop for Stage {
         let _ = unsafe { munmap(self.memory.cast(), self.size) };
     }
 }
-
-unsafe extern "C" {
-    #[link_name = "cgoprof_calibration_loop"]
-    fn cgoprof_calibration_loop(g: *mut Goroutine);
-    #[link_name = "cgoprof_stub_return"]
-    fn stub_return();
-    #[link_name = "cgoprof_stub_landing_pad"]
-    fn stub_landing_pad();
-    #[link_name = "cgoprof_stub_epilogue"]
-    fn stub_epilogue();
-}
-
-global_asm!(
-    ".balign 64",
-    "cgoprof_calibration_loop:",
-    "push rbp",
-    "push rbx",
-    "push r12",
-    "push r13",
-    "push r14",
-    "push r15",
-    "sub rsp, 40",
-    "mov r14, rdi",
-    "mov qword ptr [rsp], 0",          // the outermost frame: no frame pointer above it
-    "mov qword ptr [rsp + 8], 0",
-    "lea rax, [rsp + 40]",
-    "mov [r14 + {stack_high}], rax",
-    "mov [r14 + {stack_low}], rsp",
-    "sub qword ptr [r14 + {stack_low}], 4096",
-    "mov rbp, rsp",
-    "20:",
-    "call 30f",
-    "dec qword ptr [r14 + {crossings}]",
-    "jnz 20b",
-    "add rsp, 40",
-    "pop r15",
-    "pop r14",
-    "pop r13",
-    "pop r12",
-    "pop rbx",
-    "pop rbp",
-    "ret",
-    // The wrapper, with fn and arg where cgocall spills them.
-    "30:",
-    "push rbp",
-    "mov rbp, rsp",
-    "sub rsp, 16",
-    "mov rax, [r14 + {c_function}]",
-    "mov [rsp], rax",
-    "call 40f",
-    "add rsp, 16",
-    "pop rbp",
-    "ret",
-    // cgocall.
-    "40:",
-    "push rbp",
-    "mov rbp, rsp",
-    "sub rsp, 0x28",
-    "call [r14 + {enter}]",
-    "mov rax, [r14 + {c_function}]",
-    // asmcgocall.
-    "sub rsp, 16",
-    "mov [rsp + 16], rax",
-    "mov [rsp], rbp",
-    "mov qword ptr [rsp + 8], {after_asmcgocall}",
-    "mov rdx, rsp",
-    "sub rsp, 16",
-    "and rsp, -16",
-    "mov [rsp + 8], r14",
-    "mov rdi, [r14 + {stack_high}]",
-    "sub rdi, rdx",
-    "mov [rsp], rdi",
-    "call [r14 + {c}]",
-    "mov r14, [rsp + 8]",
-    "mov rsi, [r14 + {stack_high}]",
-    "sub rsi, [rsp]",
-    "lea rsp, [rsi + 16]",
-    "call [r14 + {exit_system_call}]",
-    "jmp [r14 + {exit}]",
-    "cgoprof_stub_landing_pad:",
-    "mov rdi, rbx",
-    "jmp rax",
-    "cgoprof_stub_epilogue:",
-    "add rsp, 0x28",
-    "pop rbp",
-    "cgoprof_stub_return:",
-    "ret",
-    after_asmcgocall = const AFTER_ASMCGOCALL,
-    stack_low = const offset_of!(Goroutine, stack_low),
-    stack_high = const offset_of!(Goroutine, stack_high),
-    enter = const offset_of!(Goroutine, enter),
-    c = const offset_of!(Goroutine, c),
-    exit = const offset_of!(Goroutine, exit),
-    c_function = const offset_of!(Goroutine, c_function),
-    crossings = const offset_of!(Goroutine, crossings),
-    exit_system_call = const offset_of!(Goroutine, exit_system_call),
-);
 
 #[cfg(test)]
 mod tests {

@@ -12,7 +12,6 @@ use std::path::PathBuf;
 use cgoprof_hook::params::Params;
 use cgoprof_hook::presence::{Presence, Replaced, UNDO, Undo};
 use cgoprof_symbols::{Avma, Svma};
-use libc::user_regs_struct;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 
@@ -22,15 +21,16 @@ use super::module::{self, Link};
 use super::policy::Timing;
 use super::presence;
 use super::tables::{CELLS_OF_MODULE, Tables};
+use crate::arch::{self, Registers};
 use crate::clock::ticks;
+use crate::goruntime::Image;
+use crate::goruntime::plan::{GoroutineSlot, Hook, Plan};
 use crate::process::address_space::AddressSpace;
 use crate::process::free_memory;
 use crate::process::maps::{self, Mapping};
 use crate::process::memory::Memory;
 use crate::process::remote::{DATA, Remote, RemoteError, Room, Stopped};
 use crate::process::seccomp::{self, Call, Filtered};
-use crate::target::Image;
-use crate::target::plan::{CALL_C, GoroutineSlot, Hook, Plan};
 
 const _: () = assert!(ceiling::LARGEST / 64 <= CELLS_OF_MODULE as u64);
 
@@ -218,23 +218,16 @@ impl Placed {
 
     /// Registers with which a thread goes on that stands amid code to be replaced, where it does what is left of that;
     /// none for others. Only the C hook and the epilogues replace more than one instruction.
-    pub(super) fn beyond(
-        &self,
-        registers: &user_regs_struct,
-        memory: &Memory,
-    ) -> Result<Option<user_regs_struct>, RemoteError> {
-        let amid = |one: &Replaced| one.at < registers.rip && registers.rip < one.at + one.length;
+    pub(super) fn beyond(&self, registers: &Registers, memory: &Memory) -> Result<Option<Registers>, RemoteError> {
+        let amid = |one: &Replaced| one.at < registers.ip() && registers.ip() < one.at + one.length;
         let Some((hook, one)) = self.replaced.iter().find(|(_, one)| amid(one)) else { return Ok(None) };
-        let mut changed = *registers;
         if let Some(repeated) = blob::epilogue(*hook) {
-            changed.rip = self.hooks.start.0 + repeated + (registers.rip - one.at);
-            return Ok(Some(changed));
+            return Ok(Some(registers.at(self.hooks.start.0 + repeated + (registers.ip() - one.at))));
         }
-        // `jmp rax` or `call rax` is left.
-        changed.rip = registers.rax;
-        if one.original.starts_with(&CALL_C) {
-            changed.rsp -= 8;
-            memory.write(Avma(changed.rsp), &(one.at + one.length).to_le_bytes())?;
+        // The jump to C, or the call, is left.
+        let (changed, pushes) = arch::in_c(registers, &one.original);
+        if pushes {
+            memory.write(Avma(changed.sp()), &(one.at + one.length).to_le_bytes())?;
         }
         Ok(Some(changed))
     }
@@ -391,7 +384,7 @@ fn replacements(plan: &Plan, bias: u64, place: Avma) -> Result<Vec<(Hook, Replac
             hook if hook.is_amid() => blob::place(place_of(patch.at).ok_or(InjectError::NoPlace)?),
             hook => blob::entry(hook, plan.p_stays_wired),
         };
-        let bytes = patch.bytes(at, place.0 + hook).ok_or(InjectError::NoPlace)?;
+        let bytes = arch::patch_bytes(patch, at, place.0 + hook).ok_or(InjectError::NoPlace)?;
         let mut one = Replaced { at, length: bytes.len() as u64, original: [0; 16], hooked: [0; 16] };
         one.original[..bytes.len()].copy_from_slice(&patch.original);
         one.hooked[..bytes.len()].copy_from_slice(&bytes);

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use cgoprof_symbols::Avma;
-use libc::user_regs_struct;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
@@ -12,7 +11,10 @@ use super::inject::{InjectError, Placed, Settings, calls, goroutine_offset, plac
 use super::presence;
 use super::standing::{Running, Standing, waits_in_c, word};
 use super::undo::{self, UndoError};
+use crate::arch::Registers;
 use crate::clock::Moment;
+use crate::goruntime::Image;
+use crate::goruntime::plan::Plan;
 use crate::process::deputy::{clear_room, with_deputy};
 use crate::process::frozen::{FreezeError, Frozen, freeze};
 use crate::process::lock::Lock;
@@ -20,8 +22,6 @@ use crate::process::maps::{self, Mapping};
 use crate::process::memory::Memory;
 use crate::process::pause::Pause;
 use crate::process::remote::{RemoteError, Room};
-use crate::target::Image;
-use crate::target::plan::Plan;
 
 /// Why a program that runs could not be joined. Unless it says otherwise it is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +70,7 @@ pub(crate) struct Joined {
     /// What an earlier recorder had left was removed.
     pub(crate) cleaned: bool,
     /// Its threads, as they stood.
-    threads: Vec<user_regs_struct>,
+    threads: Vec<Registers>,
     /// Nobody else changes it before the hooks are on: until then they look like those of a dead recorder.
     lock: Option<Lock>,
 }
@@ -188,7 +188,7 @@ fn lead_to_hooks(
     placed: &Placed,
     image: Image<'_, '_>,
     plan: &Plan,
-) -> Result<(Vec<user_regs_struct>, Pause), JoinError> {
+) -> Result<(Vec<Registers>, Pause), JoinError> {
     let mut longest = Pause::default();
     let mappings = maps::read_unopened(pid).map_err(FreezeError::from)?;
     let go = image.target.go_text(image.bias);
@@ -198,12 +198,12 @@ fn lead_to_hooks(
             placed.check(memory, plan)?;
             let goroutine = goroutine_offset(memory, image, plan)?;
             let elsewhere = frozen.registers().iter().filter(|one| !waits_in_c(one, &go, &mappings));
-            let elsewhere: Vec<user_regs_struct> = elsewhere.copied().collect();
+            let elsewhere: Vec<Registers> = elsewhere.copied().collect();
             let standing = Standing::all(&elsewhere, memory, goroutine, plan.offsets.m_procid.into());
             let unclear = |one: &Standing| {
                 // Setting up entersyscall's frame: it is found by its frame pointer.
                 let prologue = plan.entersyscall.loaded(image.bias).0;
-                (prologue..prologue + PROLOGUE).contains(&one.registers.rip) || one.handles_signal
+                (prologue..prologue + PROLOGUE).contains(&one.registers.ip()) || one.handles_signal
             };
             let running = Running::all(&standing, memory, plan.offsets.m_curg, plan.offsets.g_syscallsp);
             let after_enter = plan.after_entersyscall.loaded(image.bias).0;
@@ -264,10 +264,10 @@ fn crossing(one: &Standing, running: &Running, memory: &Memory, image: Image<'_,
     }
     // Not yet noted in the goroutine: within entersyscall, or what that calls on the goroutine's stack.
     let go = image.target.go_text(image.bias);
-    if one.g != running.g || !go.contains(&Avma(one.registers.rip)) {
+    if one.g != running.g || !go.contains(&Avma(one.registers.ip())) {
         return None;
     }
-    let mut frame = one.registers.rbp;
+    let mut frame = one.registers.fp();
     for _ in 0..8 {
         if !within(frame) {
             return None;

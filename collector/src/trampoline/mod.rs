@@ -12,7 +12,6 @@ pub mod policy;
 mod presence;
 mod returns;
 mod shared;
-mod stack_distance;
 mod standing;
 mod table_set;
 pub mod tables;

@@ -7,11 +7,12 @@ use cgoprof_symbols::Avma;
 use nix::unistd::Pid;
 
 use super::blob;
-use super::stack_distance::{Distances, distances};
+
+use crate::arch::{Distances, distances};
+use crate::goruntime::module::field;
+use crate::goruntime::plan::{Hook, Plan};
+use crate::goruntime::{Image, ModulePlan};
 use crate::process::memory::Memory;
-use crate::target::module::field;
-use crate::target::plan::{Hook, Plan};
-use crate::target::{Image, ModulePlan};
 
 /// Where a module is to be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +116,7 @@ fn pieces(image: Image<'_, '_>, plan: &Plan) -> Vec<Piece> {
 }
 
 /// A piece that is in a frame of the program's own.
-fn stands_for(image: Image<'_, '_>, patch: &crate::target::Patch, start: u64) -> Piece {
+fn stands_for(image: Image<'_, '_>, patch: &crate::goruntime::Patch, start: u64) -> Piece {
     let frames = image.target.pclntab.frames_at(patch.at);
     let (file, line) = frames.last().map_or_else(Default::default, |frame| (frame.file.clone(), frame.line));
     Piece { start, name: patch.function.clone(), file, line, walked: true }

@@ -1,7 +1,7 @@
 //! Who is in hooks that are to be removed, and who will return there.
 //!
 //! A thread may be in C for as long as it likes, called by the C hook, and return to that: its return address is changed to
-//! code of the program's own that does what the hook would do by then, `add rsp, 24; ret`.
+//! code of the program's own that does what the hook would do by then: free its frame and return.
 
 use std::collections::HashMap;
 use std::mem::offset_of;
@@ -11,17 +11,16 @@ use cgoprof_hook::layout::{CellRef, HOOK_FRAMES, Header, IN_FLIGHT, InFlight, TH
 use cgoprof_hook::params::holes;
 use cgoprof_hook::presence::Undo;
 use cgoprof_symbols::Avma;
-use libc::user_regs_struct;
 use memchr::memmem;
 
 use super::hook_frames::{CrossingFrame, FrameForm, SystemStack};
 use super::presence::Found;
 use super::standing::{LARGEST_STACK, Standing, system_stacks};
+use crate::arch::{self, Registers, interrupted};
 use crate::process::frozen::Frozen;
 use crate::process::maps::Mapping;
 use crate::process::memory::Memory;
 use crate::process::remote::RemoteError;
-use crate::process::signal_frame::interrupted;
 
 /// Hooks, and where threads are to return instead.
 pub(super) struct Returns {
@@ -62,24 +61,23 @@ impl Returns {
     /// that calls what gets an M for it.
     pub(super) fn look(&self, frozen: &Frozen, standing: &[Standing]) -> Option<Vec<u64>> {
         let (registers, memory) = (frozen.registers(), frozen.memory());
-        let there = |one: &user_regs_struct| {
-            self.frames.hooks.contains(&one.rip)
-                || (self.frames.hooks.contains(&one.rax) && self.frames.go.contains(&one.rip))
+        let there = |one: &Registers| {
+            self.frames.hooks.contains(&one.ip())
+                || (self.frames.hooks.contains(&one.called()) && self.frames.go.contains(&one.ip()))
         };
         if registers.iter().any(there) || standing.iter().any(|one| one.handles_signal) {
             return None;
         }
         let found = self.find(standing, memory)?;
         let with_m: HashMap<u64, bool> =
-            standing.iter().zip(&found).map(|(one, places)| (one.registers.rsp, places.is_empty())).collect();
+            standing.iter().zip(&found).map(|(one, places)| (one.registers.sp(), places.is_empty())).collect();
         // Who gets an M is in Go, in C that Go calls for that, or has none yet; not in C that a crossing has called.
-        let may_wait =
-            |one: &&user_regs_struct| self.frames.go.contains(&one.rip) || *with_m.get(&one.rsp).unwrap_or(&true);
+        let may_wait = |one: &&Registers| self.frames.go.contains(&one.ip()) || *with_m.get(&one.sp()).unwrap_or(&true);
         let stacks: Vec<Range<u64>> = registers
             .iter()
             .filter(may_wait)
             .map(|one| {
-                let (start, near) = (one.rsp & !7, if self.frames.go.contains(&one.rip) { NEAR_IN_GO } else { NEAR });
+                let (start, near) = (one.sp() & !7, if self.frames.go.contains(&one.ip()) { NEAR_IN_GO } else { NEAR });
                 start..start.saturating_add(near)
             })
             .collect();
@@ -130,7 +128,7 @@ impl Returns {
         let bottom = |stack: &Range<u64>| stack.start.saturating_sub(BELOW) & !7;
         let used = stacks.iter().map(|stack| if stack.is_empty() { 0..0 } else { bottom(stack)..stack.end });
         let below = standing.iter().zip(&stacks).map(|(one, stack)| {
-            let (rsp, bottom) = (one.registers.rsp & !7, bottom(stack));
+            let (rsp, bottom) = (one.registers.sp() & !7, bottom(stack));
             // What Go has called lies at the top of it.
             let is_on_it = rsp < bottom && bottom - rsp <= LARGEST_STACK;
             if is_on_it { rsp.max(bottom.saturating_sub(NEAR))..bottom } else { 0..0 }
@@ -191,9 +189,9 @@ impl Returns {
     }
 }
 
-/// `add rsp, 24; ret` in the program's own C code, or its C library's.
+/// Code that frees the frame of a hook of C, and returns, in the program's own C code, or its C library's.
 fn way_out(mappings: &[Mapping], go: Range<u64>) -> Option<u64> {
-    const CODE: [u8; 5] = [0x48, 0x83, 0xc4, holes::FRAME as u8, 0xc3];
+    let free = arch::free_and_return(holes::FRAME as u8);
     let own = mappings.iter().find(|mapping| mapping.range.contains(&Avma(go.start)))?;
     let lasting = |mapping: &&Mapping| {
         let name = mapping.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -204,7 +202,7 @@ fn way_out(mappings: &[Mapping], go: Range<u64>) -> Option<u64> {
         let length = (mapping.range.end.0 - mapping.range.start.0) as usize;
         let start = mapping.offset.0 as usize;
         let code = contents.get(start..contents.len().min(start + length))?;
-        memmem::find_iter(code, &CODE).map(|at| mapping.range.start.0 + at as u64).find(|at| !go.contains(at))
+        memmem::find_iter(code, &free).map(|at| mapping.range.start.0 + at as u64).find(|at| !go.contains(at))
     })
 }
 

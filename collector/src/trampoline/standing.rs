@@ -7,8 +7,8 @@ use std::ops::Range;
 use std::path::Path;
 
 use cgoprof_symbols::Avma;
-use libc::user_regs_struct;
 
+use crate::arch::Registers;
 use crate::process::maps::Mapping;
 use crate::process::memory::Memory;
 
@@ -26,21 +26,21 @@ pub(super) const LARGEST_STACK: u64 = 64 << 20;
 /// Whether a thread waits for the kernel in C, on its own stack: then it is in no handler of a signal, as Go has these run on
 /// stacks of their own (runtime/os_linux.go, `setsigstack`), and it is beyond the hook that calls C, unless it makes one of
 /// the calls that Go itself makes by C. `mappings` are in the order of their addresses. Who can't be told to is not taken to.
-pub(super) fn waits_in_c(one: &user_regs_struct, go: &Range<Avma>, mappings: &[Mapping]) -> bool {
+pub(super) fn waits_in_c(one: &Registers, go: &Range<Avma>, mappings: &[Mapping]) -> bool {
     let at = |address: u64| {
         let next = mappings.partition_point(|mapping| mapping.range.end.0 <= address);
         mappings.get(next).filter(|mapping| mapping.range.start.0 <= address)
     };
-    let is_c = || !go.contains(&Avma(one.rip)) && at(one.rip).is_some_and(|code| code.path.is_absolute());
+    let is_c = || !go.contains(&Avma(one.ip())) && at(one.ip()).is_some_and(|code| code.path.is_absolute());
     // A C library has what belongs to the thread, to which FS leads, above the stack in one mapping; the first thread's
     // stack is the kernel's.
     let is_own_stack = || {
-        at(one.rsp).is_some_and(|stack| {
-            let holds_thread = one.rsp < one.fs_base && stack.range.contains(&Avma(one.fs_base));
+        at(one.sp()).is_some_and(|stack| {
+            let holds_thread = one.sp() < one.tp() && stack.range.contains(&Avma(one.tp()));
             holds_thread || stack.path == Path::new("[stack]")
         })
     };
-    one.orig_rax as i64 >= 0 && !CALLS_OF_GO.contains(&(one.orig_rax as i64)) && is_c() && is_own_stack()
+    one.system_call().is_some_and(|call| !CALLS_OF_GO.contains(&call)) && is_c() && is_own_stack()
 }
 
 /// System calls that the runtime makes by C where there is cgo: to map memory and to start threads (runtime/cgo/gcc_mmap.c,
@@ -58,7 +58,7 @@ const CALLS_OF_GO: [i64; 8] = [
 
 /// A thread that runs Go, or C called by Go.
 pub(super) struct Standing {
-    pub(super) registers: user_regs_struct,
+    pub(super) registers: Registers,
     /// Its g: a goroutine's, or one of the M's own.
     pub(super) g: u64,
     /// Its M.
@@ -71,8 +71,8 @@ pub(super) struct Standing {
 
 impl Standing {
     /// Those of the threads with these registers that have an M. `goroutine` is where a thread keeps its g, from FS.
-    pub(super) fn all(registers: &[user_regs_struct], memory: &Memory, goroutine: i32, m_procid: u64) -> Vec<Standing> {
-        let slot = |registers: &user_regs_struct| registers.fs_base.wrapping_add_signed(goroutine.into());
+    pub(super) fn all(registers: &[Registers], memory: &Memory, goroutine: i32, m_procid: u64) -> Vec<Standing> {
+        let slot = |registers: &Registers| registers.tp().wrapping_add_signed(goroutine.into());
         let gs = memory.words(registers.iter().map(slot));
         let ms = memory.words(gs.iter().map(|[g]| g.wrapping_add(G_M)));
         let m_words = memory.words(ms.iter().map(|&[m]| m));
@@ -84,11 +84,11 @@ impl Standing {
         // m.gsignal follows m.procid in every release measured.
         let gsignal = |one: &Standing| one.m_words.get(m_procid as usize / 8 + 1).copied().unwrap_or(0);
         // Who waits in a system call that a handler made has the handler's g.
-        let clear = |one: &Standing| one.registers.orig_rax as i64 >= 0 && one.g != gsignal(one);
+        let clear = |one: &Standing| one.registers.system_call().is_some() && one.g != gsignal(one);
         let (waiting, mut unclear): (Vec<_>, Vec<_>) = all.into_iter().partition(clear);
         let stacks = memory.words(unclear.iter().map(gsignal));
         for (one, [low, high]) in unclear.iter_mut().zip(stacks) {
-            one.handles_signal = (low..high).contains(&one.registers.rsp);
+            one.handles_signal = (low..high).contains(&one.registers.sp());
         }
         all = waiting;
         all.extend(unclear);
@@ -186,10 +186,8 @@ mod tests {
             mapping(0x7fff_0000, 0x7fff_8000, "[stack]"),
             mapping(0x7fff_c000, 0x7fff_e000, "[vdso]"),
         ];
-        let check = |what: &str, [rip, rsp, fs_base]: [u64; 3], orig_rax: i64, expected: bool| {
-            // SAFETY: plain numbers, for which any are valid.
-            let mut one: user_regs_struct = unsafe { std::mem::zeroed() };
-            (one.rip, one.rsp, one.fs_base, one.orig_rax) = (rip, rsp, fs_base, orig_rax as u64);
+        let check = |what: &str, registers: [u64; 3], system_call: i64, expected: bool| {
+            let one = Registers::made_up(registers, system_call, [0; 6], 0);
             assert_eq!(waits_in_c(&one, &(Avma(0x41_0000)..Avma(0x42_0000)), &mappings), expected, "{what}");
         };
         let (c, stack, thread) = (0x7000_1000, 0x717f_e000, 0x717f_f000);

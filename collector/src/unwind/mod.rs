@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use cgoprof_hook::layout::MARKER_CELL;
 use cgoprof_symbols::Avma;
-use framehop::x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64};
 use framehop::{FrameAddress, Unwinder as _};
 
+use crate::arch::{FrameUnwinder, UnwindCache, frame_registers};
 use crate::cell_id::CellId;
 use crate::perf::Sample;
 use crate::process::maps::Mapping;
@@ -65,8 +65,8 @@ const DEEPEST: usize = 256;
 
 /// Walks the stacks of one process.
 pub(crate) struct Unwinder {
-    unwinder: UnwinderX86_64<Arc<[u8]>>,
-    cache: CacheX86_64,
+    unwinder: FrameUnwinder,
+    cache: UnwindCache,
     known: Vec<Mapping>,
     /// The kernel's code in every process: all that Go calls without a crossing.
     vdso: Range<Avma>,
@@ -128,7 +128,7 @@ impl Border {
 impl Unwinder {
     /// For a process with this Go code.
     pub(crate) fn new(first: GoModule) -> Self {
-        let (unwinder, cache, vdso) = (UnwinderX86_64::new(), CacheX86_64::new(), Avma(0)..Avma(0));
+        let (unwinder, cache, vdso) = (FrameUnwinder::new(), UnwindCache::new(), Avma(0)..Avma(0));
         Unwinder { unwinder, cache, known: Vec::new(), vdso, modules: vec![first] }
     }
 
@@ -230,7 +230,7 @@ impl Unwinder {
         if self.modules.iter().any(|module| module.border.is_ours(sample.ip)) {
             return Walk::new(Place::Hooks, frames, false);
         }
-        let mut registers = UnwindRegsX86_64::new(sample.ip.0, sample.sp.0, sample.bp.0);
+        let mut registers = frame_registers(sample.ip.0, sample.sp.0, sample.bp.0);
         let mut at = FrameAddress::from_instruction_pointer(sample.ip.0);
         let mut read = |address: u64| stack.word(Avma(address)).ok_or(());
         while !self.is_go(Avma(at.address_for_lookup())) {

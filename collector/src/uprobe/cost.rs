@@ -1,17 +1,17 @@
 //! What a probe costs the thread that comes by, measured by having our own come by: that much is in every time between
 //! two probes.
 
-use std::arch::global_asm;
-
 use cgoprof_symbols::{Avma, FileOffset};
 use nix::unistd::{Pid, gettid};
 
 use super::fetch::Fetch;
 use super::tracefs::Definitions;
 use super::{UprobeError, most_frames};
+
+use crate::arch;
+use crate::goruntime::Point;
 use crate::perf::{Frequency, Record, Session, TracedProbe, Wanted};
 use crate::process::maps;
-use crate::target::Point;
 
 /// Nanoseconds that one hit takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -86,46 +86,6 @@ impl Default for Scale {
     }
 }
 
-unsafe extern "C" {
-    /// Comes by the three probes so many times, with a chain of frame pointers and a g.
-    fn cgoprof_probe_stage(rounds: u64, frames: *const [u64; 2], g: *const u64);
-    static cgoprof_stage_called: u8;
-    static cgoprof_stage_first: u8;
-    static cgoprof_stage_second: u8;
-}
-
-global_asm!(
-    ".text",
-    ".balign 64",
-    "cgoprof_probe_stage:",
-    "push rbp",
-    "push rbx",
-    "sub rsp, 40",
-    "mov rbx, rdi",
-    "mov rbp, rsi",
-    "mov rdi, rdx",
-    "2:",
-    "cmp rdi, 0",
-    ".globl cgoprof_stage_called",
-    "cgoprof_stage_called:",
-    "je 4f",
-    ".globl cgoprof_stage_first",
-    "cgoprof_stage_first:",
-    "call 5f",
-    ".globl cgoprof_stage_second",
-    "cgoprof_stage_second:",
-    "call 5f",
-    "dec rbx",
-    "jnz 2b",
-    "4:",
-    "add rsp, 40",
-    "pop rbx",
-    "pop rbp",
-    "ret",
-    "5:",
-    "ret",
-);
-
 /// Rounds for each depth of stack: as many as a small ring holds the records of.
 const ROUNDS: u64 = 500;
 
@@ -141,15 +101,16 @@ impl Stage {
     /// Sets probes like those of a program.
     pub(super) fn set(fetch: &Fetch) -> Result<Stage, UprobeError> {
         let mut definitions = Definitions::new()?;
+        let [called, first, second] = arch::probe_places();
         let points = [
-            (Point::Called, "called", (&raw const cgoprof_stage_called).addr(), fetch.called()),
-            (Point::CallbackBegin, "first", (&raw const cgoprof_stage_first).addr(), String::new()),
-            (Point::CallbackEnd, "second", (&raw const cgoprof_stage_second).addr(), String::new()),
+            (Point::Called, "called", called, fetch.called()),
+            (Point::CallbackBegin, "first", first, String::new()),
+            (Point::CallbackEnd, "second", second, String::new()),
         ];
         let own = maps::read(Pid::this()).map_err(UprobeError::Own)?;
         let mut probes = Vec::new();
         for (point, name, address, arguments) in points {
-            let place = Avma(address as u64);
+            let place = Avma(address);
             let mapping = own.iter().find(|mapping| mapping.range.contains(&place));
             let mapping = mapping.ok_or_else(|| UprobeError::Own(std::io::ErrorKind::NotFound.into()))?;
             let offset = FileOffset(place.0 - mapping.range.start.0 + mapping.offset.0);
@@ -196,9 +157,8 @@ fn intervals(session: &mut Session, depth: usize) -> Option<(f64, f64)> {
     let mut runtime = vec![0u64; 256];
     let here = runtime.as_ptr().addr() as u64;
     runtime.fill(here);
-    // SAFETY: the function keeps to the C ABI. It reads no memory but its stack; what the kernel reads for the probes
-    // it reads with care.
-    unsafe { cgoprof_probe_stage(ROUNDS, frames.as_ptr(), runtime.as_ptr()) };
+    // SAFETY: both live until it has come by.
+    unsafe { arch::probe_stage(ROUNDS, frames.as_ptr(), runtime.as_ptr()) };
     let mut last = None;
     let (mut called, mut other) = (Vec::new(), Vec::new());
     session.read(true, |record| {

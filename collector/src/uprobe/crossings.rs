@@ -9,11 +9,11 @@ use cgoprof_symbols::Avma;
 use super::cost::{Cost, Scale};
 use super::schedule::{Begun, GoroutineId, Schedule};
 use crate::cell_id::CellId;
+use crate::goruntime::Point;
 use crate::offcpu::Monotonic;
 use crate::perf::Hit;
 use crate::slow_event::{SlowEvent, SlowKind};
 use crate::snapshot::{CellCopy, CellFlags, InFlightCopy, Look, Seen, Snapshot};
-use crate::target::Point;
 use crate::timing_stats::Phase;
 
 /// Cells that are kept; the crossings of more stacks are counted without them.

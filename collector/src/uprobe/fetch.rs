@@ -1,7 +1,8 @@
 //! What is fetched from a thread's registers and memory at a probe, as tracefs wants it said
 //! (`Documentation/trace/uprobetracer.rst`).
 
-use crate::target::{Point, ProbePlan};
+use crate::arch::probe_register::{FP, G, G_CALLED, SP};
+use crate::goruntime::{Point, ProbePlan};
 
 /// What the probes of one program fetch.
 #[derive(Clone, Debug)]
@@ -37,26 +38,26 @@ impl Fetch {
     pub(crate) fn at(&self, point: Point) -> String {
         match point {
             Point::Called => self.called(),
-            // exitsyscall's frame is the innermost: above it is its return address. g is in R14.
-            Point::Resumed => format!("caller=+8(%bp):x64 goid=+{}(%r14):x64", self.g_goid),
+            // exitsyscall's frame is the innermost: above it is its return address.
+            Point::Resumed => format!("caller=+8({FP}):x64 goid=+{}({G}):x64", self.g_goid),
             Point::Returned | Point::CallbackBegin | Point::CallbackEnd | Point::Unwind => String::new(),
         }
     }
 
-    /// At `asmcgocall`'s first branch: g is in RDI, its arguments are above its return address. Each word read from
+    /// At `asmcgocall`'s first branch: its arguments are above its return address. Each word read from
     /// memory takes some 60 ns, so that the return address is read only where it is not in the chain of frames.
     pub(super) fn called(&self) -> String {
         let Fetch { to_return, g_goid, m_id, m_locked_ext, indirect } = self;
         let mut text = format!(
-            "fn=+{}(%sp):x64 g=%di:x64 goid=+{g_goid}(%di):x64 m=+{m_id}(+{G_M}(%di)):x64 \
-             locks=+{m_locked_ext}(+{G_M}(%di)):x64",
+            "fn=+{}({SP}):x64 g={G_CALLED}:x64 goid=+{g_goid}({G_CALLED}):x64 m=+{m_id}(+{G_M}({G_CALLED})):x64 \
+             locks=+{m_locked_ext}(+{G_M}({G_CALLED})):x64",
             to_return + 8
         );
         if *to_return == 0 {
-            text += " caller=+0(%sp):x64";
+            text += &format!(" caller=+0({SP}):x64");
         }
         if *indirect {
-            text += &format!(" indirect=+0(+{}(%sp)):x64", to_return + 16);
+            text += &format!(" indirect=+0(+{}({SP})):x64", to_return + 16);
         }
         text
     }

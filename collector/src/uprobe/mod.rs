@@ -14,8 +14,8 @@ use std::thread::JoinHandle;
 
 use nix::unistd::Pid;
 
+use crate::goruntime::{Point, ProbePlan};
 use crate::perf::{PerfError, Session, TracedProbe, Wanted};
-use crate::target::{Point, ProbePlan};
 use cost::{Cost, Stage};
 pub(crate) use crossings::{Crossings, Landmarks};
 use fetch::Fetch;

@@ -7,10 +7,11 @@ use cgoprof_symbols::runtime_offsets::RuntimeOffsets;
 use iced_x86::{Instruction, Mnemonic, OpKind, Register};
 use memchr::memmem;
 
-use super::Target;
 use super::code::Code;
-use super::functions::RuntimeFunctions;
-use super::plan::{Displaced, Hook, Patch, PlanError, amid_patch};
+use super::patch::amid_patch;
+use crate::goruntime::Target;
+use crate::goruntime::functions::RuntimeFunctions;
+use crate::goruntime::plan::{Displaced, Hook, Patch, PlanError};
 
 /// What is replaced for the hooks of locks, nothing in a program that does not lock; and how many places there are where
 /// goroutines lock or unlock that are not as known.

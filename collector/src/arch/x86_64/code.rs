@@ -8,7 +8,8 @@ use iced_x86::{
     Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, OpAccess, OpKind, UsedMemory,
 };
 
-use super::plan::PlanError;
+use crate::goruntime::functions::RuntimeFunctions;
+use crate::goruntime::plan::PlanError;
 
 /// A decoded function.
 pub(super) struct Code<'data> {
@@ -99,4 +100,10 @@ impl<'data> Code<'data> {
     pub(super) fn unexpected(&self, expected: impl Into<String>) -> PlanError {
         PlanError::Shape { function: self.name.clone(), expected: expected.into() }
     }
+}
+
+/// Whether an instruction goes to the address in RAX by way of `retpolineAX`.
+pub(super) fn by_retpoline(functions: &RuntimeFunctions<'_>, instruction: &Instruction) -> bool {
+    let direct = matches!(instruction.flow_control(), FlowControl::Call | FlowControl::UnconditionalBranch);
+    direct && instruction.len() == 5 && Some(Svma(instruction.near_branch_target())) == functions.retpoline_ax
 }

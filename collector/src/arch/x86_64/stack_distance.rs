@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register};
 
 /// Bytes from the stack pointer to the return address when the instruction at an offset is about to run.
-pub(super) type Distances = BTreeMap<u64, u32>;
+pub(crate) type Distances = BTreeMap<u64, u32>;
 
 /// Follows code from these entries, each with its distance there, and into the functions that it calls. None if the distance at
 /// an instruction depends on how it is reached, or can't be known.
-pub(super) fn distances(code: &[u8], entries: &[(u64, u32)]) -> Option<Distances> {
+pub(crate) fn distances(code: &[u8], entries: &[(u64, u32)]) -> Option<Distances> {
     let mut known = Distances::new();
     let mut open = entries.to_vec();
     while let Some((at, distance)) = open.pop() {

@@ -3,10 +3,11 @@
 use cgoprof_symbols::Svma;
 use iced_x86::{FlowControl, Instruction, Mnemonic, OpKind, Register};
 
-use super::Target;
-use super::code::Code;
-use super::functions::RuntimeFunctions;
-use super::plan::{Displaced, Hook, LOAD_RAX, Patch, PlanError, Transfer, amid_patch, call_patch, epilogue};
+use super::code::{Code, by_retpoline};
+use super::patch::{LOAD_RAX, amid_patch, call_patch, epilogue};
+use crate::goruntime::Target;
+use crate::goruntime::functions::RuntimeFunctions;
+use crate::goruntime::plan::{Displaced, Hook, Patch, PlanError, Transfer};
 
 /// What is replaced for the hooks of a callback.
 pub(super) fn patches(
@@ -100,7 +101,7 @@ pub(super) fn attach(target: &Target<'_>, functions: &RuntimeFunctions<'_>) -> R
         let (load, call) = (&pair[0], &pair[1]);
         let original = code.bytes_of(load);
         let by_register = call.flow_control() == FlowControl::IndirectCall && call.op0_register() == Register::RAX;
-        let calls = by_register || functions.by_retpoline(call);
+        let calls = by_register || by_retpoline(functions, call);
         if !(calls && original.starts_with(&LOAD_RAX) && load.is_ip_rel_memory_operand()) {
             continue;
         }

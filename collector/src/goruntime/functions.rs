@@ -4,46 +4,45 @@ use std::ops::Range;
 
 use cgoprof_symbols::Svma;
 use cgoprof_symbols::pclntab::{Function, Pclntab};
-use iced_x86::{FlowControl, Instruction};
 
 use super::plan::PlanError;
 
 /// Addresses of the runtime's functions.
-pub(super) struct RuntimeFunctions<'table> {
-    pub(super) cgocall: Function<'table>,
-    pub(super) asmcgocall: Function<'table>,
-    pub(super) landing_pad: Option<Function<'table>>,
-    pub(super) unwindm: Function<'table>,
-    pub(super) cgocallbackg: Vec<Function<'table>>,
-    pub(super) entersyscall: Svma,
-    pub(super) exitsyscall: Function<'table>,
+pub(crate) struct RuntimeFunctions<'table> {
+    pub(crate) cgocall: Function<'table>,
+    pub(crate) asmcgocall: Function<'table>,
+    pub(crate) landing_pad: Option<Function<'table>>,
+    pub(crate) unwindm: Function<'table>,
+    pub(crate) cgocallbackg: Vec<Function<'table>>,
+    pub(crate) entersyscall: Svma,
+    pub(crate) exitsyscall: Function<'table>,
     /// Not where it is inlined wherever it is used, as profile-guided builds do.
-    pub(super) reentersyscall: Option<Svma>,
-    pub(super) mcall: Svma,
+    pub(crate) reentersyscall: Option<Svma>,
+    pub(crate) mcall: Svma,
     /// The assembly function that C's calls come through.
-    pub(super) cgocallback: Function<'table>,
-    pub(super) cgocallbackg1: Svma,
+    pub(crate) cgocallback: Function<'table>,
+    pub(crate) cgocallbackg1: Svma,
     /// What gets an M for a foreign thread, under each of its names and ABIs.
-    pub(super) needm: Vec<Svma>,
+    pub(crate) needm: Vec<Svma>,
     /// Make threads: `newm1`, and what it is inlined into in profile-guided builds.
-    pub(super) newm1: Vec<Range<Svma>>,
+    pub(crate) newm1: Vec<Range<Svma>>,
     /// Not in programs that don't call it, or inline it wherever they do.
-    pub(super) lock_os_thread: Option<Function<'table>>,
-    pub(super) unlock_os_thread: Option<Function<'table>>,
-    pub(super) goexit: Range<Svma>,
+    pub(crate) lock_os_thread: Option<Function<'table>>,
+    pub(crate) unlock_os_thread: Option<Function<'table>>,
+    pub(crate) goexit: Range<Svma>,
     /// What loads plugins, and what it calls once one is there, before any of its code runs (plugin/plugin_dlopen.go).
-    pub(super) plugin_open: Option<Function<'table>>,
-    pub(super) lastmoduleinit: Option<Svma>,
+    pub(crate) plugin_open: Option<Function<'table>>,
+    pub(crate) lastmoduleinit: Option<Svma>,
     /// Jumps to the address in RAX, in programs built with `-spectre=ret`.
-    pub(super) retpoline_ax: Option<Svma>,
+    pub(crate) retpoline_ax: Option<Svma>,
     /// Go 1.26 on: the P stays wired to its M in a system call. Such a runtime has `exitsyscallNoP` (runtime/proc.go).
-    pub(super) p_stays_wired: bool,
+    pub(crate) p_stays_wired: bool,
     /// purego's trampoline, whose argument names the C function.
-    pub(super) purego: Option<Svma>,
+    pub(crate) purego: Option<Svma>,
 }
 
 impl<'table> RuntimeFunctions<'table> {
-    pub(super) fn find(table: &'table Pclntab<'_>) -> Result<Self, PlanError> {
+    pub(crate) fn find(table: &'table Pclntab<'_>) -> Result<Self, PlanError> {
         let (mut cgocall, mut landing_pad, mut unwindm, mut purego) = (None, None, None, None);
         let (mut entersyscall, mut exitsyscall, mut reentersyscall) = (None, None, None);
         let (mut mcall, mut cgocallback, mut goexit) = (None, None, None);
@@ -102,11 +101,5 @@ impl<'table> RuntimeFunctions<'table> {
             p_stays_wired,
             purego,
         })
-    }
-
-    /// Whether an instruction goes to the address in RAX by way of `retpolineAX`.
-    pub(super) fn by_retpoline(&self, instruction: &Instruction) -> bool {
-        let direct = matches!(instruction.flow_control(), FlowControl::Call | FlowControl::UnconditionalBranch);
-        direct && instruction.len() == 5 && Some(Svma(instruction.near_branch_target())) == self.retpoline_ax
     }
 }

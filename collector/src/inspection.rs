@@ -2,7 +2,8 @@
 
 use cgoprof_symbols::c_function::{self, CFunction};
 
-use super::{Plan, PlanError, ProbePlan, Target};
+use crate::arch;
+use crate::goruntime::{Plan, PlanError, ProbePlan, Target};
 
 /// A binary as `inspect` shows it.
 #[derive(Debug)]
@@ -42,8 +43,8 @@ impl Inspection {
             build_id: target.binary.build_id(),
             functions: target.pclntab.len(),
             c_functions,
-            plan: Plan::new(target),
-            probes: ProbePlan::new(target),
+            plan: arch::plan(target),
+            probes: arch::probe_plan(target),
         }
     }
 }

@@ -1,49 +1,37 @@
-//! What the code of cgo's wrapper for a C function tells: cmd/cgo has it call `cgoUse` with each argument if they escape,
-//! `cgoKeepAlive` if they need not, and `cgoNoCallback` around C that must not call back (cmd/cgo/out.go).
+//! How cgo's wrapper calls its C function.
 
 use cgoprof_symbols::Svma;
 use cgoprof_symbols::pclntab::Function;
 use iced_x86::{FlowControl, Instruction, Mnemonic, Register};
 
-use super::Target;
 use super::code::Code;
-
-/// How a wrapper calls its C function.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct WrapperCode {
-    /// An argument that contains a pointer is given to `cgoUse`.
-    pub(crate) escapes: bool,
-    /// `#cgo nocallback`.
-    pub(crate) nocallback: bool,
-}
+use crate::goruntime::{Target, WrapperCode};
 
 /// Instructions before a call within which its first argument is set.
 const BEFORE_CALL: usize = 8;
 /// Offset of `PtrBytes` in `abi.Type` (internal/abi/type.go): 0 for a type without pointers.
 const PTR_BYTES: u64 = 8;
 
-impl WrapperCode {
-    /// Reads a wrapper; none if its code can't be read.
-    pub(crate) fn read(target: &Target<'_>, wrapper: &Function<'_>) -> Option<WrapperCode> {
-        let code = Code::decode(&target.binary, wrapper).ok()?;
-        let mut found = WrapperCode { escapes: false, nocallback: false };
-        for (index, call) in code.instructions.iter().enumerate() {
-            if call.flow_control() != FlowControl::Call {
-                continue;
-            }
-            let called = target.pclntab.function_at(Svma(call.near_branch_target()));
-            match called.map(|function| function.name) {
-                Some("runtime.cgoUse") => {
-                    found.escapes |= type_argument(&code.instructions[..index])
-                        .and_then(|of| target.binary.bytes_at(Svma(of.0.wrapping_add(PTR_BYTES)), 8))
-                        .is_some_and(|pointers| pointers.iter().any(|&byte| byte != 0));
-                }
-                Some("runtime.cgoNoCallback") => found.nocallback = true,
-                _ => {}
-            }
+/// Reads a wrapper; none if its code can't be read.
+pub(crate) fn wrapper_code(target: &Target<'_>, wrapper: &Function<'_>) -> Option<WrapperCode> {
+    let code = Code::decode(&target.binary, wrapper).ok()?;
+    let mut found = WrapperCode { escapes: false, nocallback: false };
+    for (index, call) in code.instructions.iter().enumerate() {
+        if call.flow_control() != FlowControl::Call {
+            continue;
         }
-        Some(found)
+        let called = target.pclntab.function_at(Svma(call.near_branch_target()));
+        match called.map(|function| function.name) {
+            Some("runtime.cgoUse") => {
+                found.escapes |= type_argument(&code.instructions[..index])
+                    .and_then(|of| target.binary.bytes_at(Svma(of.0.wrapping_add(PTR_BYTES)), 8))
+                    .is_some_and(|pointers| pointers.iter().any(|&byte| byte != 0));
+            }
+            Some("runtime.cgoNoCallback") => found.nocallback = true,
+            _ => {}
+        }
     }
+    Some(found)
 }
 
 /// Address of the type of the interface that is a call's first argument, if the instructions before it load that.

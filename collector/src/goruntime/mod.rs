@@ -1,17 +1,12 @@
-//! What is in a Go binary and what is to be patched. Pure functions over the bytes of the file.
+//! What is known of a Go binary and its runtime, on any architecture. Pure functions over the bytes of the file.
 
-mod callbacks;
-mod code;
-mod functions;
-pub mod inspection;
-mod locks;
+pub(crate) mod functions;
 pub mod module;
 pub mod own_count;
 pub mod plan;
 pub mod plugin;
 pub mod probes;
 pub mod sample_plan;
-mod thread_local;
 mod wrapper;
 
 use std::ops::Range;
@@ -27,7 +22,6 @@ pub use own_count::OwnCount;
 pub use plan::{Patch, Plan, PlanError};
 pub use probes::{Point, Probe, ProbePlan};
 pub use sample_plan::SamplePlan;
-pub(crate) use thread_local::uses_thread_local;
 pub(crate) use wrapper::WrapperCode;
 
 /// The oldest Go release whose runtime is known.

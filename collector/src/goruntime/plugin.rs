@@ -4,7 +4,6 @@
 use cgoprof_symbols::Avma;
 
 use super::Target;
-use super::code::Code;
 
 /// Functions of the program that plugins use instead of their own, by name and `abi.FuncID`, because wrappers of other ABIs have
 /// the same names.
@@ -27,8 +26,6 @@ pub struct Redirect {
 /// Functions with hooks, and `newm1`, which a hook recognizes as a caller.
 const SHARED: [&str; 5] =
     ["runtime.cgocall", "runtime.asmcgocall", "runtime.cgocallback", "runtime.cgocallbackg", "runtime.newm1"];
-/// `jmp [rip]`, which the address follows.
-const JUMP: [u8; 6] = [0xff, 0x25, 0, 0, 0, 0];
 
 impl SharedFunctions {
     /// Those of a program that is loaded with this bias.
@@ -42,10 +39,11 @@ impl SharedFunctions {
 
     /// Redirections of a plugin's functions to them; empty if the plugin lacks one that has hooks. The plugin has been built by
     /// the same release: the runtime refuses others (`lastmoduleinit` in runtime/plugin.go).
-    pub fn redirects(&self, plugin: &Target<'_>, bias: u64) -> Vec<Redirect> {
+    /// `jump` gives the bytes of a jump.
+    pub fn redirects(&self, plugin: &Target<'_>, bias: u64, jump: impl Fn(Avma) -> Vec<u8>) -> Vec<Redirect> {
         let mut redirects = Vec::new();
         for &(name, id, to) in &self.functions {
-            match redirect(plugin, name, id, to, bias) {
+            match redirect(plugin, name, id, jump(to), bias) {
                 Some(found) => redirects.push(found),
                 // The compiler may have inlined it: threads that the plugin starts are then listed without a reason.
                 None if name == "runtime.newm1" => {}
@@ -56,12 +54,11 @@ impl SharedFunctions {
     }
 }
 
-fn redirect(plugin: &Target<'_>, name: &str, id: u8, to: Avma, bias: u64) -> Option<Redirect> {
+fn redirect(plugin: &Target<'_>, name: &str, id: u8, jump: Vec<u8>, bias: u64) -> Option<Redirect> {
     let own = plugin.pclntab.functions().find(|function| function.name == name && function.id == id)?;
-    let code = Code::decode(&plugin.binary, &own).ok()?;
-    let jump = [&JUMP[..], &to.0.to_le_bytes()].concat();
-    let original = code.bytes.get(..jump.len())?.to_vec();
-    Some(Redirect { at: code.start.loaded(bias), original, jump })
+    let length = usize::try_from(own.end.0.checked_sub(own.start.0)?).ok()?;
+    let original = plugin.binary.bytes_at(own.start, length)?.get(..jump.len())?.to_vec();
+    Some(Redirect { at: own.start.loaded(bias), original, jump })
 }
 
 /// Whether a program can load plugins.

@@ -1,32 +1,21 @@
-//! Where the Go runtime keeps its own count of crossings: what Ms that are gone have counted, and the list of the others.
+//! The Go runtime's own count of crossings, by the code that uses it.
 
 use cgoprof_symbols::Svma;
 use cgoprof_symbols::runtime_offsets::RuntimeOffsets;
 use iced_x86::{Instruction, Mnemonic, OpKind, Register};
 
-use super::Target;
 use super::code::Code;
-
-/// Variables of the runtime.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct OwnCount {
-    /// `runtime.ncgocall`.
-    pub gone: Svma,
-    /// `runtime.allm`.
-    pub first_m: Svma,
-}
+use crate::goruntime::{OwnCount, Target};
 
 /// Instructions between two that belong together.
 const NEAR: usize = 16;
 
-impl OwnCount {
-    /// By their symbols, else by the code of `mcommoninit` and `mexit`, which use them (runtime/proc.go).
-    pub fn find(target: &Target<'_>, offsets: RuntimeOffsets) -> Option<OwnCount> {
-        let named = |name| target.binary.variable(name);
-        let gone = named("runtime.ncgocall").or_else(|| gone(&code_of(target, "runtime.mexit")?, offsets))?;
-        let first_m = named("runtime.allm").or_else(|| first_m(&code_of(target, "runtime.mcommoninit")?, offsets))?;
-        Some(OwnCount { gone, first_m })
-    }
+/// Finds its variables by their symbols, else by the code of `mcommoninit` and `mexit`, which use them (runtime/proc.go).
+pub(crate) fn own_count(target: &Target<'_>, offsets: RuntimeOffsets) -> Option<OwnCount> {
+    let named = |name| target.binary.variable(name);
+    let gone = named("runtime.ncgocall").or_else(|| gone(&code_of(target, "runtime.mexit")?, offsets))?;
+    let first_m = named("runtime.allm").or_else(|| first_m(&code_of(target, "runtime.mcommoninit")?, offsets))?;
+    Some(OwnCount { gone, first_m })
 }
 
 fn code_of<'data>(target: &Target<'data>, name: &str) -> Option<Code<'data>> {

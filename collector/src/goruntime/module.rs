@@ -4,10 +4,8 @@
 //! next module. All is checked against what the linker has filled in.
 
 use cgoprof_symbols::Svma;
-use iced_x86::{Mnemonic, OpKind};
 
 use super::Target;
-use super::code::Code;
 
 /// Offsets within `runtime.moduledata`.
 pub mod field {
@@ -47,8 +45,8 @@ pub struct ModulePlan {
 }
 
 impl ModulePlan {
-    /// None where the module is not as known: then there is none to add to.
-    pub fn find(target: &Target<'_>) -> Option<ModulePlan> {
+    /// `next` is the offset of `moduledata.next`. None where the module is not as known: then there is none to add to.
+    pub fn find(target: &Target<'_>, next: u32) -> Option<ModulePlan> {
         let table = &target.pclntab;
         let first = table.module()?;
         let data = target.binary.bytes_from(first)?;
@@ -59,28 +57,6 @@ impl ModulePlan {
             && word(field::FUNCTIONS + 8)? == functions
             && word(field::MIN_PC)? == text.start.0
             && word(field::TEXT)? <= text.start.0;
-        let next = next_offset(target).filter(|_| as_known)?;
-        Some(ModulePlan { first, next, header: table.address(), record_size: table.record_size() })
+        as_known.then(|| ModulePlan { first, next, header: table.address(), record_size: table.record_size() })
     }
-}
-
-/// `datap = datap.next` where the runtime looks for a function: a load through a register into itself, from far within the
-/// struct.
-fn next_offset(target: &Target<'_>) -> Option<u32> {
-    const FAR: u64 = 300;
-    let names = ["runtime.findmoduledatap", "runtime.findfunc"];
-    let mut found =
-        target.pclntab.functions().filter(|function| names.contains(&function.name)).filter_map(|function| {
-            let code = Code::decode(&target.binary, &function).ok()?;
-            let mut loads = code.instructions.iter().filter(|load| {
-                load.mnemonic() == Mnemonic::Mov
-                    && load.op0_kind() == OpKind::Register
-                    && load.op1_kind() == OpKind::Memory
-                    && load.memory_base() == load.op0_register()
-                    && load.memory_displacement64() > FAR
-            });
-            let next = u32::try_from(loads.next()?.memory_displacement64()).ok()?;
-            loads.next().is_none().then_some(next)
-        });
-    found.next()
 }

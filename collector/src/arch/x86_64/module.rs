@@ -1,0 +1,32 @@
+//! Where the list of modules leads to the next one.
+
+use iced_x86::{Mnemonic, OpKind};
+
+use super::code::Code;
+use crate::goruntime::{ModulePlan, Target};
+
+/// Finds the program's module.
+pub(super) fn plan(target: &Target<'_>) -> Option<ModulePlan> {
+    ModulePlan::find(target, next_offset(target)?)
+}
+
+/// `datap = datap.next` where the runtime looks for a function: a load through a register into itself, from far within the
+/// struct.
+fn next_offset(target: &Target<'_>) -> Option<u32> {
+    const FAR: u64 = 300;
+    let names = ["runtime.findmoduledatap", "runtime.findfunc"];
+    let mut found =
+        target.pclntab.functions().filter(|function| names.contains(&function.name)).filter_map(|function| {
+            let code = Code::decode(&target.binary, &function).ok()?;
+            let mut loads = code.instructions.iter().filter(|load| {
+                load.mnemonic() == Mnemonic::Mov
+                    && load.op0_kind() == OpKind::Register
+                    && load.op1_kind() == OpKind::Memory
+                    && load.memory_base() == load.op0_register()
+                    && load.memory_displacement64() > FAR
+            });
+            let next = u32::try_from(loads.next()?.memory_displacement64()).ok()?;
+            loads.next().is_none().then_some(next)
+        });
+    found.next()
+}

@@ -1,0 +1,90 @@
+//! Code that makes a system call and then restores every register by itself.
+
+use super::registers::Registers;
+
+/// Bytes that this code may take, with data behind it.
+pub(crate) const STUB_LENGTH: usize = 136;
+/// What the code begins with, whatever the registers: `syscall`, and the first half of `movabs rcx`.
+pub(crate) const STUB_START: [u8; 4] = [0x0f, 0x05, 0x48, 0xb9];
+/// A breakpoint instruction, after which a thread stands that came to it.
+pub(crate) const BREAKPOINT: [u8; 1] = [0xcc];
+/// `AUDIT_ARCH_X86_64`: the architecture that seccomp filters see (linux/audit.h).
+pub(crate) const AUDIT_ARCHITECTURE: u32 = 0xc000_003e;
+
+/// `syscall`, then all registers as they were that this or its arguments have changed, and on from where the thread was.
+pub(crate) fn call_and_restore(before: &Registers) -> Vec<u8> {
+    let (rip, rax) = resumption(before);
+    let before = before.raw();
+    let mut code = vec![0x0f, 0x05];
+    // movabs: REX.W (with B for R8 to R15), B8 + register.
+    let mut load = |register: u8, value: u64| {
+        code.extend([0x48 | register >> 3, 0xb8 | register & 7]);
+        code.extend(value.to_le_bytes());
+    };
+    let registers = [
+        (1, before.rcx),
+        (2, before.rdx),
+        (6, before.rsi),
+        (7, before.rdi),
+        (8, before.r8),
+        (9, before.r9),
+        (10, before.r10),
+        (11, before.r11),
+    ];
+    registers.into_iter().for_each(|(register, value)| load(register, value));
+    // The flags without the stack: overflow by an addition, the rest of the arithmetic ones by SAHF, direction.
+    const OVERFLOW: u64 = 1 << 11;
+    const DIRECTION: u64 = 1 << 10;
+    let overflows = u8::from(before.eflags & OVERFLOW != 0);
+    code.extend([0xb0, 0x7f, 0x04, overflows, 0xb4, before.eflags as u8, 0x9e]);
+    code.push(if before.eflags & DIRECTION != 0 { 0xfd } else { 0xfc });
+    code.extend([0x48, 0xb8]);
+    code.extend(rax.to_le_bytes());
+    // jmp [rip + 0].
+    code.extend([0xff, 0x25, 0, 0, 0, 0]);
+    code.extend(rip.to_le_bytes());
+    code
+}
+
+/// Where a thread goes on, and with which RAX: as the kernel would have it where a system call was interrupted
+/// (arch/x86/kernel/signal.c, `arch_do_signal_or_restart`, without a handler).
+fn resumption(before: &Registers) -> (u64, u64) {
+    const SYSCALL: u64 = 2;
+    let in_call = before.system_call().is_some();
+    let before = before.raw();
+    match before.rax as i64 {
+        // ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND.
+        -514..=-512 if in_call => (before.rip - SYSCALL, before.orig_rax),
+        // ERESTART_RESTARTBLOCK.
+        -516 if in_call => (before.rip - SYSCALL, libc::SYS_restart_syscall as u64),
+        _ => (before.rip, before.rax),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn registers(orig_rax: i64, rax: i64) -> Registers {
+        Registers::made_up([0x1000, 0, 0], orig_rax, [0; 6], rax)
+    }
+
+    #[test]
+    fn an_interrupted_system_call_is_taken_up_again() {
+        let check = |orig_rax: i64, rax: i64, expected: (u64, u64)| {
+            assert_eq!(resumption(&registers(orig_rax, rax)), expected, "{orig_rax} {rax}");
+        };
+        check(202, -512, (0xffe, 202));
+        check(202, -514, (0xffe, 202));
+        check(202, -516, (0xffe, 219));
+        check(202, -4, (0x1000, -4i64 as u64));
+        check(-1, -512, (0x1000, -512i64 as u64));
+        check(-1, 7, (0x1000, 7));
+    }
+
+    #[test]
+    fn the_code_fits_with_data_behind_it() {
+        let code = call_and_restore(&registers(0, 0));
+        assert!(code.starts_with(&STUB_START) && code.len() + 16 <= STUB_LENGTH);
+    }
+}

@@ -1,0 +1,73 @@
+//! The uprobe engine's plan: where it sets probes, and what each is to fetch. [`crate::arch`] works it out from a binary's code.
+//!
+//! A probe costs 0.7 us where the kernel can emulate the instruction under it, and some ten times as much where that
+//! must be single-stepped. So the points that every crossing passes are calls and branches; the others are rare.
+
+use std::ops::Range;
+
+use cgoprof_symbols::runtime_offsets::RuntimeOffsets;
+use cgoprof_symbols::{FileOffset, Svma};
+
+/// What is happening where a probe is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Point {
+    /// `asmcgocall` is about to call C: its first branch. RSP and g are those of the caller.
+    Called,
+    /// C has returned and `cgocall` calls `exitsyscall`.
+    Returned,
+    /// `exitsyscall` goes on after it had to wait for a P. Single-stepped.
+    Resumed,
+    /// `cgocallbackg` calls `exitsyscall`: C has called Go.
+    CallbackBegin,
+    /// `cgocallbackg` calls `reentersyscall`: Go returns to C. Single-stepped where that is inlined.
+    CallbackEnd,
+    /// `unwindm` leaves a crossing. Single-stepped.
+    Unwind,
+}
+
+/// One probe.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Probe {
+    /// What happens there.
+    pub point: Point,
+    /// Function that it is in, for people.
+    pub function: String,
+    /// The instruction under it.
+    pub at: Svma,
+    /// The same in the file.
+    pub offset: FileOffset,
+    /// Its bytes.
+    pub original: Vec<u8>,
+}
+
+/// Everything that the uprobe engine must know about a binary.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ProbePlan {
+    /// Where probes are set.
+    pub probes: Vec<Probe>,
+    /// Bytes from RSP at [`Point::Called`] to `asmcgocall`'s return address; its arguments follow that.
+    pub to_return: u32,
+    /// `asmcgocall`.
+    pub asmcgocall: Range<Svma>,
+    /// Return address of `cgocall`'s call of `asmcgocall`.
+    pub after_asmcgocall: Svma,
+    /// Return address of `cgocall`'s call of `exitsyscall`.
+    pub after_exitsyscall: Svma,
+    /// `cgocallback`: there a goroutine's stack ends, and C's begins.
+    pub cgocallback: Range<Svma>,
+    /// What makes threads: `newm1`, and what it may be inlined into.
+    pub newm1: Vec<Range<Svma>>,
+    /// `goexit`: where a goroutine begins.
+    pub goexit: Range<Svma>,
+    /// Struct offsets.
+    pub offsets: RuntimeOffsets,
+    /// purego's trampoline.
+    pub purego: Option<Svma>,
+}
+
+impl ProbePlan {
+    /// Whether `asmcgocall` has a frame of its own, as from Go 1.21 on.
+    pub fn asmcgocall_has_frame(&self) -> bool {
+        self.to_return > 0
+    }
+}

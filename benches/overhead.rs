@@ -363,7 +363,7 @@ fn processor() -> String {
 }
 
 fn clock_read() -> f64 {
-    let found = cgoprof_collector::trampoline::calibrate().unwrap_or_default();
+    let found = cgoprof_collector::engines::trampoline::calibrate().unwrap_or_default();
     let (start, ticks) = (Instant::now(), cgoprof_collector::clock::ticks());
     std::thread::sleep(Duration::from_millis(50));
     let rate = (cgoprof_collector::clock::ticks() - ticks) as f64 / start.elapsed().as_nanos() as f64;

@@ -9,8 +9,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use cgoprof_collector::output::Output;
 use cgoprof_collector::process::launch::Streams;
+use cgoprof_collector::record::output::Output;
 use cgoprof_collector::record::{EngineKind, Options, Outcome, Progress, RecordError, Subject};
 use cgoprof_profile::Profile;
 use cgoprof_viewer::tui::terminal::{Host, HostEvent, show};

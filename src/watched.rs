@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
+use cgoprof_collector::engines::trampoline::{MAX_OVERHEAD, Timing};
 use cgoprof_collector::record::{EngineKind, Options, Subject};
-use cgoprof_collector::trampoline::{MAX_OVERHEAD, Timing};
 use cgoprof_viewer::units::printable;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, ValueEnum};

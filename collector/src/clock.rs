@@ -1,10 +1,15 @@
 //! Two clocks of one machine: the time stamp counter that the hooks read, and the kernel's.
 
+use std::time::Duration;
+
 use nix::time::{ClockId, clock_gettime};
 
 use crate::arch;
-use crate::offcpu::Monotonic;
 use crate::process::time_namespace;
+
+/// CLOCK_MONOTONIC in nanoseconds.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub(crate) struct Monotonic(pub(crate) u64);
 
 /// What an engine's times are read from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -115,6 +120,11 @@ impl Rate {
         let since = (i128::from(ticks) - i128::from(self.from.ticks)) as f64 / self.ticks_per_ns;
         Monotonic((self.from.monotonic.0 as f64 + since).max(0.0) as u64)
     }
+}
+
+/// Processor time of the running thread.
+pub(crate) fn own_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from).unwrap_or_default()
 }
 
 /// The processor's counter, which the hooks read.

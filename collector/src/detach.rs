@@ -2,10 +2,10 @@
 
 use nix::unistd::Pid;
 
+use crate::engines::trampoline::{self, UndoError};
 use crate::process::pause::Pause;
 use crate::process::proc_mount::{self, ForeignProc};
 use crate::process::status::{self, Unfit};
-use crate::trampoline::{self, UndoError};
 
 /// How a process was left.
 #[derive(Debug)]

@@ -4,9 +4,9 @@ use nix::sys::ptrace;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, Uid, fork};
 
+use crate::engines::uprobe::{self, UprobeError};
 use crate::perf::{Frequency, PerfError, Session, Wanted};
 use crate::process::{inherited_signals, proc_text};
-use crate::uprobe::{self, UprobeError};
 
 /// The findings.
 #[derive(Clone, Debug)]

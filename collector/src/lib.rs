@@ -2,37 +2,23 @@
 
 mod arch;
 mod assemble;
-mod assemble_samples;
-mod assemble_scheduler;
-mod cell_id;
 pub mod clock;
+mod correlate;
+mod counts;
 pub mod detach;
 pub mod doctor;
+pub mod engines;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod goruntime;
 pub mod inspection;
 mod loaded;
-mod offcpu;
-pub mod output;
 mod perf;
-mod plugins;
 pub mod process;
 pub mod record;
-mod sample;
-mod sampling;
-mod slow_event;
-mod snapshot;
-mod steal;
 mod symbolize;
 
-mod threads;
-mod ticker;
-mod timeline;
-mod timing_stats;
-pub mod trampoline;
 mod unwind;
-mod uprobe;
 
 pub use detach::detach;
 pub use record::{Options, Outcome, RecordError, record, watch};

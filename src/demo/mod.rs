@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, bail};
+use cgoprof_collector::engines::trampoline::{MAX_OVERHEAD, Timing};
 use cgoprof_collector::process::launch::find_program;
 use cgoprof_collector::record::{Options, Subject};
-use cgoprof_collector::trampoline::{MAX_OVERHEAD, Timing};
 use cgoprof_viewer::export::flamegraph;
 use cgoprof_viewer::report::{By, text};
 use cgoprof_viewer::value::Value;

@@ -10,7 +10,7 @@ use prost::Message as _;
 use crate::code::{Function, Kind, Line, Location, Via, Wrapper};
 use crate::metrics::Stats;
 use crate::model::{Cell, Profile, SampledStack};
-use crate::recording::{Recording, Target};
+use crate::recording::{Knows, Recording, Target};
 use crate::references::{DecodeError, LARGEST, function_id, location_id};
 use crate::{pprof, scheduler_file};
 
@@ -202,6 +202,7 @@ fn target(found: pprof::Target) -> Target {
         args: found.args,
         pid: found.pid,
         go_version: found.go_version,
+        arch: if found.arch.is_empty() { "x86_64".to_owned() } else { found.arch },
         build_id: found.build_id,
         pie: found.pie,
         stripped: found.stripped,
@@ -212,6 +213,7 @@ fn target(found: pprof::Target) -> Target {
 
 fn recording(found: pprof::Recording) -> Recording {
     Recording {
+        knows: found.knows.map_or_else(|| Knows::of_engine(&found.engine), Knows::from_bits),
         engine: found.engine,
         timing: found.timing,
         start_unix_ns: found.start_unix_ns,

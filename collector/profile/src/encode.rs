@@ -244,6 +244,7 @@ fn target(profile: &Profile) -> pprof::Target {
         args: target.args,
         pid: target.pid,
         go_version: target.go_version,
+        arch: target.arch,
         build_id: target.build_id,
         pie: target.pie,
         stripped: target.stripped,
@@ -256,6 +257,7 @@ fn recording(profile: &Profile) -> pprof::Recording {
     let recording = profile.recording.clone();
     pprof::Recording {
         engine: recording.engine,
+        knows: Some(recording.knows.bits()),
         timing: recording.timing,
         start_unix_ns: recording.start_unix_ns,
         duration_ns: recording.duration_ns,

@@ -200,6 +200,9 @@ pub(crate) struct Target {
     pub(crate) race: bool,
     #[prost(bool, tag = "9")]
     pub(crate) cgo: bool,
+    /// Empty in files of before: x86_64.
+    #[prost(string, tag = "10")]
+    pub(crate) arch: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -238,6 +241,9 @@ pub(crate) struct Recording {
     /// Goroutines not kept apart: how many, how many alive, crossings, migrations.
     #[prost(uint64, repeated, tag = "16")]
     pub(crate) forgotten: Vec<u64>,
+    /// Bits: 1 crossings are counted, 2 their phases are timed. Absent in files of before, where the engine's name tells it.
+    #[prost(uint32, optional, tag = "17")]
+    pub(crate) knows: Option<u32>,
 }
 
 /// What a cell is, and what has been added to it since the previous member: one message of both's fields.

@@ -13,6 +13,8 @@ pub struct Target {
     pub pid: u32,
     /// As the linker wrote it.
     pub go_version: String,
+    /// Processor architecture, as Rust names it.
+    pub arch: String,
     /// GNU build id in hexadecimal, empty if there is none.
     pub build_id: String,
     /// Position-independent.
@@ -30,6 +32,8 @@ pub struct Target {
 pub struct Recording {
     /// `trampoline`, `uprobe` or `sample`.
     pub engine: String,
+    /// What the engine knows of crossings.
+    pub knows: Knows,
     /// `every`, `auto` or `none`.
     pub timing: String,
     /// When it began, since 1970.
@@ -62,6 +66,37 @@ pub struct Recording {
     pub notes: Vec<String>,
 }
 
+/// What an engine knows of crossings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Knows {
+    /// They were counted; else there are only samples.
+    pub counts: bool,
+    /// Getting to C and back was timed; else only how long exits waited.
+    pub phases: bool,
+}
+
+impl Default for Knows {
+    /// All.
+    fn default() -> Self {
+        Knows { counts: true, phases: true }
+    }
+}
+
+impl Knows {
+    /// What the engine of this name knew before files said it.
+    pub(crate) fn of_engine(name: &str) -> Knows {
+        Knows { counts: name != "sample", phases: name != "uprobe" }
+    }
+
+    pub(crate) fn bits(self) -> u32 {
+        u32::from(self.counts) | u32::from(self.phases) << 1
+    }
+
+    pub(crate) fn from_bits(bits: u32) -> Knows {
+        Knows { counts: bits & 1 != 0, phases: bits & 2 != 0 }
+    }
+}
+
 /// What was seen of the Go scheduler's doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scheduler {
@@ -80,11 +115,11 @@ pub struct Scheduler {
 impl Recording {
     /// Crossings were counted; else there are only samples.
     pub fn counted(&self) -> bool {
-        self.engine != "sample"
+        self.knows.counts
     }
 
     /// Getting to C and back was timed; else only how long exits waited.
     pub fn phases_timed(&self) -> bool {
-        self.engine != "uprobe"
+        self.knows.phases
     }
 }

@@ -2,15 +2,17 @@
 
 use cgoprof_profile::{
     Birth, Callback, Cell, Counters, Distribution, Encoder, Estimate, Forgotten, Function, FunctionId, Goroutine,
-    Holder, Kind, Line, Location, LocationId, Lock, Locked, Made, Peak, Profile, SampledStack, Scheduler, SlowCrossing,
-    Stats, Thread, Timeline, Via, Wait, Wrapper, decode,
+    Holder, Kind, Knows, Line, Location, LocationId, Lock, Locked, Made, Peak, Profile, SampledStack, Scheduler,
+    SlowCrossing, Stats, Thread, Timeline, Via, Wait, Wrapper, decode,
 };
 use proptest::prelude::*;
 
 fn profile(calls: &[u64]) -> Profile {
     let mut profile = Profile::default();
     profile.target.path = "/app".into();
-    profile.recording.engine = "trampoline".into();
+    profile.target.arch = "riscv64".into();
+    profile.recording.engine = "made up".into();
+    profile.recording.knows = Knows { counts: true, phases: false };
     (profile.recording.sample_period_ns, profile.recording.lost_samples) = (5_025_125, 3);
     for (index, &calls) in calls.iter().enumerate() {
         let name = format!("f{index}");

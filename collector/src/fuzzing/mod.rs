@@ -2,11 +2,8 @@
 //!
 //! Any input must be survived: an error or a value, in bounded time and memory. What is returned says nothing.
 
-mod image;
-mod lying_tables;
 mod patched_program;
 
-pub use image::TablesImage;
 pub use patched_program::PatchedProgram;
 
 use cgoprof_profile::{Encoder, decode, decode_message};
@@ -17,10 +14,11 @@ use crate::arch;
 use crate::goruntime::Target;
 use crate::inspection::Inspection;
 
+pub use crate::engines::trampoline::lying_tables::tables;
+pub use crate::engines::trampoline::tables_image::TablesImage;
 pub use crate::perf::fuzzing::perf_records;
 pub use crate::process::fuzzing::{filter, proc_files};
 pub use crate::unwind::fuzzing::stack;
-pub use lying_tables::tables;
 
 /// What is made for all inputs: parts of them stand for changes of it.
 pub struct Base {
@@ -43,7 +41,7 @@ pub const TARGETS: [(&str, FuzzTarget); 10] = [
     ("stack", |_, data| stack(data)),
     ("profile", |_, data| profile(data)),
     ("perf_records", |_, data| perf_records(data)),
-    ("tables", |base, data| tables(base, data)),
+    ("tables", |base, data| tables(&base.program.target, &base.tables, data)),
     ("proc_files", |_, data| {
         proc_files(data);
         filter(data);

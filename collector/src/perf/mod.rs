@@ -24,11 +24,11 @@ use perf_event::{Builder, Counter};
 
 pub(crate) use attributes::{Frequency, Wanted};
 use origins::{Origins, Slot};
-pub(crate) use record::{Hit, Record, Sample};
+pub(crate) use record::{Hit, Record, Sample, Switch, SwitchKind};
 use ring::Ring;
 
+use crate::clock::Monotonic;
 use crate::goruntime::Point;
-use crate::offcpu::Monotonic;
 use crate::process::maps::Mapping;
 use crate::process::promptness::Station;
 

@@ -11,8 +11,8 @@ use nix::unistd::Pid;
 
 use super::{About, TracedProbe};
 use crate::arch::SAMPLED;
+use crate::clock::Monotonic;
 use crate::goruntime::Point;
-use crate::offcpu::{Monotonic, Switch, SwitchKind};
 use crate::process::maps::{Mapping, Opened};
 
 /// Something that happened to the target.
@@ -57,6 +57,24 @@ pub(crate) enum Record<'a> {
     Mapped(Mapping),
     /// So many records found no room.
     Lost(u64),
+}
+
+/// A thread lost its processor or got one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Switch {
+    /// Kernel thread id.
+    pub(crate) tid: u64,
+    pub(crate) time: Monotonic,
+    pub(crate) kind: SwitchKind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum SwitchKind {
+    In,
+    /// To wait for something.
+    Blocked,
+    /// For another thread.
+    Preempted,
 }
 
 /// What a thread was doing.

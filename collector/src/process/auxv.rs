@@ -1,14 +1,12 @@
 //! What the kernel tells a program at its start: `/proc/PID/auxv`.
 
-use cgoprof_symbols::Avma;
+use cgoprof_symbols::{Avma, Svma};
 use nix::unistd::Pid;
 
-use crate::goruntime::Target;
-
-/// How far from its stated addresses a program was loaded; none if that can't be read.
-pub(crate) fn load_bias(pid: Pid, target: &Target<'_>) -> Option<u64> {
+/// How far from its stated addresses a program with this entry point was loaded; none if that can't be read.
+pub(crate) fn load_bias(pid: Pid, entry: Svma) -> Option<u64> {
     const AT_ENTRY: u64 = 9;
-    Some(value(pid, AT_ENTRY)?.wrapping_sub(target.binary.entry().0))
+    Some(value(pid, AT_ENTRY)?.wrapping_sub(entry.0))
 }
 
 /// Where a program has its program headers.

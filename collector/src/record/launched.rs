@@ -7,22 +7,14 @@ use nix::errno::Errno;
 use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
 
-use super::engine::{EngineError, Prepared, Whom};
-use super::recorder::Watched;
-use super::{
-    EngineKind, Options, Problem, Program, RecordError, Refused, THREADS, prepare, read, settings, unseen_locks,
-    wanted, watch_hooks,
-};
-use crate::arch;
-use crate::clock::{Moment, Rate};
-use crate::goruntime::{Image, Plan};
-use crate::perf::{Frequency, Session, Wanted};
+use super::refused::{Refused, attach_first, candidates};
+use super::{EngineKind, Options, Problem, Program, RecordError, THREADS, not_begun, subject};
+use crate::clock::Moment;
+use crate::engines::{AttachPoint, Attached, Candidate, EngineError, Subject, Watched};
 use crate::process::auxv::load_bias;
 use crate::process::launch::{Launch, LaunchError, Waiting, launch};
-use crate::process::maps;
 use crate::process::own_threads::{self, NoThread};
 use crate::process::remote::Stopped;
-use crate::trampoline::{self, InjectError, RemoteError, inject};
 
 /// Threads that are left to the program: where there can't be so many beside ours, it runs in our place.
 const FOR_THE_PROGRAM: usize = 16;
@@ -63,6 +55,9 @@ pub(super) fn untouched(
     Ok(launch(path, command, how)?)
 }
 
+/// A program with an engine at work, or why there is none.
+type Begun = Result<Watched, NotWatched>;
+
 /// Starts the program with the first engine that works.
 pub(super) fn start(
     options: &Options,
@@ -70,16 +65,11 @@ pub(super) fn start(
     command: &[OsString],
     mask: &SigSet,
     began: Moment,
-) -> Result<(Pid, Result<Watched, NotWatched>), NotStarted> {
-    let mut refused = Refused(Vec::new());
-    let mut plan = None;
-    if wanted(options, EngineKind::Trampoline) {
-        match arch::plan(program.target) {
-            Ok(found) => plan = Some(found),
-            Err(error) => refused.add(EngineKind::Trampoline, error),
-        }
-    }
-    let how = Launch { mask, trace: plan.is_some(), streams: options.streams.as_deref() };
+) -> Result<(Pid, Begun), NotStarted> {
+    let subject = subject(options, program);
+    let (mut candidates, mut refused) = candidates(options.engine, &subject);
+    let needs_stop = |candidates: &[Box<dyn Candidate>]| candidates.iter().any(|candidate| candidate.needs_stop());
+    let how = Launch { mask, trace: needs_stop(&candidates), streams: options.streams.as_deref() };
     let waiting = match launch(&program.located.program, command, how) {
         Err(LaunchError::System(error @ Errno::EAGAIN)) => {
             return Err(NoThread::from(std::io::Error::from(error)).into());
@@ -92,110 +82,88 @@ pub(super) fn start(
         return Err(error.into());
     }
     let pid = waiting.pid;
-    let plan = match (plan, waiting.traced) {
-        (Some(plan), Some(Ok(()))) => plan,
-        (planned, traced) => {
-            if let (Some(_), Some(Err(error))) = (planned, traced) {
-                refused.add(EngineKind::Trampoline, EngineError::Untraced(error));
-            }
-            let prepared = prepare(options, program, Whom::BeforeExec(pid), &mut refused);
-            return Ok((pid, go(options, program, waiting, prepared, refused)?));
+    if let Some(Err(error)) = waiting.traced {
+        for candidate in candidates.extract_if(.., |candidate| candidate.needs_stop()) {
+            refused.add(candidate.kind(), EngineError::Untraced(error));
         }
-    };
+    }
+    if !needs_stop(&candidates) {
+        return Ok((pid, before_exec(options, &subject, waiting, &candidates, refused)?));
+    }
     waiting.go()?;
-    match hook(options, program, &plan, (pid, mask), began, refused) {
+    match stopped(&subject, &candidates, (pid, mask), began, refused) {
         Err(NotWatched { problem, ended: None }) if options.require => {
             // It stands at its first instruction still, or has just left it.
             let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
             let _ = nix::sys::wait::waitpid(pid, None);
             Err(RecordError::Required(program.located.shown(), problem).into())
         }
-        watched => Ok((pid, watched)),
+        begun => Ok((pid, begun)),
     }
 }
 
-/// Has the process become the program, and reads what the events of an engine tell.
-fn go(
+/// Gets an engine ready, and has the process become the program.
+fn before_exec(
     options: &Options,
-    program: &Program<'_>,
+    subject: &Subject<'_>,
     waiting: Waiting,
-    prepared: Option<(EngineKind, Prepared)>,
-    refused: Refused,
-) -> Result<Result<Watched, NotWatched>, RecordError> {
-    let (pid, begun) = (waiting.pid, Moment::now());
-    let Some((kind, mut prepared)) = prepared else {
+    candidates: &[Box<dyn Candidate>],
+    mut refused: Refused,
+) -> Result<Begun, RecordError> {
+    let pid = waiting.pid;
+    let attached = attach_first(candidates, subject, &mut AttachPoint::BeforeExec(pid), &mut refused, |_| false);
+    let begun = Moment::now();
+    let Ok(Some((kind, mut attached))) = attached else {
         let problem = refused.problem();
         if options.require {
             waiting.cancel();
-            return Err(RecordError::Required(program.located.shown(), problem));
+            return Err(RecordError::Required(subject.shown(), problem));
         }
         waiting.go()?;
         return Ok(Err(problem.into()));
     };
     waiting.go()?;
-    let Some(bias) = prepared.bias(pid, &program.located.program, program.target) else {
-        return Ok(Err(Problem::Ended.into()));
-    };
-    Ok(read(options, program, pid, prepared, bias, (begun, refused.notes(kind))).map_err(NotWatched::from))
+    let bias = attached.bias(pid, subject);
+    Ok(begin(pid, subject, (kind, attached), bias, begun, &refused))
 }
 
-/// Puts hooks into a program that stands at its first instruction, or else watches it with another engine.
-fn hook(
-    options: &Options,
-    program: &Program<'_>,
-    plan: &Plan,
+/// Gets an engine to a program that stands at its first instruction, and lets it run.
+fn stopped(
+    subject: &Subject<'_>,
+    candidates: &[Box<dyn Candidate>],
     (pid, mask): (Pid, &SigSet),
     began: Moment,
     mut refused: Refused,
-) -> Result<Watched, NotWatched> {
-    // Before it runs: its threads inherit it.
-    let wanted =
-        Wanted { frequency: Frequency(options.frequency), kernel: true, only_samples: false, before_exec: false };
-    let session = Session::new(pid, wanted, Vec::new()).and_then(|mut session| session.watch(pid).map(|()| session));
-    let settings = settings(options, Rate::between(began, Moment::now()));
-    let mut stopped = match Stopped::launched(pid) {
-        Ok(stopped) => stopped,
-        Err(error) => {
-            refused.add(EngineKind::Trampoline, InjectError::from(error));
-            drop(session);
-            let prepared = prepare(options, program, Whom::Stopped(pid), &mut refused);
-            let bias = load_bias(pid, program.target).ok_or(Problem::Ended);
-            let begun = Moment::now();
-            let _ = nix::sys::ptrace::detach(pid, None);
-            let Some((kind, prepared)) = prepared else { return Err(refused.problem().into()) };
-            return Ok(read(options, program, pid, prepared, bias?, (begun, refused.notes(kind)))?);
-        }
-    };
-    let image = load_bias(pid, program.target).map(|bias| Image { target: program.target, bias });
-    let placed = image.ok_or(InjectError::Auxv).and_then(|image| inject(&mut stopped, image, plan, settings));
-    if let Err(error) = stopped.give_back_trap(mask) {
-        tracing::debug!("SIGTRAP is not as it was: {error}");
+) -> Begun {
+    let mut at = AttachPoint::Stopped { pid, stopped: Stopped::launched(pid), mask, began };
+    let attached = attach_first(candidates, subject, &mut at, &mut refused, |error| error.ended().is_some());
+    let (bias, begun) = (load_bias(pid, subject.target.binary.entry()), Moment::now());
+    match at {
+        AttachPoint::Stopped { stopped: Ok(stopped), .. } => stopped.release(),
+        _ => drop(nix::sys::ptrace::detach(pid, None)),
     }
-    match placed {
-        Ok(placed) => {
-            let (mappings, begun) = (maps::read(pid).unwrap_or_default(), Moment::now());
-            stopped.release();
-            let mut notes = refused.notes(EngineKind::Trampoline);
-            notes.extend(unseen_locks(plan));
-            let tables = placed.tables.address();
-            let watched = watch_hooks(options, program, pid, (placed, mappings), session, (begun, None, notes));
-            // Nobody would take them out.
-            let watched = watched.inspect_err(|_| drop(trampoline::undo_own(pid, tables)));
-            watched.map_err(|error| Problem::Engine(EngineKind::Trampoline, error).into())
-        }
-        Err(InjectError::Remote(RemoteError::Ended(status))) => {
-            refused.add(EngineKind::Trampoline, InjectError::Remote(RemoteError::Ended(status)));
-            Err(NotWatched { problem: refused.problem(), ended: Some(status) })
-        }
-        Err(error) => {
-            refused.add(EngineKind::Trampoline, error);
-            drop(session);
-            let prepared = prepare(options, program, Whom::Stopped(pid), &mut refused);
-            let bias = load_bias(pid, program.target).ok_or(Problem::Ended);
-            let begun = Moment::now();
-            stopped.release();
-            let Some((kind, prepared)) = prepared else { return Err(refused.problem().into()) };
-            Ok(read(options, program, pid, prepared, bias?, (begun, refused.notes(kind)))?)
+    match attached {
+        Ok(Some(attached)) => begin(pid, subject, attached, bias, begun, &refused),
+        Ok(None) => Err(refused.problem().into()),
+        Err((kind, error)) => {
+            let ended = error.ended();
+            refused.add(kind, error);
+            Err(NotWatched { problem: refused.problem(), ended })
         }
     }
+}
+
+/// Has an engine begin with a program that has just been let go.
+fn begin(
+    pid: Pid,
+    subject: &Subject<'_>,
+    (kind, attached): (EngineKind, Box<dyn Attached>),
+    bias: Option<u64>,
+    begun: Moment,
+    refused: &Refused,
+) -> Begun {
+    let bias = bias.ok_or(Problem::Ended)?;
+    let mut watched = attached.begin(pid, subject, bias, begun).map_err(|error| not_begun(kind, error))?;
+    watched.notes.splice(0..0, refused.notes(kind));
+    Ok(watched)
 }

@@ -147,7 +147,7 @@ impl Located {
     pub(super) fn bias(&self, pid: Pid, target: &Target<'_>) -> Option<u64> {
         match &self.go_library {
             Some(library) => target.binary.bias(library.code.0, library.code.1),
-            None => load_bias(pid, target),
+            None => load_bias(pid, target.binary.entry()),
         }
     }
 }

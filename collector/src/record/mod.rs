@@ -1,14 +1,15 @@
 //! A recording from the program's start to the finished file.
 
-mod engine;
 mod joined;
 mod launched;
 mod located;
 mod modules;
 mod notes;
+pub mod output;
 mod recorder;
-mod self_check;
+mod refused;
 mod signals;
+mod steal;
 
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt as _;
@@ -22,32 +23,24 @@ use nix::errno::Errno;
 use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
 
-use engine::{Engine, Prepared, Whom};
-pub use engine::{EngineError, EngineKind};
 use joined::join;
 use launched::{NotStarted, NotWatched, start};
 use located::Located;
-use recorder::{LeavesOnPanic, Recorder, Watched};
+use recorder::{LeavesOnPanic, Recorder};
 use signals::{Orders, Signals};
 
-use crate::clock::{Moment, Rate};
-use crate::goruntime::plugin::{SharedFunctions, loads_plugins};
-use crate::goruntime::{Plan, Target, TargetError};
-use crate::output::{Output, Unwritten};
-use crate::perf::{PerfError, Session};
-use crate::plugins::{PluginLoader, Plugins};
+use crate::clock::Moment;
+pub use crate::engines::{EngineError, EngineKind};
+use crate::engines::{Settings, Subject as EngineSubject, Timing};
+use crate::goruntime::{Target, TargetError};
 use crate::process::file_privileges::{self, Privileged};
 use crate::process::inherited_signals;
 use crate::process::launch::{LaunchError, Streams, exec_in_place, find_program};
-use crate::process::maps::{self, Mapping};
 use crate::process::own_threads::{self, NoThread};
-use crate::process::pause::Pause;
 use crate::process::proc_mount::{self, ForeignProc};
+use crate::process::remote::RemoteError;
 use crate::process::status::{self, Unfit};
-use crate::sampling::{Sampler, Source};
-use crate::ticker::Ticker;
-use crate::trampoline::{InjectError, Placed, RemoteError, Settings, TableSet, Timing, calibrate};
-use crate::unwind::{Border, GoModule, Unwinder};
+use output::{Output, Unwritten};
 
 /// What to record and how.
 #[derive(Clone, Debug)]
@@ -372,7 +365,7 @@ fn record_process(
     let _left_in_any_case = LeavesOnPanic(pid);
     match join(options, &program, pid) {
         Ok(watched) => {
-            let engine = watched.engine.kind();
+            let engine = watched.engine.capabilities().kind;
             let mut recorder = Recorder::new(options, &program, pid, watched, output);
             recorder.look_for_modules();
             progress.joined(pid, engine);
@@ -390,131 +383,30 @@ fn open(options: &Options) -> Result<Option<Output>, RecordError> {
     Output::open(path).map(Some).map_err(|error| RecordError::Output(path.clone(), error))
 }
 
-/// The engines that were tried and can't be used.
-struct Refused(Vec<(EngineKind, EngineError)>);
-
-impl Refused {
-    fn add(&mut self, engine: EngineKind, error: impl Into<EngineError>) {
-        self.0.push((engine, error.into()));
-    }
-
-    fn problem(mut self) -> Problem {
-        if self.0.len() == 1 {
-            let (engine, error) = self.0.remove(0);
-            return Problem::Engine(engine, error);
-        }
-        Problem::NoEngine(self.0)
-    }
-
-    /// What is to be said when another engine took their place.
-    fn notes(&self, taken: EngineKind) -> Vec<String> {
-        self.0
-            .iter()
-            .map(|(engine, error)| format!("recorded with engine {taken}, because {engine}: {error}"))
-            .collect()
+/// What engines must know of a recording.
+fn subject<'a>(options: &Options, program: &Program<'a>) -> EngineSubject<'a> {
+    let located = program.located;
+    EngineSubject {
+        target: program.target,
+        file: &located.file,
+        program: &located.program,
+        library: located.go_library.as_ref().map(|library| library.path.as_path()),
+        awaited: located.awaited,
+        settings: Settings {
+            timing: options.timing,
+            max_overhead: options.max_overhead,
+            stack_depth: options.stack_depth,
+            max_memory: options.max_memory,
+            slow: options.slow,
+            frequency: options.frequency,
+        },
     }
 }
 
-fn wanted(options: &Options, kind: EngineKind) -> bool {
-    options.engine.is_none_or(|engine| engine == kind)
-}
-
-/// Opens the events of the first of the kernel's engines that works.
-fn prepare(
-    options: &Options,
-    program: &Program<'_>,
-    whom: Whom,
-    refused: &mut Refused,
-) -> Option<(EngineKind, Prepared)> {
-    for kind in [EngineKind::Uprobe, EngineKind::Sample].into_iter().filter(|&kind| wanted(options, kind)) {
-        match Prepared::new(kind, whom, program.target, &program.located.file, options) {
-            Ok(prepared) => return Some((kind, prepared)),
-            Err(error) => refused.add(kind, error),
-        }
+/// What keeps an engine from beginning, as why there is no recording.
+fn not_begun(kind: EngineKind, error: EngineError) -> Problem {
+    match error {
+        EngineError::Threads(error) => Problem::Threads(error),
+        error => Problem::Engine(kind, error),
     }
-    None
-}
-
-fn read(
-    options: &Options,
-    program: &Program<'_>,
-    pid: Pid,
-    prepared: Prepared,
-    bias: u64,
-    (begun, mut notes): (Moment, Vec<String>),
-) -> Result<Watched, Problem> {
-    let mappings = maps::read(pid).unwrap_or_default();
-    notes.extend(program.target.untested());
-    if options.frequency > 0 && !prepared.sees_kernel() {
-        notes.push(WITHOUT_KERNEL.into());
-    }
-    let (engine, sampler) = prepared.start(pid, program.target, bias, &mappings, options).map_err(NoThread::from)?;
-    let plugins = Plugins::default();
-    Ok(Watched { engine, sampler: Some(sampler), bias, mappings, plugins, begun, pause: None, notes })
-}
-
-const WITHOUT_KERNEL: &str = "samples leave out what happens in the kernel: seeing that takes root, or \
-                              `sysctl kernel.perf_event_paranoid=1`";
-
-/// Reads what the hooks count and what perf tells beside them, if it may.
-fn watch_hooks(
-    options: &Options,
-    program: &Program<'_>,
-    pid: Pid,
-    (injected, mappings): (Placed, Vec<Mapping>),
-    session: Result<Session, PerfError>,
-    (begun, pause, mut notes): (Moment, Option<Pause>, Vec<String>),
-) -> Result<Watched, EngineError> {
-    notes.extend(program.target.untested());
-    let returns = injected.returns_from_c();
-    let plugins = Plugins::default();
-    let shared = SharedFunctions::of(program.target, injected.tables.bias());
-    let mut loader = PluginLoader::new(shared, Arc::clone(&plugins));
-    if pause.is_some() && loads_plugins(program.target) {
-        loader.take_loaded(pid).map_err(InjectError::Tables)?;
-    }
-    let (bias, cells) = (injected.tables.bias(), injected.tables.cells());
-    let tables = TableSet::of(injected.tables);
-    let ticker =
-        Ticker::start(tables.clone(), pid, options.timing, injected.module, loader).map_err(InjectError::Tables)?;
-    let (events, looks, confirmed) = (ticker.events(), ticker.looks(), ticker.confirmed());
-    let calibration = calibrate();
-    ticker.set_budget(calibration.unwrap_or_default().budget(options.max_overhead));
-    let engine = Engine::Trampoline { tables: tables.clone(), ticker, calibration };
-    let sampler = match session {
-        Err(error) => {
-            notes.push(format!("{error}: no CPU and blocked times; to allow it: {}", error.way_out()));
-            None
-        }
-        Ok(session) => {
-            if options.frequency > 0 && !session.sees_kernel() {
-                notes.push(WITHOUT_KERNEL.into());
-            }
-            let border = Border::Hooks { code: injected.hooks, returns, cells };
-            let mut unwinder = Unwinder::new(GoModule { go: program.target.go_text(bias), border });
-            mappings.iter().for_each(|mapping| unwinder.add_mapping(mapping));
-            let source = Source::Hooks { events, looks, confirmed, tables };
-            let sampler = Sampler::start(session, pid, unwinder, source, engine.timebase(), true);
-            sampler.map_err(|error| notes.push(format!("no CPU and blocked times: {}", NoThread::from(error)))).ok()
-        }
-    };
-    Ok(Watched { engine, sampler, bias, mappings, plugins, begun, pause, notes })
-}
-
-fn unseen_locks(plan: &Plan) -> Option<String> {
-    let places = plan.unseen_locks;
-    (places > 0).then(|| {
-        format!(
-            "{places} places in the program lock goroutines to threads, or unlock them, in code of an unknown shape: \
-             locks may be missing, or too long"
-        )
-    })
-}
-
-/// What the hooks are told.
-fn settings(options: &Options, rate: Rate) -> Settings {
-    let slow = options.slow.as_nanos() as f64 * rate.ticks_per_ns;
-    let starts = matches!(options.subject, Subject::Command(_));
-    let (max_frames, max_memory) = (options.stack_depth, options.max_memory);
-    Settings { max_frames, timing: options.timing, slow: slow as u64, max_memory, starts }
 }

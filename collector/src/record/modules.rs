@@ -3,26 +3,20 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use cgoprof_symbols::Avma;
 use nix::unistd::Pid;
 
-use super::engine::{Engine, EngineError, probe_module};
-use super::joined::{LOADING, join_module};
 use super::located::Located;
 use super::recorder::Recorder;
-use super::self_check::SelfCheck;
-use super::{Identity, identity, notes};
-use crate::clock::Rate;
+use super::{Identity, identity};
+use crate::clock::own_time;
+use crate::engines::AddError;
 use crate::loaded::{LoadedGo, Runtime, runtime_in};
 use crate::process::link_map::LinkMap;
 use crate::process::maps::{self, Mapping};
-use crate::ticker::own_time;
-use crate::trampoline::{InjectError, JoinError, TableSet};
 use crate::unwind::{Border, GoModule};
-use crate::uprobe::UprobeError;
 
 /// Go code that the program has loaded, as far as it is not recorded.
 pub(super) struct Modules {
@@ -46,8 +40,6 @@ pub(super) struct Modules {
     reported: HashSet<PathBuf>,
     /// By name, why modules can't be recorded.
     refused: BTreeMap<String, String>,
-    /// Why no module gets probes any more: some probes of one may be set under its number.
-    probes_failed: Option<String>,
     /// Modules that the next search finds were loaded before the recorder came.
     were_before: bool,
 }
@@ -68,6 +60,8 @@ struct Loading {
     was_before: bool,
 }
 
+/// How long a library may take to be loaded.
+const LOADING: Duration = Duration::from_secs(10);
 /// Time between two attempts to record a module.
 const RETRY: Duration = Duration::from_millis(5);
 /// How long the plugin loader may take to tell of a plugin: the hook waits for it for a second.
@@ -92,7 +86,6 @@ impl Modules {
             loading: Vec::new(),
             reported: HashSet::new(),
             refused: BTreeMap::new(),
-            probes_failed: None,
             were_before: joined,
         }
     }
@@ -163,23 +156,24 @@ impl Modules {
 impl Recorder<'_> {
     /// Records what the program has loaded since the last call.
     pub(super) fn look_for_modules(&mut self) {
-        if self.became_another || matches!(self.engine, Engine::Sample) {
+        let capabilities = self.engine.capabilities();
+        if self.became_another || !capabilities.counts {
             return;
         }
         let (was_before, since) = (self.modules.were_before, Instant::now());
         let mut waiting = std::mem::take(&mut self.modules.waiting);
         waiting.extend(self.modules.take_new());
         let mut ready = std::mem::take(&mut self.modules.loading);
-        for module in self.add_redirected() {
+        for module in self.take_reported() {
             self.modules.reported.insert(module.path.clone());
             ready.push(Loading { module, since, was_before });
         }
         for one in waiting {
-            let has_loader = matches!(self.engine, Engine::Trampoline { .. }) && one.runtime == Runtime::Shared;
-            if has_loader && self.modules.reported.contains(&one.mapping.path) {
+            let is_reported = capabilities.reports_plugins && one.runtime == Runtime::Shared;
+            if is_reported && self.modules.reported.contains(&one.mapping.path) {
                 continue;
             }
-            if has_loader && one.since.elapsed() < REPORTING {
+            if is_reported && one.since.elapsed() < REPORTING {
                 self.modules.waiting.push(one);
                 continue;
             }
@@ -191,88 +185,40 @@ impl Recorder<'_> {
                 Err(error) => self.modules.refuse(&file_name(&one.mapping.path), error),
             }
         }
-        for module in ready {
-            match &self.engine {
-                Engine::Trampoline { tables, .. } => self.hook(&tables.clone(), module),
-                Engine::Uprobe(_) => self.probe(module.module, module.was_before),
-                Engine::Sample => {}
+        ready.into_iter().for_each(|module| self.record_module(module));
+    }
+
+    /// Adds the modules that the engine reports as recorded, and returns the others.
+    pub(super) fn take_reported(&mut self) -> Vec<LoadedGo> {
+        let (recorded, others): (Vec<_>, Vec<_>) =
+            self.engine.take_reported().into_iter().partition(|reported| reported.is_recorded);
+        for reported in recorded {
+            self.notes.extend(reported.note);
+            self.know_module(reported.module, Some(Border::Shared));
+        }
+        others.into_iter().map(|reported| reported.module).collect()
+    }
+
+    fn record_module(&mut self, loading: Loading) {
+        let Loading { module, since, was_before } = loading;
+        match self.engine.add_module(&module, was_before, &self.pump) {
+            Ok(added) => {
+                if let Some(pause) = added.pause {
+                    self.pause = Some(self.pause.unwrap_or_default().max(pause));
+                }
+                self.notes.extend(added.notes);
+                self.know_module(module, added.border);
             }
-        }
-    }
-
-    /// Adds the plugins whose functions lead to the program's, and returns the others.
-    pub(super) fn add_redirected(&mut self) -> Vec<LoadedGo> {
-        let plugins = std::mem::take(&mut *self.plugins.lock().unwrap_or_else(PoisonError::into_inner));
-        let (redirected, others): (Vec<_>, Vec<_>) = plugins.into_iter().partition(|plugin| plugin.redirected);
-        for plugin in redirected {
-            self.notes.extend(notes::plugin(&plugin));
-            self.add_module(plugin.loaded, Border::Shared);
-        }
-        others.into_iter().map(|plugin| plugin.loaded).collect()
-    }
-
-    fn hook(&mut self, tables: &TableSet, Loading { module, since, was_before }: Loading) {
-        let rate = Rate::between(self.begun, self.engine.timebase().now());
-        let name = module.name();
-        let hooked = match join_module(self.options, self.pid, module.image(), rate) {
-            Ok(hooked) => hooked,
-            Err(EngineError::Join(JoinError::Inject(InjectError::Loading))) if since.elapsed() < LOADING => {
+            Err(AddError::Loading(_)) if since.elapsed() < LOADING => {
                 self.modules.loading.push(Loading { module, since, was_before });
-                return;
             }
-            Err(error) => return self.modules.refuse(&name, error),
-        };
-        let (address, returns) = (hooked.placed.tables.address(), hooked.placed.returns_from_c());
-        let Some(own) = tables.add(hooked.placed.tables, module.is_plugin()) else {
-            let _ = crate::trampoline::undo_own(self.pid, address);
-            return self.modules.refuse(&name, "too many modules are recorded already");
-        };
-        self.pause = Some(self.pause.unwrap_or_default().max(hooked.pause));
-        let check = if module.is_plugin() { self.self_checks.first_mut() } else { None };
-        let check = match check {
-            Some(check) => {
-                check.add(own.clone());
-                check
-            }
-            None => {
-                self.notes.push(notes::own_runtime(&name, self.engine.kind()));
-                self.self_checks.push(SelfCheck::of_library(&module, own.clone(), was_before));
-                let last = self.self_checks.len() - 1;
-                &mut self.self_checks[last]
-            }
-        };
-        match check.start_anew(self.pid) {
-            _ if was_before => {}
-            Some(missed) => self.notes.extend(notes::missed(&name, missed)),
-            None => self.notes.push(notes::before_recorder(&name)),
+            Err(error) => self.modules.refuse(&module.name(), error),
         }
-        self.notes.extend(hooked.notes.into_iter().map(|note| format!("{name}: {note}")));
-        let border = Border::Hooks { code: hooked.placed.hooks, returns, cells: own.cells() };
-        self.add_module(module, border);
     }
 
-    fn probe(&mut self, module: LoadedGo, was_before: bool) {
-        let (Engine::Uprobe(probes), Some(sampler)) = (&mut self.engine, &self.sampler) else { return };
-        let name = module.name();
-        if let Some(why) = self.modules.probes_failed.clone() {
-            return self.modules.refuse(&name, why);
-        }
-        if let Err(error) = probe_module(probes, sampler, &module, self.pid, self.options) {
-            if let EngineError::Uprobe(UprobeError::Perf(_)) = &error {
-                self.modules.probes_failed = Some(error.to_string());
-            }
-            return self.modules.refuse(&name, error);
-        }
-        if !module.is_plugin() {
-            self.notes.push(notes::own_runtime(&name, self.engine.kind()));
-        }
-        self.notes.extend((!was_before).then(|| notes::before_recorder(&name)));
-        self.symbolizer.add_module(module);
-    }
-
-    fn add_module(&mut self, module: LoadedGo, border: Border) {
-        if let Some(sampler) = &self.sampler {
-            sampler.add_module(GoModule { go: module.target.go_text(module.bias), border });
+    fn know_module(&mut self, module: LoadedGo, border: Option<Border>) {
+        if let Some(border) = border {
+            self.pump.add_module(GoModule { go: module.target.go_text(module.bias), border });
         }
         self.symbolizer.add_module(module);
     }

@@ -2,13 +2,12 @@
 
 use nix::unistd::Pid;
 
-use super::{EngineKind, Program};
-use crate::offcpu::Monotonic;
-use crate::plugins::Plugin;
+use super::Program;
+use crate::clock::Monotonic;
+use crate::correlate::samples::Samples;
+use crate::counts::snapshot::Snapshot;
+use crate::engines::{Capabilities, Timing};
 use crate::process::status;
-use crate::sampling::Samples;
-use crate::snapshot::Snapshot;
-use crate::trampoline::Timing;
 
 /// On counts and times that are incomplete.
 pub(super) fn counts(snapshot: &Snapshot, timing: Timing) -> Vec<String> {
@@ -75,34 +74,33 @@ pub(super) fn counts(snapshot: &Snapshot, timing: Timing) -> Vec<String> {
 
 /// End of the note on crossings that have not ended when the recording does.
 pub(super) const STILL_IN_C: &str = " crossings were still in C at the end: their time so far is included";
-/// On times by uprobes.
-pub(super) const UPROBE_TIMES: &str = "engine uprobe: times leave out getting to C and back but for waits for a P: a probe takes \
-                            longer than that";
-
 /// On lost perf records, and on what the sample engine tells.
-pub(super) fn perf(engine: EngineKind, samples: &Samples, end: Monotonic) -> Vec<String> {
+pub(super) fn perf(engine: Capabilities, samples: &Samples, end: Monotonic) -> Vec<String> {
     let mut notes = Vec::new();
     if samples.lost > 0 {
         let lost = samples.lost;
-        notes.push(match engine {
-            EngineKind::Uprobe => format!(
+        notes.push(if engine.counts_by_records {
+            format!(
                 "{lost} perf records found no room: there were at least as many crossings as counted, and times and \
                  nesting may be off"
-            ),
-            _ => format!("{lost} perf records found no room: there are fewer samples, and blocked times may be off"),
+            )
+        } else {
+            format!("{lost} perf records found no room: there are fewer samples, and blocked times may be off")
         });
     }
     if samples.new_processor {
-        let unseen = match engine {
-            EngineKind::Uprobe => {
-                "there were more crossings than are counted, times and nesting may be off, and blocked times are not known"
-            }
-            _ => "there are fewer samples, and blocked times are not known",
+        let unseen = if engine.counts_by_records {
+            "there were more crossings than are counted, times and nesting may be off, and blocked times are not known"
+        } else {
+            "there are fewer samples, and blocked times are not known"
         };
         notes.push(format!("a processor came into use after the start, and what ran on it was not seen: {unseen}"));
     }
-    if engine == EngineKind::Sample {
-        notes.push("engine sample: nothing is counted; times in C are estimates from samples of the processors".into());
+    if !engine.counts {
+        let name = engine.kind;
+        notes.push(format!(
+            "engine {name}: nothing is counted; times in C are estimates from samples of the processors"
+        ));
         match samples.num_cgo_call {
             Some((count, at)) => {
                 let before = std::time::Duration::from_millis(end.0.saturating_sub(at.0) / 1_000_000);
@@ -132,33 +130,6 @@ pub(super) fn stripped(program: &Program<'_>) -> Option<String> {
     let by_go_test = program.located.go_file().extension().is_some_and(|extension| extension == "test");
     let way_out = if by_go_test { ": `go test` strips what it runs, unless it has -o FILE" } else { "" };
     stripped.then(|| format!("the program is stripped: C functions within it have no names of their own{way_out}"))
-}
-
-/// On a plugin whose functions are redirected.
-pub(super) fn plugin(plugin: &Plugin) -> Option<String> {
-    let name = plugin.loaded.name();
-    plugin.locks_threads.then(|| format!("thread locks by goroutines of {name}, a Go plugin, are not recorded"))
-}
-
-/// On a library with a Go runtime of its own that is recorded too.
-pub(super) fn own_runtime(name: &str, engine: EngineKind) -> String {
-    let times = match engine {
-        EngineKind::Trampoline => "; the time of its crossings is also in that of crossings that called it",
-        EngineKind::Uprobe | EngineKind::Sample => "",
-    };
-    format!("{name} has a Go runtime of its own, which numbers its goroutines independently{times}")
-}
-
-/// On crossings of a module that were made before its hooks were in place.
-pub(super) fn missed(name: &str, crossings: u64) -> Option<String> {
-    let were = if crossings == 1 { "1 crossing was".into() } else { format!("about {crossings} crossings were") };
-    let note = || format!("{were} made by {name} between its loading and the recorder's hooks there: not counted");
-    (crossings > 0).then(note)
-}
-
-/// The same where their number is not known.
-pub(super) fn before_recorder(name: &str) -> String {
-    format!("crossings that {name} made between its loading and the recorder's hooks or probes there are not counted")
 }
 
 /// On running processes that the program has started, when it has ended.

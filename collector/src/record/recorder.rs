@@ -1,42 +1,38 @@
 //! The recorder at work: it watches the program, lets the file grow, and finishes it.
 
 use std::collections::HashMap;
-use std::sync::PoisonError;
 use std::time::{Duration, Instant, SystemTime};
 
-use cgoprof_profile::{Profile, Recording, Scheduler};
+use cgoprof_profile::{Knows, Profile, Recording, Scheduler};
 use cgoprof_symbols::Avma;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use super::engine::Engine;
-use super::modules::{Modules, file_name};
+use super::modules::Modules;
 use super::notes;
-use super::self_check::SelfCheck;
+use super::output::{Output, Unwritten};
 use super::signals::{Orders, ended};
-use super::{EngineKind, Identity, Options, Outcome, Problem, Program, Progress, RecordError, Subject, identity};
+use super::steal::Processors;
+use super::{Identity, Options, Outcome, Problem, Program, Progress, RecordError, Subject, identity};
+use crate::assemble::samples::assemble_samples;
+use crate::assemble::scheduler::{Idle, Observed, Span, assemble_scheduler};
 use crate::assemble::{Clock, assemble};
-use crate::assemble_samples::assemble_samples;
-use crate::assemble_scheduler::{Idle, Observed, Span, assemble_scheduler};
-use crate::cell_id::CellId;
-use crate::clock::{Moment, Rate};
-use crate::goruntime::{Image, Target};
-use crate::offcpu::OffTime;
-use crate::output::{Output, Unwritten};
+use crate::clock::{Moment, Rate, own_time};
+use crate::correlate::pump::Pump;
+use crate::correlate::samples::Samples;
+use crate::correlate::slow::Slow;
+use crate::correlate::timeline::Part;
+use crate::counts::calibration::Calibration;
+use crate::counts::cell_id::CellId;
+use crate::counts::snapshot::Snapshot;
+use crate::engines::trampoline::undo_mine;
+use crate::engines::{DetachError, Engine, Timing, Watched};
+use crate::goruntime::Target;
 use crate::perf::Frequency;
-use crate::plugins::Plugins;
 use crate::process::auxv;
-use crate::process::frozen::FreezeError;
-use crate::process::maps::Mapping;
 use crate::process::pause::Pause;
 use crate::process::status;
-use crate::sampling::{Sampler, Samples, Slow};
-use crate::snapshot::Snapshot;
-use crate::steal::Processors;
 use crate::symbolize::{Symbolizer, tell_apart};
-use crate::ticker::own_time;
-use crate::timeline::{Counters, Part, Timeline};
-use crate::trampoline::{Calibration, RemoteError, Timing, UndoError, undo_mine};
 
 /// How long after SIGTERM the program may take to end before the profile is finished without it.
 const GRACE: Duration = Duration::from_secs(2);
@@ -51,41 +47,19 @@ const TIMELINE: Duration = Duration::from_secs(1);
 /// How often the growing file gets a member.
 const MEMBER: Duration = Duration::from_secs(2);
 
-/// A program with an engine at work.
-pub(super) struct Watched {
-    pub(super) engine: Engine,
-    pub(super) sampler: Option<Sampler>,
-    /// How far from its stated addresses the program was loaded.
-    pub(super) bias: u64,
-    pub(super) mappings: Vec<Mapping>,
-    /// Go plugins that have come.
-    pub(super) plugins: Plugins,
-    /// When the program began to run with it, or was joined.
-    pub(super) begun: Moment,
-    /// How long it stood still when it was joined, if it was by hooks.
-    pub(super) pause: Option<Pause>,
-    /// What is to be said.
-    pub(super) notes: Vec<String>,
-}
-
 /// A program that is being recorded.
 pub(super) struct Recorder<'a> {
     pub(super) options: &'a Options,
     pub(super) pid: Pid,
     // Before the engine, whose probes it holds.
-    pub(super) sampler: Option<Sampler>,
-    pub(super) engine: Engine,
-    pub(super) plugins: Plugins,
+    pub(super) pump: Pump,
+    pub(super) engine: Box<dyn Engine>,
     pub(super) symbolizer: Symbolizer<'a, 'a>,
     profile: Profile,
-    /// What took long, where no sampler tells.
-    timeline: Timeline,
     /// What is known from the start.
     pub(super) notes: Vec<String>,
     /// Go code that the program loads.
     pub(super) modules: Modules,
-    /// Whether the hooks count what the runtimes count.
-    pub(super) self_checks: Vec<SelfCheck>,
     /// What the processors had done when it began, if the kernel tells.
     processors: Option<Processors>,
     started: Instant,
@@ -115,20 +89,18 @@ impl<'a> Recorder<'a> {
         watched: Watched,
         output: Option<Output>,
     ) -> Self {
-        let Watched { engine, sampler, bias, mappings, plugins, begun, pause, mut notes } = watched;
+        let Watched { engine, pump, bias, mappings, begun, pause, mut notes } = watched;
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let sampling = sampler.is_some();
-        if engine.kind() == EngineKind::Uprobe && options.timing != Timing::None {
-            notes.push(notes::UPROBE_TIMES.into());
-        }
+        let (sampling, engine_has) = (pump.reads_perf(), engine.capabilities());
         let profile = Profile {
             target: target_facts(program, pid),
             recording: Recording {
-                engine: engine.kind().name().into(),
-                timing: if engine.kind() == EngineKind::Sample { Timing::None } else { options.timing }.name().into(),
+                engine: engine_has.kind.name().into(),
+                knows: Knows { counts: engine_has.counts, phases: engine_has.phases },
+                timing: if engine_has.counts { options.timing } else { Timing::None }.name().into(),
                 start_unix_ns: since_epoch.as_nanos() as u64,
-                off_cpu: sampling && options.timing != Timing::None && engine.kind() != EngineKind::Sample,
-                scheduler: Scheduler { threads: sampling, ..engine.kind().sees() },
+                off_cpu: sampling && options.timing != Timing::None && engine_has.counts,
+                scheduler: Scheduler { threads: sampling, ..engine_has.scheduler },
                 sample_period_ns: if sampling { Frequency(options.frequency).period() } else { 0 },
                 ..Recording::default()
             },
@@ -136,32 +108,18 @@ impl<'a> Recorder<'a> {
         };
         notes.extend(notes::stripped(program));
         let joined = matches!(options.subject, Subject::Process(_));
-        let mut self_checks = Vec::new();
-        if let Engine::Trampoline { tables, .. } = &engine {
-            let image = Image { target: program.target, bias };
-            let awaited = program.located.awaited;
-            let mut check = SelfCheck::of(image, tables.first(), joined && !awaited);
-            if awaited {
-                let name = file_name(program.located.go_file());
-                notes.extend(check.start_anew(pid).and_then(|missed| notes::missed(&name, missed)));
-            }
-            self_checks.push(check);
-        }
         let mut symbolizer =
             Symbolizer::new(program.target, program.located.go_file(), program.located.go_library.is_some(), bias);
         symbolizer.set_mappings(&mappings);
         Recorder {
             options,
             pid,
-            sampler,
-            plugins,
+            pump,
             symbolizer,
             modules: Modules::of(pid, program.located, joined),
-            self_checks,
             notes,
             processors: Processors::by_now(),
             profile,
-            timeline: Timeline::default(),
             started: Instant::now(),
             begun: engine.timebase().of(begun),
             pause,
@@ -204,21 +162,13 @@ impl<'a> Recorder<'a> {
             if status.is_some() || over {
                 break;
             }
-            self.follow_alone();
-            if let (None, Engine::Trampoline { tables, .. }) = (&self.sampler, &self.engine) {
-                tables.end_locks(crate::clock::ticks());
-            }
             self.became_another |= self.is_another();
             self.look_for_modules();
             if last_round.elapsed() + PAUSE / 10 < PAUSE {
                 continue;
             }
             last_round = Instant::now();
-            if let Engine::Trampoline { tables, .. } = &self.engine {
-                tables.release_ended(self.pid);
-                let now = self.engine.timebase().now().monotonic;
-                self.self_checks.iter_mut().for_each(|check| check.look(self.pid, now));
-            }
+            self.engine.poll(self.pump.reads_perf());
             if self.output.is_some() && last_member.elapsed() >= MEMBER {
                 self.append();
                 last_member = Instant::now();
@@ -236,8 +186,8 @@ impl<'a> Recorder<'a> {
         let problem =
             self.write_error.take().map(|error| Problem::Write(self.options.output.clone().unwrap_or_default(), error));
         // The probes go with their engine, before a program that runs on is waited for.
-        let Recorder { profile, engine, sampler, .. } = self;
-        drop(sampler);
+        let Recorder { profile, engine, pump, .. } = self;
+        drop(pump);
         drop(engine);
         let goes_on = goes_on && child.is_none_or(|_| status.is_none());
         let status = match (status, asked_to_finish, child, orders) {
@@ -251,18 +201,14 @@ impl<'a> Recorder<'a> {
 
     /// Whether the process is not the program any more that we know, or that anew.
     fn is_another(&self) -> bool {
-        let begun_anew = match &self.engine {
-            Engine::Trampoline { tables, .. } => tables.first().are_gone(self.pid) && !is_gone(self.pid),
-            _ => auxv::random_bytes(self.pid).zip(self.random_bytes).is_some_and(|(now, then)| now != then),
-        };
+        let is_elsewhere =
+            || auxv::random_bytes(self.pid).zip(self.random_bytes).is_some_and(|(now, then)| now != then);
+        let begun_anew = self.engine.is_gone().unwrap_or_else(is_elsewhere);
         begun_anew || is_another(self.pid, self.program)
     }
 
     fn append(&mut self) {
-        let timeline = match &self.sampler {
-            Some(sampler) => sampler.timeline(false),
-            None => self.timeline.take_new(),
-        };
+        let timeline = self.pump.timeline(false);
         self.take_stock(Some(timeline));
         if let Some(output) = &mut self.output {
             output.append(&self.profile);
@@ -274,10 +220,7 @@ impl<'a> Recorder<'a> {
         let due = self.timeline_due <= Instant::now();
         let timeline = due.then(|| {
             self.timeline_due = Instant::now() + TIMELINE;
-            match &self.sampler {
-                Some(sampler) => sampler.timeline(true),
-                None => self.timeline.all(),
-            }
+            self.pump.timeline(true)
         });
         self.take_stock(timeline);
         let mut profile = self.profile.clone();
@@ -288,16 +231,14 @@ impl<'a> Recorder<'a> {
 
     /// Puts together what has been recorded, with this of what took long, if it has changed.
     fn take_stock(&mut self, timeline: Option<Part>) {
-        let samples = self.sampler.as_ref().map(Sampler::samples);
+        let samples = self.pump.samples();
         let end = self.engine.timebase().now();
-        let snapshot = self.engine.snapshot(self.sampler.as_ref());
+        let snapshot = self.engine.snapshot();
         self.put_together(snapshot, samples, timeline, end);
     }
 
     fn take_mappings(&mut self) {
-        if let Some(sampler) = &self.sampler {
-            self.symbolizer.set_mappings(&sampler.take_mappings());
-        }
+        self.symbolizer.set_mappings(&self.pump.take_mappings());
         for mappings in self.engine.take_mappings() {
             self.symbolizer.set_mappings(&mappings);
         }
@@ -306,8 +247,8 @@ impl<'a> Recorder<'a> {
     /// Puts together what engine and samples held at a time.
     fn put_together(&mut self, mut snapshot: Snapshot, samples: Option<Samples>, timeline: Option<Part>, end: Moment) {
         self.take_mappings();
-        if let Some(sampler) = &self.sampler {
-            let mut threads = sampler.threads();
+        if self.pump.reads_perf() {
+            let mut threads = self.pump.threads();
             let since_start = |time: u64| time.saturating_sub(self.begun.monotonic.0);
             for thread in &mut threads {
                 thread.created_ns = thread.created_ns.map(since_start);
@@ -322,8 +263,8 @@ impl<'a> Recorder<'a> {
         let clock = self.describe(&snapshot, samples.as_ref(), rate, end);
         let mut off = HashMap::new();
         let mut samples = samples;
-        if let (Some(sampler), Some(samples)) = (&self.sampler, &mut samples) {
-            off = off_cpu(sampler, samples, &mut snapshot, rate, end);
+        if let Some(samples) = &mut samples {
+            off = off_cpu(&self.pump, samples, &mut snapshot, rate, end);
         }
         let (suspended, mut timeline) = (self.begun.suspended_until(end) > 0, timeline);
         if suspended || samples.as_ref().is_some_and(|samples| samples.new_processor) {
@@ -334,31 +275,29 @@ impl<'a> Recorder<'a> {
         }
         let crossings = assemble(&mut self.profile, &snapshot, &mut self.symbolizer, clock, &off);
         if self.profile.recording.counted() {
-            let hooked = self.engine.kind() == EngineKind::Trampoline;
+            // Else probes tell when C is called, and only with times when it returns.
+            let always_looks = !self.engine.capabilities().counts_by_records;
             let all_heard = samples.as_ref().is_some_and(|samples| samples.lost == 0 && !samples.new_processor);
-            let seen = self.engine.seen(self.sampler.as_ref());
+            let seen = self.engine.seen();
             if seen.more_births > 0 {
                 let more = seen.more_births;
                 self.profile.recording.notes.push(format!("{more} more threads were made than are explained"));
             }
             let switches = samples.as_ref().filter(|_| self.profile.recording.off_cpu);
             let observed = Observed {
-                births: if suspended { &[] } else { &seen.births },
-                // Without times probes don't tell when C returns.
-                peak: (clock.measured || hooked && !suspended).then_some((&seen.peak, !hooked && all_heard)),
+                births: if suspended { &[][..] } else { &seen.births },
+                peak: (clock.measured || always_looks && !suspended)
+                    .then_some((&seen.peak, !always_looks && all_heard)),
                 blocked: switches.map(|samples| &samples.blocked),
                 idle: switches.map(|samples| Idle { by_lock: &samples.idle, by_thread: &samples.thread_idle }),
                 timeline: timeline.filter(|_| !suspended),
             };
             let span = Span { rate, begun: self.begun.monotonic, end };
-            let off = |tid, from, to| match &self.sampler {
-                Some(sampler) => {
-                    let (mut off, ended) = sampler.off(tid, from, to);
-                    let in_c = switches.and_then(|samples| samples.locked_blocked.get(&tid)).copied().unwrap_or(0);
-                    off.blocked = off.blocked.saturating_sub(in_c);
-                    (off, ended)
-                }
-                None => (OffTime::default(), None),
+            let off = |tid, from, to| {
+                let (mut off, ended) = self.pump.off(tid, from, to);
+                let in_c = switches.and_then(|samples| samples.locked_blocked.get(&tid)).copied().unwrap_or(0);
+                off.blocked = off.blocked.saturating_sub(in_c);
+                (off, ended)
             };
             let symbolizer = &mut self.symbolizer;
             assemble_scheduler(&mut self.profile, &snapshot, &crossings, symbolizer, (&clock, &span), &observed, off);
@@ -368,29 +307,11 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    /// Takes what the hooks tell of slow crossings where no switches are seen: nobody else does then.
-    fn follow_alone(&mut self) {
-        if let (None, Engine::Trampoline { ticker, .. }) = (&self.sampler, &self.engine) {
-            let rate = Rate::between(self.begun, self.engine.timebase().now());
-            let mut events = std::mem::take(&mut *ticker.events().lock().unwrap_or_else(PoisonError::into_inner));
-            // A crossing comes before its exit.
-            events.sort_by_key(|event| event.to);
-            for event in events {
-                self.timeline.add(&event, 0, rate);
-            }
-            for look in ticker.looks().lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-                let (at, in_c) = (rate.monotonic(look.at), look.in_c.len() as u64);
-                self.timeline.look(Counters { at, in_c, in_go: None, idle: None });
-            }
-        }
-    }
-
     /// Sets the recording's facts as they are by now. Returns how times are to be read.
     fn describe(&mut self, snapshot: &Snapshot, samples: Option<&Samples>, rate: Rate, end: Moment) -> Clock {
         let calibration = self.engine.calibration();
         let suspended = self.begun.suspended_until(end);
-        let measured =
-            self.options.timing != Timing::None && self.engine.kind() != EngineKind::Sample && suspended == 0;
+        let measured = self.options.timing != Timing::None && self.engine.capabilities().counts && suspended == 0;
         let (known, calibration) = (calibration.is_some(), calibration.unwrap_or_default());
         let ticks_per_ns = rate.ticks_per_ns;
         let recording = &mut self.profile.recording;
@@ -405,7 +326,7 @@ impl<'a> Recorder<'a> {
         if let Some(pause) = self.pause {
             recording.notes.push(format!("the program stood still for {pause}, to be joined and left"));
         }
-        recording.notes.extend(self.self_checks.iter().filter_map(|check| check.note(end.monotonic)));
+        recording.notes.extend(self.engine.notes(end.monotonic));
         if !known {
             recording.notes.push("the hooks' own time could not be measured: it is in the times".into());
         }
@@ -416,92 +337,69 @@ impl<'a> Recorder<'a> {
         }
         let stolen = self.processors.zip(Processors::by_now()).and_then(|(begun, now)| now.note_since(begun));
         recording.notes.extend(stolen);
-        if self.sampler.as_ref().is_some_and(Sampler::failed) {
+        if self.pump.failed() {
             recording.notes.push("reading perf records failed on the way: what came after that is missing".into());
         }
-        let forgotten = self.sampler.as_ref().map_or(0, Sampler::forgotten_threads);
+        let forgotten = self.pump.forgotten_threads();
         if forgotten > 0 {
             recording.notes.push(format!("{forgotten} more threads came and went than are listed"));
         }
-        if self.became_another || self.sampler.as_ref().is_some_and(Sampler::became_another) {
+        if self.became_another || self.pump.became_another() {
             let note = "the program became another one, or itself anew: what that did is not in here; record --wait NAME, or -p PID";
             recording.notes.push(note.into());
         }
         if let Some(samples) = samples {
             recording.num_cgo_call = samples.num_cgo_call.map(|(count, _)| count);
             recording.off_cpu &= !samples.new_processor;
-            recording.notes.extend(notes::perf(self.engine.kind(), samples, end.monotonic));
+            recording.notes.extend(notes::perf(self.engine.capabilities(), samples, end.monotonic));
         }
         Clock { measured, ticks_per_ns, calibration, c_error: snapshot.c_error, end: end.ticks }
     }
 
     /// Takes the engine out of a program that goes on. Returns when that was, if it had to be taken out.
     fn leave(&mut self, status: &mut Option<u8>, again: bool) -> Option<Moment> {
-        let (note, off) = match self.engine.leave(self.pid)? {
-            Ok(undone) => {
-                let pause = self.pause.unwrap_or_default().max(undone.pause);
-                self.pause = Some(pause);
-                let kept = "a thread may still return to the hooks from C: their code stays mapped, and does nothing";
-                let gone = "the hooks were gone before the end: taken out by somebody, or the program had begun anew; what \
-                            came then is not counted";
-                let note = if undone.found == 0 { Some(gone) } else { Some(kept).filter(|_| undone.kept > 0) };
-                (note.map(str::to_owned), undone.off)
+        match self.engine.detach()? {
+            Ok(detached) => {
+                self.pause = Some(self.pause.unwrap_or_default().max(detached.pause));
+                self.notes.extend(detached.note.map(str::to_owned));
+                return detached.off;
             }
-            Err(UndoError::Freeze(FreezeError::Remote(RemoteError::Ended(ended)))) => {
-                *status = status.or(Some(ended));
-                return None;
-            }
-            Err(UndoError::Freeze(FreezeError::Remote(error))) if error.is_final() => {
-                self.became_another |= !is_gone(self.pid);
-                return None;
-            }
+            Err(DetachError::Ended(ended)) => *status = status.or(Some(ended)),
+            Err(DetachError::Lost) => self.became_another |= !is_gone(self.pid),
             // When our own have ended there is room for one.
-            Err(UndoError::Freeze(FreezeError::Threads(_))) if !again => {
-                self.leave_again = true;
-                return None;
-            }
-            Err(error) => {
-                let pid = self.pid;
-                (Some(format!("the hooks are still in the program: {error}; remove them: cgoprof detach {pid}")), None)
-            }
-        };
-        self.notes.extend(note);
-        off
+            Err(DetachError::NoThread(_)) if !again => self.leave_again = true,
+            Err(DetachError::NoThread(note) | DetachError::Stays(note)) => self.notes.push(note),
+        }
+        None
     }
 
     /// Puts the recording together when the program was left, or has ended with all that there is of it.
     fn finish(&mut self, progress: &dyn Progress, left: Option<Moment>, ended: bool) {
         // A program that goes on: what returns after this is not in the snapshot, so its events may come or not.
         let end = left.map_or_else(|| self.engine.timebase().now(), |left| self.engine.timebase().of(left));
-        let engine = self.engine.kind();
-        let counted = (engine == EngineKind::Trampoline).then(|| self.engine.snapshot(self.sampler.as_ref()));
+        let engine_has = self.engine.capabilities();
+        let counted = (!engine_has.counts_by_records).then(|| self.engine.snapshot());
         self.engine.stop();
-        let samples = self.sampler.as_mut().map(|sampler| {
-            sampler.stop();
-            sampler.samples()
-        });
+        self.pump.stop();
+        let samples = self.pump.samples();
         if std::mem::take(&mut self.leave_again) {
             self.leave(&mut None, true);
         }
         if ended {
-            let children = self.sampler.as_ref().map(Sampler::children).unwrap_or_default();
+            let children = self.pump.children();
             let alive: Vec<_> = children.into_iter().filter(|&pid| !is_gone(pid)).collect();
             self.notes.extend(notes::children(&alive));
         }
         // What the kernel counts is complete when all its records are read.
-        let snapshot = counted.unwrap_or_else(|| self.engine.snapshot(self.sampler.as_ref()));
+        let snapshot = counted.unwrap_or_else(|| self.engine.snapshot());
         self.take_mappings();
-        self.add_redirected();
-        if engine != EngineKind::Sample {
+        self.take_reported();
+        if engine_has.counts {
             let uncounted = self.symbolizer.other_go_code();
             self.notes.extend(self.modules.notes(&uncounted));
         }
         progress.symbolizing(snapshot.cells.len());
-        self.follow_alone();
-        let timeline = match &self.sampler {
-            Some(sampler) => sampler.timeline(true),
-            None => self.timeline.all(),
-        };
+        let timeline = self.pump.timeline(true);
         self.put_together(snapshot, samples, Some(timeline), end);
         tell_apart(&mut self.profile);
         progress.symbolized();
@@ -549,7 +447,7 @@ pub(super) fn is_gone(pid: Pid) -> bool {
 /// The off-CPU times of the slow crossings of each cell, those still in C included; of these tells when their threads
 /// ended.
 fn off_cpu(
-    sampler: &Sampler,
+    pump: &Pump,
     samples: &mut Samples,
     snapshot: &mut Snapshot,
     rate: Rate,
@@ -559,7 +457,7 @@ fn off_cpu(
     let locked: Vec<u64> = snapshot.locked.iter().map(|lock| lock.tid).collect();
     let mut outermost = std::collections::HashSet::new();
     for entry in &mut snapshot.in_flight {
-        let (found, ended) = sampler.off(entry.tid, rate.monotonic(entry.called), end.monotonic);
+        let (found, ended) = pump.off(entry.tid, rate.monotonic(entry.called), end.monotonic);
         entry.ended = entry.ended.or(ended.map(|ended| rate.ticks(ended)));
         let sum = off.entry(entry.cell).or_default();
         sum.blocked += found.blocked as f64;
@@ -567,7 +465,7 @@ fn off_cpu(
         sum.c.census += found.preempted as f64 * rate.ticks_per_ns;
         // What is nested in it is in it, and in the thread's sum already if it has ended.
         if outermost.insert(entry.tid) {
-            let own = found.blocked.saturating_sub(sampler.blocked_within(entry.tid, rate.monotonic(entry.called)));
+            let own = found.blocked.saturating_sub(pump.blocked_within(entry.tid, rate.monotonic(entry.called)));
             *samples.blocked.entry(entry.tid).or_default() += own as f64;
             if locked.contains(&entry.tid) {
                 *samples.locked_blocked.entry(entry.tid).or_default() += own;
@@ -586,6 +484,7 @@ fn target_facts(program: &Program<'_>, pid: Pid) -> cgoprof_profile::Target {
         args: program.located.arguments.clone(),
         pid: pid.as_raw() as u32,
         go_version: target.build.version_text.clone(),
+        arch: std::env::consts::ARCH.to_owned(),
         build_id: target.binary.build_id().unwrap_or_default(),
         pie: target.binary.is_position_independent(),
         stripped: !target.binary.has_symbol_table(),

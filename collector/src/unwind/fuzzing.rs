@@ -6,7 +6,7 @@ use std::io::Write as _;
 use cgoprof_symbols::{Avma, FileOffset};
 
 use super::{Border, DEEPEST, GoModule, Unwinder};
-use crate::offcpu::Monotonic;
+use crate::clock::Monotonic;
 use crate::perf::Sample;
 use crate::process::maps::{Mapping, Opened};
 

@@ -2,21 +2,21 @@
 //! frame pointers.
 
 pub(crate) mod fuzzing;
+mod markers;
 mod modules;
 mod stack;
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use cgoprof_hook::layout::MARKER_CELL;
 use cgoprof_symbols::Avma;
 use framehop::{FrameAddress, Unwinder as _};
 
 use crate::arch::{FrameUnwinder, UnwindCache, frame_registers};
-use crate::cell_id::CellId;
+use crate::counts::cell_id::CellId;
 use crate::perf::Sample;
 use crate::process::maps::Mapping;
-use crate::trampoline::CellAddresses;
+pub(crate) use markers::Markers;
 pub(crate) use stack::StackCopy;
 
 /// Where a sample was taken.
@@ -91,8 +91,8 @@ pub(crate) enum Border {
         code: Range<Avma>,
         /// Where in it C returns to.
         returns: Vec<Avma>,
-        /// Where the program has their cells.
-        cells: CellAddresses,
+        /// What they leave on the stack.
+        markers: Markers,
     },
     /// Nothing of ours: `asmcgocall` itself. There may be probes.
     Asmcgocall {
@@ -208,7 +208,7 @@ impl Unwinder {
             .modules
             .iter()
             .filter_map(|module| match &module.border {
-                Border::Hooks { returns, cells, .. } => Some((returns, cells)),
+                Border::Hooks { returns, markers, .. } => Some((returns, markers)),
                 Border::Asmcgocall { .. } | Border::Shared => None,
             })
             .collect();
@@ -217,10 +217,9 @@ impl Unwinder {
         }
         let words = sample.stack.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap_or_default()));
         let words: Vec<u64> = words.collect();
-        let above = MARKER_CELL as usize / 8 + 1;
         (0..words.len()).find_map(|at| {
-            let (_, cells) = hooks.iter().find(|(returns, _)| returns.contains(&Avma(words[at])))?;
-            cells.cell(words.get(at + above)? & !1)
+            let (_, markers) = hooks.iter().find(|(returns, _)| returns.contains(&Avma(words[at])))?;
+            markers.cell(*words.get(at + 1 + markers.distance as usize / 8)?)
         })
     }
 
@@ -241,10 +240,9 @@ impl Unwinder {
                 return Walk::new(Place::Elsewhere, frames, truncated);
             };
             match self.modules.iter().map(|module| &module.border).find(|border| border.contains(Avma(caller))) {
-                Some(Border::Hooks { cells, .. }) => {
-                    let marker = stack.word(Avma(registers.sp().wrapping_add(MARKER_CELL)));
-                    // Its lowest bit tells whether the crossing is timed.
-                    let cell = marker.and_then(|word| cells.cell(word & !1));
+                Some(Border::Hooks { markers, .. }) => {
+                    let marker = stack.word(Avma(registers.sp().wrapping_add(markers.distance)));
+                    let cell = marker.and_then(|word| markers.cell(word));
                     return Walk::new(cell.map_or(Place::Elsewhere, Place::Crossing), frames, marker.is_none());
                 }
                 Some(Border::Asmcgocall { .. }) => {
@@ -277,7 +275,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::offcpu::Monotonic;
+    use crate::clock::Monotonic;
 
     const NOWHERE: Range<Avma> = Avma(0)..Avma(0);
 

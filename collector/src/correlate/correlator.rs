@@ -1,0 +1,279 @@
+//! Puts together what single events tell: how long slow crossings were off the processor, and which threads did what. Pure: the
+//! same events give the same sums.
+
+use std::collections::{BTreeSet, HashMap};
+
+use nix::unistd::Pid;
+
+use super::nested::{Ended, EndedLately};
+use super::offcpu::{OffCpu, OffTime};
+use super::samples::Samples;
+use super::slow::uniform_variance;
+use super::threads::Threads;
+use super::timeline::{Counters, Part, Timeline, Wait};
+use crate::clock::{Monotonic, Rate};
+use crate::counts::cell_id::CellId;
+use crate::counts::slow_event::{SUSPICIOUS, SlowEvent, SlowKind};
+use crate::counts::snapshot::Look;
+use crate::perf::Switch;
+use crate::unwind::Walk;
+
+/// What happened to the program.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    /// A thread was sampled.
+    Sampled(Walk),
+    /// A thread lost its processor or got one.
+    Switched(Switch),
+    /// A thread was started by another.
+    Started { tid: u64, parent: u64, time: Monotonic },
+    /// A thread has a name now.
+    Named { tid: u64, name: String },
+    /// A thread has ended. `m` is the number of its M, if that is known.
+    Ended { tid: u64, m: Option<u64>, time: Monotonic },
+    /// The process has become a program.
+    BecameProgram,
+    /// The process, or one that it has started, has started another.
+    StartedProcess(Pid),
+    /// Such a process has ended.
+    ProcessEnded(Pid),
+    /// So many records found no room.
+    Lost(u64),
+    /// A phase of a crossing, or a lock, took long.
+    Slow(SlowEvent),
+    /// Who was in C at one moment.
+    Looked(Look),
+    /// All that happened before a moment has been told. `rate` is that of the clock of slow events.
+    Complete { before: Monotonic, rate: Rate },
+}
+
+/// All that has been found out.
+pub(crate) struct Correlator {
+    /// Switches are told.
+    sees_switches: bool,
+    samples: Samples,
+    off: OffCpu,
+    threads: Threads,
+    /// How often the process became a program while it was watched.
+    execs: u64,
+    /// Processes that it has started, and those that these have, as far as they go on.
+    children: BTreeSet<Pid>,
+    timeline: Timeline,
+    /// Slow events and looks that ended when not all was known.
+    pending: Vec<SlowEvent>,
+    looks: Vec<Look>,
+    ended_lately: EndedLately,
+    /// Of sampled crossings that are suspicious by their cell, the weighted sum of ticks in C in which their threads were not
+    /// preempted: since they were taken last.
+    confirmed: HashMap<CellId, f64>,
+}
+
+/// How long what a thread did before it ended is kept, for events that come late.
+const KEPT: u64 = 2_000_000_000;
+/// Processes that are kept.
+const MOST_CHILDREN: usize = 10_000;
+/// Nanoseconds from which on an enter or exit phase without a wait has been held up.
+const HELD_UP: u64 = 10_000;
+
+impl Correlator {
+    /// Knows these threads, and whether the process has become the program already. Where switches are not told, blocked times are
+    /// not known.
+    pub(crate) fn new(threads: Threads, runs: bool, sees_switches: bool) -> Correlator {
+        Correlator {
+            sees_switches,
+            samples: Samples::default(),
+            off: OffCpu::default(),
+            threads,
+            execs: runs.into(),
+            children: BTreeSet::new(),
+            timeline: Timeline::default(),
+            pending: Vec::new(),
+            looks: Vec::new(),
+            ended_lately: EndedLately::default(),
+            confirmed: HashMap::new(),
+        }
+    }
+
+    /// Takes in an event. Those of one thread must come in the order of their times.
+    pub(crate) fn feed(&mut self, event: Event) {
+        match event {
+            Event::Sampled(walk) => self.samples.count(walk),
+            Event::Switched(switch) => {
+                if let Some(from) = self.off.add(switch) {
+                    self.timeline.asleep(Wait { tid: switch.tid, from, to: switch.time });
+                }
+            }
+            Event::Started { tid, parent, time } => self.threads.start(tid, parent, time),
+            Event::Named { tid, name } => self.threads.name(tid, name),
+            Event::Ended { tid, m, time } => {
+                self.off.end(tid, time);
+                self.threads.end(tid, m, time);
+            }
+            Event::BecameProgram => self.execs += 1,
+            Event::StartedProcess(pid) => {
+                if self.children.len() < MOST_CHILDREN {
+                    self.children.insert(pid);
+                }
+            }
+            Event::ProcessEnded(pid) => {
+                self.children.remove(&pid);
+            }
+            Event::Lost(count) => self.samples.lost += count,
+            Event::Slow(event) => self.pending.push(event),
+            Event::Looked(look) => self.looks.push(look),
+            Event::Complete { before, rate } => {
+                self.settle(before, rate);
+                self.settle_looks(before, rate);
+            }
+        }
+    }
+
+    /// Whether the program became another: the first time makes the process the program.
+    pub(crate) fn became_another(&self) -> bool {
+        self.execs > 1
+    }
+
+    /// Processes that the program has started, and those that these have, as far as they are not known to have ended.
+    pub(crate) fn children(&self) -> Vec<Pid> {
+        self.children.iter().copied().collect()
+    }
+
+    /// The threads that have come and gone.
+    pub(crate) fn threads(&self) -> &Threads {
+        &self.threads
+    }
+
+    /// The sums so far.
+    pub(crate) fn samples(&self) -> &Samples {
+        &self.samples
+    }
+
+    /// The same, for what else is found.
+    pub(super) fn samples_mut(&mut self) -> &mut Samples {
+        &mut self.samples
+    }
+
+    /// How long a thread was off its processor between two times, and when it ended if it has.
+    pub(crate) fn off(&self, tid: u64, from: Monotonic, to: Monotonic) -> (OffTime, Option<Monotonic>) {
+        let ended = self.off.ended(tid);
+        (self.off.between(tid, from, ended.map_or(to, |ended| to.min(ended))).unwrap_or_default(), ended)
+    }
+
+    /// How long the slow crossings of a thread were blocked that began after a time and have ended.
+    pub(crate) fn blocked_within(&self, tid: u64, from: Monotonic) -> u64 {
+        self.ended_lately.blocked_since(tid, from)
+    }
+
+    /// What took long, as far as it has come since the last call.
+    pub(crate) fn take_new_timeline(&mut self) -> Part {
+        self.timeline.take_new()
+    }
+
+    /// All that took long, waits included that have not ended at this moment.
+    pub(crate) fn timeline(&self, now: Monotonic) -> Part {
+        let mut part = self.timeline.all();
+        part.asleep.extend(self.off.waiting().map(|(tid, from)| Wait { tid, from, to: now }));
+        part
+    }
+
+    /// Of suspicious crossings, by cell, the time since the last call in which their threads were not preempted.
+    pub(super) fn take_confirmed(&mut self) -> HashMap<CellId, f64> {
+        std::mem::take(&mut self.confirmed)
+    }
+
+    /// Looks up what was slow and ended before a moment: by then all switches are known.
+    fn settle(&mut self, before: Monotonic, rate: Rate) {
+        // What is nested comes before what it is in, and a crossing before its exit.
+        self.pending.sort_by_key(|event| event.to);
+        let is_known = |event: &mut SlowEvent| rate.monotonic(event.to) < before;
+        for event in self.pending.extract_if(.., is_known).collect::<Vec<_>>() {
+            if !self.sees_switches {
+                self.timeline.add(&event, 0, rate);
+                continue;
+            }
+            let (cell, to) = (event.cell, rate.monotonic(event.to));
+            let event = &self.with_begin(&event, rate);
+            let from = rate.monotonic(event.from);
+            let off = self.off.between(event.tid, from, to).unwrap_or_default();
+            let mut preempted = off.preempted as f64 * rate.ticks_per_ns;
+            let is_border = matches!(event.kind, SlowKind::Enter | SlowKind::Exit) && event.is_sampled;
+            if is_border && to.0.saturating_sub(from.0) >= HELD_UP {
+                // The way to C and back takes nanoseconds: a host or an interrupt has held the thread up, which no switch tells.
+                let blocked = off.blocked as f64 * rate.ticks_per_ns;
+                preempted = preempted.max(event.to.saturating_sub(event.from) as f64 - blocked);
+            }
+            if preempted > 0.0 && event.kind != SlowKind::Locked {
+                let slow = self.samples.slow.entry(cell).or_default();
+                let phase = match event.kind {
+                    SlowKind::Enter => &mut slow.enter,
+                    SlowKind::Exit => &mut slow.exit,
+                    _ => &mut slow.c,
+                };
+                phase.add(event, preempted);
+            }
+            match event.kind {
+                SlowKind::C | SlowKind::CLocked | SlowKind::Direct => {
+                    let ended = Ended { from, to, blocked: off.blocked };
+                    let within = self.ended_lately.add(event.tid, ended);
+                    let own = off.blocked.saturating_sub(within.iter().map(|ended| ended.blocked).sum());
+                    self.samples.add_slow(event, off, own);
+                    if event.is_sampled && to.0.saturating_sub(from.0) >= SUSPICIOUS {
+                        let confirmed = (event.to.saturating_sub(event.from) as f64 - preempted).max(0.0);
+                        *self.confirmed.entry(cell).or_default() += confirmed * event.weight as f64;
+                    }
+                    for (from, to) in self.off.waits(event.tid, from, to) {
+                        if !within.iter().any(|ended| ended.from <= from && to <= ended.to) {
+                            self.timeline.wait(Wait { tid: event.tid, from, to });
+                        }
+                    }
+                }
+                SlowKind::Locked => {
+                    let in_c = self.samples.locked_blocked.remove(&event.tid).unwrap_or(0);
+                    let idle = off.blocked.saturating_sub(in_c);
+                    *self.samples.idle.entry(cell).or_default() += idle;
+                    *self.samples.thread_idle.entry(event.tid).or_default() += idle;
+                }
+                _ => {}
+            }
+            self.timeline.add(event, off.blocked, rate);
+        }
+        self.off.forget_ended_before(Monotonic(before.0.saturating_sub(KEPT)));
+        self.ended_lately.limit();
+    }
+
+    /// Moves the begin of a crossing that was not timed to where its thread had a processor.
+    fn with_begin(&mut self, event: &SlowEvent, rate: Rate) -> SlowEvent {
+        if event.begin_span == 0 {
+            return *event;
+        }
+        let span = u64::from(event.begin_span);
+        let earliest = event.from.saturating_sub(span / 2);
+        let (from, to) = (rate.monotonic(earliest), rate.monotonic(earliest + span));
+        let Some((mean, variance)) = self.off.running(event.tid, from, to) else { return *event };
+        let from = earliest + (mean * rate.ticks_per_ns) as u64;
+        let begin = &mut self.samples.slow.entry(event.cell).or_default().begin;
+        begin.sum += event.from as f64 - from as f64;
+        begin.variance += variance * rate.ticks_per_ns.powi(2) - uniform_variance(span as f64);
+        SlowEvent { from, begin_span: 0, ..*event }
+    }
+
+    /// Adds what threads not in C did at the looks that were taken before a moment.
+    fn settle_looks(&mut self, before: Monotonic, rate: Rate) {
+        let is_known = |look: &mut Look| rate.monotonic(look.at) < before;
+        for look in self.looks.extract_if(.., is_known).collect::<Vec<_>>() {
+            let (at, in_c) = (rate.monotonic(look.at), look.in_c.len() as u64);
+            let others = self.sees_switches.then(|| self.others(&look, at));
+            let (in_go, idle) = others.unzip();
+            self.timeline.look(Counters { at, in_c, in_go, idle });
+        }
+    }
+
+    /// How many threads that were not in C were in Go at a moment, and how many waited.
+    fn others(&self, look: &Look, at: Monotonic) -> (u64, u64) {
+        let (mut in_go, mut idle) = (0, 0);
+        for tid in self.threads.living_at(at).filter(|tid| !look.in_c.iter().any(|(in_c, _)| in_c == tid)) {
+            *if self.off.is_waiting(tid, at) { &mut idle } else { &mut in_go } += 1;
+        }
+        (in_go, idle)
+    }
+}

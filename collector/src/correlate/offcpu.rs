@@ -1,0 +1,323 @@
+//! When threads were off their processor: how long, and whether they waited for something or would have gone on. Pure.
+
+use std::collections::BTreeMap;
+
+use crate::clock::Monotonic;
+use crate::perf::{Switch, SwitchKind};
+
+/// Time off the processor, in nanoseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct OffTime {
+    pub(crate) blocked: u64,
+    pub(crate) preempted: u64,
+}
+
+/// Intervals kept of a thread; of more, every other of the older half is forgotten, but not its length.
+const MOST: usize = 8192;
+
+/// All threads' times.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OffCpu {
+    // Few, and looked up for every switch.
+    threads: BTreeMap<u64, Thread>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Thread {
+    /// By time, not overlapping.
+    intervals: Vec<Interval>,
+    /// Since when it is off, and why.
+    out: Option<(Monotonic, SwitchKind)>,
+    /// When it ended.
+    ended: Option<Monotonic>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Interval {
+    out: Monotonic,
+    back: Monotonic,
+    kind: SwitchKind,
+    /// Off the processor from the beginning to `back`.
+    until: OffTime,
+}
+
+impl OffCpu {
+    /// Adds a switch. Those of one thread must come in the order of their times. Returns since when the thread waited for
+    /// something, if that is over now; a thread of which nothing was known is taken to have waited ever since.
+    pub(crate) fn add(&mut self, switch: Switch) -> Option<Monotonic> {
+        let thread = self.threads.entry(switch.tid).or_default();
+        let is_new = thread.out.is_none() && thread.intervals.is_empty() && thread.ended.is_none();
+        let out = thread.out.filter(|_| switch.kind == SwitchKind::In);
+        thread.add(switch.time, switch.kind);
+        match out {
+            Some((since, SwitchKind::Blocked)) => Some(since),
+            Some(_) => None,
+            None => (is_new && switch.kind == SwitchKind::In).then_some(Monotonic(0)),
+        }
+    }
+
+    /// Threads that wait for something, and since when.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = (u64, Monotonic)> {
+        self.threads.iter().filter_map(|(&tid, thread)| match thread.out {
+            Some((since, SwitchKind::Blocked)) if thread.ended.is_none() => Some((tid, since)),
+            _ => None,
+        })
+    }
+
+    /// A thread has ended.
+    pub(crate) fn end(&mut self, tid: u64, time: Monotonic) {
+        self.threads.entry(tid).or_default().ended = Some(time);
+    }
+
+    /// When a thread ended, if it has.
+    pub(crate) fn ended(&self, tid: u64) -> Option<Monotonic> {
+        self.threads.get(&tid)?.ended
+    }
+
+    /// Forgets what threads did that ended before a time, but not that they have.
+    pub(crate) fn forget_ended_before(&mut self, time: Monotonic) {
+        for thread in self.threads.values_mut().filter(|thread| thread.ended.is_some_and(|ended| ended < time)) {
+            thread.intervals = Vec::new();
+        }
+    }
+
+    /// How long a thread was off between two times; none if nothing is known of it.
+    pub(crate) fn between(&self, tid: u64, from: Monotonic, to: Monotonic) -> Option<OffTime> {
+        let thread = self.threads.get(&tid)?;
+        let (before, after) = (thread.until(from), thread.until(to));
+        Some(OffTime {
+            blocked: after.blocked.saturating_sub(before.blocked),
+            preempted: after.preempted.saturating_sub(before.preempted),
+        })
+    }
+}
+
+impl OffCpu {
+    /// Mean and variance of the moments between two times at which a thread had a processor, in nanoseconds after the first;
+    /// none if it had none, or if nothing is known of it.
+    pub(crate) fn running(&self, tid: u64, from: Monotonic, to: Monotonic) -> Option<(f64, f64)> {
+        let thread = self.threads.get(&tid)?;
+        let first = thread.intervals.partition_point(|interval| interval.back <= from);
+        let off = thread.intervals[first..].iter().map(|interval| (interval.out, interval.back));
+        let off = off.chain(thread.out.map(|(out, _)| (out, to))).take_while(|(out, _)| *out < to);
+        let (mut start, mut length, mut sum, mut squares) = (from, 0.0, 0.0, 0.0);
+        for (out, back) in off.chain([(to, to)]) {
+            let (a, b) = ((start.0 - from.0) as f64, (out.max(start).0 - from.0) as f64);
+            length += b - a;
+            sum += (b.powi(2) - a.powi(2)) / 2.0;
+            squares += (b.powi(3) - a.powi(3)) / 3.0;
+            start = back.clamp(start, to.max(start));
+        }
+        let mean = sum / length;
+        (length > 0.0).then(|| (mean, (squares / length - mean * mean).max(0.0)))
+    }
+
+    /// When a thread waited for something between two times, as far as each wait is remembered.
+    pub(crate) fn waits(
+        &self,
+        tid: u64,
+        from: Monotonic,
+        to: Monotonic,
+    ) -> impl Iterator<Item = (Monotonic, Monotonic)> {
+        let intervals = self.threads.get(&tid).map_or(&[][..], |thread| &thread.intervals);
+        let first = intervals.partition_point(|interval| interval.back <= from);
+        intervals[first..]
+            .iter()
+            .take_while(move |interval| interval.out < to)
+            .filter(|interval| interval.kind == SwitchKind::Blocked)
+            .map(move |interval| (interval.out.max(from), interval.back.min(to)))
+    }
+
+    /// Whether a thread waited for something at a time.
+    pub(crate) fn is_waiting(&self, tid: u64, at: Monotonic) -> bool {
+        let Some(thread) = self.threads.get(&tid) else { return false };
+        let after = thread.intervals.partition_point(|interval| interval.out <= at);
+        let within = after.checked_sub(1).map(|index| thread.intervals[index]);
+        let waited = within.is_some_and(|interval| interval.kind == SwitchKind::Blocked && interval.back > at);
+        waited || thread.out.is_some_and(|(out, kind)| kind == SwitchKind::Blocked && out <= at)
+    }
+}
+
+impl Thread {
+    fn add(&mut self, time: Monotonic, kind: SwitchKind) {
+        // A number may be given to a new thread.
+        self.ended = None;
+        if kind != SwitchKind::In {
+            // Where a switch was lost in between, the time before is not known to be off.
+            self.out = Some((time, kind));
+            return;
+        }
+        let Some((out, kind)) = self.out.take() else { return };
+        let mut until = self.intervals.last().map_or(OffTime::default(), |last| last.until);
+        until.add(kind, time.0.saturating_sub(out.0));
+        self.intervals.push(Interval { out, back: time, kind, until });
+        if self.intervals.len() > MOST {
+            let mut index = 0;
+            self.intervals.retain(|_| {
+                index += 1;
+                index > MOST / 2 || index % 2 == 0
+            });
+        }
+    }
+
+    /// Off the processor from the beginning to this time.
+    fn until(&self, time: Monotonic) -> OffTime {
+        let after = self.intervals.partition_point(|interval| interval.out <= time);
+        let mut sum = match after.checked_sub(1).map(|index| self.intervals[index]) {
+            None => OffTime::default(),
+            Some(interval) => {
+                let mut sum = interval.until;
+                sum.take(interval.kind, interval.back.0.saturating_sub(time.0));
+                sum
+            }
+        };
+        if let Some((out, kind)) = self.out {
+            sum.add(kind, time.0.saturating_sub(out.0));
+        }
+        sum
+    }
+}
+
+impl OffTime {
+    fn of(&mut self, kind: SwitchKind) -> &mut u64 {
+        if kind == SwitchKind::Preempted { &mut self.preempted } else { &mut self.blocked }
+    }
+
+    fn add(&mut self, kind: SwitchKind, nanos: u64) {
+        *self.of(kind) += nanos;
+    }
+
+    fn take(&mut self, kind: SwitchKind, nanos: u64) {
+        let sum = self.of(kind);
+        *sum = sum.saturating_sub(nanos);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn switches(switches: &[(u64, SwitchKind)]) -> OffCpu {
+        let mut off = OffCpu::default();
+        for &(time, kind) in switches {
+            off.add(Switch { tid: 7, time: Monotonic(time), kind });
+        }
+        off
+    }
+
+    use SwitchKind::{Blocked, In, Preempted};
+
+    #[test]
+    fn waits_are_told_when_they_are_over() {
+        let mut off = OffCpu::default();
+        let mut check = |tid, time, kind, expected: Option<u64>| {
+            let told = off.add(Switch { tid, time: Monotonic(time), kind });
+            assert_eq!(told, expected.map(Monotonic), "{tid} {time}");
+        };
+        check(1, 100, In, Some(0));
+        check(1, 200, Blocked, None);
+        check(1, 300, In, Some(200));
+        check(1, 400, Preempted, None);
+        check(1, 500, In, None);
+        check(1, 600, Blocked, None);
+        check(2, 50, Preempted, None);
+        check(2, 60, In, None);
+        assert_eq!(off.waiting().collect::<Vec<_>>(), [(1, Monotonic(600))]);
+        off.end(1, Monotonic(700));
+        assert_eq!(off.waiting().count(), 0);
+    }
+
+    #[test]
+    fn moments_at_which_a_thread_had_a_processor() {
+        let off = switches(&[(100, Blocked), (150, In), (200, Preempted), (210, In), (300, Preempted)]);
+        let check = |from: u64, to: u64, expected: Option<(f64, f64)>| {
+            let found = off.running(7, Monotonic(from), Monotonic(to));
+            match (found, expected) {
+                (Some(found), Some(expected)) => {
+                    assert!((found.0 - expected.0).abs() < 1e-6, "{from}..{to}: {found:?}");
+                    assert!((found.1 - expected.1).abs() < 1e-6, "{from}..{to}: {found:?}");
+                }
+                _ => assert_eq!(found, expected, "{from}..{to}"),
+            }
+        };
+        check(40, 100, Some((30.0, 300.0)));
+        check(40, 140, Some((30.0, 300.0)));
+        check(100, 150, None);
+        check(120, 210, Some((55.0, 2500.0 / 12.0)));
+        // Two equal parts of ten, the middles ten off the mean.
+        check(190, 220, Some((15.0, 100.0 + 100.0 / 12.0)));
+        check(290, 400, Some((5.0, 100.0 / 12.0)));
+        check(310, 400, None);
+        check(150, 150, None);
+        assert_eq!(off.running(8, Monotonic(0), Monotonic(10)), None);
+    }
+
+    #[test]
+    fn time_off_between_two_times() {
+        let off = switches(&[(100, Blocked), (150, In), (200, Preempted), (210, In), (300, Blocked)]);
+        let check = |from: u64, to: u64, blocked: u64, preempted: u64| {
+            let expected = Some(OffTime { blocked, preempted });
+            assert_eq!(off.between(7, Monotonic(from), Monotonic(to)), expected, "{from}..{to}");
+        };
+        check(0, 100, 0, 0);
+        check(0, 120, 20, 0);
+        check(120, 130, 10, 0);
+        check(120, 205, 30, 5);
+        check(0, 1000, 750, 10);
+        check(250, 290, 0, 0);
+        check(310, 400, 90, 0);
+        assert_eq!(off.between(8, Monotonic(0), Monotonic(1)), None);
+    }
+
+    #[test]
+    fn waits_between_two_times() {
+        let off = switches(&[(100, Blocked), (150, In), (200, Preempted), (210, In), (300, Blocked), (320, In)]);
+        let check = |from: u64, to: u64, expected: &[(u64, u64)]| {
+            let found: Vec<_> = off.waits(7, Monotonic(from), Monotonic(to)).map(|(from, to)| (from.0, to.0)).collect();
+            assert_eq!(found, expected, "{from}..{to}");
+        };
+        check(0, 1000, &[(100, 150), (300, 320)]);
+        check(120, 310, &[(120, 150), (300, 310)]);
+        check(150, 300, &[]);
+        let waiting: Vec<_> = [99, 100, 149, 150, 205, 310].map(|at| off.is_waiting(7, Monotonic(at))).into();
+        assert_eq!(waiting, [false, true, true, false, false, true]);
+    }
+
+    #[test]
+    fn a_switch_that_was_lost_does_no_harm() {
+        let off = switches(&[(50, In), (100, Blocked), (120, Preempted), (150, In), (160, In)]);
+        assert_eq!(off.between(7, Monotonic(0), Monotonic(200)), Some(OffTime { blocked: 0, preempted: 30 }));
+    }
+
+    #[test]
+    fn an_ended_thread_is_known_to_have_ended_and_forgotten_later() {
+        let mut off = switches(&[(100, Blocked), (150, In)]);
+        off.end(7, Monotonic(200));
+        assert_eq!(off.ended(7), Some(Monotonic(200)));
+        off.forget_ended_before(Monotonic(150));
+        assert_eq!(off.between(7, Monotonic(0), Monotonic(200)), Some(OffTime { blocked: 50, preempted: 0 }));
+        off.forget_ended_before(Monotonic(300));
+        assert_eq!((off.threads[&7].intervals.len(), off.ended(7)), (0, Some(Monotonic(200))));
+        off.add(Switch { tid: 7, time: Monotonic(400), kind: In });
+        assert_eq!(off.ended(7), None);
+    }
+
+    proptest! {
+        #[test]
+        fn however_many_intervals_their_sum_is_kept(lengths in prop::collection::vec((1u64..50, 1u64..50), 1..30_000)) {
+            let (mut off, mut time, mut sum) = (OffCpu::default(), 0, 0);
+            for (on, out) in lengths {
+                time += on;
+                off.add(Switch { tid: 1, time: Monotonic(time), kind: Blocked });
+                time += out;
+                sum += out;
+                off.add(Switch { tid: 1, time: Monotonic(time), kind: In });
+            }
+            let found = off.between(1, Monotonic(0), Monotonic(time)).unwrap();
+            prop_assert_eq!(found, OffTime { blocked: sum, preempted: 0 });
+            prop_assert!(off.threads[&1].intervals.len() <= MOST);
+        }
+    }
+}

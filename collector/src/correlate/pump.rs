@@ -1,0 +1,354 @@
+//! The thread that reads perf records and what an engine tells, and feeds both to the correlator.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::unistd::Pid;
+
+use super::correlator::{Correlator, Event};
+use super::offcpu::OffTime;
+use super::samples::Samples;
+use super::source::Source;
+use super::threads::Threads;
+use super::timeline::Part;
+use crate::clock::{Moment, Monotonic, Rate, Timebase};
+use crate::perf::{PerfError, Record, Sample, Session, TracedProbe};
+use crate::process::maps::Mapping;
+use crate::unwind::{GoModule, Place, Unwinder};
+
+/// Longest time between two looks at the rings.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Longest time between two looks at what hardly ever changes.
+const LONG_PAUSE: Duration = Duration::from_secs(1);
+
+/// What the thread reads.
+pub(crate) struct Feed {
+    /// Perf's records; none where they may not be read.
+    pub(crate) session: Option<Session>,
+    /// What the engine tells.
+    pub(crate) source: Box<dyn Source>,
+    /// What the engine's times are read from.
+    pub(crate) timebase: Timebase,
+    /// Finds the frames of samples.
+    pub(crate) unwinder: Unwinder,
+    /// The process had become the program before the session began.
+    pub(crate) runs: bool,
+}
+
+/// The running thread; dropped, it stops.
+pub(crate) struct Pump {
+    stop: Arc<AtomicBool>,
+    found: Arc<Mutex<Found>>,
+    /// Who waits for `found`.
+    asking: Arc<AtomicUsize>,
+    waker: Arc<EventFd>,
+    /// Modules that are not known to the thread yet.
+    modules: Arc<Mutex<Vec<NewModule>>>,
+    thread: Option<JoinHandle<()>>,
+    /// The thread ended before it was told to.
+    failed: bool,
+    reads_perf: bool,
+}
+
+/// All that the thread has found.
+struct Found {
+    pid: Pid,
+    correlator: Correlator,
+    source: Box<dyn Source>,
+    /// Executable mappings that have come.
+    mappings: Vec<Mapping>,
+}
+
+impl Pump {
+    /// Starts to read.
+    ///
+    /// # Errors
+    /// If the system has no thread or event for us.
+    pub(crate) fn start(pid: Pid, feed: Feed) -> std::io::Result<Pump> {
+        let Feed { mut session, source, timebase, mut unwinder, runs } = feed;
+        let reads_perf = session.is_some();
+        let keeps_up = source.must_keep_up();
+        let threads = if reads_perf { Threads::of(pid) } else { Threads::default() };
+        let correlator = Correlator::new(threads, runs, reads_perf);
+        let found = Arc::new(Mutex::new(Found { pid, correlator, source, mappings: Vec::new() }));
+        let waker = match &session {
+            Some(session) => session.waker(),
+            None => Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?),
+        };
+        let (stop, asking) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let modules = Arc::new(Mutex::new(Vec::<NewModule>::new()));
+        let (stopped, shared, waiting) = (Arc::clone(&stop), Arc::clone(&found), Arc::clone(&asking));
+        let (added, woken) = (Arc::clone(&modules), Arc::clone(&waker));
+        let thread = std::thread::Builder::new().spawn(move || {
+            let start = timebase.now();
+            let (mut counters_due, mut processors_due) = (Monotonic(0), Monotonic(0));
+            if keeps_up {
+                keep_up();
+            }
+            loop {
+                // Whatever was written before the order to stop is read.
+                let last = stopped.load(Ordering::Acquire);
+                let now = timebase.now();
+                let mut found = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                let rate = Rate::between(start, now);
+                for new in std::mem::take(&mut *added.lock().unwrap_or_else(PoisonError::into_inner)) {
+                    new.add(session.as_mut(), &mut unwinder);
+                }
+                let complete = match &mut session {
+                    Some(session) => session.read(last, |record| found.add(record, &mut unwinder, rate)),
+                    None if last => Monotonic(u64::MAX),
+                    None => now.monotonic,
+                };
+                found.settle(complete, rate);
+                if last || now.monotonic >= counters_due {
+                    found.read_counters(now.monotonic);
+                    counters_due = Monotonic(now.monotonic.0 + PAUSE.as_nanos() as u64);
+                }
+                if last || now.monotonic >= processors_due {
+                    if session.as_ref().is_some_and(Session::has_new_processor) {
+                        found.see_new_processor();
+                    }
+                    processors_due = Monotonic(now.monotonic.0 + LONG_PAUSE.as_nanos() as u64);
+                }
+                if last {
+                    found.note_lost(session.as_ref().and_then(Session::lost));
+                    return;
+                }
+                drop(found);
+                // Who asks for what was found is to have it, however much comes in.
+                while waiting.load(Ordering::Acquire) > 0 {
+                    std::thread::sleep(Duration::from_micros(100));
+                }
+                match &mut session {
+                    Some(session) => session.wait(PAUSE),
+                    None => wait(&woken, PAUSE),
+                }
+            }
+        })?;
+        Ok(Pump { stop, found, asking, waker, modules, thread: Some(thread), failed: false, reads_perf })
+    }
+
+    /// Whether perf's records are read. Else samples, switches and the end of threads are not seen.
+    pub(crate) fn reads_perf(&self) -> bool {
+        self.reads_perf
+    }
+
+    /// Adds Go code that the program has loaded.
+    pub(crate) fn add_module(&self, module: GoModule) {
+        self.add(NewModule { module, probed: None });
+    }
+
+    /// Adds Go code with probes that are defined, and waits until they are set.
+    ///
+    /// # Errors
+    /// If they can't be.
+    pub(crate) fn add_probes(&self, module: GoModule, probes: Vec<TracedProbe>) -> Result<(), PerfError> {
+        let (outcome, done) = channel();
+        self.add(NewModule { module, probed: Some(NewProbes { probes, outcome }) });
+        let _ = self.waker.write(1);
+        loop {
+            match done.recv_timeout(PAUSE) {
+                Ok(outcome) => return outcome,
+                // A thread that has failed sets none.
+                Err(_) if self.thread.as_ref().is_none_or(JoinHandle::is_finished) => return Err(PerfError::Ended),
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn add(&self, new: NewModule) {
+        self.modules.lock().unwrap_or_else(PoisonError::into_inner).push(new);
+    }
+
+    /// Whether the program became another.
+    pub(crate) fn became_another(&self) -> bool {
+        self.found().correlator.became_another()
+    }
+
+    /// Processes that the program has started, and those that these have, as far as they are not known to have ended.
+    pub(crate) fn children(&self) -> Vec<Pid> {
+        self.found().correlator.children()
+    }
+
+    /// The threads that have come and gone.
+    pub(crate) fn threads(&self) -> Vec<cgoprof_profile::Thread> {
+        let found = self.found();
+        found.correlator.threads().list(|tid| found.source.m(tid))
+    }
+
+    /// Threads that came and went and are not among them.
+    pub(crate) fn forgotten_threads(&self) -> u64 {
+        self.found().correlator.threads().forgotten()
+    }
+
+    /// What has been sampled so far; none where perf's records are not read.
+    pub(crate) fn samples(&self) -> Option<Samples> {
+        self.reads_perf.then(|| self.found().correlator.samples().clone())
+    }
+
+    /// How long a thread was off its processor between two times, and when it ended if it has.
+    pub(crate) fn off(&self, tid: u64, from: Monotonic, to: Monotonic) -> (OffTime, Option<Monotonic>) {
+        self.found().correlator.off(tid, from, to)
+    }
+
+    /// How long the slow crossings of a thread were blocked that began after a time and have ended.
+    pub(crate) fn blocked_within(&self, tid: u64, from: Monotonic) -> u64 {
+        self.found().correlator.blocked_within(tid, from)
+    }
+
+    /// What took long: all of it, or what has come since the last call.
+    pub(crate) fn timeline(&self, all: bool) -> Part {
+        let correlator = &mut self.found().correlator;
+        if all { correlator.timeline(Moment::now().monotonic) } else { correlator.take_new_timeline() }
+    }
+
+    /// Executable mappings that have come since the last call.
+    pub(crate) fn take_mappings(&self) -> Vec<Mapping> {
+        std::mem::take(&mut self.found().mappings)
+    }
+
+    fn found(&self) -> MutexGuard<'_, Found> {
+        self.asking.fetch_add(1, Ordering::AcqRel);
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        self.asking.fetch_sub(1, Ordering::AcqRel);
+        found
+    }
+
+    /// Whether reading ended before its time.
+    pub(crate) fn failed(&self) -> bool {
+        self.failed
+    }
+
+    /// Reads what is left and stops.
+    pub(crate) fn stop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        let _ = self.waker.write(1);
+        if let Some(thread) = self.thread.take() {
+            self.failed = thread.join().is_err();
+        }
+    }
+}
+
+impl Drop for Pump {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// A module to be added.
+struct NewModule {
+    module: GoModule,
+    probed: Option<NewProbes>,
+}
+
+/// Probes to be set.
+struct NewProbes {
+    probes: Vec<TracedProbe>,
+    /// To be told whether they are.
+    outcome: Sender<Result<(), PerfError>>,
+}
+
+impl NewModule {
+    fn add(self, session: Option<&mut Session>, unwinder: &mut Unwinder) {
+        unwinder.add_module(self.module);
+        if let (Some(NewProbes { probes, outcome }), Some(session)) = (self.probed, session) {
+            let _ = outcome.send(session.watch_probes(&probes));
+        }
+    }
+}
+
+/// Has this thread run before others. Only root may.
+fn keep_up() {
+    // SAFETY: a plain system call.
+    let _ = unsafe { libc::setpriority(libc::PRIO_PROCESS, nix::unistd::gettid().as_raw() as libc::id_t, -15) };
+}
+
+/// Waits until it is woken, at most so long.
+fn wait(waker: &EventFd, longest: Duration) {
+    use std::os::fd::AsFd as _;
+    let mut events = [PollFd::new(waker.as_fd(), PollFlags::POLLIN)];
+    let _ = poll(&mut events, PollTimeout::try_from(longest).unwrap_or(PollTimeout::ZERO));
+    let _ = waker.read();
+}
+
+impl Found {
+    fn add(&mut self, record: Record<'_>, unwinder: &mut Unwinder, rate: Rate) {
+        let is_another = self.correlator.became_another();
+        let event = match record {
+            Record::Hit(_) | Record::Sample(_) if is_another => return,
+            Record::Hit(hit) => return self.source.hit(&hit),
+            Record::Sample(sample) => Event::Sampled(self.walk(&sample, unwinder, rate)),
+            Record::Switch(switch) => Event::Switched(switch),
+            Record::Start { tid, parent, time } => Event::Started { tid, parent, time },
+            Record::Name { tid, name } => Event::Named { tid, name },
+            Record::Exec => Event::BecameProgram,
+            Record::Process(pid) => Event::StartedProcess(pid),
+            Record::ProcessEnd(pid) => Event::ProcessEnded(pid),
+            Record::Exit { tid, time } => {
+                let m = self.source.m(tid);
+                self.source.thread_ended(tid, time);
+                Event::Ended { tid, m, time }
+            }
+            Record::Mapped(mut mapping) => {
+                mapping.open(self.pid);
+                unwinder.add_mapping(&mapping);
+                return self.mappings.push(mapping);
+            }
+            Record::Lost(count) => {
+                self.source.lose_track();
+                Event::Lost(count)
+            }
+        };
+        self.correlator.feed(event);
+    }
+
+    /// The frames of a sample, and the crossing that it is in.
+    fn walk(&self, sample: &Sample<'_>, unwinder: &mut Unwinder, rate: Rate) -> crate::unwind::Walk {
+        let mut walk = unwinder.walk(sample);
+        if let Place::Called(frame) = walk.place {
+            let (place, goes_on) = self.source.called(sample, frame).unwrap_or((Place::Elsewhere, true));
+            walk.place = place;
+            walk.truncated |= goes_on;
+        }
+        if walk.place == Place::Elsewhere
+            && walk.truncated
+            && let Some(cell) = self.source.in_c_since(sample.tid, sample.time, rate)
+        {
+            walk.leave_gap(cell);
+        }
+        walk
+    }
+
+    /// Feeds what the engine tells, now that all records before a moment have been read.
+    fn settle(&mut self, complete: Monotonic, rate: Rate) {
+        self.source.take_slow_events().into_iter().for_each(|event| self.correlator.feed(Event::Slow(event)));
+        self.source.take_looks(complete).into_iter().for_each(|look| self.correlator.feed(Event::Looked(look)));
+        self.correlator.feed(Event::Complete { before: complete, rate });
+        let confirmed = self.correlator.take_confirmed();
+        if !confirmed.is_empty() {
+            self.source.confirm(confirmed);
+        }
+    }
+
+    fn read_counters(&mut self, now: Monotonic) {
+        let samples = self.correlator.samples_mut();
+        samples.num_cgo_call = self.source.num_cgo_call(now).or(samples.num_cgo_call);
+    }
+
+    fn see_new_processor(&mut self) {
+        let samples = self.correlator.samples_mut();
+        if !std::mem::replace(&mut samples.new_processor, true) {
+            self.source.lose_track();
+        }
+    }
+
+    fn note_lost(&mut self, lost: Option<u64>) {
+        let samples = self.correlator.samples_mut();
+        samples.lost = lost.unwrap_or(0).max(samples.lost);
+    }
+}

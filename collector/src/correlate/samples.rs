@@ -1,0 +1,91 @@
+//! What has been found so far, summed up.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::offcpu::OffTime;
+use super::slow::Slow;
+use crate::clock::Monotonic;
+use crate::counts::cell_id::CellId;
+use crate::counts::slow_event::{SlowEvent, SlowKind};
+use crate::unwind::Walk;
+
+/// Different stacks that are kept; what comes later is counted without its frames.
+const MOST_STACKS: usize = 200_000;
+
+/// Sums over samples and slow crossings so far.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Samples {
+    /// How often each stack was seen.
+    pub(crate) walks: HashMap<Arc<Walk>, u64>,
+    /// Records that found no room in their ring.
+    pub(crate) lost: u64,
+    /// A processor came into use after the start: what ran on it was not seen.
+    pub(crate) new_processor: bool,
+    /// By their cell, the slow crossings that have ended.
+    pub(crate) slow: HashMap<CellId, Slow>,
+    /// By their thread, how long slow crossings were blocked.
+    pub(crate) blocked: HashMap<u64, f64>,
+    /// By their cell, how long threads waited outside of C for goroutines that were locked to them, in nanoseconds.
+    pub(crate) idle: HashMap<CellId, u64>,
+    /// The same by their thread.
+    pub(crate) thread_idle: HashMap<u64, u64>,
+    /// By thread, how long its locked goroutine's slow crossings were blocked since it was locked.
+    pub(crate) locked_blocked: HashMap<u64, u64>,
+    /// `runtime.NumCgoCall` and when it was read, if it could be.
+    pub(crate) num_cgo_call: Option<(u64, Monotonic)>,
+}
+
+impl Samples {
+    /// Adds a slow crossing that has ended. `own` is what it was blocked without those within it.
+    pub(super) fn add_slow(&mut self, event: &SlowEvent, off: OffTime, own: u64) {
+        let gap = event.weight as f64;
+        let sum = self.slow.entry(event.cell).or_default();
+        sum.blocked += off.blocked as f64 * gap;
+        sum.preempted += off.preempted as f64 * gap;
+        *self.blocked.entry(event.tid).or_default() += own as f64 * gap;
+        if event.kind == SlowKind::CLocked {
+            *self.locked_blocked.entry(event.tid).or_default() += own;
+        }
+    }
+
+    /// Counts a sample.
+    pub(super) fn count(&mut self, mut walk: Walk) {
+        if self.walks.len() >= MOST_STACKS && !self.walks.contains_key(&walk) {
+            walk.frames.truncate(0);
+            walk.truncated = true;
+        }
+        match self.walks.get_mut(&walk) {
+            Some(count) => *count += 1,
+            None => {
+                self.walks.insert(Arc::new(walk), 1);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cgoprof_symbols::Avma;
+
+    use super::*;
+    use crate::unwind::Place;
+
+    fn cut() -> Walk {
+        Walk { place: Place::Go, frames: Vec::new(), truncated: false, gap: false, tid: None }
+    }
+
+    #[test]
+    fn more_stacks_than_are_kept_are_counted_without_frames() {
+        let mut samples = Samples::default();
+        let walk = |at: u64| Walk { frames: vec![Avma(at)], ..cut() };
+        let all = MOST_STACKS as u64 + 500;
+        for at in 0..all {
+            samples.count(walk(at));
+        }
+        samples.count(walk(7));
+        assert_eq!(samples.walks.values().sum::<u64>(), all + 1);
+        assert_eq!(samples.walks[&walk(7)], 2);
+        assert_eq!(samples.walks[&Walk { truncated: true, ..cut() }], 500);
+    }
+}

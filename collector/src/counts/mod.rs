@@ -1,0 +1,8 @@
+//! What a recording in the making holds, whichever engine counts.
+
+pub(crate) mod calibration;
+pub(crate) mod cell_id;
+pub(crate) mod histogram;
+pub(crate) mod slow_event;
+pub(crate) mod snapshot;
+pub(crate) mod timing_stats;

@@ -1,0 +1,172 @@
+//! From a program to an engine at work on it.
+
+use std::fs::File;
+use std::path::Path;
+use std::time::Duration;
+
+use nix::sys::signal::SigSet;
+use nix::unistd::Pid;
+
+use super::work::Engine;
+use super::{EngineError, EngineKind, Timing, sample, trampoline, uprobe};
+use crate::clock::Moment;
+use crate::correlate::pump::Pump;
+use crate::goruntime::Target;
+use crate::perf::Session;
+use crate::process::auxv::load_bias;
+use crate::process::maps::Mapping;
+use crate::process::pause::Pause;
+use crate::process::remote::{RemoteError, Stopped};
+
+/// What an engine is to do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    /// How often crossings are timed.
+    pub(crate) timing: Timing,
+    /// Share of a bare call that timing may add.
+    pub(crate) max_overhead: f64,
+    /// Most Go frames kept of a stack.
+    pub(crate) stack_depth: usize,
+    /// Bytes that tables may take of the program's memory; none for a share of what is free to it.
+    pub(crate) max_memory: Option<u64>,
+    /// C time from which on a crossing is slow.
+    pub(crate) slow: Duration,
+    /// Samples a second of each thread's processor time; 0 for none.
+    pub(crate) frequency: u32,
+}
+
+/// The program that is recorded.
+#[derive(Clone, Copy)]
+pub(crate) struct Subject<'a> {
+    /// Its Go code.
+    pub(crate) target: &'a Target<'a>,
+    /// The file with that.
+    pub(crate) file: &'a File,
+    /// The program's file.
+    pub(crate) program: &'a Path,
+    /// The library that has the Go code, if it is not the program.
+    pub(crate) library: Option<&'a Path>,
+    /// That library was loaded while the recorder waited for it.
+    pub(crate) awaited: bool,
+    /// What is wanted.
+    pub(crate) settings: Settings,
+}
+
+impl Subject<'_> {
+    /// The file with the Go code, for people.
+    pub(crate) fn shown(&self) -> String {
+        self.library.unwrap_or(self.program).display().to_string()
+    }
+}
+
+/// The program at the time when an engine gets to it.
+pub(crate) enum AttachPoint<'a> {
+    /// A process that will become the program.
+    BeforeExec(Pid),
+    /// The program before it has done anything, under our ptrace.
+    Stopped {
+        /// Its process.
+        pid: Pid,
+        /// What is needed to act in it, or why there is none.
+        stopped: Result<Stopped, RemoteError>,
+        /// Signals that were blocked when it was started.
+        mask: &'a SigSet,
+        /// When the recorder began.
+        began: Moment,
+    },
+    /// The program with its threads.
+    Running {
+        /// Its process.
+        pid: Pid,
+        /// How far from its stated addresses its Go code is loaded.
+        bias: u64,
+    },
+}
+
+impl AttachPoint<'_> {
+    pub(crate) fn pid(&self) -> Pid {
+        match self {
+            AttachPoint::BeforeExec(pid) | AttachPoint::Stopped { pid, .. } | AttachPoint::Running { pid, .. } => *pid,
+        }
+    }
+}
+
+/// An engine that knows how it would work on a program.
+pub(crate) trait Candidate {
+    /// Which engine.
+    fn kind(&self) -> EngineKind;
+
+    /// Whether a program that is launched has to stop, under ptrace, before it does anything.
+    fn needs_stop(&self) -> bool {
+        false
+    }
+
+    /// Gets to a program, which has not begun, stands still or runs.
+    ///
+    /// # Errors
+    /// See [`EngineError`]: the program is then as it was.
+    fn attach(&self, subject: &Subject<'_>, at: &mut AttachPoint<'_>) -> Result<Box<dyn Attached>, EngineError>;
+}
+
+/// An engine that has got to a program.
+pub(crate) trait Attached {
+    /// How far from its stated addresses a program was loaded that has just begun, and may have ended.
+    fn bias(&mut self, pid: Pid, subject: &Subject<'_>) -> Option<u64> {
+        load_bias(pid, subject.target.binary.entry())
+    }
+
+    /// Gets to work on the program, which runs since `begun` or was let go then.
+    ///
+    /// # Errors
+    /// See [`EngineError`]: nothing is left in the program.
+    fn begin(
+        self: Box<Self>,
+        pid: Pid,
+        subject: &Subject<'_>,
+        bias: u64,
+        begun: Moment,
+    ) -> Result<Watched, EngineError>;
+}
+
+/// A program with an engine at work.
+pub(crate) struct Watched {
+    pub(crate) engine: Box<dyn Engine>,
+    pub(crate) pump: Pump,
+    /// How far from its stated addresses its Go code is loaded.
+    pub(crate) bias: u64,
+    pub(crate) mappings: Vec<Mapping>,
+    /// When counting began.
+    pub(crate) begun: Moment,
+    /// How long the program stood still, if it did.
+    pub(crate) pause: Option<Pause>,
+    /// What is to be said.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Works out how an engine would work on a program.
+///
+/// # Errors
+/// If the program's code is not as known.
+pub(crate) fn candidate(kind: EngineKind, target: &Target<'_>) -> Result<Box<dyn Candidate>, EngineError> {
+    match kind {
+        EngineKind::Trampoline => trampoline::candidate(target),
+        EngineKind::Uprobe => Ok(Box::new(uprobe::Probing)),
+        EngineKind::Sample => Ok(Box::new(sample::Sampling)),
+    }
+}
+
+/// How far from its stated addresses a program was mapped, by the records of that.
+pub(super) fn mapped_bias(session: &mut Session, program: &Path, target: &Target<'_>) -> Option<u64> {
+    let program = program.canonicalize().ok()?;
+    let mappings = session.mappings();
+    let own = mappings.iter().filter(|mapping| mapping.executable && mapping.path == program);
+    own.filter_map(|mapping| target.binary.bias(mapping.range.start, mapping.offset)).next()
+}
+
+/// Each event is a file. The program, if we start it, has been made before and keeps its own limit.
+pub(crate) fn allow_many_files() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}

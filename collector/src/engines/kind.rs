@@ -1,0 +1,34 @@
+//! Which engines there are.
+
+use std::fmt;
+
+/// What counts crossings.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum EngineKind {
+    /// Hooks in the program.
+    Trampoline,
+    /// Breakpoints of the kernel.
+    Uprobe,
+    /// Samples alone.
+    Sample,
+}
+
+impl EngineKind {
+    /// All, the best first.
+    pub const ALL: [EngineKind; 3] = [EngineKind::Trampoline, EngineKind::Uprobe, EngineKind::Sample];
+
+    /// As on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            EngineKind::Trampoline => "trampoline",
+            EngineKind::Uprobe => "uprobe",
+            EngineKind::Sample => "sample",
+        }
+    }
+}
+
+impl fmt::Display for EngineKind {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.name())
+    }
+}

@@ -1,0 +1,237 @@
+//! How hooks get into a program: when it is launched, or while it runs.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::unistd::Pid;
+
+use super::calibrate;
+use super::engine::Hooking;
+use super::inject::{HookSettings, InjectError, Placed, inject};
+use super::join::{JoinError, Joined, join};
+use super::plugins::{PluginLoader, Plugins};
+use super::policy::Budget;
+use super::self_check::SelfCheck;
+use super::source::HookEvents;
+use super::table_set::TableSet;
+use super::ticker::Ticker;
+use super::undo::undo_own;
+use crate::arch;
+use crate::clock::{Moment, Rate, Timebase};
+use crate::correlate::pump::{Feed, Pump};
+use crate::engines::{
+    AttachPoint, Attached, Candidate, EngineError, EngineKind, Settings, Subject, Watched, allow_many_files, notes,
+};
+use crate::goruntime::plugin::{SharedFunctions, loads_plugins};
+use crate::goruntime::{Image, Plan, Target};
+use crate::perf::{Frequency, PerfError, Session, Wanted};
+use crate::process::auxv::load_bias;
+use crate::process::maps::{self, Mapping};
+use crate::process::own_threads::NoThread;
+use crate::process::pause::Pause;
+use crate::process::remote::RemoteError;
+use crate::unwind::{Border, GoModule, Unwinder};
+
+/// Works out how hooks would get into a program.
+///
+/// # Errors
+/// If its code is not as known.
+pub(crate) fn candidate(target: &Target<'_>) -> Result<Box<dyn Candidate>, EngineError> {
+    Ok(Box::new(Planned(arch::plan(target)?)))
+}
+
+/// The engine as a candidate.
+struct Planned(Plan);
+
+/// Hooks that are in a program, and count.
+struct Hooked {
+    placed: Placed,
+    mappings: Vec<Mapping>,
+    session: Result<Session, PerfError>,
+    /// When counting began, and how long the program stood still for it, if it ran already.
+    joined: Option<(Moment, Pause)>,
+    notes: Vec<String>,
+}
+
+/// How long the rate of the clock is learned before it is needed.
+const LEARNING: Duration = Duration::from_millis(5);
+/// How long a library may take to be loaded.
+const LOADING: Duration = Duration::from_secs(10);
+
+impl Candidate for Planned {
+    fn kind(&self) -> EngineKind {
+        EngineKind::Trampoline
+    }
+
+    fn needs_stop(&self) -> bool {
+        true
+    }
+
+    fn attach(&self, subject: &Subject<'_>, at: &mut AttachPoint<'_>) -> Result<Box<dyn Attached>, EngineError> {
+        let hooked = match at {
+            AttachPoint::BeforeExec(_) => return Err(EngineError::Untraced(nix::errno::Errno::EPERM)),
+            &mut AttachPoint::Running { pid, bias } => self.join(subject, pid, bias)?,
+            AttachPoint::Stopped { .. } => self.inject(subject, at)?,
+        };
+        Ok(Box::new(hooked))
+    }
+}
+
+impl Planned {
+    /// Puts hooks into a program that stands at its first instruction.
+    fn inject(&self, subject: &Subject<'_>, at: &mut AttachPoint<'_>) -> Result<Hooked, EngineError> {
+        let AttachPoint::Stopped { pid, stopped, mask, began } = at else {
+            return Err(EngineError::Inject(InjectError::Auxv));
+        };
+        // Before it runs: its threads inherit it.
+        let session = session(*pid, subject).and_then(|mut session| session.watch(*pid).map(|()| session));
+        let settings = settings(subject.settings, true, Rate::between(*began, Moment::now()));
+        let stopped = match stopped {
+            Ok(stopped) => stopped,
+            Err(error) => return Err(InjectError::from(std::mem::replace(error, RemoteError::Gone)).into()),
+        };
+        let target = subject.target;
+        let image = load_bias(*pid, target.binary.entry()).map(|bias| Image { target, bias });
+        let placed = image.ok_or(InjectError::Auxv).and_then(|image| inject(stopped, image, &self.0, settings));
+        if let Err(error) = stopped.give_back_trap(mask) {
+            tracing::debug!("SIGTRAP is not as it was: {error}");
+        }
+        let (placed, mappings) = (placed?, maps::read(*pid).unwrap_or_default());
+        Ok(Hooked { placed, mappings, session, joined: None, notes: Vec::from_iter(unseen_locks(&self.0)) })
+    }
+
+    /// Puts hooks into a program that runs.
+    fn join(&self, subject: &Subject<'_>, pid: Pid, bias: u64) -> Result<Hooked, EngineError> {
+        let (began, started) = (Moment::now(), Instant::now());
+        allow_many_files();
+        let session = session(pid, subject);
+        std::thread::sleep(LEARNING);
+        let settings = settings(subject.settings, false, Rate::between(began, Moment::now()));
+        let image = Image { target: subject.target, bias };
+        let mut joined = loop {
+            match join(pid, image, &self.0, settings) {
+                // Its loading takes milliseconds.
+                Err(JoinError::Inject(InjectError::Loading)) if started.elapsed() < LOADING => {
+                    std::thread::sleep(LEARNING);
+                }
+                joined => break joined?,
+            }
+        };
+        // Only now: a thread whose switches are recorded takes longer to stop. And before anything is counted.
+        let session = session.and_then(|mut session| session.watch_all().map(|()| session));
+        let began = joined.switch_on(pid, image, &self.0);
+        let Joined { placed, mappings, pause, cleaned, .. } = joined;
+        let began = began.inspect_err(|_| leave(pid, &placed))?;
+        let mut said = Vec::from_iter(unseen_locks(&self.0));
+        said.extend(subject.library.map(|library| format!("the Go code is that of {}", library.display())));
+        if cleaned {
+            said.push("what an earlier recorder had left in the program was removed first".into());
+        }
+        said.extend(begun_before(began.in_flight));
+        Ok(Hooked { placed, mappings, session, joined: Some((began.at, pause)), notes: said })
+    }
+}
+
+impl Attached for Hooked {
+    fn begin(
+        self: Box<Self>,
+        pid: Pid,
+        subject: &Subject<'_>,
+        bias: u64,
+        begun: Moment,
+    ) -> Result<Watched, EngineError> {
+        let tables = self.placed.tables.address();
+        // Nobody would take them out.
+        self.watch(pid, subject, bias, begun).inspect_err(|_| drop(undo_own(pid, tables)))
+    }
+}
+
+impl Hooked {
+    /// Reads what the hooks count and what perf tells beside them, if it may.
+    fn watch(
+        self: Box<Self>,
+        pid: Pid,
+        subject: &Subject<'_>,
+        bias: u64,
+        begun: Moment,
+    ) -> Result<Watched, EngineError> {
+        let Hooked { placed, mappings, session, joined, notes: mut said } = *self;
+        let (target, settings) = (subject.target, subject.settings);
+        said.extend(target.untested());
+        let plugins = Plugins::default();
+        let mut loader = PluginLoader::new(SharedFunctions::of(target, bias), Arc::clone(&plugins));
+        if joined.is_some() && loads_plugins(target) {
+            loader.take_loaded(pid).map_err(InjectError::Tables)?;
+        }
+        let (returns, markers) = (placed.returns_from_c(), placed.tables.markers());
+        let border = Border::Hooks { code: placed.hooks, returns, markers };
+        let tables = TableSet::of(placed.tables);
+        let events = HookEvents::new(tables.clone());
+        let ticker = Ticker::start(tables.clone(), pid, settings.timing, placed.module, loader, &events)
+            .map_err(InjectError::Tables)?;
+        let calibration = calibrate();
+        ticker.set_budget(Budget::of(&calibration.unwrap_or_default(), settings.max_overhead));
+        let session = session.map_err(|error| {
+            said.push(format!("{error}: no CPU and blocked times; to allow it: {}", error.way_out()));
+        });
+        if settings.frequency > 0 && session.as_ref().is_ok_and(|session| !session.sees_kernel()) {
+            said.push(notes::WITHOUT_KERNEL.into());
+        }
+        let mut unwinder = Unwinder::new(GoModule { go: target.go_text(bias), border });
+        mappings.iter().for_each(|mapping| unwinder.add_mapping(mapping));
+        let source = Box::new(events);
+        let feed = Feed { session: session.ok(), source, timebase: Timebase::Counter, unwinder, runs: true };
+        let pump = Pump::start(pid, feed).map_err(NoThread::from)?;
+        let (begun, pause) = joined.map_or((begun, None), |(begun, pause)| (begun, Some(pause)));
+        let image = Image { target, bias };
+        let mut check = SelfCheck::of(image, tables.first(), pause.is_some() && !subject.awaited);
+        if subject.awaited {
+            let file = subject.library.unwrap_or(subject.program);
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            said.extend(check.start_anew(pid).and_then(|missed| notes::missed(&name, missed)));
+        }
+        let engine =
+            Box::new(Hooking { pid, settings, tables, ticker, calibration, plugins, begun, checks: vec![check] });
+        Ok(Watched { engine, pump, bias, mappings, begun, pause, notes: said })
+    }
+}
+
+/// Takes hooks out of a program that nobody would take out later.
+pub(super) fn leave(pid: Pid, placed: &Placed) {
+    let _ = undo_own(pid, placed.tables.address());
+}
+
+/// The events of a program with hooks.
+fn session(pid: Pid, subject: &Subject<'_>) -> Result<Session, PerfError> {
+    let frequency = Frequency(subject.settings.frequency);
+    Session::new(pid, Wanted { frequency, kernel: true, only_samples: false, before_exec: false }, Vec::new())
+}
+
+/// What the hooks are told. `rate` is that of their clock.
+pub(super) fn settings(settings: Settings, starts: bool, rate: Rate) -> HookSettings {
+    let slow = settings.slow.as_nanos() as f64 * rate.ticks_per_ns;
+    HookSettings {
+        max_frames: settings.stack_depth,
+        timing: settings.timing,
+        slow: slow as u64,
+        max_memory: settings.max_memory,
+        starts,
+    }
+}
+
+/// On places where goroutines lock themselves to threads that have no hooks.
+pub(super) fn unseen_locks(plan: &Plan) -> Option<String> {
+    let places = plan.unseen_locks;
+    (places > 0).then(|| {
+        format!(
+            "{places} places in the program lock goroutines to threads, or unlock them, in code of an unknown shape: \
+             locks may be missing, or too long"
+        )
+    })
+}
+
+/// On crossings that had begun when the hooks were switched on.
+pub(super) fn begun_before(crossings: usize) -> Option<String> {
+    (crossings > 0)
+        .then(|| format!("about {crossings} crossings had begun when the recorder came: they are not counted"))
+}

@@ -1,0 +1,272 @@
+//! The thread that tells the hooks the time, coarsely, sets how often they read it themselves, and sees libraries come.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use nix::unistd::Pid;
+
+use super::source::HookEvents;
+use crate::clock::{own_time, ticks};
+use crate::counts::cell_id::CellId;
+use crate::counts::slow_event::{SUSPICIOUS, SlowEvent};
+use crate::counts::snapshot::Seen;
+use crate::engines::trampoline::module::Link;
+use crate::engines::trampoline::plugins::PluginLoader;
+use crate::engines::trampoline::{Budget, Outliers, TableSet, Timing};
+use crate::process::address_space::AddressSpace;
+use crate::process::link_map::LinkMap;
+use crate::process::maps::{self, Mapping};
+
+/// From one tick to the next where wake-ups are cheap: a crossing of two milliseconds sees two.
+const SHORTEST: Duration = Duration::from_millis(1);
+/// Where they are so dear that this would pass the budget, no further apart than this.
+const LONGEST: Duration = Duration::from_millis(4);
+/// Share of a core that ticking may take.
+const BUDGET: f64 = 0.0045;
+/// Ticks between two looks at what they cost.
+const REVIEW: u64 = 256;
+
+/// How many times as long as it takes to set the intervals they are left alone.
+const REST: u32 = 1200;
+/// Longest time for which they are left alone, unless that is less than `LEAST_REST` of what it takes: with thousands of threads
+/// `REST` is seconds, and until then every crossing of a new cell is timed.
+const LONGEST_REST: Duration = Duration::from_millis(200);
+/// See `LONGEST_REST`.
+const LEAST_REST: u32 = 250;
+
+/// How many times as long as it takes to count who is in C that is left alone: with few threads it is counted at each tick.
+const COUNT_REST: u32 = 300;
+
+/// From one look that is kept to the next.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
+/// Threads being made that are kept.
+const MOST_BIRTHS: usize = 10_000;
+
+/// The running thread; dropped, it stops.
+pub(crate) struct Ticker {
+    stop: Arc<AtomicBool>,
+    mappings: Arc<Mutex<Vec<Vec<Mapping>>>>,
+    seen: Arc<Mutex<Seen>>,
+    /// The module that is still to be added.
+    module: Arc<Mutex<Option<Link>>>,
+    loaded: Arc<EventFd>,
+    /// What timing may cost, when that is known.
+    budget: Arc<OnceLock<Budget>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ticker {
+    /// Adds no module any more: nobody would take it out of a program that is left.
+    pub(crate) fn add_no_module(&self) {
+        *self.module.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Starts ticking. The module is added to the runtime's list when a crossing has been made.
+    ///
+    /// # Errors
+    /// If the system has no timer or no thread for us.
+    pub(super) fn start(
+        tables: TableSet,
+        pid: Pid,
+        timing: Timing,
+        module: Option<Link>,
+        mut plugins: PluginLoader,
+        events: &HookEvents,
+    ) -> std::io::Result<Ticker> {
+        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_CLOEXEC)?;
+        set(&timer, SHORTEST)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let mappings = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let (stopped, found, noted) = (Arc::clone(&stop), Arc::clone(&mappings), Arc::clone(&seen));
+        let events = events.clone();
+        let module = Arc::new(Mutex::new(module));
+        let pending = Arc::clone(&module);
+        let loaded = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?);
+        let waker = Arc::clone(&loaded);
+        let mut libraries = LinkMap::of(pid);
+        let first = tables.first();
+        let budget = Arc::new(OnceLock::new());
+        let given = Arc::clone(&budget);
+        let read_events =
+            |events: &HookEvents, tables: &TableSet, outliers: &mut HashMap<CellId, Outliers>, ticks_per_ns: f64| {
+                let mut slow = events.slow();
+                tables.read_events(|event| {
+                    note_outlier(outliers, &event, ticks_per_ns);
+                    slow.push(event);
+                });
+            };
+        let thread = std::thread::Builder::new().spawn(move || {
+            let (mut ticks_so_far, mut foreign, mut used) = (0u64, 0, own_time());
+            let (started, started_ticks) = (Instant::now(), ticks());
+            let mut outliers = HashMap::new();
+            let (mut intervals_due, mut look_due, mut count_due) = (started, started, started);
+            while !stopped.load(Ordering::Relaxed) {
+                let at = ticks();
+                tables.tick(at);
+                let ticks_per_ns = (at - started_ticks) as f64 / started.elapsed().as_nanos().max(1) as f64;
+                read_events(&events, &tables, &mut outliers, ticks_per_ns);
+                // The first crossing comes from a runtime that has set itself up.
+                let mut module = pending.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(link) = module.take_if(|_| first.any_used())
+                    && let Err(error) = link.make(pid)
+                {
+                    tracing::debug!("the hooks' module can't be added: {error}");
+                }
+                drop(module);
+                if first.plugin_is_waiting()
+                    && let Err(error) = plugins.redirect_waiting(pid, &first)
+                {
+                    tracing::debug!("a plugin can't be seen to: {error}");
+                }
+                if libraries.as_mut().is_some_and(LinkMap::has_changed) {
+                    let _ = waker.write(1);
+                }
+                let now = Instant::now();
+                noted.lock().unwrap_or_else(PoisonError::into_inner).note_births(&tables);
+                if now >= count_due {
+                    let before = own_time();
+                    noted.lock().unwrap_or_else(PoisonError::into_inner).note_peak(&tables, at);
+                    count_due = now + COUNT_REST * (own_time() - before);
+                }
+                if now >= look_due {
+                    events.looks().push(tables.look(at));
+                    look_due = (look_due + BETWEEN_LOOKS).max(now);
+                }
+                if let (Timing::Auto, Some(&budget)) = (timing, given.get())
+                    && now > intervals_due
+                {
+                    let before = own_time();
+                    let confirmed = events.confirmed();
+                    let of_cell = |cell: CellId| {
+                        let found = outliers.get(&cell).copied().unwrap_or_default();
+                        Outliers { confirmed: confirmed.get(&cell).copied().unwrap_or(0.0), ..found }
+                    };
+                    tables.apply_policy(ticks_per_ns * 1000.0, budget, of_cell);
+                    drop(confirmed);
+                    let cost = own_time() - before;
+                    intervals_due = now + (REST * cost).min(LONGEST_REST.max(cost * LEAST_REST));
+                }
+                let (cells, due) = (tables.foreign_cells(), ticks_so_far.is_power_of_two() && ticks_so_far < 1 << 16);
+                if (cells != foreign || due)
+                    && let (Ok(read), Ok(mut found)) = (maps::read(pid), found.lock())
+                {
+                    foreign = cells;
+                    if !read.is_empty() {
+                        found.push(read);
+                    }
+                }
+                ticks_so_far += 1;
+                if ticks_so_far.is_multiple_of(REVIEW) {
+                    tables.note_locked(AddressSpace::of(pid).locked);
+                    let now = own_time();
+                    let _ = set(&timer, period((now - used) / REVIEW as u32));
+                    used = now;
+                }
+                let _ = timer.wait();
+            }
+            read_events(&events, &tables, &mut outliers, 0.0);
+            noted.lock().unwrap_or_else(PoisonError::into_inner).note_births(&tables);
+        })?;
+        let thread = Some(thread);
+        Ok(Ticker { stop, mappings, seen, module, loaded, budget, thread })
+    }
+
+    /// What was mapped into the program whenever that was looked at since the last call.
+    pub(crate) fn take_mappings(&self) -> Vec<Vec<Mapping>> {
+        self.mappings.lock().map(|mut mappings| std::mem::take(&mut *mappings)).unwrap_or_default()
+    }
+
+    /// Written to when the program has loaded a library.
+    pub(crate) fn loaded(&self) -> &EventFd {
+        &self.loaded
+    }
+
+    /// Sets what timing may cost. Until then every crossing is timed.
+    pub(crate) fn set_budget(&self, budget: Budget) {
+        let _ = self.budget.set(budget);
+    }
+
+    /// What it has seen so far.
+    pub(crate) fn seen(&self) -> Seen {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Stops ticking.
+    pub(crate) fn stop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Seen {
+    fn note_peak(&mut self, tables: &TableSet, now: u64) {
+        if tables.in_c_count() > self.peak.in_c.len() {
+            let look = tables.look(now);
+            // Who has left meanwhile is not in it.
+            if look.in_c.len() > self.peak.in_c.len() {
+                self.peak = look;
+            }
+        }
+    }
+
+    fn note_births(&mut self, tables: &TableSet) {
+        tables.read_births(|birth| {
+            if self.births.len() < MOST_BIRTHS {
+                self.births.push(birth);
+            } else {
+                self.more_births += 1;
+            }
+        });
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Adds a suspicious crossing to its cell's outliers.
+fn note_outlier(outliers: &mut HashMap<CellId, Outliers>, event: &SlowEvent, ticks_per_ns: f64) {
+    let is_suspicious = event.to.saturating_sub(event.from) as f64 >= SUSPICIOUS as f64 * ticks_per_ns;
+    if is_suspicious && event.is_sampled && event.kind.is_in_c() {
+        let found = outliers.entry(event.cell).or_default();
+        found.weight += event.weight as f64;
+        found.sum += event.weight as f64 * event.to.saturating_sub(event.from) as f64;
+    }
+}
+
+/// How far apart ticks are to be, each costing this much of a core's time.
+fn period(cost: Duration) -> Duration {
+    cost.div_f64(BUDGET).clamp(SHORTEST, LONGEST)
+}
+
+fn set(timer: &TimerFd, period: Duration) -> nix::Result<()> {
+    timer.set(Expiration::Interval(TimeSpec::from_duration(period)), TimerSetTimeFlags::empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_stay_within_their_budget() {
+        let check = |cost: u64, expected: u64| {
+            assert_eq!(period(Duration::from_nanos(cost)), Duration::from_micros(expected), "{cost} ns");
+        };
+        check(0, 1000);
+        check(2_000, 1000);
+        check(4_500, 1000);
+        check(9_000, 2000);
+        check(1_000_000, 4000);
+    }
+}

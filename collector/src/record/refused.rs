@@ -1,0 +1,66 @@
+//! Engines that were tried and can't be used.
+
+use super::Problem;
+use crate::engines::{AttachPoint, Attached, Candidate, EngineError, EngineKind, Subject, candidate};
+
+/// Why engines can't be used, in the order in which they were tried.
+pub(super) struct Refused(Vec<(EngineKind, EngineError)>);
+
+/// An engine that has got to a program.
+pub(super) type Got = (EngineKind, Box<dyn Attached>);
+
+/// The engines that may be tried on a program, the best first; and those that can't be.
+pub(super) fn candidates(wanted: Option<EngineKind>, subject: &Subject<'_>) -> (Vec<Box<dyn Candidate>>, Refused) {
+    let (mut candidates, mut refused) = (Vec::new(), Refused(Vec::new()));
+    for kind in EngineKind::ALL.into_iter().filter(|&kind| wanted.is_none_or(|wanted| wanted == kind)) {
+        match candidate(kind, subject.target) {
+            Ok(candidate) => candidates.push(candidate),
+            Err(error) => refused.add(kind, error),
+        }
+    }
+    (candidates, refused)
+}
+
+/// Has the first engine get to a program that can, and adds why others can't.
+///
+/// # Errors
+/// If an engine failed in a way that `ends` the attempt.
+pub(super) fn attach_first(
+    candidates: &[Box<dyn Candidate>],
+    subject: &Subject<'_>,
+    at: &mut AttachPoint<'_>,
+    refused: &mut Refused,
+    ends: impl Fn(&EngineError) -> bool,
+) -> Result<Option<Got>, (EngineKind, EngineError)> {
+    for candidate in candidates {
+        let kind = candidate.kind();
+        match candidate.attach(subject, at) {
+            Ok(attached) => return Ok(Some((kind, attached))),
+            Err(error) if ends(&error) => return Err((kind, error)),
+            Err(error) => refused.add(kind, error),
+        }
+    }
+    Ok(None)
+}
+
+impl Refused {
+    pub(super) fn add(&mut self, engine: EngineKind, error: EngineError) {
+        self.0.push((engine, error));
+    }
+
+    pub(super) fn problem(mut self) -> Problem {
+        if self.0.len() == 1 {
+            let (engine, error) = self.0.remove(0);
+            return Problem::Engine(engine, error);
+        }
+        Problem::NoEngine(self.0)
+    }
+
+    /// What is to be said when another engine took their place.
+    pub(super) fn notes(&self, taken: EngineKind) -> Vec<String> {
+        self.0
+            .iter()
+            .map(|(engine, error)| format!("recorded with engine {taken}, because {engine}: {error}"))
+            .collect()
+    }
+}

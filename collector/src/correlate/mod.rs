@@ -4,6 +4,8 @@ mod correlator;
 mod nested;
 pub(crate) mod offcpu;
 pub(crate) mod pump;
+#[cfg(test)]
+mod replay;
 pub(crate) mod samples;
 pub(crate) mod slow;
 pub(crate) mod source;

@@ -1,24 +1,41 @@
 //! What we read from binaries against what others read from them, for every Go release.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use cgoprof_symbols::buildinfo::BuildInfo;
+use cgoprof_symbols::dwarf_offsets::Structs;
 use cgoprof_symbols::pclntab::Pclntab;
-use cgoprof_symbols::runtime_offsets::RuntimeOffsets;
-use cgoprof_symbols::{Binary, dwarf_offsets};
+use cgoprof_symbols::runtime_offsets::{G_M, G_SCHED, G_STACKGUARD0, RuntimeOffsets};
+use cgoprof_symbols::{Binary, dwarf_offsets, runtime_offsets};
 
 use cgoprof_testing::go::{self, Build};
 
 #[test]
 fn the_table_of_struct_offsets_is_that_of_dwarf() {
+    let bless = std::env::var_os("BLESS").is_some();
+    let mut rows = Vec::new();
     for release in go::releases() {
         let data = std::fs::read(go::build("crossings", Build::of(release))).expect("the program");
         let binary = Binary::parse(&data).expect("an ELF file");
         let minor = BuildInfo::read(&binary).and_then(|build| build.version).expect("a version").minor;
-        let table = RuntimeOffsets::of_release(minor);
-        assert!(table.is_some(), "Go 1.{minor} is in the table");
-        assert_eq!(dwarf_offsets::read(&binary), table, "Go 1.{minor}");
+        let structs = Structs::read(&binary).expect("DWARF");
+        for (field, expected) in [("stack", 0), ("stackguard0", G_STACKGUARD0), ("m", G_M), ("sched", G_SCHED)] {
+            assert_eq!(structs.offset("g", field), Some(expected), "Go 1.{minor}: g.{field}");
+        }
+        let stated = dwarf_offsets::read(&binary).expect("all fields in DWARF");
+        assert!(
+            bless || RuntimeOffsets::of_release(minor) == Some(stated),
+            "Go 1.{minor}: {stated:?}; see docs/developing.md"
+        );
+        rows.push((minor, stated));
+    }
+    if bless {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("collector/symbols/src/runtime_offsets.txt");
+        std::fs::write(file, runtime_offsets::table(&rows)).expect("the table");
+    } else if go::releases().eq(go::all()) {
+        assert_eq!(rows.len(), runtime_offsets::measured().len(), "releases in the table and in tests/go-releases");
     }
 }
 

@@ -18,6 +18,7 @@ pub mod histogram;
 pub mod layout;
 pub mod params;
 pub mod presence;
+pub mod runtime;
 
 mod adding;
 mod arch;
@@ -36,7 +37,6 @@ mod locks;
 mod mapping;
 mod overflow;
 mod plugins;
-mod runtime;
 mod stack;
 mod threads;
 mod times;

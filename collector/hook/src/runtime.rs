@@ -1,9 +1,11 @@
 //! Words of the Go runtime.
 
-/// Offset of `g.m` in every Go version measured (1.19 to 1.27).
-pub(crate) const G_M: usize = 48;
+/// Offset of `g.m`; the recorder knows the same.
+pub const G_M: usize = 48;
 /// Offset of `g.stack.hi`.
-pub(crate) const G_STACK_HI: usize = 8;
+pub const G_STACK_HI: usize = 8;
+/// Offset of `g.sched.sp`.
+pub const G_SCHED_SP: usize = 56;
 
 /// Reads a word of the target.
 ///

@@ -15,7 +15,7 @@ use cgoprof_symbols::Avma;
 use cgoprof_symbols::binary::{Binary, BinaryError};
 use cgoprof_symbols::buildinfo::{self, BuildInfo, GoVersion};
 use cgoprof_symbols::pclntab::{Pclntab, PclntabError};
-use cgoprof_symbols::runtime_offsets::MEASURED;
+use cgoprof_symbols::runtime_offsets::RuntimeOffsets;
 
 pub use module::ModulePlan;
 pub use own_count::OwnCount;
@@ -116,7 +116,7 @@ impl<'data> Target<'data> {
         if known.is_some_and(|version| version.minor < OLDEST) {
             return Err(TargetError::TooOld(build.version_text.clone()));
         }
-        let release = known.map(|version| version.minor).filter(|minor| MEASURED.contains(minor));
+        let release = known.map(|version| version.minor).filter(|&minor| RuntimeOffsets::of_release(minor).is_some());
         let pclntab = match table.filter(|_| release.is_none()) {
             Some(table) => table,
             None => Pclntab::parse(&binary, release)?,

@@ -12,38 +12,46 @@ type Reader<'a> = EndianSlice<'a, LittleEndian>;
 
 /// Reads `runtime.m` and `runtime.g` from DWARF; none if there is no DWARF, or they are not in it.
 pub fn read(binary: &Binary<'_>) -> Option<RuntimeOffsets> {
-    let load = |id: gimli::SectionId| -> Result<Cow<'_, [u8]>, gimli::Error> {
-        Ok(binary.section(id.name()).map(|(_, data)| data).unwrap_or_default())
-    };
-    let sections = gimli::DwarfSections::load(load).ok()?;
-    let dwarf = sections.borrow(|section| EndianSlice::new(section, LittleEndian));
-    let mut units = dwarf.units();
-    while let Ok(Some(header)) = units.next() {
-        let Ok(unit) = dwarf.unit(header) else { continue };
-        if unit.name.is_none_or(|name| name.slice() != b"runtime") {
-            continue;
+    let structs = Structs::read(binary)?;
+    RuntimeOffsets::from_fields(|of, field| structs.offset(of, field))
+}
+
+/// Fields of the runtime's structs.
+pub struct Structs {
+    m: HashMap<String, u32>,
+    g: HashMap<String, u32>,
+}
+
+impl Structs {
+    /// Reads `runtime.m` and `runtime.g` from DWARF.
+    pub fn read(binary: &Binary<'_>) -> Option<Structs> {
+        let load = |id: gimli::SectionId| -> Result<Cow<'_, [u8]>, gimli::Error> {
+            Ok(binary.section(id.name()).map(|(_, data)| data).unwrap_or_default())
+        };
+        let sections = gimli::DwarfSections::load(load).ok()?;
+        let dwarf = sections.borrow(|section| EndianSlice::new(section, LittleEndian));
+        let mut units = dwarf.units();
+        while let Ok(Some(header)) = units.next() {
+            let Ok(unit) = dwarf.unit(header) else { continue };
+            if unit.name.is_none_or(|name| name.slice() != b"runtime") {
+                continue;
+            }
+            if let Some(m) = fields(&dwarf, &unit, b"runtime.m") {
+                return Some(Structs { m, g: fields(&dwarf, &unit, b"runtime.g")? });
+            }
         }
-        if let Some(fields) = fields(&dwarf, &unit, b"runtime.m") {
-            let of = |name: &str| fields.get(name).copied();
-            let g = self::fields(&dwarf, &unit, b"runtime.g")?;
-            return Some(RuntimeOffsets {
-                m_procid: of("procid")?,
-                m_p: of("p")?,
-                m_oldp: of("oldp")?,
-                m_incgo: of("incgo")?,
-                m_ncgocall: of("ncgocall")?,
-                m_ncgo: of("ncgo")?,
-                m_locked_ext: of("lockedExt")?,
-                m_syscalltick: of("syscalltick")?,
-                m_id: of("id")?,
-                m_alllink: of("alllink")?,
-                m_curg: of("curg")?,
-                g_goid: g.get("goid").copied()?,
-                g_syscallsp: g.get("syscallsp").copied()?,
-            });
-        }
+        None
     }
-    None
+
+    /// The offset of a field of `m` or `g`.
+    pub fn offset(&self, of: &str, field: &str) -> Option<u32> {
+        let fields = match of {
+            "m" => &self.m,
+            "g" => &self.g,
+            _ => return None,
+        };
+        fields.get(field).copied()
+    }
 }
 
 /// Offsets of a struct's fields by name.

@@ -1,6 +1,7 @@
 //! Where C calls Go: `cgocallbackg` from start to end, and where a foreign thread gets its M.
 
 use cgoprof_symbols::Svma;
+use cgoprof_symbols::runtime_offsets::G_STACKGUARD0;
 use iced_x86::{FlowControl, Instruction, Mnemonic, OpKind, Register};
 
 use super::code::{Code, by_retpoline};
@@ -68,7 +69,6 @@ pub(super) fn end_of_callback(
     code: &Code<'_>,
 ) -> Result<EndOfCallback, PlanError> {
     const NAME: &str = "runtime.reentersyscall";
-    const STACKGUARD0: u64 = 16;
     const STACK_PREEMPT: i64 = -1314;
     if let Some(reentersyscall) = functions.reentersyscall
         && let Ok(index) = code.only_call(reentersyscall, NAME)
@@ -82,7 +82,7 @@ pub(super) fn end_of_callback(
     let preempts = |instruction: &Instruction| {
         instruction.mnemonic() == Mnemonic::Mov
             && instruction.memory_base() == Register::R14
-            && instruction.memory_displacement64() == STACKGUARD0
+            && instruction.memory_displacement64() == u64::from(G_STACKGUARD0)
             && instruction.op1_kind() == OpKind::Immediate32to64
             && instruction.immediate32to64() == STACK_PREEMPT
     };

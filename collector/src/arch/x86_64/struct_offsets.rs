@@ -1,7 +1,7 @@
 //! Struct offsets, by the code that uses them.
 
 use cgoprof_symbols::dwarf_offsets;
-use cgoprof_symbols::runtime_offsets::{MEASURED, RuntimeOffsets};
+use cgoprof_symbols::runtime_offsets::{RuntimeOffsets, measured};
 use iced_x86::{Instruction, MemorySize, Mnemonic, OpKind};
 
 use crate::goruntime::Target;
@@ -19,12 +19,12 @@ pub(super) fn offsets(target: &Target<'_>, cgocall: &[Instruction]) -> Result<Ru
             && has(offsets.m_ncgo, |i| i.mnemonic() == Mnemonic::Inc && i.memory_size() == MemorySize::UInt32)
             && has(offsets.m_incgo, |i| stores_byte(i, 1))
     };
-    let measured = target.release.and_then(RuntimeOffsets::of_release).filter(agrees);
+    let of_release = target.release.and_then(RuntimeOffsets::of_release).filter(agrees);
     let from_dwarf = || dwarf_offsets::read(&target.binary).filter(agrees);
-    let newest = || MEASURED.into_iter().filter_map(RuntimeOffsets::of_release).find(agrees);
+    let newest = || measured().into_iter().map(|(_, offsets)| offsets).find(agrees);
     let guessed = || newest().filter(|_| target.release.is_none());
     let unknown = || PlanError::Offsets(target.build.version_text.clone());
-    measured.or_else(from_dwarf).or_else(guessed).ok_or_else(unknown)
+    of_release.or_else(from_dwarf).or_else(guessed).ok_or_else(unknown)
 }
 
 /// Whether it stores this byte in memory.

@@ -7,14 +7,19 @@ use std::ops::Range;
 use std::path::Path;
 
 use cgoprof_symbols::Avma;
+use cgoprof_symbols::runtime_offsets::{G_M, G_SCHED, G_STACK_HI};
 
 use crate::arch::Registers;
 use crate::process::maps::Mapping;
 use crate::process::memory::Memory;
 
-/// Offsets that have not changed since Go 1.19 (runtime/runtime2.go).
-const G_M: u64 = 48;
-const G_SCHED_SP: usize = 56;
+// The hooks go by the same offsets.
+const _: () = assert!(
+    cgoprof_hook::runtime::G_M == G_M as usize
+        && cgoprof_hook::runtime::G_SCHED_SP == G_SCHED as usize
+        && cgoprof_hook::runtime::G_STACK_HI == G_STACK_HI as usize
+);
+
 /// Words of a `g` and of an `m` in which lies all that is looked at.
 const G_WORDS: usize = 16;
 const M_WORDS: usize = 26;
@@ -74,7 +79,7 @@ impl Standing {
     pub(super) fn all(registers: &[Registers], memory: &Memory, goroutine: i32, m_procid: u64) -> Vec<Standing> {
         let slot = |registers: &Registers| registers.tp().wrapping_add_signed(goroutine.into());
         let gs = memory.words(registers.iter().map(slot));
-        let ms = memory.words(gs.iter().map(|[g]| g.wrapping_add(G_M)));
+        let ms = memory.words(gs.iter().map(|[g]| g.wrapping_add(G_M.into())));
         let m_words = memory.words(ms.iter().map(|&[m]| m));
         let all = registers.iter().zip(gs).zip(ms.into_iter().zip(m_words));
         let all = all.filter(|((_, [g]), ([m], _))| *g != 0 && *m != 0);
@@ -119,7 +124,7 @@ impl Running {
             g,
             stack: words[0]..words[1],
             syscall: (word(&words, g_syscallsp), word(&words, g_syscallsp + 8)),
-            left_at: words[G_SCHED_SP / 8],
+            left_at: words[G_SCHED as usize / 8],
         })
         .collect()
     }
@@ -150,7 +155,7 @@ impl Running {
 /// stacks of its own has called Go.
 pub(super) fn system_stacks(standing: &[Standing], memory: &Memory) -> Option<Vec<Range<u64>>> {
     let words = memory.words::<G_WORDS>(standing.iter().map(|one| one.m_words[0]));
-    let stack = |words: [u64; G_WORDS]| match (words[G_SCHED_SP / 8], words[1]) {
+    let stack = |words: [u64; G_WORDS]| match (words[G_SCHED as usize / 8], words[1]) {
         (0, _) => Some(0..0),
         (sp, high) => (sp < high && high - sp <= LARGEST_STACK).then_some(sp..high),
     };

@@ -1,6 +1,8 @@
 //! What is fetched from a thread's registers and memory at a probe, as tracefs wants it said
 //! (`Documentation/trace/uprobetracer.rst`).
 
+use cgoprof_symbols::runtime_offsets::G_M;
+
 use crate::arch::probe_register::{FP, G, G_CALLED, SP};
 use crate::goruntime::{Point, ProbePlan};
 
@@ -13,9 +15,6 @@ pub(crate) struct Fetch {
     m_locked_ext: u32,
     indirect: bool,
 }
-
-/// Offset of `g.m` in every Go version measured (1.19 to 1.27).
-const G_M: u32 = 48;
 
 impl Fetch {
     pub(crate) fn new(plan: &ProbePlan) -> Fetch {

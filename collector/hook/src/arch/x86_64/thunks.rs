@@ -9,9 +9,7 @@ use core::mem::offset_of;
 
 use crate::layout::{Cell, HOOK_FRAMES, Header, InFlight, MARKER_CELL, MEMO, Thread};
 use crate::params::{Params, holes};
-
-/// Offset of `g.sched.sp`, the same since Go 1.19 (runtime/runtime2.go).
-const G_SCHED_SP: usize = 56;
+use crate::runtime::{G_M, G_SCHED_SP};
 
 global_asm!(
     // The address of the tables; 0 until all hooks are there, and once they are to be removed. Alone on a page
@@ -59,7 +57,7 @@ global_asm!(
     ".balign 64",
     ".globl thunk_enter",
     "thunk_enter:",
-    "mov rcx, [r14 + 48]",                                   // m
+    "mov rcx, [r14 + {G_M}]",                                   // m
     "mov r8, [rbp]",
     "mov rdx, [rip + cgoprof_here]",
     "mov r10, [r14 + 8]",
@@ -488,7 +486,7 @@ global_asm!(
     "thunk_unlock:",
     "pushfq",
     "push rax", "push rcx", "push rdx", "push rsi", "push rdi",
-    "mov rcx, [r14 + 48]",
+    "mov rcx, [r14 + {G_M}]",
     "cmp dword ptr [rcx + {M_LOCKED_EXT}], 0",
     "jne 3f",
     "mov rdx, [rip + cgoprof_here]",
@@ -550,7 +548,7 @@ global_asm!(
     "hook cgoprof_unwound",
     // As C has not returned to its hook, what that has left on the system stack is wiped here. Nobody is on that, up to
     // where it was left for C (m.g0.sched.sp), which unwindm has just set.
-    "mov rdi, [r14 + 48]",
+    "mov rdi, [r14 + {G_M}]",
     "mov rdi, [rdi]",
     "mov rdi, [rdi + {G_SCHED_SP}]",
     "sub rdi, {hook_frames}",
@@ -584,6 +582,7 @@ global_asm!(
     p_mcall = const offset_of!(Params, mcall),
     p_cgocallbackg1 = const offset_of!(Params, cgocallbackg1),
     p_needm = const offset_of!(Params, needm),
+    G_M = const G_M,
     G_SCHED_SP = const G_SCHED_SP,
     hook_frames = const HOOK_FRAMES,
     G_GOID = const holes::G_GOID,

@@ -123,7 +123,7 @@ fn wait_for(name: &str, quiet: bool) -> Pid {
     if !quiet {
         say(format_args!("waiting for a program called {} to start", printable(name)));
     }
-    cgoprof_collector::process::named::wait_for(name)
+    cgoprof_collector::process::wait_for_name::wait_for(name)
 }
 
 impl How {

@@ -2,7 +2,6 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
-use crate::births;
 use crate::cells::{self, Key};
 use crate::clock::now;
 use crate::crossing::{end, push, reload};
@@ -12,6 +11,7 @@ use crate::overflow;
 use crate::params::Params;
 use crate::runtime::{G_M, G_STACK_HI, word};
 use crate::stack::Stack;
+use crate::thread_creation;
 use crate::threads;
 
 /// Before the C function: counts the crossing and puts it in flight. Null when it is not in flight.
@@ -70,7 +70,7 @@ pub(crate) unsafe fn entered(params: &Params, g: u64, function: u64, saved: u64,
             overflow::count(params, function, overflow::Beyond::Cells);
         }
         if params.newm1.iter().any(|&[start, end]| start <= return_address && return_address < end) {
-            births::begin(params, thread, cell);
+            thread_creation::begin(params, thread, cell);
         }
         if (*thread).top >= end(thread) {
             return core::ptr::null_mut();

@@ -15,7 +15,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64};
 
 pub use crate::cell_ref::CellRef;
 use crate::histogram::Histogram;
-use crate::presence::Presence;
+use crate::registration::Registration;
 
 /// First word of the mapping: "cgoprof" and the version of this layout.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"cgoprof\x07");
@@ -79,7 +79,7 @@ pub const PLUGIN_UNATTENDED: u64 = 3;
 #[repr(C, align(64))]
 pub struct Header {
     /// See there.
-    pub presence: Presence,
+    pub presence: Registration,
     /// How much of the arena is in use, and how much there is: an [`Arena`]. The recorder moves the end.
     pub arena: AtomicU64,
     /// Cells whose C function lies outside the program's own file: a hint to read the library list now.

@@ -17,13 +17,12 @@ pub mod cell_ref;
 pub mod histogram;
 pub mod layout;
 pub mod params;
-pub mod presence;
+pub mod registration;
 pub mod runtime;
 
 mod adding;
 mod arch;
 mod arena;
-mod births;
 mod callback;
 mod cells;
 mod clock;
@@ -38,6 +37,7 @@ mod mapping;
 mod overflow;
 mod plugins;
 mod stack;
+mod thread_creation;
 mod threads;
 mod times;
 

@@ -16,7 +16,7 @@ use crate::perf::Session;
 use crate::process::auxv::load_bias;
 use crate::process::maps::Mapping;
 use crate::process::pause::Pause;
-use crate::process::remote::{RemoteError, Stopped};
+use crate::process::remote_syscall::{RemoteError, Stopped};
 
 /// What an engine is to do.
 #[derive(Clone, Copy, Debug)]

@@ -2,13 +2,13 @@
 
 use nix::errno::Errno;
 
-use super::trampoline::{InjectError, JoinError};
+use super::trampoline::{AttachError, InjectError};
 use super::uprobe::UprobeError;
 use crate::goruntime::PlanError;
 use crate::perf::PerfError;
-use crate::process::frozen::FreezeError;
 use crate::process::own_threads::NoThread;
-use crate::process::remote::RemoteError;
+use crate::process::remote_syscall::RemoteError;
+use crate::process::stopped_process::StopError;
 
 /// Why an engine can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +20,7 @@ pub enum EngineError {
     Untraced(Errno),
     /// The program that runs could not be joined.
     #[error(transparent)]
-    Join(#[from] JoinError),
+    Join(#[from] AttachError),
     /// The code is not as known.
     #[error("its code is not as expected: {0}; please report it with the output of `cgoprof inspect`")]
     Plan(#[from] PlanError),
@@ -50,7 +50,7 @@ pub enum EngineError {
 impl EngineError {
     /// Whether no other engine would do better: another tracer or recorder has the program.
     pub(crate) fn is_final(&self) -> bool {
-        matches!(self, EngineError::Join(JoinError::Taken { .. } | JoinError::Freeze(FreezeError::Traced(_))))
+        matches!(self, EngineError::Join(AttachError::Taken { .. } | AttachError::Freeze(StopError::Traced(_))))
     }
 
     /// With which status the program ended while hooks were put in before its start, if it did.
@@ -65,7 +65,7 @@ impl EngineError {
     pub(crate) fn lost(self) -> Option<RemoteError> {
         match self {
             EngineError::Join(
-                JoinError::Freeze(FreezeError::Remote(error)) | JoinError::Inject(InjectError::Remote(error)),
+                AttachError::Freeze(StopError::Remote(error)) | AttachError::Inject(InjectError::Remote(error)),
             ) => Some(error).filter(RemoteError::is_final),
             _ => None,
         }
@@ -75,7 +75,7 @@ impl EngineError {
     pub(crate) fn is_lost(&self) -> bool {
         match self {
             EngineError::Join(
-                JoinError::Freeze(FreezeError::Remote(error)) | JoinError::Inject(InjectError::Remote(error)),
+                AttachError::Freeze(StopError::Remote(error)) | AttachError::Inject(InjectError::Remote(error)),
             ) => error.is_final(),
             _ => false,
         }

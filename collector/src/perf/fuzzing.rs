@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use nix::unistd::Pid;
 
 use super::attributes::Frequency;
-use super::origins::Origins;
+use super::inherited_events::InheritedEvents;
 use super::{Event, Record, TracedProbe, Wanted, attributes, parse};
 use crate::goruntime::Point;
 
@@ -18,7 +18,7 @@ pub fn perf_records(mut data: &[u8]) {
     let all = Wanted { only_samples: true, ..asked };
     let layout = |wanted| attributes::format(attributes::sampled(pid, 0, wanted).attrs_mut());
     let (Ok(format), Ok(with_chains)) = (layout(asked), layout(all)) else { return };
-    let mut origins = Origins::default();
+    let mut origins = InheritedEvents::default();
     let events = [
         (1, Event { format, probe: None }),
         (2, Event { format: with_chains, probe: None }),

@@ -6,7 +6,7 @@
 
 mod attributes;
 pub(crate) mod fuzzing;
-mod origins;
+mod inherited_events;
 mod record;
 mod ring;
 
@@ -23,14 +23,14 @@ use nix::unistd::Pid;
 use perf_event::{Builder, Counter};
 
 pub(crate) use attributes::{Frequency, Wanted};
-use origins::{Origins, Slot};
+use inherited_events::{InheritedEvents, Slot};
 pub(crate) use record::{Hit, Record, Sample, Switch, SwitchKind};
 use ring::Ring;
 
 use crate::clock::Monotonic;
 use crate::goruntime::Point;
 use crate::process::maps::Mapping;
-use crate::process::promptness::Station;
+use crate::process::sched_slice::CpuPin;
 
 /// Why there are no perf events.
 #[derive(Debug, thiserror::Error)]
@@ -93,12 +93,12 @@ pub(crate) struct Session {
     events: HashMap<u64, Event>,
     /// How records are laid out that have no event of ours: those of the rings themselves.
     format: RecordParseInfo,
-    origins: Origins,
+    origins: InheritedEvents,
     waker: Arc<EventFd>,
     /// The processor of the last record since the last wait.
     latest: Option<usize>,
     /// Of the thread that waits for samples.
-    station: Option<Station>,
+    station: Option<CpuPin>,
 }
 
 /// What is known of an event's records.
@@ -134,7 +134,7 @@ impl Session {
         let rings = mapped.find(|rings| !matches!(rings, Err(PerfError::Memory))).unwrap_or(Err(PerfError::Memory))?;
         let format = attributes::format(attributes::ring_owner(0, 1).attrs())?;
         let waker = Arc::new(EventFd::new().map_err(std::io::Error::from)?);
-        let (events, origins) = (HashMap::new(), Origins::default());
+        let (events, origins) = (HashMap::new(), InheritedEvents::default());
         let (latest, station) = (None, None);
         Ok(Session { rings, pid, wanted, probes, events, format, origins, waker, latest, station })
     }
@@ -277,7 +277,7 @@ impl Session {
     pub(crate) fn wait(&mut self, timeout: Duration) {
         if self.wanted.only_samples {
             // Where nothing has come it may run anywhere.
-            self.station.get_or_insert_with(Station::here).go_to(self.latest.take());
+            self.station.get_or_insert_with(CpuPin::here).go_to(self.latest.take());
         }
         let rings = self.rings.iter().map(|ring| ring.as_fd());
         let mut ready: Vec<PollFd<'_>> =
@@ -352,7 +352,7 @@ fn parse<'a>(
     bytes: &'a [u8],
     events: &HashMap<u64, Event>,
     format: RecordParseInfo,
-    origins: &mut Origins,
+    origins: &mut InheritedEvents,
     pid: Pid,
 ) -> Option<Record<'a>> {
     let about = About::of(bytes)?;

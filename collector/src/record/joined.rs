@@ -10,7 +10,7 @@ use crate::engines::{AttachPoint, EngineError, Watched};
 
 /// Watches a program that runs with the first engine that can.
 pub(super) fn join(options: &Options, program: &Program<'_>, pid: Pid) -> Result<Watched, Problem> {
-    let bias = program.located.bias(pid, program.target).ok_or(Problem::Ended)?;
+    let bias = program.image.bias(pid, program.target).ok_or(Problem::Ended)?;
     let subject = subject(options, program);
     let (candidates, mut refused) = candidates(options.engine, &subject);
     let mut at = AttachPoint::Running { pid, bias };

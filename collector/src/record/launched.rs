@@ -14,7 +14,7 @@ use crate::engines::{AttachPoint, Attached, Candidate, EngineError, Subject, Wat
 use crate::process::auxv::load_bias;
 use crate::process::launch::{Launch, LaunchError, Waiting, launch};
 use crate::process::own_threads::{self, NoThread};
-use crate::process::remote::Stopped;
+use crate::process::remote_syscall::Stopped;
 
 /// Threads that are left to the program: where there can't be so many beside ours, it runs in our place.
 const FOR_THE_PROGRAM: usize = 16;
@@ -70,7 +70,7 @@ pub(super) fn start(
     let (mut candidates, mut refused) = candidates(options.engine, &subject);
     let needs_stop = |candidates: &[Box<dyn Candidate>]| candidates.iter().any(|candidate| candidate.needs_stop());
     let how = Launch { mask, trace: needs_stop(&candidates), streams: options.streams.as_deref() };
-    let waiting = match launch(&program.located.program, command, how) {
+    let waiting = match launch(&program.image.program, command, how) {
         Err(LaunchError::System(error @ Errno::EAGAIN)) => {
             return Err(NoThread::from(std::io::Error::from(error)).into());
         }
@@ -96,7 +96,7 @@ pub(super) fn start(
             // It stands at its first instruction still, or has just left it.
             let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
             let _ = nix::sys::wait::waitpid(pid, None);
-            Err(RecordError::Required(program.located.shown(), problem).into())
+            Err(RecordError::Required(program.image.shown(), problem).into())
         }
         begun => Ok((pid, begun)),
     }

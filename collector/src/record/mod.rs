@@ -1,15 +1,15 @@
 //! A recording from the program's start to the finished file.
 
+mod go_image;
 mod joined;
 mod launched;
-mod located;
 mod modules;
 mod notes;
 pub mod output;
 mod recorder;
 mod refused;
-mod signals;
 mod steal;
+mod stop_source;
 
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt as _;
@@ -23,11 +23,11 @@ use nix::errno::Errno;
 use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
 
+use go_image::GoImage;
 use joined::join;
 use launched::{NotStarted, NotWatched, start};
-use located::Located;
 use recorder::{LeavesOnPanic, Recorder};
-use signals::{Orders, Signals};
+use stop_source::{Signals, StopSource};
 
 use crate::clock::Moment;
 pub use crate::engines::{EngineError, EngineKind};
@@ -38,7 +38,7 @@ use crate::process::inherited_signals;
 use crate::process::launch::{LaunchError, Streams, exec_in_place, find_program};
 use crate::process::own_threads::{self, NoThread};
 use crate::process::proc_mount::{self, ForeignProc};
-use crate::process::remote::RemoteError;
+use crate::process::remote_syscall::RemoteError;
 use crate::process::status::{self, Unfit};
 use output::{Output, Unwritten};
 
@@ -214,7 +214,7 @@ fn identity(file: std::io::Result<std::fs::Metadata>) -> Option<Identity> {
 
 /// The program that is recorded, as a file.
 struct Program<'a> {
-    located: &'a Located,
+    image: &'a GoImage,
     target: &'a Target<'a>,
 }
 
@@ -225,7 +225,7 @@ struct Program<'a> {
 pub fn record(options: &Options, progress: &dyn Progress) -> Result<Outcome, RecordError> {
     let began = Moment::now();
     let signals = Signals::block()?;
-    record_as(options, Orders::Signals(&signals), &signals.mask_before, progress, began)
+    record_as(options, StopSource::Signals(&signals), &signals.mask_before, progress, began)
 }
 
 /// The same until a flag is set, whatever signals come; a program that was started is then ended. It gets the signal mask.
@@ -238,21 +238,21 @@ pub fn watch(
     mask: &SigSet,
     progress: &dyn Progress,
 ) -> Result<Outcome, RecordError> {
-    record_as(options, Orders::Flag(finish), mask, progress, Moment::now())
+    record_as(options, StopSource::Flag(finish), mask, progress, Moment::now())
 }
 
 fn record_as(
     options: &Options,
-    orders: Orders<'_>,
+    stop: StopSource<'_>,
     mask: &SigSet,
     progress: &dyn Progress,
     began: Moment,
 ) -> Result<Outcome, RecordError> {
     inherited_signals::take_over();
     match &options.subject {
-        Subject::Command(command) => record_command(options, command, (orders, mask), progress, began),
+        Subject::Command(command) => record_command(options, command, (stop, mask), progress, began),
         &Subject::Process(pid) => {
-            let recorded = record_process(options, pid, orders, progress);
+            let recorded = record_process(options, pid, stop, progress);
             if matches!(recorded, Err(RecordError::Join(_, Problem::Proc(_)))) {
                 return recorded;
             }
@@ -269,7 +269,7 @@ fn record_as(
 fn record_command(
     options: &Options,
     command: &[OsString],
-    (orders, mask): (Orders<'_>, &SigSet),
+    (stop, mask): (StopSource<'_>, &SigSet),
     progress: &dyn Progress,
     began: Moment,
 ) -> Result<Outcome, RecordError> {
@@ -284,7 +284,7 @@ fn record_command(
         };
         let pid = waiting.pid;
         waiting.go()?;
-        Ok(Outcome::unrecorded(orders.wait_for_end(pid)?, problem))
+        Ok(Outcome::unrecorded(stop.wait_for_end(pid)?, problem))
     };
     match proc_mount::check() {
         Err(error) if options.require => return Err(RecordError::Required(path.display().to_string(), error.into())),
@@ -300,15 +300,15 @@ fn record_command(
         }
         Ok(()) => {}
     }
-    let located = match Located::command(&path, command) {
+    let image = match GoImage::command(&path, command) {
         Err(RecordError::Unreadable(_, error)) if !options.require => return unrecorded(Problem::Unreadable(error)),
-        located => located?,
+        image => image?,
     };
-    let target = match located.parsed() {
+    let target = match image.parsed() {
         Err(error) if !options.require => return unrecorded(Problem::Target(error)),
-        target => target.map_err(|error| RecordError::Target(located.shown(), error))?,
+        target => target.map_err(|error| RecordError::Target(image.shown(), error))?,
     };
-    let program = Program { located: &located, target: &target };
+    let program = Program { image: &image, target: &target };
     let output = open(options)?;
     let (pid, watched) = match start(options, &program, command, mask, began) {
         Ok(started) => started,
@@ -317,9 +317,7 @@ fn record_command(
             return match error {
                 NotStarted::Record(error) => Err(error),
                 NotStarted::Launch(error) => Err(error.into()),
-                NotStarted::NoRoom(error) if options.require => {
-                    Err(RecordError::Required(located.shown(), error.into()))
-                }
+                NotStarted::NoRoom(error) if options.require => Err(RecordError::Required(image.shown(), error.into())),
                 // We have a screen to show it on.
                 NotStarted::NoRoom(error) if options.streams.is_some() => unrecorded(error.into()),
                 NotStarted::NoRoom(error) => {
@@ -333,13 +331,13 @@ fn record_command(
         Ok(watched) => {
             let mut recorder = Recorder::new(options, &program, pid, watched, output);
             recorder.look_for_modules();
-            recorder.run(orders, progress)
+            recorder.run(stop, progress)
         }
         Err(NotWatched { problem, ended }) => {
             output.into_iter().for_each(Output::discard);
             let status = match ended {
                 Some(status) => status,
-                None => orders.wait_for_end(pid)?,
+                None => stop.wait_for_end(pid)?,
             };
             Ok(Outcome::unrecorded(status, problem))
         }
@@ -352,15 +350,15 @@ const THREADS: usize = 3;
 fn record_process(
     options: &Options,
     pid: Pid,
-    orders: Orders<'_>,
+    stop: StopSource<'_>,
     progress: &dyn Progress,
 ) -> Result<Outcome, RecordError> {
     proc_mount::check().map_err(|error| RecordError::Join(pid, error.into()))?;
     own_threads::check_room(THREADS).map_err(|error| RecordError::Join(pid, error.into()))?;
-    let located = Located::process(pid, orders, |program| progress.waiting(pid, program))?;
-    let located = located.ok_or(RecordError::NothingLoaded(pid))?;
-    let target = located.target()?;
-    let program = Program { located: &located, target: &target };
+    let image = GoImage::process(pid, stop, |program| progress.waiting(pid, program))?;
+    let image = image.ok_or(RecordError::NothingLoaded(pid))?;
+    let target = image.target()?;
+    let program = Program { image: &image, target: &target };
     let output = open(options)?;
     let _left_in_any_case = LeavesOnPanic(pid);
     match join(options, &program, pid) {
@@ -369,7 +367,7 @@ fn record_process(
             let mut recorder = Recorder::new(options, &program, pid, watched, output);
             recorder.look_for_modules();
             progress.joined(pid, engine);
-            recorder.run(orders, progress)
+            recorder.run(stop, progress)
         }
         Err(problem) => {
             output.into_iter().for_each(Output::discard);
@@ -385,13 +383,13 @@ fn open(options: &Options) -> Result<Option<Output>, RecordError> {
 
 /// What engines must know of a recording.
 fn subject<'a>(options: &Options, program: &Program<'a>) -> EngineSubject<'a> {
-    let located = program.located;
+    let image = program.image;
     EngineSubject {
         target: program.target,
-        file: &located.file,
-        program: &located.program,
-        library: located.go_library.as_ref().map(|library| library.path.as_path()),
-        awaited: located.awaited,
+        file: &image.file,
+        program: &image.program,
+        library: image.go_library.as_ref().map(|library| library.path.as_path()),
+        awaited: image.awaited,
         settings: Settings {
             timing: options.timing,
             max_overhead: options.max_overhead,

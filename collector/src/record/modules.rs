@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use cgoprof_symbols::Avma;
 use nix::unistd::Pid;
 
-use super::located::Located;
+use super::go_image::GoImage;
 use super::recorder::Recorder;
 use super::{Identity, identity};
 use crate::clock::own_time;
@@ -73,7 +73,7 @@ const MOST_SEEN: usize = 100_000;
 
 impl Modules {
     /// Of a process in which `first` is recorded, which ran already if it was joined.
-    pub(super) fn of(pid: Pid, first: &Located, joined: bool) -> Modules {
+    pub(super) fn of(pid: Pid, first: &GoImage, joined: bool) -> Modules {
         Modules {
             pid,
             libraries: None,

@@ -127,7 +127,7 @@ pub(super) fn suspended(nanos: u64) -> String {
 /// On a program without symbols.
 pub(super) fn stripped(program: &Program<'_>) -> Option<String> {
     let stripped = !program.target.binary.has_symbol_table();
-    let by_go_test = program.located.go_file().extension().is_some_and(|extension| extension == "test");
+    let by_go_test = program.image.go_file().extension().is_some_and(|extension| extension == "test");
     let way_out = if by_go_test { ": `go test` strips what it runs, unless it has -o FILE" } else { "" };
     stripped.then(|| format!("the program is stripped: C functions within it have no names of their own{way_out}"))
 }

@@ -11,8 +11,8 @@ use nix::unistd::Pid;
 use super::modules::Modules;
 use super::notes;
 use super::output::{Output, Unwritten};
-use super::signals::{Orders, ended};
 use super::steal::Processors;
+use super::stop_source::{StopSource, ended};
 use super::{Identity, Options, Outcome, Problem, Program, Progress, RecordError, Subject, identity};
 use crate::assemble::samples::assemble_samples;
 use crate::assemble::scheduler::{Idle, Observed, Span, assemble_scheduler};
@@ -109,14 +109,14 @@ impl<'a> Recorder<'a> {
         notes.extend(notes::stripped(program));
         let joined = matches!(options.subject, Subject::Process(_));
         let mut symbolizer =
-            Symbolizer::new(program.target, program.located.go_file(), program.located.go_library.is_some(), bias);
+            Symbolizer::new(program.target, program.image.go_file(), program.image.go_library.is_some(), bias);
         symbolizer.set_mappings(&mappings);
         Recorder {
             options,
             pid,
             pump,
             symbolizer,
-            modules: Modules::of(pid, program.located, joined),
+            modules: Modules::of(pid, program.image, joined),
             notes,
             processors: Processors::by_now(),
             profile,
@@ -124,7 +124,7 @@ impl<'a> Recorder<'a> {
             begun: engine.timebase().of(begun),
             pause,
             engine,
-            program: program.located.identity,
+            program: program.image.identity,
             random_bytes: auxv::random_bytes(pid),
             became_another: false,
             leave_again: false,
@@ -135,7 +135,7 @@ impl<'a> Recorder<'a> {
     }
 
     /// Records until the program ends, or we are told to finish.
-    pub(super) fn run(mut self, orders: Orders<'_>, progress: &dyn Progress) -> Result<Outcome, RecordError> {
+    pub(super) fn run(mut self, stop: StopSource<'_>, progress: &dyn Progress) -> Result<Outcome, RecordError> {
         let _left_in_any_case = LeavesOnPanic(self.pid);
         let child = match self.options.subject {
             Subject::Command(_) => Some(self.pid),
@@ -148,9 +148,9 @@ impl<'a> Recorder<'a> {
             let left = self.options.duration.map(|duration| duration.saturating_sub(self.started.elapsed()));
             let pause = self.modules.pause().unwrap_or(PAUSE);
             let pause = left.map_or(pause, |left| left.min(pause));
-            if let (Some(signal), None) = (orders.wait(child, pause, self.engine.loaded()), asked_to_finish) {
+            if let (Some(signal), None) = (stop.wait(child, pause, self.engine.loaded()), asked_to_finish) {
                 asked_to_finish = Some((signal, Instant::now()));
-                child.inspect(|&child| orders.end(child));
+                child.inspect(|&child| stop.end(child));
             }
             if child.is_some() {
                 status = status.or(ended(self.pid)?);
@@ -190,10 +190,10 @@ impl<'a> Recorder<'a> {
         drop(pump);
         drop(engine);
         let goes_on = goes_on && child.is_none_or(|_| status.is_none());
-        let status = match (status, asked_to_finish, child, orders) {
+        let status = match (status, asked_to_finish, child, stop) {
             (Some(status), ..) => status,
             (None, Some((signal, _)), ..) => 128 + signal as i32 as u8,
-            (None, None, Some(child), Orders::Signals(signals)) => signals.wait_for_end(child)?,
+            (None, None, Some(child), StopSource::Signals(signals)) => signals.wait_for_end(child)?,
             (None, None, ..) => 0,
         };
         Ok(Outcome { status, profile: Some(profile), problem, goes_on })
@@ -477,11 +477,11 @@ fn off_cpu(
 
 fn target_facts(program: &Program<'_>, pid: Pid) -> cgoprof_profile::Target {
     let target: &Target<'_> = program.target;
-    let path = &program.located.program;
+    let path = &program.image.program;
     let absolute = path.canonicalize().unwrap_or_else(|_| path.clone());
     cgoprof_profile::Target {
         path: absolute.to_string_lossy().into_owned(),
-        args: program.located.arguments.clone(),
+        args: program.image.arguments.clone(),
         pid: pid.as_raw() as u32,
         go_version: target.build.version_text.clone(),
         arch: std::env::consts::ARCH.to_owned(),

@@ -4,7 +4,7 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use super::*;
 use crate::layout::{BUSY, GOROUTINE_BLOCK, GOROUTINES, Goroutine as Entry, HOLDERS, Holder, LEAVING, THREADS, kind};
-use crate::{births, goroutines, held, locks};
+use crate::{goroutines, held, locks, thread_creation};
 
 impl World {
     /// The entries of goroutines, by goid.
@@ -292,7 +292,7 @@ fn who_holds_ms_in_c_when_a_thread_is_made() {
     // SAFETY: the tables lie in the world's memory.
     let birth = unsafe {
         let thread = threads::find(&world.params, own.address());
-        births::begin(&world.params, thread, &raw mut (*thread).spare.cell);
+        thread_creation::begin(&world.params, thread, &raw mut (*thread).spare.cell);
         &(*world.memory.cast::<Header>()).births[0]
     };
     assert_eq!((birth.sequence.load(Relaxed), birth.in_c, birth.creator), (1, 6, 1000));

@@ -5,17 +5,17 @@ use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
 
+use super::attach::{AttachError, HooksInPlace, join};
 use super::calibrate;
+use super::detach::undo_own;
 use super::engine::Hooking;
 use super::inject::{HookSettings, InjectError, Placed, inject};
-use super::join::{JoinError, Joined, join};
 use super::plugins::{PluginLoader, Plugins};
 use super::policy::Budget;
 use super::self_check::SelfCheck;
 use super::source::HookEvents;
 use super::table_set::TableSet;
 use super::ticker::Ticker;
-use super::undo::undo_own;
 use crate::arch;
 use crate::clock::{Moment, Rate, Timebase};
 use crate::correlate::pump::{Feed, Pump};
@@ -29,7 +29,7 @@ use crate::process::auxv::load_bias;
 use crate::process::maps::{self, Mapping};
 use crate::process::own_threads::NoThread;
 use crate::process::pause::Pause;
-use crate::process::remote::RemoteError;
+use crate::process::remote_syscall::RemoteError;
 use crate::unwind::{Border, GoModule, Unwinder};
 
 /// Works out how hooks would get into a program.
@@ -111,7 +111,7 @@ impl Planned {
         let mut joined = loop {
             match join(pid, image, &self.0, settings) {
                 // Its loading takes milliseconds.
-                Err(JoinError::Inject(InjectError::Loading)) if started.elapsed() < LOADING => {
+                Err(AttachError::Inject(InjectError::Loading)) if started.elapsed() < LOADING => {
                     std::thread::sleep(LEARNING);
                 }
                 joined => break joined?,
@@ -120,7 +120,7 @@ impl Planned {
         // Only now: a thread whose switches are recorded takes longer to stop. And before anything is counted.
         let session = session.and_then(|mut session| session.watch_all().map(|()| session));
         let began = joined.switch_on(pid, image, &self.0);
-        let Joined { placed, mappings, pause, cleaned, .. } = joined;
+        let HooksInPlace { placed, mappings, pause, cleaned, .. } = joined;
         let began = began.inspect_err(|_| leave(pid, &placed))?;
         let mut said = Vec::from_iter(unseen_locks(&self.0));
         said.extend(subject.library.map(|library| format!("the Go code is that of {}", library.display())));

@@ -6,14 +6,14 @@ use cgoprof_profile::Scheduler;
 use nix::sys::eventfd::EventFd;
 use nix::unistd::Pid;
 
+use super::attach::{AttachError, join};
 use super::candidate::{begun_before, leave, settings, unseen_locks};
+use super::detach::{UndoError, Undone, undo_own};
 use super::inject::{HookSettings, InjectError, Placed};
-use super::join::{JoinError, join};
 use super::plugins::Plugins;
 use super::self_check::SelfCheck;
 use super::table_set::TableSet;
 use super::ticker::Ticker;
-use super::undo::{UndoError, Undone, undo_own};
 use crate::arch;
 use crate::clock::{Moment, Monotonic, Rate, Timebase, ticks};
 use crate::correlate::pump::Pump;
@@ -24,11 +24,11 @@ use crate::engines::{
     Settings, notes,
 };
 use crate::loaded::LoadedGo;
-use crate::process::frozen::FreezeError;
 use crate::process::maps::Mapping;
 use crate::process::pause::Pause;
-use crate::process::remote::RemoteError;
+use crate::process::remote_syscall::RemoteError;
 use crate::process::status;
+use crate::process::stopped_process::StopError;
 use crate::unwind::Border;
 
 /// The engine at work.
@@ -123,7 +123,7 @@ impl Engine for Hooking {
         let rate = Rate::between(self.begun, self.timebase().now());
         let name = module.name();
         let hooked = self.hook(module, rate).map_err(|error| match error {
-            EngineError::Join(JoinError::Inject(InjectError::Loading)) => AddError::Loading(error.to_string()),
+            EngineError::Join(AttachError::Inject(InjectError::Loading)) => AddError::Loading(error.to_string()),
             error => AddError::Refused(error.to_string()),
         })?;
         let (address, returns) = (hooked.placed.tables.address(), hooked.placed.returns_from_c());
@@ -204,9 +204,9 @@ fn detached(undone: Undone) -> Detached {
 fn why_not(pid: Pid, error: &UndoError) -> DetachError {
     let stays = || format!("the hooks are still in the program: {error}; remove them: cgoprof detach {pid}");
     match error {
-        UndoError::Freeze(FreezeError::Remote(RemoteError::Ended(status))) => DetachError::Ended(*status),
-        UndoError::Freeze(FreezeError::Remote(error)) if error.is_final() => DetachError::Lost,
-        UndoError::Freeze(FreezeError::Threads(_)) => DetachError::NoThread(stays()),
+        UndoError::Freeze(StopError::Remote(RemoteError::Ended(status))) => DetachError::Ended(*status),
+        UndoError::Freeze(StopError::Remote(error)) if error.is_final() => DetachError::Lost,
+        UndoError::Freeze(StopError::Threads(_)) => DetachError::NoThread(stays()),
         _ => DetachError::Stays(stays()),
     }
 }

@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
 use cgoprof_hook::params::Params;
-use cgoprof_hook::presence::{Presence, Replaced, UNDO, Undo};
+use cgoprof_hook::registration::{Registration, Replaced, UNDO, Undo};
 use cgoprof_symbols::{Avma, Svma};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
@@ -19,7 +19,7 @@ use super::blob;
 use super::ceiling::{self, Cramped, Free};
 use super::module::{self, Link};
 use super::policy::Timing;
-use super::presence;
+use super::registration;
 use super::tables::{CELLS_OF_MODULE, Tables};
 use crate::arch::{self, Registers};
 use crate::clock::ticks;
@@ -29,7 +29,7 @@ use crate::process::address_space::AddressSpace;
 use crate::process::free_memory;
 use crate::process::maps::{self, Mapping};
 use crate::process::memory::Memory;
-use crate::process::remote::{DATA, Remote, RemoteError, Room, Stopped};
+use crate::process::remote_syscall::{CodeCave, DATA, Remote, RemoteError, Stopped};
 use crate::process::seccomp::{self, Call, Filtered};
 
 const _: () = assert!(ceiling::LARGEST / 64 <= CELLS_OF_MODULE as u64);
@@ -134,7 +134,7 @@ pub(crate) fn inject(
     // From there on all libraries that the program is linked with are mapped.
     stopped.run_to(image.target.binary.entry().loaded(image.bias))?;
     let mappings = maps::read(stopped.pid()).map_err(RemoteError::from)?;
-    let mut remote = stopped.remote(Room::find(&mappings)?);
+    let mut remote = stopped.remote(CodeCave::find(&mappings)?);
     let placed = place(&mut remote, image, plan, settings)?;
     placed.lead_to_hooks(remote.memory)?;
     placed.switch_on(remote.memory)?;
@@ -163,28 +163,28 @@ pub(super) fn place(
     let size = (code_size + undo_size as u64).next_multiple_of(4096);
 
     let tables = map_tables(remote, image.bias, settings)?;
-    let nothing = Presence { size: tables.size(), ..Presence::default() };
+    let nothing = Registration { size: tables.size(), ..Registration::default() };
     // The tables are mapped first, as they tell of the rest, and may lie near.
     let mappings = maps::read(remote.pid).map_err(RemoteError::from).map_err(InjectError::from);
     let place = match mappings.and_then(|mappings| free_place(&mappings, image, size)) {
         Ok(place) => place,
         Err(error) => {
-            presence::unmap(remote, tables.address(), &nothing)?;
+            registration::unmap(remote, tables.address(), &nothing)?;
             return Err(error);
         }
     };
-    let presence = Presence {
+    let presence = Registration {
         size: tables.size(),
         hooks: place.0,
         hooks_size: size,
         undo: place.0 + code_size,
         target: remote.pid.as_raw() as u64,
-        ..presence::own()
+        ..registration::own()
     };
     tables.announce(presence);
     if let Err(error) = map_hooks(remote, place, size) {
         // What is there is the program's own.
-        presence::unmap(remote, tables.address(), &nothing)?;
+        registration::unmap(remote, tables.address(), &nothing)?;
         return Err(error);
     }
     let filled = wipe_on_fork(remote, place).and_then(|()| {
@@ -203,7 +203,7 @@ pub(super) fn place(
     let (replaced, module) = match filled {
         Ok(filled) => filled,
         Err(error) => {
-            presence::unmap(remote, tables.address(), &presence)?;
+            registration::unmap(remote, tables.address(), &presence)?;
             return Err(error);
         }
     };
@@ -311,10 +311,10 @@ fn map_tables(remote: &mut Remote<'_>, bias: u64, settings: HookSettings) -> Res
     let free = Free { memory: free_memory::of(remote.pid), address_space, starts: settings.starts };
     let size = ceiling::of(free, settings.max_memory)?;
     let args = [DATA, FILE, 0, 0, 0, 0];
-    let fd = remote.call("memfd_create", libc::SYS_memfd_create, args, presence::NAME)?;
+    let fd = remote.call("memfd_create", libc::SYS_memfd_create, args, registration::NAME)?;
     let opened = File::options().read(true).write(true).open(remote.descriptor(fd)).and_then(|file| {
         // The program may have closed it, and opened another.
-        if !presence::is_ours(&PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))) {
+        if !registration::is_ours(&PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))) {
             return Err(std::io::Error::other("the program closes files that are not its own"));
         }
         // Who makes it shorter while we read it would end us. It fails if the program has sealed it first, which is running.
@@ -347,14 +347,14 @@ fn map_tables(remote: &mut Remote<'_>, bias: u64, settings: HookSettings) -> Res
         }
         Ok((file, Avma(mapped)))
     });
-    if presence::is_ours(&remote.descriptor(fd)) {
+    if registration::is_ours(&remote.descriptor(fd)) {
         remote.call("close", libc::SYS_close, [fd, 0, 0, 0, 0, 0], &[])?;
     }
     let (file, mapped) = mapped?;
     match Tables::map(file, size, mapped, bias, remote.pid) {
         Ok(tables) => Ok(tables),
         Err(error) => {
-            presence::unmap(remote, mapped, &Presence { size, ..Presence::default() })?;
+            registration::unmap(remote, mapped, &Registration { size, ..Registration::default() })?;
             Err(InjectError::Tables(error))
         }
     }

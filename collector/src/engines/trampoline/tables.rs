@@ -12,18 +12,18 @@ use cgoprof_hook::layout::{
     ARENA_OFFSET, BIRTHS, Cell, CellRef, EVENTS, Event, Header, IN_FLIGHT, InFlight, LEAVING, MAGIC, MARKER_CELL,
     PLUGIN_CLAIMED, PLUGIN_NONE, PLUGIN_WAITING, RELEASING, TICKS, flags, kind,
 };
-use cgoprof_hook::presence::Presence;
+use cgoprof_hook::registration::Registration;
 use cgoprof_symbols::Avma;
 use nix::unistd::Pid;
 
-use super::left::{Left, MOST_LEFT};
 use super::policy::{Budget, Outliers, Pool, interval};
+use super::retired_threads::{MOST_LEFT, RetiredThreads};
 use super::shared::{Shared, Table};
 use crate::counts::cell_id::CellId;
 use crate::counts::slow_event::{SlowEvent, SlowKind};
 use crate::counts::snapshot::{BirthCopy, Look};
 use crate::process::memory;
-use crate::process::tids::Tids;
+use crate::process::tid_namespace::Tids;
 use crate::unwind::Markers;
 
 /// Tables in use up to which those of threads that have ended are left to wait.
@@ -35,7 +35,7 @@ pub struct Tables {
     address: Avma,
     bias: u64,
     tids: Tids,
-    left: Mutex<Left>,
+    left: Mutex<RetiredThreads>,
     /// Added to the references of its cells.
     first_cell: u32,
 }
@@ -82,7 +82,7 @@ impl Tables {
     }
 
     /// Writes who is at work with them.
-    pub(super) fn announce(&self, presence: Presence) {
+    pub(super) fn announce(&self, presence: Registration) {
         let header = self.shared.header_at();
         // SAFETY: the mapping begins with a header; only recorders read this part of it.
         unsafe { (&raw mut (*header).presence).write_volatile(presence) };

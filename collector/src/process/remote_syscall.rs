@@ -14,10 +14,10 @@ use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::Pid;
 
+use super::code_cave;
 use super::inherited_signals;
 use super::maps::{self, Mapping};
 use super::memory::Memory;
-use super::slack;
 use super::status::{self, Status};
 use super::tracee::{Stop, Tracee};
 use crate::arch::{BREAKPOINT, STUB_LENGTH, STUB_START, call_and_restore};
@@ -34,7 +34,7 @@ pub(crate) struct Remote<'a> {
     pub(crate) pid: Pid,
     pub(crate) memory: &'a Memory,
     thread: &'a mut Tracee,
-    room: Room,
+    cave: CodeCave,
     /// The thread is in the room, and leaves it by itself.
     is_inside: bool,
     /// A call of ours has failed on its way: it is not known where the thread is.
@@ -43,9 +43,9 @@ pub(crate) struct Remote<'a> {
 
 /// Unused bytes of a program's code.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Room(Avma);
+pub(crate) struct CodeCave(Avma);
 
-impl Room {
+impl CodeCave {
     pub(crate) fn contains(self, address: u64) -> bool {
         (self.0.0..self.0.0 + STUB_LENGTH as u64).contains(&address)
     }
@@ -66,8 +66,8 @@ impl Room {
     }
 
     /// Finds them.
-    pub(crate) fn find(mappings: &[Mapping]) -> Result<Room, RemoteError> {
-        slack::find(mappings, STUB_LENGTH).map(Room).ok_or(RemoteError::NoRoom)
+    pub(crate) fn find(mappings: &[Mapping]) -> Result<CodeCave, RemoteError> {
+        code_cave::find(mappings, STUB_LENGTH).map(CodeCave).ok_or(RemoteError::NoRoom)
     }
 }
 
@@ -99,7 +99,7 @@ pub enum RemoteError {
     #[error("none of its threads is free to work with: all begin or make others")]
     Occupied,
     /// All of its code is in use.
-    #[error("its code leaves no room to work with")]
+    #[error("its code leaves no cave to work with")]
     NoRoom,
     /// A recorder was killed while a thread made a call for it, which that thread has not come back from.
     #[error("a thread has not come back yet from what it did for an earlier recorder")]
@@ -134,8 +134,8 @@ impl From<std::io::Error> for RemoteError {
 }
 
 impl<'a> Remote<'a> {
-    pub(crate) fn new(pid: Pid, thread: &'a mut Tracee, memory: &'a Memory, room: Room) -> Remote<'a> {
-        Remote { pid, memory, thread, room, is_inside: false, is_lost: false }
+    pub(crate) fn new(pid: Pid, thread: &'a mut Tracee, memory: &'a Memory, cave: CodeCave) -> Remote<'a> {
+        Remote { pid, memory, thread, cave, is_inside: false, is_lost: false }
     }
 
     /// What one of the descriptors of the thread that makes the calls leads to.
@@ -165,7 +165,7 @@ impl<'a> Remote<'a> {
         let mut code = call_and_restore(&before);
         let data_at = code.len() as u64;
         code.extend_from_slice(data);
-        let place = Some(self.room.0).filter(|_| code.len() <= STUB_LENGTH).ok_or(RemoteError::NoRoom)?;
+        let place = Some(self.cave.0).filter(|_| code.len() <= STUB_LENGTH).ok_or(RemoteError::NoRoom)?;
         self.memory.write(place, &code)?;
         let arg = |arg: u64| if arg == DATA { place.0 + data_at } else { arg };
         let registers = before.before_call(place.0, number, args.map(arg));
@@ -217,7 +217,7 @@ impl Drop for Remote<'_> {
     fn drop(&mut self) {
         // Where the thread is still there, the next to come clears it. It fails where there is no process any more.
         if !self.is_inside {
-            let _ = self.room.clear(self.memory);
+            let _ = self.cave.clear(self.memory);
         }
     }
 }
@@ -232,8 +232,8 @@ impl Stopped {
     }
 
     /// To act in it.
-    pub(crate) fn remote(&mut self, room: Room) -> Remote<'_> {
-        Remote::new(self.pid, &mut self.thread, &self.memory, room)
+    pub(crate) fn remote(&mut self, cave: CodeCave) -> Remote<'_> {
+        Remote::new(self.pid, &mut self.thread, &self.memory, cave)
     }
 
     /// Lets it run until it reaches an address, which must be code that it has not executed yet.
@@ -266,13 +266,13 @@ impl Stopped {
         if inherited_signals::trap_was_ignored() && !is_handled {
             /// Further below the stack pointer than any frame that is still to be used.
             const BELOW: u64 = 512;
-            let room = Room::find(&maps::read(self.pid)?)?;
+            let cave = CodeCave::find(&maps::read(self.pid)?)?;
             let place = self.thread.registers()?.sp() - BELOW;
             // Handler, flags, restorer, mask (rt_sigaction(2), `kernel_sigaction` of the C library).
             let action = [libc::SIG_IGN as u64, 0, 0, 0].map(u64::to_ne_bytes);
             self.memory.write(Avma(place), action.as_flattened())?;
             let args = [libc::SIGTRAP as u64, place, 0, size_of::<u64>() as u64, 0, 0];
-            self.remote(room).call("rt_sigaction", libc::SYS_rt_sigaction, args, &[])?;
+            self.remote(cave).call("rt_sigaction", libc::SYS_rt_sigaction, args, &[])?;
         }
         if mask.contains(Signal::SIGTRAP) {
             self.thread.block(Signal::SIGTRAP)?;

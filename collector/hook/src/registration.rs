@@ -3,7 +3,7 @@
 /// Who is at work in a process and where: the start of the mapping, so that whoever finds that can undo the rest.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Presence {
+pub struct Registration {
     /// [`crate::layout::MAGIC`].
     pub magic: u64,
     /// Bytes of the whole mapping.

@@ -9,21 +9,21 @@ use std::ops::Range;
 
 use cgoprof_hook::layout::{CellRef, HOOK_FRAMES, Header, IN_FLIGHT, InFlight, THREADS, Thread};
 use cgoprof_hook::params::holes;
-use cgoprof_hook::presence::Undo;
+use cgoprof_hook::registration::Undo;
 use cgoprof_symbols::Avma;
 use memchr::memmem;
 
 use super::hook_frames::{CrossingFrame, FrameForm, SystemStack};
-use super::presence::Found;
-use super::standing::{LARGEST_STACK, Standing, system_stacks};
+use super::registration::Found;
+use super::thread_position::{LARGEST_STACK, ThreadPosition, system_stacks};
 use crate::arch::{self, Registers, interrupted};
-use crate::process::frozen::Frozen;
 use crate::process::maps::Mapping;
 use crate::process::memory::Memory;
-use crate::process::remote::RemoteError;
+use crate::process::remote_syscall::RemoteError;
+use crate::process::stopped_process::StoppedProcess;
 
 /// Hooks, and where threads are to return instead.
-pub(super) struct Returns {
+pub(super) struct ReturnRedirect {
     frames: FrameForm,
     /// The hook that calls what gets an M.
     attach: Range<u64>,
@@ -39,11 +39,11 @@ const NEAR: u64 = 8 << 10;
 /// As much where it is in Go: what waits there needs little.
 const NEAR_IN_GO: u64 = 1 << 10;
 
-impl Returns {
-    pub(super) fn new(found: &Found, undo: &Undo, mappings: &[Mapping]) -> Returns {
+impl ReturnRedirect {
+    pub(super) fn new(found: &Found, undo: &Undo, mappings: &[Mapping]) -> ReturnRedirect {
         let (hooks, go) = (found.hooks(), undo.go_start..undo.go_end);
         let way_out = way_out(mappings, go.clone());
-        Returns {
+        ReturnRedirect {
             frames: FrameForm {
                 hooks: hooks.start.0..hooks.end.0,
                 go,
@@ -59,18 +59,18 @@ impl Returns {
 
     /// Where threads return to the hooks from C; none if one is in a hook, or may be: one amid which a signal came, or one
     /// that calls what gets an M for it.
-    pub(super) fn look(&self, frozen: &Frozen, standing: &[Standing]) -> Option<Vec<u64>> {
-        let (registers, memory) = (frozen.registers(), frozen.memory());
+    pub(super) fn look(&self, stopped: &StoppedProcess, positions: &[ThreadPosition]) -> Option<Vec<u64>> {
+        let (registers, memory) = (stopped.registers(), stopped.memory());
         let there = |one: &Registers| {
             self.frames.hooks.contains(&one.ip())
                 || (self.frames.hooks.contains(&one.called()) && self.frames.go.contains(&one.ip()))
         };
-        if registers.iter().any(there) || standing.iter().any(|one| one.handles_signal) {
+        if registers.iter().any(there) || positions.iter().any(|one| one.handles_signal) {
             return None;
         }
-        let found = self.find(standing, memory)?;
+        let found = self.find(positions, memory)?;
         let with_m: HashMap<u64, bool> =
-            standing.iter().zip(&found).map(|(one, places)| (one.registers.sp(), places.is_empty())).collect();
+            positions.iter().zip(&found).map(|(one, places)| (one.registers.sp(), places.is_empty())).collect();
         // Who gets an M is in Go, in C that Go calls for that, or has none yet; not in C that a crossing has called.
         let may_wait = |one: &&Registers| self.frames.go.contains(&one.ip()) || *with_m.get(&one.sp()).unwrap_or(&true);
         let stacks: Vec<Range<u64>> = registers
@@ -97,21 +97,21 @@ impl Returns {
 
     /// Whether all frames of hooks are found that are there for certain, going by the tables. These tell that only while
     /// the hooks are on.
-    pub(super) fn are_all_found(&self, frozen: &Frozen, goroutine: i32, m_procid: u64) -> bool {
-        let certain = self.in_callbacks(frozen.memory());
+    pub(super) fn are_all_found(&self, stopped: &StoppedProcess, goroutine: i32, m_procid: u64) -> bool {
+        let certain = self.in_callbacks(stopped.memory());
         if certain.is_empty() {
             return true;
         }
-        let standing = Standing::all(frozen.registers(), frozen.memory(), goroutine, m_procid);
-        let Some(found) = self.find(&standing, frozen.memory()) else { return false };
-        let enough = |(one, places): (&Standing, Vec<u64>)| {
+        let positions = ThreadPosition::all(stopped.registers(), stopped.memory(), goroutine, m_procid);
+        let Some(found) = self.find(&positions, stopped.memory()) else { return false };
+        let enough = |(one, places): (&ThreadPosition, Vec<u64>)| {
             let least = certain.get(&one.m).copied().unwrap_or(0);
             if places.len() < least {
                 tracing::debug!("of {least} callbacks' frames {} are found: {:x?}", places.len(), one.registers);
             }
             places.len() >= least
         };
-        standing.iter().zip(found).all(enough)
+        positions.iter().zip(found).all(enough)
     }
 
     /// Has threads return elsewhere that would return to the hooks from these places. Returns whether that is possible.
@@ -123,11 +123,11 @@ impl Returns {
 
     /// Where threads return to the hooks from C, by thread; none if that can't be told by now: a signal came amid a hook to a
     /// handler on such a stack, a goroutine's stack is just being moved, or C has called Go from a stack of its own.
-    fn find(&self, standing: &[Standing], memory: &Memory) -> Option<Vec<Vec<u64>>> {
-        let stacks = system_stacks(standing, memory)?;
+    fn find(&self, positions: &[ThreadPosition], memory: &Memory) -> Option<Vec<Vec<u64>>> {
+        let stacks = system_stacks(positions, memory)?;
         let bottom = |stack: &Range<u64>| stack.start.saturating_sub(BELOW) & !7;
         let used = stacks.iter().map(|stack| if stack.is_empty() { 0..0 } else { bottom(stack)..stack.end });
-        let below = standing.iter().zip(&stacks).map(|(one, stack)| {
+        let below = positions.iter().zip(&stacks).map(|(one, stack)| {
             let (rsp, bottom) = (one.registers.sp() & !7, bottom(stack));
             // What Go has called lies at the top of it.
             let is_on_it = rsp < bottom && bottom - rsp <= LARGEST_STACK;
@@ -213,10 +213,10 @@ mod tests {
     const HOOK: u64 = 0x3f_c100;
     const GO: u64 = 0x41_0000;
 
-    fn returns() -> Returns {
+    fn returns() -> ReturnRedirect {
         let (hooks, go) = (0x3f_c000..0x3f_f000, 0x40_1000..0x50_0000);
         let frames = FrameForm { hooks, go, tables: 0..0, taken: 16, saved_g: 16, saved_depth: 8 };
-        Returns { frames, attach: HOOK..HOOK + 64, way_out: None }
+        ReturnRedirect { frames, attach: HOOK..HOOK + 64, way_out: None }
     }
 
     #[test]

@@ -12,8 +12,8 @@ use nix::unistd::Pid;
 use super::memory::Memory;
 use super::own_threads::NoThread;
 use super::pause::Pause;
-use super::promptness::take_short_turns;
-use super::remote::RemoteError;
+use super::remote_syscall::RemoteError;
+use super::sched_slice::shorten_slice;
 use super::seccomp::Filtered;
 use super::status::{self, Status};
 use super::tracee::{Stop, Tracee};
@@ -21,7 +21,7 @@ use crate::arch::Registers;
 
 /// The process. Its threads go on, untraced, when the thread of ours ends that has stopped them: the kernel then lets
 /// them go all at once.
-pub(crate) struct Frozen {
+pub(crate) struct StoppedProcess {
     threads: Vec<Tracee>,
     pid: Pid,
     memory: Memory,
@@ -54,7 +54,7 @@ impl Chosen<'_> {
 
 /// Why a process could not be stopped; it goes on.
 #[derive(Debug, thiserror::Error)]
-pub enum FreezeError {
+pub enum StopError {
     /// Another tracer has it.
     #[error("{0} traces it already (ptrace allows one); end that first")]
     Traced(String),
@@ -93,9 +93,9 @@ const THREADLESS: Duration = Duration::from_millis(500);
 /// Between two looks at it.
 const BETWEEN: Duration = Duration::from_millis(2);
 
-impl From<std::io::Error> for FreezeError {
+impl From<std::io::Error> for StopError {
     fn from(error: std::io::Error) -> Self {
-        FreezeError::Remote(error.into())
+        StopError::Remote(error.into())
     }
 }
 
@@ -103,50 +103,50 @@ impl From<std::io::Error> for FreezeError {
 /// Returns what came of that and how long the process stood still.
 ///
 /// # Errors
-/// See [`FreezeError`].
-pub(crate) fn freeze<T: Send, E: Send + From<FreezeError>>(
+/// See [`StopError`].
+pub(crate) fn stop_all<T: Send, E: Send + From<StopError>>(
     pid: Pid,
-    mut act: impl FnMut(&mut Frozen) -> Result<T, E> + Send,
+    mut act: impl FnMut(&mut StoppedProcess) -> Result<T, E> + Send,
 ) -> Result<(T, Pause), E> {
-    let act = |frozen: &mut Frozen| match frozen.threads.is_empty() {
-        true => Err(FreezeError::from(RemoteError::Gone).into()),
-        false => act(frozen),
+    let act = |stopped: &mut StoppedProcess| match stopped.threads.is_empty() {
+        true => Err(StopError::from(RemoteError::Gone).into()),
+        false => act(stopped),
     };
-    freeze_those(pid, Chosen::All, act)
+    stop_those(pid, Chosen::All, act)
 }
 
 /// The same with only these of its threads, and those that they make meanwhile. Some may have ended, or all.
 ///
 /// # Errors
-/// See [`FreezeError`].
-pub(crate) fn freeze_threads<T: Send, E: Send + From<FreezeError>>(
+/// See [`StopError`].
+pub(crate) fn stop_threads<T: Send, E: Send + From<StopError>>(
     pid: Pid,
     threads: &[Pid],
-    act: impl FnMut(&mut Frozen) -> Result<T, E> + Send,
+    act: impl FnMut(&mut StoppedProcess) -> Result<T, E> + Send,
 ) -> Result<(T, Pause), E> {
-    freeze_those(pid, Chosen::These(threads), act)
+    stop_those(pid, Chosen::These(threads), act)
 }
 
-fn freeze_those<T: Send, E: Send + From<FreezeError>>(
+fn stop_those<T: Send, E: Send + From<StopError>>(
     pid: Pid,
     chosen: Chosen<'_>,
-    mut act: impl FnMut(&mut Frozen) -> Result<T, E> + Send,
+    mut act: impl FnMut(&mut StoppedProcess) -> Result<T, E> + Send,
 ) -> Result<(T, Pause), E> {
     let (started, mut pause, mut longest) = (Instant::now(), Pause::default(), SHORTEST);
     loop {
         let done = as_tracer(pid, || {
-            let mut frozen = Frozen::new(pid, chosen, longest)?;
-            let done = act(&mut frozen);
-            frozen.take_up_calls();
-            frozen.threads.iter_mut().for_each(Tracee::give_back_signals);
-            let stood = frozen.has_stood();
+            let mut stopped = StoppedProcess::new(pid, chosen, longest)?;
+            let done = act(&mut stopped);
+            stopped.take_up_calls();
+            stopped.threads.iter_mut().for_each(Tracee::give_back_signals);
+            let stood = stopped.has_stood();
             tracing::debug!("stood still for {stood}");
             Ok((done, stood))
         });
-        match done.map_err(FreezeError::from)? {
+        match done.map_err(StopError::from)? {
             // It gets no processor, or waits for a disk, or for its vfork child to become a program. The others need not
             // wait with it.
-            Err((FreezeError::Stuck(tid, _), stood)) if started.elapsed() < PATIENCE => {
+            Err((StopError::Stuck(tid, _), stood)) if started.elapsed() < PATIENCE => {
                 pause = pause.max(stood);
                 longest = (longest * 5 / 4).min(LONGEST);
                 // It goes on for at least as long as it stood.
@@ -173,7 +173,7 @@ pub(super) fn as_tracer<T: Send>(pid: Pid, mut act: impl FnMut() -> T + Send) ->
         let (ends, ended) = mpsc::channel::<()>();
         let act = || {
             let _ends = ends;
-            take_short_turns();
+            shorten_slice();
             act()
         };
         let done = std::thread::scope(|scope| {
@@ -208,27 +208,27 @@ fn reap(pid: Pid) {
     }
 }
 
-impl Frozen {
+impl StoppedProcess {
     /// Stops threads, which may take so long. With an error comes how long some stood still.
-    fn new(pid: Pid, chosen: Chosen<'_>, longest: Duration) -> Result<Frozen, (FreezeError, Pause)> {
+    fn new(pid: Pid, chosen: Chosen<'_>, longest: Duration) -> Result<StoppedProcess, (StopError, Pause)> {
         let memory = Memory::open(pid).map_err(|error| (error.into(), Pause::default()))?;
         // Who has just slept is not soon taken off the processor.
         std::thread::sleep(REST);
         let now = Instant::now();
         let (threads, registers) = (Vec::new(), OnceCell::new());
-        let mut frozen = Frozen { threads, pid, memory, registers, started: now, since: now, by_self: false };
-        let seized = frozen.seize(chosen);
-        frozen.since = Instant::now();
-        if let Err(error) = seized.and_then(|()| frozen.stop(chosen, longest)) {
+        let mut stopped = StoppedProcess { threads, pid, memory, registers, started: now, since: now, by_self: false };
+        let seized = stopped.seize(chosen);
+        stopped.since = Instant::now();
+        if let Err(error) = seized.and_then(|()| stopped.stop(chosen, longest)) {
             // One may have stopped since it was looked at.
-            for thread in frozen.threads.iter_mut().filter(|thread| !thread.is_stopped()) {
+            for thread in stopped.threads.iter_mut().filter(|thread| !thread.is_stopped()) {
                 let _ = thread.poll();
             }
-            frozen.take_up_calls();
-            return Err((error, frozen.has_stood()));
+            stopped.take_up_calls();
+            return Err((error, stopped.has_stood()));
         }
-        tracing::debug!("{} threads stopped after {:?}", frozen.threads.len(), frozen.since.elapsed());
-        Ok(frozen)
+        tracing::debug!("{} threads stopped after {:?}", stopped.threads.len(), stopped.since.elapsed());
+        Ok(stopped)
     }
 
     /// How long its threads will have stood still when they are let go now.
@@ -238,7 +238,7 @@ impl Frozen {
     }
 
     /// Makes the threads ours while they go on.
-    fn seize(&mut self, chosen: Chosen<'_>) -> Result<(), FreezeError> {
+    fn seize(&mut self, chosen: Chosen<'_>) -> Result<(), StopError> {
         let mut known = HashSet::new();
         let mut new = chosen.find(self.pid);
         // Those that one of ours makes from now on are ours, but others may have been made before.
@@ -253,7 +253,7 @@ impl Frozen {
     }
 
     /// Stops them, and those that were missed: when all that are known stand, the others are found for certain.
-    fn stop(&mut self, chosen: Chosen<'_>, longest: Duration) -> Result<(), FreezeError> {
+    fn stop(&mut self, chosen: Chosen<'_>, longest: Duration) -> Result<(), StopError> {
         let deadline = Instant::now() + longest + EACH * self.threads.len() as u32;
         let mut asked = 0;
         loop {
@@ -276,7 +276,7 @@ impl Frozen {
     }
 
     /// Its other threads, ours now.
-    fn missed(&self) -> Result<Vec<Tracee>, FreezeError> {
+    fn missed(&self) -> Result<Vec<Tracee>, StopError> {
         // The kernel's own count, which misses none. It has those too that have ended and were not seen to.
         if Status::read(self.pid).is_ok_and(|status| status.thread_count as usize == self.threads.len()) {
             return Ok(Vec::new());
@@ -287,7 +287,7 @@ impl Frozen {
     }
 
     /// Waits until all threads so far have stopped or ended, and those that they made.
-    fn wait(&mut self, deadline: Instant) -> Result<(), FreezeError> {
+    fn wait(&mut self, deadline: Instant) -> Result<(), StopError> {
         loop {
             let (mut born, mut ended, mut running) = (Vec::new(), Vec::new(), None);
             for (index, thread) in self.threads.iter_mut().enumerate().filter(|(_, thread)| !thread.is_stopped()) {
@@ -314,7 +314,7 @@ impl Frozen {
             let Some(tid) = running else { return Ok(()) };
             if Instant::now() >= deadline {
                 let state = Status::of_thread(self.pid, tid).map_or('?', |status| status.state);
-                return Err(FreezeError::Stuck(tid, state));
+                return Err(StopError::Stuck(tid, state));
             }
             // They need a processor to stop on, perhaps ours.
             std::thread::yield_now();
@@ -363,7 +363,7 @@ impl Frozen {
 ///
 /// # Errors
 /// If that is not allowed, or another has it.
-pub(super) fn seize(pid: Pid, tid: Pid) -> Result<Option<Tracee>, FreezeError> {
+pub(super) fn seize(pid: Pid, tid: Pid) -> Result<Option<Tracee>, StopError> {
     let started = Instant::now();
     loop {
         let error = match Tracee::seize(tid) {
@@ -385,13 +385,13 @@ pub(super) fn seize(pid: Pid, tid: Pid) -> Result<Option<Tracee>, FreezeError> {
 }
 
 /// Why ptrace of a thread was refused.
-pub(crate) fn refusal(status: &Status, error: Errno) -> FreezeError {
+pub(crate) fn refusal(status: &Status, error: Errno) -> StopError {
     if let Some(tracer) = status.tracer {
         let name = status::name(tracer).unwrap_or_else(|| "a process".into());
-        return FreezeError::Traced(format!("{name} ({tracer})"));
+        return StopError::Traced(format!("{name} ({tracer})"));
     }
     let scope = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default();
-    FreezeError::Forbidden(match scope.trim() {
+    StopError::Forbidden(match scope.trim() {
         "" | "0" => format!(" ({error})"),
         scope => format!(" (yama ptrace_scope={scope})"),
     })

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 /// The choices made so far.
 #[derive(Default)]
-pub(super) struct Origins {
+pub(super) struct InheritedEvents {
     /// Event id to the number of the thread for which it was opened, and to what it tells.
     opened_for: HashMap<u64, (usize, Slot)>,
     chosen: HashMap<i32, HashMap<Slot, usize>>,
@@ -19,7 +19,7 @@ pub(super) struct Origins {
 /// What an event tells of a thread: its processor and probe, by number.
 pub(super) type Slot = (usize, usize);
 
-impl Origins {
+impl InheritedEvents {
     /// Another thread gets its own events.
     pub(super) fn add_thread(&mut self) {
         self.threads += 1;
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn a_thread_with_inherited_and_own_events_is_heard_once_by_each_slot() {
-        let mut origins = Origins::default();
+        let mut origins = InheritedEvents::default();
         for ids in [[1, 2], [3, 4]] {
             origins.add_thread();
             ids.into_iter().enumerate().for_each(|(slot, id)| origins.add_event(id, (0, slot)));
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn with_one_thread_there_is_no_choice() {
-        let mut origins = Origins::default();
+        let mut origins = InheritedEvents::default();
         origins.add_thread();
         origins.add_event(1, (0, 0));
         assert!(origins.speaks_for(10, 1) && origins.speaks_for(11, 1));

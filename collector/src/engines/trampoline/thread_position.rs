@@ -62,7 +62,7 @@ const CALLS_OF_GO: [i64; 8] = [
 ];
 
 /// A thread that runs Go, or C called by Go.
-pub(super) struct Standing {
+pub(super) struct ThreadPosition {
     pub(super) registers: Registers,
     /// Its g: a goroutine's, or one of the M's own.
     pub(super) g: u64,
@@ -74,22 +74,28 @@ pub(super) struct Standing {
     pub(super) handles_signal: bool,
 }
 
-impl Standing {
+impl ThreadPosition {
     /// Those of the threads with these registers that have an M. `goroutine` is where a thread keeps its g, from FS.
-    pub(super) fn all(registers: &[Registers], memory: &Memory, goroutine: i32, m_procid: u64) -> Vec<Standing> {
+    pub(super) fn all(registers: &[Registers], memory: &Memory, goroutine: i32, m_procid: u64) -> Vec<ThreadPosition> {
         let slot = |registers: &Registers| registers.tp().wrapping_add_signed(goroutine.into());
         let gs = memory.words(registers.iter().map(slot));
         let ms = memory.words(gs.iter().map(|[g]| g.wrapping_add(G_M.into())));
         let m_words = memory.words(ms.iter().map(|&[m]| m));
         let all = registers.iter().zip(gs).zip(ms.into_iter().zip(m_words));
         let all = all.filter(|((_, [g]), ([m], _))| *g != 0 && *m != 0);
-        let mut all: Vec<Standing> = all
-            .map(|((&registers, [g]), ([m], m_words))| Standing { registers, g, m, m_words, handles_signal: false })
+        let mut all: Vec<ThreadPosition> = all
+            .map(|((&registers, [g]), ([m], m_words))| ThreadPosition {
+                registers,
+                g,
+                m,
+                m_words,
+                handles_signal: false,
+            })
             .collect();
         // m.gsignal follows m.procid in every release measured.
-        let gsignal = |one: &Standing| one.m_words.get(m_procid as usize / 8 + 1).copied().unwrap_or(0);
+        let gsignal = |one: &ThreadPosition| one.m_words.get(m_procid as usize / 8 + 1).copied().unwrap_or(0);
         // Who waits in a system call that a handler made has the handler's g.
-        let clear = |one: &Standing| one.registers.system_call().is_some() && one.g != gsignal(one);
+        let clear = |one: &ThreadPosition| one.registers.system_call().is_some() && one.g != gsignal(one);
         let (waiting, mut unclear): (Vec<_>, Vec<_>) = all.into_iter().partition(clear);
         let stacks = memory.words(unclear.iter().map(gsignal));
         for (one, [low, high]) in unclear.iter_mut().zip(stacks) {
@@ -114,9 +120,9 @@ pub(super) struct Running {
 
 impl Running {
     /// In the order of the threads.
-    pub(super) fn all(standing: &[Standing], memory: &Memory, m_curg: u32, g_syscallsp: u32) -> Vec<Running> {
-        let curg = |one: &Standing| one.m_words.get(m_curg as usize / 8).copied().unwrap_or(0);
-        let gs: Vec<u64> = standing.iter().map(curg).collect();
+    pub(super) fn all(positions: &[ThreadPosition], memory: &Memory, m_curg: u32, g_syscallsp: u32) -> Vec<Running> {
+        let curg = |one: &ThreadPosition| one.m_words.get(m_curg as usize / 8).copied().unwrap_or(0);
+        let gs: Vec<u64> = positions.iter().map(curg).collect();
         let words = memory.words::<G_WORDS>(gs.iter().copied());
         let word = |words: &[u64], offset: u32| words.get(offset as usize / 8).copied().unwrap_or(0);
         let all = gs.into_iter().zip(words);
@@ -136,16 +142,16 @@ impl Running {
 
     /// Whether one of the threads may be on its system stack amid a call that returns there, and that has not yet noted
     /// so: from Go 1.26 on `reentersyscall` runs the P's safe-point function first (runtime/proc.go).
-    pub(super) fn any_may_return_to(all: &[Running], standing: &[Standing], memory: &Memory, to: u64) -> bool {
-        let is_on_system_stack = |(one, running): &(&Standing, &Running)| {
+    pub(super) fn any_may_return_to(all: &[Running], positions: &[ThreadPosition], memory: &Memory, to: u64) -> bool {
+        let is_on_system_stack = |(one, running): &(&ThreadPosition, &Running)| {
             let is_noted = running.is_in_call_that_returns_to(to);
             one.g != running.g && running.stack.contains(&running.left_at) && !is_noted
         };
-        let near = |(_, running): (&Standing, &Running)| {
+        let near = |(_, running): (&ThreadPosition, &Running)| {
             let start = running.left_at & !7;
             start..running.stack.end.min(start.saturating_add(FRAMES))
         };
-        let stacks: Vec<_> = standing.iter().zip(all).filter(is_on_system_stack).map(near).collect();
+        let stacks: Vec<_> = positions.iter().zip(all).filter(is_on_system_stack).map(near).collect();
         memory.ranges(&stacks).iter().flatten().any(|&word| word == to)
     }
 }
@@ -153,8 +159,8 @@ impl Running {
 /// From where each thread left its system stack for a goroutine's, or for C, to where Go's part of that begins: what Go
 /// has called C from is there. Empty for a thread that has never left it; none if one has left another stack: C that has
 /// stacks of its own has called Go.
-pub(super) fn system_stacks(standing: &[Standing], memory: &Memory) -> Option<Vec<Range<u64>>> {
-    let words = memory.words::<G_WORDS>(standing.iter().map(|one| one.m_words[0]));
+pub(super) fn system_stacks(positions: &[ThreadPosition], memory: &Memory) -> Option<Vec<Range<u64>>> {
+    let words = memory.words::<G_WORDS>(positions.iter().map(|one| one.m_words[0]));
     let stack = |words: [u64; G_WORDS]| match (words[G_SCHED as usize / 8], words[1]) {
         (0, _) => Some(0..0),
         (sp, high) => (sp < high && high - sp <= LARGEST_STACK).then_some(sp..high),

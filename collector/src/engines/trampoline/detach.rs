@@ -5,30 +5,30 @@
 
 use std::time::Duration;
 
-use cgoprof_hook::presence::{Presence, Replaced, Undo};
+use cgoprof_hook::registration::{Registration, Replaced, Undo};
 use cgoprof_symbols::Avma;
 use nix::unistd::Pid;
 
-use super::presence::{self, Found};
-use super::returns::Returns;
-use super::standing::Standing;
+use super::registration::{self, Found};
+use super::return_redirect::ReturnRedirect;
+use super::thread_position::ThreadPosition;
 use crate::clock::Moment;
-use crate::process::deputy::{clear_room, with_deputy};
-use crate::process::frozen::{FreezeError, freeze, freeze_threads};
-use crate::process::lock::Lock;
+use crate::process::exe_lock::Lock;
 use crate::process::maps::{self, Mapping};
 use crate::process::memory::Memory;
 use crate::process::pause::Pause;
-use crate::process::remote::{RemoteError, Room};
+use crate::process::remote_syscall::{CodeCave, RemoteError};
 use crate::process::seccomp::Call;
 use crate::process::status;
+use crate::process::stopped_process::{StopError, stop_all, stop_threads};
+use crate::process::syscall_injection::{clear_cave, with_borrowed_thread};
 
 /// Why a program could not be left as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum UndoError {
     /// Its threads.
     #[error(transparent)]
-    Freeze(#[from] FreezeError),
+    Freeze(#[from] StopError),
     /// What is there is not ours.
     #[error("it was put there by another version of cgoprof; use that one's `cgoprof detach`")]
     Version,
@@ -87,7 +87,7 @@ pub(crate) fn undo_all(pid: Pid) -> Result<Undone, UndoError> {
     let _lock = Lock::of(pid);
     let undone = undo(pid, |_| true)?;
     close_files(pid)?;
-    clear_room(pid)?;
+    clear_cave(pid)?;
     Ok(undone)
 }
 
@@ -136,7 +136,7 @@ pub(super) fn undo_placed(pid: Pid, tables: Avma) -> Result<Undone, UndoError> {
 
 /// Removes what we have mapped into a process that is locked, where nothing leads to it.
 pub(super) fn unmap_placed(pid: Pid, tables: Avma) -> Result<(), UndoError> {
-    let all = presence::find(pid).map_err(RemoteError::from)?;
+    let all = registration::find(pid).map_err(RemoteError::from)?;
     for found in all.iter().filter(|found| found.tables.start == tables && found.is_own(pid)) {
         unmap(pid, found, &maps::read(pid).map_err(RemoteError::from)?)?;
     }
@@ -145,11 +145,11 @@ pub(super) fn unmap_placed(pid: Pid, tables: Avma) -> Result<(), UndoError> {
 
 /// Closes descriptors of tables that are not mapped.
 pub(super) fn close_files(pid: Pid) -> Result<(), UndoError> {
-    if !presence::has_files(pid) {
+    if !registration::has_files(pid) {
         return Ok(());
     }
-    let room = Room::find(&maps::read(pid).map_err(RemoteError::from)?)?;
-    let (done, _) = with_deputy(pid, room, &[Call::of(libc::SYS_close)], presence::close_files)?;
+    let cave = CodeCave::find(&maps::read(pid).map_err(RemoteError::from)?)?;
+    let (done, _) = with_borrowed_thread(pid, cave, &[Call::of(libc::SYS_close)], registration::close_files)?;
     Ok(done?)
 }
 
@@ -158,12 +158,12 @@ pub(super) fn close_files(pid: Pid) -> Result<(), UndoError> {
 /// # Errors
 /// If its memory can't be read.
 pub(crate) fn recorders(pid: Pid) -> Result<Vec<(Pid, String)>, UndoError> {
-    let all = presence::find(pid).map_err(RemoteError::from)?;
+    let all = registration::find(pid).map_err(RemoteError::from)?;
     Ok(all.iter().filter_map(|found| found.recorder(pid)).collect())
 }
 
 fn undo(pid: Pid, chosen: impl Fn(&Found) -> bool) -> Result<Undone, UndoError> {
-    let all = presence::find(pid).map_err(RemoteError::from)?;
+    let all = registration::find(pid).map_err(RemoteError::from)?;
     let mut undone = Undone::default();
     for found in all.iter().filter(|found| chosen(found)) {
         if found.other_version {
@@ -192,11 +192,12 @@ fn undo(pid: Pid, chosen: impl Fn(&Found) -> bool) -> Result<Undone, UndoError> 
 /// Removes what nobody will use any more. Returns how long a thread stood still for it.
 fn unmap(pid: Pid, found: &Found, mappings: &[Mapping]) -> Result<Pause, UndoError> {
     let hooks = if found.has_hooks(mappings) { found.presence.hooks } else { 0 };
-    let room = Room::find(mappings)?;
-    let (done, stood) = with_deputy(pid, room, &[Call::of(libc::SYS_munmap), Call::of(libc::SYS_close)], |remote| {
-        presence::unmap(remote, found.tables.start, &Presence { hooks, ..found.presence })?;
-        presence::close_files(remote)
-    })?;
+    let cave = CodeCave::find(mappings)?;
+    let (done, stood) =
+        with_borrowed_thread(pid, cave, &[Call::of(libc::SYS_munmap), Call::of(libc::SYS_close)], |remote| {
+            registration::unmap(remote, found.tables.start, &Registration { hooks, ..found.presence })?;
+            registration::close_files(remote)
+        })?;
     done?;
     Ok(stood)
 }
@@ -210,18 +211,18 @@ fn remove(
     mappings: &[Mapping],
     undone: &mut Undone,
 ) -> Result<bool, UndoError> {
-    let (returns, goroutine) = (Returns::new(found, undo, mappings), undo.goroutine as i64 as i32);
+    let (returns, goroutine) = (ReturnRedirect::new(found, undo, mappings), undo.goroutine as i64 as i32);
     let mut looks = 0;
     let (off, all_found, mut left) = loop {
         looks += 1;
         let is_last = looks == LOOKS;
-        let (done, pause) = freeze(pid, |frozen| {
-            let memory = frozen.memory();
+        let (done, pause) = stop_all(pid, |stopped| {
+            let memory = stopped.memory();
             let were_on = memory.word(found.hooks().start).map_err(RemoteError::from)? != 0;
             let changed = still_changed(memory, replaced, were_on)?;
             // Who switches them off knows whether all frames are found, and says so first.
             let all_found = if were_on {
-                returns.are_all_found(frozen, goroutine, undo.m_procid)
+                returns.are_all_found(stopped, goroutine, undo.m_procid)
             } else {
                 found.presence.kept == 0
             };
@@ -238,7 +239,7 @@ fn remove(
                 memory.write(Avma(one.at), &one.original[..one.length as usize]).map_err(RemoteError::from)?;
             }
             unlink_module(memory, undo).map_err(RemoteError::from)?;
-            Ok::<_, UndoError>(Some((off, all_found, frozen.tids())))
+            Ok::<_, UndoError>(Some((off, all_found, stopped.tids())))
         })?;
         undone.pause = undone.pause.max(pause);
         match done {
@@ -257,10 +258,10 @@ fn remove(
         between = (between * 2).min(LONGEST);
         let mut still = Vec::new();
         for some in left.chunks(AT_ONCE) {
-            let (outside, pause) = freeze_threads(pid, some, |frozen| {
-                let standing = Standing::all(frozen.registers(), frozen.memory(), goroutine, undo.m_procid);
-                let Some(places) = returns.look(frozen, &standing) else { return Ok(None) };
-                Ok::<_, UndoError>(Some(returns.redirect(&places, frozen.memory())?))
+            let (outside, pause) = stop_threads(pid, some, |stopped| {
+                let positions = ThreadPosition::all(stopped.registers(), stopped.memory(), goroutine, undo.m_procid);
+                let Some(places) = returns.look(stopped, &positions) else { return Ok(None) };
+                Ok::<_, UndoError>(Some(returns.redirect(&places, stopped.memory())?))
             })?;
             undone.pause = undone.pause.max(pause);
             match outside {

@@ -6,7 +6,7 @@ use crate::counts::snapshot::{LockedCopy, ThreadCopy};
 
 /// What threads did that have left their tables to others.
 #[derive(Default)]
-pub(super) struct Left {
+pub(super) struct RetiredThreads {
     /// As far as they are kept apart.
     pub(super) gone: Vec<ThreadCopy>,
     /// Goroutines that were locked to them when they ended.
@@ -23,7 +23,7 @@ pub(super) const MOST_LEFT: usize = 10_000;
 /// believed, as a program can write into its tables what it likes.
 const MOST_ENTRIES: usize = 4 << 20;
 
-impl Left {
+impl RetiredThreads {
     /// What was counted in a table since the last thread left it.
     pub(super) fn since(&self, index: usize, mut copy: ThreadCopy) -> ThreadCopy {
         let Some(before) = self.before.get(&index) else { return copy };
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn a_table_holds_what_all_its_threads_did() {
-        let mut left = Left::default();
+        let mut left = RetiredThreads::default();
         left.leave(5, thread(1, &[(0x10, 4)]));
         left.leave(5, thread(2, &[(0x10, 4), (0x20, 6)]));
         assert_eq!(left.gone, [thread(1, &[(0x10, 4)]), thread(2, &[(0x20, 6)])]);
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn more_threads_than_are_kept_apart_are_one() {
-        let mut left = Left::default();
+        let mut left = RetiredThreads::default();
         for tid in 0..MOST_LEFT as u64 + 10 {
             left.leave(tid as usize, thread(tid, &[(0x10, 2)]));
         }

@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 /// Asks the kernel for short turns on the processor for this thread, which then come soon: from Linux 6.12 on the time
 /// slice of an ordinary thread is its own to choose (`sched_setattr(2)`, `sched_runtime`). It has no other effect, and
 /// where it is not to be had, things only take longer.
-pub(crate) fn take_short_turns() {
+pub(crate) fn shorten_slice() {
     let attributes = libc::sched_attr {
         size: size_of::<libc::sched_attr>() as u32,
         sched_policy: libc::SCHED_OTHER as u32,
@@ -27,16 +27,16 @@ pub(crate) fn take_short_turns() {
 
 /// Where a thread of ours runs: where something is at work, if it may. It is woken there at once and in place of that, while
 /// a processor that sleeps takes tens of microseconds to wake, in a virtual machine.
-pub(crate) struct Station {
+pub(crate) struct CpuPin {
     /// The thread's processors as it found them.
     allowed: Option<CpuSet>,
     at: Option<usize>,
 }
 
-impl Station {
+impl CpuPin {
     /// Of the thread that calls.
-    pub(crate) fn here() -> Station {
-        Station { allowed: sched_getaffinity(Pid::from_raw(0)).ok(), at: None }
+    pub(crate) fn here() -> CpuPin {
+        CpuPin { allowed: sched_getaffinity(Pid::from_raw(0)).ok(), at: None }
     }
 
     /// Runs on one processor only, or with none on any.

@@ -9,7 +9,7 @@ use cgoprof_symbols::{Avma, FileOffset};
 use memmap2::Mmap;
 use nix::unistd::Pid;
 
-use super::signals::Orders;
+use super::stop_source::StopSource;
 use super::{Identity, RecordError, identity};
 use crate::goruntime::plugin::is_plugin;
 use crate::goruntime::{Target, TargetError};
@@ -18,7 +18,7 @@ use crate::process::maps::{self, Mapping};
 use crate::process::status::{self, Unfit};
 
 /// The file with the Go code, and the program that it is in.
-pub(super) struct Located {
+pub(super) struct GoImage {
     /// The program.
     pub(super) program: PathBuf,
     /// Its arguments.
@@ -44,23 +44,23 @@ pub(super) struct Library {
 /// How often it is looked whether a process has loaded Go code by now.
 const BETWEEN: Duration = Duration::from_millis(5);
 
-impl Located {
+impl GoImage {
     /// The program that a command starts.
-    pub(super) fn command(path: &Path, command: &[std::ffi::OsString]) -> Result<Located, RecordError> {
+    pub(super) fn command(path: &Path, command: &[std::ffi::OsString]) -> Result<GoImage, RecordError> {
         let arguments = command[1..].iter().map(|text| text.to_string_lossy().into_owned()).collect();
-        Located::own(path.to_owned(), path, arguments)
+        GoImage::own(path.to_owned(), path, arguments)
     }
 
     /// The Go code of a process, in its program or else in the first of its libraries that has some: once it is there, if there
     /// is none yet. `waiting` is called then. None is given if a signal says to wait no longer.
     pub(super) fn process(
         pid: Pid,
-        orders: Orders<'_>,
+        stop: StopSource<'_>,
         waiting: impl FnOnce(&Path),
-    ) -> Result<Option<Located>, RecordError> {
+    ) -> Result<Option<GoImage>, RecordError> {
         status::check(pid).map_err(|unfit| RecordError::Unfit(pid, unfit))?;
         let (mut waiting, mut seen) = (Some(waiting), HashSet::new());
-        let mut program = Located::program_of(pid)?;
+        let mut program = GoImage::program_of(pid)?;
         loop {
             // Whatever else is wrong with it is found out later.
             if !matches!(Target::parse(&program.data), Err(TargetError::NotGo)) {
@@ -82,24 +82,24 @@ impl Located {
                     let code = (mapping.range.start, mapping.offset);
                     let go_library = Some(Library { path: mapping.path, code });
                     let awaited = waiting.is_none();
-                    return Ok(Some(Located { go_library, awaited, file, data, ..program }));
+                    return Ok(Some(GoImage { go_library, awaited, file, data, ..program }));
                 }
             }
             if let Some(waiting) = waiting.take() {
                 waiting(&program.program);
             }
-            if orders.wait(None, BETWEEN, None).is_some() {
+            if stop.wait(None, BETWEEN, None).is_some() {
                 return Ok(None);
             }
             if identity(std::fs::metadata(status::program(pid))) != program.identity {
-                program = Located::program_of(pid)?;
+                program = GoImage::program_of(pid)?;
                 seen.clear();
             }
         }
     }
 
     /// The program that a process runs.
-    fn program_of(pid: Pid) -> Result<Located, RecordError> {
+    fn program_of(pid: Pid) -> Result<GoImage, RecordError> {
         let opened = status::program(pid);
         // These files are there, if not to be read, as long as it has memory.
         let lost = |error: std::io::Error| match error.raw_os_error() {
@@ -108,19 +108,19 @@ impl Located {
         };
         let program = opened.read_link().map_err(lost)?;
         let arguments = command_line(pid).map_err(lost)?;
-        match Located::own(program, &opened, arguments) {
+        match GoImage::own(program, &opened, arguments) {
             Err(RecordError::Unreadable(_, error)) if error.raw_os_error() == Some(libc::ENOENT) => Err(lost(error)),
-            located => located,
+            image => image,
         }
     }
 
-    fn own(program: PathBuf, opened: &Path, arguments: Vec<String>) -> Result<Located, RecordError> {
+    fn own(program: PathBuf, opened: &Path, arguments: Vec<String>) -> Result<GoImage, RecordError> {
         let shown = program.display().to_string();
         let file = File::open(opened).map_err(|error| RecordError::Unreadable(shown.clone(), error))?;
         // SAFETY: the kernel refuses writes to a program that runs; one that is cut off before that is not a target.
         let data = unsafe { Mmap::map(&file) }.map_err(|error| RecordError::Unreadable(shown, error))?;
         let identity = identity(file.metadata());
-        Ok(Located { program, arguments, identity, go_library: None, awaited: false, file, data })
+        Ok(GoImage { program, arguments, identity, go_library: None, awaited: false, file, data })
     }
 
     /// What is in it.

@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-use super::frozen::{FreezeError, Frozen, as_tracer, freeze, seize};
 use super::maps;
 use super::memory::Memory;
 use super::pause::Pause;
-use super::remote::{Remote, RemoteError, Room};
+use super::remote_syscall::{CodeCave, Remote, RemoteError};
 use super::seccomp::{self, Call};
 use super::status::{self, Status};
+use super::stopped_process::{StopError, StoppedProcess, as_tracer, seize, stop_all};
 use super::tracee::Stop;
 use crate::arch::interrupted;
 
@@ -30,23 +30,23 @@ const STACK_BYTES: u64 = 16 << 10;
 /// calls. Returns what came of it, and how long that thread stood.
 ///
 /// # Errors
-/// See [`FreezeError`].
-pub(crate) fn with_deputy<T: Send>(
+/// See [`StopError`].
+pub(crate) fn with_borrowed_thread<T: Send>(
     pid: Pid,
-    room: Room,
+    cave: CodeCave,
     calls: &[Call],
     act: impl Fn(&mut Remote<'_>) -> T + Send + Sync,
-) -> Result<(T, Pause), FreezeError> {
-    let (started, mut pause) = (Instant::now(), clear(pid, room)?);
+) -> Result<(T, Pause), StopError> {
+    let (started, mut pause) = (Instant::now(), clear(pid, cave)?);
     loop {
-        let failed = match among_all(pid, room, calls, &act) {
+        let failed = match among_all(pid, cave, calls, &act) {
             (Ok(done), one) => return Ok((done, pause.max(Pause { one, ..Pause::default() }))),
             (Err(error), one) => {
                 pause.one = pause.one.max(one);
                 error
             }
         };
-        let passes = matches!(failed, FreezeError::Stuck(..) | FreezeError::Remote(RemoteError::Occupied));
+        let passes = matches!(failed, StopError::Stuck(..) | StopError::Remote(RemoteError::Occupied));
         if !passes || started.elapsed() > PATIENCE {
             return Err(failed);
         }
@@ -57,10 +57,10 @@ pub(crate) fn with_deputy<T: Send>(
 /// The same with the first thread that can; and how long one stood, in any case.
 fn among_all<T: Send>(
     pid: Pid,
-    room: Room,
+    cave: CodeCave,
     calls: &[Call],
     act: &(impl Fn(&mut Remote<'_>) -> T + Send + Sync),
-) -> (Result<T, FreezeError>, Duration) {
+) -> (Result<T, StopError>, Duration) {
     let mut longest = Duration::ZERO;
     let memory = match Memory::open(pid) {
         Ok(memory) => memory,
@@ -71,16 +71,16 @@ fn among_all<T: Send>(
     let first = threads.len().min(1);
     threads.rotate_left(first);
     let state = |tid: Pid| Status::of_thread(pid, tid).map_or('X', |status| status.state);
-    let mut failed = FreezeError::from(RemoteError::Occupied);
+    let mut failed = StopError::from(RemoteError::Occupied);
     for sleeping in [true, false] {
         for &tid in &threads {
             match state(tid) {
-                'D' => failed = FreezeError::Stuck(tid, 'D'),
+                'D' => failed = StopError::Stuck(tid, 'D'),
                 state if (state == 'S') != sleeping => {}
                 _ => {
                     let traced = as_tracer(pid, || {
                         let since = Instant::now();
-                        (stop_and_act(pid, tid, (room, calls), &memory, act), since.elapsed())
+                        (stop_and_act(pid, tid, (cave, calls), &memory, act), since.elapsed())
                     });
                     let (done, stood) = match traced {
                         Ok(done) => done,
@@ -90,7 +90,7 @@ fn among_all<T: Send>(
                     match done {
                         Ok(Some(done)) => return (Ok(done), longest),
                         Ok(None) => {}
-                        Err(error @ FreezeError::Remote(RemoteError::Became)) => return (Err(error), longest),
+                        Err(error @ StopError::Remote(RemoteError::Became)) => return (Err(error), longest),
                         Err(error) => failed = error,
                     }
                 }
@@ -105,10 +105,10 @@ fn among_all<T: Send>(
 fn stop_and_act<T>(
     pid: Pid,
     tid: Pid,
-    (room, calls): (Room, &[Call]),
+    (cave, calls): (CodeCave, &[Call]),
     memory: &Memory,
     act: impl Fn(&mut Remote<'_>) -> T,
-) -> Result<Option<T>, FreezeError> {
+) -> Result<Option<T>, StopError> {
     let Some(mut thread) = seize(pid, tid)? else { return Ok(None) };
     match thread.interrupt().and_then(|()| thread.wait(LONGEST)) {
         Err(Errno::ESRCH | Errno::ECHILD) | Ok(Some(Stop::Ended(_))) => return Ok(None),
@@ -117,13 +117,13 @@ fn stop_and_act<T>(
         Ok(Some(_)) => {}
         Ok(None) => {
             let state = Status::of_thread(pid, tid).map_or('?', |status| status.state);
-            return Err(FreezeError::Stuck(tid, state));
+            return Err(StopError::Stuck(tid, state));
         }
     }
     thread.take_up_call(None);
     let done = seccomp::check(tid, calls).map(|()| {
         let able = thread.can_be_moved();
-        able.then(|| act(&mut Remote::new(pid, &mut thread, memory, room)))
+        able.then(|| act(&mut Remote::new(pid, &mut thread, memory, cave)))
     });
     thread.give_back_signals();
     Ok(done?)
@@ -132,26 +132,26 @@ fn stop_and_act<T>(
 /// Clears what a recorder has left in a process's unused bytes that was killed, or failed, amid a call.
 ///
 /// # Errors
-/// See [`FreezeError`].
-pub(crate) fn clear_room(pid: Pid) -> Result<(), FreezeError> {
-    let room = Room::find(&maps::read(pid)?)?;
-    clear(pid, room).map(drop)
+/// See [`StopError`].
+pub(crate) fn clear_cave(pid: Pid) -> Result<(), StopError> {
+    let cave = CodeCave::find(&maps::read(pid)?)?;
+    clear(pid, cave).map(drop)
 }
 
 /// Clears what a recorder has left in the room that was killed amid a call: once the thread has left it that made that.
 /// Returns how long the program stood still for it.
-fn clear(pid: Pid, room: Room) -> Result<Pause, FreezeError> {
-    if room.is_clear(&Memory::open(pid).map_err(RemoteError::from)?)? {
+fn clear(pid: Pid, cave: CodeCave) -> Result<Pause, StopError> {
+    if cave.is_clear(&Memory::open(pid).map_err(RemoteError::from)?)? {
         return Ok(Pause::default());
     }
     let mut longest = Pause::default();
     for _ in 0..LOOKS {
-        let (is_cleared, stood) = freeze(pid, |frozen| {
-            let is_free = !is_in(frozen, room);
+        let (is_cleared, stood) = stop_all(pid, |stopped| {
+            let is_free = !is_in(stopped, cave);
             if is_free {
-                room.clear_what_was_left(frozen.memory())?;
+                cave.clear_what_was_left(stopped.memory())?;
             }
-            Ok::<_, FreezeError>(is_free)
+            Ok::<_, StopError>(is_free)
         })?;
         longest = longest.max(stood);
         if is_cleared {
@@ -163,10 +163,10 @@ fn clear(pid: Pid, room: Room) -> Result<Pause, FreezeError> {
 }
 
 /// Whether a thread is in the room, or will return there from a signal.
-fn is_in(frozen: &Frozen, room: Room) -> bool {
-    let registers = frozen.registers();
+fn is_in(stopped: &StoppedProcess, cave: CodeCave) -> bool {
+    let registers = stopped.registers();
     let stack = |start: u64| start & !7..(start & !7).saturating_add(STACK_BYTES);
     let stacks: Vec<_> = registers.iter().map(|one| stack(one.sp())).collect();
-    registers.iter().any(|one| room.contains(one.ip()))
-        || frozen.memory().ranges(&stacks).iter().any(|words| interrupted(words).any(|at| room.contains(at)))
+    registers.iter().any(|one| cave.contains(one.ip()))
+        || stopped.memory().ranges(&stacks).iter().any(|words| interrupted(words).any(|at| cave.contains(at)))
 }

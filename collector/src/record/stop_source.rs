@@ -21,14 +21,14 @@ pub(super) struct Signals {
 
 /// What tells a recorder to finish.
 #[derive(Clone, Copy)]
-pub(super) enum Orders<'a> {
+pub(super) enum StopSource<'a> {
     /// Our signals.
     Signals(&'a Signals),
     /// The screens of `top`.
     Flag(&'a AtomicBool),
 }
 
-impl Orders<'_> {
+impl StopSource<'_> {
     /// Waits a little, or until the waker, which must not block, is written to. Returns the signal that asks us to finish, if
     /// one does.
     pub(super) fn wait(&self, child: Option<Pid>, timeout: Duration, waker: Option<&EventFd>) -> Option<Signal> {
@@ -40,8 +40,8 @@ impl Orders<'_> {
 
     fn wait_for_signal(&self, child: Option<Pid>, timeout: Duration, waker: Option<&EventFd>) -> Option<Signal> {
         match self {
-            Orders::Signals(signals) => signals.wait_and_forward(child, timeout, waker),
-            Orders::Flag(finish) => {
+            StopSource::Signals(signals) => signals.wait_and_forward(child, timeout, waker),
+            StopSource::Flag(finish) => {
                 wait_for(waker.iter().map(|waker| waker.as_fd()), timeout);
                 finish.load(Ordering::Acquire).then_some(Signal::SIGTERM)
             }
@@ -50,7 +50,7 @@ impl Orders<'_> {
 
     /// Asks the program that we have started to end, if nobody else has.
     pub(super) fn end(&self, child: Pid) {
-        if let Orders::Flag(_) = self {
+        if let StopSource::Flag(_) = self {
             let _ = kill(child, Signal::SIGTERM);
         }
     }
@@ -58,8 +58,8 @@ impl Orders<'_> {
     /// Waits for the end of a program that is not recorded; who watches has nothing to see, and ends it.
     pub(super) fn wait_for_end(&self, child: Pid) -> nix::Result<u8> {
         match self {
-            Orders::Signals(signals) => signals.wait_for_end(child),
-            Orders::Flag(_) => {
+            StopSource::Signals(signals) => signals.wait_for_end(child),
+            StopSource::Flag(_) => {
                 let _ = kill(child, Signal::SIGKILL);
                 loop {
                     if let Some(status) = ended(child)? {

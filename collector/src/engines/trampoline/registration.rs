@@ -5,14 +5,14 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use cgoprof_hook::layout::MAGIC;
-use cgoprof_hook::presence::{Presence, Replaced, UNDO, Undo};
+use cgoprof_hook::registration::{Registration, Replaced, UNDO, Undo};
 use cgoprof_symbols::Avma;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use crate::process::maps::{self, Mapping};
 use crate::process::memory;
-use crate::process::remote::{Remote, RemoteError};
+use crate::process::remote_syscall::{Remote, RemoteError};
 use crate::process::status;
 
 /// What the tables are called in the program's mappings.
@@ -27,7 +27,7 @@ pub(crate) struct Found {
     /// The tables' mapping.
     pub(super) tables: Range<Avma>,
     /// What their start says; nothing but its size if it was never written.
-    pub(super) presence: Presence,
+    pub(super) presence: Registration,
     /// What to put back; none if that is not to be had.
     pub(super) undo: Option<(Undo, Vec<Replaced>)>,
     /// Its layout is not known to us.
@@ -35,14 +35,14 @@ pub(crate) struct Found {
 }
 
 /// We, as we tell others.
-pub(super) fn own() -> Presence {
+pub(super) fn own() -> Registration {
     static OWN: OnceLock<(u64, u64)> = OnceLock::new();
     let &(recorder_started, recorder_namespace) = OWN.get_or_init(|| {
         let own = Pid::this();
         (status::started(own).unwrap_or(0), status::pid_namespace(own).unwrap_or(0))
     });
     let recorder = u64::from(std::process::id());
-    Presence { magic: MAGIC, recorder, recorder_started, recorder_namespace, ..Presence::default() }
+    Registration { magic: MAGIC, recorder, recorder_started, recorder_namespace, ..Registration::default() }
 }
 
 /// All that recorders have in a process.
@@ -62,9 +62,9 @@ fn is_tables(mapping: &Mapping) -> bool {
 fn read(pid: Pid, mapping: &Mapping) -> std::io::Result<Found> {
     let tables = mapping.range.clone();
     let size = tables.end.0 - tables.start.0;
-    let written = read_plain::<Presence>(pid, tables.start)?.unwrap_or_default();
+    let written = read_plain::<Registration>(pid, tables.start)?.unwrap_or_default();
     let other_version = written.magic != MAGIC && written.magic != 0;
-    let presence = if written.magic == MAGIC { written } else { Presence { size, ..Presence::default() } };
+    let presence = if written.magic == MAGIC { written } else { Registration { size, ..Registration::default() } };
     let undo = read_plain::<Undo>(pid, Avma(presence.undo))?.filter(|undo| undo.magic == UNDO && undo.count < MOST);
     let undo = match undo {
         None => None,
@@ -117,7 +117,7 @@ impl Found {
 
     /// Where it is noted that the hooks must stay.
     pub(super) fn kept_at(&self) -> Avma {
-        Avma(self.tables.start.0 + std::mem::offset_of!(Presence, kept) as u64)
+        Avma(self.tables.start.0 + std::mem::offset_of!(Registration, kept) as u64)
     }
 
     /// Whether what is to be written to is what it is said to be: the tables are the program's to overwrite.
@@ -164,7 +164,7 @@ impl Found {
 ///
 /// # Errors
 /// If a call fails: what is left tells of itself.
-pub(super) fn unmap(remote: &mut Remote<'_>, tables: Avma, presence: &Presence) -> Result<(), RemoteError> {
+pub(super) fn unmap(remote: &mut Remote<'_>, tables: Avma, presence: &Registration) -> Result<(), RemoteError> {
     if presence.hooks != 0 {
         let hooks = [presence.hooks, presence.hooks_size, 0, 0, 0, 0];
         remote.call("munmap of the hooks", libc::SYS_munmap, hooks, &[])?;

@@ -1,10 +1,20 @@
 //! Formats in which a profile is written for other programs. The way to add one is in docs/developing.md.
 
-pub mod csv;
-pub mod flamegraph;
 mod format;
 
 pub use format::{ExportError, Format};
 
-/// All formats.
-pub const FORMATS: &[&dyn Format] = &[&csv::Csv, &flamegraph::FlameGraph];
+/// Declares the files with formats, and lists their types.
+macro_rules! formats {
+    ($($file:ident::$format:ident,)+) => {
+        $(pub mod $file;)+
+
+        /// All formats.
+        pub const FORMATS: &[&dyn Format] = &[$(&$file::$format,)+];
+    };
+}
+
+formats! {
+    csv::Csv,
+    flamegraph::FlameGraph,
+}

@@ -20,7 +20,7 @@ fn main() {
         .args(["--edition", "2024", "--crate-name", "cgoprof_hook", "--crate-type", "lib", "--emit", "obj"])
         .args(["--cfg", "blob", "--check-cfg", "cfg(blob)", "--target", &triple])
         .args(["-C", "panic=abort", "-C", "opt-level=3", "-C", "codegen-units=1", "-C", "relocation-model=pic"])
-        // Vectors would be kept on an aligned stack.
+        // Vectorized code would need an aligned stack.
         .args(["-C", "no-vectorize-slp", "-C", "no-vectorize-loops"])
         .args(["-C", "force-frame-pointers=no", "-C", "overflow-checks=no", "-C", "debug-assertions=no"])
         .arg(hook.join("src/lib.rs"))

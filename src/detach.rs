@@ -1,4 +1,4 @@
-//! `cgoprof detach`: take the hooks of a recorder that is no more out of a process.
+//! `cgoprof detach`: removes the hooks of a killed recorder from a process.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! `cgoprof doctor`: what this machine lets this user do, and how to allow more.
+//! `cgoprof doctor`: shows what this machine lets this user do, and how to allow more.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -14,7 +14,7 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// Fails if nothing can be recorded.
+/// Prints the findings. The exit status is 1 if nothing can be recorded.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let found = Findings::gather();
     let mut out = std::io::stdout().lock();

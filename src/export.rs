@@ -1,4 +1,4 @@
-//! `cgoprof export`: a profile in a format for other programs.
+//! `cgoprof export`: writes a profile in a format for other programs.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -26,12 +26,12 @@ pub(crate) struct Args {
     output: PathBuf,
 }
 
-/// The names of all formats.
+/// Returns the parser for the names of all formats.
 fn formats() -> PossibleValuesParser {
     PossibleValuesParser::new(FORMATS.iter().map(|format| PossibleValue::new(format.name()).help(format.about())))
 }
 
-/// The place of a format in the list.
+/// Returns the index of a format in [`FORMATS`].
 fn format(name: &str) -> usize {
     FORMATS.iter().position(|format| format.name() == name).unwrap_or(0)
 }

@@ -1,4 +1,4 @@
-//! `cgoprof flamegraph`: a profile as an SVG.
+//! `cgoprof flamegraph`: draws a profile as an SVG.
 
 use std::io::Write as _;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! `cgoprof inspect`: what is in a binary and what cgoprof would do to it.
+//! `cgoprof inspect`: shows the facts of a binary, and what cgoprof would do to it.
 
 use std::fs::File;
 use std::io::Write;
@@ -24,7 +24,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if !file.metadata().is_ok_and(|found| found.is_file()) {
         bail!("{shown} is not a regular file: give the path of a binary");
     }
-    // SAFETY: a binary that is cut off while we look at it ends us, and nobody else.
+    // SAFETY: a binary that is cut off while it is read ends this process, and no other.
     let data = unsafe { Mmap::map(&file) }.with_context(|| format!("cannot read {shown}"))?;
     let target = Target::parse(&data).map_err(|error| anyhow::anyhow!("{shown}: {error}"))?;
     let found = Inspection::new(&target);

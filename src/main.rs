@@ -68,7 +68,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// An error and what led to it. Some tell that already: nothing is said twice.
+/// Returns an error with its causes. A cause that the text already ends with is left out.
 fn with_causes(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).fold(String::new(), |said, cause| match said.as_str() {
         "" => cause,
@@ -77,7 +77,7 @@ fn with_causes(error: &anyhow::Error) -> String {
     })
 }
 
-/// Whoever read our output has had enough.
+/// Whether the reader of the output has closed it.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let io = error.downcast_ref::<std::io::Error>();
     io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)

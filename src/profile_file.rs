@@ -12,7 +12,7 @@ pub(crate) const DEFAULT: &str = "cgoprof.pb.gz";
 /// The name of standard output among files to write to.
 pub(crate) const STANDARD_OUTPUT: &str = "-";
 
-/// A file to write to, as an argument.
+/// Parses the argument for a file to write to.
 ///
 /// # Errors
 /// If it is standard output, and that is a terminal.

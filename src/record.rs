@@ -1,4 +1,4 @@
-//! `cgoprof record`: run a program and write its profile.
+//! `cgoprof record`: runs a program and writes its profile.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -48,7 +48,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Records, prints the summary, gives the program's own exit status.
+/// Records, prints the summary, and returns the program's own exit status.
 pub(crate) fn record(options: &Options, quiet: bool) -> anyhow::Result<ExitCode> {
     let outcome = cgoprof_collector::record(options, &Spinner { quiet, ..Spinner::default() })?;
     let program = match &options.subject {
@@ -68,7 +68,7 @@ pub(crate) fn record(options: &Options, quiet: bool) -> anyhow::Result<ExitCode>
     Ok(ExitCode::from(outcome.status))
 }
 
-/// What to do about a program that was not recorded.
+/// Returns the way out for a program that was not recorded.
 fn way_out(problem: &Problem, subject: &Subject) -> String {
     let Subject::Command(command) = subject else { return String::new() };
     match problem {
@@ -81,7 +81,7 @@ fn way_out(problem: &Problem, subject: &Subject) -> String {
     }
 }
 
-/// The exit status that an error of this subcommand asks for, if it is one.
+/// Returns the exit status for an error of this subcommand; none for another error.
 pub(crate) fn exit_code(error: &anyhow::Error) -> Option<u8> {
     match error.downcast_ref::<RecordError>()? {
         RecordError::Launch(LaunchError::NotFound(_)) => Some(127),
@@ -137,7 +137,7 @@ fn sampled_summary(profile: &Profile) {
     }
 }
 
-/// Says what goes on, and shows that symbols are looked up when that takes long enough to be noticed.
+/// Prints the events of a recording. Shows a spinner if the lookup of symbols takes long enough to be noticed.
 #[derive(Default)]
 struct Spinner {
     quiet: bool,

@@ -1,4 +1,4 @@
-//! `cgoprof report`: a profile as a table or as JSON.
+//! `cgoprof report`: prints a profile as a table or as JSON.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -53,7 +53,7 @@ enum Format {
     Json,
 }
 
-/// Rows of a table, unless told otherwise.
+/// Default for the maximum number of rows.
 const ROWS: usize = 20;
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {

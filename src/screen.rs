@@ -1,4 +1,4 @@
-//! The terminal for interactive screens: whether there is one, and what signals say.
+//! The terminal for interactive screens, and the signals that ask to leave them.
 
 use std::fs::File;
 use std::io::{IsTerminal as _, Read as _};
@@ -9,7 +9,7 @@ use cgoprof_viewer::tui::Files;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-/// The terminal that we were started on.
+/// Opens the terminal that cgoprof was started on.
 ///
 /// # Errors
 /// If there is none.
@@ -25,15 +25,15 @@ pub(crate) fn open() -> anyhow::Result<File> {
     }
 }
 
-/// Signals that ask to leave; keys come by the terminal.
+/// Signals that ask to leave the screens. Keys come through the terminal.
 pub(crate) struct Orders {
     file: SignalFd,
-    /// What was blocked before.
+    /// The signal mask before the block.
     pub(crate) mask_before: SigSet,
 }
 
 impl Orders {
-    /// From now on they don't end us at once, in this thread and those that it starts.
+    /// Blocks the signals in this thread and in those that it starts, so that they don't end cgoprof at once.
     pub(crate) fn listen() -> nix::Result<Orders> {
         let mut set = SigSet::empty();
         [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT]
@@ -43,18 +43,18 @@ impl Orders {
         Ok(Orders { file: SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?, mask_before })
     }
 
-    /// Whether one has come.
+    /// Whether a signal has come.
     pub(crate) fn are_to_leave(&self) -> bool {
         matches!(self.file.read_signal(), Ok(Some(_)))
     }
 }
 
-/// Source files of the program, as far as they are here.
+/// Source files of the program, as far as they are on this machine.
 pub(crate) struct Sources;
 
-/// Where files are the kernel's.
+/// Folders with files of the kernel's.
 const KERNEL: [&str; 3] = ["/proc", "/sys", "/dev"];
-/// Larger ones are no sources.
+/// Maximum bytes of a source file.
 const LARGEST: u64 = 16 << 20;
 
 impl Files for Sources {
@@ -83,7 +83,7 @@ mod tests {
     fn nothing_but_files_of_text_is_a_source() {
         let own = concat!(env!("CARGO_MANIFEST_DIR"), "/src/screen.rs");
         assert!(Sources.lines(own).is_some_and(|lines| lines.len() > 10));
-        // Some of these never end, or wait.
+        // Reading some of these never ends, or waits.
         for path in
             ["/dev/zero", "/proc/kmsg", "//proc/self/status", "/sys/kernel/tracing/trace_pipe", "/", "", "nowhere"]
         {

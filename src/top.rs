@@ -1,4 +1,4 @@
-//! `cgoprof top`: a program that runs on interactive screens.
+//! `cgoprof top`: shows a running program on interactive screens.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ pub(crate) struct Args {
     how: How,
 }
 
-/// How often it is looked whether there is something to show.
+/// Time between two checks whether there is something to show.
 const BETWEEN: Duration = Duration::from_millis(10);
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -89,13 +89,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Streams for a program that must not write onto our screens, and the file that it writes to.
+/// Returns streams for a program that must not write onto the screens, and the file that it writes to.
 fn streams() -> std::io::Result<(Streams, PathBuf)> {
     let (output, path) = tempfile::Builder::new().prefix("cgoprof-top-").suffix(".out").tempfile()?.keep()?;
     Ok((Streams { input: File::open("/dev/null")?, output }, path))
 }
 
-/// Says what the program has written, if anything.
+/// Prints where the program's output is; removes the file if it is empty.
 fn put_away(path: &Path) {
     if std::fs::metadata(path).is_ok_and(|file| file.len() == 0) {
         let _ = std::fs::remove_file(path);
@@ -104,7 +104,7 @@ fn put_away(path: &Path) {
     }
 }
 
-/// What the recorder's thread shows.
+/// Updates from the recorder's thread to the screens.
 #[derive(Default)]
 struct Shown {
     builder: Mutex<UpdateBuilder>,
@@ -146,7 +146,7 @@ impl Progress for Shown {
     }
 }
 
-/// A program that is watched, by a thread of its own.
+/// A program that another thread records.
 struct Watching {
     shown: Arc<Shown>,
     finish: Arc<AtomicBool>,
@@ -154,7 +154,7 @@ struct Watching {
     outcome: Option<Result<Outcome, RecordError>>,
     orders: Orders,
     output: PathBuf,
-    /// We have started the program.
+    /// Whether cgoprof started the program.
     launched: bool,
 }
 
@@ -167,7 +167,7 @@ impl Watching {
         Watching { shown, finish, recorder: Some(recorder), outcome: None, orders, output, launched }
     }
 
-    /// The first that there is to see; none if there is nothing, or we are to leave.
+    /// Waits for the first update. None if there is none, or if a signal asks to leave.
     fn wait_for_first(&mut self) -> Option<Update> {
         loop {
             if let Some(update) = self.shown.newest().take() {
@@ -184,7 +184,7 @@ impl Watching {
         }
     }
 
-    /// How it went, once it is over.
+    /// Returns the outcome of the recording, once it is over.
     fn ended(&mut self) -> Option<&Result<Outcome, RecordError>> {
         if self.recorder.as_ref().is_some_and(JoinHandle::is_finished) {
             self.join();
@@ -201,7 +201,7 @@ impl Watching {
         }
     }
 
-    /// Leaves the program as it was; one that we have started is ended.
+    /// Ends the recording, and restores the program. A program that cgoprof started is ended.
     fn leave(mut self) -> Result<Outcome, RecordError> {
         self.finish.store(true, Ordering::Release);
         self.join();
@@ -210,7 +210,7 @@ impl Watching {
 }
 
 impl Drop for Watching {
-    /// The program is left as it was after a panic too.
+    /// Restores the program after a panic too.
     fn drop(&mut self) {
         self.finish.store(true, Ordering::Release);
         if let Some(recorder) = self.recorder.take() {
@@ -251,7 +251,7 @@ impl Host for Watching {
     }
 }
 
-/// A file's name with a number before its extensions, from the second on: `cgoprof-2.pb.gz`.
+/// Returns a file's name with a number before its extensions, from number 2 on: `cgoprof-2.pb.gz`.
 fn numbered(path: &Path, number: u32) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let (stem, extension) =

@@ -1,4 +1,4 @@
-//! `cgoprof tui`: a recording on interactive screens.
+//! `cgoprof tui`: shows a recording on interactive screens.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -36,18 +36,18 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the terminal can show.
+/// Returns the colours that the terminal can show.
 pub(crate) fn colours() -> Colours {
     Colours::of_environment(|name| std::env::var(name).ok())
 }
 
-/// A profile to compare with, and its name.
+/// Reads the profile to compare with. Returns its name too.
 pub(crate) fn read_base(path: Option<&Path>) -> anyhow::Result<Option<(String, Profile)>> {
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     path.map(|path| Ok((name(path), profile_file::read(path)?))).transpose()
 }
 
-/// A recording, of which there is no news.
+/// A finished recording, which has no events.
 struct Recorded {
     orders: screen::Orders,
 }

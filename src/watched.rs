@@ -1,4 +1,4 @@
-//! What is recorded and how, as arguments that `record` and `top` share.
+//! Arguments that `record` and `top` share: the program, and how it is measured.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -90,7 +90,7 @@ fn positive(text: &str) -> Result<f64, String> {
     }
 }
 
-/// A size as `ulimit` and control groups take it: bytes, or K, M or G of 1024.
+/// Parses a size as `ulimit` and control groups take it: bytes, or K, M or G of 1024.
 fn bytes(text: &str) -> Result<u64, String> {
     let (number, unit) = text.split_at(text.trim_end_matches(|last: char| !last.is_ascii_digit()).len());
     let shift = match unit.trim_end_matches(['b', 'B', 'i']).to_ascii_lowercase().as_str() {
@@ -109,7 +109,7 @@ fn bytes(text: &str) -> Result<u64, String> {
 }
 
 impl Whom {
-    /// The program, once it is there.
+    /// Returns the program, once it is there.
     pub(crate) fn subject(&self, quiet: bool) -> Subject {
         match (self.pid, &self.wait) {
             (Some(pid), _) => Subject::Process(Pid::from_raw(pid)),
@@ -135,7 +135,7 @@ impl How {
         }
     }
 
-    /// Options without a file.
+    /// Returns the options, without an output file.
     pub(crate) fn options(&self, subject: Subject) -> Options {
         Options {
             subject,

@@ -11,7 +11,7 @@ use crate::process::time_namespace;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub(crate) struct Monotonic(pub(crate) u64);
 
-/// What an engine's times are read from.
+/// The clock that an engine's times are read from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Timebase {
     /// The time stamp counter.
@@ -21,43 +21,43 @@ pub(crate) enum Timebase {
 }
 
 impl Timebase {
-    /// Now.
+    /// Returns the current moment by this clock.
     pub(crate) fn now(self) -> Moment {
         self.of(Moment::now())
     }
 
-    /// A moment by this clock.
+    /// Converts a moment to this clock.
     pub(crate) fn of(self, moment: Moment) -> Moment {
         match self {
             Timebase::Counter => moment,
-            // It stands still while the machine is suspended, and so do its ticks.
+            // This clock stands still while the machine is suspended, and so do its ticks.
             Timebase::Kernel => Moment { ticks: moment.monotonic.0, suspended: 0, ..moment },
         }
     }
 }
 
-/// What the clocks say at one moment.
+/// Readings of the clocks at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment {
-    /// Time stamp counter, or what an engine reads in its place.
+    /// Time stamp counter, or the clock that an engine reads in its place.
     pub(crate) ticks: u64,
     /// The kernel's clock.
     pub(crate) monotonic: Monotonic,
-    /// Nanoseconds for which the machine has been suspended, but for a constant: the kernel's clock stands still then, and nobody
-    /// knows whether the counter does, or begins anew.
+    /// Nanoseconds for which the machine has been suspended, plus a constant. The kernel's clock stands still then. It
+    /// is not known whether the counter does, or begins anew.
     pub(crate) suspended: i64,
 }
 
-/// The line between two moments.
+/// The line through two moments, which relates ticks and the kernel's clock.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rate {
     from: Moment,
-    /// Ticks in a nanosecond.
+    /// Ticks per nanosecond.
     pub(crate) ticks_per_ns: f64,
 }
 
 impl Monotonic {
-    /// The kernel's clock, as records of perf have it, in whatever time namespace we are.
+    /// Reads the kernel's clock as records of perf have it, whatever the recorder's time namespace.
     pub(crate) fn now() -> Monotonic {
         let time = clock_gettime(ClockId::CLOCK_MONOTONIC).map(std::time::Duration::from).unwrap_or_default();
         Monotonic((time.as_nanos() as u64).saturating_add_signed(-time_namespace::own().monotonic))
@@ -65,9 +65,9 @@ impl Monotonic {
 }
 
 impl Moment {
-    /// Reads them.
+    /// Reads the clocks.
     pub(crate) fn now() -> Moment {
-        /// Between both readings others may run.
+        /// Number of attempts, because others may run between the readings of one attempt.
         const READINGS: usize = 5;
         let reading = || {
             let (before, monotonic, after) = (ticks(), Monotonic::now(), ticks());
@@ -79,9 +79,10 @@ impl Moment {
     }
 }
 
-/// How far the clock that goes on while the machine is suspended is ahead of the one that does not, by our own time namespace.
+/// Returns how far the clock that runs while the machine is suspended is ahead of the one that does not, in the
+/// recorder's own time namespace.
 fn suspended() -> i64 {
-    /// Between both others may run, which makes it look longer.
+    /// Number of attempts, because others may run between both readings, which makes the difference larger.
     const READINGS: usize = 5;
     let read = |clock| clock_gettime(clock).map(std::time::Duration::from).unwrap_or_default().as_nanos() as i64;
     let ahead = || {
@@ -91,11 +92,11 @@ fn suspended() -> i64 {
     (0..READINGS).map(|_| ahead()).min().unwrap_or_default()
 }
 
-/// Differences of less are those of reading two clocks.
+/// Minimum suspension in nanoseconds. Smaller differences come from reading two clocks.
 const SHORTEST_SUSPENSION: i64 = 10_000_000;
 
 impl Moment {
-    /// Nanoseconds for which the machine was suspended between two moments.
+    /// Returns the nanoseconds for which the machine was suspended between two moments.
     pub(crate) fn suspended_until(self, later: Moment) -> u64 {
         let between = later.suspended - self.suspended;
         if between < SHORTEST_SUSPENSION { 0 } else { between as u64 }
@@ -103,31 +104,31 @@ impl Moment {
 }
 
 impl Rate {
-    /// From an earlier moment and a later one, between which the machine was not suspended.
+    /// Returns the rate from an earlier moment and a later one, between which the machine was not suspended.
     pub(crate) fn between(from: Moment, to: Moment) -> Rate {
         let nanos = to.monotonic.0.saturating_sub(from.monotonic.0).max(1) as f64;
         Rate { from: to, ticks_per_ns: (to.ticks.saturating_sub(from.ticks).max(1)) as f64 / nanos }
     }
 
-    /// The counter at a time of the kernel's clock.
+    /// Returns the counter at a time of the kernel's clock.
     pub(crate) fn ticks(&self, time: Monotonic) -> u64 {
         let since = (i128::from(time.0) - i128::from(self.from.monotonic.0)) as f64 * self.ticks_per_ns;
         (self.from.ticks as f64 + since).max(0.0) as u64
     }
 
-    /// The kernel's clock at a reading of the counter.
+    /// Returns the kernel's clock at a reading of the counter.
     pub(crate) fn monotonic(&self, ticks: u64) -> Monotonic {
         let since = (i128::from(ticks) - i128::from(self.from.ticks)) as f64 / self.ticks_per_ns;
         Monotonic((self.from.monotonic.0 as f64 + since).max(0.0) as u64)
     }
 }
 
-/// Processor time of the running thread.
+/// Returns the processor time of the calling thread.
 pub(crate) fn own_time() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from).unwrap_or_default()
 }
 
-/// The processor's counter, which the hooks read.
+/// Reads the processor's counter, which the hooks read too.
 pub fn ticks() -> u64 {
     arch::ticks()
 }
@@ -147,7 +148,7 @@ mod tests {
         }
     }
 
-    /// It made all times of a laptop that had slept for an hour too short by hundreds.
+    /// A suspension once made all times hundreds of times too short, on a laptop that had slept for an hour.
     #[test]
     fn a_suspension_is_seen_where_the_counter_is_what_is_read() {
         let moment = |suspended| Moment { ticks: 0, monotonic: Monotonic(0), suspended };

@@ -1,4 +1,4 @@
-//! Taking out of a process by hand what recorders have put into it.
+//! Removing by hand what recorders have put into a process.
 
 use nix::unistd::Pid;
 
@@ -7,37 +7,37 @@ use crate::process::pause::Pause;
 use crate::process::proc_mount::{self, ForeignProc};
 use crate::process::status::{self, Unfit};
 
-/// How a process was left.
+/// Result of a detach.
 #[derive(Debug)]
 pub struct Detached {
-    /// Recorders' hooks that were in it.
+    /// Number of recorders' hooks that were in the process.
     pub found: usize,
-    /// Recorders that were at work there: they count nothing any more.
+    /// Recorders that were at work there. They count nothing any more.
     pub recorders: Vec<(Pid, String)>,
-    /// How long it stood still at most.
+    /// Longest stop of the process.
     pub pause: Pause,
-    /// Hooks whose code had to stay mapped, because a thread may return to it from C. It does nothing.
+    /// Number of hooks whose code had to stay mapped, because a thread may return to it from C. That code does nothing.
     pub kept: usize,
 }
 
-/// Why that could not be done.
+/// Why a process could not be detached from.
 #[derive(Debug, thiserror::Error)]
 pub enum DetachError {
-    /// Processes can't be told apart.
+    /// `/proc` is missing or that of another PID namespace, so processes can't be told apart.
     #[error("cannot detach from process {0}: {1}")]
     Proc(Pid, ForeignProc),
-    /// Not that process.
+    /// The process can't be detached from as it is.
     #[error("cannot detach from process {0}: {1}")]
     Unfit(Pid, Unfit),
-    /// Not now.
+    /// The hooks could not be removed.
     #[error("cannot detach from process {0}: {1}")]
     Undo(Pid, UndoError),
 }
 
-/// Puts a process's own code back and unmaps what is not its own.
+/// Restores a process's own code, and unmaps what recorders have mapped.
 ///
 /// # Errors
-/// See [`DetachError`]: then it is as it was.
+/// See [`DetachError`]. The process is then as it was.
 pub fn detach(pid: Pid) -> Result<Detached, DetachError> {
     proc_mount::check().map_err(|error| DetachError::Proc(pid, error))?;
     status::check(pid).map_err(|unfit| DetachError::Unfit(pid, unfit))?;

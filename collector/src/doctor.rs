@@ -1,4 +1,4 @@
-//! What this machine lets this user do: each thing is tried, not guessed from settings.
+//! Finds out what this machine lets this user do. Each ability is tried, not guessed from settings.
 
 use nix::sys::ptrace;
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -8,7 +8,7 @@ use crate::engines::uprobe::{self, UprobeError};
 use crate::perf::{Frequency, PerfError, Session, Wanted};
 use crate::process::{inherited_signals, proc_text};
 
-/// The findings.
+/// Findings about this machine and this user.
 #[derive(Clone, Debug)]
 pub struct Findings {
     /// `uname -r`.
@@ -23,11 +23,11 @@ pub struct Findings {
     pub seccomp: Option<u64>,
     /// Yama's setting, where there is Yama.
     pub ptrace_scope: Option<i64>,
-    /// The kernel's setting.
+    /// The kernel's setting `kernel.perf_event_paranoid`.
     pub perf_event_paranoid: Option<i64>,
-    /// Where uprobes are set by name, if that is mounted.
+    /// Path of tracefs, where uprobes are set by name, if it is mounted.
     pub tracefs: Option<&'static str>,
-    /// What can be done.
+    /// Abilities, available or not.
     pub abilities: Vec<Ability>,
 }
 
@@ -36,11 +36,11 @@ pub struct Findings {
 pub struct Ability {
     /// Its name.
     pub name: &'static str,
-    /// What it is for.
+    /// Data that a recording gets by it.
     pub gives: &'static str,
-    /// Why it can't be had; none if it can.
+    /// Why it is not available; none if it is.
     pub why_not: Option<String>,
-    /// What part of it can't be had, if any.
+    /// Part of it that is not available, if any.
     pub without: Option<&'static str>,
     /// How to get what is missing.
     pub way_out: Option<&'static str>,
@@ -56,7 +56,7 @@ pub const SAMPLE: &str = "sample engine";
 pub const SAMPLES: &str = "samples and switches";
 
 impl Findings {
-    /// Looks around. Starts a process that ends at once.
+    /// Tries all abilities. Starts a process that ends at once.
     pub fn gather() -> Findings {
         inherited_signals::take_over();
         let uname = nix::sys::utsname::uname().ok();
@@ -96,7 +96,7 @@ fn trampoline(machine: &str) -> Ability {
     Ability { name: TRAMPOLINE, gives, why_not, without: None, way_out }
 }
 
-/// Has a child ask to be traced.
+/// Makes a child that asks to be traced.
 fn try_ptrace() -> nix::Result<()> {
     // SAFETY: the child makes system calls only.
     match unsafe { fork() }? {
@@ -127,7 +127,7 @@ fn sample() -> Ability {
     Ability { name: SAMPLE, gives, why_not: refused.map(|error| error.to_string()), without: None, way_out }
 }
 
-/// Perf events on ourselves, as a recording has them.
+/// Opens perf events on this process, as a recording has them.
 fn open_session(only_samples: bool) -> Result<Session, PerfError> {
     let wanted = Wanted { frequency: Frequency(1), kernel: true, only_samples, before_exec: false };
     let mut session = Session::new(Pid::this(), wanted, Vec::new())?;
@@ -150,7 +150,7 @@ fn samples() -> Ability {
     Ability { name: SAMPLES, gives, why_not, without, way_out }
 }
 
-/// A field of `/proc/PID/status`.
+/// Returns a field of `/proc/PID/status`.
 fn status_field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
     status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }

@@ -1,4 +1,4 @@
-//! What `cgoprof inspect` tells about a binary.
+//! Facts about a binary, for `cgoprof inspect`.
 
 use cgoprof_symbols::c_function::{self, CFunction};
 
@@ -18,18 +18,18 @@ pub struct Inspection {
     pub cgo_enabled: Option<String>,
     /// Build id, if there is one.
     pub build_id: Option<String>,
-    /// Go functions.
+    /// Number of Go functions.
     pub functions: usize,
     /// C functions that have a Go wrapper.
     pub c_functions: Vec<CFunction>,
-    /// What the trampoline engine would do.
+    /// Plan of the trampoline engine.
     pub plan: Result<Plan, PlanError>,
-    /// What the uprobe engine would do.
+    /// Plan of the uprobe engine.
     pub probes: Result<ProbePlan, PlanError>,
 }
 
 impl Inspection {
-    /// Looks at a binary.
+    /// Inspects a binary.
     pub fn new(target: &Target<'_>) -> Inspection {
         let mut c_functions: Vec<_> =
             target.pclntab.functions().filter_map(|function| c_function::from_wrapper(function.name)).collect();

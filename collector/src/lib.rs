@@ -1,4 +1,4 @@
-//! From a process to a profile: what is in the binary, how it is patched, and what the recorder does meanwhile.
+//! Makes a profile of a process: reads the binary, patches the process, and records.
 
 mod arch;
 mod assemble;

@@ -9,9 +9,10 @@ use crate::process::maps::Mapping;
 /// A file with Go code that a process has mapped.
 pub(crate) struct LoadedGo {
     pub(crate) path: PathBuf,
-    /// Its contents. The bytes stay until the recorder ends, as the code stays with the program until that ends.
+    /// Its contents. The bytes stay until the recorder ends, because the code stays with the program until the program
+    /// ends.
     pub(crate) target: Target<'static>,
-    /// How far from its stated addresses it is loaded.
+    /// Distance from its stated addresses to those in the process.
     pub(crate) bias: u64,
     /// Its mapping, and with it the file.
     pub(crate) mapping: Mapping,
@@ -20,13 +21,13 @@ pub(crate) struct LoadedGo {
 /// Kinds of Go code by the runtime that they work with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Runtime {
-    /// The program's: a plugin.
+    /// The program's: the code is a plugin.
     Shared,
     /// The library's.
     Own,
 }
 
-/// The runtime of the Go code in a mapping; none if there is no Go code.
+/// Returns the runtime of the Go code in a mapping; none if there is no Go code.
 ///
 /// # Errors
 /// If it is Go code that can't be recorded.
@@ -40,7 +41,7 @@ pub(crate) fn runtime_in(mapping: &Mapping) -> Result<Option<Runtime>, TargetErr
 }
 
 impl LoadedGo {
-    /// Reads the Go code in a mapping; none if its place can't be told.
+    /// Reads the Go code in a mapping. None if the address where it is loaded is not known.
     ///
     /// # Errors
     /// See [`runtime_in`].

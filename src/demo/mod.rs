@@ -1,4 +1,4 @@
-//! `cgoprof demo`: a small cgo program, built, recorded and shown.
+//! `cgoprof demo`: builds a small cgo program, records it and shows the result.
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -91,7 +91,7 @@ fn draw(profile: &cgoprof_profile::Profile, dir: &Path) -> anyhow::Result<PathBu
     Ok(svg)
 }
 
-/// The C compiler that Go would use.
+/// Returns the C compiler that Go would use.
 fn compiler(go: &Path) -> anyhow::Result<String> {
     let output =
         Command::new(go).args(["env", "CC"]).output().with_context(|| format!("cannot run {}", go.display()))?;

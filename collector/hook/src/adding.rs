@@ -1,4 +1,4 @@
-//! Adding durations to histograms, which take room as they need it.
+//! Adds durations to histograms, which take room as they need it.
 
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::{Relaxed, Release};
@@ -10,14 +10,14 @@ use crate::layout::Thread;
 use crate::mapping::header;
 use crate::params::Params;
 
-/// Adds a duration that stands for `weight` of them to a histogram of the thread's.
+/// Adds a duration that stands for `weight` of them to one of the thread's histograms.
 ///
 /// # Safety
 /// `thread` must be the running M's, and `histogram` in times of one of its cells.
 #[inline(always)]
 pub(crate) unsafe fn add(params: &Params, thread: *mut Thread, histogram: *mut Histogram, ticks: u64, weight: u64) {
     let bucket = bucket(ticks);
-    // SAFETY: the caller's promise; the counts of a window begin its spread counts.
+    // SAFETY: the caller's promise; a Spread begins with the counts of its window.
     unsafe {
         let [first, window] = (*histogram).buckets;
         if first == SPREAD {
@@ -36,10 +36,10 @@ pub(crate) unsafe fn add(params: &Params, thread: *mut Thread, histogram: *mut H
     }
 }
 
-/// Adds to a histogram of more buckets than are in place, or to one outside its window.
+/// Adds to a histogram with more buckets than are in place, or to a bucket outside its window.
 #[inline(never)]
 unsafe fn add_apart(params: &Params, thread: *mut Thread, histogram: *mut Histogram, bucket: usize, weight: u64) {
-    // SAFETY: the histogram is ours; what is new is zeroed.
+    // SAFETY: the histogram is ours; new room is zeroed.
     unsafe {
         if (*histogram).buckets[0] != SPREAD {
             if (*histogram).more == CellRef::NONE {
@@ -69,7 +69,8 @@ unsafe fn add_apart(params: &Params, thread: *mut Thread, histogram: *mut Histog
     }
 }
 
-/// Moves the counts of a full histogram to where there is room for all buckets, unless there is none for that.
+/// Moves the counts of a full histogram to a [`Spread`], which holds all buckets; does nothing if there is no room for
+/// it.
 #[inline(never)]
 unsafe fn spread(params: &Params, thread: *mut Thread, histogram: *mut Histogram) {
     // SAFETY: the histogram is ours, and has more counts, all of them in use.
@@ -82,7 +83,7 @@ unsafe fn spread(params: &Params, thread: *mut Thread, histogram: *mut Histogram
                 least = least.min(*buckets.add(place) as usize);
             }
         }
-        // An octave below the shortest so far, seven above.
+        // The window begins an octave below the shortest so far, and ends seven octaves above.
         let window = least.saturating_sub(OCTAVE) as u16;
         if (*more).spread == CellRef::NONE {
             (*more).spread = allocate(params, thread, size_of::<Spread>() as u64, params.arena_end);
@@ -91,7 +92,7 @@ unsafe fn spread(params: &Params, thread: *mut Thread, histogram: *mut Histogram
         if spread == CellRef::NONE {
             return;
         }
-        // Room for all comes first, so that no count is lost.
+        // All room is taken first, so that no count is lost.
         for ((_, buckets), len) in full {
             for place in 0..len {
                 if count_of(params, thread, spread, window, *buckets.add(place) as usize).is_null() {
@@ -112,7 +113,7 @@ unsafe fn spread(params: &Params, thread: *mut Thread, histogram: *mut Histogram
 /// Returns the address of a bucket's count in spread counts, null if there is no room for it.
 #[inline(never)]
 unsafe fn count_of(params: &Params, thread: *mut Thread, spread: CellRef, window: u16, bucket: usize) -> *mut u64 {
-    // SAFETY: as above; a bucket is below BUCKETS, so that its octave has a reference, to words of its own.
+    // SAFETY: as above; a bucket is below BUCKETS, so its octave has a reference, to words of its own.
     unsafe {
         let spread = (params.tables + spread.offset()) as *mut Spread;
         let place = bucket.wrapping_sub(window.into());
@@ -141,7 +142,7 @@ unsafe fn count_of(params: &Params, thread: *mut Thread, spread: CellRef, window
 #[inline(always)]
 unsafe fn add_to(counts: *mut u64, buckets: *mut u16, len: usize, bucket: usize, weight: u64) -> bool {
     for place in 0..len {
-        // SAFETY: the caller has so many of both.
+        // SAFETY: the caller has `len` of both.
         unsafe {
             let (count, at) = (counts.add(place), buckets.add(place));
             if *count == 0 {

@@ -1,4 +1,4 @@
-//! Taking room from the shared mapping: for cells and what belongs to them, by each M from a chunk of its own.
+//! Allocates room in the shared mapping for cells and what belongs to them, for each M from a chunk of its own.
 
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -6,7 +6,8 @@ use crate::layout::{Arena, CHUNK, Cell, CellRef, FIRST_CHUNK, Thread};
 use crate::mapping::header;
 use crate::params::Params;
 
-/// So many zeroed bytes for a thread: their place in the mapping, none when it is used up to `limit`.
+/// Allocates `size` zeroed bytes for a thread. Returns their place in the mapping; none when the mapping is used up to
+/// `limit`.
 ///
 /// # Safety
 /// `thread` must be the running M's, `params` its mapping.
@@ -16,7 +17,7 @@ pub(crate) unsafe fn allocate(params: &Params, thread: *mut Thread, size: u64, l
     // SAFETY: thread is ours.
     unsafe {
         if (*thread).chunk_next + size > (*thread).chunk_end {
-            // About as much as it has taken so far: a thread that calls little takes little.
+            // A chunk is about as large as what the thread has taken so far: a thread that calls little takes little.
             let mut least = FIRST_CHUNK;
             while least < CHUNK && least < (*thread).cell_count as u64 * 4 * size_of::<Cell>() as u64 {
                 least *= 2;
@@ -36,7 +37,8 @@ pub(crate) unsafe fn allocate(params: &Params, thread: *mut Thread, size: u64, l
     }
 }
 
-/// So many zeroed bytes, a multiple of 64; none when the arena is used up to `limit`, or its end.
+/// Takes `size` zeroed bytes, a multiple of 64. Returns their place; none when the arena is used up to `limit`, or to
+/// its end.
 ///
 /// # Safety
 /// `params` must describe a live mapping.

@@ -1,4 +1,4 @@
-//! The hooks of a callback: C calls Go, Go has its P, Go is done, C goes on; or Go panicked out of it.
+//! Hooks of a callback: C calls Go, Go has its P, Go is done, C continues; or a panic leaves it.
 
 use crate::adding;
 use crate::cells;
@@ -11,7 +11,7 @@ use crate::runtime::{G_M, word};
 use crate::threads;
 use crate::times::{rare, times};
 
-/// After `cgocallback` has got an M for a foreign thread, which took since `from`.
+/// Runs after `cgocallback` has got an M for a foreign thread. Notes that it began to look for one at `from`.
 ///
 /// # Safety
 /// `g` must be the thread's g by now.
@@ -25,7 +25,7 @@ pub(crate) unsafe fn attached(params: &Params, g: u64, from: u64) {
     }
 }
 
-/// At `cgocallbackg`'s call of `exitsyscall`.
+/// Runs at `cgocallbackg`'s call of `exitsyscall`.
 ///
 /// # Safety
 /// `g` must be the running goroutine.
@@ -51,7 +51,7 @@ pub(crate) unsafe fn began(params: &Params, g: u64) {
             (*rare(params, thread, cell)).p_lost += 1;
         }
         if (*thread).top >= end(thread) {
-            // Whatever is nested this deep shares the last entry; its callbacks are counted, not timed.
+            // Crossings nested this deep share the last entry; their callbacks are counted, not timed.
             (*thread).top = entry as u64;
             (*thread).deeper += 1;
             return;
@@ -73,13 +73,13 @@ unsafe fn start(params: &Params, entry: *mut InFlight) {
     }
 }
 
-/// Callbacks are timed where their crossing is, and all those of foreign threads.
+/// Returns whether a callback is timed: if its crossing is, or if it comes from a foreign thread.
 unsafe fn is_timed(params: &Params, entry: *const InFlight) -> bool {
     // SAFETY: the entry is this M's.
     unsafe { if (*entry).cell().is_null() { params.first_interval != 0 } else { (*entry).timed() } }
 }
 
-/// At `cgocallbackg`'s call of `cgocallbackg1`: it has a P. `function` is the Go function that C called.
+/// Runs at `cgocallbackg`'s call of `cgocallbackg1`, when it has a P. `function` is the Go function that C called.
 ///
 /// # Safety
 /// `g` must be the running goroutine.
@@ -92,7 +92,7 @@ pub(crate) unsafe fn acquired(params: &Params, g: u64, function: u64) {
         }
         let entry = running(thread);
         if (*entry).in_go == 0 && (*thread).deeper == 0 {
-            // It began before we came.
+            // The callback began before the attach.
             return;
         }
         let enclosing =
@@ -113,7 +113,7 @@ pub(crate) unsafe fn acquired(params: &Params, g: u64, function: u64) {
     }
 }
 
-/// The entry whose callback runs: the innermost crossing's, or a foreign thread's own.
+/// Returns the entry whose callback runs: the innermost crossing's, or a foreign thread's own.
 unsafe fn running(thread: *mut Thread) -> *mut InFlight {
     // SAFETY: the thread is this M's.
     unsafe {
@@ -122,7 +122,7 @@ unsafe fn running(thread: *mut Thread) -> *mut InFlight {
     }
 }
 
-/// At `cgocallbackg`'s call of `reentersyscall`.
+/// Runs at `cgocallbackg`'s call of `reentersyscall`.
 ///
 /// # Safety
 /// `g` must be the running goroutine.
@@ -143,7 +143,7 @@ pub(crate) unsafe fn ended(params: &Params, g: u64) {
     }
 }
 
-/// At `cgocallbackg`'s end: C goes on.
+/// Runs at the end of `cgocallbackg`: C continues.
 ///
 /// # Safety
 /// `g` must be the running goroutine.
@@ -160,7 +160,7 @@ pub(crate) unsafe fn released(params: &Params, g: u64) {
         }
         let entry = running(thread);
         if (*entry).in_go == 0 {
-            // It began before we came.
+            // The callback began before the attach.
             return;
         }
         let crossing = (*entry).cell();
@@ -211,7 +211,7 @@ unsafe fn add_times(params: &Params, thread: *mut Thread, entry: *mut InFlight, 
     }
 }
 
-/// In `unwindm`, where a panic or Goexit leaves the crossing that called back.
+/// Runs in `unwindm`, where a panic or Goexit leaves the crossing that called back.
 ///
 /// # Safety
 /// `g` must be the running goroutine.

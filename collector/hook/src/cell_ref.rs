@@ -9,7 +9,7 @@ impl CellRef {
     /// No cell.
     pub const NONE: CellRef = CellRef(0);
 
-    /// Bytes from the start of the mapping.
+    /// Returns the offset from the start of the mapping, in bytes.
     #[inline(always)]
     pub const fn offset(self) -> u64 {
         self.0 as u64 * 64

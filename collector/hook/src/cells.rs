@@ -1,4 +1,4 @@
-//! An M's cells: finding the one of a crossing, making it when it is new, folding when there is no room.
+//! Finds the cell of a crossing among its M's, makes it when it is new, and folds stacks when there is no room.
 
 use core::sync::atomic::Ordering::{Relaxed, Release};
 
@@ -12,7 +12,7 @@ use crate::params::Params;
 use crate::stack::Stack;
 use crate::times;
 
-/// What tells one cell from another.
+/// Key that tells one cell from another.
 #[derive(Clone, Copy)]
 pub(crate) struct Key {
     pub(crate) function: u64,
@@ -27,10 +27,10 @@ pub(crate) struct Key {
 
 const _: () = assert!(size_of::<Key>() <= 64);
 
-/// Puts what is looked for into the thread's scratch.
+/// Writes the key to look for to the thread's scratch.
 ///
 /// # Safety
-/// `thread` must be the running M's; what it was asked for before is gone.
+/// `thread` must be the running M's; its previous key is overwritten.
 #[inline(always)]
 pub(crate) unsafe fn ask(thread: *mut Thread, key: Key) -> *const Key {
     // SAFETY: the scratch is this M's, and large enough.
@@ -41,12 +41,12 @@ pub(crate) unsafe fn ask(thread: *mut Thread, key: Key) -> *const Key {
     }
 }
 
-/// Index entries looked at for the short hash (site and depth).
+/// Index entries that are tried for the short hash (site and depth).
 const SHORT_PROBES: usize = 6;
 /// Frames that are kept of a stack for which there is no room: cgo's wrapper, and its caller.
 const FOLDED_FRAMES: usize = 2;
 
-/// The cell of a crossing.
+/// Returns the cell of a crossing.
 ///
 /// # Safety
 /// `thread` must be the running M's, `params` its mapping, and the key's stack readable up to its top.
@@ -85,7 +85,7 @@ pub(crate) unsafe fn find(params: &Params, thread: *mut Thread, key: *const Key)
     }
 }
 
-/// An M's index of cells, of which there is always a free entry, where a search ends.
+/// An M's index of cells. It always has a free entry, where a search ends.
 #[derive(Clone, Copy)]
 struct Index {
     entries: *mut IndexEntry,
@@ -101,7 +101,7 @@ impl Index {
         unsafe { Index { entries: (*thread).index as *mut IndexEntry, len: (*thread).index_len as usize } }
     }
 
-    /// Where the search for a hash begins. The length is a power of two.
+    /// Returns the place where the search for a hash begins. The length is a power of two.
     #[inline(always)]
     fn place(self, hash: u64) -> usize {
         hash as u32 as usize & (self.len - 1)
@@ -120,7 +120,7 @@ impl Index {
         unsafe { self.entries.add(place) }
     }
 
-    /// Adds an entry. Returns whether one was free within so many probes.
+    /// Adds an entry. Returns whether one of the first `probes` places was free.
     unsafe fn insert(self, entry: IndexEntry, probes: usize) -> bool {
         let mut at = self.place(entry.tag.into());
         for _ in 0..probes {
@@ -137,7 +137,7 @@ impl Index {
     }
 }
 
-/// The cell on this M for the exits of crossings that began on another.
+/// Returns the cell on this M for the exits of crossings that began on another.
 ///
 /// # Safety
 /// `thread` must be the running M's and `visited` a cell of the mapping.
@@ -155,7 +155,7 @@ pub(crate) unsafe fn visitor(params: &Params, thread: *mut Thread, visited: *mut
     // SAFETY: thread is ours.
     let cell = unsafe { allocate_stackless(params, thread) };
     if cell.is_null() {
-        // An exit that finds no room is not timed: the spare cell only counts.
+        // An exit without room for its cell is not timed: the spare cell only counts.
         return core::ptr::null_mut();
     }
     // SAFETY: the cell is new and ours.
@@ -167,8 +167,8 @@ pub(crate) unsafe fn visitor(params: &Params, thread: *mut Thread, visited: *mut
     cell
 }
 
-/// The cell on this M for the callbacks of a Go function in one crossing's cell, or from foreign threads; null if there is
-/// no room.
+/// Returns the cell on this M for the callbacks of a Go function in one crossing's cell, or from foreign threads; null
+/// if there is no room.
 ///
 /// # Safety
 /// `thread` must be the running M's.
@@ -233,7 +233,7 @@ unsafe fn matches(cell: *const Cell, key: *const Key) -> bool {
     }
 }
 
-/// Looks along the index for a cell with this hash.
+/// Searches the index for a cell with this hash.
 unsafe fn probe(
     params: &Params,
     thread: *mut Thread,
@@ -257,8 +257,8 @@ unsafe fn probe(
     }
 }
 
-/// The cell of a stack that is not found by its site and depth; null if there is no room for one. What follows is in pieces:
-/// each goroutine's stack has room for little.
+/// Returns the cell of a stack that is not found by its site and depth; null if there is no room for one. The work is
+/// split into functions, because each goroutine's stack has room for little.
 #[cold]
 #[inline(never)]
 unsafe fn find_by_whole_stack(params: &Params, thread: *mut Thread, key: *const Key, short: u64) -> *mut Cell {
@@ -271,7 +271,7 @@ unsafe fn find_by_whole_stack(params: &Params, thread: *mut Thread, key: *const 
             return known;
         }
         if (*thread).stacks < STACKS {
-            // Its first crossing is timed, and its times are to have room if it has.
+            // A new cell's first crossing is timed, so room for its times is taken together with the cell's.
             let mut behind = behind((*key).stack.depth(), count);
             if params.first_interval != 0 {
                 behind = before_times(behind) + size_of::<Times>();
@@ -293,7 +293,7 @@ unsafe fn find_by_whole_stack(params: &Params, thread: *mut Thread, key: *const 
     }
 }
 
-/// Bytes from a cell's end to its times, where they are behind so many of its stack.
+/// Returns the bytes from a cell's end to its times, which lie behind `behind` bytes for its stack.
 fn before_times(behind: usize) -> usize {
     (size_of::<Cell>() + behind).next_multiple_of(64) - size_of::<Cell>()
 }
@@ -310,7 +310,7 @@ unsafe fn place_times(params: &Params, cell: *mut Cell) {
     }
 }
 
-/// Writes the frames of a stack to the thread's scratch. Returns how many, and whether the stack goes on.
+/// Writes the frames of a stack to the thread's scratch. Returns their number, and whether the stack goes on.
 #[inline(never)]
 unsafe fn walk(params: &Params, thread: *mut Thread, key: *const Key) -> (usize, bool) {
     // SAFETY: the scratch belongs to this thread and holds MAX_FRAMES; the key's stack is readable.
@@ -336,7 +336,8 @@ unsafe fn find_known(params: &Params, thread: *mut Thread, key: *const Key, hash
     unsafe { probe(params, thread, hash, |cell| matches(cell, key)) }.unwrap_or(core::ptr::null_mut())
 }
 
-/// Fills a new cell, which has the flags that the key has not, with the stack in the thread's scratch.
+/// Fills a new cell with the key and the stack in the thread's scratch. The cell already has the flags that the key
+/// lacks.
 #[inline(never)]
 unsafe fn complete(params: &Params, thread: *mut Thread, key: *const Key, cell: *mut Cell, count: usize) {
     // SAFETY: thread and cell are ours.
@@ -350,12 +351,12 @@ unsafe fn complete(params: &Params, thread: *mut Thread, key: *const Key, cell: 
     }
 }
 
-/// The cell of a C function and its innermost frames, for when there is no more room for stacks; the spare cell, when
-/// there is none for that either.
+/// Returns the cell of a C function and its innermost frames, for when there is no more room for stacks. Returns the
+/// spare cell if there is no room for that either.
 #[cold]
 #[inline(never)]
 unsafe fn folded(params: &Params, thread: *mut Thread, key: *const Key) -> *mut Cell {
-    // SAFETY: thread is ours, and its scratch; the key's stack is readable.
+    // SAFETY: thread and its scratch are ours; the key's stack is readable.
     unsafe {
         (*thread).folded += 1;
         let limit = if params.max_frames < FOLDED_FRAMES as u64 { 1 } else { FOLDED_FRAMES };
@@ -391,23 +392,23 @@ unsafe fn find_folded(params: &Params, thread: *mut Thread, key: *const Key, has
     found.unwrap_or(core::ptr::null_mut())
 }
 
-/// Where a cell's blocks are, if it has any.
+/// Returns the place of a cell's blocks, if it has any.
 #[inline(always)]
 unsafe fn blocks_of(cell: *const Cell) -> *mut Block {
     // SAFETY: the caller has a cell with room for them behind it.
     unsafe { cell.add(1).cast_mut().cast() }
 }
 
-/// Where a cell's frames are, if it has no blocks.
+/// Returns the place of a cell's frames, if it has no blocks.
 #[inline(always)]
 unsafe fn frames_of(cell: *const Cell) -> *mut Frame {
     // SAFETY: the caller has a cell with room for them behind it.
     unsafe { cell.add(1).cast_mut().cast() }
 }
 
-/// One of a cell's return addresses.
+/// Returns one of a cell's return addresses.
 unsafe fn pc_of(cell: *const Cell, index: usize) -> u64 {
-    // SAFETY: the caller has a finished cell with more frames than that.
+    // SAFETY: the caller has a finished cell with more frames than `index`.
     unsafe {
         match (*cell).blocks {
             0 => (*frames_of(cell).add(index)).pc & PC_BITS,
@@ -416,7 +417,7 @@ unsafe fn pc_of(cell: *const Cell, index: usize) -> u64 {
     }
 }
 
-/// Bytes behind a cell for so many frames of a stack of this depth.
+/// Returns the bytes behind a cell for so many frames of a stack of this depth.
 fn behind(depth: u32, frames: usize) -> usize {
     if depth <= DEEPEST_REMEMBERED {
         frames.div_ceil(FRAME_BLOCK) * size_of::<Block>()
@@ -431,7 +432,7 @@ unsafe fn write_frames(cell: *mut Cell, walk: *const Frame, count: usize) {
     unsafe {
         (*cell).frames = count as u16;
         if (*cell).stack_depth > DEEPEST_REMEMBERED {
-            // Volatile, as the compiler would call memcpy, which there is not.
+            // Volatile: otherwise the compiler would call memcpy, which does not exist here.
             for index in 0..count {
                 let (frame, from) = (frames_of(cell).add(index), walk.add(index));
                 (&raw mut (*frame).offset).write_volatile((*from).offset);
@@ -467,7 +468,8 @@ unsafe fn fill(params: &Params, cell: *mut Cell, key: *const Key) {
     }
 }
 
-/// Room for a cell with so many bytes behind it, zeroed; null when the arena is used up to `limit`, or the index is full.
+/// Allocates a zeroed cell with `behind` bytes behind it. Returns null if the arena is used up to `limit`, or the index
+/// is full.
 #[inline(never)]
 unsafe fn allocate_with(params: &Params, thread: *mut Thread, behind: usize, limit: u64) -> *mut Cell {
     // SAFETY: thread is ours.
@@ -482,13 +484,13 @@ unsafe fn allocate_with(params: &Params, thread: *mut Thread, behind: usize, lim
     }
 }
 
-/// Room for a cell without a stack, zeroed; null when there is none, or no index entry for it.
+/// Allocates a zeroed cell without a stack. Returns null if there is no room, or no index entry for it.
 unsafe fn allocate_stackless(params: &Params, thread: *mut Thread) -> *mut Cell {
     // SAFETY: thread is ours.
     unsafe { allocate_with(params, thread, 0, params.arena_end) }
 }
 
-/// Whether the index has room for two more entries; it grows if it can.
+/// Returns whether the index has room for two more entries. The index grows first if need be and if it can.
 unsafe fn has_room(params: &Params, thread: *mut Thread, limit: u64) -> bool {
     // SAFETY: thread is ours.
     unsafe {
@@ -500,11 +502,11 @@ unsafe fn has_room(params: &Params, thread: *mut Thread, limit: u64) -> bool {
     }
 }
 
-/// Twice as large an index. Returns whether there is room for that.
+/// Doubles the index. Returns whether there is room for that.
 #[cold]
 #[inline(never)]
 unsafe fn grow(params: &Params, thread: *mut Thread, limit: u64) -> bool {
-    // SAFETY: thread is ours; the larger index is, too, and zeroed.
+    // SAFETY: thread is ours; so is the larger index, which is zeroed.
     unsafe {
         let index = Index::of(thread);
         let len = index.len * 2;
@@ -531,7 +533,7 @@ unsafe fn grow(params: &Params, thread: *mut Thread, limit: u64) -> bool {
     }
 }
 
-/// What was an index is room for cells, if it is more than is left of that.
+/// Reuses an old index as room for cells, if it is larger than what is left of the chunk.
 #[inline(never)]
 unsafe fn reuse(params: &Params, thread: *mut Thread, index: Index) {
     let size = (index.len * size_of::<IndexEntry>()) as u64;
@@ -542,7 +544,7 @@ unsafe fn reuse(params: &Params, thread: *mut Thread, index: Index) {
             return;
         }
         for place in 0..index.len {
-            // Volatile, as the compiler would call memset, which there is not.
+            // Volatile: otherwise the compiler would call memset, which does not exist here.
             index.at(place).cast::<u64>().write_volatile(0);
         }
         (*thread).chunk_next = index.entries as u64 - params.tables;

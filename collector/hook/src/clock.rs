@@ -3,7 +3,7 @@
 #[cfg(not(miri))]
 pub(crate) use crate::arch::now;
 
-/// A counter in place of the processor's, which Miri does not have.
+/// Returns a counter in place of the processor's, which Miri does not have.
 #[cfg(miri)]
 pub(crate) fn now() -> u64 {
     use core::sync::atomic::{AtomicU64, Ordering};

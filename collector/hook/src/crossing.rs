@@ -1,4 +1,4 @@
-//! The hooks of a crossing: entered, returned from C, back in Go.
+//! Hooks of a crossing: when it enters, when C returns, and when it is back in Go.
 
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -16,33 +16,33 @@ use crate::stack::Stack;
 use crate::threads;
 use crate::times::{rare, times};
 
-/// What a crossing carries from its C hook to its exit hook in the two dead argument words of `cgocall`'s
-/// frame: they move with the goroutine, whichever thread resumes it.
+/// Record that a crossing's C hook leaves to its exit hook, in the two dead argument words of `cgocall`'s frame. The
+/// words move with the goroutine, whichever thread resumes it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Slots {
     /// The crossing's cell.
     pub cell: CellRef,
-    /// How many crossings it stands for, at most 255; 0 when only its exit was timed.
+    /// Number of crossings that it stands for, at most 255; 0 when only its exit was timed.
     pub gap: u32,
-    /// Every such exit is timed, so that it stands for itself alone.
+    /// Whether every such exit is timed, so that this one stands for itself alone.
     pub census: bool,
-    /// Its P was taken while it was in C.
+    /// Whether its P was taken while it was in C.
     pub p_lost: bool,
-    /// It was long in C and is an event.
+    /// Whether it was long in C and is an event.
     pub event: bool,
     /// Ticks of its enter phase, at most 2^21 - 1.
     pub enter: u64,
 }
 
-/// Tops the packed word. What lies there otherwise, the address of a C function, has a highest byte of 0.
+/// Highest bits of the packed word. The address of a C function, which lies there otherwise, has a highest byte of 0.
 const TAG: u64 = 0x32;
-/// Where the tag begins.
+/// Lowest bit of the tag.
 const TAG_BIT: u32 = 58;
 /// Longest enter phase that the word holds.
 const ENTER_MAX: u64 = (1 << 21) - 1;
 
 impl Slots {
-    /// As one word.
+    /// Packs the record into one word.
     #[inline(always)]
     pub fn pack(self) -> u64 {
         let enter = if self.enter > ENTER_MAX { ENTER_MAX } else { self.enter };
@@ -55,8 +55,8 @@ impl Slots {
             | (self.cell.0 as u64 & (MAPPING_MAX / 64 - 1))
     }
 
-    /// From a word found in the frame; none if it isn't ours: a crossing that was in C before we came
-    /// carries `cgocall`'s arguments there.
+    /// Unpacks a word found in the frame; none if no C hook wrote it. A crossing that was in C before the attach has
+    /// `cgocall`'s arguments there.
     #[inline(always)]
     pub fn unpack(word: u64) -> Option<Slots> {
         if word >> TAG_BIT != TAG {
@@ -73,8 +73,9 @@ impl Slots {
     }
 }
 
-/// At `cgocall`'s call of `entersyscall`, on an M that is not in its usual table: finds that, counts the crossing and puts
-/// it in flight. Returns its entry's address, one more if it is timed, or 0 if the M has no table.
+/// Runs at `cgocall`'s call of `entersyscall` if the enter thunk has not found the M's table. Finds the table, counts
+/// the crossing and puts it in flight. Returns its entry's address, one more if it is timed, or 0 if the M has no
+/// table.
 ///
 /// # Safety
 /// `g` must be the running goroutine and `frame` the frame pointer of `cgocall`.
@@ -95,13 +96,13 @@ pub(crate) unsafe fn arrived(params: &Params, g: u64, frame: u64) -> u64 {
     }
 }
 
-/// The same of a goroutine that is not the last that crossed on this thread.
+/// As [`arrived`], for a goroutine that is not the last that crossed on this thread.
 ///
 /// # Safety
-/// As [`arrived`], and the M's table must be `thread` if it is the same thread's still.
+/// As [`arrived`]; `thread` must be the M's table, if the M still has the same kernel thread.
 #[inline(always)]
 pub(crate) unsafe fn switched(params: &Params, g: u64, frame: u64, thread: *mut Thread) -> u64 {
-    // SAFETY: as above; a new thread of an M comes with another goroutine.
+    // SAFETY: as above; an M that has got a new thread comes with another goroutine.
     unsafe {
         let m = word(g, G_M as u64);
         let thread = if (*thread).tid == word(m, params.m_procid) { thread } else { threads::find(params, m) };
@@ -119,7 +120,7 @@ pub(crate) unsafe fn switched(params: &Params, g: u64, frame: u64, thread: *mut 
     }
 }
 
-/// Finds a crossing's cell, counts it, and puts it in flight.
+/// Finds the cell of a crossing, counts the crossing, and puts it in flight.
 ///
 /// # Safety
 /// As [`arrived`]; `thread` must be the running M's.
@@ -151,7 +152,7 @@ pub(crate) unsafe fn entered(params: &Params, g: u64, frame: u64, thread: *mut T
     }
 }
 
-/// The C function that `cgocall` is to call.
+/// Returns the C function that `cgocall` is about to call.
 unsafe fn function(params: &Params, frame: u64) -> u64 {
     // SAFETY: cgocall's frame is readable.
     unsafe {
@@ -160,8 +161,8 @@ unsafe fn function(params: &Params, frame: u64) -> u64 {
     }
 }
 
-/// Whether the P of an M that is in a system call was taken: from Go 1.26 on that shows in `m.p`; before, `oldp.status`
-/// is no longer `_Psyscall`, or its tick has moved on (runtime/proc.go, `exitsyscall`).
+/// Returns whether the P of an M in a system call was taken. From Go 1.26 on, `m.p` is 0 then; before, `oldp.status` is
+/// no longer `_Psyscall`, or its tick has moved on (runtime/proc.go, `exitsyscall`).
 ///
 /// # Safety
 /// `m` must be the running M.
@@ -181,13 +182,14 @@ pub(crate) unsafe fn p_was_taken(params: &Params, m: u64) -> bool {
     }
 }
 
-/// At `exitsyscall`'s call of `mcall` where there is no P: the goroutine waits, and its M parks. `frame` is the frame
-/// pointer of `exitsyscall`.
+/// Runs at `exitsyscall`'s call of `mcall` where there is no P: the goroutine waits, and its M parks. `frame` is the
+/// frame pointer of `exitsyscall`.
 ///
 /// # Safety
 /// `g` must be the running goroutine.
 pub(crate) unsafe fn parked(params: &Params, g: u64, frame: u64) {
-    // SAFETY: g is live. The entry of the crossing that has just returned is still there: nothing was put in flight since.
+    // SAFETY: g is live. The entry of the crossing that has just returned is still there: nothing was put in flight
+    // since.
     unsafe {
         if word(frame, 8) != params.after_exitsyscall {
             return;
@@ -203,8 +205,8 @@ pub(crate) unsafe fn parked(params: &Params, g: u64, frame: u64) {
     }
 }
 
-/// Puts a crossing that is already counted and is to be timed in flight: sets when the next one will be, and
-/// reads the clock last. Returns its entry's address plus one.
+/// Puts a crossing in flight that is already counted and is to be timed. Sets when the next one is timed, and reads the
+/// clock last. Returns the entry's address plus one.
 ///
 /// # Safety
 /// `thread` must be the running M's and `cell` one of its cells.
@@ -222,7 +224,7 @@ pub(crate) unsafe fn timed(thread: *mut Thread, cell: *mut Cell) -> u64 {
     }
 }
 
-/// A new entry for a crossing. There is always room for one: a callback sees to that.
+/// Returns a new entry for a crossing. There is always room for one: the hook at a callback's begin ensures that.
 #[inline(always)]
 pub(crate) unsafe fn push(thread: *mut Thread, cell: *mut Cell, timed: bool) -> *mut InFlight {
     // SAFETY: both are this M's; top is below the array's end.
@@ -250,7 +252,7 @@ pub(crate) unsafe fn reload(thread: *mut Thread, cell: *mut Cell) -> u32 {
     }
 }
 
-/// A random number of crossings with this mean, so that a periodic program is not sampled in step.
+/// Returns a random number of crossings with this mean, so that a periodic program is not sampled in step.
 #[inline(always)]
 unsafe fn next_gap(thread: *mut Thread, interval: u32) -> u32 {
     if interval <= 1 {
@@ -268,14 +270,14 @@ unsafe fn next_gap(thread: *mut Thread, interval: u32) -> u32 {
     1 + ((random * (2 * interval as u64 - 1)) >> 32) as u32
 }
 
-/// End of the array of crossings in flight.
+/// Returns the end of the array of crossings in flight.
 #[inline(always)]
 pub(crate) fn end(thread: *mut Thread) -> u64 {
     // SAFETY: only the address is taken; thread points into the mapping.
     unsafe { (&raw mut (*thread).in_flight).add(1) as u64 }
 }
 
-/// The innermost crossing in flight, null if there is none.
+/// Returns the innermost crossing in flight, null if there is none.
 #[inline(always)]
 pub(crate) unsafe fn innermost(thread: *mut Thread) -> *mut InFlight {
     // SAFETY: thread is this M's; top stays within the array.
@@ -288,8 +290,8 @@ pub(crate) unsafe fn innermost(thread: *mut Thread) -> *mut InFlight {
     }
 }
 
-/// After the C function of a timed, long or P-less crossing: takes it out of flight, adds its times, and fills the
-/// slots if its exit is to be timed.
+/// Runs after the C function of a crossing that is timed, is long or has lost its P. Takes it out of flight, adds its
+/// times, and fills the slots if its exit is to be timed.
 ///
 /// # Safety
 /// `entry` must be the running M's, and `slots` the two dead words in `cgocall`'s frame.
@@ -364,7 +366,7 @@ pub(crate) unsafe fn returned(params: &Params, entry: *mut InFlight, at: u64, sl
             let begin_span = begin_span as u32;
             event(thread, Event { kind, begin_span, cell: cell as u64, from, to: at, tid, goid, gap, enter });
         }
-        // One crossing's exit is in the census exactly when this holds, timed or not.
+        // A crossing's exit is in the census exactly if this holds, timed or not.
         let census = long || p_lost;
         if (*cell).flags & flags::DIRECT != 0 || !(timed || census) {
             return;
@@ -376,9 +378,9 @@ pub(crate) unsafe fn returned(params: &Params, entry: *mut InFlight, at: u64, sl
     }
 }
 
-/// The interval in which an untimed crossing began that returned then: its coarse tick, after the last known return of its
-/// thread. When the recorder is held up, its ticks are long. False if its tick is not remembered, so that the interval is as
-/// long as the age of that is uncertain.
+/// Returns the interval in which an untimed crossing began that returned at `returned`: its coarse tick, from the last
+/// known return of its thread on. Ticks are long when the recorder is held up. The last value is false if the tick is
+/// no longer remembered: the interval is then as long as the tick's age is uncertain.
 unsafe fn began_between(params: &Params, entry: *mut InFlight, returned: u64) -> (u64, u64, bool) {
     // SAFETY: the header is mapped; the entry and its cell are the running M's.
     unsafe {
@@ -388,7 +390,7 @@ unsafe fn began_between(params: &Params, entry: *mut InFlight, returned: u64) ->
         if newest - sequence + 1 < TICKS as u64 {
             let (from, to) = (at(sequence), at(sequence + 1));
             let last_returned = (*((*entry).thread as *mut Thread)).last_returned;
-            // Crossings in its callbacks have returned after it began.
+            // Crossings in its callbacks return after it began.
             let comes_later = (*(*entry).cell()).callbacks == 0 && (from..=to).contains(&last_returned);
             let to = to.min(returned);
             return (if comes_later { last_returned } else { from }.min(to), to, true);
@@ -402,7 +404,7 @@ unsafe fn began_between(params: &Params, entry: *mut InFlight, returned: u64) ->
     }
 }
 
-/// At `cgocall`'s epilogue, on whichever M the goroutine resumed: adds the exit phase.
+/// Runs at `cgocall`'s epilogue, on the M on which the goroutine has resumed. Adds the exit phase.
 ///
 /// # Safety
 /// `g` must be the running goroutine and `packed` the word its frame carried.
@@ -436,7 +438,7 @@ pub(crate) unsafe fn exited(params: &Params, g: u64, packed: u64, from: u64, to:
     }
 }
 
-/// Adds an exit phase to a cell of the running M's.
+/// Adds an exit phase to a cell of the running M.
 #[inline(always)]
 unsafe fn add_exit(params: &Params, thread: *mut Thread, cell: *mut Cell, slots: Slots, exit: u64) {
     // SAFETY: thread and cell are ours.

@@ -14,10 +14,10 @@ use crate::stack::Stack;
 use crate::thread_creation;
 use crate::threads;
 
-/// Before the C function: counts the crossing and puts it in flight. Null when it is not in flight.
+/// Runs before the C function: counts the crossing and puts it in flight. Returns null when it is not in flight.
 ///
-/// `g` is 0 where the thread has none, `saved` the stack pointer that `asmcgocall` came with, `rbp` the
-/// frame pointer at the call.
+/// `g` is 0 where the thread has none. `saved` is the stack pointer that `asmcgocall` has saved, `rbp` the frame
+/// pointer at the call.
 ///
 /// # Safety
 /// Must be called by the C hook on the thread's system stack.
@@ -33,17 +33,17 @@ pub(crate) unsafe fn entered(params: &Params, g: u64, function: u64, saved: u64,
         }
         let (low, top) = (word(g, 0), word(g, G_STACK_HI as u64));
         let m = word(g, G_M as u64);
-        // m.gsignal follows m.procid in every release measured. A signal may have come amid our own work.
+        // m.gsignal follows m.procid in every release measured. A signal may have interrupted a hook.
         let on_signal_stack = g == word(m, params.m_procid + 8);
         if saved < low || saved > top - 32 || on_signal_stack {
             return count_alone();
         }
         let return_address = word(saved, params.to_return);
         if return_address == params.after_asmcgocall {
-            // A crossing that began before we came.
+            // The crossing began before the attach.
             return core::ptr::null_mut();
         }
-        // Go 1.21 on, asmcgocall has a frame of its own, and its saved stack pointer is that frame.
+        // From Go 1.21 on, asmcgocall has a frame of its own, and its saved stack pointer is that frame.
         let has_frame = params.to_return == 8;
         let frame = if has_frame { saved } else { rbp };
         if frame < saved || frame > top - 16 {
@@ -88,12 +88,12 @@ pub(crate) unsafe fn entered(params: &Params, g: u64, function: u64, saved: u64,
     }
 }
 
-/// After the C function.
+/// Runs after the C function.
 ///
 /// # Safety
 /// `entry` must come from [`entered`] on this thread.
 pub(crate) unsafe fn returned(params: &Params, entry: *mut InFlight, at: u64) {
-    // SAFETY: the entry is this M's; a direct crossing has no slots, and these are as good.
+    // SAFETY: the entry is this M's; a direct crossing has no slots, so these stand in for them.
     unsafe {
         let mut slots = [0u64; 2];
         crate::crossing::returned(params, entry, at, slots.as_mut_ptr(), false);

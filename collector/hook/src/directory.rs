@@ -1,21 +1,22 @@
-//! Where the tables of Ms are, by the Ms' addresses, and which Ms have none.
+//! Directory of the tables of Ms by the Ms' addresses, and of the Ms that have none.
 //!
-//! Two caches in shared memory, each word of which is read and written at once. A word may make room for another's at any time;
-//! who finds none looks further.
+//! Both are caches in shared memory, each word of which is read and written at once. A word may be overwritten for
+//! another M at any time; a lookup that finds none searches further.
 
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::Relaxed;
 
 use crate::layout::{Header, RELEASING, Thread, WITHOUT, home};
 
-/// Words in which an M's table may be: those of a cache line.
+/// Number of words in which an M's table may be: those of a cache line.
 const GROUP: usize = 8;
-/// Those of them that the thunks look at.
+/// Number of these words at which the thunks look.
 const NEAR: usize = 2;
-/// Bits of [`Header::freed`] beside the address of an M without a table; those of user space have 47.
+/// Bits of [`Header::freed`] that are kept beside the address of an M without a table. Addresses of user space have 47
+/// bits.
 const FREED_BITS: u32 = 16;
 
-/// The table of an M if it is where most are, else null.
+/// Returns the table of an M if it is in the M's first word, where most are; else null.
 ///
 /// # Safety
 /// The directory's words must lead to tables.
@@ -26,7 +27,7 @@ pub(crate) unsafe fn at_home(header: &Header, m: u64) -> *mut Thread {
     if !thread.is_null() && unsafe { (*thread).owner.load(Relaxed) } == m { thread } else { core::ptr::null_mut() }
 }
 
-/// The table of an M, null if it is not known.
+/// Returns the table of an M, null if it is not known.
 ///
 /// # Safety
 /// As [`at_home`].
@@ -42,7 +43,8 @@ pub(crate) unsafe fn find(header: &Header, m: u64) -> *mut Thread {
     core::ptr::null_mut()
 }
 
-/// Notes the table of an M: in a word that is free, or leads to one that is nobody's or has come to an M elsewhere; else in another's.
+/// Notes the table of an M. Uses a word that is free, or leads to a table without an owner or of an M of another group;
+/// else overwrites another M's word.
 ///
 /// # Safety
 /// As [`at_home`].
@@ -55,7 +57,7 @@ pub(crate) unsafe fn note(header: &Header, m: u64, thread: *mut Thread) {
         let owner = if there == 0 { 0 } else { unsafe { (*(there as *const Thread)).owner.load(Relaxed) } };
         let is_free = owner <= RELEASING || home(owner) / GROUP != home(m) / GROUP;
         if is_free && place.compare_exchange(there, thread as u64, Relaxed, Relaxed).is_ok() {
-            // The table that it led to may have become another M's just now, who has found it here.
+            // Another M may just have claimed the table to which the word led, and have found it here.
             header.directory_evictions.fetch_add((there != 0) as u64, Relaxed);
             return;
         }
@@ -64,17 +66,17 @@ pub(crate) unsafe fn note(header: &Header, m: u64, thread: *mut Thread) {
     word(header, m, 0).store(thread as u64, Relaxed);
 }
 
-/// Whether a table is where the thunks look for that of an M.
+/// Returns whether a table is where the thunks look for that of an M.
 pub(crate) fn is_near(header: &Header, m: u64, thread: *const Thread) -> bool {
     (0..NEAR).any(|probe| word(header, m, probe).load(Relaxed) == thread as u64)
 }
 
-/// Whether no table was free for an M, and none has become so since.
+/// Returns whether no table was free for an M, and none has become free since.
 pub(crate) fn is_without(header: &Header, m: u64) -> bool {
     without(header, m).load(Relaxed) == noted(m, header.freed.load(Relaxed))
 }
 
-/// Notes that none was, when `freed` was this.
+/// Notes that no table was free for an M, when `freed` had this value.
 pub(crate) fn note_without(header: &Header, m: u64, freed: u64) {
     without(header, m).store(noted(m, freed), Relaxed);
 }

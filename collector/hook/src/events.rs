@@ -4,7 +4,7 @@ use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::layout::{EVENTS, Event, Thread, kind};
 
-/// Leaves an event for the recorder, or counts it if the recorder has not kept up.
+/// Leaves an event for the recorder, or counts it as dropped if the recorder has not kept up.
 ///
 /// # Safety
 /// `thread` must be the running M's.

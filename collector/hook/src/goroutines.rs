@@ -1,8 +1,8 @@
-//! Which thread each goroutine last crossed on.
+//! Tracks the thread on which each goroutine last crossed.
 //!
-//! A thread remembers the goroutine that crossed on it last ([`Thread::goid`]): the next crossing of the same one has
-//! nothing to look up. A goroutine that crosses elsewhere takes that memory from the thread where it had been, so that it
-//! is missed when it comes back.
+//! A thread's table remembers the goroutine that crossed on it last ([`Thread::goid`]), so the next crossing of that
+//! goroutine needs no lookup. A goroutine that crosses elsewhere clears that word of the thread where it was. So the
+//! thread notices when the goroutine comes back.
 
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -16,8 +16,8 @@ use crate::runtime::word;
 /// `_Gdead` of `g.atomicstatus`, which lies before `g.goid` in every release measured (runtime/runtime2.go).
 const DEAD: u32 = 6;
 
-/// Notes that another goroutine than before is about to cross on this thread. Returns whether it had crossed on another
-/// thread before.
+/// Notes that a goroutine other than the last one is about to cross on this thread. Returns whether that goroutine last
+/// crossed on another thread.
 ///
 /// # Safety
 /// `g` must be the running goroutine and `thread` its M's.
@@ -56,7 +56,7 @@ pub(crate) unsafe fn switched(params: &Params, thread: *mut Thread, g: u64) -> b
 
 /// Notes that a goroutine has crossed on the thread of this number.
 unsafe fn add_thread(entry: *mut Goroutine, number: usize) {
-    // SAFETY: the caller's entry lies in the mapping; whoever runs the goroutine writes there alone.
+    // SAFETY: the caller's entry lies in the mapping; only the thread that runs the goroutine writes there.
     unsafe {
         if number < NUMBERED_THREADS {
             *(&raw mut (*entry).threads).cast::<u64>().add(number / 64) |= 1 << (number % 64);
@@ -75,7 +75,7 @@ unsafe fn add_thread(entry: *mut Goroutine, number: usize) {
     }
 }
 
-/// Adds the crossings of the goroutine that was here last to its own.
+/// Adds the crossings of the thread's last goroutine to that goroutine's entry.
 ///
 /// # Safety
 /// `thread` must be the running M's.
@@ -92,8 +92,8 @@ pub(crate) unsafe fn hand_over(params: &Params, thread: *mut Thread) {
     }
 }
 
-/// Notes that a goroutine has locked itself to its thread, at the place of this cell. Where it crosses next may be
-/// another thread than before, but that is for the crossing to say.
+/// Notes that a goroutine has locked itself to its thread, at the place of this cell. Its next crossing may be on
+/// another thread than the one before; that crossing notes the migration.
 ///
 /// # Safety
 /// `g` must be the running goroutine.
@@ -122,7 +122,7 @@ pub(crate) unsafe fn name(entry: *mut Goroutine, cell: CellRef) {
     }
 }
 
-/// The entry of a goroutine, a new one if need be; null where all that it could have are in use.
+/// Returns the entry of a goroutine, a new one if it has none; null if all entries that it may have are in use.
 unsafe fn find(params: &Params, goid: u64, g: u64) -> *mut Goroutine {
     // SAFETY: entries lie in the mapping.
     unsafe {
@@ -140,11 +140,11 @@ unsafe fn find(params: &Params, goid: u64, g: u64) -> *mut Goroutine {
     }
 }
 
-/// The block with the entries that a goroutine may have; null if it has no room.
+/// Returns the block with the entries that a goroutine may have; null if there is no room for the block.
 unsafe fn block(params: &Params, goid: u64) -> *mut Goroutine {
     const BLOCKS: usize = GOROUTINES / GOROUTINE_BLOCK;
     let number = (goid.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize % BLOCKS;
-    // SAFETY: number is below BLOCKS; a reference that is there leads to a block.
+    // SAFETY: number is below BLOCKS; a reference other than 0 leads to a block.
     unsafe {
         let place = &*(&raw const header(params).goroutine_blocks).cast::<AtomicU32>().add(number);
         match place.load(Acquire) {
@@ -157,7 +157,7 @@ unsafe fn block(params: &Params, goid: u64) -> *mut Goroutine {
 #[cold]
 #[inline(never)]
 unsafe fn new_block(params: &Params, place: &AtomicU32) -> *mut Goroutine {
-    // SAFETY: the mapping is live. Where another M was first, its block is taken, and this one's room lost.
+    // SAFETY: the mapping is live. If another M was first, its block is used, and the room of this one is lost.
     unsafe {
         let at = arena::take(params, (GOROUTINE_BLOCK * size_of::<Goroutine>()) as u64, params.arena_end);
         let at = if at == CellRef::NONE {
@@ -172,12 +172,12 @@ unsafe fn new_block(params: &Params, place: &AtomicU32) -> *mut Goroutine {
     }
 }
 
-/// A free entry of a block, made a goroutine's; null where there is none.
+/// Gives a free entry of a block to a goroutine; returns null if there is none.
 #[cold]
 #[inline(never)]
 unsafe fn claim(block: *mut Goroutine, goid: u64, g: u64) -> *mut Goroutine {
     for probe in 0..GOROUTINE_BLOCK {
-        // SAFETY: entries lie in the mapping; who wins the exchange is alone with the rest.
+        // SAFETY: entries lie in the mapping; only the thread that wins the exchange uses the rest of the entry.
         unsafe {
             let entry = block.add(probe);
             if (*entry).goid.compare_exchange(0, BUSY, Acquire, Relaxed).is_ok() {
@@ -188,7 +188,8 @@ unsafe fn claim(block: *mut Goroutine, goid: u64, g: u64) -> *mut Goroutine {
     core::ptr::null_mut()
 }
 
-/// Gives an entry to a goroutine that has none: that of an ended one if there is one, else of the one that crossed least.
+/// Evicts an entry for a goroutine that has none: that of an ended goroutine if there is one, else that of the one with
+/// the fewest crossings.
 #[cold]
 #[inline(never)]
 unsafe fn evict(params: &Params, block: *mut Goroutine, goid: u64, g: u64) -> *mut Goroutine {
@@ -225,7 +226,7 @@ unsafe fn evict(params: &Params, block: *mut Goroutine, goid: u64, g: u64) -> *m
     }
 }
 
-/// Whether the goroutine of an entry has not ended.
+/// Returns whether the goroutine of an entry has not ended.
 unsafe fn is_alive(params: &Params, entry: *const Goroutine) -> bool {
     // SAFETY: the caller's entry lies in the mapping, and a g is never freed.
     unsafe {
@@ -234,9 +235,9 @@ unsafe fn is_alive(params: &Params, entry: *const Goroutine) -> bool {
     }
 }
 
-/// Makes an entry that is [`BUSY`] for us a goroutine's.
+/// Gives an entry that this thread has made [`BUSY`] to a goroutine.
 unsafe fn take(entry: *mut Goroutine, goid: u64, g: u64) -> *mut Goroutine {
-    // SAFETY: nobody else writes while the entry is busy.
+    // SAFETY: no other thread writes while the entry is busy.
     unsafe {
         (*entry).g = g;
         (*entry).thread = 0;

@@ -1,12 +1,12 @@
-//! How long a lock was held.
+//! Adds up how long locks were held.
 
 use crate::events::event;
 use crate::layout::{Cell, Event, Thread, kind};
 use crate::params::Params;
 use crate::times::times_taken;
 
-/// Adds the lock that has ended since, if one has. The unlock thunk only notes when: amid any function of Go's there is room
-/// for little more.
+/// Adds how long the thread's last lock was held, if it has ended. The unlock thunk only notes the end, because it runs
+/// amid any Go function, where there is room for little more.
 ///
 /// # Safety
 /// `thread` must be the running M's.
@@ -19,7 +19,7 @@ pub(crate) unsafe fn settle(params: &Params, thread: *mut Thread) {
         }
         (*thread).locked_since = 0;
         let held = to.wrapping_sub(from);
-        // There is no room on the stack for taking any.
+        // Takes no room for times here: the stack is too small for that.
         let times = times_taken(params, thread, cell);
         (*times).c.whole(held);
         (*times).c_max = (*times).c_max.max(held);

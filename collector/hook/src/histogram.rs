@@ -1,5 +1,5 @@
 //! Log-linear histogram of durations in ticks: exact below 16, then eight buckets an octave (12.5 % or finer).
-//! `adding.rs` counts into it.
+//! `adding.rs` adds to it.
 
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::Acquire;
@@ -19,14 +19,14 @@ pub const OCTAVE: usize = 8;
 pub struct Histogram {
     /// Weighted number of durations in each of `buckets`.
     pub counts: [u64; FIRST],
-    /// See `counts`. [`SPREAD`] and the first bucket of the window once all counts are in [`Spread`].
+    /// Buckets of `counts`. Holds [`SPREAD`] and the first bucket of the window once all counts are in [`Spread`].
     pub buckets: [u16; FIRST],
     /// Its [`More`], or its [`Spread`]; none until there are more than two buckets.
     pub more: CellRef,
 }
 
 impl Histogram {
-    /// `buckets` and `more` as they belong together: they change at once when all counts are moved.
+    /// Returns `buckets` and `more` as they belong together: both change at once when all counts are moved.
     ///
     /// # Safety
     /// `histogram` must be readable.
@@ -37,7 +37,7 @@ impl Histogram {
     }
 }
 
-/// In place of a histogram's first bucket: all counts are in [`Spread`].
+/// Value in place of a histogram's first bucket: all counts are in [`Spread`].
 pub const SPREAD: u16 = u16::MAX;
 /// Buckets in a [`Histogram`].
 pub const FIRST: usize = 2;
@@ -58,21 +58,21 @@ pub struct More {
     pub spread: CellRef,
 }
 
-/// All counts of a histogram of many buckets. Most durations of a function are alike, so that they are in the window, which is
-/// found without a further reference.
+/// All counts of a histogram with many buckets. Most durations of a function are alike, so they are in the window,
+/// which needs no further reference.
 #[repr(C, align(64))]
 pub struct Spread {
     /// Counts of the buckets from the window's first on.
     pub window: [u64; WINDOW],
-    /// [`Octaves`] of the others, none while there are none.
+    /// [`Octaves`] of the other buckets; none until there are any.
     pub octaves: CellRef,
 }
 
-/// Where the counts outside a window are: [`OCTAVE`] words each, none where all are 0.
+/// Places of the counts outside a window: [`OCTAVE`] words each, none where all are 0.
 #[repr(C, align(64))]
 pub struct Octaves(pub [CellRef; BUCKETS / OCTAVE]);
 
-/// Bucket of a duration.
+/// Returns the bucket of a duration.
 #[inline(always)]
 pub const fn bucket(ticks: u64) -> usize {
     if ticks < 16 {
@@ -83,7 +83,7 @@ pub const fn bucket(ticks: u64) -> usize {
     if index < BUCKETS { index } else { BUCKETS - 1 }
 }
 
-/// Smallest duration of a bucket, in ticks; that of the next bucket is its end.
+/// Returns the smallest duration of a bucket, in ticks; that of the next bucket is its end.
 pub const fn lower_bound(bucket: usize) -> u64 {
     if bucket < 16 {
         return bucket as u64;

@@ -1,15 +1,15 @@
 //! The memory that the hooks write and the recorder reads: one definition for both sides.
 //!
-//! Everything lives in one shared mapping of a file that is shorter. The mapping's start is a [`Header`], the rest an arena,
-//! in which a [`Thread`] takes room for every kernel thread that crosses, then its [`Cell`]s, each followed by the stack it
-//! stands for, and blocks of [`Goroutine`]s. The recorder makes the file longer before the arena is used up: what lies beyond
-//! its end takes no memory, even where a program locks all of its own.
-//! A reference within the mapping is a [`CellRef`]: an offset in units of 64 bytes, so that both sides may map it
+//! Everything lives in one shared mapping of a file, which is shorter than the mapping. The mapping starts with a
+//! [`Header`]; the rest is an arena. The arena holds a [`Thread`] for every kernel thread that crosses, its [`Cell`]s,
+//! each followed by the stack that it stands for, and blocks of [`Goroutine`]s. The recorder makes the file longer
+//! before the arena is used up: memory beyond the file's end is not taken, even where a program locks all of its own. A
+//! reference within the mapping is a [`CellRef`]: an offset in units of 64 bytes, so that both sides may map it
 //! anywhere.
 //!
-//! Nearly every word has one writer. What the target's thread writes, the recorder only reads; the few words the
-//! recorder writes (`coarse`, `interval`, `owner` of a dead thread) are marked. Where threads of the target share
-//! words (goroutines' entries, [`Thread::goid`], the header) they are atomic. There are no locks.
+//! Nearly every word has one writer. The recorder only reads the words that the program's threads write. The few words
+//! that the recorder writes (`coarse`, `interval`, `owner` of a dead thread) are marked. Words that threads of the
+//! program share (goroutines' entries, [`Thread::goid`], the header) are atomic. There are no locks.
 
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
@@ -19,7 +19,7 @@ use crate::registration::Registration;
 
 /// First word of the mapping: "cgoprof" and the version of this layout.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"cgoprof\x07");
-/// Ms that can have a table of their own at the same time. Their slots are reused when they end.
+/// Ms that can have a table of their own at the same time. Tables are reused when their Ms end.
 pub const THREADS: usize = 8192;
 /// Words of the directory by which an M's table is found.
 pub const DIRECTORY: usize = 2 * THREADS;
@@ -29,15 +29,15 @@ pub const WITHOUT: usize = 1024;
 pub const FIRST_INDEX: usize = 256;
 /// See [`FIRST_INDEX`].
 pub const LARGEST_INDEX: usize = 1 << 17;
-/// Stacks kept apart on one M. Of further ones only the innermost two frames are: the wrapper and its caller.
+/// Stacks kept apart on one M. Further ones keep only the innermost two frames: the wrapper and its caller.
 pub const STACKS: u32 = 12_288;
 /// Tables that have a bit in each goroutine's entry: those claimed first.
 pub const NUMBERED_THREADS: usize = 1024;
 /// Further threads of a goroutine that are told apart.
 pub const OTHER_THREADS: usize = 8;
-/// [`Thread::owner`] of a slot whose M's thread has ended: nobody's, but not yet anybody's.
+/// [`Thread::owner`] of a table whose M's thread has ended: it belongs to no M, but is not free yet.
 pub const LEAVING: u64 = 1;
-/// [`Thread::owner`] of a slot that the recorder is about to free: nobody may take it back.
+/// [`Thread::owner`] of a table that the recorder is about to free: no M may take it back.
 pub const RELEASING: u64 = 2;
 /// Slow crossings of an M that can wait for the recorder.
 pub const EVENTS: usize = 256;
@@ -45,13 +45,13 @@ pub const EVENTS: usize = 256;
 pub const IN_FLIGHT: usize = 128;
 /// C functions that the overflow table counts where no [`Thread`] is free, or a thread has no room for their cells.
 pub const OVERFLOW: usize = 1 << 12;
-/// Arena bytes an M takes at once, where it has many cells.
+/// Arena bytes that an M takes at once, where it has many cells.
 pub const CHUNK: u64 = 64 << 10;
-/// The same at first.
+/// Arena bytes that an M takes at once at first.
 pub const FIRST_CHUNK: u64 = 4 << 10;
 /// Coarse clock ticks remembered, to bound the start of a long crossing that was not timed.
 pub const TICKS: usize = 1024;
-/// Most frames of a stack.
+/// Maximum frames per stack.
 pub const MAX_FRAMES: usize = 256;
 /// Frames in a [`Block`]: a cell's frames are padded to a multiple of it by repeating the last.
 pub const FRAME_BLOCK: usize = 4;
@@ -59,7 +59,7 @@ pub const FRAME_BLOCK: usize = 4;
 pub const MEMO: usize = 1024;
 /// Goroutines that are kept apart at the same time.
 pub const GOROUTINES: usize = 1 << 14;
-/// Goroutines' entries that take room together: those that one goroutine may have.
+/// Entries of goroutines that are allocated together: those that one goroutine may have.
 pub const GOROUTINE_BLOCK: usize = 8;
 /// Threads being made that can wait for the recorder.
 pub const BIRTHS: usize = 256;
@@ -72,55 +72,54 @@ pub const PLUGIN_NONE: u64 = 0;
 pub const PLUGIN_WAITING: u64 = 1;
 /// The recorder reads the plugin and redirects its functions.
 pub const PLUGIN_CLAIMED: u64 = 2;
-/// A plugin was not attended to in time, and runs.
+/// The recorder did not attend to a plugin in time, and the plugin runs.
 pub const PLUGIN_UNATTENDED: u64 = 3;
 
 /// The start of the mapping.
 #[repr(C, align(64))]
 pub struct Header {
-    /// See there.
+    /// The recorder's [`Registration`].
     pub presence: Registration,
-    /// How much of the arena is in use, and how much there is: an [`Arena`]. The recorder moves the end.
+    /// Used part of the arena and its end: an [`Arena`]. The recorder moves the end.
     pub arena: AtomicU64,
     /// Cells whose C function lies outside the program's own file: a hint to read the library list now.
     pub foreign_cells: AtomicU64,
-    /// Direct crossings seen without a g or on the signal stack: counted, nothing else.
+    /// Direct crossings without a g or on the signal stack, which are only counted.
     pub unattributed_direct: AtomicU64,
-    /// Crossings that found neither a [`Thread`] nor room in `overflow`.
+    /// Crossings for which there was neither a [`Thread`] nor an entry in `overflow`.
     pub unattributed: AtomicU64,
-    /// Timed crossings whose times, or whose place in a histogram, found no room.
+    /// Timed crossings for whose times, or for whose place in a histogram, there was no room.
     pub unkept: AtomicU64,
-    /// How often a table, or room for one, has become free. Written by the recorder.
+    /// Number of times that a table, or room for one, has become free. Written by the recorder.
     pub freed: AtomicU64,
     /// Tables that are free.
     pub free: AtomicU64,
-    /// Words of `directory` that had to make room for others.
+    /// Words of `directory` that were replaced by others.
     pub directory_evictions: AtomicU64,
-    /// Addresses of [`Thread`]s in the target, by [`home`] of their M. A cache, any word of which may be lost.
+    /// Addresses of [`Thread`]s in the program, by [`home`] of their M. This is a cache: any word may be lost.
     pub directory: [AtomicU64; DIRECTORY],
-    /// Ms that have no table, each with the low bits of `freed` then. A cache too.
+    /// Ms that have no table, each with the low bits that `freed` had then. A cache too.
     pub without: [AtomicU64; WITHOUT],
-    /// Blocks of [`GOROUTINE_BLOCK`] [`Goroutine`]s, as [`CellRef`]s; 0 for those that nobody has needed yet.
+    /// Blocks of [`GOROUTINE_BLOCK`] [`Goroutine`]s, as [`CellRef`]s; 0 for those that no goroutine has needed yet.
     pub goroutine_blocks: [AtomicU32; GOROUTINES / GOROUTINE_BLOCK],
-    /// Goroutines that had to make room for others.
+    /// Totals of goroutines whose entries were evicted.
     pub forgotten: Forgotten,
     /// Unlocks of Ms whose table was not where the unlock thunk looks for it.
     pub unlocks_missed: AtomicU64,
-    /// Threads that the runtime began to make, each at this number modulo [`BIRTHS`].
+    /// Threads that the runtime began to make. Each is in `births` at its number modulo [`BIRTHS`].
     pub births_written: AtomicU64,
-    /// Those that the recorder has read. Written by the recorder.
+    /// Those of them that the recorder has read. Written by the recorder.
     pub births_read: AtomicU64,
-    /// Those that found no room.
+    /// Those that were dropped because `births` was full.
     pub births_dropped: AtomicU64,
     /// See `births_written`.
     pub births: [Birth; BIRTHS],
-    /// How far a Go plugin is that is being loaded: one of [`PLUGIN_NONE`], [`PLUGIN_WAITING`], [`PLUGIN_CLAIMED`],
-    /// [`PLUGIN_UNATTENDED`]. The runtime
-    /// loads one at a time.
+    /// State of the Go plugin that is being loaded: one of [`PLUGIN_NONE`], [`PLUGIN_WAITING`], [`PLUGIN_CLAIMED`],
+    /// [`PLUGIN_UNATTENDED`]. The runtime loads one at a time.
     pub plugin: AtomicU64,
-    /// How many of `used` are set.
+    /// Number of words of `used` that are set.
     pub used_count: AtomicU64,
-    /// The [`Thread`]s that have ever been claimed, as [`CellRef`]s, in that order; 0 until it is written.
+    /// [`Thread`]s that have ever been claimed, as [`CellRef`]s, in the order of their claims; 0 until it is written.
     pub used: [AtomicU32; THREADS],
     /// Written by the recorder about every millisecond.
     pub coarse: Coarse,
@@ -128,24 +127,24 @@ pub struct Header {
     pub overflow: [Overflow; OVERFLOW],
 }
 
-/// How much of the arena is in use, and how much there is, as places in the mapping. One word, so that whoever takes room knows
-/// that it is there.
+/// Used part of the arena and its end, as places in the mapping. Both are in one word, so that a thread that takes room
+/// knows that it is there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Arena {
-    /// What is to be taken next.
+    /// Start of the room that is taken next.
     pub next: CellRef,
-    /// Where what may be used of the file ends.
+    /// End of the part of the file that may be used.
     pub end: CellRef,
 }
 
 impl Arena {
-    /// As one word.
+    /// Packs both into one word.
     #[inline(always)]
     pub const fn pack(self) -> u64 {
         (self.end.0 as u64) << 32 | self.next.0 as u64
     }
 
-    /// From one word.
+    /// Unpacks both from one word.
     #[inline(always)]
     pub const fn unpack(word: u64) -> Arena {
         Arena { next: CellRef(word as u32), end: CellRef((word >> 32) as u32) }
@@ -172,10 +171,10 @@ pub struct Overflow {
     pub spare_calls: AtomicU64,
 }
 
-/// What goroutines had counted that made room for others.
+/// Totals of goroutines whose entries were evicted.
 #[repr(C)]
 pub struct Forgotten {
-    /// Goroutines.
+    /// Number of these goroutines.
     pub goroutines: AtomicU64,
     /// Those of them that had not ended: when they cross again, a migration may go unseen.
     pub alive: AtomicU64,
@@ -185,20 +184,20 @@ pub struct Forgotten {
     pub migrations: AtomicU64,
 }
 
-/// A thread that the runtime makes, and who held its Ms in C at that moment.
+/// A thread that the runtime makes, and the C functions that held its Ms at that moment.
 #[repr(C)]
 pub struct Birth {
     /// Its number plus one. Written last.
     pub sequence: AtomicU64,
-    /// When, in ticks.
+    /// Time when the runtime began to make it, in ticks.
     pub at: u64,
     /// Kernel thread id of the thread that makes it.
     pub creator: u64,
-    /// The direct crossing that makes it, whose stack says why, as an address in the target.
+    /// The direct crossing that makes it, as an address in the program. Its stack says why.
     pub cell: u64,
-    /// Ms in C.
+    /// Number of Ms in C.
     pub in_c: u64,
-    /// The C functions they were in.
+    /// C functions that these Ms were in.
     pub holders: [Holder; HOLDERS],
 }
 
@@ -206,30 +205,30 @@ pub struct Birth {
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Holder {
-    /// How many.
+    /// Number of these Ms.
     pub count: u64,
-    /// The crossing of one of them, as an address in the target.
+    /// The crossing of one of them, as an address in the program.
     pub cell: u64,
 }
 
 /// A goroutine that has crossed or locked itself to its thread.
 #[repr(C, align(64))]
 pub struct Goroutine {
-    /// `g.goid`; 0 for a free entry, [`BUSY`] while it changes hands.
+    /// `g.goid`; 0 for a free entry, [`BUSY`] while the entry goes to another goroutine.
     pub goid: AtomicU64,
-    /// Its g.
+    /// Address of its g.
     pub g: u64,
     /// Address of the [`Thread`] that it last crossed on.
     pub thread: u64,
     /// Crossings, without those that its thread has not yet handed over ([`Thread::run`]).
     pub calls: AtomicU64,
-    /// [`Thread::generation`] of that.
+    /// [`Thread::generation`] of `thread` at that crossing.
     pub generation: u64,
-    /// Threads that got a table which it had known as another's.
+    /// Number of times that its last table belonged to another thread when it crossed there again.
     pub later_threads: u64,
-    /// Crossings on another thread than the one before.
+    /// Crossings on another thread than that of the crossing before.
     pub migrations: u64,
-    /// How often it locked itself to its thread.
+    /// Number of times that it locked itself to its thread.
     pub locks: u64,
     /// The cell of its first crossing, or of its lock.
     pub cell: CellRef,
@@ -238,71 +237,71 @@ pub struct Goroutine {
     pub threads: [u64; NUMBERED_THREADS / 64],
     /// Higher numbers of threads that it has crossed on, each once; 0 where there is none.
     pub others: [u16; OTHER_THREADS],
-    /// Whether it has crossed on more of those than there is room for.
+    /// Whether it has crossed on more of those threads than there is room for.
     pub beyond: u64,
 }
 
-/// [`Goroutine::goid`] of an entry that changes hands.
+/// [`Goroutine::goid`] of an entry that goes to another goroutine.
 pub const BUSY: u64 = u64::MAX;
 
-/// What one M's thread owns.
+/// The table of one M's kernel thread.
 #[repr(C, align(64))]
 pub struct Thread {
-    /// Address of the M, 0 when free. Set by the M; when the M has got another thread, or its thread has ended, set to
-    /// [`LEAVING`]; then by the recorder to 0.
+    /// Address of the M, 0 when free. The M sets it. It becomes [`LEAVING`] when the M has got another thread, or its
+    /// thread has ended. Then the recorder sets it to 0.
     pub owner: AtomicU64,
     /// Address of the first free entry of `in_flight`.
     pub top: u64,
-    /// Callbacks running whose crossings share the last entry of `in_flight`.
+    /// Number of running callbacks whose crossings share the last entry of `in_flight`.
     pub deeper: u64,
     /// The crossing in whose callback this M runs Go.
     pub enclosing: CellRef,
     _pad: u32,
-    /// The recorder's coarse clock ticks so far, a copy of [`Coarse::sequence`]. Written by the recorder.
+    /// Ticks of the recorder's coarse clock so far, a copy of [`Coarse::sequence`]. Written by the recorder.
     pub coarse: AtomicU64,
-    /// `g.goid` of the goroutine that crossed here last; 0 when it has crossed elsewhere since, set by the M it did so on.
+    /// `g.goid` of the goroutine that crossed here last; 0 once it has crossed elsewhere, set by the M where it did so.
     pub goid: AtomicU64,
-    /// Its crossings here that are not in its [`Goroutine`] yet.
+    /// Crossings of that goroutine here that are not in its [`Goroutine`] yet.
     pub run: u64,
-    /// Address of its [`Goroutine`], 0 if it has none, and the goid that this had.
+    /// Address of its [`Goroutine`], 0 if it has none.
     pub goroutine: u64,
-    /// See `goroutine`.
+    /// Goid that the entry at `goroutine` had then.
     pub goroutine_goid: u64,
     /// State of the generator of intervals.
     pub random: u64,
-    /// When the last crossing that read the clock then returned from C, in ticks; 0 before.
+    /// Time when C last returned in a crossing that read the clock at that moment, in ticks; 0 before.
     pub last_returned: u64,
-    /// Kernel thread id when the slot was claimed, from `m.procid`.
+    /// Kernel thread id when the table was claimed, from `m.procid`.
     pub tid: u64,
-    /// Address of the M when the slot was claimed.
+    /// Address of the M when the table was claimed.
     pub m: u64,
     /// `m.id`.
     pub m_id: u64,
     /// How many threads have had this table before.
     pub generation: u64,
-    /// Since when its goroutine is locked to it, in ticks; 0 if it is not.
+    /// Time since which its goroutine is locked to it, in ticks; 0 if it is not.
     pub locked_since: u64,
-    /// When that ended, in ticks; 0 if it has not.
+    /// Time when that lock ended, in ticks; 0 if it has not.
     pub unlocked: u64,
-    /// The cell of that lock, as an address in the target.
+    /// The cell of that lock, as an address in the program.
     pub lock: u64,
     /// `g.goid` of the goroutine that locked itself.
     pub locked_goid: u64,
     /// When this foreign thread began to look for an M, in ticks; 0 once its callback has begun.
     pub attaching: u64,
-    /// Where `m.procid` is: an extra M is lent to one foreign thread after the other.
+    /// Address of `m.procid`: an extra M is lent to one foreign thread after the other.
     pub procid: u64,
-    /// How many tables had been claimed before this one first was.
+    /// Number of tables that had been claimed before this one first was.
     pub number: u64,
-    /// First of this slot's cells.
+    /// First of this table's cells.
     pub cells: AtomicU32,
-    /// Cells made.
+    /// Number of cells made.
     pub cell_count: u32,
     /// Next free byte of the arena chunk.
     pub chunk_next: u64,
     /// End of the arena chunk.
     pub chunk_end: u64,
-    /// Crossings whose stack found no room: counted by their innermost frames, or by function alone.
+    /// Crossings for whose stack there was no room. They are counted by their innermost frames, or by function alone.
     pub folded: u64,
     /// Cells with whole stacks.
     pub stacks: u32,
@@ -310,33 +309,33 @@ pub struct Thread {
     pub index_used: u32,
     /// Address of the index of cells: `first_index`, or a larger one in the arena.
     pub index: u64,
-    /// Its entries.
+    /// Number of entries of that index.
     pub index_len: u64,
     /// Callbacks that came from a thread with no crossing in flight.
     pub foreign_callbacks: u64,
-    /// Slow crossings written so far, at this number modulo [`EVENTS`].
+    /// Slow crossings written so far. Each is in `events` at its number modulo [`EVENTS`].
     pub events_written: AtomicU64,
     /// Slow crossings read so far. Written by the recorder.
     pub events_read: AtomicU64,
-    /// Slow crossings that found no room.
+    /// Slow crossings that were dropped because `events` was full.
     pub events_dropped: AtomicU64,
-    /// Exits and locks that found no room.
+    /// Exits and locks that were dropped because `events` was full.
     pub ends_dropped: AtomicU64,
     /// Slow crossings, their exits, and locks.
     pub events: [Event; EVENTS],
-    /// Cells found lately, as addresses in the target, by [`memo_slot`].
+    /// Cells found lately, as addresses in the program, by [`memo_slot`].
     pub memo: [u64; MEMO],
-    /// Stands for the crossing where a foreign thread calls back: it has none.
+    /// Entry for the callbacks of a foreign thread, which have no crossing.
     pub foreign: InFlight,
     /// Crossings in flight, the outermost first.
     pub in_flight: [InFlight; IN_FLIGHT],
-    /// Open-addressed index: hash to cell. What `index` leads to at first.
+    /// Open-addressed index from hash to cell, to which `index` leads at first.
     pub first_index: [IndexEntry; FIRST_INDEX],
     /// Scratch of the stack walk.
     pub walk: [Frame; MAX_FRAMES],
-    /// Scratch for what is looked for: a goroutine's stack has room for little.
+    /// Scratch for the key to look for: a goroutine's stack has room for little.
     pub key: [u64; 8],
-    /// Counts what has no other place left.
+    /// Counts crossings that have no other place left.
     pub spare: Spare,
     /// Takes the times for which there is no room. Nobody reads them.
     pub unkept: Unkept,
@@ -349,29 +348,29 @@ pub struct Spare {
     pub cell: Cell,
     /// Its times.
     pub times: Times,
-    /// The rest.
+    /// Its rare counts.
     pub rare: Rare,
 }
 
-/// What takes the place of what finds no room.
+/// Stands in for times and rare counts for which there is no room.
 #[repr(C, align(64))]
 pub struct Unkept {
-    /// Of times.
+    /// The times.
     pub times: Times,
-    /// Of the rest.
+    /// The rare counts.
     pub rare: Rare,
 }
 
-/// Something that took long, for the recorder to look up what its thread did meanwhile, and for the timeline.
+/// Something that took long. The recorder looks up what its thread did meanwhile, and puts it on the timeline.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Event {
     /// [`kind`].
     pub kind: u32,
-    /// Length in ticks of the interval, with `from` in its middle, in which it began. 0 if the begin was timed, or is so long
+    /// Length in ticks of the interval in which it began; `from` is its middle. 0 if the begin was timed, or is so long
     /// ago that it is a guess.
     pub begin_span: u32,
-    /// The cell of the crossing or lock, as an address in the target.
+    /// The cell of the crossing or lock, as an address in the program.
     pub cell: u64,
     /// When it began, in ticks.
     pub from: u64,
@@ -381,32 +380,33 @@ pub struct Event {
     pub tid: u64,
     /// `g.goid`.
     pub goid: u64,
-    /// How many crossings it stands for; with [`Event::CENSUS`] for itself alone, as every such crossing is seen.
+    /// Number of crossings that it stands for. With [`Event::CENSUS`] it stands for itself alone, as every such
+    /// crossing is seen.
     pub gap: u64,
     /// Ticks of its enter phase, if that was timed.
     pub enter: u64,
 }
 
 impl Event {
-    /// Added to `gap`: the crossing is in its cell's census.
+    /// Bit that is added to `gap` if the crossing is in its cell's census.
     pub const CENSUS: u64 = 1 << 63;
 
-    /// How many crossings it stands for.
+    /// Returns the number of crossings that it stands for.
     pub const fn weight(&self) -> u64 {
         self.gap & !Self::CENSUS
     }
 
-    /// Whether it stands for crossings of which only some are timed.
+    /// Returns whether it stands for crossings of which only some are timed.
     pub const fn is_sampled(&self) -> bool {
         self.gap & Self::CENSUS == 0
     }
 }
 
-/// What an [`Event`] is.
+/// Kinds of an [`Event`].
 pub mod kind {
     /// The C phase of a crossing.
     pub const C: u32 = 0;
-    /// The exit phase of a crossing, from the end of its C phase, on the thread where the goroutine went on.
+    /// The exit phase of a crossing, from the end of its C phase, on the thread where the goroutine resumed.
     pub const EXIT: u32 = 1;
     /// A goroutine was locked to its thread.
     pub const LOCKED: u32 = 2;
@@ -424,14 +424,14 @@ pub mod kind {
 pub struct IndexEntry {
     /// Low half of the hash, whose lowest bits give the place.
     pub tag: u32,
-    /// The cell, or none: the entry is free.
+    /// The cell; none if the entry is free.
     pub cell: CellRef,
 }
 
 /// A crossing whose C function has not returned, from its enter hook on.
 #[repr(C, align(64))]
 pub struct InFlight {
-    /// Its cell, as an address in the target; one more when it is timed.
+    /// Its cell, as an address in the program; one more when it is timed.
     pub tagged_cell: u64,
     /// When it was entered, in ticks; only when it is timed.
     pub entered: u64,
@@ -443,42 +443,42 @@ pub struct InFlight {
     pub callback_ticks: u64,
     /// When the callback now running began, 0 if none is; only when it is timed.
     pub callback_began: u64,
-    /// How many crossings it stands for; only when it is timed.
+    /// Number of crossings that it stands for; only when it is timed.
     pub gap: u32,
     /// 1 while a callback runs: the thread is not in C.
     pub in_go: u32,
     /// Address of its [`Thread`].
     pub thread: u64,
-    /// Cell of the callback that runs, as an address in the target, 0 where there is none.
+    /// Cell of the callback that runs, as an address in the program, 0 where there is none.
     pub callback: u64,
-    /// When the callback had its P, and when it gave that back; only when it is timed.
+    /// When the callback got its P; only when it is timed.
     pub callback_acquired: u64,
-    /// See `callback_acquired`.
+    /// When the callback gave its P back; only when it is timed.
     pub callback_ended: u64,
     _pad: [u64; 5],
 }
 
 impl InFlight {
-    /// Its cell, as an address in the target.
+    /// Returns its cell, as an address in the program.
     #[inline(always)]
     pub fn cell(&self) -> *mut Cell {
         (self.tagged_cell & !1) as *mut Cell
     }
 
-    /// Whether it is timed.
+    /// Returns whether it is timed.
     #[inline(always)]
     pub fn timed(&self) -> bool {
         self.tagged_cell & 1 == 1
     }
 }
 
-/// What every crossing with one C function, Go stack, enclosing crossing and lock state adds up to. What only some need has
-/// room of its own, taken when it is needed.
+/// Sums over all crossings with one C function, Go stack, enclosing crossing and lock state. Parts that only some cells
+/// need have room of their own, taken when it is needed.
 #[repr(C, align(16))]
 pub struct Cell {
     /// Crossings begun.
     pub calls: u64,
-    /// What `calls` will be at the next timed crossing.
+    /// Value of `calls` at the next timed crossing.
     pub timed_at: u64,
     /// Address of the C function.
     pub function: u64,
@@ -494,23 +494,23 @@ pub struct Cell {
     pub blocks: u16,
     /// `m.lockedExt` of the crossing that made the cell; any value but 0 is locked.
     pub locks: u32,
-    /// Next cell of the same slot.
+    /// Next cell of the same table.
     pub next: CellRef,
     /// Return address that is not in the frame pointer chain, or 0.
     pub leaf: u64,
     /// Mean crossings between two timed ones. Written by the recorder.
     pub interval: AtomicU32,
-    /// How many crossings the next timed one will stand for.
+    /// Number of crossings that the next timed one stands for.
     pub gap: u32,
     /// Its [`Times`], as a [`CellRef`]; 0 until it has some.
     pub times: AtomicU32,
-    /// Its [`Rare`], the same.
+    /// Its [`Rare`], as a [`CellRef`]; 0 until it has some.
     pub rare: AtomicU32,
     /// Address of the [`Thread`] it belongs to; for a [`flags::VISITOR`], of the cell whose exits it holds.
     pub home: u64,
     /// Callbacks made.
     pub callbacks: u64,
-    /// Crossings whose goroutine had made its crossing before on another thread.
+    /// Crossings whose goroutine made its previous crossing on another thread.
     pub migrations: u64,
 }
 
@@ -519,11 +519,11 @@ pub struct Cell {
 pub struct Times {
     /// Timed crossings that returned.
     pub timed: u64,
-    /// How many crossings the timed ones stand for.
+    /// Number of crossings that the timed ones stand for.
     pub weight: u64,
     /// Sum over the timed ones of gap x (gap - 1): the size of what was not seen.
     pub skipped: u64,
-    /// How many crossings those stand for whose exit was timed.
+    /// Number of crossings that those with a timed exit stand for.
     pub exits: u64,
     /// Smallest and largest C time seen, in ticks.
     pub c_min: u64,
@@ -545,20 +545,20 @@ pub struct Times {
     pub overhead_histogram: Histogram,
 }
 
-/// What happens to the crossings of few cells.
+/// Rare counts: of what happens to the crossings of few cells.
 #[repr(C, align(64))]
 pub struct Rare {
     /// Crossings left by panic or Goexit.
     pub abandoned: u64,
-    /// How often the P was taken while in C.
+    /// Number of times that the P was taken while in C.
     pub p_lost: u64,
     /// Crossings that found no P when C had returned, and left their M parked.
     pub parked: u64,
-    /// Exits of those whose P was taken: how many were timed, the sum and the longest, in ticks.
+    /// Number of timed exits of crossings whose P was taken.
     pub waits: u64,
-    /// See `waits`.
+    /// Sum of the times of these exits, in ticks.
     pub wait_sum: u64,
-    /// See `waits`.
+    /// Longest of these exits, in ticks.
     pub wait_max: u64,
     /// Sum of the squares of the intervals in which the untimed crossings in the census of `c` began, in ticks.
     pub c_begin_squares: f64,
@@ -596,14 +596,14 @@ pub mod flags {
     pub const LOCKED: u32 = 1;
     /// Reached `asmcgocall` without `cgocall`.
     pub const DIRECT: u32 = 2;
-    /// Stands for all stacks with these innermost frames that found no room.
+    /// Stands for all stacks with these innermost frames for which there was no room.
     pub const FOLDED: u32 = 4;
     /// Holds the exits, on this M, of crossings begun on another.
     pub const VISITOR: u32 = 8;
-    /// Not a crossing but callbacks: of one Go function, in one crossing's cell. Their phases are acquire (enter), Go (c)
-    /// and release (exit), and `callback` is the time foreign threads took to get an M.
+    /// Not a crossing but callbacks: of one Go function, in one crossing's cell. Their phases are acquire (enter), Go
+    /// (c) and release (exit), and `callback` is the time foreign threads took to get an M.
     pub const CALLBACK: u32 = 16;
-    /// Not a crossing but a place where goroutines lock themselves to their threads: `c` is for how long.
+    /// Not a crossing but a place where goroutines lock themselves to their threads: `c` is how long they were locked.
     pub const LOCK: u32 = 32;
     /// The stack goes on beyond the frames kept.
     pub const TRUNCATED: u32 = 1 << 8;
@@ -619,7 +619,7 @@ pub struct Frame {
     pub pc: u64,
 }
 
-/// Four frames as the enter thunk compares them: six loads for all, which is what that is bound by.
+/// Four frames as the enter thunk compares them. Comparing them takes six loads, and the loads bound its speed.
 #[repr(C, align(16))]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Block {
@@ -627,12 +627,12 @@ pub struct Block {
     pub offsets: [u16; FRAME_BLOCK],
     /// Bits 32 to 47 of the return addresses.
     pub high: [u16; FRAME_BLOCK],
-    /// Their low halves. Go code lies within 4 GiB, so that these tell them apart.
+    /// Their low halves. Go code lies within 4 GiB, so these tell return addresses apart.
     pub pcs: [u32; FRAME_BLOCK],
 }
 
 impl Block {
-    /// One of its return addresses.
+    /// Returns one of its return addresses.
     #[inline(always)]
     pub const fn pc(&self, index: usize) -> u64 {
         (self.high[index % FRAME_BLOCK] as u64) << 32 | self.pcs[index % FRAME_BLOCK] as u64
@@ -645,27 +645,28 @@ pub const PC_BITS: u64 = (1 << 48) - 1;
 /// Deepest stack whose frames a [`Block`] can hold, in bytes: deeper ones are not remembered.
 pub const DEEPEST_REMEMBERED: u32 = 8 * u16::MAX as u32;
 
-/// Where an M remembers the cell of a site at a depth. The enter thunk computes the same; a better mixture would
-/// make every crossing wait for it.
+/// Returns the place where an M remembers the cell of a site at a depth. The enter thunk computes the same; a better
+/// mixture would make every crossing wait for it.
 #[inline(always)]
 pub fn memo_slot(site: u64, stack_depth: u32) -> usize {
     (site as u32).wrapping_add(stack_depth) as usize % MEMO
 }
 
-/// Where in the directory the address of an M's table is if the word is free. Else it is next to that, the words taken in
-/// pairs, which the enter thunk knows too; else in one of the six others on the same cache line. Ms are allocated 1408 bytes
-/// apart and more. The enter thunk takes these bits from the second and third byte of `g.m`.
+/// Returns the word of the directory where the address of an M's table is, if that word is free. If not, the address is
+/// in the other word of the same pair, which the enter thunk knows too, or in one of the six others on the same cache
+/// line. Ms are allocated 1408 bytes apart and more. The enter thunk takes these bits from the second and third byte of
+/// `g.m`.
 #[inline(always)]
 pub const fn home(m: u64) -> usize {
     (m >> 10) as usize % DIRECTORY
 }
 
-/// From the stack pointer at the C hook's call of C to the word that names the crossing for the unwinder of a sample:
-/// [`InFlight::tagged_cell`], or 0 if it has none.
+/// Bytes from the stack pointer at the C hook's call of C to the word that names the crossing for the unwinder of a
+/// sample: [`InFlight::tagged_cell`], or 0 if it has none.
 pub const MARKER_CELL: u64 = 8;
 
-/// Bytes below the place where a system stack was left for C in which the frames of `asmcgocall` and the C hook lie, and the
-/// return address of the C function: 112 at most, in Go 1.19 to 1.21.
+/// Bytes below the place where a system stack was left for C. They hold the frames of `asmcgocall` and the C hook, and
+/// the return address of the C function, which take 112 at most, in Go 1.19 to 1.21.
 pub const HOOK_FRAMES: u64 = 128;
 
 /// Start of the arena.

@@ -1,11 +1,11 @@
-//! What runs inside the target.
+//! Code that runs inside the program.
 //!
-//! The crate is compiled twice. As an ordinary library it gives the recorder the layout of the shared memory
-//! and gives the tests the logic. With `--cfg blob` it becomes a flat piece of position-independent code
-//! (`collector/build.rs`), which the trampoline engine maps into the target.
+//! The crate is compiled twice. As an ordinary library it gives the recorder the layout of the shared memory and gives
+//! the tests the logic. With `--cfg blob` it becomes a flat piece of position-independent code (`collector/build.rs`),
+//! which the trampoline engine maps into the program.
 //!
-//! Rules for everything here: no allocation, no panics, no locks, no calls out; no return address of ours on
-//! a goroutine's stack while Go runs; under 300 bytes of goroutine stack.
+//! Rules for everything here: no allocation, no panics, no locks, no calls out; no return address of a hook
+//! on a goroutine's stack while Go runs; under 300 bytes of goroutine stack.
 #![no_std]
 #![cfg_attr(blob, no_builtins)]
 #![cfg_attr(not(any(blob, test)), allow(dead_code, reason = "only the blob and the tests call the hooks"))]

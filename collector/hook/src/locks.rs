@@ -12,11 +12,11 @@ use crate::stack::Stack;
 use crate::threads;
 use crate::times::times;
 
-/// Stands in the key of a lock's cell for a function: no C function is there.
+/// Function in the key of a lock's cell. No C function has this address.
 const LOCK_OS_THREAD: u64 = 1;
 
-/// In `LockOSThread`, after `m.lockedExt++`, or where that is inlined. `frame` is the frame pointer of the function that
-/// this is in, and `after` the next instruction.
+/// Runs in `LockOSThread`, after `m.lockedExt++`, or where that is inlined. `frame` is the frame pointer of the
+/// function around it, and `after` the next instruction.
 ///
 /// # Safety
 /// `g` must be the running goroutine.
@@ -53,7 +53,7 @@ pub(crate) unsafe fn locked(params: &Params, g: u64, frame: u64, after: u64) {
     }
 }
 
-/// `m.lockedExt`.
+/// Returns `m.lockedExt`.
 unsafe fn count(params: &Params, m: u64) -> u32 {
     // SAFETY: the caller's M is live.
     unsafe { ((m + params.m_locked_ext) as *const u32).read() }

@@ -6,7 +6,7 @@ use core::sync::atomic::Ordering::Acquire;
 use crate::layout::{Cell, CellRef, Header, THREADS, Thread};
 use crate::params::Params;
 
-/// The shared mapping's header.
+/// Returns the shared mapping's header.
 ///
 /// # Safety
 /// `params` must describe a live mapping.
@@ -16,19 +16,19 @@ pub(crate) unsafe fn header<'a>(params: &Params) -> &'a Header {
     unsafe { &*(params.tables as *const Header) }
 }
 
-/// The reference of a cell.
+/// Returns the reference of a cell.
 #[inline(always)]
 pub(crate) fn reference(params: &Params, cell: *const Cell) -> CellRef {
     CellRef(((cell as u64 - params.tables) / 64) as u32)
 }
 
-/// The cell of a reference.
+/// Returns the cell of a reference.
 #[inline(always)]
 pub(crate) fn at_ref(params: &Params, cell: CellRef) -> *mut Cell {
     (params.tables + cell.offset()) as *mut Cell
 }
 
-/// Tables that have ever been claimed.
+/// Returns the tables that have ever been claimed.
 ///
 /// # Safety
 /// `params` must describe a live mapping.
@@ -42,7 +42,7 @@ pub(crate) unsafe fn used(params: &Params) -> impl Iterator<Item = *mut Thread> 
     })
 }
 
-/// The cell that counts what has no other place.
+/// Returns the thread's spare cell, which counts what has no other place.
 pub(crate) fn spare(thread: *mut Thread) -> *mut Cell {
     // SAFETY: only the address is taken; thread points into the mapping.
     unsafe { &raw mut (*thread).spare.cell }

@@ -6,7 +6,7 @@ use crate::layout::OVERFLOW;
 use crate::mapping::header;
 use crate::params::Params;
 
-/// Why a crossing is counted by its C function alone.
+/// Reason why a crossing is counted by its C function alone.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Beyond {
     /// Its M has no [`Thread`].
@@ -37,7 +37,7 @@ pub(crate) unsafe fn count(params: &Params, function: u64, why: Beyond) {
             return;
         }
     }
-    // Those beyond cells are in the spare cell.
+    // The spare cell counts those beyond cells.
     if why == Beyond::Threads {
         header.unattributed.fetch_add(1, Relaxed);
     }

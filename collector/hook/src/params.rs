@@ -1,12 +1,13 @@
-//! What the recorder tells the hooks: addresses and offsets of this target, before their code.
+//! Parameters that the recorder passes to the hooks: addresses and offsets of this program. They lie before the hooks'
+//! code.
 
-/// Read by the hooks, written once by the recorder before any of them runs.
+/// Parameters of the hooks. The recorder writes them once, before any hook runs.
 ///
-/// Offsets of `g`, `m` and `p` are Go's (`runtime/runtime2.go`), found by the plan for the target's version.
+/// Offsets of `g`, `m` and `p` are Go's (`runtime/runtime2.go`), found by the plan for the program's version.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Params {
-    /// Address of the shared mapping in the target.
+    /// Address of the shared mapping in the program.
     pub tables: u64,
     /// `runtime.entersyscall`.
     pub entersyscall: u64,
@@ -20,7 +21,7 @@ pub struct Params {
     pub lastmoduleinit: u64,
     /// `runtime.cgocallbackg1`.
     pub cgocallbackg1: u64,
-    /// What `cgocallback` calls for a foreign thread's M: `needm` or `needAndBindM`.
+    /// Function that gets an M for a foreign thread in `cgocallback`: `needm` or `needAndBindM`.
     pub needm: u64,
     /// Return address of `call asmcgocall` in `runtime.cgocall`.
     pub after_asmcgocall: u64,
@@ -46,25 +47,25 @@ pub struct Params {
     pub newm1: [[u64; 2]; 3],
     /// Start and end of `runtime.LockOSThread`, 0 where it is inlined wherever it is used.
     pub lock_os_thread: [u64; 2],
-    /// From FS to the thread's g.
+    /// Bytes from FS to the thread's g.
     pub goroutine: u64,
-    /// From the stack pointer at the C hook to the word in which `asmcgocall` keeps the user's g.
+    /// Bytes from the stack pointer at the C hook to the word in which `asmcgocall` keeps the user's g.
     pub saved_g: u64,
-    /// The same for the depth of the goroutine's stack pointer below `g.stack.hi`.
+    /// Bytes from there to the depth of the goroutine's stack pointer below `g.stack.hi`.
     pub saved_depth: u64,
-    /// From the goroutine's stack pointer in `asmcgocall` to `cgocall`'s frame pointer.
+    /// Bytes from the goroutine's stack pointer in `asmcgocall` to `cgocall`'s frame pointer.
     pub to_frame: u64,
-    /// From the goroutine's stack pointer in `asmcgocall` to its return address: 0 or 8.
+    /// Bytes from the goroutine's stack pointer in `asmcgocall` to its return address: 0 or 8.
     pub to_return: u64,
-    /// From the goroutine's stack pointer in `asmcgocall` to its first argument, dead after it returns.
+    /// Bytes from the goroutine's stack pointer in `asmcgocall` to its first argument, dead after it returns.
     pub to_slots: u64,
-    /// From `cgocall`'s frame pointer to where it keeps `fn`.
+    /// Bytes from `cgocall`'s frame pointer to its spilled `fn`.
     pub spilled_fn: u64,
-    /// From `cgocall`'s frame pointer to where it keeps `arg`.
+    /// Bytes from `cgocall`'s frame pointer to its spilled `arg`.
     pub spilled_arg: u64,
-    /// A trampoline whose argument begins with the C function meant (purego), or 0.
+    /// Address of a trampoline whose argument begins with the actual C function (purego), or 0.
     pub indirect_fn: u64,
-    /// Offset in the mapping at which stacks find no more room.
+    /// Offset in the mapping beyond which stacks get no more room.
     pub stack_arena_end: u64,
     /// Offset of the end of the mapping.
     pub arena_end: u64,
@@ -72,47 +73,47 @@ pub struct Params {
     pub own_start: u64,
     /// End of the program's own file in memory.
     pub own_end: u64,
-    /// Frames kept of a stack.
+    /// Maximum frames kept per stack.
     pub max_frames: u64,
-    /// Ticks in C from which on a crossing is an event.
+    /// Minimum ticks in C that make a crossing an event.
     pub slow: u64,
     /// Crossings between timed ones at first: 1, or 0 for never.
     pub first_interval: u64,
-    /// When the hooks came, in ticks: a crossing that returned from C before was an earlier recorder's.
+    /// Time when the hooks came, in ticks: a crossing that returned from C before was an earlier recorder's.
     pub begun: u64,
 }
 
-/// Displacements that the thunks are assembled with, each replaced by this target's before they are mapped:
-/// a load from the parameters would cost every crossing a cycle.
+/// Displacements with which the thunks are assembled. Each is replaced by this program's before they are mapped: a load
+/// from the parameters would cost every crossing a cycle.
 pub mod holes {
-    /// `m.p`.
+    /// Offset of `m.p`.
     pub const M_P: u32 = 0x5eed_0002;
-    /// `m.lockedExt`.
+    /// Offset of `m.lockedExt`.
     pub const M_LOCKED_EXT: u32 = 0x5eed_0003;
-    /// From `cgocall`'s frame pointer to its spilled `fn`.
+    /// Bytes from `cgocall`'s frame pointer to its spilled `fn`.
     pub const SPILLED_FN: u32 = 0x5eed_0004;
-    /// From `cgocall`'s frame pointer to the result word of its call of `asmcgocall`, dead until that returns.
+    /// Bytes from `cgocall`'s frame pointer to the result word of its call of `asmcgocall`, dead until that returns.
     pub const FRAME_RESULT: u32 = 0x5eed_0005;
-    /// From the goroutine's stack pointer in `asmcgocall` to the same word.
+    /// Bytes from the goroutine's stack pointer in `asmcgocall` to the same word.
     pub const RESULT: u32 = 0x5eed_0006;
-    /// From the goroutine's stack pointer in `asmcgocall` to its return address.
+    /// Bytes from the goroutine's stack pointer in `asmcgocall` to its return address.
     pub const RETURN: u32 = 0x5eed_0007;
-    /// From the goroutine's stack pointer in `asmcgocall` to its first argument.
+    /// Bytes from the goroutine's stack pointer in `asmcgocall` to its first argument.
     pub const FIRST_SLOT: u32 = 0x5eed_000c;
-    /// From the stack pointer at the C hook to the saved g.
+    /// Bytes from the stack pointer at the C hook to the saved g.
     pub const SAVED_G: u32 = 0x5eed_0009;
     /// Bytes of the C hook's own frame.
     pub const FRAME: u64 = 24;
-    /// `SAVED_G` from below the C hook's own frame.
+    /// As `SAVED_G`, from below the C hook's own frame.
     pub const SAVED_G_BELOW: u32 = 0x5eed_000e;
-    /// `SAVED_DEPTH` from below the C hook's own frame.
+    /// As [`super::Params::saved_depth`], from below the C hook's own frame.
     pub const SAVED_DEPTH_BELOW: u32 = 0x5eed_000b;
     /// Low half of the return address of `call asmcgocall` in `cgocall`.
     pub const AFTER_ASMCGOCALL: u32 = 0x5eed_000f;
     /// Distance from the next instruction to `entersyscall`.
     pub const ENTERSYSCALL: u32 = 0x5eed_0010;
-    /// From FS to the thread's g.
+    /// Bytes from FS to the thread's g.
     pub const GOROUTINE: u32 = 0x5eed_000d;
-    /// `g.goid`.
+    /// Offset of `g.goid`.
     pub const G_GOID: u32 = 0x5eed_0008;
 }

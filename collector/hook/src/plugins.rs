@@ -11,8 +11,8 @@ pub(crate) const CLAIM_TIMEOUT: u64 = 3_000_000_000;
 /// Time for the recorder to read a claimed plugin and redirect its functions, in ticks: about ten seconds.
 pub(crate) const RELEASE_TIMEOUT: u64 = 10 * CLAIM_TIMEOUT;
 
-/// Waits until the recorder has redirected the plugin's functions. After a timeout, the state stays `PLUGIN_UNATTENDED`: later
-/// plugins do not wait, and the recorder changes none, because their code may run.
+/// Waits until the recorder has redirected the plugin's functions. After a timeout, the state stays
+/// `PLUGIN_UNATTENDED`: later plugins do not wait, and the recorder changes none, because their code may run.
 #[cold]
 #[inline(never)]
 pub(crate) fn wait(plugin: &AtomicU64, claim_timeout: u64, release_timeout: u64) {

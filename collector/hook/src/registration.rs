@@ -1,6 +1,7 @@
-//! What a recorder tells others of itself in the target: who it is, and what must be undone.
+//! Registration of a recorder in the program: tells other recorders which process it is, and what must be undone.
 
-/// Who is at work in a process and where: the start of the mapping, so that whoever finds that can undo the rest.
+/// Names the recorder of a process and the place of its hooks. It is the start of the mapping, so that a recorder that
+/// finds the mapping can undo the rest.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Registration {
@@ -10,57 +11,57 @@ pub struct Registration {
     pub size: u64,
     /// Address of the hooks' mapping.
     pub hooks: u64,
-    /// Bytes of that.
+    /// Bytes of the hooks' mapping.
     pub hooks_size: u64,
     /// Address of the [`Undo`] within the hooks' mapping.
     pub undo: u64,
     /// The recorder's process id.
     pub recorder: u64,
-    /// When that process was started, in clock ticks since the system's (`/proc/PID/stat`, field 22).
+    /// Start time of that process, in clock ticks since the system's boot (`/proc/PID/stat`, field 22).
     pub recorder_started: u64,
-    /// The namespace of its process id: the inode of `/proc/self/ns/pid`.
+    /// Namespace of its process id: the inode of `/proc/self/ns/pid`.
     pub recorder_namespace: u64,
-    /// 1 if the hooks are off and must stay mapped for good: it is not known who may return there.
+    /// 1 if the hooks are off and must stay mapped for good, because it is not known which threads may return there.
     pub kept: u64,
-    /// The process that it records, as that namespace knows it: a child that this forks has the same mapping.
+    /// Id in that namespace of the process that it records: a forked child of that process has the same mapping.
     pub target: u64,
 }
 
 /// First word of an [`Undo`].
 pub const UNDO: u64 = u64::from_le_bytes(*b"cgoundo\x03");
 
-/// What was replaced in the program, behind the hooks' code, where the program can't write; [`Replaced`] follow, in
-/// the order in which they are to be put back.
+/// List of what was replaced in the program. It lies behind the hooks' code, where the program can't write. The
+/// [`Replaced`] follow it, in the order in which they are to be restored.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Undo {
     /// [`UNDO`].
     pub magic: u64,
-    /// How many were replaced.
+    /// Number of [`Replaced`] that follow.
     pub count: u64,
     /// Start of Go's code.
     pub go_start: u64,
     /// End of Go's code.
     pub go_end: u64,
-    /// Start of the hook that calls what gets an M for a foreign thread.
+    /// Start of the attach hook, which calls the function that gets an M for a foreign thread.
     pub attach_start: u64,
-    /// End of that.
+    /// End of the attach hook.
     pub attach_end: u64,
-    /// From FS to the thread's g, as a signed number.
+    /// Bytes from FS to the thread's g, as a signed number.
     pub goroutine: u64,
     /// Offset of `m.procid`.
     pub m_procid: u64,
     /// Bytes that `asmcgocall` takes of the system stack, which it then aligns to 16.
     pub taken: u64,
-    /// From the C hook's return address in `asmcgocall` to the g that is saved there.
+    /// Bytes from the C hook's return address in `asmcgocall` to the g that is saved there.
     pub saved_g: u64,
-    /// The same to the depth of its stack.
+    /// Bytes from the same return address to the saved depth of that g's stack.
     pub saved_depth: u64,
-    /// The word of the runtime's first module that may lead to the hooks' module; 0 if there is none.
+    /// Address of the word of the runtime's first module that may lead to the hooks' module; 0 if there is none.
     pub module_link: u64,
-    /// The hooks' module.
+    /// Address of the hooks' module.
     pub module: u64,
-    /// The word of that which leads on.
+    /// Address of the word of the hooks' module that leads to the next one.
     pub module_next: u64,
 }
 
@@ -68,12 +69,12 @@ pub struct Undo {
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Replaced {
-    /// Where.
+    /// Address of the first byte.
     pub at: u64,
-    /// How many.
+    /// Number of bytes.
     pub length: u64,
-    /// What was there.
+    /// Bytes that were there before.
     pub original: [u8; 16],
-    /// What is there instead.
+    /// Bytes that are there now.
     pub hooked: [u8; 16],
 }

@@ -1,9 +1,9 @@
-//! Go stacks by frame pointers: walking them, and recognising one seen before.
+//! Walks Go stacks by frame pointers, and recognises stacks seen before.
 
 use crate::layout::{Block, FRAME_BLOCK, Frame, PC_BITS};
 use crate::runtime::word;
 
-/// A stack to be walked: its innermost frame, and where it ends.
+/// A stack to walk: its innermost frame and its end.
 #[derive(Clone, Copy)]
 pub(crate) struct Stack {
     /// Address of the innermost frame: the saved frame pointer, with the return address above it.
@@ -13,13 +13,13 @@ pub(crate) struct Stack {
 }
 
 impl Stack {
-    /// Bytes from the innermost frame to the top: the same for the same calls, wherever the stack lies.
+    /// Returns the bytes from the innermost frame to the top: the same for the same calls, wherever the stack lies.
     #[inline(always)]
     pub(crate) fn depth(self) -> u32 {
         (self.top - self.frame) as u32
     }
 
-    /// Return address of the second frame, 0 if there is none: for a cgo wrapper, the site.
+    /// Returns the return address of the second frame, 0 if there is none. For a cgo wrapper, that is the site.
     ///
     /// # Safety
     /// The innermost frame must be readable, as must everything from it to the top.
@@ -35,14 +35,14 @@ impl Stack {
         }
     }
 
-    /// Whether a saved frame pointer leads on within this stack. At its bottom, and where a callback came
-    /// from C, it holds anything.
+    /// Returns whether a saved frame pointer leads to a further frame within this stack. At the stack's bottom, and
+    /// where a callback came from C, that pointer holds anything.
     #[inline(always)]
     fn holds(self, next: u64) -> bool {
         next > self.frame && next <= self.top - 16 && next.is_multiple_of(8)
     }
 
-    /// Writes the stack's frames, innermost first; returns how many, and whether it goes on.
+    /// Writes the stack's frames, innermost first. Returns their number, and whether the stack goes on.
     ///
     /// # Safety
     /// Everything from the innermost frame to the top must be readable, and `frames` writable.
@@ -64,11 +64,11 @@ impl Stack {
         }
     }
 
-    /// Whether the return addresses in memory are exactly these.
+    /// Returns whether the return addresses in memory are exactly these.
     ///
-    /// Reads at the remembered offsets, so that no load waits for another. That is exact: the innermost
-    /// return address tells which function called, and a Go function's frame has one size at one address; so
-    /// the next return address can only be where it was before, and so on outwards.
+    /// Reads at the remembered offsets, so that no load waits for another. This is exact: the innermost return address
+    /// tells which function called, and a Go function's frame has one size at one address. So the next return address
+    /// can only be where it was before, and so on outwards.
     ///
     /// # Safety
     /// `frames` must come from [`Stack::walk`] on a stack of the same depth: then every offset is in bounds.
@@ -85,7 +85,7 @@ impl Stack {
         differs == 0
     }
 
-    /// The same of frames in blocks, whose last one is full.
+    /// As [`Stack::equals`], for frames in blocks, whose last one is full.
     ///
     /// # Safety
     /// As above; `blocks` must hold that many frames.

@@ -1,4 +1,4 @@
-//! The hooks' logic on made-up goroutines: what is counted where, and that nothing is lost.
+//! Tests of the hooks' logic on made-up goroutines: each crossing is counted in its place, and nothing is lost.
 
 use core::sync::atomic::Ordering::Relaxed;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
@@ -23,7 +23,7 @@ const CALLED: u64 = 0x9000;
 /// Words of a made-up stack: few under Miri, which writes each of them.
 const STACK: usize = if cfg!(miri) { 128 } else { 4096 };
 
-/// Tables of their own.
+/// Tables of a test's own.
 struct World {
     allocated: *mut u8,
     layout: Layout,
@@ -32,7 +32,8 @@ struct World {
 }
 
 impl World {
-    /// With room for a few threads, and so many KiB for what they need beside their tables, some of them for no whole stacks.
+    /// Makes tables with room for a few threads, and `kilobytes` KiB for what these need beside their tables. The last
+    /// `reserved` KiB take no whole stacks.
     fn new(kilobytes: u64, reserved: u64) -> World {
         World::of(8, kilobytes, reserved)
     }
@@ -88,13 +89,13 @@ impl World {
         found
     }
 
-    /// The times of a cell that has some.
+    /// Returns the times of a cell that has some.
     fn times(&self, cell: &Cell) -> &Times {
-        // SAFETY: a reference that is there leads to times.
+        // SAFETY: the reference of such a cell leads to times.
         unsafe { &*((self.params.tables + CellRef(cell.times.load(Relaxed)).offset()) as *const Times) }
     }
 
-    /// What is rare of a cell that has some of it.
+    /// Returns the rare counts of a cell that has some.
     fn rare(&self, cell: &Cell) -> &Rare {
         // SAFETY: as above.
         unsafe { &*((self.params.tables + CellRef(cell.rare.load(Relaxed)).offset()) as *const Rare) }
@@ -116,7 +117,7 @@ impl Drop for World {
 struct Machine(u64);
 
 impl Machine {
-    /// The M of this number, the same in the whole test.
+    /// Returns the M of this number, which is the same in the whole test.
     fn new(id: u64, locked: bool) -> Machine {
         const SIZE: usize = 1 << 10;
         const COUNT: usize = 2 * THREADS;
@@ -150,12 +151,12 @@ struct Goroutine {
 }
 
 impl Goroutine {
-    /// A goroutine in C function `function`, called through these return addresses, innermost first.
+    /// Makes a goroutine in C function `function`, called through these return addresses, innermost first.
     fn new(m: &Machine, function: u64, pcs: &[u64]) -> Goroutine {
         Goroutine::spread(m, function, pcs, 8)
     }
 
-    /// The same with frames of so many words.
+    /// As [`Goroutine::new`], with frames of `apart` words.
     fn spread(m: &Machine, function: u64, pcs: &[u64], apart: usize) -> Goroutine {
         let size = STACK.max(16 + apart * pcs.len());
         let mut stack = std::vec![0xdead_beef; size];
@@ -217,7 +218,7 @@ impl Goroutine {
         }
     }
 
-    /// Which returns.
+    /// The Go function returns to C.
     fn leave_callback(&self, world: &World) {
         // SAFETY: as above.
         unsafe {
@@ -231,12 +232,12 @@ impl Goroutine {
     }
 }
 
-/// The return addresses of a cell whose stack is not deep.
+/// Returns the return addresses of a cell whose stack is not deep.
 ///
 /// # Safety
 /// The cell must lie in a world's memory.
 unsafe fn pcs_of(cell: &Cell) -> Vec<u64> {
-    // By its address: the reference is to the cell alone.
+    // By address, because the reference is to the cell alone.
     let behind = (&raw const *cell).addr() + size_of::<Cell>();
     // SAFETY: the blocks follow their cell.
     let blocks = unsafe { std::slice::from_raw_parts(behind as *const Block, cell.blocks.into()) };
@@ -263,7 +264,7 @@ fn each_stack_has_its_cell_and_keeps_its_frames() {
     }
 }
 
-/// Their frames do not fit into blocks.
+/// The frames of such stacks do not fit into blocks.
 #[test]
 #[cfg_attr(miri, ignore = "megabytes, word by word, take Miri too long")]
 fn stacks_of_megabytes_have_their_cells_too() {
@@ -455,7 +456,7 @@ fn more_stacks_than_are_kept_fold_and_none_is_made_twice() {
     assert_eq!(seen.len(), STACKS as usize);
 }
 
-/// Once only their C function was known of them, and that not of all: 30,000 functions shared one row.
+/// Formerly only their C function was kept, and not that of all: 30,000 functions shared one row.
 #[test]
 #[cfg_attr(miri, ignore = "30,000 crossings take Miri too long")]
 fn functions_called_when_all_stacks_are_taken_keep_their_line() {
@@ -477,7 +478,7 @@ fn functions_called_when_all_stacks_are_taken_keep_their_line() {
     }
 }
 
-/// Where there is no room for their cells either, they are counted by function in one table for all threads.
+/// Functions without room for their cells are counted by function in one table for all threads.
 #[test]
 fn functions_beyond_all_cells_are_counted_by_function() {
     let world = World::of(1, 120, 0);
@@ -526,7 +527,7 @@ fn an_exhausted_arena_still_counts() {
     assert_eq!(world.calls(1), 10);
 }
 
-/// The recorder makes the file longer: who found no room for a table has one from then on.
+/// After the recorder has made the file longer, a thread that found no room for a table gets one.
 #[test]
 fn a_thread_without_a_table_gets_one_when_there_is_room() {
     let world = World::of(2, 0, 0);
@@ -566,7 +567,7 @@ fn threads_beyond_the_table_are_counted_by_function() {
     let header = unsafe { &*world.memory.cast::<Header>() };
     let counted = || header.overflow.iter().map(|entry| entry.calls.load(Relaxed)).sum::<u64>();
     assert_eq!(counted(), beyond);
-    // When a table becomes free, the next that comes has it.
+    // When a table becomes free, the next thread that comes gets it.
     // SAFETY: the thread lies in the world's memory.
     unsafe { (*threads::find(&world.params, Machine::new(7, false).address())).owner.store(0, Relaxed) };
     arrive(THREADS as u64);
@@ -577,7 +578,7 @@ fn threads_beyond_the_table_are_counted_by_function() {
     assert_eq!(counted(), beyond + 1);
 }
 
-/// Each once searched the tables of all, at each crossing, three times.
+/// Formerly each of them searched the tables of all threads, at each crossing, three times.
 #[test]
 #[cfg_attr(miri, ignore = "2,000 threads, three times take Miri too long")]
 fn threads_whose_places_are_taken_are_found_again() {
@@ -597,7 +598,7 @@ fn threads_whose_places_are_taken_are_found_again() {
     assert_eq!(first.iter().collect::<std::collections::BTreeSet<_>>().len(), ids.len(), "each has its own");
     let found = || ids.iter().map(|&id| table(id)).collect::<Vec<_>>();
     assert_eq!(found(), first);
-    // The directory is a cache: what it loses is found.
+    // The directory is a cache: tables that it loses are found again.
     // SAFETY: the world begins with a header.
     let header = unsafe { &*world.memory.cast::<Header>() };
     header.directory.iter().for_each(|word| word.store(0, Relaxed));

@@ -1,4 +1,4 @@
-//! Threads that the runtime makes: who was in C when it needed another.
+//! Notes which C functions held Ms when the runtime made a thread.
 
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
@@ -8,15 +8,15 @@ use crate::layout::{BIRTHS, Birth, Cell, HOLDERS, Header, Holder, InFlight, Thre
 use crate::mapping::{header, used};
 use crate::params::Params;
 
-/// `newm1` is about to make a thread, by the direct crossing of this cell. Takes a look at every M's table: little beside
-/// what making a thread takes.
+/// Runs when `newm1` is about to make a thread, by the direct crossing of this cell. Looks at every M's table, which
+/// takes little time compared with making a thread.
 ///
 /// # Safety
 /// `thread` must be the running M's, and `params` describe a live mapping.
 #[cold]
 #[inline(never)]
 pub(crate) unsafe fn begin(params: &Params, thread: *mut Thread, cell: *mut Cell) {
-    // SAFETY: the header is mapped; a place in the ring is written by who got its number alone.
+    // SAFETY: the header is mapped; only the thread that got a place's number writes to that place of the ring.
     unsafe {
         let header = header(params);
         let mut number = header.births_written.load(Relaxed);
@@ -30,7 +30,7 @@ pub(crate) unsafe fn begin(params: &Params, thread: *mut Thread, cell: *mut Cell
                 Err(other) => number = other,
             }
         }
-        // By the address: `header` is shared with all.
+        // By address, because `header` is a shared reference.
         let births = &raw mut (*(params.tables as *mut Header)).births;
         let birth = births.cast::<Birth>().add(number as usize % BIRTHS);
         (*birth).at = now();
@@ -41,9 +41,9 @@ pub(crate) unsafe fn begin(params: &Params, thread: *mut Thread, cell: *mut Cell
     }
 }
 
-/// Counts the other Ms in C, and tells the first few functions they are in.
+/// Counts the other Ms in C, and writes the first few functions that they are in to `holders`.
 unsafe fn look_around(params: &Params, own: *mut Thread, holders: *mut Holder) -> u64 {
-    // SAFETY: the tables of other Ms may change under our eyes, but an entry always holds a cell once used; only its
+    // SAFETY: the tables of other Ms may change meanwhile, but an entry always holds a cell once used; only its
     // function is read.
     unsafe {
         for place in 0..HOLDERS {
@@ -71,7 +71,7 @@ unsafe fn look_around(params: &Params, own: *mut Thread, holders: *mut Holder) -
     }
 }
 
-/// The crossing in whose C an M is; not a direct one, with which the runtime makes threads itself.
+/// Returns the crossing in whose C function an M is. Leaves out direct ones, by which the runtime itself makes threads.
 unsafe fn in_c_of(thread: *mut Thread) -> Option<*const Cell> {
     // SAFETY: as above; an entry below top has been written.
     unsafe {

@@ -1,4 +1,4 @@
-//! Finding the [`Thread`] of an M.
+//! Finds the [`Thread`] of an M.
 
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -9,7 +9,7 @@ use crate::params::Params;
 use crate::runtime::word;
 use crate::{arena, directory, goroutines, held, times};
 
-/// The table of the running M, null if there is none for it.
+/// Returns the table of the running M, null if there is none for it.
 ///
 /// # Safety
 /// `m` must be the running thread's M and `params` describe a live mapping.
@@ -25,7 +25,8 @@ pub(crate) unsafe fn find(params: &Params, m: u64) -> *mut Thread {
     }
 }
 
-/// Whether a table is that of a kernel thread. One that was claimed before the M knew its thread is it from now on.
+/// Returns whether a table is that of a kernel thread. A table that was claimed before the M knew its thread becomes
+/// this thread's.
 #[inline(always)]
 unsafe fn is_of(thread: *mut Thread, tid: u64) -> bool {
     // SAFETY: the caller's table is the running M's.
@@ -37,15 +38,15 @@ unsafe fn is_of(thread: *mut Thread, tid: u64) -> bool {
     }
 }
 
-/// The slow way to a [`Thread`]: one that is not where the directory is looked at first, or has lost; one that is free, or a new
-/// one.
+/// The slow way to a [`Thread`]. Finds one that is not in the M's first word of the directory, or that the directory
+/// has lost; else claims a free or a new one.
 #[cold]
 #[inline(never)]
 unsafe fn find_or_claim(params: &Params, m: u64) -> *mut Thread {
     // SAFETY: the directory and used() give tables of the mapping; the M is live.
     unsafe {
         let (header, tid) = (header(params), word(m, params.m_procid));
-        // The one that the M has, or had with another thread.
+        // The table that the M has, or had with another thread.
         let mut left = directory::find(header, m);
         if !left.is_null() {
             if is_of(left, tid) {
@@ -63,7 +64,7 @@ unsafe fn find_or_claim(params: &Params, m: u64) -> *mut Thread {
                 }
             }
         }
-        // What becomes free from now on is not missed.
+        // Read first, so that a table that becomes free from now on is not missed.
         let freed = header.freed.load(Acquire);
         let found = claim(params, m, tid, left);
         if found.is_null() {
@@ -75,7 +76,7 @@ unsafe fn find_or_claim(params: &Params, m: u64) -> *mut Thread {
     }
 }
 
-/// The table of an M that the directory has lost, null if it has none.
+/// Returns the table of an M that the directory has lost, null if it has none.
 unsafe fn scattered(params: &Params, m: u64) -> *mut Thread {
     // SAFETY: used() gives tables of the mapping.
     unsafe {
@@ -88,11 +89,11 @@ unsafe fn scattered(params: &Params, m: u64) -> *mut Thread {
     core::ptr::null_mut()
 }
 
-/// A table for an M: the one it has had with this thread before, or a free or new one. That of the thread it had before, if there
-/// is one (`left`), is nobody's from then on. Where there is none, the M keeps that.
+/// Returns a table for an M: the one that it had with this thread before, or a free or new one. The table of the M's
+/// thread before this one, if there is one (`left`), then has no owner. If there is no other table, the M keeps `left`.
 #[inline(never)]
 unsafe fn claim(params: &Params, m: u64, tid: u64, left: *mut Thread) -> *mut Thread {
-    // SAFETY: used() gives tables of the mapping; who wins the exchange is alone with the rest.
+    // SAFETY: used() gives tables of the mapping; only the thread that wins the exchange uses the rest of the table.
     unsafe {
         if !left.is_null() {
             for thread in used(params) {
@@ -115,7 +116,7 @@ unsafe fn claim(params: &Params, m: u64, tid: u64, left: *mut Thread) -> *mut Th
             return thread;
         }
         if !left.is_null() {
-            // Its thread has left it to this one.
+            // The M's thread before this one leaves its table to this one.
             (*left).tid = tid;
         }
     }
@@ -139,10 +140,11 @@ unsafe fn claim_free(params: &Params, m: u64) -> *mut Thread {
     core::ptr::null_mut()
 }
 
-/// A new table, claimed for an M; null if there is no room for one.
+/// Makes a new table, claimed for an M; returns null if there is no room for one.
 #[inline(never)]
 unsafe fn make(params: &Params, m: u64) -> *mut Thread {
-    // SAFETY: what is new is zeroed, and known to nobody else before it is listed; a number below THREADS has a place there.
+    // SAFETY: new room is zeroed, and no other thread knows it before it is listed; a number below THREADS has a place
+    // there.
     unsafe {
         let header = header(params);
         if header.used_count.load(Relaxed) as usize >= THREADS {
@@ -159,7 +161,7 @@ unsafe fn make(params: &Params, m: u64) -> *mut Thread {
         let thread = (params.tables + at.offset()) as *mut Thread;
         (*thread).owner.store(m, Relaxed);
         (*thread).number = number as u64;
-        // Others look for what is in flight as soon as it is listed.
+        // Other threads look for what is in flight as soon as the table is listed.
         (*thread).top = (&raw mut (*thread).in_flight) as u64;
         (*thread).index = (&raw const (*thread).first_index) as u64;
         (*thread).index_len = FIRST_INDEX as u64;
@@ -168,7 +170,7 @@ unsafe fn make(params: &Params, m: u64) -> *mut Thread {
         (*spare).cell.times.store(reference(params, (&raw const (*spare).times).cast()).0, Relaxed);
         (*spare).cell.rare.store(reference(params, (&raw const (*spare).rare).cast()).0, Relaxed);
         times::begin(&raw mut (*spare).times);
-        // No stack has depth 0, so that the spare cell stands for nothing remembered.
+        // No stack has depth 0, so the spare cell matches no crossing.
         for slot in 0..MEMO {
             (&raw mut (*thread).memo).cast::<u64>().add(slot).write(spare as u64);
         }
@@ -177,10 +179,10 @@ unsafe fn make(params: &Params, m: u64) -> *mut Thread {
     }
 }
 
-/// Makes a slot ready for its new M. The cells of the M before stay: they count on.
+/// Prepares a table for its new M. The cells of the M before stay, and continue to count.
 #[inline(never)]
 unsafe fn prepare(params: &Params, thread: *mut Thread, m: u64) {
-    // SAFETY: the caller owns the slot, and the M is its own.
+    // SAFETY: the caller owns the table, and the M is its own.
     unsafe {
         goroutines::hand_over(params, thread);
         held::settle(params, thread);
@@ -192,7 +194,7 @@ unsafe fn prepare(params: &Params, thread: *mut Thread, m: u64) {
         (*thread).m_id = word(m, params.m_id);
         (*thread).generation += 1;
         (*thread).top = (&raw mut (*thread).in_flight) as u64;
-        // Not this thread's: the crossing in which it is, if it is in one, is not counted.
+        // The entry there is not this thread's. If this thread is in a crossing, that one is not counted.
         (*((*thread).top as *mut InFlight)).tagged_cell = 0;
         (*thread).deeper = 0;
         (*thread).enclosing = CellRef::NONE;

@@ -1,4 +1,4 @@
-//! What a cell has apart, and takes room for when it is first needed: its times, their histograms, and what is rare.
+//! Parts of a cell that take room only when they are first needed: its times, their histograms, and its rare counts.
 
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::{Relaxed, Release};
@@ -8,13 +8,13 @@ use crate::layout::{Cell, CellRef, Phase, Rare, Samples, Thread, Times};
 use crate::mapping::header;
 use crate::params::Params;
 
-/// A cell's times.
+/// Returns a cell's times; takes room for them if it has none.
 ///
 /// # Safety
 /// `thread` must be the running M's, and `cell` one of its cells.
 #[inline(always)]
 pub(crate) unsafe fn times(params: &Params, thread: *mut Thread, cell: *mut Cell) -> *mut Times {
-    // SAFETY: the caller's promise; a reference that is there leads to times.
+    // SAFETY: the caller's promise; a reference other than 0 leads to times.
     unsafe {
         match (*cell).times.load(Relaxed) {
             0 => new_times(params, thread, cell),
@@ -23,7 +23,7 @@ pub(crate) unsafe fn times(params: &Params, thread: *mut Thread, cell: *mut Cell
     }
 }
 
-/// A cell's times, for which room has been asked before.
+/// Returns a cell's times, for which room was requested before.
 ///
 /// # Safety
 /// As [`times`].
@@ -37,7 +37,7 @@ pub(crate) unsafe fn times_taken(params: &Params, thread: *mut Thread, cell: *mu
     }
 }
 
-/// What is rare of a cell.
+/// Returns a cell's rare counts; takes room for them if it has none.
 ///
 /// # Safety
 /// As [`times`].
@@ -65,16 +65,16 @@ unsafe fn new_times(params: &Params, thread: *mut Thread, cell: *mut Cell) -> *m
 
 /// Makes zeroed times ready.
 pub(crate) unsafe fn begin(times: *mut Times) {
-    // SAFETY: the caller's are its own.
+    // SAFETY: the caller's times are its own.
     unsafe {
         (*times).c_min = u64::MAX;
         (*times).overhead_min = u64::MAX;
     }
 }
 
-/// Room for what a cell has not had yet, noted at `place`; `unkept` if there is none.
+/// Takes room for a part that a cell has not had yet, and notes it at `place`. Returns `unkept` if there is none.
 unsafe fn new<T>(params: &Params, thread: *mut Thread, place: &AtomicU32, unkept: *mut T) -> *mut T {
-    // SAFETY: thread is ours; what is new is zeroed, and known to nobody else before it is noted.
+    // SAFETY: thread is ours; new room is zeroed, and no other thread knows it before it is noted.
     unsafe {
         let at = allocate(params, thread, size_of::<T>() as u64, params.arena_end);
         if at == CellRef::NONE {
@@ -96,7 +96,7 @@ impl Samples {
 }
 
 impl crate::layout::Rare {
-    /// A long crossing began somewhere in an interval of so many ticks.
+    /// Adds a long crossing that began somewhere in an interval of `span` ticks.
     #[inline(always)]
     pub(crate) fn begin_within(&mut self, span: u64) {
         self.c_begin_squares += span as f64 * span as f64;

@@ -8,7 +8,7 @@ pub struct FunctionId(pub usize);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct LocationId(pub usize);
 
-/// On which side of the border a function is.
+/// Side of the border that a function is on.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub enum Kind {
     /// Go.
@@ -25,7 +25,7 @@ pub enum Kind {
 pub struct Function {
     /// Unique among the functions of its kind: a C function's own name, with its package where two share it.
     pub name: String,
-    /// Which side it is on.
+    /// Side of the border.
     pub kind: Kind,
     /// Source file, empty when unknown.
     pub file: String,
@@ -39,18 +39,18 @@ pub struct Function {
     pub library: String,
     /// For a C function: how cgo's wrapper calls it, if there is one.
     pub wrapper: Option<Wrapper>,
-    /// For a C function of the program's own file: its code uses thread-local storage.
+    /// For a C function of the program's own file: whether its code uses thread-local storage.
     pub thread_local: bool,
 }
 
 impl Function {
-    /// Name and package that are the same in every recording; [`Function::name`] has the package only where a second function
-    /// has the same name.
+    /// Returns name and package, which are the same in every recording. [`Function::name`] has the package only where a
+    /// second function has the same name.
     pub fn identity(&self) -> (&str, &str) {
         if self.c_name.is_empty() { (&self.name, "") } else { (&self.c_name, &self.package) }
     }
 
-    /// Stands for a thread that C made, as the caller of all that it calls.
+    /// Returns a function that stands for a thread that C made, as the caller of all that it calls.
     pub fn of_thread(name: &str) -> Function {
         Function { name: format!("[thread {name}]"), kind: Kind::C, ..Function::default() }
     }
@@ -58,28 +58,28 @@ impl Function {
     /// Name of the function that stands for the recorder's hooks.
     pub const HOOKS: &str = "[cgoprof's hooks]";
 
-    /// The thread that it stands for, if it is none of C's: no symbol has such a name.
+    /// Returns the name of the thread that it stands for, unless it is code. No symbol has such a name.
     pub fn thread(&self) -> Option<&str> {
         let is_code = self.kind != Kind::C || !self.symbol.is_empty();
         self.name.strip_prefix("[thread ")?.strip_suffix(']').filter(|_| !is_code)
     }
 }
 
-/// What the code of cgo's wrapper for a C function tells.
+/// Facts from the code of cgo's wrapper for a C function.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Wrapper {
-    /// It has pointer arguments, and what they point to escapes to the heap: no `#cgo noescape`.
+    /// Whether it has pointer arguments whose targets escape to the heap: no `#cgo noescape`.
     pub escapes: bool,
-    /// `#cgo nocallback`.
+    /// Whether it has `#cgo nocallback`.
     pub nocallback: bool,
 }
 
 /// A code address.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Location {
-    /// As in the file.
+    /// Address as in the file.
     pub address: u64,
-    /// What it stands for, inlined calls first.
+    /// Lines that it stands for, inlined calls first.
     pub lines: Vec<Line>,
 }
 
@@ -105,7 +105,7 @@ pub enum Via {
 }
 
 impl Via {
-    /// As a number in a file.
+    /// Returns its number in a file.
     pub(crate) fn number(self) -> u32 {
         match self {
             Via::Cgocall => 0,
@@ -114,7 +114,7 @@ impl Via {
         }
     }
 
-    /// What a number in a file stands for.
+    /// Converts a number in a file.
     pub(crate) fn from_number(number: u32) -> Via {
         match number {
             1 => Via::Runtime,

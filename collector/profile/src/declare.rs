@@ -1,32 +1,32 @@
-//! What follows from a declaration of metrics.
+//! Macros that make code from a declaration of metrics.
 
-/// Declares [`Stats`] and what follows from its fields.
+/// Declares [`Stats`] and the code that follows from its fields.
 macro_rules! metrics {
     ($($(#[doc = $help:literal])+ $name:ident: $kind:ident = $tag:tt, $known:ident, $shown:ident $(($head:literal))?;)+) => {
-        /// The numbers of one or many cells. Times in nanoseconds, the hooks' own time taken off.
+        /// The numbers of one or many cells. Times are in nanoseconds, without the hooks' own time.
         #[derive(Clone, Debug, Default, PartialEq)]
         pub struct Stats {
             $($(#[doc = $help])+ pub $name: value::$kind,)+
         }
 
         impl Stats {
-            /// Adds another's.
+            /// Adds the numbers of other crossings.
             pub fn add(&mut self, other: &Stats) {
                 $($kind::add(&mut self.$name, &other.$name);)+
             }
 
-            /// What has come since an earlier look at the same crossings.
+            /// Returns the numbers that were added since an earlier look at the same crossings.
             pub fn since(&self, before: &Stats) -> Stats {
                 Stats { $($name: $kind::since(&self.$name, &before.$name),)+ }
             }
 
-            /// Adds what a member of a file holds.
+            /// Adds the numbers of a member of a file.
             pub(crate) fn read(&mut self, numbers: Numbers) {
                 $($kind::read(&mut self.$name, numbers.$name);)+
             }
         }
 
-        /// All of them, in the order of the declaration.
+        /// All metrics, in the order of the declaration.
         pub const METRICS: &[Metric] = &[
             $(Metric {
                 name: stringify!($name),
@@ -39,7 +39,7 @@ macro_rules! metrics {
         message! { [] $($name: $kind = $tag;)+ }
 
         impl Numbers {
-            /// What is to be written of numbers that were written before.
+            /// Returns the numbers to write after `before` was written.
             pub(crate) fn new(now: &Stats, before: &Stats) -> Numbers {
                 Numbers { $($name: $kind::written(&now.$name, &before.$name),)+ }
             }
@@ -47,7 +47,7 @@ macro_rules! metrics {
     };
 }
 
-/// Declares the message of the numbers: what has come since the member before.
+/// Declares the message of the numbers that were added since the previous member.
 macro_rules! message {
     ([$($fields:tt)*] $name:ident: Count = $tag:tt; $($rest:tt)*) => {
         message! { [$($fields)* #[prost(uint64, tag = $tag)] pub(crate) $name: u64,] $($rest)* }
@@ -77,7 +77,7 @@ macro_rules! message {
         }
     };
     ([$($fields:tt)*]) => {
-        /// The numbers of a cell in a file: what has come to each since the member before.
+        /// The numbers of a cell in a file, as added since the previous member.
         #[derive(Clone, PartialEq, prost::Message)]
         pub(crate) struct Numbers { $($fields)* }
     };

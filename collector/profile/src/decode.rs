@@ -1,4 +1,4 @@
-//! From the bytes of a file to the model. The bytes may be anything.
+//! Reads the bytes of a file into the model. The bytes may be anything.
 
 use std::collections::HashMap;
 use std::io::Read as _;
@@ -14,7 +14,7 @@ use crate::recording::{Knows, Recording, Target};
 use crate::references::{DecodeError, LARGEST, function_id, location_id};
 use crate::{pprof, scheduler_file};
 
-/// Reads a file. One cut short is read up to its last complete member, and says so in its notes.
+/// Reads a file. One that was cut short is read up to its last complete member, and gets a note on that.
 ///
 /// # Errors
 /// See [`DecodeError`].
@@ -27,7 +27,7 @@ pub fn decode(file: &[u8]) -> Result<Profile, DecodeError> {
     Ok(profile)
 }
 
-/// Reads what is in a file.
+/// Reads the uncompressed content of a file.
 ///
 /// # Errors
 /// See [`DecodeError`].
@@ -70,7 +70,7 @@ pub fn decode_message(bytes: &[u8]) -> Result<Profile, DecodeError> {
     Ok(profile)
 }
 
-/// The bytes of all complete members, and whether nothing else followed.
+/// Returns the bytes of all complete members, and whether nothing else follows them.
 fn inflate(file: &[u8]) -> Result<(Vec<u8>, bool), DecodeError> {
     let mut all = Vec::new();
     match MultiGzDecoder::new(file).take(LARGEST).read_to_end(&mut all) {
@@ -78,7 +78,7 @@ fn inflate(file: &[u8]) -> Result<(Vec<u8>, bool), DecodeError> {
         Ok(_) => return Ok((all, true)),
         Err(_) => all.clear(),
     }
-    // Member by member, as far as they are whole.
+    // Read member by member, as far as they are whole.
     let mut rest = file;
     let mut first_error = None;
     while !rest.is_empty() {

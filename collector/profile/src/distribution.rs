@@ -1,22 +1,22 @@
-//! How times are spread.
+//! Distributions of times.
 
 use prost::Message;
 
-/// How a time is spread.
+/// Distribution of a time.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Distribution {
-    /// Smallest and largest seen, if any was.
+    /// Smallest and largest time, if there is any.
     pub extremes: Option<(f64, f64)>,
-    /// Middle of a bucket in nanoseconds, and how many crossings fall into it; ascending.
+    /// Middle of each bucket in nanoseconds, and the number of crossings in it; ascending.
     pub buckets: Vec<(f64, u64)>,
 }
 
-/// How far apart the middles of one bucket may be at two times, as a share: they follow the clock's rate as it is known by
-/// then, and what is taken off for the hooks. Buckets are 6 % apart at least.
+/// Maximum difference between the middles of one bucket at two times, as a share. Middles follow the clock's rate as
+/// known by then, and the hooks' share that is subtracted. Buckets are 6 % apart at least.
 const SAME: f64 = 0.02;
 
 impl Distribution {
-    /// What has come to each bucket since; nothing if they can't be told apart.
+    /// Returns the crossings that were added to each bucket since `before`; empty if the buckets can't be matched.
     pub fn since(&self, before: &Distribution) -> Distribution {
         let mut buckets = self.buckets.clone();
         let mut at = 0;
@@ -34,7 +34,7 @@ impl Distribution {
         Distribution { extremes, buckets }
     }
 
-    /// Adds another.
+    /// Adds another distribution.
     pub fn merge(&mut self, other: &Distribution) {
         self.extremes = match (self.extremes, other.extremes) {
             (Some((low, high)), Some((a, b))) => Some((low.min(a), high.max(b))),
@@ -60,7 +60,7 @@ impl Distribution {
         self.buckets = merged;
     }
 
-    /// The time that a share of the crossings does not exceed, within the width of a bucket (12.5 %).
+    /// Returns the time that a share of the crossings does not exceed, within the width of a bucket (12.5 %).
     pub fn quantile(&self, share: f64) -> Option<f64> {
         let (low, high) = self.extremes?;
         let total = self.buckets.iter().fold(0u64, |sum, &(_, count)| sum.saturating_add(count));
@@ -92,7 +92,7 @@ pub(crate) struct Wire {
 }
 
 impl Distribution {
-    /// What a member of a file adds to those before it.
+    /// Returns the part that a member of a file adds to those before it.
     pub(crate) fn written(&self, before: &Distribution) -> Wire {
         let (min, max) = self.extremes.unwrap_or_default();
         let mut earlier = before.buckets.iter().peekable();
@@ -108,7 +108,7 @@ impl Distribution {
         written
     }
 
-    /// What a member of a file holds, which may be anything.
+    /// Reads the part that a member of a file holds, which may be anything.
     pub(crate) fn read(found: Option<Wire>) -> Distribution {
         let found = found.unwrap_or_default();
         let mut buckets: Vec<_> = found.middle.into_iter().zip(found.count).collect();
@@ -145,7 +145,7 @@ mod tests {
         check(&[(0.0, 5), (10.0, 3), (3e6, 9)], &[(0.0, 5), (3.0001e6, 4)], &[(10.0, 3), (3e6, 5)]);
         check(&[(10.0, 3)], &[(10.0, 3)], &[]);
         check(&[(10.0, 3)], &[], &[(10.0, 3)]);
-        // The hooks' own time is known to be another now.
+        // The hooks' own time has another known value now.
         check(&[(10.0, 3), (500.0, 3)], &[(20.0, 3)], &[]);
     }
 

@@ -1,4 +1,4 @@
-//! From the model to the members of a file.
+//! Writes the model as members of a file.
 
 use std::collections::HashMap;
 use std::io::Write as _;
@@ -23,9 +23,9 @@ pub const SAMPLE_TYPES: [(&str, &str); 7] = [
     ("blocked", "nanoseconds"),
 ];
 
-/// Writes a recording as one member, or as it grows as a member for each piece of it.
+/// Writes a recording as one member, or, while it grows, as a member for each piece of it.
 ///
-/// Each call of [`Encoder::member`] writes what has changed since the one before; of the timeline, all that it is given.
+/// Each call of [`Encoder::member`] writes the changes since the previous call; of the timeline, all that it is given.
 #[derive(Default)]
 pub struct Encoder {
     strings: HashMap<String, i64>,
@@ -38,7 +38,7 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// The next member: gzipped, complete in itself.
+    /// Returns the next member: gzipped, complete in itself.
     pub fn member(&mut self, profile: &Profile) -> Vec<u8> {
         let message = self.message(profile);
         let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
@@ -59,7 +59,7 @@ impl Encoder {
         for cell in &profile.cells {
             self.add_cell(cell, &mut message, &mut cells);
         }
-        // Threads and goroutines are written whole each time: seldom, as the file grows.
+        // Threads and goroutines are always written as a whole, so members with them get rarer as the file grows.
         let whole = self.members.is_power_of_two() || self.members.is_multiple_of(WHOLE_EVERY);
         self.members += 1;
         let added = profile.samples.iter().filter_map(|stack| self.added_samples(profile, stack, &mut message));
@@ -197,21 +197,21 @@ impl Encoder {
             message.sample.push(pprof::Sample { location_id: location_id.clone(), value, label });
         }
         cells.push(added(cell, &before, location_id));
-        // Crossings in flight count as timed so far; those that return untimed no longer do. What was written stays.
+        // Crossings in flight count as timed. Those that return untimed no longer do, but written numbers stay.
         let timed = cell.stats.timed.max(before.timed);
         self.written.insert(cell.id, Stats { timed, ..cell.stats.clone() });
     }
 }
 
-/// Members from one that tells of all threads and goroutines to the next, once there are many.
+/// Members from one with all threads and goroutines to the next, once there are many.
 const WHOLE_EVERY: u32 = 32;
 
 /// Place of `cpu` in [`SAMPLE_TYPES`].
 const CPU: usize = 5;
 
-/// The values of a cell's sample, in the order of [`SAMPLE_TYPES`]; processor time has samples of its own. Times
-/// leave callbacks out: the crossings in them have
-/// samples of their own, and readers add up along the stack.
+/// Returns the values of a cell's sample, in the order of [`SAMPLE_TYPES`]. Processor time has samples of its own.
+/// Times leave out callbacks, because the crossings in them have samples of their own, and readers add up along the
+/// stack.
 fn values(stats: &Stats) -> [i64; SAMPLE_TYPES.len()] {
     let round = |nanos: f64| nanos.round() as i64;
     [

@@ -1,4 +1,4 @@
-//! Sums that are estimated.
+//! Estimated sums.
 
 use prost::Message;
 
@@ -9,7 +9,7 @@ pub struct Estimate {
     pub sum: f64,
     /// Square of the standard error of the sum, as far as the errors of its parts are independent.
     pub variance: f64,
-    /// How far off it may be by what all parts have in common.
+    /// Error of the sum that all its parts have in common.
     pub common: f64,
 }
 
@@ -21,7 +21,7 @@ impl Estimate {
 }
 
 impl Estimate {
-    /// What has come since, of a sum that has grown. What both were off by in common is off in the difference too.
+    /// Returns the growth of a sum since `before`. The growth of the common error is in it too.
     pub fn since(&self, before: &Estimate) -> Estimate {
         Estimate {
             sum: (self.sum - before.sum).max(0.0),
@@ -51,20 +51,20 @@ pub(crate) struct Wire {
 }
 
 impl Estimate {
-    /// What a member of a file adds to those before it.
+    /// Returns the part that a member of a file adds to those before it.
     pub(crate) fn written(&self, before: &Estimate) -> Wire {
         let (sum, variance) = (self.sum - before.sum, self.variance - before.variance);
         Wire { sum, variance, common: self.common - before.common }
     }
 
-    /// What a member of a file holds, which may be anything.
+    /// Reads the part that a member of a file holds, which may be anything.
     pub(crate) fn read(found: Option<Wire>) -> Estimate {
         let found = found.unwrap_or_default();
         Estimate { sum: finite(found.sum), variance: finite(found.variance), common: finite(found.common) }
     }
 }
 
-/// A number of a file, which may be none.
+/// Returns a number of a file; 0 if it is not finite.
 pub(crate) fn finite(value: f64) -> f64 {
     if value.is_finite() { value } else { 0.0 }
 }

@@ -12,26 +12,26 @@ pub enum Reading<'a> {
     Nanos(f64),
     /// Nanoseconds, with an error.
     Estimate(Estimate),
-    /// How times are spread.
+    /// Distribution of times.
     Times(&'a Distribution),
 }
 
-/// How values of a kind behave.
+/// Behaviour of a kind's values.
 pub(crate) trait Kind {
-    /// What [`crate::Stats`] holds.
+    /// Type of the value in [`crate::Stats`].
     type Value;
-    /// What a member of a file holds.
+    /// Type of the value in a member of a file.
     type Written;
 
     /// Adds the value of other crossings.
     fn add(sum: &mut Self::Value, other: &Self::Value);
-    /// What has come since an earlier look at the same crossings: none if it was more then.
+    /// Returns the growth since an earlier look at the same crossings; nothing if it was more then.
     fn since(now: &Self::Value, before: &Self::Value) -> Self::Value;
-    /// What a member of a file adds to those before it.
+    /// Returns the part that a member of a file adds to those before it.
     fn written(now: &Self::Value, before: &Self::Value) -> Self::Written;
-    /// Adds what a member of a file holds, which may be anything.
+    /// Adds the part that a member of a file holds, which may be anything.
     fn read(sum: &mut Self::Value, written: Self::Written);
-    /// For a table.
+    /// Returns the value for a table.
     fn reading(value: &Self::Value) -> Reading<'_>;
 }
 
@@ -49,10 +49,10 @@ pub(crate) mod value {
 /// A number that only grows.
 pub(crate) struct Count;
 
-/// A number that only grows, but for what is known better later.
+/// A number that grows, but may be corrected downwards later.
 pub(crate) struct Net;
 
-/// How many there are now.
+/// The current number of something.
 pub(crate) struct Latest;
 
 /// A sum of times.
@@ -64,7 +64,7 @@ pub(crate) struct Longest;
 /// A sum of times, estimated.
 pub(crate) struct Sum;
 
-/// How times are spread.
+/// Distribution of times.
 pub(crate) struct Times;
 
 impl Kind for Count {
@@ -175,7 +175,7 @@ impl Kind for Longest {
         *sum = sum.max(*other);
     }
 
-    /// When the longest was is not known.
+    /// Returns the longest of all, because it is not known when it was.
     fn since(now: &f64, _: &f64) -> f64 {
         *now
     }

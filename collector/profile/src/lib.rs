@@ -1,8 +1,8 @@
-//! The model of a recording and its file. No operating system here: bytes in, bytes out.
+//! The model of a recording and its file. It does not use the operating system: bytes in, bytes out.
 //!
 //! The file is a pprof profile (github.com/google/pprof, proto/profile.proto) with one extension field that
-//! other readers skip. It is a sequence of gzip members, each a complete protobuf message; concatenated
-//! messages merge, so a file cut short at any member is a valid profile of what had happened by then.
+//! other readers skip. It is a sequence of gzip members, each a complete protobuf message. Concatenated
+//! messages merge, so a file cut short at any member is a valid profile of the recording up to then.
 
 #[macro_use]
 mod declare;

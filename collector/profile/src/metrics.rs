@@ -1,8 +1,9 @@
-//! What a recording says of crossings: each counter, sum and distribution, declared once.
+//! Metrics of crossings: each counter, sum and distribution, declared once.
 //!
-//! A metric's line gives its name, its kind, its number in the file, when it is known, and the head of its column. From that come
-//! the fields of [`Stats`], how they add up and are subtracted (`kinds.rs`), the message of the file (`declare.rs`), and the
-//! fields and columns of those metrics that reports show under their own names. The way to add one is in docs/developing.md.
+//! A metric's line gives its name, its kind, its number in the file, when it is known, and the head of its column.
+//! These follow from it: the fields of [`Stats`], how they add up and are subtracted (`kinds.rs`), the message of the
+//! file (`declare.rs`), and the fields and columns of those metrics that reports show under their own names.
+//! docs/developing.md says how to add one.
 
 pub use crate::kinds::Reading;
 use crate::kinds::{Count, Kind, Latest, Longest, Nanos, Net, Sum, Times, value};
@@ -13,15 +14,15 @@ use crate::recording::Recording;
 pub struct Metric {
     /// The field of [`Stats`], and the key in JSON; times and sums have a suffix for the unit there.
     pub name: &'static str,
-    /// In which recordings it means something.
+    /// Recordings in which it means something.
     pub known: Known,
-    /// Where it is shown, and the head of its column.
+    /// Places where it is shown, and the head of its column.
     pub shown: Shown,
     /// Its value.
     pub of: fn(&Stats) -> Reading<'_>,
 }
 
-/// In which recordings a metric means something.
+/// Recordings in which a metric means something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Known {
     /// Where crossings are counted.
@@ -39,7 +40,7 @@ pub enum Known {
 }
 
 impl Known {
-    /// Whether it is known of a recording.
+    /// Whether the metric means something in a recording.
     pub fn of(self, recording: &Recording) -> bool {
         let (seen, timed) = (recording.scheduler, recording.timing != "none");
         match self {
@@ -53,10 +54,10 @@ impl Known {
     }
 }
 
-/// Where a metric is shown under its own name. Each place includes those before it.
+/// Places where a metric is shown under its own name. Each place includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shown {
-    /// Nowhere: reports say it in a way of their own.
+    /// Nowhere: reports show it in a way of their own.
     Apart,
     /// In JSON.
     Json,

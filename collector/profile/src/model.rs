@@ -1,4 +1,4 @@
-//! What a recording knows.
+//! The content of a recording.
 
 use std::sync::Arc;
 
@@ -19,23 +19,23 @@ pub struct Profile {
     pub functions: Vec<Function>,
     /// Code addresses with what they mean; a [`LocationId`] is an index.
     pub locations: Vec<Location>,
-    /// What was counted.
+    /// Crossings and their numbers.
     pub cells: Vec<Cell>,
-    /// What threads were seen running.
+    /// Samples of running threads, by stack.
     pub samples: Vec<SampledStack>,
     /// The program's threads, if they were watched.
     pub threads: Vec<Thread>,
     /// Threads that the runtime made.
     pub births: Vec<Birth>,
-    /// When most threads were in C.
+    /// Moment when most threads were in C.
     pub peak: Option<Peak>,
     /// Goroutines that crossed.
     pub goroutines: Vec<Goroutine>,
     /// Callbacks from C.
     pub callbacks: Vec<Callback>,
-    /// Where goroutines locked themselves to threads.
+    /// Places where goroutines locked themselves to threads.
     pub locks: Vec<Lock>,
-    /// What took long: much, and shared by profiles of one recording as it goes on.
+    /// The timeline. It is large, so profiles of one growing recording share it.
     pub timeline: Arc<Timeline>,
 }
 
@@ -44,20 +44,20 @@ pub struct Profile {
 pub struct SampledStack {
     /// [`Cell::id`] of the crossing that was in C; none where C was not reached by a crossing, and in Go.
     pub cell: Option<u64>,
-    /// The whole stack, innermost first: what C had called, then that of the cell.
+    /// The whole stack, innermost first: the frames that C had called, then the cell's stack.
     pub stack: Vec<LocationId>,
-    /// How many of the locations lie within the cell's C function.
+    /// Number of locations that lie within the cell's C function.
     pub inside: usize,
-    /// The stack goes on beyond its frames.
+    /// Whether the stack goes on beyond its frames.
     pub truncated: bool,
-    /// How many; each stands for [`Recording::sample_period_ns`].
+    /// Number of samples; each stands for [`Recording::sample_period_ns`].
     pub samples: u64,
 }
 
-/// Everything about the crossings that share a C function, Go stack, enclosing crossing and lock state.
+/// The crossings that share a C function, Go stack, enclosing crossing and lock state.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Cell {
-    /// Same in every member of a file.
+    /// Number of the cell, the same in every member of a file.
     pub id: u64,
     /// The C function.
     pub function: FunctionId,
@@ -65,16 +65,16 @@ pub struct Cell {
     pub stack: Vec<LocationId>,
     /// How C was reached.
     pub via: Via,
-    /// The goroutine was locked to its thread by the user.
+    /// Whether the user had locked the goroutine to its thread.
     pub locked: bool,
-    /// The stack goes on beyond the frames kept.
+    /// Whether the stack goes on beyond the frames kept.
     pub truncated: bool,
     /// Numbers.
     pub stats: Stats,
 }
 
 impl Stats {
-    /// Crossings that the sums of times are of.
+    /// Number of crossings that the sums of times cover.
     pub fn measured_calls(&self) -> u64 {
         self.calls.saturating_sub(self.abandoned).saturating_sub(self.untimed)
     }
@@ -86,7 +86,7 @@ impl Stats {
         both
     }
 
-    /// Everything from the Go caller's side.
+    /// Time of the whole crossing as the Go caller sees it.
     pub fn total(&self) -> Estimate {
         let mut all = self.overhead();
         all += self.c;
@@ -98,12 +98,12 @@ impl Stats {
         (self.c.sum - self.callback.sum).max(0.0)
     }
 
-    /// Blocked time without that of crossings made in callbacks: what can be added up over crossings in each other.
+    /// Blocked time without that of crossings made in callbacks. It can be added up over nested crossings.
     pub fn blocked_self(&self) -> f64 {
         (self.blocked - self.blocked_within).max(0.0)
     }
 
-    /// Total without callbacks: what can be added up over crossings nested in each other.
+    /// Total without callbacks. It can be added up over nested crossings.
     pub fn total_self(&self) -> f64 {
         self.overhead().sum + self.c_self()
     }

@@ -1,4 +1,4 @@
-//! The protobuf messages: pprof's, and ours in a field that others skip.
+//! The protobuf messages: pprof's, and cgoprof's in a field that other readers skip.
 
 use prost::bytes::{Buf, BufMut};
 use prost::encoding::{DecodeContext, WireType};
@@ -123,7 +123,7 @@ pub(crate) struct Function {
     pub(crate) filename: i64,
     #[prost(int64, tag = "5")]
     pub(crate) start_line: i64,
-    /// 0 Go, 1 border, 2 C: ours.
+    /// 0 Go, 1 border, 2 C. This field and those after it are cgoprof's.
     #[prost(uint32, tag = "2026")]
     pub(crate) kind: u32,
     #[prost(string, tag = "2027")]
@@ -135,12 +135,12 @@ pub(crate) struct Function {
     /// Bits, absent without a wrapper of cgo's: 1 arguments escape, 2 no callbacks.
     #[prost(uint32, optional, tag = "2030")]
     pub(crate) wrapper: Option<u32>,
-    /// The code uses thread-local storage.
+    /// Whether the code uses thread-local storage.
     #[prost(bool, tag = "2031")]
     pub(crate) thread_local: bool,
 }
 
-/// What pprof has no place for.
+/// Data that pprof has no place for.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Extension {
     #[prost(uint32, tag = "1")]
@@ -159,7 +159,7 @@ pub(crate) struct Extension {
     /// All so far.
     #[prost(message, optional, tag = "7")]
     pub(crate) scheduler: Option<Scheduler>,
-    /// Since the member before.
+    /// Since the previous member.
     #[prost(message, optional, tag = "8")]
     pub(crate) timeline: Option<Timeline>,
 }
@@ -175,7 +175,7 @@ pub(crate) struct SampledStack {
     pub(crate) inside: u32,
     #[prost(bool, tag = "4")]
     pub(crate) truncated: bool,
-    /// Since the member before.
+    /// Since the previous member.
     #[prost(uint64, tag = "5")]
     pub(crate) samples: u64,
 }
@@ -200,7 +200,7 @@ pub(crate) struct Target {
     pub(crate) race: bool,
     #[prost(bool, tag = "9")]
     pub(crate) cgo: bool,
-    /// Empty in files of before: x86_64.
+    /// Empty in older files: x86_64.
     #[prost(string, tag = "10")]
     pub(crate) arch: String,
 }
@@ -241,19 +241,20 @@ pub(crate) struct Recording {
     /// Goroutines not kept apart: how many, how many alive, crossings, migrations.
     #[prost(uint64, repeated, tag = "16")]
     pub(crate) forgotten: Vec<u64>,
-    /// Bits: 1 crossings are counted, 2 their phases are timed. Absent in files of before, where the engine's name tells it.
+    /// Bits: 1 crossings are counted, 2 their phases are timed. Absent in older files, where the engine's name tells
+    /// it.
     #[prost(uint32, optional, tag = "17")]
     pub(crate) knows: Option<u32>,
 }
 
-/// What a cell is, and what has been added to it since the previous member: one message of both's fields.
+/// A cell's identity, and the numbers added to it since the previous member: one message with the fields of both.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Cell {
     pub(crate) head: CellHead,
     pub(crate) numbers: Numbers,
 }
 
-/// What a cell is.
+/// Identity of a cell.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct CellHead {
     #[prost(uint64, tag = "1")]
@@ -271,7 +272,7 @@ pub(crate) struct CellHead {
     pub(crate) truncated: bool,
 }
 
-/// The last field of [`CellHead`]: all after it are numbers.
+/// The tag of [`CellHead`]'s last field. All tags after it are numbers of the cell.
 const LAST_OF_HEAD: u32 = 6;
 
 impl Message for Cell {

@@ -1,4 +1,4 @@
-//! The program, and the facts of a recording of it.
+//! The recorded program, and the facts of the recording.
 
 use crate::scheduler::Forgotten;
 
@@ -32,17 +32,17 @@ pub struct Target {
 pub struct Recording {
     /// `trampoline`, `uprobe` or `sample`.
     pub engine: String,
-    /// What the engine knows of crossings.
+    /// Knowledge of the engine about crossings.
     pub knows: Knows,
     /// `every`, `auto` or `none`.
     pub timing: String,
-    /// When it began, since 1970.
+    /// Start, in nanoseconds since 1970.
     pub start_unix_ns: u64,
-    /// How long it took.
+    /// Duration in nanoseconds.
     pub duration_ns: u64,
-    /// What counting one crossing cost the program, in nanoseconds.
+    /// Cost to the program of counting one crossing, in nanoseconds.
     pub hook_ns_per_crossing: f64,
-    /// What one reading of the clock costs.
+    /// Cost of one reading of the clock, in nanoseconds.
     pub clock_read_ns: f64,
     /// Crossings counted without their stack because a table was full.
     pub folded_stacks: u64,
@@ -50,40 +50,40 @@ pub struct Recording {
     pub foreign_callbacks: u64,
     /// Processor time that one sample stands for; 0 if none were taken.
     pub sample_period_ns: u64,
-    /// Blocked and preempted times were measured.
+    /// Whether blocked and preempted times were measured.
     pub off_cpu: bool,
-    /// Slow crossings whose blocked time is not known, because their events found no room.
+    /// Slow crossings whose blocked time is not known, because their events were dropped (buffer full).
     pub lost_events: u64,
-    /// Samples and other perf records that found no room.
+    /// Samples and other perf records that were dropped (buffer full).
     pub lost_samples: u64,
-    /// Threads and goroutines were followed: Ps lost, migrations, locks and who calls back are known.
+    /// Knowledge from following threads and goroutines: Ps lost, migrations, locks and callers of callbacks.
     pub scheduler: Scheduler,
     /// Goroutines that were not kept apart.
     pub forgotten: Forgotten,
-    /// What the Go runtime itself counted, where no crossings were: of the sample engine.
+    /// The Go runtime's own count, where no crossings were counted: with the sample engine.
     pub num_cgo_call: Option<u64>,
-    /// What a reader must know.
+    /// Notes for the reader.
     pub notes: Vec<String>,
 }
 
-/// What an engine knows of crossings.
+/// Knowledge of an engine about crossings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Knows {
-    /// They were counted; else there are only samples.
+    /// Whether they were counted; else there are only samples.
     pub counts: bool,
-    /// Getting to C and back was timed; else only how long exits waited.
+    /// Whether getting to C and back was timed; else only the waits of exits were.
     pub phases: bool,
 }
 
 impl Default for Knows {
-    /// All.
+    /// All is known.
     fn default() -> Self {
         Knows { counts: true, phases: true }
     }
 }
 
 impl Knows {
-    /// What the engine of this name knew before files said it.
+    /// Returns the knowledge of the engine of this name, for older files, which do not say it.
     pub(crate) fn of_engine(name: &str) -> Knows {
         Knows { counts: name != "sample", phases: name != "uprobe" }
     }
@@ -97,7 +97,7 @@ impl Knows {
     }
 }
 
-/// What was seen of the Go scheduler's doing.
+/// Parts of the Go scheduler's work that were seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scheduler {
     /// Crossings by thread and goroutine, and migrations.
@@ -113,12 +113,12 @@ pub struct Scheduler {
 }
 
 impl Recording {
-    /// Crossings were counted; else there are only samples.
+    /// Whether crossings were counted; else there are only samples.
     pub fn counted(&self) -> bool {
         self.knows.counts
     }
 
-    /// Getting to C and back was timed; else only how long exits waited.
+    /// Whether getting to C and back was timed; else only the waits of exits were.
     pub fn phases_timed(&self) -> bool {
         self.knows.phases
     }

@@ -1,4 +1,4 @@
-//! What makes a file unreadable: ids that lead nowhere, too much of it, and the rest of [`DecodeError`].
+//! Causes that make a file unreadable: ids that lead nowhere, too large a size, and the rest of [`DecodeError`].
 
 use crate::code::{FunctionId, LocationId};
 use crate::model::Profile;
@@ -15,16 +15,16 @@ pub enum DecodeError {
     /// Not protobuf.
     #[error("is damaged: {0}")]
     Protobuf(#[from] prost::DecodeError),
-    /// Another program's.
+    /// A profile of another program.
     #[error("is a pprof profile but was not recorded by cgoprof")]
     NotOurs,
-    /// A newer cgoprof's.
+    /// A profile of a newer cgoprof.
     #[error("was recorded by a newer cgoprof (format {0}); update cgoprof to read it")]
     TooNew(u32),
     /// An index leads nowhere.
     #[error("is damaged: {0} {1} does not exist")]
     Dangling(&'static str, u64),
-    /// It would fill the memory.
+    /// The content would fill the memory.
     #[error("is larger than {LARGEST} bytes uncompressed")]
     TooLarge,
 }

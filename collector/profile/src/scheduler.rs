@@ -1,4 +1,4 @@
-//! What a recording knows of threads, goroutines and callbacks.
+//! Threads, goroutines and callbacks of a recording.
 
 use crate::code::{FunctionId, LocationId, Via};
 use crate::distribution::Distribution;
@@ -9,23 +9,23 @@ use crate::estimate::Estimate;
 pub struct Thread {
     /// Kernel thread id.
     pub tid: u64,
-    /// Number of the Go runtime's M that it is, if that is known.
+    /// Number of its M in the Go runtime, if that is known.
     pub m: Option<u64>,
     /// Its name at the end.
     pub name: String,
-    /// When it was started, since the recording's start; none if it was there before.
+    /// Start of the thread, since the recording's start; none if it was there before.
     pub created_ns: Option<u64>,
-    /// When it ended, since the recording's start; none if it has not.
+    /// End of the thread, since the recording's start; none if it has not ended.
     pub exited_ns: Option<u64>,
     /// The thread that started it.
     pub parent: Option<u64>,
     /// Its crossings.
     pub made: Vec<Made>,
-    /// How long it waited in slow crossings, if switches were seen.
+    /// Time for which it waited in slow crossings, if switches were seen.
     pub blocked_ns: Option<f64>,
-    /// How long goroutines were locked to it.
+    /// Time for which goroutines were locked to it.
     pub locked_ns: Option<f64>,
-    /// How long of that it waited, and not in C.
+    /// Part of `locked_ns` in which it waited outside of C.
     pub locked_idle_ns: Option<f64>,
 }
 
@@ -38,24 +38,24 @@ pub struct Made {
     pub via: Via,
     /// Crossings.
     pub calls: u64,
-    /// Those made by a goroutine locked to the thread.
+    /// Crossings made by a goroutine locked to the thread.
     pub locked: u64,
     /// Time in C, without callbacks.
     pub c_ns: f64,
 }
 
-/// A thread that the runtime made while it was recorded, and who was in C then.
+/// A thread that the runtime made during the recording, and the threads that were in C then.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Birth {
-    /// When, since the recording's start.
+    /// Time since the recording's start.
     pub at_ns: u64,
-    /// The thread, if the kernel told.
+    /// The thread's id, if the kernel told it.
     pub tid: Option<u64>,
-    /// How the runtime came to make it.
+    /// Stack of the runtime that made it.
     pub stack: Vec<LocationId>,
-    /// Threads that were in C.
+    /// Number of threads that were in C.
     pub in_c: u64,
-    /// Where the most of them were.
+    /// C functions that the most of them were in.
     pub holders: Vec<Holder>,
 }
 
@@ -66,20 +66,20 @@ pub struct Holder {
     pub function: FunctionId,
     /// [`crate::Cell::id`] of the crossing of one of them.
     pub cell: u64,
-    /// How many.
+    /// Number of threads.
     pub threads: u64,
 }
 
 /// The moment when most threads were seen in C.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Peak {
-    /// When, since the recording's start.
+    /// Time since the recording's start.
     pub at_ns: u64,
-    /// How many.
+    /// Number of threads.
     pub threads: u64,
-    /// Where.
+    /// C functions that they were in.
     pub holders: Vec<Holder>,
-    /// Every change was seen; else they were counted every few milliseconds.
+    /// Whether every change was seen; else they were counted every few milliseconds.
     pub exact: bool,
 }
 
@@ -92,20 +92,20 @@ pub struct Goroutine {
     pub function: Option<FunctionId>,
     /// Crossings.
     pub calls: u64,
-    /// Threads they were made on.
+    /// Number of threads that they were made on.
     pub threads: u64,
     /// Crossings on another thread than the one before.
     pub migrations: u64,
-    /// How often it locked itself to its thread.
+    /// Number of times that it locked itself to its thread.
     pub locks: u64,
 }
 
 /// Goroutines that were not kept apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Forgotten {
-    /// How many.
+    /// Number of goroutines.
     pub goroutines: u64,
-    /// How many of them had not ended: of each a migration may be missed.
+    /// Number of them that had not ended. A migration of each may be missed.
     pub alive: u64,
     /// Their crossings.
     pub calls: u64,
@@ -122,25 +122,25 @@ pub struct Callback {
     pub within: Option<FunctionId>,
     /// Calls.
     pub calls: u64,
-    /// Those whose times were measured.
+    /// Calls whose times were measured.
     pub timed: u64,
-    /// Left by panic or Goexit.
+    /// Calls that were left by panic or Goexit.
     pub abandoned: u64,
-    /// Getting a P.
+    /// Time to get a P.
     pub acquire: Estimate,
-    /// In Go.
+    /// Time in Go.
     pub go: Estimate,
-    /// Giving the P back.
+    /// Time to give the P back.
     pub release: Estimate,
     /// Times in Go.
     pub go_times: Distribution,
     /// Times to get a P and to give it back, together.
     pub border_times: Distribution,
-    /// Foreign threads that called.
+    /// Number of foreign threads that called.
     pub foreign_threads: u64,
     /// Calls for which a foreign thread had to get an M first.
     pub attached: u64,
-    /// How long that took.
+    /// Time to get these Ms.
     pub attach_ns: f64,
 }
 
@@ -149,19 +149,19 @@ pub struct Callback {
 pub struct Lock {
     /// Go stack that calls `LockOSThread`, innermost first.
     pub stack: Vec<LocationId>,
-    /// How often.
+    /// Number of calls.
     pub locks: u64,
-    /// How many were locked at the end.
+    /// Number of goroutines that were locked at the end.
     pub held: u64,
-    /// For how long in all, and at most.
+    /// Total time for which they were locked.
     pub held_ns: f64,
-    /// See `held_ns`.
+    /// Longest time for which one was locked.
     pub longest_ns: f64,
-    /// How long their threads waited, and not in C.
+    /// Time for which their threads waited outside of C.
     pub idle_ns: Option<f64>,
 }
 
-/// What took long, in time.
+/// Slow crossings, waits and locks over time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Timeline {
     /// Slow crossings, about in the order in which they ended.
@@ -170,21 +170,21 @@ pub struct Timeline {
     pub waits: Vec<Wait>,
     /// Times in which goroutines were locked to their threads.
     pub locked: Vec<Locked>,
-    /// Where threads were.
+    /// Numbers of threads in C, in Go and idle.
     pub counters: Vec<Counters>,
-    /// Slow crossings shorter than this were not kept, to bound the file; 0 if all were.
+    /// Slow crossings shorter than this were not kept, to bound the file; 0 if all were kept.
     pub shortest_ns: u64,
-    /// How many those are.
+    /// Number of slow crossings that were not kept.
     pub dropped: u64,
-    /// The same of waits.
+    /// The same limit for waits.
     pub shortest_wait_ns: u64,
-    /// How many those are.
+    /// Number of waits that were not kept.
     pub dropped_waits: u64,
-    /// When threads waited for something, in C or not.
+    /// Waits of threads for something, in C or not.
     pub asleep: Vec<Wait>,
-    /// The same of these.
+    /// The same limit for these.
     pub shortest_asleep_ns: u64,
-    /// How many those are.
+    /// Number of these that were not kept.
     pub dropped_asleep: u64,
 }
 
@@ -197,7 +197,7 @@ pub struct SlowCrossing {
     pub tid: u64,
     /// Goroutine, 0 if it is not known.
     pub goid: u64,
-    /// When C was called, since the recording's start.
+    /// Time of the call of C, since the recording's start.
     pub called_ns: u64,
     /// Enter phase, 0 if it was not timed.
     pub enter_ns: u64,
@@ -205,49 +205,50 @@ pub struct SlowCrossing {
     pub c_ns: Option<u64>,
     /// Exit phase, 0 if it was not timed.
     pub exit_ns: u64,
-    /// Thread on which the goroutine went on, if that is known.
+    /// Thread on which the goroutine continued, if that is known.
     pub exit_tid: Option<u64>,
-    /// How long of the C phase the thread waited.
+    /// Part of the C phase in which the thread waited.
     pub blocked_ns: u64,
-    /// How many crossings it stands for.
+    /// Number of crossings that it stands for.
     pub weight: u64,
-    /// It was still in C when the recording ended: `c_ns` is so far. These come last in a timeline.
+    /// Whether it was still in C when the recording ended. `c_ns` is then its time so far. Such crossings come last in
+    /// a timeline.
     pub open: bool,
 }
 
-/// A thread waited for something.
+/// A time in which a thread waited for something.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wait {
     /// Kernel thread id.
     pub tid: u64,
-    /// From when, since the recording's start.
+    /// Its start, since the recording's start.
     pub from_ns: u64,
-    /// Until when.
+    /// Its end, since the recording's start.
     pub to_ns: u64,
 }
 
-/// A goroutine was locked to a thread.
+/// A time in which a goroutine was locked to a thread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Locked {
     /// Kernel thread id.
     pub tid: u64,
     /// The goroutine.
     pub goid: u64,
-    /// From when, since the recording's start.
+    /// Its start, since the recording's start.
     pub from_ns: u64,
-    /// Until when; none if until the end.
+    /// Its end, since the recording's start; none if it lasted to the recording's end.
     pub to_ns: Option<u64>,
 }
 
-/// Where threads were at one moment.
+/// Numbers of threads in C, in Go and idle at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// When, since the recording's start.
+    /// Time since the recording's start.
     pub at_ns: u64,
     /// Threads in C.
     pub in_c: u64,
-    /// Threads that ran, or could have, and not in C; none if switches were not seen.
+    /// Threads outside of C that ran or could have run; none if switches were not seen.
     pub in_go: Option<u64>,
-    /// Threads that waited, and not in C: idle, or in another system call.
+    /// Threads outside of C that waited: idle, or in another system call.
     pub idle: Option<u64>,
 }

@@ -163,10 +163,10 @@ pub(crate) struct Lock {
     pub(crate) idle_ns: Option<f64>,
 }
 
-/// Columns, so that it is small.
+/// The timeline in columns, so that it is small.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Timeline {
-    /// Cell ids that `cell` counts through.
+    /// Cell ids, which `cell` refers to by index.
     #[prost(fixed64, repeated, tag = "1")]
     pub(crate) cell_id: Vec<u64>,
     #[prost(uint32, repeated, tag = "2")]
@@ -175,12 +175,12 @@ pub(crate) struct Timeline {
     pub(crate) tid: Vec<u64>,
     #[prost(uint64, repeated, tag = "4")]
     pub(crate) goid: Vec<u64>,
-    /// Each since the one before.
+    /// Differences, each to the value before.
     #[prost(sint64, repeated, tag = "5")]
     pub(crate) called: Vec<i64>,
     #[prost(uint64, repeated, tag = "6")]
     pub(crate) enter: Vec<u64>,
-    /// One more than it is, 0 for none.
+    /// The value plus one; 0 for none.
     #[prost(uint64, repeated, tag = "7")]
     pub(crate) c: Vec<u64>,
     #[prost(uint64, repeated, tag = "8")]
@@ -194,7 +194,7 @@ pub(crate) struct Timeline {
     pub(crate) weight: Vec<u64>,
     #[prost(uint64, repeated, tag = "12")]
     pub(crate) wait_tid: Vec<u64>,
-    /// Each since the one before.
+    /// Differences, each to the value before.
     #[prost(sint64, repeated, tag = "13")]
     pub(crate) wait_from: Vec<i64>,
     #[prost(uint64, repeated, tag = "14")]
@@ -203,21 +203,21 @@ pub(crate) struct Timeline {
     pub(crate) locked_tid: Vec<u64>,
     #[prost(uint64, repeated, tag = "16")]
     pub(crate) locked_goid: Vec<u64>,
-    /// Each since the one before.
+    /// Differences, each to the value before.
     #[prost(sint64, repeated, tag = "17")]
     pub(crate) locked_from: Vec<i64>,
-    /// One more than it is, 0 for one that lasts.
+    /// The duration plus one; 0 for a lock that lasts.
     #[prost(uint64, repeated, tag = "18")]
     pub(crate) locked: Vec<u64>,
-    /// Each since the one before.
+    /// Differences, each to the value before.
     #[prost(sint64, repeated, tag = "19")]
     pub(crate) look: Vec<i64>,
     #[prost(uint64, repeated, tag = "20")]
     pub(crate) in_c: Vec<u64>,
-    /// One more than it is, 0 for none.
+    /// The value plus one; 0 for none.
     #[prost(uint64, repeated, tag = "21")]
     pub(crate) in_go: Vec<u64>,
-    /// One more than it is, 0 for none.
+    /// The value plus one; 0 for none.
     #[prost(uint64, repeated, tag = "22")]
     pub(crate) idle: Vec<u64>,
     #[prost(uint64, tag = "23")]
@@ -230,7 +230,7 @@ pub(crate) struct Timeline {
     pub(crate) dropped_waits: u64,
     #[prost(uint64, repeated, tag = "27")]
     pub(crate) asleep_tid: Vec<u64>,
-    /// Each since the one before.
+    /// Differences, each to the value before.
     #[prost(sint64, repeated, tag = "28")]
     pub(crate) asleep_from: Vec<i64>,
     #[prost(uint64, repeated, tag = "29")]
@@ -239,7 +239,7 @@ pub(crate) struct Timeline {
     pub(crate) shortest_asleep: u64,
     #[prost(uint64, tag = "31")]
     pub(crate) dropped_asleep: u64,
-    /// So many of the last crossings were still in C.
+    /// Number of crossings that were still in C; they are the last ones.
     #[prost(uint64, tag = "32")]
     pub(crate) open: u64,
 }
@@ -450,13 +450,13 @@ pub(crate) fn read_scheduler(found: Scheduler, profile: &mut Profile) -> Result<
     Ok(())
 }
 
-/// Differences of a column, each to the one before.
+/// Returns the differences of a column's values, each to the value before.
 fn differences(values: impl Iterator<Item = u64>) -> Vec<i64> {
     let mut before = 0;
     values.map(|value| value.wrapping_sub(std::mem::replace(&mut before, value)) as i64).collect()
 }
 
-/// The column of these differences.
+/// Returns the column of these differences.
 fn sums(differences: &[i64]) -> impl Iterator<Item = u64> {
     differences.iter().scan(0u64, |sum, &difference| {
         *sum = sum.wrapping_add(difference as u64);
@@ -512,7 +512,7 @@ pub(crate) fn timeline(timeline: &model::Timeline) -> Timeline {
     }
 }
 
-/// Adds a member's part. Columns of different lengths are read as far as all go.
+/// Adds a member's part. Columns of different lengths are read up to the end of the shortest.
 pub(crate) fn read_timeline(found: Timeline, timeline: &mut model::Timeline) {
     let at = |column: &[u64], index: usize| column.get(index).copied().unwrap_or(0);
     let rows = [found.tid.len(), found.goid.len(), found.cell.len(), found.c.len(), found.weight.len()];

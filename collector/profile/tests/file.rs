@@ -1,4 +1,4 @@
-//! The file: what is written is read, in any number of members, and any other bytes are an error.
+//! Tests of the file: a written profile can be read, in any number of members, and any other bytes are an error.
 
 use cgoprof_profile::{
     Birth, Callback, Cell, Counters, Distribution, Encoder, Estimate, Forgotten, Function, FunctionId, Goroutine,
@@ -59,7 +59,7 @@ fn profile(calls: &[u64]) -> Profile {
     profile
 }
 
-/// What a profile may know of threads and goroutines.
+/// Adds all that a profile may know of threads and goroutines.
 fn add_scheduler(profile: &mut Profile) {
     let function = FunctionId(0);
     let stack = vec![LocationId(0)];
@@ -104,7 +104,7 @@ fn add_scheduler(profile: &mut Profile) {
     profile.timeline = timeline(0).into();
 }
 
-/// Something of each kind, from a time on.
+/// Returns a timeline with something of each kind, from a time on.
 fn timeline(from: u64) -> Timeline {
     let slow = SlowCrossing {
         cell: 77,
@@ -119,7 +119,7 @@ fn timeline(from: u64) -> Timeline {
         weight: 1,
         open: false,
     };
-    // Not in the order of their beginnings: they come when they end.
+    // Crossings come when they end, so not in the order of their beginnings.
     let early = SlowCrossing { cell: 5, called_ns: from + 20, c_ns: None, exit_tid: None, ..slow };
     let still = SlowCrossing { called_ns: from + 10, open: true, ..slow };
     Timeline {
@@ -231,7 +231,7 @@ proptest! {
 
     #[test]
     fn any_damage(seed in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8)) {
-        // Damage below the compression, which would only find out.
+        // The damage is below the compression, which would only detect it.
         let member = Encoder::default().member(&profile(&[3, 4, 5]));
         let mut message = Vec::new();
         std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(member.as_slice()), &mut message).unwrap();
@@ -242,7 +242,7 @@ proptest! {
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         std::io::Write::write_all(&mut gzip, &message).unwrap();
         if let Ok(read) = decode(&gzip.finish().unwrap()) {
-            // Whatever is read can be written and read again.
+            // A profile that was read can be written and read again.
             prop_assert!(decode(&Encoder::default().member(&read)).is_ok());
         }
     }

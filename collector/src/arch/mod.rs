@@ -1,6 +1,6 @@
-//! What one processor architecture knows and others don't: instructions, registers, and where the kernel tells of them.
+//! The code that depends on the processor architecture: instructions, registers, and where the kernel reports them.
 //!
-//! Each architecture has a folder. All have the same functions and types, which are those named here.
+//! Each architecture has a folder. All have the same functions and types, which this module re-exports.
 
 #[cfg(target_arch = "x86_64")]
 mod x86_64;

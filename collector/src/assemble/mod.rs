@@ -1,4 +1,5 @@
-//! From the tables' raw numbers to the profile's cells: ticks to nanoseconds, the hooks' share taken off.
+//! Converts the tables' raw numbers to the profile's cells: ticks become nanoseconds, and the hooks' share is
+//! subtracted.
 
 pub(crate) mod samples;
 pub(crate) mod scheduler;
@@ -18,22 +19,22 @@ use crate::counts::snapshot::{CellCopy, InFlightCopy, Snapshot};
 use crate::counts::timing_stats::Phase;
 use crate::symbolize::Symbolizer;
 
-/// How raw times become nanoseconds.
+/// Converts raw times to nanoseconds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     /// Whether times were measured at all.
     pub(crate) measured: bool,
-    /// Ticks of the time stamp counter in a nanosecond.
+    /// Ticks of the time stamp counter per nanosecond.
     pub(crate) ticks_per_ns: f64,
     /// The hooks' own share of each phase.
     pub(crate) calibration: Calibration,
-    /// How far off all C times may be alike, in ticks.
+    /// Error that all C times may have in common, in ticks.
     pub(crate) c_error: f64,
-    /// Ticks when the snapshot was taken, for what is still in C.
+    /// Time of the snapshot in ticks, for crossings that are still in C.
     pub(crate) end: u64,
 }
 
-/// What samples must know of a cell.
+/// Facts of a cell that samples need.
 pub(crate) struct Crossing {
     /// [`Cell::id`].
     pub(crate) id: u64,
@@ -49,10 +50,10 @@ pub(crate) struct Crossing {
     pub(crate) truncated: bool,
 }
 
-/// The function of spare cells, which count what has no other place.
+/// The function of spare cells, which count crossings that have no other cell.
 const BEYOND: Avma = Avma(0);
 
-/// Puts a snapshot's cells into the profile, in place of those it holds. Returns them by their place.
+/// Puts a snapshot's cells into the profile, in place of those it holds. Returns their crossings by cell.
 pub(crate) fn assemble(
     profile: &mut Profile,
     snapshot: &Snapshot,
@@ -70,11 +71,11 @@ pub(crate) fn assemble(
     for raw in snapshot.cells.iter().filter(|raw| raw.enclosing != CellId::NONE) {
         *within.entry(raw.enclosing).or_default() += off.get(&raw.at).map_or(0.0, |slow| slow.blocked);
     }
-    // Calls that the spare cells hold and that are counted by function.
+    // Calls that the spare cells hold, and that are also counted by function.
     let mut spared: u64 = snapshot.spare.iter().map(|(_, calls)| calls).sum();
     let mut by_id = HashMap::new();
     let mut stacks = HashMap::new();
-    // Those without a stack get their function's name from the others.
+    // Cells without a stack get their function's name from the others.
     let (with, without): (Vec<_>, Vec<_>) = snapshot.cells.iter().partition(|raw| !raw.stack.is_empty());
     for raw in with.into_iter().chain(without) {
         if raw.shown.calls == 0 {
@@ -110,7 +111,7 @@ pub(crate) fn assemble(
             }
         }
     }
-    // One cell each: who had no table and whose table was full have called the same functions.
+    // One cell per function: threads without a table and threads with a full table have called the same functions.
     let mut by_function: BTreeMap<Avma, u64> = BTreeMap::new();
     for &(address, calls) in snapshot.overflow.iter().chain(&snapshot.spare) {
         *by_function.entry(address).or_default() += calls;
@@ -124,7 +125,7 @@ pub(crate) fn assemble(
     stacks
 }
 
-/// A crossing that is known from samples only, and its cell, which counts nothing.
+/// Returns a crossing that is known from samples only, and its cell, which counts nothing.
 pub(crate) fn sampled_crossing(
     profile: &mut Profile,
     symbolizer: &mut Symbolizer<'_, '_>,
@@ -141,15 +142,15 @@ pub(crate) fn sampled_crossing(
     (Crossing { id, function, named, via, stack, truncated }, cell)
 }
 
-/// A number that is the same for the same cell in every member of a file: each M has its own cells, the profile
-/// has one for all of them.
+/// Returns a cell's number, which is the same in every member of a file. Each M has its own cells; the profile has one
+/// for all of them.
 fn identity(key: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     key.hash(&mut hasher);
     hasher.finish()
 }
 
-/// Appends a cell's stack, C function first, and that of the crossing around it.
+/// Appends a cell's stack, C function first, then the stacks of the crossings around it.
 fn push_stack(
     profile: &mut Profile,
     symbolizer: &mut Symbolizer<'_, '_>,
@@ -194,12 +195,12 @@ fn via(profile: &Profile, raw: &CellCopy, stack: &[LocationId]) -> Via {
 }
 
 impl Clock {
-    /// Nanoseconds of so many ticks.
+    /// Converts ticks to nanoseconds.
     pub(crate) fn nanos(&self, ticks: f64) -> f64 {
         ticks / self.ticks_per_ns
     }
 
-    /// How long a crossing that has not returned has been in C, and how much of that in callbacks, in ticks.
+    /// Returns for how long a crossing in flight has been in C, and how much of that in callbacks, in ticks.
     pub(crate) fn so_far(&self, entry: &InFlightCopy) -> (u64, u64) {
         let end = entry.ended.map_or(self.end, |ended| ended.min(self.end));
         let elapsed = end.saturating_sub(entry.called);
@@ -207,13 +208,13 @@ impl Clock {
         (elapsed, entry.callback_ticks.saturating_add(running).min(elapsed))
     }
 
-    /// Time in C of so many crossings, given in ticks as measured.
+    /// Returns the time in C of `calls` crossings in nanoseconds, from their measured ticks.
     pub(crate) fn c_nanos(&self, ticks: f64, calls: u64) -> f64 {
         if self.measured { self.net(ticks, self.calibration.c * calls as f64) } else { 0.0 }
     }
 
-    /// Adds a cell of callbacks, of which so many are made by one crossing on average. Each of their phases has one reading of
-    /// the clock in it.
+    /// Adds a cell of callbacks. One crossing makes `together` of them on average. Each of their phases contains one
+    /// reading of the clock.
     pub(crate) fn add_callback(&self, row: &mut Callback, raw: &CellCopy, together: f64) {
         let shown = &raw.shown;
         row.calls += shown.calls;
@@ -238,7 +239,7 @@ impl Clock {
         row.attach_ns += self.nanos(raw.callback.census_sum as f64);
     }
 
-    /// Nanoseconds of one measured time without the hooks' share.
+    /// Returns a measured time in nanoseconds, without the hooks' share.
     fn net(&self, ticks: f64, share: f64) -> f64 {
         self.nanos((ticks - share).max(0.0))
     }
@@ -255,7 +256,7 @@ impl Clock {
         let returned = calls.saturating_sub(abandoned + in_flight);
         let own = &self.calibration;
         let sampled = Sampled { returned, weight: shown.weight, timed: shown.timed, skipped: shown.skipped };
-        // What callbacks owe to preemption is not known apart, and they are taken from C.
+        // Preempted time in callbacks is not known separately, and callbacks are subtracted from C.
         let of_c = if callbacks == 0 { slow.c } else { Preempted::default() };
         let (mut c, preempted) = self.phase(&shown.c, sampled, own.c, &of_c);
         c.common = self.nanos(self.c_error * returned as f64);
@@ -286,11 +287,11 @@ impl Clock {
         }
     }
 
-    /// The sum of a phase over all crossings that returned, and how much of it is known to be preempted time if that is not
-    /// all that was seen.
+    /// Returns the sum of a phase over all crossings that returned, and the preempted time that it contains; none if it
+    /// contains all preempted time that was seen.
     ///
-    /// A preemption of milliseconds in one of many crossings that are not timed makes a large error. So sampled crossings
-    /// are taken without theirs.
+    /// Where not every crossing is timed, a preemption of milliseconds in a timed one makes a large error. So preempted
+    /// time of sampled crossings is left out.
     fn phase(&self, phase: &Phase, sampled: Sampled, share: f64, preempted: &Preempted) -> (Estimate, Option<f64>) {
         if sampled.skipped == 0 || preempted.sum == 0.0 {
             return (self.estimate(phase, sampled, share), None);
@@ -303,11 +304,11 @@ impl Clock {
         (self.estimate(&net, sampled, share), Some(self.nanos(preempted.census)))
     }
 
-    /// The sum over all crossings that returned.
+    /// Estimates the sum over all crossings that returned.
     ///
-    /// The timed ones stand for `weight` crossings, those after the last timed one for none yet: the mean
-    /// stands for them. The error is that of a sum of independent times of which all but the timed ones are
-    /// unseen; what was timed without exception (the census) has none.
+    /// The timed crossings stand for `weight` crossings. For those after the last timed one, the mean is used. The
+    /// error is that of a sum of independent times of which only the timed ones are seen. Times that were measured
+    /// without exception (the census) have no error.
     fn estimate(&self, phase: &Phase, sampled: Sampled, share: f64) -> Estimate {
         let census = self.nanos(phase.census_sum as f64 - share * phase.census as f64).max(0.0);
         if sampled.weight == 0 {
@@ -341,9 +342,9 @@ impl Clock {
     }
 }
 
-/// How much larger the variance of a sum is than it seems. The intervals follow what has been seen, and rare times are seen
-/// late: sums of a function of mixed times were off by two standard errors of the plain formula in 8 to 18 of 100 runs, where
-/// 5 are to be (`tests/accuracy`).
+/// Factor from the plain formula's variance of a sum to the true one. The intervals adapt to the times seen so far, and
+/// rare times are seen late. Sums of a function of mixed times were off by two standard errors of the plain formula in
+/// 8 to 18 of 100 runs, where 5 are expected (`tests/accuracy`).
 const ADAPTED: f64 = 2.0;
 
 #[derive(Clone, Copy)]
@@ -403,8 +404,8 @@ mod tests {
         }
     }
 
-    /// Records so many crossings as the hooks do, the interval set by the policy now and then; returns the
-    /// estimate, and the true sum.
+    /// Records `calls` crossings as the hooks do; the policy sets the interval now and then. Returns the estimate and
+    /// the true sum.
     fn simulate(random: &mut Random, calls: u64, budget: Budget, time: impl Fn(&mut Random) -> u64) -> (Estimate, f64) {
         const POLICY_EVERY: u64 = 20_000;
         let (mut shown, mut truth) = (TimingStats::default(), 0.0);
@@ -443,7 +444,7 @@ mod tests {
         check_errors_within(what, UNBOUNDED, 0.02, time);
     }
 
-    /// The stated errors must hold, and not pass this share of the sum.
+    /// Checks that the stated errors hold, and do not exceed this share of the sum.
     fn check_errors_within(what: &str, budget: Budget, largest: f64, time: impl Fn(&mut Random) -> u64) {
         const RUNS: usize = 50;
         let mut random = Random(0x9e37_79b9_7f4a_7c15);
@@ -477,7 +478,7 @@ mod tests {
         let work = clock().nanos(6_400_000.0);
         assert!((found.sum - work).abs() < 1e-6 * work && found.standard_error() < 1e-3 * work, "{found:?}");
         assert_eq!(within, Some(0.0));
-        // One of them is in C, or was lost.
+        // One crossing is in C, or was lost.
         let all = Sampled { weight: 1000, returned: 1001, timed: 1000, skipped: 0 };
         let (whole, _) = clock().phase(&phase, all, 0.0, &known);
         assert!(whole.sum > clock().nanos(6.4e7), "where every crossing is timed all of it is told: {whole:?}");

@@ -1,4 +1,4 @@
-//! From walked samples to the profile's stacks: what C did inside each crossing, below that the crossing's exact stack.
+//! Converts walked samples to the profile's stacks: the C frames inside a crossing, then the crossing's exact stack.
 
 use std::collections::{HashMap, HashSet};
 
@@ -31,7 +31,7 @@ pub(crate) fn assemble_samples(
         let in_c = walk.frames.first().is_some_and(|&address| !symbolizer.is_go(address));
         let thread = walk.tid.and_then(|tid| threads.get(&tid)).filter(|_| stack.cell.is_none() && in_c);
         match thread {
-            // C that no crossing has called: of a thread that C made.
+            // No crossing has called this C code: the thread was made by C.
             Some((name, crosses)) if !crosses || !truncated => stack.stack.push(symbolizer.thread(profile, name)),
             _ => lost += if stack.cell.is_none() && truncated && in_c { count } else { 0 },
         }
@@ -67,7 +67,7 @@ fn stack(
         }
         Place::Crossing(cell) => match crossings.get(cell) {
             Some(crossing) if walk.gap => {
-                // What the unwinder made of code that it does not know is no call.
+                // Addresses that the unwinder derived from unknown code are not calls.
                 let known: Vec<_> = walk.frames.iter().copied().take_while(|&call| symbolizer.is_known(call)).collect();
                 lay_on(&mut found, profile, &known, crossing, symbolizer);
                 found.stack.insert(found.inside, symbolizer.unknown_code(profile));
@@ -85,7 +85,7 @@ fn stack(
                 }
                 lay_on(&mut found, profile, &walk.frames, &crossing, symbolizer);
             } else {
-                // The goroutine has come back meanwhile and called something else.
+                // Meanwhile the goroutine has come back and called another function.
                 found.stack = walk.frames.iter().map(|&call| symbolizer.inside(profile, call)).collect();
                 found.truncated = true;
             }
@@ -110,8 +110,8 @@ fn lay_on(
     found.truncated |= crossing.truncated;
 }
 
-/// The frames that the crossing's own C function has called: without the wrapper that cgo writes (it may have jumped on)
-/// and the function of the same name, for which the cell's frame stands.
+/// Returns the frames that the crossing's own C function has called. They leave out the wrapper that cgo writes (it may
+/// have jumped on), and the function of the same name, for which the cell's frame stands.
 fn within<'a>(
     profile: &mut Profile,
     frames: &'a [Avma],

@@ -1,4 +1,4 @@
-//! From what was seen of threads, goroutines and callbacks to the profile.
+//! Puts the observed threads, goroutines and callbacks into the profile.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -17,21 +17,21 @@ use crate::counts::cell_id::CellId;
 use crate::counts::snapshot::{BirthCopy, GoroutineCopy, LockedCopy, Look, Snapshot, ThreadCopy};
 use crate::symbolize::Symbolizer;
 
-/// What is known of threads beside what the engine counted.
+/// Observations of threads, beside the engine's counts.
 pub(crate) struct Observed<'a> {
     /// Threads that the runtime began to make.
     pub(crate) births: &'a [BirthCopy],
-    /// When most threads were in C, and whether every change was seen; none if that is not known.
+    /// Moment when most threads were in C, and whether every change was seen; none if it is not known.
     pub(crate) peak: Option<(&'a Look, bool)>,
-    /// How long each thread was blocked in slow crossings; none if switches were not seen.
+    /// Time for which each thread was blocked in slow crossings; none if switches were not seen.
     pub(crate) blocked: Option<&'a HashMap<u64, f64>>,
-    /// How long threads waited outside of C for goroutines locked to them.
+    /// Time for which threads waited outside of C for goroutines locked to them.
     pub(crate) idle: Option<Idle<'a>>,
-    /// What took long.
+    /// The timeline, or its latest part.
     pub(crate) timeline: Option<Part>,
 }
 
-/// Times in nanoseconds that threads waited outside of C for goroutines locked to them.
+/// Times in nanoseconds for which threads waited outside of C for goroutines locked to them.
 #[derive(Clone, Copy)]
 pub(crate) struct Idle<'a> {
     /// By the cell of the lock.
@@ -40,16 +40,16 @@ pub(crate) struct Idle<'a> {
     pub(crate) by_thread: &'a HashMap<u64, u64>,
 }
 
-/// Goroutines that are kept; the others are told in sum.
+/// Maximum goroutines kept. The others are reported as a sum.
 const MOST_GOROUTINES: usize = 20_000;
-/// Within how many nanoseconds all threads end when the program does.
+/// Time within which all threads end when the program does, in nanoseconds.
 const AT_ONCE: u64 = 100_000_000;
-/// What has not been in C for so many nanoseconds is not slow yet.
+/// Minimum time in C of a slow crossing in flight, in nanoseconds.
 const SHORTEST_OPEN: u64 = 10_000;
-/// How long after the runtime began to make a thread the kernel may tell of it.
+/// Maximum time until the kernel reports a thread that the runtime began to make, in nanoseconds.
 const LONGEST_BIRTH: u64 = 1_000_000_000;
 
-/// From when to when, and how the engine's clock is read.
+/// Start and end of the recording, and the rate of the engine's clock.
 pub(crate) struct Span {
     pub(crate) rate: Rate,
     pub(crate) begun: Monotonic,
@@ -67,8 +67,8 @@ impl Span {
     }
 }
 
-/// Puts threads, goroutines, callbacks, locks and the timeline into the profile, in place of what it holds. `off` tells how
-/// long a thread was off its processor between two times, and when it ended if it has.
+/// Puts threads, goroutines, callbacks, locks and the timeline into the profile, in place of those it holds. `off`
+/// returns how long a thread was off its processor between two times, and when it ended, if it has.
 pub(crate) fn assemble_scheduler(
     profile: &mut Profile,
     snapshot: &Snapshot,
@@ -112,7 +112,7 @@ pub(crate) fn assemble_scheduler(
             holders: holders(&birth.holders),
         });
     }
-    // What lasts is told once, at the end.
+    // Locks that last are reported once, at the end.
     let lasting =
         snapshot.locked.iter().zip(&still).filter(|_| observed.timeline.as_ref().is_some_and(|part| part.whole));
     let lasting = lasting.map(|(copy, still)| Locked {
@@ -131,7 +131,7 @@ pub(crate) fn assemble_scheduler(
     }
 }
 
-/// Holders by function, the most first.
+/// Merges holders by function, and puts those with the most threads first.
 fn merged(holders: impl Iterator<Item = Holder>) -> Vec<Holder> {
     let mut by_function: BTreeMap<FunctionId, Holder> = BTreeMap::new();
     for holder in holders {
@@ -150,7 +150,7 @@ fn add_threads(
     clock: &Clock,
     blocked: Option<&HashMap<u64, f64>>,
 ) {
-    // A number may be used again: its last thread is the one that is meant.
+    // A thread id may be used again. The last thread that had it is meant.
     let mut by_tid: HashMap<u64, usize> =
         profile.threads.iter().enumerate().map(|(index, thread)| (thread.tid, index)).collect();
     for copy in copies {
@@ -179,7 +179,7 @@ fn add_threads(
     }
 }
 
-/// Adds the time so far of what is still in C.
+/// Adds the time so far of crossings that are still in C.
 fn add_in_flight(profile: &mut Profile, snapshot: &Snapshot, crossings: &HashMap<CellId, Crossing>, clock: &Clock) {
     for entry in &snapshot.in_flight {
         let Some(crossing) = crossings.get(&entry.cell) else { continue };
@@ -207,7 +207,7 @@ fn callbacks(
         let within = crossings.get(&raw.enclosing).map(|crossing| crossing.named);
         let row =
             rows.entry((function, within)).or_insert_with(|| Callback { function, within, ..Callback::default() });
-        // Those of one crossing are timed together, and may be alike.
+        // Callbacks of one crossing are timed together, and their times may be alike.
         let together = calls.get(&raw.enclosing).map_or(1.0, |&calls| raw.shown.calls as f64 / calls.max(1) as f64);
         clock.add_callback(row, raw, together.max(1.0));
     }
@@ -263,7 +263,7 @@ fn goroutines(
     }
 }
 
-/// The function that a goroutine began with: the outermost but for `goexit`.
+/// Returns the function that a goroutine began with: the outermost one except `goexit`.
 fn outermost(profile: &Profile, stack: &[LocationId]) -> Option<FunctionId> {
     let functions = stack.iter().rev().flat_map(|location| profile.locations[location.0].lines.iter().rev());
     let mut functions = functions.map(|line| line.function);
@@ -275,7 +275,7 @@ struct Still {
     cell: CellId,
     tid: u64,
     nanos: u64,
-    /// In which the thread waited, and not in C.
+    /// Part of `nanos` in which the thread waited outside of C.
     waited: u64,
     until: Monotonic,
     lasts: bool,
@@ -293,7 +293,7 @@ fn still_locked(
         let (found, ended) = off(copy.tid, from, to);
         let to = ended.map_or(to, |ended| ended.min(to));
         let nanos = to.0.saturating_sub(from.0);
-        // When the program ends all its threads do.
+        // All threads end when the program does.
         let with_program = |ended: Monotonic| program_end.is_some_and(|end| ended.0 + AT_ONCE > end.0);
         let lasts = copy.until.is_none() && ended.is_none_or(with_program);
         Still { cell: copy.cell, tid: copy.tid, nanos, waited: found.blocked, until: to, lasts }
@@ -345,7 +345,8 @@ fn locks(
     }
 }
 
-/// The threads that the kernel told of, for what the runtime began to make: the first that the same thread started next.
+/// Returns the kernel's thread for each thread that the runtime began to make: the first that the same thread started
+/// next.
 fn match_births(threads: &[Thread], births: &[BirthCopy], span: &Span) -> Vec<Option<u64>> {
     let mut started: HashMap<u64, Vec<(u64, u64)>> = HashMap::new();
     for thread in threads {
@@ -367,7 +368,7 @@ fn match_births(threads: &[Thread], births: &[BirthCopy], span: &Span) -> Vec<Op
     matched.collect()
 }
 
-/// What is still in C, and has been for long enough to be kept.
+/// Returns the crossings that are still in C, and have been for long enough to be kept.
 fn open<'a>(
     snapshot: &'a Snapshot,
     crossings: &'a HashMap<CellId, Crossing>,

@@ -1,4 +1,4 @@
-//! Puts together what single events tell: how long slow crossings were off the processor, and which threads did what. Pure: the
+//! Puts single events together: how long slow crossings were off the processor, and which threads did what. Pure: the
 //! same events give the same sums.
 
 use std::collections::{BTreeSet, HashMap};
@@ -18,7 +18,7 @@ use crate::counts::snapshot::Look;
 use crate::perf::Switch;
 use crate::unwind::Walk;
 
-/// What happened to the program.
+/// Something that happened to the program.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
     /// A thread was sampled.
@@ -37,47 +37,47 @@ pub(crate) enum Event {
     StartedProcess(Pid),
     /// Such a process has ended.
     ProcessEnded(Pid),
-    /// So many records found no room.
+    /// This many records were dropped (buffer full).
     Lost(u64),
     /// A phase of a crossing, or a lock, took long.
     Slow(SlowEvent),
-    /// Who was in C at one moment.
+    /// The threads in C at one moment.
     Looked(Look),
-    /// All that happened before a moment has been told. `rate` is that of the clock of slow events.
+    /// All events before a moment have been fed. `rate` is that of the clock of slow events.
     Complete { before: Monotonic, rate: Rate },
 }
 
-/// All that has been found out.
+/// Everything that has been found out.
 pub(crate) struct Correlator {
-    /// Switches are told.
+    /// Whether context switches are seen.
     sees_switches: bool,
     samples: Samples,
     off: OffCpu,
     threads: Threads,
     /// How often the process became a program while it was watched.
     execs: u64,
-    /// Processes that it has started, and those that these have, as far as they go on.
+    /// Processes that it has started, and those that these have started, while they run.
     children: BTreeSet<Pid>,
     timeline: Timeline,
-    /// Slow events and looks that ended when not all was known.
+    /// Slow events and looks that wait until everything before their end is known.
     pending: Vec<SlowEvent>,
     looks: Vec<Look>,
     ended_lately: EndedLately,
-    /// Of sampled crossings that are suspicious by their cell, the weighted sum of ticks in C in which their threads were not
-    /// preempted: since they were taken last.
+    /// By cell, for sampled crossings that are suspicious: the weighted sum of ticks in C in which their threads were
+    /// not preempted, since it was last taken.
     confirmed: HashMap<CellId, f64>,
 }
 
-/// How long what a thread did before it ended is kept, for events that come late.
+/// Nanoseconds for which an ended thread's switches are kept, for events that come late.
 const KEPT: u64 = 2_000_000_000;
-/// Processes that are kept.
+/// Maximum processes kept.
 const MOST_CHILDREN: usize = 10_000;
-/// Nanoseconds from which on an enter or exit phase without a wait has been held up.
+/// Nanoseconds of an enter or exit phase without a wait that show that it was held up.
 const HELD_UP: u64 = 10_000;
 
 impl Correlator {
-    /// Knows these threads, and whether the process has become the program already. Where switches are not told, blocked times are
-    /// not known.
+    /// Returns a correlator that knows these threads, and whether the process has become the program already. Where
+    /// switches are not seen, blocked times are not known.
     pub(crate) fn new(threads: Threads, runs: bool, sees_switches: bool) -> Correlator {
         Correlator {
             sees_switches,
@@ -94,7 +94,7 @@ impl Correlator {
         }
     }
 
-    /// Takes in an event. Those of one thread must come in the order of their times.
+    /// Takes in an event. Events of one thread must come in the order of their times.
     pub(crate) fn feed(&mut self, event: Event) {
         match event {
             Event::Sampled(walk) => self.samples.count(walk),
@@ -128,62 +128,63 @@ impl Correlator {
         }
     }
 
-    /// Whether the program became another: the first time makes the process the program.
+    /// Whether the program became another. The first exec only makes the process the program.
     pub(crate) fn became_another(&self) -> bool {
         self.execs > 1
     }
 
-    /// Processes that the program has started, and those that these have, as far as they are not known to have ended.
+    /// Returns the processes that the program has started, and those that these have started, unless they are known to
+    /// have ended.
     pub(crate) fn children(&self) -> Vec<Pid> {
         self.children.iter().copied().collect()
     }
 
-    /// The threads that have come and gone.
+    /// Returns the threads that have come and gone.
     pub(crate) fn threads(&self) -> &Threads {
         &self.threads
     }
 
-    /// The sums so far.
+    /// Returns the sums so far.
     pub(crate) fn samples(&self) -> &Samples {
         &self.samples
     }
 
-    /// The same, for what else is found.
+    /// Returns the sums, to add to them.
     pub(super) fn samples_mut(&mut self) -> &mut Samples {
         &mut self.samples
     }
 
-    /// How long a thread was off its processor between two times, and when it ended if it has.
+    /// Returns how long a thread was off its processor between two times, and when it ended if it has.
     pub(crate) fn off(&self, tid: u64, from: Monotonic, to: Monotonic) -> (OffTime, Option<Monotonic>) {
         let ended = self.off.ended(tid);
         (self.off.between(tid, from, ended.map_or(to, |ended| to.min(ended))).unwrap_or_default(), ended)
     }
 
-    /// How long the slow crossings of a thread were blocked that began after a time and have ended.
+    /// Returns how long those slow crossings of a thread were blocked that began after a time and have ended.
     pub(crate) fn blocked_within(&self, tid: u64, from: Monotonic) -> u64 {
         self.ended_lately.blocked_since(tid, from)
     }
 
-    /// What took long, as far as it has come since the last call.
+    /// Takes the part of the timeline that has come since the last call.
     pub(crate) fn take_new_timeline(&mut self) -> Part {
         self.timeline.take_new()
     }
 
-    /// All that took long, waits included that have not ended at this moment.
+    /// Returns the whole timeline, including waits that have not ended at this moment.
     pub(crate) fn timeline(&self, now: Monotonic) -> Part {
         let mut part = self.timeline.all();
         part.asleep.extend(self.off.waiting().map(|(tid, from)| Wait { tid, from, to: now }));
         part
     }
 
-    /// Of suspicious crossings, by cell, the time since the last call in which their threads were not preempted.
+    /// Takes the time, by cell, in which threads in suspicious crossings were not preempted, since the last call.
     pub(super) fn take_confirmed(&mut self) -> HashMap<CellId, f64> {
         std::mem::take(&mut self.confirmed)
     }
 
-    /// Looks up what was slow and ended before a moment: by then all switches are known.
+    /// Looks up the slow events that ended before a moment: by then all switches are known.
     fn settle(&mut self, before: Monotonic, rate: Rate) {
-        // What is nested comes before what it is in, and a crossing before its exit.
+        // Nested events come before the event that they are in, and a crossing before its exit.
         self.pending.sort_by_key(|event| event.to);
         let is_known = |event: &mut SlowEvent| rate.monotonic(event.to) < before;
         for event in self.pending.extract_if(.., is_known).collect::<Vec<_>>() {
@@ -198,7 +199,8 @@ impl Correlator {
             let mut preempted = off.preempted as f64 * rate.ticks_per_ns;
             let is_border = matches!(event.kind, SlowKind::Enter | SlowKind::Exit) && event.is_sampled;
             if is_border && to.0.saturating_sub(from.0) >= HELD_UP {
-                // The way to C and back takes nanoseconds: a host or an interrupt has held the thread up, which no switch tells.
+                // The way to C and back takes nanoseconds. A host or an interrupt has held the thread up, and no switch
+                // tells of that.
                 let blocked = off.blocked as f64 * rate.ticks_per_ns;
                 preempted = preempted.max(event.to.saturating_sub(event.from) as f64 - blocked);
             }
@@ -241,7 +243,7 @@ impl Correlator {
         self.ended_lately.limit();
     }
 
-    /// Moves the begin of a crossing that was not timed to where its thread had a processor.
+    /// Moves an untimed begin of a crossing to where its thread had a processor.
     fn with_begin(&mut self, event: &SlowEvent, rate: Rate) -> SlowEvent {
         if event.begin_span == 0 {
             return *event;
@@ -257,7 +259,7 @@ impl Correlator {
         SlowEvent { from, begin_span: 0, ..*event }
     }
 
-    /// Adds what threads not in C did at the looks that were taken before a moment.
+    /// Adds the looks that were taken before a moment, with the number of threads in Go and of those that waited.
     fn settle_looks(&mut self, before: Monotonic, rate: Rate) {
         let is_known = |look: &mut Look| rate.monotonic(look.at) < before;
         for look in self.looks.extract_if(.., is_known).collect::<Vec<_>>() {
@@ -268,7 +270,7 @@ impl Correlator {
         }
     }
 
-    /// How many threads that were not in C were in Go at a moment, and how many waited.
+    /// Counts the threads that were not in C at a moment: how many were in Go, and how many waited.
     fn others(&self, look: &Look, at: Monotonic) -> (u64, u64) {
         let (mut in_go, mut idle) = (0, 0);
         for tid in self.threads.living_at(at).filter(|tid| !look.in_c.iter().any(|(in_c, _)| in_c == tid)) {

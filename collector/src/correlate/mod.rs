@@ -1,4 +1,4 @@
-//! From single events of perf and of an engine to what belongs together: samples to crossings, switches to what was slow.
+//! Puts single events of perf and of an engine together: samples with crossings, context switches with slow events.
 
 mod correlator;
 mod nested;

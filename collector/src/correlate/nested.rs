@@ -1,25 +1,25 @@
-//! Slow crossings within each other.
+//! Slow crossings nested in each other.
 
 use std::collections::HashMap;
 
 use crate::clock::Monotonic;
 
-/// By thread, slow crossings that ended lately.
+/// Slow crossings that ended lately, by thread.
 #[derive(Default)]
 pub(super) struct EndedLately(HashMap<u64, Vec<Ended>>);
 
-/// A slow crossing that has ended: what it waited is in that of the one around it too.
+/// A slow crossing that has ended. Its blocked time is part of that of the crossing around it.
 #[derive(Clone, Copy)]
 pub(super) struct Ended {
     pub(super) from: Monotonic,
     pub(super) to: Monotonic,
-    /// With all within it.
+    /// Includes the crossings within it.
     pub(super) blocked: u64,
 }
 
-/// Threads of which slow crossings are remembered; when there are more all are forgotten.
+/// Maximum threads whose slow crossings are remembered; when there are more, all are forgotten.
 const MOST_THREADS: usize = 10_000;
-/// Crossings of a thread that are remembered for the one around them.
+/// Maximum crossings of a thread that are remembered for the one around them.
 const MOST_ENDED: usize = 256;
 
 impl EndedLately {
@@ -28,13 +28,13 @@ impl EndedLately {
         within(self.0.entry(tid).or_default(), ended)
     }
 
-    /// How long the crossings of a thread were blocked that began after a time.
+    /// Returns how long those crossings of a thread were blocked that began after a time.
     pub(super) fn blocked_since(&self, tid: u64, from: Monotonic) -> u64 {
         let lately = self.0.get(&tid).map_or(&[][..], Vec::as_slice);
         lately.iter().filter(|ended| ended.from >= from).map(|ended| ended.blocked).sum()
     }
 
-    /// Makes room.
+    /// Makes room if there are too many threads.
     pub(super) fn limit(&mut self) {
         if self.0.len() > MOST_THREADS {
             self.0.clear();

@@ -1,4 +1,4 @@
-//! When threads were off their processor: how long, and whether they waited for something or would have gone on. Pure.
+//! Times when threads were off their processor: how long, and whether they were blocked or preempted. Pure.
 
 use std::collections::BTreeMap;
 
@@ -12,13 +12,14 @@ pub(crate) struct OffTime {
     pub(crate) preempted: u64,
 }
 
-/// Intervals kept of a thread; of more, every other of the older half is forgotten, but not its length.
+/// Maximum intervals kept of a thread. When there are more, every other of the older half is forgotten, but not its
+/// length.
 const MOST: usize = 8192;
 
 /// All threads' times.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct OffCpu {
-    // Few, and looked up for every switch.
+    // Threads are few, and looked up for every switch.
     threads: BTreeMap<u64, Thread>,
 }
 
@@ -37,13 +38,14 @@ struct Interval {
     out: Monotonic,
     back: Monotonic,
     kind: SwitchKind,
-    /// Off the processor from the beginning to `back`.
+    /// Time off the processor from the beginning to `back`.
     until: OffTime,
 }
 
 impl OffCpu {
-    /// Adds a switch. Those of one thread must come in the order of their times. Returns since when the thread waited for
-    /// something, if that is over now; a thread of which nothing was known is taken to have waited ever since.
+    /// Adds a switch. Switches of one thread must come in the order of their times. Returns since when the thread
+    /// waited for something, if the wait is over now. A thread of which nothing was known counts as having waited from
+    /// the beginning.
     pub(crate) fn add(&mut self, switch: Switch) -> Option<Monotonic> {
         let thread = self.threads.entry(switch.tid).or_default();
         let is_new = thread.out.is_none() && thread.intervals.is_empty() && thread.ended.is_none();
@@ -56,7 +58,7 @@ impl OffCpu {
         }
     }
 
-    /// Threads that wait for something, and since when.
+    /// Returns the threads that wait for something, and since when.
     pub(crate) fn waiting(&self) -> impl Iterator<Item = (u64, Monotonic)> {
         self.threads.iter().filter_map(|(&tid, thread)| match thread.out {
             Some((since, SwitchKind::Blocked)) if thread.ended.is_none() => Some((tid, since)),
@@ -64,24 +66,24 @@ impl OffCpu {
         })
     }
 
-    /// A thread has ended.
+    /// Notes that a thread has ended.
     pub(crate) fn end(&mut self, tid: u64, time: Monotonic) {
         self.threads.entry(tid).or_default().ended = Some(time);
     }
 
-    /// When a thread ended, if it has.
+    /// Returns when a thread ended, if it has.
     pub(crate) fn ended(&self, tid: u64) -> Option<Monotonic> {
         self.threads.get(&tid)?.ended
     }
 
-    /// Forgets what threads did that ended before a time, but not that they have.
+    /// Forgets the intervals of threads that ended before a time, but not that they have ended.
     pub(crate) fn forget_ended_before(&mut self, time: Monotonic) {
         for thread in self.threads.values_mut().filter(|thread| thread.ended.is_some_and(|ended| ended < time)) {
             thread.intervals = Vec::new();
         }
     }
 
-    /// How long a thread was off between two times; none if nothing is known of it.
+    /// Returns how long a thread was off between two times; none if nothing is known of it.
     pub(crate) fn between(&self, tid: u64, from: Monotonic, to: Monotonic) -> Option<OffTime> {
         let thread = self.threads.get(&tid)?;
         let (before, after) = (thread.until(from), thread.until(to));
@@ -93,8 +95,8 @@ impl OffCpu {
 }
 
 impl OffCpu {
-    /// Mean and variance of the moments between two times at which a thread had a processor, in nanoseconds after the first;
-    /// none if it had none, or if nothing is known of it.
+    /// Returns the mean and variance of the moments between two times at which a thread had a processor, in nanoseconds
+    /// after the first. None if it had no processor, or if nothing is known of it.
     pub(crate) fn running(&self, tid: u64, from: Monotonic, to: Monotonic) -> Option<(f64, f64)> {
         let thread = self.threads.get(&tid)?;
         let first = thread.intervals.partition_point(|interval| interval.back <= from);
@@ -112,7 +114,7 @@ impl OffCpu {
         (length > 0.0).then(|| (mean, (squares / length - mean * mean).max(0.0)))
     }
 
-    /// When a thread waited for something between two times, as far as each wait is remembered.
+    /// Returns the waits of a thread between two times, as far as each is remembered.
     pub(crate) fn waits(
         &self,
         tid: u64,
@@ -140,10 +142,10 @@ impl OffCpu {
 
 impl Thread {
     fn add(&mut self, time: Monotonic, kind: SwitchKind) {
-        // A number may be given to a new thread.
+        // A thread's number may be given to a new thread.
         self.ended = None;
         if kind != SwitchKind::In {
-            // Where a switch was lost in between, the time before is not known to be off.
+            // If a switch was lost in between, the time before is not known to be off.
             self.out = Some((time, kind));
             return;
         }
@@ -160,7 +162,7 @@ impl Thread {
         }
     }
 
-    /// Off the processor from the beginning to this time.
+    /// Returns the time off the processor from the beginning to this time.
     fn until(&self, time: Monotonic) -> OffTime {
         let after = self.intervals.partition_point(|interval| interval.out <= time);
         let mut sum = match after.checked_sub(1).map(|index| self.intervals[index]) {
@@ -246,7 +248,7 @@ mod tests {
         check(40, 140, Some((30.0, 300.0)));
         check(100, 150, None);
         check(120, 210, Some((55.0, 2500.0 / 12.0)));
-        // Two equal parts of ten, the middles ten off the mean.
+        // Two equal parts of ten, whose middles are ten off the mean.
         check(190, 220, Some((15.0, 100.0 + 100.0 / 12.0)));
         check(290, 400, Some((5.0, 100.0 / 12.0)));
         check(310, 400, None);

@@ -1,4 +1,4 @@
-//! The thread that reads perf records and what an engine tells, and feeds both to the correlator.
+//! The thread that reads perf records and an engine's events, and feeds both to the correlator.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -21,18 +21,18 @@ use crate::perf::{PerfError, Record, Sample, Session, TracedProbe};
 use crate::process::maps::Mapping;
 use crate::unwind::{GoModule, Place, Unwinder};
 
-/// Longest time between two looks at the rings.
+/// Longest time between two reads of the rings.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Longest time between two looks at what hardly ever changes.
+/// Longest time between two checks of things that hardly ever change.
 const LONG_PAUSE: Duration = Duration::from_secs(1);
 
-/// What the thread reads.
+/// Sources that the thread reads.
 pub(crate) struct Feed {
     /// Perf's records; none where they may not be read.
     pub(crate) session: Option<Session>,
-    /// What the engine tells.
+    /// The engine's events.
     pub(crate) source: Box<dyn Source>,
-    /// What the engine's times are read from.
+    /// The clock that the engine's times are read from.
     pub(crate) timebase: Timebase,
     /// Finds the frames of samples.
     pub(crate) unwinder: Unwinder,
@@ -40,11 +40,11 @@ pub(crate) struct Feed {
     pub(crate) runs: bool,
 }
 
-/// The running thread; dropped, it stops.
+/// The running thread. Dropping this stops it.
 pub(crate) struct Pump {
     stop: Arc<AtomicBool>,
     found: Arc<Mutex<Found>>,
-    /// Who waits for `found`.
+    /// Number of threads that wait for `found`.
     asking: Arc<AtomicUsize>,
     waker: Arc<EventFd>,
     /// Modules that are not known to the thread yet.
@@ -55,7 +55,7 @@ pub(crate) struct Pump {
     reads_perf: bool,
 }
 
-/// All that the thread has found.
+/// Everything that the thread has found.
 struct Found {
     pid: Pid,
     correlator: Correlator,
@@ -68,7 +68,7 @@ impl Pump {
     /// Starts to read.
     ///
     /// # Errors
-    /// If the system has no thread or event for us.
+    /// If the system allows the recorder no further thread or eventfd.
     pub(crate) fn start(pid: Pid, feed: Feed) -> std::io::Result<Pump> {
         let Feed { mut session, source, timebase, mut unwinder, runs } = feed;
         let reads_perf = session.is_some();
@@ -91,7 +91,7 @@ impl Pump {
                 keep_up();
             }
             loop {
-                // Whatever was written before the order to stop is read.
+                // Everything that was written before the order to stop is read.
                 let last = stopped.load(Ordering::Acquire);
                 let now = timebase.now();
                 let mut found = shared.lock().unwrap_or_else(PoisonError::into_inner);
@@ -120,7 +120,7 @@ impl Pump {
                     return;
                 }
                 drop(found);
-                // Who asks for what was found is to have it, however much comes in.
+                // Threads that ask for what was found must get it, however much comes in.
                 while waiting.load(Ordering::Acquire) > 0 {
                     std::thread::sleep(Duration::from_micros(100));
                 }
@@ -133,7 +133,7 @@ impl Pump {
         Ok(Pump { stop, found, asking, waker, modules, thread: Some(thread), failed: false, reads_perf })
     }
 
-    /// Whether perf's records are read. Else samples, switches and the end of threads are not seen.
+    /// Whether perf's records are read. Otherwise samples, switches and the end of threads are not seen.
     pub(crate) fn reads_perf(&self) -> bool {
         self.reads_perf
     }
@@ -146,7 +146,7 @@ impl Pump {
     /// Adds Go code with probes that are defined, and waits until they are set.
     ///
     /// # Errors
-    /// If they can't be.
+    /// If the probes can't be set.
     pub(crate) fn add_probes(&self, module: GoModule, probes: Vec<TracedProbe>) -> Result<(), PerfError> {
         let (outcome, done) = channel();
         self.add(NewModule { module, probed: Some(NewProbes { probes, outcome }) });
@@ -154,7 +154,7 @@ impl Pump {
         loop {
             match done.recv_timeout(PAUSE) {
                 Ok(outcome) => return outcome,
-                // A thread that has failed sets none.
+                // A thread that has failed sets no probes.
                 Err(_) if self.thread.as_ref().is_none_or(JoinHandle::is_finished) => return Err(PerfError::Ended),
                 Err(_) => {}
             }
@@ -170,44 +170,45 @@ impl Pump {
         self.found().correlator.became_another()
     }
 
-    /// Processes that the program has started, and those that these have, as far as they are not known to have ended.
+    /// Returns the processes that the program has started, and those that these have started, unless they are known to
+    /// have ended.
     pub(crate) fn children(&self) -> Vec<Pid> {
         self.found().correlator.children()
     }
 
-    /// The threads that have come and gone.
+    /// Returns the threads that have come and gone.
     pub(crate) fn threads(&self) -> Vec<cgoprof_profile::Thread> {
         let found = self.found();
         found.correlator.threads().list(|tid| found.source.m(tid))
     }
 
-    /// Threads that came and went and are not among them.
+    /// Number of threads that came and went and are not among those.
     pub(crate) fn forgotten_threads(&self) -> u64 {
         self.found().correlator.threads().forgotten()
     }
 
-    /// What has been sampled so far; none where perf's records are not read.
+    /// Returns the samples so far; none where perf's records are not read.
     pub(crate) fn samples(&self) -> Option<Samples> {
         self.reads_perf.then(|| self.found().correlator.samples().clone())
     }
 
-    /// How long a thread was off its processor between two times, and when it ended if it has.
+    /// Returns how long a thread was off its processor between two times, and when it ended if it has.
     pub(crate) fn off(&self, tid: u64, from: Monotonic, to: Monotonic) -> (OffTime, Option<Monotonic>) {
         self.found().correlator.off(tid, from, to)
     }
 
-    /// How long the slow crossings of a thread were blocked that began after a time and have ended.
+    /// Returns how long those slow crossings of a thread were blocked that began after a time and have ended.
     pub(crate) fn blocked_within(&self, tid: u64, from: Monotonic) -> u64 {
         self.found().correlator.blocked_within(tid, from)
     }
 
-    /// What took long: all of it, or what has come since the last call.
+    /// Returns the timeline: all of it, or the part that has come since the last call.
     pub(crate) fn timeline(&self, all: bool) -> Part {
         let correlator = &mut self.found().correlator;
         if all { correlator.timeline(Moment::now().monotonic) } else { correlator.take_new_timeline() }
     }
 
-    /// Executable mappings that have come since the last call.
+    /// Takes the executable mappings that have come since the last call.
     pub(crate) fn take_mappings(&self) -> Vec<Mapping> {
         std::mem::take(&mut self.found().mappings)
     }
@@ -249,7 +250,7 @@ struct NewModule {
 /// Probes to be set.
 struct NewProbes {
     probes: Vec<TracedProbe>,
-    /// To be told whether they are.
+    /// Receives whether they are set.
     outcome: Sender<Result<(), PerfError>>,
 }
 
@@ -262,13 +263,13 @@ impl NewModule {
     }
 }
 
-/// Has this thread run before others. Only root may.
+/// Raises this thread's priority over others. Only root may.
 fn keep_up() {
-    // SAFETY: a plain system call.
+    // SAFETY: a system call without pointers.
     let _ = unsafe { libc::setpriority(libc::PRIO_PROCESS, nix::unistd::gettid().as_raw() as libc::id_t, -15) };
 }
 
-/// Waits until it is woken, at most so long.
+/// Waits until it is woken, at most for `longest`.
 fn wait(waker: &EventFd, longest: Duration) {
     use std::os::fd::AsFd as _;
     let mut events = [PollFd::new(waker.as_fd(), PollFlags::POLLIN)];
@@ -307,7 +308,7 @@ impl Found {
         self.correlator.feed(event);
     }
 
-    /// The frames of a sample, and the crossing that it is in.
+    /// Returns the frames of a sample, and the crossing that it is in.
     fn walk(&self, sample: &Sample<'_>, unwinder: &mut Unwinder, rate: Rate) -> crate::unwind::Walk {
         let mut walk = unwinder.walk(sample);
         if let Place::Called(frame) = walk.place {
@@ -324,7 +325,7 @@ impl Found {
         walk
     }
 
-    /// Feeds what the engine tells, now that all records before a moment have been read.
+    /// Feeds the engine's events, now that all records before a moment have been read.
     fn settle(&mut self, complete: Monotonic, rate: Rate) {
         self.source.take_slow_events().into_iter().for_each(|event| self.correlator.feed(Event::Slow(event)));
         self.source.take_looks(complete).into_iter().for_each(|look| self.correlator.feed(Event::Looked(look)));

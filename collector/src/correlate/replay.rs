@@ -1,7 +1,7 @@
-//! Events written down in files, replayed through the correlator: what it makes of them is compared with the end of the file.
+//! Replays events from files through the correlator, and compares its results with the end of each file.
 //!
-//! A line is an event: its name, then `key=value`; times are nanoseconds. After `=>` comes what is expected. With `BLESS=1` in the
-//! environment, the test writes that instead.
+//! A line is an event: its name, then `key=value`. Times are nanoseconds. The expected results follow `=>`. With
+//! `BLESS=1` in the environment, the test writes them instead.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::{Debug, Write as _};
@@ -37,7 +37,7 @@ fn events_in_files_give_the_sums_that_stand_there() {
     }
 }
 
-/// What a correlator has found when all events have been fed to it.
+/// Returns the correlator's results when all events have been fed to it.
 fn replay(events: &str) -> String {
     let lines = || events.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
     let sees_switches = !lines().any(|line| line == "no switches");
@@ -46,7 +46,7 @@ fn replay(events: &str) -> String {
     told(&mut correlator)
 }
 
-/// The event of a line.
+/// Returns the event of a line.
 fn event(line: &str) -> Event {
     let mut words = line.split_whitespace();
     let (name, values) = (words.next().unwrap(), words.map(|word| word.split_once('=').unwrap()).collect());
@@ -79,7 +79,7 @@ struct Line<'a> {
 }
 
 impl Line<'_> {
-    /// A number by its key, 0 if there is none.
+    /// Returns a number by its key, 0 if there is none.
     fn number(&self, key: &str) -> u64 {
         let digits = self.values.get(key).map(|text| text.replace('_', ""));
         digits.map_or(0, |digits| digits.parse().unwrap_or_else(|error| panic!("{}: {key}: {error}", self.text)))
@@ -110,13 +110,13 @@ impl Line<'_> {
     }
 }
 
-/// A clock whose ticks are nanoseconds.
+/// Returns a clock whose ticks are nanoseconds.
 fn nanoseconds() -> Rate {
     let moment = |nanos| Moment { ticks: nanos, monotonic: Monotonic(nanos), suspended: 0 };
     Rate::between(moment(0), moment(1_000_000_000))
 }
 
-/// What a correlator has found, a line a fact.
+/// Returns the correlator's results, one fact per line.
 fn told(correlator: &mut Correlator) -> String {
     let mut text = String::new();
     let mut tell = |what: &str, value: &dyn Debug| writeln!(text, "{what}: {value:?}").unwrap();

@@ -1,4 +1,4 @@
-//! What has been found so far, summed up.
+//! Sums of everything that has been found so far.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::counts::cell_id::CellId;
 use crate::counts::slow_event::{SlowEvent, SlowKind};
 use crate::unwind::Walk;
 
-/// Different stacks that are kept; what comes later is counted without its frames.
+/// Maximum distinct stacks kept; later ones are counted without their frames.
 const MOST_STACKS: usize = 200_000;
 
 /// Sums over samples and slow crossings so far.
@@ -18,26 +18,26 @@ const MOST_STACKS: usize = 200_000;
 pub(crate) struct Samples {
     /// How often each stack was seen.
     pub(crate) walks: HashMap<Arc<Walk>, u64>,
-    /// Records that found no room in their ring.
+    /// Records that were dropped because their ring was full.
     pub(crate) lost: u64,
-    /// A processor came into use after the start: what ran on it was not seen.
+    /// A processor came into use after the start, and nothing that ran on it was seen.
     pub(crate) new_processor: bool,
-    /// By their cell, the slow crossings that have ended.
+    /// Slow crossings that have ended, by cell.
     pub(crate) slow: HashMap<CellId, Slow>,
-    /// By their thread, how long slow crossings were blocked.
+    /// How long slow crossings were blocked, by thread.
     pub(crate) blocked: HashMap<u64, f64>,
-    /// By their cell, how long threads waited outside of C for goroutines that were locked to them, in nanoseconds.
+    /// How long threads waited outside of C for goroutines that were locked to them, by cell, in nanoseconds.
     pub(crate) idle: HashMap<CellId, u64>,
-    /// The same by their thread.
+    /// The same by thread.
     pub(crate) thread_idle: HashMap<u64, u64>,
-    /// By thread, how long its locked goroutine's slow crossings were blocked since it was locked.
+    /// How long the slow crossings of a thread's locked goroutine were blocked since it was locked, by thread.
     pub(crate) locked_blocked: HashMap<u64, u64>,
     /// `runtime.NumCgoCall` and when it was read, if it could be.
     pub(crate) num_cgo_call: Option<(u64, Monotonic)>,
 }
 
 impl Samples {
-    /// Adds a slow crossing that has ended. `own` is what it was blocked without those within it.
+    /// Adds a slow crossing that has ended. `own` is how long it was blocked outside of the crossings within it.
     pub(super) fn add_slow(&mut self, event: &SlowEvent, off: OffTime, own: u64) {
         let gap = event.weight as f64;
         let sum = self.slow.entry(event.cell).or_default();

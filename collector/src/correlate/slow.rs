@@ -1,8 +1,8 @@
-//! What the switches of threads tell of slow crossings.
+//! Facts that context switches tell of slow crossings.
 
 use crate::counts::slow_event::SlowEvent;
 
-/// Slow crossings of one cell: sums in nanoseconds, each weighted with the crossings it stands for.
+/// Slow crossings of one cell: sums in nanoseconds, each crossing weighted with those it stands for.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Slow {
     pub(crate) blocked: f64,
@@ -14,28 +14,29 @@ pub(crate) struct Slow {
     pub(crate) begin: Begin,
 }
 
-/// What the switches tell of the long crossings whose begin was not timed: one begins when its thread has a processor.
+/// Corrections of long crossings whose begin was not timed, by context switches: one begins when its thread has a
+/// processor.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Begin {
     /// How much longer they were in C than the hooks took them to be, in ticks.
     pub(crate) sum: f64,
-    /// How much that changes the variance of their sum, in ticks squared.
+    /// How much this changes the variance of their sum, in ticks squared.
     pub(crate) variance: f64,
 }
 
-/// What slow phases of a cell's crossings owe to preemption, in ticks.
+/// Time that slow phases of a cell's crossings owe to preemption, in ticks.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Preempted {
-    /// Of sampled crossings, each weighted with the crossings that it stands for.
+    /// Sum over sampled crossings, each weighted with the crossings that it stands for.
     pub(crate) sum: f64,
-    /// How much larger it makes their sum of squares.
+    /// How much larger preemption makes their sum of squares.
     pub(crate) squares: f64,
-    /// Of crossings that stand for themselves.
+    /// Sum over crossings that stand for themselves.
     pub(crate) census: f64,
 }
 
 impl Preempted {
-    /// Adds what a phase owes.
+    /// Adds the time that a phase owes.
     pub(super) fn add(&mut self, event: &SlowEvent, preempted: f64) {
         let whole = event.to.saturating_sub(event.from) as f64;
         let (preempted, weight) = (preempted.min(whole), event.weight as f64);

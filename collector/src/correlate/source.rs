@@ -1,4 +1,4 @@
-//! What an engine tells of single events.
+//! The events that an engine reports.
 
 use std::collections::HashMap;
 
@@ -11,63 +11,64 @@ use crate::counts::snapshot::Look;
 use crate::perf::{Hit, Sample};
 use crate::unwind::Place;
 
-/// An engine's part in putting events together. What an engine does not know it leaves as it is here.
+/// An engine's part in putting events together. Methods for what an engine does not know keep their defaults.
 pub(crate) trait Source: Send {
-    /// Takes what was slow since the last call.
+    /// Takes the slow events since the last call.
     fn take_slow_events(&mut self) -> Vec<SlowEvent> {
         Vec::new()
     }
 
-    /// Takes looks at who is in C. All records before `complete` have been read.
+    /// Takes looks at the threads in C. All records before `complete` have been read.
     fn take_looks(&mut self, complete: Monotonic) -> Vec<Look> {
         let _ = complete;
         Vec::new()
     }
 
-    /// A thread came by one of the engine's probes.
+    /// Tells that a thread hit one of the engine's probes.
     fn hit(&mut self, hit: &Hit<'_>) {
         let _ = hit;
     }
 
-    /// Records were lost, or not all are seen: what is in flight is not known any more.
+    /// Tells that records were lost, or are not all seen: crossings in flight are not known any more.
     fn lose_track(&mut self) {}
 
-    /// A thread has ended.
+    /// Tells that a thread has ended.
     fn thread_ended(&mut self, tid: u64, time: Monotonic) {
         let _ = (tid, time);
     }
 
-    /// Number of a thread's M.
+    /// Returns the number of a thread's M.
     fn m(&self, tid: u64) -> Option<u64> {
         let _ = tid;
         None
     }
 
-    /// Where a sample was taken that is in C called by `asmcgocall`, whose frame pointer is given, and whether the stack goes on
-    /// beyond that. None if it is not known.
+    /// Returns the place of a sample in C that `asmcgocall` called with this frame pointer, and whether the stack goes
+    /// on beyond that. None if it is not known.
     fn called(&self, sample: &Sample<'_>, frame: Avma) -> Option<(Place, bool)> {
         let _ = (sample, frame);
         None
     }
 
-    /// The crossing that a thread was in for certain at a time. `rate` is that of the engine's clock.
+    /// Returns the crossing that a thread was in for certain at a time. `rate` is that of the engine's clock.
     fn in_c_since(&self, tid: u64, time: Monotonic, rate: Rate) -> Option<CellId> {
         let _ = (tid, time, rate);
         None
     }
 
-    /// Tells, by cell, how long threads were not preempted in crossings that are suspiciously long: in ticks, since the last call.
+    /// Tells the engine, by cell, how long threads in suspiciously long crossings were not preempted: in ticks, since
+    /// the last call.
     fn confirm(&mut self, confirmed: HashMap<CellId, f64>) {
         let _ = confirmed;
     }
 
-    /// `runtime.NumCgoCall` without what was counted before the recording, and when that was.
+    /// Returns `runtime.NumCgoCall` without the count before the recording, and when it was read.
     fn num_cgo_call(&self, now: Monotonic) -> Option<(u64, Monotonic)> {
         let _ = now;
         None
     }
 
-    /// Whether what is not read in time is lost for good: then the reader runs before others, if it may.
+    /// Whether records that are not read in time are lost for good. Then the reader runs before others, if it may.
     fn must_keep_up(&self) -> bool {
         false
     }

@@ -1,4 +1,4 @@
-//! The target's threads: when each came, what it was called, when it went.
+//! The program's threads: when each came, its name, and when it went.
 
 use std::collections::BTreeMap;
 
@@ -7,15 +7,15 @@ use nix::unistd::Pid;
 use crate::clock::Monotonic;
 use crate::process::proc_text;
 
-/// Threads that have ended and are kept.
+/// Maximum threads that have ended and are kept.
 const MOST: usize = 10_000;
 
-/// All that were seen.
+/// All threads that were seen.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Threads {
     living: BTreeMap<u64, Life>,
     ended: Vec<(u64, Life)>,
-    /// Those that ended when there were enough.
+    /// Number of threads that ended when enough were kept.
     forgotten: u64,
 }
 
@@ -26,13 +26,13 @@ struct Life {
     m: Option<u64>,
     /// The thread that started it.
     parent: Option<u64>,
-    /// None if it was there before us.
+    /// None if it was there before the recorder.
     started: Option<Monotonic>,
     ended: Option<Monotonic>,
 }
 
 impl Threads {
-    /// Those that a process has now.
+    /// Lists the threads that a process has now.
     pub(crate) fn of(pid: Pid) -> Threads {
         let mut threads = Threads::default();
         for entry in std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
@@ -44,18 +44,18 @@ impl Threads {
         threads
     }
 
-    /// A thread was started by another, whose name it has until it gets its own.
+    /// Notes that a thread was started by another, whose name it has until it gets its own.
     pub(crate) fn start(&mut self, tid: u64, parent: u64, time: Monotonic) {
         let name = self.living.get(&parent).map(|life| life.name.clone()).unwrap_or_default();
         self.living.insert(tid, Life { name, parent: Some(parent), started: Some(time), ..Life::default() });
     }
 
-    /// A thread has a name now.
+    /// Notes the name that a thread has now.
     pub(crate) fn name(&mut self, tid: u64, name: String) {
         self.living.entry(tid).or_default().name = name;
     }
 
-    /// A thread has ended, which was this M.
+    /// Notes that a thread has ended. `m` is its M.
     pub(crate) fn end(&mut self, tid: u64, m: Option<u64>, time: Monotonic) {
         let Some(life) = self.living.remove(&tid) else { return };
         if self.ended.len() < MOST {
@@ -65,21 +65,21 @@ impl Threads {
         }
     }
 
-    /// How many threads came and went that are not in the list.
+    /// Number of threads that came and went and are not in the list.
     pub(crate) fn forgotten(&self) -> u64 {
         self.forgotten
     }
 
-    /// Those that lived at a time.
+    /// Returns the threads that lived at a time.
     pub(crate) fn living_at(&self, time: Monotonic) -> impl Iterator<Item = u64> {
         let living = self.living.iter().filter(move |(_, life)| life.started.is_none_or(|started| started <= time));
-        // The last ended last.
+        // The last in the list ended last.
         let ended = self.ended.iter().rev().take_while(move |(_, life)| life.ended.is_some_and(|ended| ended > time));
         let ended = ended.filter(move |(_, life)| life.started.is_none_or(|started| started <= time));
         living.map(|(&tid, _)| tid).chain(ended.map(|&(tid, _)| tid))
     }
 
-    /// All of them, by their number and then by when they came. `m` tells which M a living one is.
+    /// Returns all threads, by their number and then by when they came. `m` tells which M a living one is.
     pub(crate) fn list(&self, m: impl Fn(u64) -> Option<u64>) -> Vec<cgoprof_profile::Thread> {
         let all =
             self.ended.iter().map(|(tid, life)| (*tid, life)).chain(self.living.iter().map(|(&tid, life)| (tid, life)));

@@ -1,6 +1,7 @@
-//! What took long, in the order it came: bounded, and nothing dropped unsaid. Pure.
+//! Events that took long, in the order in which they came. The timeline is bounded, and counts what it drops. Pure.
 //!
-//! When there is more than is kept, the shortest go: the limit from which on something is kept doubles, until it fits.
+//! When there is more than is kept, the shortest are dropped: the least length that is kept at least doubles, until the
+//! rest fits.
 
 use std::collections::HashMap;
 
@@ -9,18 +10,18 @@ use crate::clock::Rate;
 use crate::counts::cell_id::CellId;
 use crate::counts::slow_event::{SlowEvent, SlowKind};
 
-/// Crossings kept.
+/// Maximum crossings kept.
 const MOST_CROSSINGS: usize = 300_000;
-/// Intervals kept in which threads waited, and in which goroutines were locked.
+/// Maximum intervals kept in which threads waited, and in which goroutines were locked.
 const MOST_SPANS: usize = 200_000;
-/// Shorter waits are not looked at, wherever a thread is, nanoseconds.
+/// Shortest wait that is noted wherever a thread is, in nanoseconds.
 const SHORTEST_SLEEP: u64 = 20_000;
-/// Looks kept.
+/// Maximum looks kept.
 const MOST_LOOKS: usize = 60_000;
-/// Crossings whose exit may still come.
+/// Maximum crossings remembered whose exit may still come.
 const MOST_OPEN: usize = 100_000;
 
-/// All of it.
+/// The whole timeline.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Timeline {
     crossings: Kept<Crossing>,
@@ -28,12 +29,12 @@ pub(crate) struct Timeline {
     locks: Kept<Locked>,
     asleep: Kept<Wait>,
     looks: Vec<Counters>,
-    /// One look of so many is kept.
+    /// One look of this many is kept.
     every: usize,
     looks_seen: usize,
-    /// By cell and end of the C phase in ticks, crossings whose exit has not come.
+    /// Crossings whose exit has not come, by cell and end of the C phase in ticks.
     open: HashMap<(CellId, u64), u64>,
-    /// How much of each has been handed out.
+    /// How much of each kind has been handed out.
     taken: [u64; 5],
 }
 
@@ -49,15 +50,15 @@ pub(crate) struct Crossing {
     /// None if only the exit was slow.
     pub(crate) c: Option<u64>,
     pub(crate) exit: u64,
-    /// Thread on which the goroutine went on, if the exit is known.
+    /// Thread on which the goroutine continued, if the exit is known.
     pub(crate) exit_tid: Option<u64>,
-    /// Of the C time.
+    /// Blocked part of the C time.
     pub(crate) blocked: u64,
-    /// How many crossings it stands for.
+    /// Number of crossings that it stands for.
     pub(crate) gap: u64,
 }
 
-/// A thread waited for something.
+/// An interval in which a thread waited for something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Wait {
     pub(crate) tid: u64,
@@ -65,7 +66,7 @@ pub(crate) struct Wait {
     pub(crate) to: Monotonic,
 }
 
-/// A goroutine was locked to its thread.
+/// An interval in which a goroutine was locked to its thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Locked {
     pub(crate) cell: CellId,
@@ -75,7 +76,7 @@ pub(crate) struct Locked {
     pub(crate) to: Monotonic,
 }
 
-/// Where threads were at one moment.
+/// Number of threads in each state at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counters {
     pub(crate) at: Monotonic,
@@ -86,22 +87,22 @@ pub(crate) struct Counters {
     pub(crate) idle: Option<u64>,
 }
 
-/// What has come since it was last taken.
+/// The part of the timeline that has come since it was last taken.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Part {
     pub(crate) crossings: Vec<Crossing>,
-    /// In C.
+    /// Waits in C.
     pub(crate) waits: Vec<Wait>,
-    /// In C or not.
+    /// Waits in C or not.
     pub(crate) asleep: Vec<Wait>,
     pub(crate) locks: Vec<Locked>,
     pub(crate) looks: Vec<Counters>,
-    /// It is all that is kept.
+    /// Whether it is all that is kept.
     pub(crate) whole: bool,
-    /// Crossings shorter than this are not among them, and how many those are.
+    /// Crossings shorter than this are dropped, and the next field counts them.
     pub(crate) shortest_crossing: u64,
     pub(crate) dropped_crossings: u64,
-    /// The same of waits.
+    /// The same for waits.
     pub(crate) shortest_wait: u64,
     pub(crate) dropped_waits: u64,
     pub(crate) shortest_asleep: u64,
@@ -109,7 +110,7 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    /// Takes out what follows from when threads had processors.
+    /// Removes everything that follows from when threads had processors.
     pub(crate) fn forget_switches(&mut self) {
         self.waits.clear();
         self.asleep.clear();
@@ -123,10 +124,10 @@ trait Long {
     fn nanos(&self) -> u64;
 }
 
-/// The longest of all that came.
+/// The longest of all items that came.
 #[derive(Clone, Debug)]
 struct Kept<T> {
-    /// With its number.
+    /// Items with their numbers.
     items: Vec<(u64, T)>,
     most: usize,
     next: u64,
@@ -135,7 +136,7 @@ struct Kept<T> {
 }
 
 impl Timeline {
-    /// Adds what the hooks told, `blocked` nanoseconds of which its thread waited.
+    /// Adds a slow event, of which its thread waited for `blocked` nanoseconds.
     pub(crate) fn add(&mut self, event: &SlowEvent, blocked: u64, rate: Rate) {
         let (from, to) = (rate.monotonic(event.from), rate.monotonic(event.to));
         let (nanos, enter) = (to.0.saturating_sub(from.0), (event.enter as f64 / rate.ticks_per_ns) as u64);
@@ -144,13 +145,14 @@ impl Timeline {
         match event.kind {
             SlowKind::Exit => self.exit(Crossing { exit: nanos, exit_tid: Some(tid), ..crossing }, event.from),
             SlowKind::Locked => self.locked(Locked { cell, tid, goid, from, to }),
-            // Its crossing comes with it, if that is slow too.
+            // The event of its crossing has this phase too, if the crossing is slow.
             SlowKind::Enter => {}
             _ => self.crossing(Crossing { c: Some(nanos), blocked, ..crossing }, event.to),
         }
     }
 
-    /// Adds a crossing whose C phase ended at `returned` ticks. One without a goroutine is direct and has no exit.
+    /// Adds a crossing whose C phase ended at `returned` ticks. A crossing without a goroutine is direct and has no
+    /// exit.
     pub(crate) fn crossing(&mut self, crossing: Crossing, returned: u64) {
         if let Some(number) = self.crossings.add(crossing)
             && crossing.goid != 0
@@ -162,8 +164,8 @@ impl Timeline {
         }
     }
 
-    /// Adds the exit of a crossing whose C phase ended at `returned` ticks. It is that of a crossing that came before, or
-    /// one whose C phase was short.
+    /// Adds the exit of a crossing whose C phase ended at `returned` ticks. It belongs to a crossing that came before,
+    /// or to one whose C phase was short.
     pub(crate) fn exit(&mut self, exit: Crossing, returned: u64) {
         let known = self.open.remove(&(exit.cell, returned)).and_then(|number| self.crossings.get(number));
         match known {
@@ -199,19 +201,19 @@ impl Timeline {
         }
         self.looks.push(counters);
         if self.looks.len() >= MOST_LOOKS {
-            // Every other one, whatever it shows, so that means are right; the peak is known apart.
+            // Every other one is dropped, whatever it shows, so that means are right; the peak is known apart.
             self.every = self.every.max(1) * 2;
             self.looks = self.looks.chunks(2).filter_map(|pair| pair.get(1).copied()).collect();
             self.taken[3] /= 2;
         }
     }
 
-    /// Everything that is kept.
+    /// Returns everything that is kept.
     pub(crate) fn all(&self) -> Part {
         Part { whole: true, ..self.part([0; 5]) }
     }
 
-    /// What has come since the last call.
+    /// Takes the part that has come since the last call.
     pub(crate) fn take_new(&mut self) -> Part {
         let part = self.part(self.taken);
         self.taken = [self.crossings.next, self.waits.next, self.locks.next, self.looks.len() as u64, self.asleep.next];
@@ -254,7 +256,7 @@ impl Long for Locked {
     }
 }
 
-/// How many of each are kept.
+/// Limit of a kind of item.
 trait Bounded {
     const MOST: usize;
 }
@@ -278,7 +280,7 @@ impl<T: Bounded> Default for Kept<T> {
 }
 
 impl<T: Long + Copy> Kept<T> {
-    /// Adds one; returns its number if it is kept.
+    /// Adds an item; returns its number if it is kept.
     fn add(&mut self, item: T) -> Option<u64> {
         let number = self.next;
         self.next += 1;
@@ -288,7 +290,7 @@ impl<T: Long + Copy> Kept<T> {
         }
         self.items.push((number, item));
         while self.items.len() > self.most {
-            // Half as many at most, so that this is rare.
+            // Keeps half as many at most, so that this is rare.
             let mut lengths: Vec<u64> = self.items.iter().map(|(_, item)| item.nanos()).collect();
             let middle = lengths.len() / 2;
             let (_, &mut median, _) = lengths.select_nth_unstable(middle);
@@ -350,7 +352,7 @@ mod tests {
         let mut timeline = Timeline::default();
         let all = 10 * MOST_LOOKS as u64;
         for at in 0..all {
-            // Five of sixteen have one thread in C, in no order.
+            // Five of sixteen looks have one thread in C, in no order.
             let in_c = u64::from(
                 at.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29).wrapping_mul(0x2545_f491_4f6c_dd1d) >> 60 < 5,
             );

@@ -1,4 +1,4 @@
-//! Which cell of a recording in the making.
+//! Identity of a cell of a recording in the making.
 
 /// The number of a cell. Each engine numbers its cells in its own way; 0 is none.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]

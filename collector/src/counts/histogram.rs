@@ -1,4 +1,4 @@
-//! Histograms of times: the buckets that are not empty, in their order, and how often each was met.
+//! Histograms of times: the buckets that are not empty, in their order, each with its count.
 
 /// Times of a bucket, in ticks.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

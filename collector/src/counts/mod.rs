@@ -1,4 +1,4 @@
-//! What a recording in the making holds, whichever engine counts.
+//! The data of a recording in the making, whichever engine counts.
 
 pub(crate) mod calibration;
 pub(crate) mod cell_id;

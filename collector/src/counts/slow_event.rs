@@ -2,15 +2,15 @@
 
 use crate::counts::cell_id::CellId;
 
-/// One of them. Times in ticks of the engine's clock.
+/// A phase or lock that took long. Times are in ticks of the engine's clock.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct SlowEvent {
-    /// What took long.
+    /// Kind of the phase or lock.
     pub(crate) kind: SlowKind,
     /// The cell of the crossing or lock.
     pub(crate) cell: CellId,
-    /// Length of the interval, with `from` in its middle, in which it began. 0 if the begin was timed, or is so long ago that it is
-    /// a guess.
+    /// Length of the interval in which it began, with `from` in its middle. 0 if the begin was timed, or is so long ago
+    /// that it is a guess.
     pub(crate) begin_span: u32,
     /// When it began.
     pub(crate) from: u64,
@@ -20,7 +20,7 @@ pub(crate) struct SlowEvent {
     pub(crate) tid: u64,
     /// The goroutine, 0 if it is not known.
     pub(crate) goid: u64,
-    /// How many crossings it stands for.
+    /// Number of crossings that it stands for.
     pub(crate) weight: u64,
     /// It stands for crossings of which only some are timed. Otherwise every such crossing is seen.
     pub(crate) is_sampled: bool,
@@ -28,7 +28,7 @@ pub(crate) struct SlowEvent {
     pub(crate) enter: u64,
 }
 
-/// What a [`SlowEvent`] is.
+/// Kinds of [`SlowEvent`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum SlowKind {
     /// The C phase of a crossing.
@@ -39,14 +39,15 @@ pub(crate) enum SlowKind {
     Direct,
     /// The enter phase of a timed crossing.
     Enter,
-    /// The exit phase of a crossing, from the end of its C phase, on the thread where the goroutine went on.
+    /// The exit phase of a crossing, from the end of its C phase, on the thread where the goroutine continued.
     Exit,
     /// A goroutine was locked to its thread.
     Locked,
 }
 
-/// Nanoseconds in C from which on a crossing counts as preempted until the switches show that it was not: threads that compete
-/// for a processor have it for milliseconds each (`base_slice_ns`, Documentation/scheduler/sched-eevdf.rst).
+/// Nanoseconds in C that make a crossing count as preempted, until the context switches show that it was not. Threads
+/// that compete for a processor have it for milliseconds each (`base_slice_ns`,
+/// Documentation/scheduler/sched-eevdf.rst).
 pub(crate) const SUSPICIOUS: u64 = 1_000_000;
 
 impl SlowKind {

@@ -1,4 +1,4 @@
-//! What an engine has counted at one moment, in its own units.
+//! The counts of an engine at one moment, in its own units.
 
 use std::collections::HashMap;
 
@@ -11,33 +11,33 @@ use crate::counts::timing_stats::{Phase, TimingStats};
 /// A copy of one cell with its stack.
 #[derive(Clone, Debug)]
 pub struct CellCopy {
-    /// Where it is in the mapping: its identity.
+    /// Place in the mapping, which is its identity.
     pub at: CellId,
     /// Address of the C function.
     pub function: Avma,
     /// Return addresses, innermost first; the first may lie outside the frame pointer chain.
     pub stack: Vec<Avma>,
-    /// The crossing in whose callback it is made.
+    /// Cell of the crossing in whose callback it is made.
     pub enclosing: CellId,
     /// How its crossings are made.
     pub flags: CellFlags,
-    /// What it shows about its timing.
+    /// Counts and times of its crossings.
     pub shown: TimingStats,
-    /// Left by panic or Goexit.
+    /// Number of crossings left by panic or Goexit.
     pub abandoned: u64,
-    /// How often the P was taken while in C.
+    /// How often the P was lost while in C.
     pub p_lost: u64,
     /// How often the M was parked because there was no P afterwards.
     pub parked: u64,
-    /// Crossings whose goroutine had made its crossing before on another thread.
+    /// Number of crossings whose goroutine had made its previous one on another thread.
     pub migrations: u64,
-    /// Exits of those whose P had been taken.
+    /// Exits of crossings whose P was lost.
     pub waits: Waits,
     /// Time inside callbacks.
     pub callback: Phase,
     /// Smallest and largest C time in ticks.
     pub c_extremes: (u64, u64),
-    /// Sum of the squares of the intervals in which long crossings began whose begin was not timed, in ticks.
+    /// Sum of the squares of the intervals in which long crossings with an untimed begin began, in ticks.
     pub c_begin_squares: f64,
     /// Smallest and largest overhead in ticks.
     pub overhead_extremes: (u64, u64),
@@ -50,18 +50,18 @@ pub struct CellCopy {
 /// How the crossings of a cell are made, and what its stack leaves out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct CellFlags {
-    /// By `asmcgocall` without `cgocall`.
+    /// They are made by `asmcgocall` without `cgocall`.
     pub direct: bool,
     /// The goroutine was locked to its thread by the user.
     pub locked: bool,
-    /// It stands for all stacks with its innermost frames that found no room.
+    /// The cell stands for all stacks with its innermost frames for which there was no room.
     pub folded: bool,
-    /// The stack goes on beyond its frames.
+    /// The stack goes on beyond the cell's frames.
     pub truncated: bool,
 }
 
 impl CellCopy {
-    /// A cell that has counted nothing.
+    /// Returns a cell that has counted nothing.
     pub fn new(at: CellId, function: Avma) -> CellCopy {
         CellCopy {
             at,
@@ -116,7 +116,7 @@ pub struct Waits {
     pub max: u64,
 }
 
-/// What a thread did.
+/// Counts of one thread.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ThreadCopy {
     /// Kernel thread id.
@@ -125,7 +125,7 @@ pub struct ThreadCopy {
     pub m: u64,
     /// Its crossings by C function, direct ones apart.
     pub made: HashMap<(Avma, bool), Made>,
-    /// For how long goroutines were locked to it and are no more, in ticks.
+    /// Time for which goroutines were locked to it that no longer are, in ticks.
     pub locked: u64,
     /// Callbacks that it made as a foreign thread, by Go function.
     pub called_in: HashMap<Avma, u64>,
@@ -136,7 +136,7 @@ pub struct ThreadCopy {
 pub struct Made {
     /// Crossings.
     pub calls: u64,
-    /// Those made by a goroutine locked to the thread.
+    /// Crossings made by a goroutine locked to the thread.
     pub locked: u64,
     /// Time in C without callbacks, in ticks, as far as it is known.
     pub c: f64,
@@ -149,15 +149,15 @@ pub struct GoroutineCopy {
     pub goid: u64,
     /// Crossings.
     pub calls: u64,
-    /// Threads they were made on; at least, if `beyond`.
+    /// Number of threads on which they were made; at least this many, if `beyond`.
     pub threads: u64,
     /// It crossed on threads that are not told apart.
     pub beyond: bool,
-    /// Crossings on another thread than the one before.
+    /// Number of crossings on another thread than the previous one.
     pub migrations: u64,
     /// How often it locked itself to its thread.
     pub locks: u64,
-    /// A cell whose stack tells what it is.
+    /// A cell whose stack tells what the goroutine is.
     pub cell: CellId,
 }
 
@@ -186,14 +186,14 @@ pub struct LockedCopy {
     pub goid: u64,
     /// Since when, in ticks.
     pub since: u64,
-    /// Until when, if it is not any more.
+    /// Until when, if it no longer is.
     pub until: Option<u64>,
 }
 
-/// Goroutines that are not in the list any more.
+/// Goroutines that are no longer in the list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ForgottenCopy {
-    /// How many.
+    /// Number of these goroutines.
     pub goroutines: u64,
     /// How many of them had not ended.
     pub alive: u64,
@@ -212,13 +212,13 @@ pub struct BirthCopy {
     pub creator: u64,
     /// The direct crossing that made it.
     pub cell: CellId,
-    /// Ms in C then.
+    /// Number of Ms in C at that time.
     pub in_c: u64,
-    /// How many were in which C functions, and the crossing of one of them.
+    /// Number of Ms in each C function, and the crossing of one of them.
     pub holders: Vec<(u64, CellId)>,
 }
 
-/// Who was in C at one moment.
+/// The threads in C at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Look {
     /// When, in ticks.
@@ -227,14 +227,14 @@ pub struct Look {
     pub in_c: Vec<(u64, CellId)>,
 }
 
-/// What was seen of threads while they ran.
+/// Facts that were seen of threads while they ran.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
     /// Threads that the runtime began to make.
     pub births: Vec<BirthCopy>,
-    /// Those that were too many to be kept.
+    /// Number of further ones, too many to be kept.
     pub more_births: u64,
-    /// When most threads were in C.
+    /// The look at which most threads were in C.
     pub peak: Look,
 }
 
@@ -255,15 +255,16 @@ pub struct InFlightCopy {
     pub callback_began: Option<u64>,
 }
 
-/// Everything the tables hold at one moment.
+/// Everything that the tables hold at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// All cells, exits on other threads already added to where they belong.
+    /// All cells. Exits on other threads are already added where they belong.
     pub cells: Vec<CellCopy>,
-    /// Callbacks, as cells: each of one Go function, in one crossing's cell. Their phases are acquire (enter), Go (c) and release
-    /// (exit), and `callback` is the time foreign threads took to get an M.
+    /// Callbacks, as cells: each of one Go function, in one crossing's cell. Their phases are acquire (enter), Go (c)
+    /// and release (exit). Their `callback` is the time that foreign threads took to get an M.
     pub callbacks: Vec<CellCopy>,
-    /// Places where goroutines locked themselves to threads, as cells: `c` is for how long.
+    /// Places where goroutines locked themselves to threads, as cells. Their `c` is how long the goroutines were
+    /// locked.
     pub locks: Vec<CellCopy>,
     /// Goroutines locked at that moment.
     pub locked: Vec<LockedCopy>,
@@ -271,7 +272,7 @@ pub struct Snapshot {
     pub threads: Vec<ThreadCopy>,
     /// Goroutines that crossed.
     pub goroutines: Vec<GoroutineCopy>,
-    /// Those that made room for others.
+    /// Goroutines that made room for others.
     pub forgotten: ForgottenCopy,
     /// Unlocks that were not noted.
     pub missed_unlocks: u64,
@@ -281,30 +282,30 @@ pub struct Snapshot {
     pub in_flight: Vec<InFlightCopy>,
     /// Crossings counted by C function alone, because no table was free for their thread.
     pub overflow: Vec<(Avma, u64)>,
-    /// The same, because their thread's table had no room for more cells: they are in its spare cell, of function 0.
+    /// The same, because their thread's table had no room for more cells. They are in its spare cell, of function 0.
     pub spare: Vec<(Avma, u64)>,
     /// Crossings whose C function is not known either.
     pub unattributed: u64,
     /// Direct crossings without a goroutine.
     pub unattributed_direct: u64,
-    /// Crossings whose stack found no room.
+    /// Crossings for whose stack there was no room.
     pub folded: u64,
-    /// Timed crossings whose times, or their places in histograms, found none.
+    /// Timed crossings for whose times, or for their places in histograms, there was no room.
     pub unkept_times: u64,
-    /// Bytes of those tables that have been used up.
+    /// Bytes of the tables that are used up.
     pub full_tables: u64,
     /// Callbacks from threads with no crossing in flight.
     pub foreign_callbacks: u64,
-    /// Slow crossings whose events found no room.
+    /// Slow crossings for whose events there was no room.
     pub lost_events: u64,
-    /// Exits and locks whose events found no room.
+    /// Exits and locks for whose events there was no room.
     pub lost_ends: u64,
-    /// How far off all C times may be alike by the engine's own work, in ticks.
+    /// How far off all C times may be alike because of the engine's own work, in ticks.
     pub c_error: f64,
 }
 
 impl Snapshot {
-    /// Visits each reference of a cell.
+    /// Visits each reference to a cell.
     pub(crate) fn each_reference(&mut self, mut visit: impl FnMut(&mut CellId)) {
         for cell in self.cells.iter_mut().chain(&mut self.callbacks).chain(&mut self.locks) {
             visit(&mut cell.at);
@@ -315,7 +316,7 @@ impl Snapshot {
         self.in_flight.iter_mut().for_each(|entry| visit(&mut entry.cell));
     }
 
-    /// Adds what another module's tables hold.
+    /// Adds the contents of another module's tables.
     pub(crate) fn append(&mut self, other: Snapshot) {
         self.cells.extend(other.cells);
         self.callbacks.extend(other.callbacks);

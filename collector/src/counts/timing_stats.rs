@@ -1,4 +1,4 @@
-//! What the timed crossings of a cell tell.
+//! Sums of a cell's timed crossings.
 
 /// Sums of one phase, in ticks.
 #[derive(Clone, Copy, Default, Debug, PartialEq)]
@@ -7,7 +7,7 @@ pub struct Phase {
     pub sum: u64,
     /// Sum over the sampled crossings of gap x time squared.
     pub squares: f64,
-    /// Crossings that were all timed, whatever the interval.
+    /// Number of crossings that were all timed, whatever the interval.
     pub census: u64,
     /// Sum of their times.
     pub census_sum: u64,
@@ -20,9 +20,9 @@ pub struct TimingStats {
     pub calls: u64,
     /// Callbacks so far.
     pub callbacks: u64,
-    /// How many crossings were timed, and how many they stood for.
+    /// Number of crossings that were timed.
     pub timed: u64,
-    /// See `timed`.
+    /// Number of crossings that the timed ones stood for.
     pub weight: u64,
     /// Sum of gap x (gap - 1) over the timed ones.
     pub skipped: u64,
@@ -32,19 +32,19 @@ pub struct TimingStats {
     pub c: Phase,
     /// Exit phase.
     pub exit: Phase,
-    /// How many crossings the timed exits stood for.
+    /// Number of crossings that the timed exits stood for.
     pub exits: u64,
-    /// Smallest enter and exit phase together; `u64::MAX` before one was timed.
+    /// Smallest sum of enter and exit phase; `u64::MAX` before one was timed.
     pub least_overhead: u64,
 }
 
 impl TimingStats {
-    /// Time in C of all crossings, in ticks, as far as the timed ones tell.
+    /// Returns the time in C of all crossings, in ticks, as far as the timed ones tell.
     pub fn c_sum(&self) -> f64 {
         self.sum_of(&self.c)
     }
 
-    /// The same of another phase that was timed with it.
+    /// Returns the same for another phase that was timed with it.
     pub fn sum_of(&self, phase: &Phase) -> f64 {
         let mean = if self.weight == 0 { 0.0 } else { phase.sum as f64 / self.weight as f64 };
         mean * self.calls as f64 + phase.census_sum as f64

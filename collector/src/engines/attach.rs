@@ -1,4 +1,4 @@
-//! From a program to an engine at work on it.
+//! How an engine gets to work on a program.
 
 use std::fs::File;
 use std::path::Path;
@@ -18,20 +18,20 @@ use crate::process::maps::Mapping;
 use crate::process::pause::Pause;
 use crate::process::remote_syscall::{RemoteError, Stopped};
 
-/// What an engine is to do.
+/// Options for an engine.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
     /// How often crossings are timed.
     pub(crate) timing: Timing,
-    /// Share of a bare call that timing may add.
+    /// Maximum share of a bare call that timing may add.
     pub(crate) max_overhead: f64,
-    /// Most Go frames kept of a stack.
+    /// Maximum Go frames per stack.
     pub(crate) stack_depth: usize,
-    /// Bytes that tables may take of the program's memory; none for a share of what is free to it.
+    /// Maximum bytes of the program's memory for tables; none for a share of the memory that is free to it.
     pub(crate) max_memory: Option<u64>,
-    /// C time from which on a crossing is slow.
+    /// Shortest C time of a slow crossing.
     pub(crate) slow: Duration,
-    /// Samples a second of each thread's processor time; 0 for none.
+    /// Samples per second of each thread's processor time; 0 for none.
     pub(crate) frequency: u32,
 }
 
@@ -40,45 +40,45 @@ pub(crate) struct Settings {
 pub(crate) struct Subject<'a> {
     /// Its Go code.
     pub(crate) target: &'a Target<'a>,
-    /// The file with that.
+    /// The file with its Go code.
     pub(crate) file: &'a File,
-    /// The program's file.
+    /// Path of the program's file.
     pub(crate) program: &'a Path,
-    /// The library that has the Go code, if it is not the program.
+    /// Path of the library that has the Go code, if it is not the program.
     pub(crate) library: Option<&'a Path>,
     /// That library was loaded while the recorder waited for it.
     pub(crate) awaited: bool,
-    /// What is wanted.
+    /// Options of the recording.
     pub(crate) settings: Settings,
 }
 
 impl Subject<'_> {
-    /// The file with the Go code, for people.
+    /// Returns the path of the file with the Go code, for people.
     pub(crate) fn shown(&self) -> String {
         self.library.unwrap_or(self.program).display().to_string()
     }
 }
 
-/// The program at the time when an engine gets to it.
+/// State of the program when an engine attaches to it.
 pub(crate) enum AttachPoint<'a> {
     /// A process that will become the program.
     BeforeExec(Pid),
-    /// The program before it has done anything, under our ptrace.
+    /// The program before it has done anything, under the recorder's ptrace.
     Stopped {
         /// Its process.
         pid: Pid,
-        /// What is needed to act in it, or why there is none.
+        /// Access for acting in it, or why there is none.
         stopped: Result<Stopped, RemoteError>,
         /// Signals that were blocked when it was started.
         mask: &'a SigSet,
         /// When the recorder began.
         began: Moment,
     },
-    /// The program with its threads.
+    /// The running program with its threads.
     Running {
         /// Its process.
         pid: Pid,
-        /// How far from its stated addresses its Go code is loaded.
+        /// Difference between the addresses where its Go code is loaded and its stated addresses.
         bias: u64,
     },
 }
@@ -101,21 +101,22 @@ pub(crate) trait Candidate {
         false
     }
 
-    /// Gets to a program, which has not begun, stands still or runs.
+    /// Attaches to a program that has not begun, stands still or runs.
     ///
     /// # Errors
     /// See [`EngineError`]: the program is then as it was.
     fn attach(&self, subject: &Subject<'_>, at: &mut AttachPoint<'_>) -> Result<Box<dyn Attached>, EngineError>;
 }
 
-/// An engine that has got to a program.
+/// An engine that has attached to a program.
 pub(crate) trait Attached {
-    /// How far from its stated addresses a program was loaded that has just begun, and may have ended.
+    /// Returns the bias of a program that has just begun, and may have ended: the difference between the addresses
+    /// where it was loaded and its stated addresses.
     fn bias(&mut self, pid: Pid, subject: &Subject<'_>) -> Option<u64> {
         load_bias(pid, subject.target.binary.entry())
     }
 
-    /// Gets to work on the program, which runs since `begun` or was let go then.
+    /// Starts to work on the program. `begun` is when the program began to run or was let go.
     ///
     /// # Errors
     /// See [`EngineError`]: nothing is left in the program.
@@ -132,14 +133,14 @@ pub(crate) trait Attached {
 pub(crate) struct Watched {
     pub(crate) engine: Box<dyn Engine>,
     pub(crate) pump: Pump,
-    /// How far from its stated addresses its Go code is loaded.
+    /// Difference between the addresses where its Go code is loaded and its stated addresses.
     pub(crate) bias: u64,
     pub(crate) mappings: Vec<Mapping>,
     /// When counting began.
     pub(crate) begun: Moment,
-    /// How long the program stood still, if it did.
+    /// How long the program was stopped, if it was.
     pub(crate) pause: Option<Pause>,
-    /// What is to be said.
+    /// Notes for the user.
     pub(crate) notes: Vec<String>,
 }
 
@@ -155,7 +156,7 @@ pub(crate) fn candidate(kind: EngineKind, target: &Target<'_>) -> Result<Box<dyn
     }
 }
 
-/// How far from its stated addresses a program was mapped, by the records of that.
+/// Returns the bias of a program, found by perf's records of its mappings.
 pub(super) fn mapped_bias(session: &mut Session, program: &Path, target: &Target<'_>) -> Option<u64> {
     let program = program.canonicalize().ok()?;
     let mappings = session.mappings();
@@ -163,7 +164,8 @@ pub(super) fn mapped_bias(session: &mut Session, program: &Path, target: &Target
     own.filter_map(|mapping| target.binary.bias(mapping.range.start, mapping.offset)).next()
 }
 
-/// Each event is a file. The program, if we start it, has been made before and keeps its own limit.
+/// Raises the recorder's limit of open files, because each event is a file. A program that the recorder starts has been
+/// made before, and keeps its own limit.
 pub(crate) fn allow_many_files() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {

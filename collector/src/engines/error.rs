@@ -18,7 +18,7 @@ pub enum EngineError {
         "ptrace is not permitted here ({0}); allow it (container: --cap-add=SYS_PTRACE; seccomp: allow ptrace), or run as root"
     )]
     Untraced(Errno),
-    /// The program that runs could not be joined.
+    /// Attaching to the running program failed.
     #[error(transparent)]
     Join(#[from] AttachError),
     /// The code is not as known.
@@ -30,19 +30,19 @@ pub enum EngineError {
     /// The probes could not be set.
     #[error(transparent)]
     Uprobe(#[from] UprobeError),
-    /// No perf events.
+    /// Perf events can't be used.
     #[error("{0}; to allow it: {way_out}", way_out = .0.way_out())]
     Perf(#[from] PerfError),
-    /// Hooks are in it.
+    /// The code in memory differs from the file.
     #[error("{0} is not in memory as in the file: is another recorder at work on it?")]
     Changed(String),
-    /// Nothing may read it.
+    /// The program's memory can't be read.
     #[error("its memory can't be read; run as root, with CAP_SYS_PTRACE in a container")]
     Unreadable,
-    /// We need some of our own.
+    /// The recorder can't start a thread that it needs.
     #[error(transparent)]
     Threads(#[from] NoThread),
-    /// Samples, or no samples.
+    /// Samples are switched off, but the engine is nothing but samples.
     #[error("it is nothing but samples: leave out --no-samples")]
     NoSamples,
 }
@@ -53,7 +53,7 @@ impl EngineError {
         matches!(self, EngineError::Join(AttachError::Taken { .. } | AttachError::Freeze(StopError::Traced(_))))
     }
 
-    /// With which status the program ended while hooks were put in before its start, if it did.
+    /// Returns the status with which the program ended while hooks were put in before its start, if it did.
     pub(crate) fn ended(&self) -> Option<u8> {
         match self {
             EngineError::Inject(InjectError::Remote(RemoteError::Ended(status))) => Some(*status),
@@ -61,7 +61,7 @@ impl EngineError {
         }
     }
 
-    /// How a program that runs was lost while it was worked on, if it was.
+    /// Returns how a running program was lost while it was worked on, if it was.
     pub(crate) fn lost(self) -> Option<RemoteError> {
         match self {
             EngineError::Join(
@@ -71,7 +71,7 @@ impl EngineError {
         }
     }
 
-    /// Whether a program that runs was lost while it was worked on.
+    /// Whether a running program was lost while it was worked on.
     pub(crate) fn is_lost(&self) -> bool {
         match self {
             EngineError::Join(

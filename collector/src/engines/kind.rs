@@ -1,8 +1,8 @@
-//! Which engines there are.
+//! Kinds of engines.
 
 use std::fmt;
 
-/// What counts crossings.
+/// A way to count crossings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum EngineKind {
     /// Hooks in the program.
@@ -14,10 +14,10 @@ pub enum EngineKind {
 }
 
 impl EngineKind {
-    /// All, the best first.
+    /// All engines, the best first.
     pub const ALL: [EngineKind; 3] = [EngineKind::Trampoline, EngineKind::Uprobe, EngineKind::Sample];
 
-    /// As on the command line.
+    /// Returns its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             EngineKind::Trampoline => "trampoline",

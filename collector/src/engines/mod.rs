@@ -1,4 +1,4 @@
-//! The engines: what counts crossings, and how each gets to work on a program.
+//! The engines, which count crossings, and how each gets to work on a program.
 
 mod attach;
 mod error;

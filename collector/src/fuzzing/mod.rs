@@ -1,6 +1,7 @@
-//! What reads bytes that nobody vouches for, as the fuzz targets in `tests/fuzz` call it, and the test that replays their inputs.
+//! Entry points of the code that reads untrusted bytes, for the fuzz targets in `tests/fuzz` and for the test that
+//! replays their inputs.
 //!
-//! Any input must be survived: an error or a value, in bounded time and memory. What is returned says nothing.
+//! Any input must give an error or a value, in bounded time and memory. The value itself does not matter.
 
 mod patched_program;
 
@@ -20,7 +21,7 @@ pub use crate::perf::fuzzing::perf_records;
 pub use crate::process::fuzzing::{filter, proc_files};
 pub use crate::unwind::fuzzing::stack;
 
-/// What is made for all inputs: parts of them stand for changes of it.
+/// Data that is made once for all inputs. Parts of inputs stand for changes of it.
 pub struct Base {
     /// For [`plan`] and [`pclntab`].
     pub program: PatchedProgram,
@@ -31,7 +32,7 @@ pub struct Base {
 /// A fuzz target.
 pub type FuzzTarget = fn(&Base, &[u8]);
 
-/// All of them by name.
+/// All fuzz targets by name.
 pub const TARGETS: [(&str, FuzzTarget); 10] = [
     ("elf", |_, data| elf(data)),
     ("plan", |base, data| plan(&base.program, data)),
@@ -48,7 +49,7 @@ pub const TARGETS: [(&str, FuzzTarget); 10] = [
     }),
 ];
 
-/// A file that is said to be a program or library.
+/// Reads the bytes as a program or library.
 pub fn elf(data: &[u8]) {
     if let Ok(binary) = Binary::parse(data) {
         let _ = (binary.functions(), binary.imports(), binary.exports(), binary.build_id(), binary.extent());
@@ -57,7 +58,7 @@ pub fn elf(data: &[u8]) {
     let _ = Target::parse(data);
 }
 
-/// A Go program that is damaged somewhere: what would be patched and probed in it.
+/// Plans the patches and probes of a Go program that is damaged somewhere.
 pub fn plan(program: &PatchedProgram, data: &[u8]) {
     let patched = program.patched(data);
     let Ok(target) = Target::parse(&patched) else { return };
@@ -65,9 +66,9 @@ pub fn plan(program: &PatchedProgram, data: &[u8]) {
     let _ = arch::sample_plan(&target);
 }
 
-/// A Go program whose function table is damaged: its functions, files and lines.
+/// Reads functions, files and lines of a Go program whose function table is damaged.
 pub fn pclntab(program: &PatchedProgram, data: &[u8]) {
-    /// Functions that are looked at; most of the time goes into those.
+    /// Maximum functions read, because most of the time goes into those.
     const SOME: usize = 200;
     let patched = program.patched(data);
     let Ok(target) = Target::parse(&patched) else { return };
@@ -80,7 +81,7 @@ pub fn pclntab(program: &PatchedProgram, data: &[u8]) {
     let _ = (target.pclntab.asmcgocall(), target.pclntab.text(), target.pclntab.module());
 }
 
-/// What the linker is said to have written about a build.
+/// Reads the bytes as the linker's information about a build.
 pub fn build_info(data: &[u8]) {
     let file = patched_program::elf_with_section(".go.buildinfo", data);
     let Ok(binary) = Binary::parse(&file) else { return };
@@ -90,7 +91,7 @@ pub fn build_info(data: &[u8]) {
     let _ = runtime_version(&binary);
 }
 
-/// A file with debug and call frame information.
+/// Reads debug and call frame information of a file.
 pub fn dwarf(data: &[u8]) {
     let Ok(binary) = Binary::parse(data) else { return };
     let _ = dwarf_offsets::read(&binary);
@@ -100,7 +101,7 @@ pub fn dwarf(data: &[u8]) {
     let _ = call_frames::size_of_function(&binary, binary.entry());
 }
 
-/// A profile, and what would be in one: what is read of it can be written, and read again.
+/// Reads the bytes as a profile, and as the content of one. A profile that was read can be written, and read again.
 pub fn profile(data: &[u8]) {
     for profile in [decode(data), decode_message(data)].into_iter().flatten() {
         let written = Encoder::default().member(&profile);

@@ -1,4 +1,4 @@
-//! Go programs with some of their bytes changed: any bytes would hardly ever be one.
+//! Go programs with some of their bytes changed, because arbitrary bytes are hardly ever a Go program.
 
 use std::ops::Range;
 
@@ -8,14 +8,14 @@ use crate::goruntime::Target;
 
 /// A Go program, and the places where a change matters.
 pub struct PatchedProgram {
-    /// As it is.
+    /// The unchanged program.
     pub(super) target: Target<'static>,
     places: Vec<Range<usize>>,
 }
 
-/// Bytes of a patch: which place, where in it (three bytes), what comes there (four bytes).
+/// Bytes of a patch: the place (one byte), the offset in it (three bytes), the new bytes (four bytes).
 const PATCH: usize = 8;
-/// Patches of one input that are applied.
+/// Maximum patches applied of one input.
 const MOST: usize = 64;
 /// Sections that are read.
 const SECTIONS: [&str; 8] =
@@ -41,7 +41,7 @@ const FUNCTIONS: [&str; 16] = [
 ];
 
 impl PatchedProgram {
-    /// From a Go program, which is kept from then on; none if it is not one that can be recorded.
+    /// Takes a Go program, whose bytes are then never freed. None if it can't be recorded.
     pub fn new(bytes: Vec<u8>) -> Option<PatchedProgram> {
         const HEADERS: usize = 1024;
         let bytes = Vec::leak(bytes);
@@ -69,7 +69,7 @@ impl PatchedProgram {
         Some(PatchedProgram { target, places })
     }
 
-    /// The program with these patches.
+    /// Returns the program with these patches.
     pub(super) fn patched(&self, patches: &[u8]) -> Vec<u8> {
         let mut bytes = self.target.binary.data().to_vec();
         for patch in patches.chunks_exact(PATCH).take(MOST) {

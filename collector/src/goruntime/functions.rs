@@ -16,21 +16,22 @@ pub(crate) struct RuntimeFunctions<'table> {
     pub(crate) cgocallbackg: Vec<Function<'table>>,
     pub(crate) entersyscall: Svma,
     pub(crate) exitsyscall: Function<'table>,
-    /// Not where it is inlined wherever it is used, as profile-guided builds do.
+    /// None where it is inlined wherever it is used, as profile-guided builds do.
     pub(crate) reentersyscall: Option<Svma>,
     pub(crate) mcall: Svma,
-    /// The assembly function that C's calls come through.
+    /// The assembly function by which C calls Go.
     pub(crate) cgocallback: Function<'table>,
     pub(crate) cgocallbackg1: Svma,
-    /// What gets an M for a foreign thread, under each of its names and ABIs.
+    /// Functions that get an M for a foreign thread, under each of their names and ABIs.
     pub(crate) needm: Vec<Svma>,
-    /// Make threads: `newm1`, and what it is inlined into in profile-guided builds.
+    /// Functions that make threads: `newm1`, and those into which profile-guided builds inline it.
     pub(crate) newm1: Vec<Range<Svma>>,
-    /// Not in programs that don't call it, or inline it wherever they do.
+    /// None in programs that don't call it, or inline it wherever they do.
     pub(crate) lock_os_thread: Option<Function<'table>>,
     pub(crate) unlock_os_thread: Option<Function<'table>>,
     pub(crate) goexit: Range<Svma>,
-    /// What loads plugins, and what it calls once one is there, before any of its code runs (plugin/plugin_dlopen.go).
+    /// The function that loads plugins. It calls the next one once a plugin is there, before any of the plugin's code
+    /// runs (plugin/plugin_dlopen.go).
     pub(crate) plugin_open: Option<Function<'table>>,
     pub(crate) lastmoduleinit: Option<Svma>,
     /// Jumps to the address in RAX, in programs built with `-spectre=ret`.
@@ -68,11 +69,11 @@ impl<'table> RuntimeFunctions<'table> {
                 "runtime.cgocallback" => cgocallback = Some(function),
                 "runtime.cgocallbackg1" => cgocallbackg1 = Some(function.start),
                 "runtime.needm" | "runtime.needAndBindM" => needm.push(function.start),
-                // None of the callers reaches asmcgocall but through newm1 (runtime/proc.go).
+                // The callers of newm1 reach asmcgocall only through it (runtime/proc.go).
                 "runtime.newm1" | "runtime.newm" | "runtime.templateThread" => newm1.push(function.start..function.end),
                 "runtime.LockOSThread" => lock_os_thread = Some(function),
                 "runtime.UnlockOSThread" => unlock_os_thread = Some(function),
-                // Assembly that purego hands to cgocall, its name through the years (purego/sys_amd64.s).
+                // Assembly that purego passes to cgocall, under its names through the years (purego/sys_amd64.s).
                 "syscallX" | "syscall15X" | "syscall9X" => purego = Some(function.start),
                 _ => {}
             }

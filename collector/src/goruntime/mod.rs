@@ -1,4 +1,4 @@
-//! What is known of a Go binary and its runtime, on any architecture. Pure functions over the bytes of the file.
+//! Knowledge of a Go binary and its runtime that holds on any architecture. Pure functions over the bytes of the file.
 
 pub(crate) mod functions;
 pub mod module;
@@ -31,9 +31,9 @@ pub const OLDEST: u32 = 19;
 pub struct Target<'data> {
     /// The file.
     pub binary: Binary<'data>,
-    /// What the linker wrote about it.
+    /// Build information that the linker wrote.
     pub build: BuildInfo,
-    /// Its release, if that was measured.
+    /// Its release, if the offsets of that were measured.
     pub release: Option<u32>,
     /// Its functions.
     pub pclntab: Pclntab<'data>,
@@ -44,38 +44,38 @@ pub struct Target<'data> {
 pub struct Image<'target, 'data> {
     /// The file.
     pub target: &'target Target<'data>,
-    /// How far from its stated addresses it was loaded.
+    /// Difference between the addresses where it was loaded and its stated addresses.
     pub bias: u64,
 }
 
 /// Why a file is not a target.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
-    /// The file itself.
+    /// The file can't be read as a binary.
     #[error("it {0}")]
     Binary(#[from] BinaryError),
     /// Not linked by Go's linker.
     #[error("it is not a Go program")]
     NotGo,
-    /// Go's other compiler, whose runtime is another.
+    /// Built by Go's other compiler, whose runtime differs.
     #[error("it was built by gccgo, whose runtime has no runtime.cgocall; build it with the gc toolchain (`go build`)")]
     Gccgo,
-    /// An old release.
+    /// Built by a release that is too old.
     #[error("it was built by {0}; Go 1.{OLDEST} or newer is needed")]
     TooOld(String),
-    /// Its Go code is elsewhere.
+    /// Its Go code is in shared libraries.
     #[error(
         "it is linked against shared Go libraries (-linkshared), where its runtime is: cgoprof can't record that; build \
          it without -linkshared"
     )]
     LinkShared,
-    /// No cgo, no crossings.
+    /// Built without cgo, so it has no crossings.
     #[error("it was built {}: it has no crossings", without_cgo(.cgo_enabled))]
     NoCgo {
         /// The build setting, if recorded.
         cgo_enabled: Option<String>,
     },
-    /// The function table.
+    /// The function table can't be used.
     #[error("{0}")]
     Pclntab(#[from] PclntabError),
 }
@@ -102,7 +102,7 @@ impl<'data> Target<'data> {
         let version = found.as_ref().and_then(|build| build.version);
         let (known, table) = match &found {
             Some(_) => (version, None),
-            // Without build information a function table tells that it is a Go program.
+            // Without build information, a function table shows that it is a Go program.
             None => match Pclntab::parse(&binary, None) {
                 Err(PclntabError::Missing) => return Err(TargetError::NotGo),
                 parsed => (buildinfo::runtime_version(&binary).and_then(|text| GoVersion::parse(&text)), Some(parsed?)),
@@ -125,7 +125,7 @@ impl<'data> Target<'data> {
         if !has("runtime.cgocall") && binary.imports().contains(&"runtime.cgocall") {
             return Err(TargetError::LinkShared);
         }
-        // runtime/cgo, and what stands in for it in programs built without cgo (purego's fakecgo), both have it.
+        // Both runtime/cgo and its replacement in programs built without cgo (purego's fakecgo) have it.
         if !has("crosscall2") {
             let cgo_enabled = build.setting("CGO_ENABLED").map(str::to_owned);
             return Err(TargetError::NoCgo { cgo_enabled });
@@ -133,7 +133,7 @@ impl<'data> Target<'data> {
         Ok(Target { binary, build, release, pclntab })
     }
 
-    /// What is to be said where its release was not measured.
+    /// Returns the note for a program whose release was not measured.
     pub fn untested(&self) -> Option<String> {
         let version = &self.build.version_text;
         self.release.is_none().then(|| {
@@ -141,7 +141,7 @@ impl<'data> Target<'data> {
         })
     }
 
-    /// Where Go's code is in a program loaded with this bias.
+    /// Returns the range of Go's code in a program loaded with this bias.
     pub fn go_text(&self, bias: u64) -> Range<Avma> {
         let text = self.pclntab.text();
         text.start.loaded(bias)..text.end.loaded(bias)

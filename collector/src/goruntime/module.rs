@@ -1,7 +1,7 @@
-//! How the Go runtime finds functions by their code: the list of modules that begins with `runtime.firstmoduledata`.
+//! The list of modules by which the Go runtime finds functions by their code. It begins with `runtime.firstmoduledata`.
 //!
-//! The first fields of `runtime.moduledata` have been the same since Go 1.18 (runtime/symtab.go); the last one leads to the
-//! next module. All is checked against what the linker has filled in.
+//! The first fields of `runtime.moduledata` have been the same since Go 1.18 (runtime/symtab.go); the last one leads to
+//! the next module. All of them are checked against the values that the linker has filled in.
 
 use cgoprof_symbols::Svma;
 
@@ -31,7 +31,7 @@ pub mod field {
     pub const TEXT: usize = 176;
 }
 
-/// What one must know to add a module.
+/// Everything that must be known to add a module.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ModulePlan {
     /// `runtime.firstmoduledata`.
@@ -40,12 +40,13 @@ pub struct ModulePlan {
     pub next: u32,
     /// The header of the program's function table.
     pub header: Svma,
-    /// Bytes of `runtime._func` without what follows it.
+    /// Bytes of `runtime._func` without the data that follows it.
     pub record_size: usize,
 }
 
 impl ModulePlan {
-    /// `next` is the offset of `moduledata.next`. None where the module is not as known: then there is none to add to.
+    /// Finds the program's module. `next` is the offset of `moduledata.next`. Returns none where the module is not as
+    /// known: then no module can be added.
     pub fn find(target: &Target<'_>, next: u32) -> Option<ModulePlan> {
         let table = &target.pclntab;
         let first = table.module()?;

@@ -1,4 +1,4 @@
-//! Where the Go runtime keeps its own count of crossings: what Ms that are gone have counted, and the list of the others.
+//! Where the Go runtime keeps its own count of crossings: the sum of the Ms that are gone, and the list of the others.
 
 use cgoprof_symbols::Svma;
 

@@ -1,5 +1,5 @@
-//! The trampoline engine's plan: which bytes are replaced, and what the hooks must know. [`crate::arch`] works it out from a
-//! binary's code.
+//! The trampoline engine's plan: which bytes are replaced, and what the hooks must know. [`crate::arch`] works it out
+//! from a binary's code.
 
 use std::ops::Range;
 
@@ -20,17 +20,17 @@ pub enum PlanError {
     /// The code is not as expected.
     #[error("{function} has an unknown shape: expected {expected}")]
     Shape {
-        /// Where.
+        /// Name of the function.
         function: String,
-        /// What was looked for.
+        /// Shape that was expected.
         expected: String,
     },
     /// A branch leads into bytes that would be replaced.
     #[error("{function} branches into the bytes to be patched, from {from}")]
     BranchInto {
-        /// Where.
+        /// Name of the function.
         function: String,
-        /// The branch.
+        /// Address of the branch.
         from: Svma,
     },
     /// The struct offsets are neither known nor in DWARF.
@@ -53,7 +53,7 @@ pub enum Hook {
     CallbackAcquired,
     /// `cgocallbackg` calls `reentersyscall`.
     CallbackEnd,
-    /// The same where it has that inlined.
+    /// The same where `cgocallbackg` has `reentersyscall` inlined.
     CallbackEndInlined,
     /// `cgocallbackg` returns.
     CallbackRelease,
@@ -63,16 +63,16 @@ pub enum Hook {
     Unwind,
     /// `exitsyscall` calls `mcall` because there is no P.
     Park,
-    /// `LockOSThread` counts, there or where it is inlined.
+    /// `LockOSThread` counts `m.lockedExt`, in itself or where it is inlined.
     Lock,
-    /// `UnlockOSThread` counts, there or where it is inlined.
+    /// `UnlockOSThread` counts `m.lockedExt`, in itself or where it is inlined.
     Unlock,
-    /// `plugin.open` calls `lastmoduleinit`: a plugin is there.
+    /// `plugin.open` calls `lastmoduleinit`: a plugin has been loaded.
     PluginLoaded,
 }
 
 impl Hook {
-    /// Whether its places are single instructions amid functions, of which there may be several.
+    /// Whether its places are single instructions amid functions. There may be several of them.
     pub fn is_amid(self) -> bool {
         matches!(self, Hook::CallbackEndInlined | Hook::Unwind | Hook::Lock | Hook::Unlock)
     }
@@ -92,15 +92,15 @@ pub enum Transfer {
 /// One replaced piece of code.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Patch {
-    /// Where the hook leads.
+    /// Hook that the patch leads to.
     pub hook: Hook,
-    /// Function that is patched, for people.
+    /// Name of the patched function, for people.
     pub function: String,
-    /// First byte.
+    /// Address of the first byte.
     pub at: Svma,
-    /// What must be there.
+    /// Bytes that must be there.
     pub original: Vec<u8>,
-    /// What replaces it.
+    /// Kind of instruction that replaces them.
     pub transfer: Transfer,
     /// Bytes from the stack pointer there to the return address of the function, if its table tells.
     pub frame_size: Option<u32>,
@@ -110,22 +110,23 @@ pub struct Patch {
 pub struct Displaced {
     /// The hook.
     pub hook: Hook,
-    /// Where they were.
+    /// Address at which they were.
     pub at: Svma,
     /// The instructions.
     pub code: Vec<u8>,
-    /// Where it goes on; none after an epilogue.
+    /// Address at which the function continues; none after an epilogue.
     pub back: Option<Svma>,
 }
 
 /// Everything that injection needs to know about a binary.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Plan {
-    /// What is replaced.
+    /// Pieces of code that are replaced.
     pub patches: Vec<Patch>,
-    /// What the hooks repeat.
+    /// Instructions that the hooks repeat.
     pub displaced: Vec<Displaced>,
-    /// Places where goroutines lock themselves to their threads, or unlock, that are not as known, and not replaced.
+    /// Number of places where goroutines lock themselves to their threads, or unlock, with code that is not as known.
+    /// They are not replaced.
     pub unseen_locks: usize,
     /// `runtime.mcall`.
     pub mcall: Svma,
@@ -133,9 +134,9 @@ pub struct Plan {
     pub lastmoduleinit: Option<Svma>,
     /// `runtime.cgocallbackg1`.
     pub cgocallbackg1: Svma,
-    /// What gets an M for a foreign thread.
+    /// Function that gets an M for a foreign thread.
     pub needm: Svma,
-    /// `runtime.newm1`, which makes threads, and what it may be inlined into.
+    /// `runtime.newm1`, which makes threads, and functions into which it may be inlined.
     pub newm1: Vec<Range<Svma>>,
     /// `runtime.LockOSThread`, if the program has it.
     pub lock_os_thread: Option<Range<Svma>>,
@@ -168,13 +169,13 @@ pub struct Plan {
 /// Where a thread keeps its g, from FS.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum GoroutineSlot {
-    /// There, in any process.
+    /// At this offset, in any process.
     At(i32),
-    /// There where this word says, which is filled in when the library is loaded.
+    /// At the offset in this word, which is filled in when the library is loaded.
     Stated(Svma),
 }
 
-/// Distances in bytes between what the hooks need in the frames of `cgocall` and `asmcgocall`.
+/// Distances in bytes between the words that the hooks need in the frames of `cgocall` and `asmcgocall`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FrameLayout {
     /// Bytes that `asmcgocall` takes of the system stack, which it then aligns to 16.
@@ -194,7 +195,7 @@ pub struct FrameLayout {
 }
 
 impl Plan {
-    /// The same without the hook that waits for plugins: only those that the first module loads are seen to.
+    /// Returns the plan without the hook that waits for plugins: only plugins that the first module loads are handled.
     pub(crate) fn without_plugins(mut self) -> Plan {
         self.patches.retain(|patch| patch.hook != Hook::PluginLoaded);
         self.lastmoduleinit = None;

@@ -1,12 +1,12 @@
-//! Go plugins. Each has a copy of the runtime's code, which works on the runtime's data in the program. So a plugin's functions
-//! can jump to the program's, which have hooks.
+//! Go plugins. Each has a copy of the runtime's code, which works on the runtime's data in the program. So a plugin's
+//! functions can jump to the program's, which have hooks.
 
 use cgoprof_symbols::Avma;
 
 use super::Target;
 
-/// Functions of the program that plugins use instead of their own, by name and `abi.FuncID`, because wrappers of other ABIs have
-/// the same names.
+/// Functions of the program that plugins use instead of their own. Each has a name and an `abi.FuncID`, because
+/// wrappers of other ABIs have the same names.
 #[derive(Clone, Debug)]
 pub struct SharedFunctions {
     functions: Vec<(&'static str, u8, Avma)>,
@@ -15,7 +15,7 @@ pub struct SharedFunctions {
 /// A jump from a plugin's function to the program's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Redirect {
-    /// Its first byte.
+    /// Address of its first byte.
     pub at: Avma,
     /// Bytes of the file there.
     pub original: Vec<u8>,
@@ -28,7 +28,7 @@ const SHARED: [&str; 5] =
     ["runtime.cgocall", "runtime.asmcgocall", "runtime.cgocallback", "runtime.cgocallbackg", "runtime.newm1"];
 
 impl SharedFunctions {
-    /// Those of a program that is loaded with this bias.
+    /// Finds the functions of a program that is loaded with this bias.
     pub fn of(program: &Target<'_>, bias: u64) -> SharedFunctions {
         let functions = program.pclntab.functions().filter_map(|function| {
             let name = SHARED.into_iter().find(|&name| name == function.name)?;
@@ -37,9 +37,9 @@ impl SharedFunctions {
         SharedFunctions { functions: functions.collect() }
     }
 
-    /// Redirections of a plugin's functions to them; empty if the plugin lacks one that has hooks. The plugin has been built by
-    /// the same release: the runtime refuses others (`lastmoduleinit` in runtime/plugin.go).
-    /// `jump` gives the bytes of a jump.
+    /// Returns redirections of a plugin's functions to these; none if the plugin lacks one that has hooks. The plugin
+    /// was built by the same release: the runtime refuses others (`lastmoduleinit` in runtime/plugin.go). `jump`
+    /// returns the bytes of a jump.
     pub fn redirects(&self, plugin: &Target<'_>, bias: u64, jump: impl Fn(Avma) -> Vec<u8>) -> Vec<Redirect> {
         let mut redirects = Vec::new();
         for &(name, id, to) in &self.functions {
@@ -66,8 +66,8 @@ pub fn loads_plugins(program: &Target<'_>) -> bool {
     program.pclntab.functions().any(|function| function.name == "plugin.lastmoduleinit")
 }
 
-/// Whether a file is a plugin: it contains the function that registers its tables when it is loaded, as no program does
-/// (`PrepareAddmoduledata` in cmd/link/internal/ld/ld.go).
+/// Whether a file is a plugin. A plugin contains the function that registers its tables when it is loaded; no program
+/// does (`PrepareAddmoduledata` in cmd/link/internal/ld/ld.go).
 pub fn is_plugin(file: &Target<'_>) -> bool {
     file.pclntab.functions().any(|function| function.name == "runtime.addmoduledata")
 }

@@ -1,21 +1,22 @@
-//! The uprobe engine's plan: where it sets probes, and what each is to fetch. [`crate::arch`] works it out from a binary's code.
+//! The uprobe engine's plan: where it sets probes, and what each probe fetches. [`crate::arch`] works it out from a
+//! binary's code.
 //!
-//! A probe costs 0.7 us where the kernel can emulate the instruction under it, and some ten times as much where that
-//! must be single-stepped. So the points that every crossing passes are calls and branches; the others are rare.
+//! A probe costs 0.7 us where the kernel can emulate the instruction under it, and about ten times as much where it
+//! must single-step. So the points that every crossing passes are calls and branches; the others are rare.
 
 use std::ops::Range;
 
 use cgoprof_symbols::runtime_offsets::RuntimeOffsets;
 use cgoprof_symbols::{FileOffset, Svma};
 
-/// What is happening where a probe is.
+/// Event that a probe sees.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Point {
     /// `asmcgocall` is about to call C: its first branch. RSP and g are those of the caller.
     Called,
     /// C has returned and `cgocall` calls `exitsyscall`.
     Returned,
-    /// `exitsyscall` goes on after it had to wait for a P. Single-stepped.
+    /// `exitsyscall` continues after a wait for a P. Single-stepped.
     Resumed,
     /// `cgocallbackg` calls `exitsyscall`: C has called Go.
     CallbackBegin,
@@ -28,15 +29,15 @@ pub enum Point {
 /// One probe.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Probe {
-    /// What happens there.
+    /// Event that it sees.
     pub point: Point,
-    /// Function that it is in, for people.
+    /// Name of the function that it is in, for people.
     pub function: String,
-    /// The instruction under it.
+    /// Address of the instruction under it.
     pub at: Svma,
-    /// The same in the file.
+    /// Offset of that instruction in the file.
     pub offset: FileOffset,
-    /// Its bytes.
+    /// Bytes of that instruction.
     pub original: Vec<u8>,
 }
 
@@ -53,11 +54,11 @@ pub struct ProbePlan {
     pub after_asmcgocall: Svma,
     /// Return address of `cgocall`'s call of `exitsyscall`.
     pub after_exitsyscall: Svma,
-    /// `cgocallback`: there a goroutine's stack ends, and C's begins.
+    /// `cgocallback`, where a goroutine's stack ends and C's begins.
     pub cgocallback: Range<Svma>,
-    /// What makes threads: `newm1`, and what it may be inlined into.
+    /// Functions that make threads: `newm1`, and those into which it may be inlined.
     pub newm1: Vec<Range<Svma>>,
-    /// `goexit`: where a goroutine begins.
+    /// `goexit`, where a goroutine begins.
     pub goexit: Range<Svma>,
     /// Struct offsets.
     pub offsets: RuntimeOffsets,

@@ -1,5 +1,6 @@
-//! What the code of cgo's wrapper for a C function tells: cmd/cgo has it call `cgoUse` with each argument if they escape,
-//! `cgoKeepAlive` if they need not, and `cgoNoCallback` around C that must not call back (cmd/cgo/out.go).
+//! Properties of a C function that the code of cgo's wrapper tells. The wrapper calls `cgoUse` with each argument if
+//! they escape, and `cgoKeepAlive` if they need not. It calls `cgoNoCallback` around C that must not call back
+//! (cmd/cgo/out.go).
 
 /// How a wrapper calls its C function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

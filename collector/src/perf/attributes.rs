@@ -1,4 +1,4 @@
-//! What a recording asks of perf events (`perf_event_open(2)`).
+//! Attributes of the perf events that a recording opens (`perf_event_open(2)`).
 
 use linux_perf_event_reader::{Endianness, PerfEventAttr, RecordParseInfo};
 use nix::unistd::Pid;
@@ -12,7 +12,7 @@ use perf_event::hooks::sys::bindings::{
 use super::TracedProbe;
 use crate::arch::SAMPLED;
 
-/// Samples a second of processor time; 0 is none.
+/// Samples per second of processor time; 0 for none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Frequency(pub(crate) u32);
 
@@ -23,29 +23,29 @@ impl Frequency {
     }
 }
 
-/// What is asked of the events that take samples and see switches.
+/// Properties of the events that take samples and see context switches.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Wanted {
     /// How often samples are taken.
     pub(crate) frequency: Frequency,
-    /// Samples in the kernel too.
+    /// Whether samples are taken in the kernel too.
     pub(crate) kernel: bool,
-    /// Samples are all there is: each with what the kernel finds along the frame pointers, handed over at once. No
-    /// switches.
+    /// Whether there are samples only, and no switches. Each sample then has the chain that the kernel finds along the
+    /// frame pointers, and is handed over at once.
     pub(crate) only_samples: bool,
-    /// The thread's process is yet to become the program.
+    /// Whether the thread's process is yet to become the program.
     pub(crate) before_exec: bool,
 }
 
 /// Bytes of stack copied with a sample.
 const STACK_BYTES: u32 = 16 << 10;
-/// Reading an event gives what it lost too (`include/uapi/linux/perf_event.h`, Linux 6.0).
+/// Flag by which reading an event also returns its lost records (`include/uapi/linux/perf_event.h`, Linux 6.0).
 const PERF_FORMAT_LOST: u64 = 1 << 4;
-/// What begins every record's sample: ids tell the events of a ring apart.
+/// Fields that begin every record's sample: ids tell the events of a ring apart.
 const COMMON: u64 = (PERF_SAMPLE_IDENTIFIER | PERF_SAMPLE_TID | PERF_SAMPLE_TIME) as u64;
 
-/// The event that a processor's ring is made for: of our own process, so that it never ends, and never has a record. The reader
-/// is woken after so many bytes.
+/// Returns the event that a processor's ring is made for. It belongs to our own process, so it never ends, and it never
+/// has a record. The reader is woken after `wakeup` bytes.
 pub(super) fn ring_owner(cpu: usize, wakeup: u32) -> Builder<'static> {
     let mut builder = Builder::new().kind(Software::DUMMY).observe_self().one_cpu(cpu);
     common(&mut builder);
@@ -55,7 +55,7 @@ pub(super) fn ring_owner(cpu: usize, wakeup: u32) -> Builder<'static> {
     builder
 }
 
-/// The event of one thread, and those it will start, on one processor.
+/// Returns the event of one thread, and of those that it will start, on one processor.
 pub(super) fn sampled(tid: Pid, cpu: usize, wanted: Wanted) -> Builder<'static> {
     let kind = if wanted.frequency.0 == 0 { Software::DUMMY } else { Software::TASK_CLOCK };
     let mut builder = Builder::new().kind(kind).observe_pid(tid.as_raw()).one_cpu(cpu);
@@ -75,7 +75,7 @@ pub(super) fn sampled(tid: Pid, cpu: usize, wanted: Wanted) -> Builder<'static> 
     builder
 }
 
-/// A probe in one thread and those it will start, on one processor.
+/// Returns the event of a probe in one thread, and in those that it will start, on one processor.
 pub(super) fn probe(tid: Pid, cpu: usize, probe: TracedProbe, before_exec: bool) -> Builder<'static> {
     let mut builder = Builder::new().observe_pid(tid.as_raw()).one_cpu(cpu);
     common(&mut builder);
@@ -94,7 +94,7 @@ pub(super) fn probe(tid: Pid, cpu: usize, probe: TracedProbe, before_exec: bool)
     builder
 }
 
-/// What events that share a ring must have in common.
+/// Sets the attributes that events that share a ring must have in common.
 fn common(builder: &mut Builder<'_>) {
     builder.exclude_hv(true).sample_id_all(true);
     let attrs = builder.attrs_mut();
@@ -104,12 +104,13 @@ fn common(builder: &mut Builder<'_>) {
     attrs.clockid = libc::CLOCK_MONOTONIC;
 }
 
-/// Threads, not child processes, and not what the process may become: both since Linux 5.13.
+/// Lets threads inherit the event, but not child processes, nor a program that the process becomes: both since Linux
+/// 5.13.
 fn inherited(builder: &mut Builder<'_>, before_exec: bool) {
     builder.inherit(true).inherit_thread(true).remove_on_exec(!before_exec);
 }
 
-/// How the records of such an event are laid out.
+/// Returns the layout of an event's records.
 pub(super) fn format(attrs: &perf_event_attr) -> std::io::Result<RecordParseInfo> {
     let length = size_of::<perf_event_attr>();
     // SAFETY: a C struct of plain numbers, read as bytes within its size.

@@ -1,4 +1,4 @@
-//! Records of any content.
+//! Fuzzing with perf records of any content.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use super::inherited_events::InheritedEvents;
 use super::{Event, Record, TracedProbe, Wanted, attributes, parse};
 use crate::goruntime::Point;
 
-/// Records one after the other, each with its length in its header, as in a ring.
+/// Parses records one after the other, each with its length in its header, as in a ring.
 pub fn perf_records(mut data: &[u8]) {
     const LENGTH: usize = 6;
     let pid = Pid::from_raw(1);

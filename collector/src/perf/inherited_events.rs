@@ -1,36 +1,35 @@
-//! Which of several events speaks for a thread.
+//! Decides which of several events speaks for a thread.
 //!
-//! Events are inherited by the threads that a thread starts. Joining a program that is running, a thread may be born
-//! while its parent is being joined: it has then inherited some events and gets all of its own, and so do its children. Of
-//! two that tell the same, whichever is seen first has been there all the time, since it was either inherited or the only
-//! one.
+//! A thread inherits the events of the thread that starts it. During an attach, a thread may be born while its parent
+//! gets its events. It has then inherited some events and gets all of its own, and so do its children. Of two events
+//! with the same slot, the one that is seen first has been there all the time: it was either inherited or the only one.
 
 use std::collections::HashMap;
 
 /// The choices made so far.
 #[derive(Default)]
 pub(super) struct InheritedEvents {
-    /// Event id to the number of the thread for which it was opened, and to what it tells.
+    /// Maps an event's id to the number of the thread for which it was opened, and to its slot.
     opened_for: HashMap<u64, (usize, Slot)>,
     chosen: HashMap<i32, HashMap<Slot, usize>>,
     threads: usize,
 }
 
-/// What an event tells of a thread: its processor and probe, by number.
+/// Kind of an event of a thread: its processor and probe, by number.
 pub(super) type Slot = (usize, usize);
 
 impl InheritedEvents {
-    /// Another thread gets its own events.
+    /// Begins another thread, which gets its own events.
     pub(super) fn add_thread(&mut self) {
         self.threads += 1;
     }
 
-    /// One of the events of the thread added last.
+    /// Adds one of the events of the thread added last.
     pub(super) fn add_event(&mut self, id: u64, slot: Slot) {
         self.opened_for.insert(id, (self.threads, slot));
     }
 
-    /// Whether a record of this event is the one to count, of those that tell the same of a thread.
+    /// Whether records of this event are the ones to count, of those with the same slot for a thread.
     pub(super) fn speaks_for(&mut self, tid: i32, id: u64) -> bool {
         if self.threads < 2 {
             return true;
@@ -39,7 +38,7 @@ impl InheritedEvents {
         *self.chosen.entry(tid).or_default().entry(slot).or_insert(origin) == origin
     }
 
-    /// A thread has ended: its number may be given to another.
+    /// Forgets a thread that has ended: its number may be given to another.
     pub(super) fn forget(&mut self, tid: i32) {
         self.chosen.remove(&tid);
     }

@@ -1,8 +1,7 @@
-//! The kernel's view of the target's threads: samples of what they run, when they lose the processor, and where they
-//! pass a probe.
+//! The kernel's view of the program's threads: samples of what they run, context switches, and hits of probes.
 //!
-//! One ring on each processor, to which all events there write; the events are inherited by every thread. No root is
-//! needed for samples and switches of one's own processes while `perf_event_paranoid` is 2 or less.
+//! Each processor has one ring, to which all events there write. Every thread inherits the events. Samples and switches
+//! of one's own processes need no root while `perf_event_paranoid` is 2 or less.
 
 mod attributes;
 pub(crate) mod fuzzing;
@@ -32,31 +31,31 @@ use crate::goruntime::Point;
 use crate::process::maps::Mapping;
 use crate::process::sched_slice::CpuPin;
 
-/// Why there are no perf events.
+/// Why perf events can't be had.
 #[derive(Debug, thiserror::Error)]
 pub enum PerfError {
-    /// Forbidden by the system's setting, or in a container.
+    /// The system's setting or the container forbids them.
     #[error("perf events are not permitted (perf_event_paranoid is {paranoid})")]
     Forbidden {
         /// `/proc/sys/kernel/perf_event_paranoid`.
         paranoid: String,
     },
-    /// The rings are memory that counts.
+    /// The rings count as locked memory.
     #[error("perf events need more locked memory than this user has left (`ulimit -l`, kernel.perf_event_mlock_kb)")]
     Memory,
-    /// Each is a file, for every thread, processor and probe.
+    /// Each event is an open file, and there is one for every thread, processor and probe.
     #[error("perf events need more open files than this user may have (`ulimit -n`)")]
     Files,
     /// There is no such process any more.
     #[error("the program has ended")]
     Ended,
-    /// Not there, or out of something.
+    /// The system has none, or lacks a resource.
     #[error("perf events can't be had: {0}")]
     System(#[from] std::io::Error),
 }
 
 impl PerfError {
-    /// How they can be had.
+    /// Returns how they can be made available.
     pub(crate) fn way_out(&self) -> &'static str {
         match self {
             PerfError::Memory => "end other recordings, raise `ulimit -l`, or run as root",
@@ -72,15 +71,15 @@ impl PerfError {
 /// A probe that is defined in tracefs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct TracedProbe {
-    /// What happens there.
+    /// Its point: the event that happens there.
     pub(crate) point: Point,
     /// The Go module that it is in, by number.
     pub(crate) module: usize,
     /// Its number in tracefs.
     pub(crate) number: u64,
-    /// Frames of the stack to be had with each hit, if any.
+    /// Maximum number of stack frames with each hit, if there are any.
     pub(crate) frames: Option<u16>,
-    /// Whether it fetches anything.
+    /// Whether it fetches arguments.
     pub(crate) fetches: bool,
 }
 
@@ -91,38 +90,39 @@ pub(crate) struct Session {
     wanted: Wanted,
     probes: Vec<TracedProbe>,
     events: HashMap<u64, Event>,
-    /// How records are laid out that have no event of ours: those of the rings themselves.
+    /// Layout of records that have no event of ours: those of the rings themselves.
     format: RecordParseInfo,
     origins: InheritedEvents,
     waker: Arc<EventFd>,
     /// The processor of the last record since the last wait.
     latest: Option<usize>,
-    /// Of the thread that waits for samples.
+    /// Pin of the thread that waits for samples.
     station: Option<CpuPin>,
 }
 
-/// What is known of an event's records.
+/// Layout and probe of an event's records.
 #[derive(Clone, Copy)]
 struct Event {
     format: RecordParseInfo,
     probe: Option<TracedProbe>,
 }
 
-/// Pages of data in each ring, the most first: as many as the user may lock (`perf_event_mlock_kb`, 516 by default).
+/// Pages of data in each ring, the largest first: as many as the user may lock (`perf_event_mlock_kb`, 516 by default).
 const PAGES: [usize; 4] = [128, 64, 32, 16];
-/// Pages of data in each ring of probes, whose hits come at a gigabyte in some seconds; root may lock what it wants.
+/// Pages of data in each ring where there are probes, whose hits fill a gigabyte in some seconds; root may lock any
+/// amount.
 const PAGES_OF_PROBES: [usize; 6] = [4096, 1024, 256, 128, 64, 32];
-/// Pages of data in all rings together, at most, where those of the smallest size do not take more.
+/// Maximum pages of data in all rings together; rings of the smallest size may take more.
 const PAGES_IN_ALL: usize = (256 << 20) / 4096;
 
 impl Session {
-    /// Rings for a process, without any event yet.
+    /// Makes the rings for a process, without any event yet.
     ///
     /// # Errors
     /// See [`PerfError`].
     pub(crate) fn new(pid: Pid, wanted: Wanted, probes: Vec<TracedProbe>) -> Result<Session, PerfError> {
         let sizes = if probes.is_empty() || pid == Pid::this() { &PAGES[..] } else { &PAGES_OF_PROBES };
-        // The rest is for what comes until the reader runs: hits come faster than samples.
+        // The rest of the ring is for records that come until the reader runs: hits come faster than samples.
         let wakeup = |pages: usize| match (wanted.only_samples, probes.is_empty()) {
             (true, _) => 1,
             (false, true) => pages * 4096 / 2,
@@ -139,8 +139,8 @@ impl Session {
         Ok(Session { rings, pid, wanted, probes, events, format, origins, waker, latest, station })
     }
 
-    /// Watches a thread, and every thread that it will start. Where samples in the kernel are not permitted, without
-    /// those.
+    /// Watches a thread, and every thread that it will start. Leaves out samples in the kernel where they are not
+    /// permitted.
     ///
     /// # Errors
     /// See [`PerfError`].
@@ -162,7 +162,7 @@ impl Session {
         Ok(())
     }
 
-    /// Watches all threads of a process that runs, those born meanwhile too.
+    /// Watches all threads of a running process, including those born meanwhile.
     ///
     /// # Errors
     /// See [`PerfError`].
@@ -172,7 +172,8 @@ impl Session {
 
     fn in_each_thread(&mut self, open: impl Fn(&mut Self, Pid) -> Result<(), PerfError>) -> Result<(), PerfError> {
         let (mut watched, mut quiet) = (HashSet::new(), 0);
-        // A list may end early when a thread ends, and one that is being born is not in it yet: two are to agree.
+        // A listing may end early when a thread ends, and a thread that is being born is not in it yet. So two in a row
+        // must have no new thread.
         while quiet < 2 {
             let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid))?;
             let threads = threads.filter_map(|thread| thread.ok()?.file_name().to_str()?.parse().ok());
@@ -189,7 +190,7 @@ impl Session {
         Ok(())
     }
 
-    /// Watches more probes in all threads of a process that is watched.
+    /// Watches more probes in all threads of a process that is watched already.
     ///
     /// # Errors
     /// See [`PerfError`].
@@ -207,7 +208,7 @@ impl Session {
         Ok(())
     }
 
-    /// Opens the events of a thread's probes, those with this number and later ones, on the processor of a ring.
+    /// Opens the events of a thread's probes, from the number `first` on, on the processor of a ring.
     fn open_probes_of(&mut self, tid: Pid, ring: usize, first: usize) -> Result<(), PerfError> {
         let (cpu, before_exec) = (self.rings[ring].cpu, self.wanted.before_exec);
         for (number, probe) in self.probes.clone().into_iter().enumerate().skip(first - 1) {
@@ -217,8 +218,8 @@ impl Session {
         Ok(())
     }
 
-    /// Opens an event of a ring's processor; an older kernel's is inherited by child processes too, whose records are
-    /// left out, and does not count what it loses.
+    /// Opens an event of a ring's processor. On an older kernel, lost records are not counted, and child processes
+    /// inherit the event too; their records are left out.
     fn open(
         &mut self,
         slot: Slot,
@@ -252,12 +253,13 @@ impl Session {
         Ok(self.rings[slot.0].add(counter)?)
     }
 
-    /// Records that have found no room so far, told of by a record or not; none where the kernel does not count them.
+    /// Returns the number of records dropped so far, whether a record tells of them or not; none where the kernel does
+    /// not count them.
     pub(crate) fn lost(&self) -> Option<u64> {
         self.rings.iter().map(Ring::lost).sum()
     }
 
-    /// Whether there is a processor by now that was not there at the start: what runs on it is not seen.
+    /// Whether there is a processor now that was not there at the start: threads on it are not seen.
     pub(crate) fn has_new_processor(&self) -> bool {
         let watched: Vec<usize> = self.rings.iter().map(|ring| ring.cpu).collect();
         online_cpus().is_ok_and(|cpus| has_another(&cpus, &watched))
@@ -268,15 +270,15 @@ impl Session {
         self.wanted.kernel
     }
 
-    /// What ends a wait, when written to.
+    /// Returns the file that ends a wait when it is written to.
     pub(crate) fn waker(&self) -> Arc<EventFd> {
         Arc::clone(&self.waker)
     }
 
-    /// Waits until a ring has filled a little, at most so long.
+    /// Waits until a ring has filled up to its wake-up mark, for `timeout` at most.
     pub(crate) fn wait(&mut self, timeout: Duration) {
         if self.wanted.only_samples {
-            // Where nothing has come it may run anywhere.
+            // Where no record has come, the thread may run anywhere.
             self.station.get_or_insert_with(CpuPin::here).go_to(self.latest.take());
         }
         let rings = self.rings.iter().map(|ring| ring.as_fd());
@@ -288,7 +290,7 @@ impl Session {
         }
     }
 
-    /// What was mapped as far as the records tell that are still to be read.
+    /// Returns the mappings in the records that are still to be read.
     pub(crate) fn mappings(&mut self) -> Vec<Mapping> {
         let mut found = Vec::new();
         for ring in &mut self.rings {
@@ -303,11 +305,11 @@ impl Session {
         found
     }
 
-    /// Hands out what has come since the last time, in the order of its time. Returns the moment up to which it is
-    /// complete; `last` takes what came since then too.
+    /// Hands out the records that have come since the last call, ordered by time. Returns the moment up to which they
+    /// are complete; `last` also takes later ones.
     ///
-    /// Nothing comes later that is older, as far as one thing can have led to another: its record was written before
-    /// the other's time, so that it is there when the rings are looked at after that.
+    /// A record that comes later is not older, as far as one event can have led to another. The record of a cause was
+    /// written before the time of its effect, so it is there when the rings are looked at after that.
     pub(crate) fn read(&mut self, last: bool, mut visit: impl FnMut(Record<'_>)) -> Monotonic {
         let now = Monotonic::now();
         let until = if last { u64::MAX } else { now.0 };
@@ -338,7 +340,7 @@ impl Session {
 /// Bytes of a record's header.
 const HEADER: usize = 8;
 
-/// When a record was written.
+/// Returns when a record was written.
 fn time(record: &[u8]) -> u64 {
     About::of(record).map_or(0, |about| about.time.0)
 }
@@ -347,7 +349,7 @@ fn is_sample(record: &[u8]) -> bool {
     record.get(..4).is_some_and(|kind| *kind == RecordType::SAMPLE.0.to_le_bytes())
 }
 
-/// A record of one of the events, if it is to be heard.
+/// Parses a record of one of the events; none if it does not count.
 fn parse<'a>(
     bytes: &'a [u8],
     events: &HashMap<u64, Event>,
@@ -362,7 +364,7 @@ fn parse<'a>(
         return origins.speaks_for(about.tid, about.id).then_some(Record::Hit(hit));
     }
     let record = record::parse(&raw(bytes, event.map_or(format, |event| event.format)), about, pid)?;
-    // A loss is nobody's own.
+    // A loss belongs to no thread.
     if !matches!(record, Record::Lost(_)) && !origins.speaks_for(about.tid, about.id) {
         return None;
     }
@@ -372,7 +374,7 @@ fn parse<'a>(
     Some(record)
 }
 
-/// What every record tells, as [`attributes`] asks for it: samples before anything else, others at their end.
+/// Fields that every record has, as [`attributes`] asks for them: at the beginning of samples, at the end of others.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct About {
     id: u64,
@@ -401,7 +403,7 @@ impl About {
     }
 }
 
-/// A record with its header.
+/// Returns a record in the parser's form, from its bytes with their header.
 fn raw(bytes: &[u8], format: RecordParseInfo) -> RawEventRecord<'_> {
     let (header, body) = bytes.split_at(HEADER.min(bytes.len()));
     let kind = header.get(..4).map_or(0, |kind| u32::from_le_bytes(kind.try_into().unwrap_or_default()));
@@ -413,7 +415,7 @@ fn map_rings(processors: &[usize], pages: usize, wakeup: usize) -> Result<Vec<Ri
     let mut rings = Vec::new();
     for &cpu in processors {
         let owner: Counter = match attributes::ring_owner(cpu, wakeup as u32).build() {
-            // A processor that has gone since.
+            // The processor has gone since.
             Err(error) if error.raw_os_error() == Some(libc::ENODEV) => continue,
             opened => opened.map_err(refused)?,
         };
@@ -442,12 +444,12 @@ fn online_cpus() -> std::io::Result<Vec<usize>> {
     cpu_list(text.trim()).ok_or_else(|| std::io::Error::other(format!("unknown list of processors: {text}")))
 }
 
-/// Whether a processor is among those in use, and not among those that are watched.
+/// Whether some online processor is not watched.
 fn has_another(online: &[usize], watched: &[usize]) -> bool {
     online.iter().any(|cpu| !watched.contains(cpu))
 }
 
-/// The processors of a list such as `0-3,8`.
+/// Parses a list of processors such as `0-3,8`.
 fn cpu_list(text: &str) -> Option<Vec<usize>> {
     let mut cpus = Vec::new();
     for range in text.split(',') {
@@ -483,7 +485,7 @@ mod tests {
         check("no record", &[], None);
     }
 
-    /// What ran on one that came later was taken for blocked.
+    /// Threads on a processor that came later were taken for blocked.
     #[test]
     fn a_processor_that_comes_into_use_later_is_not_watched() {
         assert!(has_another(&[0, 1], &[0]));

@@ -1,4 +1,4 @@
-//! The records of a ring.
+//! Records of a ring.
 
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -15,12 +15,12 @@ use crate::clock::Monotonic;
 use crate::goruntime::Point;
 use crate::process::maps::{Mapping, Opened};
 
-/// Something that happened to the target.
+/// Something that happened to the program.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Record<'a> {
     /// A thread was sampled.
     Sample(Sample<'a>),
-    /// A thread came by a probe.
+    /// A thread reached a probe.
     Hit(Hit<'a>),
     /// A thread lost its processor or got one.
     Switch(Switch),
@@ -28,34 +28,34 @@ pub(crate) enum Record<'a> {
     Start {
         /// Kernel thread id.
         tid: u64,
-        /// That of the thread that started it.
+        /// Kernel thread id of the thread that started it.
         parent: u64,
-        /// When.
+        /// Time of its start.
         time: Monotonic,
     },
-    /// The process, or one that it has started, has started another.
+    /// The process, or one that it has started, has started this one.
     Process(Pid),
     /// Such a process has ended.
     ProcessEnd(Pid),
     /// The process has become a program.
     Exec,
-    /// A thread has a name now.
+    /// A thread has got a name.
     Name {
         /// Kernel thread id.
         tid: u64,
-        /// As the program gave it.
+        /// The name, as the program gave it.
         name: String,
     },
     /// A thread has ended.
     Exit {
         /// Kernel thread id.
         tid: u64,
-        /// When.
+        /// Time of its end.
         time: Monotonic,
     },
     /// Executable memory was mapped.
     Mapped(Mapping),
-    /// So many records found no room.
+    /// This many records were dropped, because the ring was full.
     Lost(u64),
 }
 
@@ -71,18 +71,18 @@ pub(crate) struct Switch {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum SwitchKind {
     In,
-    /// To wait for something.
+    /// The thread lost its processor to wait for something.
     Blocked,
-    /// For another thread.
+    /// The thread lost its processor to another.
     Preempted,
 }
 
-/// What a thread was doing.
+/// A sample of a thread.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Sample<'a> {
     /// Kernel thread id.
     pub(crate) tid: u64,
-    /// When.
+    /// Time of the sample.
     pub(crate) time: Monotonic,
     /// Instruction pointer in user code.
     pub(crate) ip: Avma,
@@ -96,38 +96,38 @@ pub(crate) struct Sample<'a> {
     pub(crate) chain: Vec<Avma>,
 }
 
-/// A thread at a probe.
+/// A hit of a probe by a thread.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Hit<'a> {
-    /// Which.
+    /// The probe's point.
     pub(crate) point: Point,
     /// The Go module that it is in, by number.
     pub(crate) module: usize,
     /// Kernel thread id.
     pub(crate) tid: u64,
-    /// When.
+    /// Time of the hit.
     pub(crate) time: Monotonic,
     /// Words of the call chain, if that was asked for.
     chain: &'a [u8],
-    /// What was fetched there.
+    /// Words that were fetched there.
     arguments: &'a [u8],
 }
 
 impl<'a> Hit<'a> {
-    /// An argument by its place; 0 if it was not fetched.
+    /// Returns an argument by its place; 0 if it was not fetched.
     pub(crate) fn argument(&self, index: usize) -> u64 {
         self.arguments.get(index * 8..index * 8 + 8).map_or(0, |bytes| word(bytes).unwrap_or(0))
     }
 
-    /// The probe's address and the return addresses along the frame pointers, if they were asked for.
+    /// Returns the probe's address and the return addresses along the frame pointers, if they were asked for.
     pub(crate) fn chain(&self) -> impl Iterator<Item = Avma> + 'a {
         user_part(self.chain.chunks_exact(8).filter_map(word))
     }
 
-    /// Reads a probe's record with its header, laid out as [`super::attributes::probe`] asks for it. These come by the
-    /// million.
+    /// Parses a probe's record with its header, laid out as [`super::attributes::probe`] asks for it. Such records come
+    /// by the million.
     pub(super) fn parse(record: &'a [u8], probe: TracedProbe, pid: Pid) -> Option<Hit<'a>> {
-        /// The head that all trace events have, and the probe's address (`kernel/trace/trace_probe.h`).
+        /// Bytes of the head that all trace events have, and of the probe's address (`kernel/trace/trace_probe.h`).
         const BEFORE_ARGUMENTS: usize = 16;
         let rest = record.get(super::HEADER + 8..)?;
         let (process, rest) = rest.split_first_chunk::<4>()?;
@@ -162,10 +162,10 @@ impl<'a> Hit<'a> {
     }
 }
 
-/// A record that is not a probe's; none if it is another process's or of no interest.
+/// Parses a record that is not a probe's; none if it belongs to another process or is of no interest.
 pub(super) fn parse<'a>(raw: &RawEventRecord<'a>, about: About, pid: Pid) -> Option<Record<'a>> {
-    /// Where an inode would be is a build id, which we have not asked for (include/uapi/linux/perf_event.h): the parser would
-    /// trust its length.
+    /// Flag of a build id in place of the inode, which we have not asked for (include/uapi/linux/perf_event.h): the
+    /// parser would trust its length.
     const BUILD_ID: u16 = 1 << 14;
     let ours = about.pid == pid.as_raw();
     if raw.record_type == RecordType::MMAP2 && raw.misc & BUILD_ID != 0 {
@@ -240,9 +240,9 @@ fn chain(chain: Option<RawDataU64<'_>>) -> Vec<Avma> {
     user_part((0..chain.len()).filter_map(|index| chain.get(index))).collect()
 }
 
-/// The addresses of a call chain, without the words that mark where its parts begin.
+/// Returns the addresses of a call chain, without the words that mark where its parts begin.
 fn user_part(chain: impl Iterator<Item = u64>) -> impl Iterator<Item = Avma> {
-    /// `PERF_CONTEXT_MAX`: what is not less is a mark.
+    /// `PERF_CONTEXT_MAX`: words that are not less are marks.
     const MARKS: u64 = -4095i64 as u64;
     chain.filter(|&word| word < MARKS).map(Avma)
 }

@@ -1,4 +1,4 @@
-//! The ring that the kernel writes the records of one processor to.
+//! Ring to which the kernel writes the records of one processor.
 
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
@@ -22,11 +22,11 @@ pub(super) struct Ring {
     base: NonNull<u8>,
     /// Bytes of data, a power of two.
     size: usize,
-    /// How far records may be read: what was written when that was looked at last.
+    /// Position up to which records may be read: the kernel's when it was last looked at.
     head: u64,
-    /// How far they have been read.
+    /// Position up to which records have been read.
     tail: u64,
-    /// A record that goes over the ring's end, put together.
+    /// A record that wraps around the ring's end, put together.
     joined: Vec<u8>,
 }
 
@@ -34,7 +34,7 @@ pub(super) struct Ring {
 unsafe impl Send for Ring {}
 
 impl Ring {
-    /// Maps the ring of a processor's event: so many pages of data, a power of two.
+    /// Maps the ring of a processor's event, with `pages` pages of data, a power of two.
     pub(super) fn map(cpu: usize, owner: Counter, pages: usize) -> nix::Result<Ring> {
         let length = NonZeroUsize::MIN.saturating_add((1 + pages) * PAGE - 1);
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
@@ -47,7 +47,7 @@ impl Ring {
         Ok(Ring { cpu, owner, writers: Vec::new(), base, size, head: 0, tail: 0, joined: Vec::new() })
     }
 
-    /// Has another event of this processor write here.
+    /// Makes another event of this processor write to this ring.
     pub(super) fn add(&mut self, writer: Counter) -> std::io::Result<()> {
         // SAFETY: both descriptors are open; the call changes nothing of ours.
         let done = unsafe { ioctls::SET_OUTPUT(writer.as_raw_fd(), self.owner.as_raw_fd()) };
@@ -58,24 +58,24 @@ impl Ring {
         Ok(())
     }
 
-    /// Records of its writers that found no room.
+    /// Returns the number of its writers' records that were dropped.
     pub(super) fn lost(&self) -> Option<u64> {
         self.writers.iter().map(lost).sum()
     }
 
-    /// Looks how much has been written.
+    /// Notes the position up to which the kernel has written.
     pub(super) fn look(&mut self) {
         self.head = self.words().0.load(Ordering::Acquire);
     }
 
-    /// The next complete record written by then, with its header.
+    /// Returns the next complete record that was there at the last look, with its header.
     pub(super) fn next(&mut self) -> Option<&[u8]> {
         if self.tail >= self.head {
             return None;
         }
         let at = self.tail as usize % self.size;
-        // SAFETY: the data follow the first page; the kernel does not write between tail and head. Headers are
-        // aligned, so that they lie in one piece.
+        // SAFETY: the data follow the first page; the kernel does not write between tail and head. Headers are aligned,
+        // so they lie in one piece.
         let data = unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(PAGE), self.size) };
         let length = usize::from(u16::from_le_bytes([data[at + 6], data[at + 7]]));
         if length < HEADER || length as u64 > self.head - self.tail {
@@ -94,13 +94,13 @@ impl Ring {
         Some(&self.joined)
     }
 
-    /// Gives the room of the next record back.
+    /// Gives the space of the next record back to the kernel.
     pub(super) fn advance(&mut self) {
         self.skip();
         self.words().1.store(self.tail, Ordering::Release);
     }
 
-    /// Looks at every record that is there, leaving it for later.
+    /// Visits every record that is there, and leaves it for later.
     pub(super) fn peek(&mut self, mut visit: impl FnMut(&[u8])) {
         self.look();
         let tail = self.tail;
@@ -118,7 +118,7 @@ impl Ring {
         self.tail += length as u64;
     }
 
-    /// Where the kernel has written up to, and where we have read up to.
+    /// Returns the positions up to which the kernel has written, and up to which we have read.
     fn words(&self) -> (&AtomicU64, &AtomicU64) {
         let page = self.base.cast::<perf_event_mmap_page>().as_ptr();
         // SAFETY: the mapping begins with this page; the kernel writes the head, we alone the tail.
@@ -126,7 +126,8 @@ impl Ring {
     }
 }
 
-/// What an event's threads have lost: the second word that it is asked for, besides its value (Linux 6.0).
+/// Returns the number of records that an event's threads have lost: the second word that a read gives, after its value
+/// (Linux 6.0).
 fn lost(event: &Counter) -> Option<u64> {
     let mut words = [0u64; 2];
     // SAFETY: the descriptor is open, and the kernel writes no more than the length given.

@@ -1,28 +1,28 @@
-//! How much a process may still map, and what of it is locked into memory: `/proc/PID/limits` and `/proc/PID/status`
-//! (proc_pid_limits(5), proc_pid_status(5)).
+//! Address space that a process may still map, and the part that it has locked into memory: `/proc/PID/limits` and
+//! `/proc/PID/status` (proc_pid_limits(5), proc_pid_status(5)).
 
 use nix::unistd::Pid;
 
 use super::proc_text;
 
-/// What a process has mapped, and how much it may. Bytes.
+/// Mapped and locked memory of a process, and its limit, in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct AddressSpace {
     mapped: u64,
-    /// Locked into memory.
+    /// Memory that is locked.
     pub(crate) locked: u64,
     /// RLIMIT_AS; none if there is no limit.
     pub(crate) limit: Option<u64>,
 }
 
 impl AddressSpace {
-    /// That of a process. What can't be read is no obstacle.
+    /// Reads the values of a process. Sizes that can't be read count as zero, and a limit as none.
     pub(crate) fn of(pid: Pid) -> AddressSpace {
         let read = |name: &str| proc_text::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
         AddressSpace::parse(&read("status"), &read("limits"))
     }
 
-    /// What may still be mapped; none if there is no limit.
+    /// Returns the bytes that may still be mapped; none if there is no limit.
     pub(crate) fn free(&self) -> Option<u64> {
         Some(self.limit?.saturating_sub(self.mapped))
     }
@@ -32,7 +32,7 @@ impl AddressSpace {
             let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
             line.and_then(|value| value.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0)
         };
-        // The first number is the limit that holds, the second the highest that it can be set to.
+        // The first number is the limit in force, the second the highest value that it can be set to.
         let limit = limits.lines().find_map(|line| line.strip_prefix("Max address space"));
         AddressSpace {
             mapped: kilobytes("VmSize") << 10,

@@ -1,30 +1,30 @@
-//! What the kernel tells a program at its start: `/proc/PID/auxv`.
+//! Values that the kernel passes to a program at its start: `/proc/PID/auxv`.
 
 use cgoprof_symbols::{Avma, Svma};
 use nix::unistd::Pid;
 
-/// How far from its stated addresses a program with this entry point was loaded; none if that can't be read.
+/// Returns how far from its stated addresses a program with this entry point was loaded; none if that can't be read.
 pub(crate) fn load_bias(pid: Pid, entry: Svma) -> Option<u64> {
     const AT_ENTRY: u64 = 9;
     Some(value(pid, AT_ENTRY)?.wrapping_sub(entry.0))
 }
 
-/// Where a program has its program headers.
+/// Address and number of a program's program headers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ProgramHeaders {
     pub(crate) start: Avma,
     pub(crate) count: u64,
 }
 
-/// The program headers of a process; none if that can't be read.
+/// Returns the program headers of a process; none if they can't be read.
 pub(crate) fn program_headers(pid: Pid) -> Option<ProgramHeaders> {
     const AT_PHDR: u64 = 3;
     const AT_PHNUM: u64 = 5;
     Some(ProgramHeaders { start: Avma(value(pid, AT_PHDR)?), count: value(pid, AT_PHNUM)? })
 }
 
-/// Where a program has its random bytes: elsewhere when the process becomes a program anew, if addresses are random at all; none
-/// if that can't be read.
+/// Returns the address of a program's random bytes; none if it can't be read. The address changes when the process
+/// executes a program, if addresses are random at all.
 pub(crate) fn random_bytes(pid: Pid) -> Option<Avma> {
     const AT_RANDOM: u64 = 25;
     Some(Avma(value(pid, AT_RANDOM)?))

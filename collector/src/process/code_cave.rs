@@ -1,5 +1,5 @@
-//! Bytes of a process's code that are never executed: what is left of the last page of a file's code, or of the kernel's
-//! (vdso(7)).
+//! Code caves: bytes of a process's code that are never executed, at the end of the last page of a file's code, or of
+//! the kernel's (vdso(7)).
 
 use cgoprof_symbols::Avma;
 use nix::unistd::Pid;
@@ -7,11 +7,11 @@ use nix::unistd::Pid;
 use super::maps::{self, Mapping};
 use super::memory;
 
-/// So many unused bytes of executable memory, the first file's that has them; else the kernel's, as a static program may
-/// fill its last page.
+/// Returns the address of `size` unused bytes of executable memory: those of the first file that has them, else the
+/// kernel's, because a static program may fill its last page.
 ///
-/// Judged by the files, and by the kernel's code in our own process: what a recorder that died has left there does not
-/// count.
+/// Whether bytes are unused is read from the files, and from the kernel's code in our own process. So the stub of a
+/// recorder that died does not count.
 pub(crate) fn find(mappings: &[Mapping], size: usize) -> Option<Avma> {
     of_files(mappings, size).or_else(|| of_kernel(mappings, size))
 }
@@ -21,14 +21,15 @@ fn of_files(mappings: &[Mapping], size: usize) -> Option<Avma> {
         let contents = mapping.contents()?;
         let length = usize::try_from(mapping.range.end.0 - mapping.range.start.0).ok()?.checked_sub(size)?;
         let start = usize::try_from(mapping.offset.0).ok()?.checked_add(length)?;
-        // Beyond the file's end there are zeros, to the end of the page.
+        // Beyond the file's end, the page is filled with zeros.
         let there = contents.get(start..contents.len().min(start + size)).unwrap_or_default();
         let whole = contents.len() > start.saturating_sub(4096);
         (whole && there.iter().all(|&byte| byte == 0)).then(|| Avma(mapping.range.start.0 + length as u64))
     })
 }
 
-/// The kernel maps the same image into all processes of a kind (arch/x86/entry/vdso/vma.c), and has debuggers write there.
+/// Finds a code cave in the vdso. The kernel maps the same image into all processes of a kind
+/// (arch/x86/entry/vdso/vma.c), and lets debuggers write there.
 fn of_kernel(mappings: &[Mapping], size: usize) -> Option<Avma> {
     let place = |mappings: &[Mapping]| {
         let image = mappings.iter().find(|mapping| mapping.executable && mapping.path.as_os_str() == "[vdso]")?;
@@ -61,7 +62,7 @@ mod tests {
         let place = find(&kernel, 136).expect("a place");
         assert_eq!(place.0 + 136, kernel[0].range.end.0);
         assert_eq!(find(&kernel, 1 << 20), None);
-        // Of a process of another kind, say.
+        // As in a process of another kind.
         let mut other = kernel.clone();
         other[0].range.end.0 += 4096;
         assert_eq!(find(&other, 136), None);

@@ -1,5 +1,5 @@
-//! One at a time: who changes a program holds a name of the system's meanwhile that belongs to nobody else (unix(7), abstract
-//! names). Nothing of the program's is locked: it may lock its own file.
+//! Lets one recorder at a time change a program. The recorder holds an abstract socket name meanwhile (unix(7)).
+//! Nothing of the program is locked, because the program may lock its own file.
 
 use std::io::ErrorKind;
 use std::os::linux::net::SocketAddrExt as _;
@@ -11,17 +11,18 @@ use nix::unistd::Pid;
 
 use super::status;
 
-/// The name, until it is dropped; or nothing, where it is not to be had.
+/// Holds the name until it is dropped; holds nothing where the name can't be had.
 pub(crate) struct Lock {
     _name: Option<UnixListener>,
 }
 
-/// A recorder holds it for some milliseconds. Anybody may hold it for as long as they like.
+/// Maximum wait for the name. A recorder holds it for some milliseconds, but any process may hold it for as long as it
+/// likes.
 const LONGEST: Duration = Duration::from_secs(3);
 const BETWEEN: Duration = Duration::from_millis(2);
 
 impl Lock {
-    /// Waits for other recorders to be done with a process.
+    /// Takes the name, after waiting for other recorders to be done with the process.
     pub(crate) fn of(pid: Pid) -> Lock {
         let Some(name) = name(pid).and_then(|name| SocketAddr::from_abstract_name(name).ok()) else {
             return Lock { _name: None };
@@ -39,7 +40,7 @@ impl Lock {
     }
 }
 
-/// The same in every namespace in which the process has another number; none if it has ended.
+/// Returns the name, which is the same in every PID namespace; none if the process has ended.
 fn name(pid: Pid) -> Option<String> {
     let file = std::fs::metadata(status::program(pid)).ok()?;
     Some(format!("cgoprof {}:{} {}", file.dev(), file.ino(), status::started(pid)?))

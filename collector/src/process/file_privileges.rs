@@ -1,5 +1,5 @@
-//! What a program gains when it is executed, and loses when its tracer has less (ptrace(2), "execve(2) under ptrace";
-//! capabilities(7)).
+//! Privileges that a program gains when it is executed, and loses if its tracer has fewer (ptrace(2), "execve(2) under
+//! ptrace"; capabilities(7)).
 
 use std::ffi::CString;
 use std::fmt;
@@ -38,10 +38,10 @@ impl fmt::Display for Gains {
     }
 }
 
-/// Checks that a program loses nothing when we trace it from its start.
+/// Checks that a program loses no privileges when it is traced from its start.
 ///
 /// # Errors
-/// If it does.
+/// If it loses some.
 pub(crate) fn check(program: &Path) -> Result<(), Privileged> {
     let status = proc_text::read("/proc/self/status").unwrap_or_default();
     if has(&status, "CapEff:", CAP_SYS_PTRACE) || gains_nothing(&status) {
@@ -58,9 +58,9 @@ pub(crate) fn check(program: &Path) -> Result<(), Privileged> {
     }
 }
 
-/// `file` is its mode, and whether its user and group are others than ours.
+/// Returns the privileges that a file gives. `file` is its mode, and whether its user and group differ from ours.
 fn gains(file: (u32, bool, bool), gains_capabilities: bool) -> Option<Gains> {
-    // Without the right to execute the second bit is for locks (inode(7)).
+    // Without the group's right to execute, the set-group-ID bit is for locks (inode(7)).
     const SET_GROUP: u32 = libc::S_ISGID | libc::S_IXGRP;
     let (mode, other_user, other_group) = file;
     match () {
@@ -73,7 +73,7 @@ fn gains(file: (u32, bool, bool), gains_capabilities: bool) -> Option<Gains> {
 
 const CAP_SYS_PTRACE: u64 = 1 << 19;
 
-/// One of a process's sets of capabilities, by its `/proc/PID/status`.
+/// Returns one of a process's sets of capabilities, from its `/proc/PID/status`.
 fn set(status: &str, name: &str) -> u64 {
     field(status, name).and_then(|text| u64::from_str_radix(text, 16).ok()).unwrap_or(0)
 }
@@ -82,7 +82,7 @@ fn has(status: &str, name: &str, capability: u64) -> bool {
     set(status, name) & capability != 0
 }
 
-/// Whether nothing that a process executes gains anything (prctl(2), PR_SET_NO_NEW_PRIVS).
+/// Whether no program that the process executes gains privileges (prctl(2), PR_SET_NO_NEW_PRIVS).
 fn gains_nothing(status: &str) -> bool {
     field(status, "NoNewPrivs:") == Some("1")
 }
@@ -91,19 +91,19 @@ fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
     status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
 }
 
-/// Whether a file gives a process capabilities that it has not already.
+/// Whether a file gives a process capabilities that it does not have already.
 fn gains_capabilities(program: &Path, status: &str) -> bool {
     let Ok(path) = CString::new(program.as_os_str().as_bytes()) else { return false };
     let mut data = [0u8; 24];
-    // SAFETY: both strings end in a zero; the kernel writes as many bytes as there is room for.
+    // SAFETY: both strings end in a zero; the kernel writes at most as many bytes as the buffer has.
     let length =
         unsafe { libc::getxattr(path.as_ptr(), c"security.capability".as_ptr(), data.as_mut_ptr().cast(), data.len()) };
     let data = usize::try_from(length).ok().and_then(|length| data.get(..length)).unwrap_or_default();
     permitted(data) & set(status, "CapBnd:") & !set(status, "CapPrm:") != 0
 }
 
-/// The capabilities that a file permits (include/uapi/linux/capability.h, `vfs_cap_data`): words of a revision with flags, then the
-/// lower halves of what is permitted and inheritable, then the upper ones.
+/// Returns the capabilities that a file permits (include/uapi/linux/capability.h, `vfs_cap_data`). The words are a
+/// revision with flags, the lower halves of the permitted and the inheritable set, then the upper halves.
 fn permitted(data: &[u8]) -> u64 {
     let word = |index: usize| {
         let bytes = data.get(4 * index..4 * index + 4).and_then(|bytes| bytes.try_into().ok());

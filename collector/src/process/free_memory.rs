@@ -1,5 +1,5 @@
-//! Memory that a process may still take: what its control groups leave (Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/
-//! memory.rst), and the system (proc_meminfo(5)).
+//! Memory that a process may still take, by its control groups (Documentation/admin-guide/cgroup-v2.rst,
+//! cgroup-v1/memory.rst) and by the system (proc_meminfo(5)).
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 
 use super::proc_text;
 
-/// Where control groups are mounted: version 2 alone, or beside version 1; version 1's memory controller.
+/// Mount points of control groups: version 2 alone, or beside version 1; version 1's memory controller.
 const MOUNTS: [(&str, Controller); 3] = [
     ("/sys/fs/cgroup", Controller::Unified),
     ("/sys/fs/cgroup/unified", Controller::Unified),
@@ -20,7 +20,7 @@ pub(super) enum Controller {
     Memory,
 }
 
-/// Bytes that a process may still take; none if nothing is known of that.
+/// Returns the bytes that a process may still take; none if nothing is known of them.
 pub(crate) fn of(pid: Pid) -> Option<u64> {
     let groups = proc_text::read(format!("/proc/{pid}/cgroup")).unwrap_or_default();
     let of_groups = MOUNTS
@@ -30,7 +30,7 @@ pub(crate) fn of(pid: Pid) -> Option<u64> {
     of_groups.chain(of_system).min()
 }
 
-/// The group of a controller, from `/proc/PID/cgroup` (cgroups(7)).
+/// Returns the group of a controller, from `/proc/PID/cgroup` (cgroups(7)).
 pub(super) fn group(groups: &str, controller: Controller) -> Option<&str> {
     groups.lines().find_map(|line| {
         let mut fields = line.splitn(3, ':');
@@ -43,7 +43,7 @@ pub(super) fn group(groups: &str, controller: Controller) -> Option<&str> {
     })
 }
 
-/// What a group and those around it leave.
+/// Returns the bytes that a group and those around it leave.
 fn free_in(mount: &Path, group: &str, controller: Controller) -> Option<u64> {
     let folder = mount.join(group.trim_start_matches('/'));
     let around = folder.ancestors().take_while(|folder| folder.starts_with(mount));
@@ -57,13 +57,13 @@ fn free_in_one(folder: &Path, controller: Controller) -> Option<u64> {
         Controller::Memory => (&["memory.limit_in_bytes"], "memory.usage_in_bytes"),
     };
     let limit = limits.iter().filter_map(|name| number(name)).min()?;
-    // Files that nobody has looked at lately make room first.
+    // The kernel reclaims inactive file pages first, so they count as free.
     let stat = proc_text::read(folder.join("memory.stat")).unwrap_or_default();
     let files = ["inactive_file ", "total_inactive_file "].iter().filter_map(|name| value(&stat, name)).max();
     Some(limit.saturating_sub(number(used)?.saturating_sub(files.unwrap_or(0))))
 }
 
-/// The number on the line that begins so.
+/// Returns the number on the line that begins with `name`.
 fn value(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(name)?.trim().split(' ').next()?.parse().ok())
 }

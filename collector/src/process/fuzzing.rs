@@ -1,4 +1,4 @@
-//! Files of `/proc` and filters of any content.
+//! Fuzzing with files of `/proc` and seccomp filters of any content.
 
 use cgoprof_symbols::Avma;
 
@@ -9,7 +9,7 @@ use super::seccomp::{self, Call, Instruction};
 use super::status::{self, Status};
 use super::time_namespace::Offsets;
 
-/// What `/proc` is said to tell of a process whose names are anything.
+/// Parses any bytes as files of `/proc`.
 pub fn proc_files(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let status = Status::parse(&text);
@@ -28,7 +28,7 @@ pub fn proc_files(data: &[u8]) {
     }
 }
 
-/// A seccomp filter, eight bytes an instruction.
+/// Runs a seccomp filter of any content, eight bytes per instruction.
 pub fn filter(data: &[u8]) {
     let instruction = |bytes: &[u8]| Instruction {
         code: u16::from_le_bytes([bytes[0], bytes[1]]),

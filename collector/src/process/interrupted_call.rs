@@ -1,5 +1,5 @@
-//! System calls that end with EINTR when their thread is stopped, where the kernel would take up others itself (signal(7),
-//! "Interruption of system calls and library functions by stop signals"). They are taken up again here.
+//! Restarts system calls that end with EINTR because their thread was stopped. The kernel restarts others itself
+//! (signal(7), "Interruption of system calls and library functions by stop signals").
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -9,33 +9,33 @@ use nix::unistd::Pid;
 
 use crate::arch::Registers;
 
-/// What the kernel takes up again, unless a handler of a signal comes first: then the call ends with EINTR
+/// Result with which the kernel restarts a call, unless a signal handler runs first: then the call ends with EINTR
 /// (arch/x86/kernel/signal.c).
 const ERESTARTNOHAND: i64 = -514;
 const EINTR: i64 = -4;
-/// `io_pgetevents` (arch/x86/entry/syscalls/syscall_64.tbl).
+/// Number of `io_pgetevents` (arch/x86/entry/syscalls/syscall_64.tbl).
 const IO_PGETEVENTS: i64 = 333;
 
-/// Whether a call that began again would wait longer than it was to.
+/// Whether a restarted call would wait longer than it should.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Wait {
-    /// It waits for as long as it takes.
+    /// It waits without a time limit.
     Endless,
-    /// It has a time limit, which would begin anew.
+    /// It has a time limit, which would start anew.
     Limited,
 }
 
-/// A call that was begun less long ago than this may be begun again though its time limit begins anew.
+/// Age below which a call may be restarted although its time limit starts anew.
 const YOUNG: Duration = Duration::from_millis(100);
 
-/// When threads stood still for us first, of the last tenth of a second: what they wait in since was begun later.
+/// First stop of each thread in the last tenth of a second. A call that it waits in later was begun after that stop.
 static STOOD: Mutex<Option<HashMap<Pid, Instant>>> = Mutex::new(None);
-/// Threads that are remembered until those are forgotten that are too old.
+/// Number of remembered threads from which on stops that are too old are forgotten.
 const MANY: usize = 4096;
 
-/// The registers with which a thread that stands still takes up its system call again; none if that ends as it would, or was
-/// not interrupted. Of calls with a time limit one ends with EINTR, as under any tracer, and those of the next tenth of a second
-/// don't.
+/// Returns the registers with which a stopped thread restarts its system call; none if the call ends as it would, or
+/// was not interrupted. One call with a time limit ends with EINTR, as under any tracer. Those of the next tenth of a
+/// second are restarted.
 pub(crate) fn taken_up(tid: Pid, registers: &Registers) -> Option<Registers> {
     let wait = wait(registers)?;
     let now = Instant::now();
@@ -52,7 +52,8 @@ pub(crate) fn taken_up(tid: Pid, registers: &Registers) -> Option<Registers> {
     (wait == Wait::Endless || is_young).then(|| registers.with_result(ERESTARTNOHAND))
 }
 
-/// How long an interrupted call was to wait; none if it is not one that ends with EINTR for a stop alone.
+/// Returns how long an interrupted call was to wait; none unless it is one that ends with EINTR because of a stop
+/// alone.
 fn wait(registers: &Registers) -> Option<Wait> {
     if registers.result() != EINTR {
         return None;
@@ -65,7 +66,7 @@ fn wait(registers: &Registers) -> Option<Wait> {
         libc::SYS_semop => until(true),
         libc::SYS_rt_sigtimedwait => until(third == 0),
         libc::SYS_io_getevents | IO_PGETEVENTS => until(fifth == 0),
-        // Of sockets with SO_RCVTIMEO or SO_SNDTIMEO; without, the kernel takes them up itself.
+        // Calls on sockets with SO_RCVTIMEO or SO_SNDTIMEO; without these, the kernel restarts them itself.
         libc::SYS_read
         | libc::SYS_readv
         | libc::SYS_recvfrom
@@ -93,7 +94,7 @@ mod tests {
         let check = |call: i64, arguments: [u64; 6], expected: Option<Wait>| {
             let one = registers(call, arguments);
             assert_eq!(wait(&one), expected, "{call}");
-            // What the kernel takes up itself, or what has a result, is left alone.
+            // A call that the kernel restarts itself, or that has a result, is left alone.
             for result in [0, 5, -11, ERESTARTNOHAND, -512, -516] {
                 assert_eq!(wait(&one.with_result(result)), None, "{call} {result}");
             }

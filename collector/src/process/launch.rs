@@ -1,4 +1,4 @@
-//! Starting a program so that it stops at its first instruction.
+//! Starts a program so that it stops at its first instruction.
 
 use std::ffi::{CString, OsString};
 use std::fs::File;
@@ -19,10 +19,10 @@ use super::inherited_signals;
 /// Why a program can't be started.
 #[derive(Debug, thiserror::Error)]
 pub enum LaunchError {
-    /// Not there.
+    /// There is no such file.
     #[error("{0}: no such file or command")]
     NotFound(String),
-    /// There, but not to be executed.
+    /// The file can't be executed.
     #[error("{0}: {1}")]
     NotExecutable(String, String),
     /// The system refused.
@@ -36,7 +36,7 @@ impl LaunchError {
     }
 }
 
-/// Where a program reads from and writes to, if not where we do.
+/// Standard streams of a program, if they are not ours.
 #[derive(Debug)]
 pub struct Streams {
     /// Its standard input.
@@ -48,11 +48,12 @@ pub struct Streams {
 /// How a process is made for a program.
 #[derive(Clone, Copy, Debug)]
 pub struct Launch<'a> {
-    /// Signals that are blocked in it: what it was with us before we blocked what we wait for.
+    /// Signals that are blocked in it: those that were blocked in us, before we blocked those that we wait for.
     pub mask: &'a SigSet,
-    /// It stops at the program's first instruction, where ptrace is permitted. SIGTRAP does not do there what it did with us yet.
+    /// Whether it stops at the program's first instruction, where ptrace is permitted. SIGTRAP does not have the
+    /// disposition there yet that it had in us.
     pub trace: bool,
-    /// None for ours.
+    /// Its streams; none for ours.
     pub streams: Option<&'a Streams>,
 }
 
@@ -61,14 +62,14 @@ pub struct Launch<'a> {
 pub struct Waiting {
     /// The process.
     pub pid: Pid,
-    /// What came of tracing it, if that was asked for.
+    /// Result of asking to be traced, if it was to be traced.
     pub traced: Option<Result<(), Errno>>,
     gate: OwnedFd,
     report: File,
     program: PathBuf,
 }
 
-/// The file that a command name means, found as a shell would.
+/// Finds the file that a command name means, as a shell would.
 ///
 /// # Errors
 /// If there is none, or it may not be executed.
@@ -95,10 +96,10 @@ pub fn find_program(name: &OsString) -> Result<PathBuf, LaunchError> {
         .ok_or(LaunchError::NotFound(shown))
 }
 
-/// Makes the process that a program is to run in.
+/// Makes the process in which a program is to run.
 ///
-/// Its process group and signal dispositions are those we were started with, as with any launcher; with streams of its own it
-/// has a session of its own too.
+/// It has our process group, and the signal dispositions that we were started with, as with any launcher. With streams
+/// of its own it has a session of its own too.
 ///
 /// # Errors
 /// See [`LaunchError`].
@@ -111,7 +112,7 @@ pub fn launch(program: &Path, command: &[OsString], how: Launch<'_>) -> Result<W
     // happens between fork and exec, the strings are made above.
     match unsafe { fork() }? {
         ForkResult::Child => {
-            // Its own end, so that the gate closes with us.
+            // Closes the child's end, so that the gate closes with us.
             drop(gate);
             // SAFETY: as above.
             unsafe { become_program(&path, &pointers, how, &gate_inside, &reporter) }
@@ -130,18 +131,18 @@ pub fn launch(program: &Path, command: &[OsString], how: Launch<'_>) -> Result<W
     }
 }
 
-/// Executes the program in our place, so that nothing of ours is left beside it. Returns why that failed.
+/// Executes the program in our process, so that nothing of ours remains beside it. Returns the error if that fails.
 ///
-/// The program gets the signal mask and the ignored signals that we were started with. Descriptors of ours close and handlers go
-/// (execve(2)). No thread of ours may be left.
+/// The program gets the signal mask and the ignored signals that we were started with. Our descriptors close and our
+/// handlers are reset (execve(2)). Our other threads must have ended.
 pub fn exec_in_place(program: &Path, command: &[OsString], mask: &SigSet) -> LaunchError {
     let (path, args) = match strings(program, command) {
         Ok(strings) => strings,
         Err(error) => return error,
     };
-    // A child that we ended would be the program's: pending signals outlive execve(2).
+    // Takes a pending SIGCHLD of our own child, which would reach the program: pending signals outlive execve(2).
     let ended = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the set and the time are alive, and what is taken is not asked for.
+    // SAFETY: the set and the time are alive, and a null pointer asks for no information.
     unsafe { libc::sigtimedwait(SigSet::from(Signal::SIGCHLD).as_ref(), std::ptr::null_mut(), &raw const ended) };
     inherited_signals::restore(false);
     inherited_signals::restore_reserved();
@@ -157,19 +158,19 @@ pub fn exec_in_place(program: &Path, command: &[OsString], mask: &SigSet) -> Lau
     error
 }
 
-/// What `execv` gets: the program's path and its arguments.
+/// Makes the strings that `execv` gets: the program's path and its arguments.
 fn strings(program: &Path, command: &[OsString]) -> Result<(CString, Vec<CString>), LaunchError> {
     let no_nul = |text: &[u8]| CString::new(text).map_err(|_| LaunchError::System(Errno::EINVAL));
     let args = command.iter().map(|arg| no_nul(arg.as_bytes())).collect::<Result<_, _>>()?;
     Ok((no_nul(program.as_os_str().as_bytes())?, args))
 }
 
-/// A list of strings as `execv` takes it.
+/// Makes a list of strings as `execv` takes it.
 fn pointers(args: &[CString]) -> Vec<*const libc::c_char> {
     args.iter().map(|arg| arg.as_ptr()).chain([std::ptr::null()]).collect()
 }
 
-/// In the child: asks to be traced, waits and executes the program. Reports what comes of each through the pipe.
+/// Runs in the child: asks to be traced, waits and executes the program. Reports the result of each through the pipe.
 unsafe fn become_program(
     path: &CString,
     args: &[*const libc::c_char],
@@ -183,18 +184,18 @@ unsafe fn become_program(
     if let Some(streams) = how.streams {
         let (input, output) = (streams.input.as_raw_fd(), streams.output.as_raw_fd());
         for (from, to) in [(input, 0), (output, 1), (output, 2)] {
-            // SAFETY: a system call on file descriptors; what was open as 0 to 2 are the standard streams.
+            // SAFETY: a system call on file descriptors; 0 to 2 are the standard streams, which it replaces.
             unsafe { libc::dup2(from, to) };
         }
-        // The terminal is not its own either.
+        // The terminal is not the program's own either.
         let _ = setsid();
     }
     let traced = if how.trace { ptrace::traceme() } else { Ok(()) };
     let is_traced = how.trace && traced.is_ok();
-    // All other dispositions are as we got them.
+    // All other dispositions are those that we inherited.
     inherited_signals::restore(is_traced);
     if send(b'T', traced.err().map_or(0, |error| error as i32)).is_err() {
-        // Nobody would tell it to go on.
+        // The recorder is gone, so nothing would open the gate.
         end();
     }
     let opened = loop {
@@ -223,7 +224,7 @@ impl Waiting {
         let _ = waitpid(self.pid, None);
     }
 
-    /// Has it become the program; traced, it stands at its first instruction.
+    /// Lets it become the program. If it is traced, it then stands at its first instruction.
     ///
     /// # Errors
     /// If the program can't be executed.

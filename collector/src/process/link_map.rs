@@ -1,6 +1,6 @@
-//! The libraries that the dynamic linker has loaded into a process: its list for debuggers (`struct r_debug` and
-//! `struct link_map` in glibc's and musl's <link.h>), which takes two system calls to compare, where `/proc/PID/maps` takes
-//! many more.
+//! Libraries that the dynamic linker has loaded into a process, from its list for debuggers (`struct r_debug` and
+//! `struct link_map` in glibc's and musl's <link.h>). Comparing the list takes two system calls, while `/proc/PID/maps`
+//! takes many more.
 
 use cgoprof_symbols::Avma;
 use nix::unistd::Pid;
@@ -25,11 +25,11 @@ const NEXT: usize = 3;
 const PREVIOUS: usize = 4;
 /// Offset of the first entry's address in `struct r_debug`.
 const R_MAP: u64 = 8;
-/// Libraries that are followed at most: the list is the program's, and may be a circle.
+/// Maximum number of libraries followed: the list is the program's, and may be a circle.
 const MOST: usize = 100_000;
 
 impl LinkMap {
-    /// The list of a process; none for a static program, and before its linker has made one.
+    /// Returns the list of a process; none for a static program, and before its linker has made one.
     pub(crate) fn of(pid: Pid) -> Option<LinkMap> {
         let first = Avma(word(pid, Avma(list(pid)?.0.wrapping_add(R_MAP))).filter(|&first| first != 0)?);
         let mut map = LinkMap { pid, first, last: first, entry: entry(pid, first)? };
@@ -37,8 +37,8 @@ impl LinkMap {
         Some(map)
     }
 
-    /// Whether a library has been loaded, or the last one unloaded, since the last call. A list that can't be read has not
-    /// changed: the process has ended, or become another program.
+    /// Whether a library has been loaded, or the last one unloaded, since the last call. False if the list can't be
+    /// read: the process has ended, or become another program.
     pub(crate) fn has_changed(&mut self) -> bool {
         let Some(now) = entry(self.pid, self.last) else { return false };
         let is_listed = self.last == self.first
@@ -66,7 +66,7 @@ impl LinkMap {
     }
 }
 
-/// An entry of the list, if it can be read.
+/// Returns an entry of the list, if it can be read.
 fn entry(pid: Pid, at: Avma) -> Option<Entry> {
     let mut bytes = [0; size_of::<Entry>()];
     let whole = read(pid, at, &mut bytes)? == bytes.len();
@@ -74,7 +74,7 @@ fn entry(pid: Pid, at: Avma) -> Option<Entry> {
     whole.then(|| std::array::from_fn(|index| u64::from_le_bytes(words[index])))
 }
 
-/// Address of a program's `struct r_debug`, which its dynamic section has under `DT_DEBUG`.
+/// Returns the address of a program's `struct r_debug`, which `DT_DEBUG` in its dynamic section holds.
 fn list(pid: Pid) -> Option<Avma> {
     const PT_PHDR: u32 = 6;
     const PT_DYNAMIC: u32 = 2;
@@ -88,7 +88,7 @@ fn list(pid: Pid) -> Option<Avma> {
         let index = indices.find(|&index| field(index, 0).is_some_and(|word| word as u32 == kind))?;
         field(index, 16)
     };
-    // A program without the first is not position-independent.
+    // A program without PT_PHDR is not position-independent.
     let bias = of_kind(PT_PHDR).map_or(0, |stated| headers.start.0.wrapping_sub(stated));
     let dynamic = of_kind(PT_DYNAMIC)?.wrapping_add(bias);
     for entry in 0..MOST as u64 {
@@ -119,7 +119,7 @@ mod tests {
         let library = load(c"libBrokenLocale.so.1");
         assert!(map.has_changed());
         assert!(!map.has_changed());
-        // SAFETY: nothing of it is used.
+        // SAFETY: nothing of the library is used.
         assert_eq!(unsafe { libc::dlclose(library) }, 0);
         assert!(map.has_changed());
         assert!(!map.has_changed());

@@ -1,4 +1,4 @@
-//! What is mapped into a process: `/proc/PID/maps`.
+//! Memory mappings of a process: `/proc/PID/maps`.
 
 use std::fs::File;
 use std::ops::Range;
@@ -15,19 +15,19 @@ use super::status;
 /// One mapping.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapping {
-    /// Where it is.
+    /// Its addresses.
     pub range: Range<Avma>,
     /// Whether it may be executed.
     pub executable: bool,
-    /// Where it begins in its file.
+    /// Offset of its beginning in its file.
     pub offset: FileOffset,
-    /// Its file, or a name in brackets, or nothing.
+    /// Path of its file, or a name in brackets, or nothing.
     pub path: PathBuf,
-    /// Its file, opened when it was seen: whatever comes in its place later is another.
+    /// Its file, opened when the mapping was seen: a file that takes its place later is another.
     pub file: Opened,
 }
 
-/// A file, if it could be opened. All are equal: what is mapped tells mappings apart.
+/// A file, if it could be opened. All are equal: mappings differ by their other fields.
 #[derive(Clone, Debug, Default)]
 pub struct Opened(Option<Arc<File>>);
 
@@ -46,8 +46,8 @@ impl From<File> for Opened {
 }
 
 impl Mapping {
-    /// Opens the file of executable memory as the process sees it. Whatever is in its place meanwhile, this does not
-    /// wait for it.
+    /// Opens the file of executable memory as the process sees it. This does not block, whatever has taken the file's
+    /// place meanwhile.
     pub(crate) fn open(&mut self, pid: Pid) {
         let Ok(inside) = self.path.strip_prefix("/") else { return };
         if !self.executable {
@@ -55,7 +55,7 @@ impl Mapping {
         }
         let of_process = PathBuf::from(format!("/proc/{pid}"));
         let found = if self.path.to_string_lossy().ends_with(DELETED) {
-            // Root may open what is mapped whatever has become of its name, and anybody the program's own file.
+            // Root may open every mapped file, even if its name is gone. Others may open only the program's own file.
             let range = format!("map_files/{:x}-{:x}", self.range.start.0, self.range.end.0);
             let program = of_process.join("exe");
             let is_program = program.read_link().is_ok_and(|path| path == self.path);
@@ -66,24 +66,25 @@ impl Mapping {
         self.file = Opened(found.map(Arc::new));
     }
 
-    /// The file itself, if it was opened.
+    /// Returns the file itself, if it was opened.
     pub(crate) fn opened(&self) -> Option<File> {
         self.file.0.as_ref()?.try_clone().ok()
     }
 
-    /// The file, if it was opened. Not to be kept: whoever cuts the file off meanwhile ends us.
+    /// Maps the file, if it was opened. The map must not be kept: if the file is truncated meanwhile, reading it ends
+    /// us.
     pub(crate) fn contents(&self) -> Option<Mmap> {
         let file = self.file.0.as_ref()?;
         if file.metadata().ok()?.len() > LARGEST {
             return None;
         }
-        // SAFETY: what is read of it is copied within milliseconds; a file that is cut off just then is the risk that
-        // every tool takes that maps what others may write.
+        // SAFETY: callers copy what they read within milliseconds. A file that is truncated just then is the risk of
+        // every tool that maps files that others may write.
         unsafe { Mmap::map(file.as_ref()) }.ok()
     }
 }
 
-/// What the kernel appends to the name of a file that has none any more.
+/// Suffix that the kernel appends to the name of a deleted file.
 const DELETED: &str = " (deleted)";
 /// Largest file that is read.
 const LARGEST: u64 = 1 << 30;
@@ -98,7 +99,7 @@ pub fn read(pid: Pid) -> std::io::Result<Vec<Mapping>> {
     Ok(mappings)
 }
 
-/// The same without their files.
+/// Reads the mappings without opening their files.
 pub(crate) fn read_unopened(pid: Pid) -> std::io::Result<Vec<Mapping>> {
     let mut text = std::fs::read(format!("/proc/{pid}/maps"))?;
     if text.is_empty()
@@ -125,9 +126,9 @@ fn open_file(path: &Path) -> Option<File> {
     file.metadata().ok()?.is_file().then_some(file)
 }
 
-/// A free place for some bytes, as near as possible below the given address, else above the given end.
+/// Returns a free place for some bytes, as near as possible below the given address, else above the given end.
 ///
-/// Below the program there is nothing that grows; above it comes the heap.
+/// Nothing below the program grows; the heap lies above it.
 pub fn free_place(mappings: &[Mapping], below: Avma, above: Avma, size: u64) -> Option<Avma> {
     const LOWEST: u64 = 0x10000;
     const REACH: u64 = (1 << 31) - (64 << 20);
@@ -146,7 +147,7 @@ pub fn free_place(mappings: &[Mapping], below: Avma, above: Avma, size: u64) -> 
             return Some(Avma(place));
         }
     }
-    // Far above, clear of the heap's first gigabyte, yet within reach of a rel32.
+    // The place is far above, clear of the heap's first gigabyte, yet within reach of a rel32.
     let mut place = below.0.checked_add((1 << 30) + (512 << 20))?.checked_next_multiple_of(4096)?;
     for mapping in mappings {
         if place.saturating_add(size) <= mapping.range.start.0 {

@@ -1,4 +1,4 @@
-//! The memory of another process.
+//! Memory of another process.
 
 use std::fs::File;
 use std::io::{IoSlice, IoSliceMut};
@@ -12,28 +12,27 @@ use nix::unistd::Pid;
 
 use super::status;
 
-/// A word of it.
+/// Reads a word of a process's memory.
 pub(crate) fn word(pid: Pid, at: Avma) -> Option<u64> {
     let mut word = [0; 8];
     (read(pid, at, &mut word)? == word.len()).then(|| u64::from_le_bytes(word))
 }
 
-/// Fills as much as is there; returns how much that is.
+/// Reads as many bytes as are mapped, and returns their number.
 pub(crate) fn read(pid: Pid, at: Avma, into: &mut [u8]) -> Option<usize> {
     try_read(pid, at, into).ok()
 }
 
-/// The same.
+/// Reads as many bytes as are mapped, and returns their number.
 ///
 /// # Errors
-/// EFAULT where nothing is there; others where it is not known what is.
+/// EFAULT if nothing is mapped there; any other error leaves that unknown.
 pub(crate) fn try_read(pid: Pid, at: Avma, into: &mut [u8]) -> nix::Result<usize> {
     let remote = RemoteIoVec { base: at.0 as usize, len: into.len() };
     process_vm_readv(pid, &mut [IoSliceMut::new(into)], &[remote])
 }
 
-/// Whether a process has something else at an address than this word, or nothing. It is not known, and taken not to be, where
-/// the process can't be looked at.
+/// Whether a process has another word than this at an address, or nothing. False if the process can't be read.
 pub(crate) fn is_other_word(pid: Pid, at: Avma, expected: u64) -> bool {
     let mut word = [0; 8];
     let remote = RemoteIoVec { base: at.0 as usize, len: word.len() };
@@ -45,14 +44,14 @@ pub(crate) fn is_other_word(pid: Pid, at: Avma, expected: u64) -> bool {
     }
 }
 
-/// The memory of a process that we trace, or may: to be read, and written even where the process itself may not.
+/// Memory of a process that we trace, or may trace. It can be read, and written even where the process itself may not.
 #[derive(Debug)]
 pub(crate) struct Memory {
     pid: Pid,
     file: File,
 }
 
-/// Places that one system call reads or writes at most (`UIO_MAXIOV`).
+/// Maximum number of places that one system call reads or writes (`UIO_MAXIOV`).
 const MOST_PLACES: usize = 1024;
 
 impl Memory {
@@ -74,14 +73,14 @@ impl Memory {
         Ok(u64::from_le_bytes(word))
     }
 
-    /// So many words from each of these addresses on, 0 where there are none.
+    /// Reads `N` words from each of these addresses on; 0 where nothing is mapped.
     pub(crate) fn words<const N: usize>(&self, at: impl Iterator<Item = u64>) -> Vec<[u64; N]> {
         let bytes = self.gather(at.map(|at| (at, N * 8)).collect());
         let words: Vec<u64> = bytes.chunks_exact(8).map(word_of).collect();
         words.as_chunks().0.to_vec()
     }
 
-    /// What lies in these ranges, 0 where there is nothing.
+    /// Reads the words in these ranges; 0 where nothing is mapped.
     pub(crate) fn ranges(&self, ranges: &[Range<u64>]) -> Vec<Vec<u64>> {
         let length = |range: &Range<u64>| (range.end - range.start) as usize / 8 * 8;
         let bytes = self.gather(ranges.iter().map(|range| (range.start, length(range))).collect());
@@ -91,7 +90,7 @@ impl Memory {
         ranges.iter().map(&mut next).collect()
     }
 
-    /// The bytes at these places, of these lengths, one after the other, in few system calls.
+    /// Reads the bytes at these places, of these lengths, one after the other, in few system calls.
     fn gather(&self, places: Vec<(u64, usize)>) -> Vec<u8> {
         let places: Vec<RemoteIoVec> =
             places.into_iter().map(|(at, len)| RemoteIoVec { base: at as usize, len }).collect();
@@ -104,7 +103,7 @@ impl Memory {
             let mut read = match process_vm_readv(self.pid, &mut [IoSliceMut::new(into)], now) {
                 Ok(read) => read,
                 Err(Errno::EFAULT) => 0,
-                // Refused: that nothing is there must not be believed.
+                // The call is refused, which does not mean that nothing is mapped there.
                 Err(_) => {
                     now = &now[..1];
                     self.file.read_at(&mut into[..now[0].len], now[0].base as u64).unwrap_or(0)
@@ -113,7 +112,7 @@ impl Memory {
             for place in now {
                 (done, start) = (done + 1, start + place.len);
                 if read < place.len {
-                    // It stops at what is not there.
+                    // The call stops at the first place that is not mapped.
                     bytes[start - place.len + read..start].fill(0);
                     break;
                 }
@@ -127,7 +126,7 @@ impl Memory {
         self.file.write_all_at(bytes, at.0)
     }
 
-    /// Writes the same to many places that the process itself may write to.
+    /// Writes the same bytes to many places, to which the process itself may write.
     pub(crate) fn write_all(&self, at: &[u64], bytes: &[u8]) -> std::io::Result<()> {
         for places in at.chunks(MOST_PLACES) {
             let own = vec![IoSlice::new(bytes); places.len()];

@@ -1,5 +1,5 @@
-//! Processes: starting one stopped at its first instruction, stopping one that runs, acting in it, and what is mapped
-//! into it.
+//! Launches a process stopped at its first instruction, stops a running one, makes system calls in it, and reads its
+//! mappings.
 
 pub(crate) mod address_space;
 pub(crate) mod auxv;

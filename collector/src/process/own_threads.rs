@@ -1,18 +1,18 @@
-//! Threads of ours, which the system may refuse.
+//! Threads of the recorder, which the system may refuse.
 
 use std::io;
 use std::sync::mpsc;
 use std::thread;
 
-/// There can be no more threads.
+/// The system refuses more threads.
 #[derive(Debug, thiserror::Error)]
 #[error("the system refuses more threads or processes: {0} (ulimit -u, or pids.max of a control group)")]
 pub struct NoThread(#[from] io::Error);
 
-/// Makes sure that there can be so many threads more, by making them.
+/// Checks that the system allows this many more threads, by making them.
 ///
 /// # Errors
-/// If there can't.
+/// If it refuses one.
 pub(crate) fn check_room(threads: usize) -> Result<(), NoThread> {
     thread::scope(|scope| {
         let mut gates = Vec::new();

@@ -1,19 +1,19 @@
-//! How long a program stood still for us.
+//! Time for which a program stood still for the recorder.
 
 use std::fmt;
 use std::time::Duration;
 
-/// The longest times that it did.
+/// Longest times for which a program stood still.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Pause {
-    /// All of its threads.
+    /// Time for all of its threads.
     pub all: Duration,
-    /// Any one of them: it may have stopped before the others, or while these went on.
+    /// Time for any one of them, which may have stopped before the others, or while these ran.
     pub one: Duration,
 }
 
 impl Pause {
-    /// The longer of both.
+    /// Returns the longer times of both.
     pub(crate) fn max(self, other: Pause) -> Pause {
         Pause { all: self.all.max(other.all), one: self.one.max(other.one) }
     }

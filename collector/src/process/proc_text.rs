@@ -3,8 +3,8 @@
 use std::io;
 use std::path::Path;
 
-/// Reads such a file. Names are bytes of any kind, and the kernel cuts those of threads at 15 bytes, amid a letter
-/// (`TASK_COMM_LEN`, include/linux/sched.h): what is no UTF-8 is replaced.
+/// Reads such a file, and replaces bytes that are not UTF-8. Names are bytes of any kind, and the kernel cuts those of
+/// threads at 15 bytes, even within a letter (`TASK_COMM_LEN`, include/linux/sched.h).
 ///
 /// # Errors
 /// If it can't be read.

@@ -1,9 +1,9 @@
-//! System calls made in the name of a thread that stands still under our ptrace.
+//! System calls made by a thread that is stopped by our ptrace.
 //!
-//! Whoever makes them may be killed in between, and the thread then goes on where it was put. So it is put to
-//! code that makes the call and then restores every register by itself; that code lies in unused bytes of the
-//! program's own. Normally the thread is stopped again after the call and its registers are set as they were, with
-//! what the kernel needs to take up a system call that was interrupted.
+//! The recorder may be killed amid such a call, and the thread then continues where it was put. So it is put to a stub
+//! in the code cave, which makes the call and then restores every register by itself. Normally the thread is stopped
+//! again after the call, and its registers are restored by ptrace. They include the state that the kernel needs to
+//! restart a system call that was interrupted.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -22,26 +22,27 @@ use super::status::{self, Status};
 use super::tracee::{Stop, Tracee};
 use crate::arch::{BREAKPOINT, STUB_LENGTH, STUB_START, call_and_restore};
 
-/// A program that we have launched and that stands at its first instruction, with one thread.
+/// A launched program with one thread, which is stopped at its first instruction.
 pub(crate) struct Stopped {
     pid: Pid,
     thread: Tracee,
     memory: Memory,
 }
 
-/// A thread that stands still, to act in its process. The room is as it was when this ends.
+/// A stopped thread that makes system calls in its process. Dropping it zeroes the code cave, unless the thread is
+/// still inside.
 pub(crate) struct Remote<'a> {
     pub(crate) pid: Pid,
     pub(crate) memory: &'a Memory,
     thread: &'a mut Tracee,
     cave: CodeCave,
-    /// The thread is in the room, and leaves it by itself.
+    /// The thread is in the code cave, and leaves it by itself.
     is_inside: bool,
-    /// A call of ours has failed on its way: it is not known where the thread is.
+    /// A call has failed on its way, so the thread's place is unknown.
     is_lost: bool,
 }
 
-/// Unused bytes of a program's code.
+/// Code cave: unused bytes of a program's code, in which the system call stub is put.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CodeCave(Avma);
 
@@ -50,12 +51,12 @@ impl CodeCave {
         (self.0.0..self.0.0 + STUB_LENGTH as u64).contains(&address)
     }
 
-    /// Whether nobody is there, as nobody has put anything there.
+    /// Whether all bytes are zero: then it holds no stub, and no thread is there.
     pub(super) fn is_clear(self, memory: &Memory) -> Result<bool, RemoteError> {
         Ok(memory.read(self.0, STUB_LENGTH)?.iter().all(|&byte| byte == 0))
     }
 
-    /// Makes it so, if it is a recorder's call that is there.
+    /// Zeroes it if a recorder's stub is there, else fails.
     pub(super) fn clear_what_was_left(self, memory: &Memory) -> Result<(), RemoteError> {
         let left = memory.read(self.0, STUB_START.len())?;
         if left != STUB_START { Err(RemoteError::NoRoom) } else { self.clear(memory) }
@@ -65,43 +66,43 @@ impl CodeCave {
         Ok(memory.write(self.0, &[0; STUB_LENGTH])?)
     }
 
-    /// Finds them.
+    /// Finds the code cave of a process.
     pub(crate) fn find(mappings: &[Mapping]) -> Result<CodeCave, RemoteError> {
         code_cave::find(mappings, STUB_LENGTH).map(CodeCave).ok_or(RemoteError::NoRoom)
     }
 }
 
-/// What went wrong in the other process.
+/// Why work in another process failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RemoteError {
-    /// A system call on our side.
+    /// A system call on our side failed.
     #[error("ptrace: {0}")]
     Ptrace(Errno),
-    /// Its memory.
+    /// Its memory can't be accessed.
     #[error("its memory can't be accessed: {0}")]
     Memory(std::io::Error),
-    /// There is no such process any more.
+    /// The process no longer exists.
     #[error("it has ended")]
     Gone,
-    /// A system call on its side.
+    /// A system call on its side failed.
     #[error("{0} failed in the program: {1}")]
     Call(&'static str, Errno),
-    /// It ended under our hands, with this exit status (128 + n for a signal).
+    /// It ended meanwhile, with this exit status (128 + n for a signal).
     #[error("it ended while it was worked on, with status {0}")]
     Ended(u8),
-    /// It is another program by now.
+    /// It has become another program meanwhile.
     #[error("it became another program meanwhile")]
     Became,
-    /// Its memory is gone.
+    /// Its memory no longer exists.
     #[error("it has ended, or become another program")]
     Over,
-    /// None of its threads is where it can be made to do something.
+    /// None of its threads can be borrowed.
     #[error("none of its threads is free to work with: all begin or make others")]
     Occupied,
-    /// All of its code is in use.
+    /// All of its code is in use, so it has no code cave.
     #[error("its code leaves no cave to work with")]
     NoRoom,
-    /// A recorder was killed while a thread made a call for it, which that thread has not come back from.
+    /// A thread made a call for a recorder that was killed, and has not returned from it.
     #[error("a thread has not come back yet from what it did for an earlier recorder")]
     RoomInUse,
     /// A system call on its side takes too long.
@@ -110,7 +111,7 @@ pub enum RemoteError {
 }
 
 impl RemoteError {
-    /// Whether there is no use in trying again.
+    /// Whether another attempt is useless.
     pub(crate) fn is_final(&self) -> bool {
         matches!(self, RemoteError::Gone | RemoteError::Ended(_) | RemoteError::Became | RemoteError::Over)
     }
@@ -126,7 +127,7 @@ impl From<std::io::Error> for RemoteError {
     fn from(error: std::io::Error) -> Self {
         match error.raw_os_error() {
             Some(libc::ESRCH | libc::ENOENT) => RemoteError::Gone,
-            // What the kernel reads and writes of a memory that nobody has any more (fs/proc/base.c, `mem_rw`): nothing.
+            // The kernel reads and writes nothing of memory that no process has any more (fs/proc/base.c, `mem_rw`).
             None if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::WriteZero) => RemoteError::Over,
             _ => RemoteError::Memory(error),
         }
@@ -138,17 +139,17 @@ impl<'a> Remote<'a> {
         Remote { pid, memory, thread, cave, is_inside: false, is_lost: false }
     }
 
-    /// What one of the descriptors of the thread that makes the calls leads to.
+    /// Returns the path of a descriptor of the thread that makes the calls.
     pub(crate) fn descriptor(&self, fd: u64) -> PathBuf {
         self.descriptors().join(fd.to_string())
     }
 
-    /// All of them.
+    /// Returns the folder of all its descriptors.
     pub(crate) fn descriptors(&self) -> PathBuf {
         PathBuf::from(format!("/proc/{}/task/{}/fd", self.pid, self.thread.tid()))
     }
 
-    /// Makes a system call in the process's name. `data` is there for the call to read, at the place that replaces
+    /// Makes a system call in the process. `data` is written behind the stub for the call to read; its address replaces
     /// the arguments given as [`DATA`].
     pub(crate) fn call(
         &mut self,
@@ -158,7 +159,7 @@ impl<'a> Remote<'a> {
         data: &[u8],
     ) -> Result<u64, RemoteError> {
         if self.is_lost {
-            // It may still be in the room, which leads it out, or amid the call before.
+            // The thread may still be in the code cave, where the stub leads it out, or amid the previous call.
             return Err(RemoteError::RoomInUse);
         }
         let before = self.thread.registers()?;
@@ -171,7 +172,7 @@ impl<'a> Remote<'a> {
         let registers = before.before_call(place.0, number, args.map(arg));
         self.is_inside = true;
         let called = self.thread.set_registers(registers).map_err(RemoteError::from);
-        // To its start and to its end.
+        // The thread runs to the call's start, then to its end.
         let called = called.and_then(|()| self.run_to_call(name)).and_then(|()| self.run_to_call(name));
         let result = called.and_then(|()| Ok(self.thread.registers()?.result()));
         self.is_lost = result.is_err();
@@ -199,7 +200,7 @@ impl<'a> Remote<'a> {
         }
     }
 
-    /// Why the thread has ended: with its process, or for another thread that made that another program.
+    /// Returns why the thread has ended: its process ended, or another thread made that another program.
     fn ended(&self, status: u8) -> RemoteError {
         const DYING: Duration = Duration::from_millis(20);
         let since = Instant::now();
@@ -215,7 +216,8 @@ impl<'a> Remote<'a> {
 
 impl Drop for Remote<'_> {
     fn drop(&mut self) {
-        // Where the thread is still there, the next to come clears it. It fails where there is no process any more.
+        // If the thread is still there, the next recorder clears the cave. Clearing fails if the process no longer
+        // exists.
         if !self.is_inside {
             let _ = self.cave.clear(self.memory);
         }
@@ -231,7 +233,7 @@ impl Stopped {
         self.pid
     }
 
-    /// To act in it.
+    /// Returns a [`Remote`] that makes system calls in it.
     pub(crate) fn remote(&mut self, cave: CodeCave) -> Remote<'_> {
         Remote::new(self.pid, &mut self.thread, &self.memory, cave)
     }
@@ -244,7 +246,7 @@ impl Stopped {
         let original = self.memory.read(at, BREAKPOINT.len())?;
         self.memory.write(at, &BREAKPOINT)?;
         let ran = self.thread.run();
-        // Whatever came of that, the code must be the program's own.
+        // The code must be the program's own again, whatever the run returned.
         let restored = self.memory.write(at, &original).or_else(|_| self.memory.write(at, &original));
         match ran? {
             Stop::Ended(status) => return Err(RemoteError::Ended(status)),
@@ -259,12 +261,13 @@ impl Stopped {
         self.thread.set_registers(self.thread.registers()?.at(at.0))
     }
 
-    /// Has SIGTRAP be blocked and ignored as the launcher had it: until now it stopped the program for us.
+    /// Restores whether SIGTRAP is blocked and ignored, as the launcher had it: until now it stopped the program for
+    /// us.
     pub(crate) fn give_back_trap(&mut self, mask: &SigSet) -> Result<(), RemoteError> {
-        // A library of the program's may have a handler by now.
+        // A library of the program may have set a handler by now.
         let is_handled = Status::read(self.pid)?.handles(Signal::SIGTRAP);
         if inherited_signals::trap_was_ignored() && !is_handled {
-            /// Further below the stack pointer than any frame that is still to be used.
+            /// Bytes below the stack pointer, beyond any frame that is still to be used.
             const BELOW: u64 = 512;
             let cave = CodeCave::find(&maps::read(self.pid)?)?;
             let place = self.thread.registers()?.sp() - BELOW;
@@ -286,5 +289,5 @@ impl Stopped {
     }
 }
 
-/// Stands for the place of a call's data among its arguments.
+/// Stands for the address of a call's data among its arguments.
 pub(crate) const DATA: u64 = 0xcd47_a000_da7a_0001;

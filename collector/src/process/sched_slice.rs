@@ -1,12 +1,12 @@
-//! Being on the processor soon: when others stand still for us, or before they have gone on.
+//! Lets our threads get a processor soon: while others stand still for us, or before those have moved on.
 
 use nix::errno::Errno;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
-/// Asks the kernel for short turns on the processor for this thread, which then come soon: from Linux 6.12 on the time
-/// slice of an ordinary thread is its own to choose (`sched_setattr(2)`, `sched_runtime`). It has no other effect, and
-/// where it is not to be had, things only take longer.
+/// Asks the kernel for a short time slice for this thread, which then gets a processor soon. From Linux 6.12 on, an
+/// ordinary thread may choose its time slice (`sched_setattr(2)`, `sched_runtime`). This has no other effect. Where it
+/// can't be had, things only take longer.
 pub(crate) fn shorten_slice() {
     let attributes = libc::sched_attr {
         size: size_of::<libc::sched_attr>() as u32,
@@ -25,21 +25,21 @@ pub(crate) fn shorten_slice() {
     }
 }
 
-/// Where a thread of ours runs: where something is at work, if it may. It is woken there at once and in place of that, while
-/// a processor that sleeps takes tens of microseconds to wake, in a virtual machine.
+/// Pins a thread of ours to a processor that is at work, if it may run there. It is woken there at once, in place of
+/// that work. In a virtual machine, a processor that sleeps takes tens of microseconds to wake.
 pub(crate) struct CpuPin {
-    /// The thread's processors as it found them.
+    /// The thread's processors before it was pinned.
     allowed: Option<CpuSet>,
     at: Option<usize>,
 }
 
 impl CpuPin {
-    /// Of the thread that calls.
+    /// Returns the pin of the calling thread, which runs on any of its processors so far.
     pub(crate) fn here() -> CpuPin {
         CpuPin { allowed: sched_getaffinity(Pid::from_raw(0)).ok(), at: None }
     }
 
-    /// Runs on one processor only, or with none on any.
+    /// Pins the thread to one processor; with none, to all that it had.
     pub(crate) fn go_to(&mut self, processor: Option<usize>) {
         let Some(allowed) = &self.allowed else { return };
         let processor = processor.filter(|&processor| allowed.is_set(processor).unwrap_or(false));
@@ -58,10 +58,10 @@ impl CpuPin {
     }
 }
 
-/// The shortest that the kernel allows, in nanoseconds.
+/// Shortest time slice that the kernel allows, in nanoseconds.
 const SLICE: u64 = 100_000;
 
-/// What is set along with it, as it is.
+/// Returns the thread's niceness, which is set unchanged along with the time slice.
 fn nice() -> i32 {
     // SAFETY: a system call on numbers. An error, -1, is a niceness like any other.
     unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) }

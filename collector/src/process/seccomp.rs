@@ -1,5 +1,5 @@
-//! What a process's seccomp filters would make of a system call: whether it may be made in its name at all. A filter may
-//! refuse a call, which does no harm, or kill for it.
+//! Works out how a process's seccomp filters would answer a system call, and so whether the process can make it at all.
+//! A filter may refuse a call, which does no harm, or kill for it.
 
 use nix::errno::Errno;
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -18,49 +18,49 @@ pub(super) struct Instruction {
     pub(super) k: u32,
 }
 
-/// What a filter is shown of a call, in words of 32 bits (linux/seccomp.h, `seccomp_data`): number, architecture, address of
-/// the call, arguments.
+/// Input of a filter for a call, in words of 32 bits (linux/seccomp.h, `seccomp_data`): number, architecture, address
+/// of the call, arguments.
 pub(super) type Data = [u32; 16];
 
-/// Instructions of a filter that are followed at most; the kernel allows 4,096, and no loops.
+/// Maximum number of instructions of a filter that are followed; the kernel allows 4,096, and no loops.
 const MOST: usize = 4096;
 
-/// What a filter does with a call.
+/// Effect of a filter on a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Verdict {
-    /// It is made, or fails with an error.
+    /// The call is made, or fails with an error.
     Harmless,
-    /// It kills, traps, or asks somebody.
+    /// The filter kills, traps, or asks another process.
     Dangerous,
 }
 
-/// A system call with the arguments that a filter can judge: numbers and flags. Addresses and descriptors, which are not known
-/// beforehand, are any.
+/// A system call with the arguments that a filter can judge: numbers and flags. Addresses and descriptors are not known
+/// beforehand, and have any value.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Call {
     /// `SYS_*`.
     pub(crate) number: i64,
-    /// In the order of the registers.
+    /// Its arguments, in the order of the registers.
     pub(crate) args: [u64; 6],
 }
 
 impl Call {
-    /// One that filters judge by its number, if at all.
+    /// Returns a call that filters judge by its number, if at all.
     pub(crate) const fn of(number: i64) -> Call {
         Call { number, args: [0; 6] }
     }
 }
 
-/// Calls that a thread's filters may kill it for.
+/// The filters of a thread may kill it for the calls.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "a seccomp filter of its own restricts the system calls that hooks need (memfd_create, mmap, mprotect, madvise), {0}"
 )]
 pub struct Filtered(&'static str);
 
-/// Refuses if these system calls in the name of a stopped thread might kill it.
+/// Fails if these system calls might kill a stopped thread that makes them.
 pub(crate) fn check(tid: Pid, calls: &[Call]) -> Result<(), Filtered> {
-    // Where it can't be read how many they are, they are looked at.
+    // If the number of filters can't be read, the filters are examined.
     let filters = |pid: Pid| Status::read(pid).map_or(u32::MAX, |status| status.filters);
     let theirs = filters(tid);
     if theirs == 0 {
@@ -69,7 +69,7 @@ pub(crate) fn check(tid: Pid, calls: &[Call]) -> Result<(), Filtered> {
     match verdict(tid, calls) {
         Some(Verdict::Harmless) => Ok(()),
         Some(Verdict::Dangerous) => Err(Filtered("and would kill it for them")),
-        // As many as we have ourselves: they are our container's, and do to it what they do to us.
+        // We have as many filters ourselves: they are our container's, and do to the thread what they do to us.
         None if theirs == filters(Pid::this()) => match survives(calls) {
             Ok(true) => Ok(()),
             Ok(false) => Err(Filtered("and kills for them")),
@@ -79,7 +79,7 @@ pub(crate) fn check(tid: Pid, calls: &[Call]) -> Result<(), Filtered> {
     }
 }
 
-/// Whether a child of ours makes these calls and lives. What they do to it is of no matter.
+/// Whether a child of ours makes these calls and lives. Their effect on the child does not matter.
 fn survives(calls: &[Call]) -> nix::Result<bool> {
     let no_core = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the child makes system calls and ends; it allocates nothing.
@@ -97,14 +97,14 @@ fn survives(calls: &[Call]) -> nix::Result<bool> {
     }
 }
 
-/// What all filters of a stopped thread do with these calls; none if they can't be read, which takes
+/// Returns the verdict of all filters of a stopped thread on these calls; none if they can't be read, which takes
 /// CAP_SYS_ADMIN.
 fn verdict(tid: Pid, calls: &[Call]) -> Option<Verdict> {
     let mut index = 0;
     loop {
         let filter = match read(tid, index) {
             Ok(filter) => filter,
-            // No more of them.
+            // There are no more filters.
             Err(libc::ENOENT) => return Some(Verdict::Harmless),
             Err(_) => return None,
         };
@@ -115,7 +115,7 @@ fn verdict(tid: Pid, calls: &[Call]) -> Option<Verdict> {
     }
 }
 
-/// A thread's filter, the latest first.
+/// Reads one filter of a thread; index 0 is the latest.
 fn read(tid: Pid, index: u64) -> Result<Vec<Instruction>, i32> {
     const PTRACE_SECCOMP_GET_FILTER: libc::c_uint = 0x420c;
     let mut filter = vec![Instruction::default(); MOST];
@@ -128,7 +128,7 @@ fn read(tid: Pid, index: u64) -> Result<Vec<Instruction>, i32> {
     Ok(filter)
 }
 
-/// What a filter is shown of a call. Its address is any.
+/// Returns a filter's input for a call, with 0 as the call's address.
 pub(super) fn data(call: &Call) -> Data {
     let mut data = [0; 16];
     (data[0], data[1]) = (call.number as u32, AUDIT_ARCHITECTURE);
@@ -146,7 +146,7 @@ fn judge(filter: &[Instruction], data: &Data) -> Verdict {
     }
 }
 
-/// What a filter returns; none if it is not a filter that the kernel would have taken.
+/// Returns the result of a filter; none if it is not a filter that the kernel would have taken.
 pub(super) fn run(filter: &[Instruction], data: &Data) -> Option<u32> {
     let (mut a, mut x, mut memory, mut at) = (0u32, 0u32, [0u32; 16], 0usize);
     for _ in 0..MOST {

@@ -1,4 +1,4 @@
-//! What a process is and who it belongs to: `/proc/PID/status`.
+//! State and owner of a process: `/proc/PID/status`.
 
 use std::path::{Path, PathBuf};
 
@@ -7,53 +7,53 @@ use nix::unistd::Pid;
 
 use super::{proc_text, time_namespace};
 
-/// Why a process can't be joined.
+/// Why a process can't be attached to.
 #[derive(Debug, thiserror::Error)]
 pub enum Unfit {
-    /// Nothing there.
+    /// There is no such process.
     #[error("there is no such process")]
     None,
-    /// It can't be looked at.
+    /// Its status can't be read.
     #[error("it can't be looked at: {0}")]
     Unreadable(std::io::Error),
-    /// The number of a thread.
+    /// The number is that of a thread.
     #[error("it is a thread of process {0}; use -p {0}")]
     Thread(String),
-    /// Dead.
+    /// It has ended.
     #[error("it has ended already; its parent has not asked for its status yet (a zombie)")]
     Zombie,
-    /// Stopped by a signal.
+    /// A signal has stopped it.
     #[error("it is stopped (SIGSTOP, or job control); let it go on first: kill -CONT {0}")]
     Stopped(Pid),
     /// It has given up its memory.
     #[error("it is about to end")]
     Ending,
-    /// Part of the kernel.
+    /// It is part of the kernel.
     #[error("it is a thread of the kernel, not a program")]
     Kernel,
-    /// Someone else's.
+    /// It belongs to another user.
     #[error("it belongs to another user; run as that user, or as root")]
     Foreign,
 }
 
-/// What is known of a process.
+/// Status of a process, or of one of its threads.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Status {
-    /// R, S, D, T, t, Z, X, I.
+    /// One of R, S, D, T, t, Z, X, I.
     pub(crate) state: char,
     leader: String,
-    /// Who traces it.
+    /// The process that traces it.
     pub(crate) tracer: Option<Pid>,
     /// Its number in each namespace, ours first.
     pub(crate) numbers: Vec<i32>,
     user: Option<u32>,
     has_memory: bool,
     parent: Option<i64>,
-    /// Its threads, and those that have ended and were not seen to by their tracer.
+    /// Number of its threads, including those that have ended and were not reaped by their tracer.
     pub(crate) thread_count: u32,
     /// Signals with a handler, the lowest bit for signal 1.
     handled: u64,
-    /// Filters that restrict what it may ask of the kernel; one at least where the kernel does not count them (before 5.9).
+    /// Number of its seccomp filters; 1 stands for one or more where the kernel does not count them (before 5.9).
     pub(crate) filters: u32,
 }
 
@@ -65,7 +65,7 @@ impl Status {
         proc_text::read(format!("/proc/{pid}/status")).map(|text| Status::parse(&text))
     }
 
-    /// Of one thread of it.
+    /// Reads the status of one of its threads.
     pub(crate) fn of_thread(pid: Pid, tid: Pid) -> std::io::Result<Status> {
         proc_text::read(format!("/proc/{pid}/task/{tid}/status")).map(|text| Status::parse(&text))
     }
@@ -75,7 +75,7 @@ impl Status {
         self.handled & 1 << (signal as u64 - 1) != 0
     }
 
-    /// The process that a thread is of.
+    /// Returns the process that a thread belongs to.
     pub(crate) fn process(&self) -> Option<Pid> {
         self.leader.parse().ok().map(Pid::from_raw)
     }
@@ -108,7 +108,7 @@ impl Status {
         status
     }
 
-    /// What keeps this process from being joined, as far as can be told from outside.
+    /// Checks that this process can be attached to, as far as can be told from outside.
     pub(crate) fn check(&self, pid: Pid) -> Result<(), Unfit> {
         if self.leader != pid.to_string() {
             return Err(Unfit::Thread(self.leader.clone()));
@@ -136,7 +136,7 @@ impl Status {
     }
 }
 
-/// Checks that there is a process of this number that can be joined.
+/// Checks that there is a process of this number that can be attached to.
 ///
 /// # Errors
 /// See [`Unfit`].
@@ -144,29 +144,30 @@ pub(crate) fn check(pid: Pid) -> Result<(), Unfit> {
     match Status::read(pid) {
         Ok(status) => status.check(pid),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(Unfit::None),
-        // It ended just then.
+        // The process ended just then.
         Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Err(Unfit::None),
         Err(error) => Err(Unfit::Unreadable(error)),
     }
 }
 
-/// Whether a thread is on its way out: it may have memory still, and can be neither traced nor watched any more. False if that
-/// can't be read.
+/// Whether a thread is exiting: it may still have memory, but can no longer be traced or watched. False if that can't
+/// be read.
 fn is_exiting(pid: Pid, tid: Pid) -> bool {
-    /// include/linux/sched.h.
+    /// Flag of an exiting thread (include/linux/sched.h).
     const PF_EXITING: u64 = 0x4;
     let stat = proc_text::read(format!("/proc/{pid}/task/{tid}/stat")).unwrap_or_default();
     flags(&stat).is_some_and(|flags| flags & PF_EXITING != 0)
 }
 
-/// The kernel's flags of a thread (proc_pid_stat(5), field 9): the seventh after its name, which may contain anything.
+/// Returns the kernel's flags of a thread (proc_pid_stat(5), field 9): the seventh field after its name, which may
+/// contain anything.
 pub(super) fn flags(stat: &str) -> Option<u64> {
     let (_, behind) = stat.rsplit_once(')')?;
     behind.split_whitespace().nth(6)?.parse().ok()
 }
 
-/// A thread of a process that lives: its first one, unless that has ended while others go on. Its memory and files can be
-/// reached through any.
+/// Returns a living thread of a process: its first one, unless that has ended while others go on. The process's memory
+/// and files can be reached through any thread.
 pub(crate) fn living_thread(pid: Pid) -> Option<Pid> {
     let lives = |&tid: &Pid| {
         let runs = Status::of_thread(pid, tid).is_ok_and(|status| !matches!(status.state, 'Z' | 'X'));
@@ -175,31 +176,31 @@ pub(crate) fn living_thread(pid: Pid) -> Option<Pid> {
     Some(pid).filter(lives).or_else(|| threads(pid).into_iter().find(lives))
 }
 
-/// The file of the program that a process runs, to be read or opened.
+/// Returns the path by which the file of a process's program can be read or opened.
 pub(crate) fn program(pid: Pid) -> PathBuf {
     let thread = living_thread(pid).unwrap_or(pid);
     PathBuf::from(format!("/proc/{pid}/task/{thread}/exe"))
 }
 
-/// The threads of a process by now.
+/// Returns one listing of a process's threads; it may miss some while others end.
 pub(crate) fn threads(pid: Pid) -> Vec<Pid> {
     let entries = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).map(Pid::from_raw).collect()
 }
 
-/// The name of a process, for people.
+/// Returns the name of a process.
 pub(crate) fn name(pid: Pid) -> Option<String> {
     let name = proc_text::read(format!("/proc/{pid}/comm")).ok()?;
     Some(name.trim_end().to_owned())
 }
 
-/// When a process was started, in clock ticks since the system was, in whatever time namespace we are; none if there is no
-/// such process.
+/// Returns when a process was started, in clock ticks since the system's start, whatever our time namespace; none if
+/// there is no such process.
 pub(crate) fn started(pid: Pid) -> Option<u64> {
     /// Nanoseconds of a clock tick (`USER_HZ`, include/asm-generic/param.h).
     const TICK: i64 = 10_000_000;
     let stat = proc_text::read(format!("/proc/{pid}/stat")).ok()?;
-    // The name, in parentheses, may hold anything; 22 fields in all up to the one wanted.
+    // The name, in parentheses, may hold anything. The start is field 22.
     let (_, rest) = stat.rsplit_once(") ")?;
     let ticks: i64 = rest.split(' ').nth(19)?.parse().ok()?;
     u64::try_from(ticks - time_namespace::own().boottime / TICK).ok()
@@ -207,11 +208,11 @@ pub(crate) fn started(pid: Pid) -> Option<u64> {
 
 /// Whether a process is the one that was started then, and not a later one of the same number.
 pub(crate) fn is_from(pid: Pid, started_then: u64) -> bool {
-    // Another namespace may round the other way.
+    // Ticks may be rounded the other way in another time namespace.
     started(pid).is_some_and(|found| found.abs_diff(started_then) <= 1)
 }
 
-/// The namespace of process ids that a process lives in.
+/// Returns the number of the PID namespace that a process lives in.
 pub(crate) fn pid_namespace(pid: Pid) -> Option<u64> {
     use std::os::unix::fs::MetadataExt as _;
     std::fs::metadata(Path::new(&format!("/proc/{pid}/ns/pid"))).ok().map(|metadata| metadata.ino())

@@ -1,4 +1,4 @@
-//! A process with every one of its threads stopped under our ptrace.
+//! A process with all of its threads stopped by our ptrace.
 
 use std::cell::OnceCell;
 use std::collections::HashSet;
@@ -19,19 +19,19 @@ use super::status::{self, Status};
 use super::tracee::{Stop, Tracee};
 use crate::arch::Registers;
 
-/// The process. Its threads go on, untraced, when the thread of ours ends that has stopped them: the kernel then lets
-/// them go all at once.
+/// A stopped process. When the tracer thread that has stopped its threads ends, the kernel detaches them all at once,
+/// and they continue.
 pub(crate) struct StoppedProcess {
     threads: Vec<Tracee>,
     pid: Pid,
     memory: Memory,
-    /// Those of each thread that was there, and whose they are.
+    /// Registers of each thread that was there, and the threads' indices.
     registers: OnceCell<(Vec<usize>, Vec<Registers>)>,
-    /// When we began to make its threads ours: since then one may have stopped.
+    /// When the tracer began to seize its threads: since then one may have stopped.
     started: Instant,
-    /// When they were asked to stop.
+    /// When its threads were asked to stop.
     since: Instant,
-    /// One has stopped before it was asked to, perhaps: for a signal, or because it made another.
+    /// A thread may have stopped before it was asked to: for a signal, or because it made another.
     by_self: bool,
 }
 
@@ -43,7 +43,7 @@ enum Chosen<'a> {
 }
 
 impl Chosen<'_> {
-    /// Those that a look finds: /proc misses some where others end meanwhile.
+    /// Returns one listing of them: /proc misses some where others end meanwhile.
     fn find(self, pid: Pid) -> Vec<Pid> {
         match self {
             Chosen::All => status::threads(pid),
@@ -52,22 +52,22 @@ impl Chosen<'_> {
     }
 }
 
-/// Why a process could not be stopped; it goes on.
+/// Why a process could not be stopped; it keeps running.
 #[derive(Debug, thiserror::Error)]
 pub enum StopError {
-    /// Another tracer has it.
+    /// Another process traces it.
     #[error("{0} traces it already (ptrace allows one); end that first")]
     Traced(String),
-    /// Not allowed.
+    /// ptrace is not permitted.
     #[error("ptrace is restricted{0}; run as root or use `record --`")]
     Forbidden(String),
-    /// It has filters of system calls.
+    /// It has seccomp filters.
     #[error(transparent)]
     Filtered(#[from] Filtered),
     /// A thread does not stop.
     #[error("its thread {0} does not stop: it waits in the kernel (state {1})")]
     Stuck(Pid, char),
-    /// We need one to trace it.
+    /// The system refuses the thread that would trace it.
     #[error(transparent)]
     Threads(#[from] NoThread),
     /// It ended, became another program, or its memory can't be reached.
@@ -75,22 +75,23 @@ pub enum StopError {
     Remote(#[from] RemoteError),
 }
 
-/// How long all threads may take to stop before they are let go and stopped anew, first and last; more where there are
-/// many. Nearly always they take a fraction of that: those that have stopped don't wait for one that gets no processor.
+/// Time limits for all threads to stop: of the first attempt, of the last, and an addition for each thread. After that,
+/// the threads are released and stopped anew, so that stopped threads don't wait for one that gets no processor. Nearly
+/// always they take a fraction of that time.
 const SHORTEST: Duration = Duration::from_micros(700);
 const LONGEST: Duration = Duration::from_millis(32);
 const EACH: Duration = Duration::from_micros(10);
-/// How long the kernel takes to let one go, of those that are let go together: 4 to 5 us by its own events (Linux 6.18).
+/// Time that the kernel takes to detach one of many threads: 4 to 5 us by its own events (Linux 6.18).
 const LET_GO: Duration = Duration::from_micros(5);
-/// How long we sleep before threads are stopped.
+/// Sleep before threads are stopped.
 const REST: Duration = Duration::from_micros(100);
-/// How often it is looked for threads that have ended, while others are stopped.
+/// Interval at which ended threads are looked for, while others are stopped.
 const REAPING: Duration = Duration::from_millis(50);
-/// How long a thread that does not stop is waited for.
+/// Maximum wait for a thread that does not stop.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long it is tried to get a thread for us.
+/// Maximum time of attempts to start a tracer thread.
 const THREADLESS: Duration = Duration::from_millis(500);
-/// Between two looks at it.
+/// Sleep between two attempts.
 const BETWEEN: Duration = Duration::from_millis(2);
 
 impl From<std::io::Error> for StopError {
@@ -99,8 +100,8 @@ impl From<std::io::Error> for StopError {
     }
 }
 
-/// Stops every thread of a process, those that are born meanwhile too, and lets it go on when something has been done.
-/// Returns what came of that and how long the process stood still.
+/// Stops every thread of a process, including those that are born meanwhile, calls `act`, and releases the process.
+/// Returns the result of `act`, and how long the process stood still.
 ///
 /// # Errors
 /// See [`StopError`].
@@ -115,7 +116,8 @@ pub(crate) fn stop_all<T: Send, E: Send + From<StopError>>(
     stop_those(pid, Chosen::All, act)
 }
 
-/// The same with only these of its threads, and those that they make meanwhile. Some may have ended, or all.
+/// Does the same as [`stop_all`] with these threads only, and those that they make meanwhile. Some or all may have
+/// ended.
 ///
 /// # Errors
 /// See [`StopError`].
@@ -144,12 +146,12 @@ fn stop_those<T: Send, E: Send + From<StopError>>(
             Ok((done, stood))
         });
         match done.map_err(StopError::from)? {
-            // It gets no processor, or waits for a disk, or for its vfork child to become a program. The others need not
-            // wait with it.
+            // The thread gets no processor, or waits for a disk, or for its vfork child to become a program. The others
+            // need not wait with it.
             Err((StopError::Stuck(tid, _), stood)) if started.elapsed() < PATIENCE => {
                 pause = pause.max(stood);
                 longest = (longest * 5 / 4).min(LONGEST);
-                // It goes on for at least as long as it stood.
+                // The process runs for at least as long as it stood still.
                 std::thread::sleep(stood.all.max(BETWEEN));
                 while Status::of_thread(pid, tid).is_ok_and(|status| status.state == 'D')
                     && started.elapsed() < PATIENCE
@@ -163,10 +165,10 @@ fn stop_those<T: Send, E: Send + From<StopError>>(
     }
 }
 
-/// Does something to a process in a thread of its own: whatever that traces is let go when it ends.
+/// Calls `act` on a new thread: when that ends, the kernel detaches all threads that it traces.
 ///
 /// # Errors
-/// If the system has no thread for us.
+/// If the system refuses the thread.
 pub(super) fn as_tracer<T: Send>(pid: Pid, mut act: impl FnMut() -> T + Send) -> Result<T, NoThread> {
     let started = Instant::now();
     loop {
@@ -186,20 +188,21 @@ pub(super) fn as_tracer<T: Send>(pid: Pid, mut act: impl FnMut() -> T + Send) ->
         match done {
             Ok(Ok(done)) => return Ok(done),
             Ok(Err(panic)) => std::panic::resume_unwind(panic),
-            // Others may just have as many as there can be.
+            // Others may use up the limit of threads just then.
             Err(_) if started.elapsed() < THREADLESS => std::thread::sleep(BETWEEN),
             Err(refused) => return Err(refused),
         }
     }
 }
 
-/// Takes note of threads that have ended. Where the process becomes another program meanwhile, it waits for its traced
-/// threads to be seen to have ended, and our tracer, who wants another of them, for it (kernel/ptrace.c, `ptrace_attach`,
-/// takes the lock that fs/exec.c, `begin_new_exec`, holds).
+/// Reaps threads that have ended. A process that becomes another program meanwhile waits until its traced threads have
+/// ended and are reaped. Our tracer waits for the process if it seizes another of its threads: `ptrace_attach`
+/// (kernel/ptrace.c) takes the lock that `begin_new_exec` (fs/exec.c) holds.
 fn reap(pid: Pid) {
     for tid in status::threads(pid).into_iter().filter(|&tid| tid != pid) {
         if Status::of_thread(pid, tid).is_ok_and(|status| status.state == 'Z') {
-            // SAFETY: a system call on numbers, that returns nothing. It does nothing to threads that are not traced by us.
+            // SAFETY: a system call on numbers; a null pointer asks for no result. It does nothing to threads that are
+            // not traced by us.
             unsafe {
                 let flags = libc::WEXITED | libc::WNOHANG | libc::__WALL;
                 libc::waitid(libc::P_PID, tid.as_raw() as u32, std::ptr::null_mut(), flags);
@@ -209,10 +212,10 @@ fn reap(pid: Pid) {
 }
 
 impl StoppedProcess {
-    /// Stops threads, which may take so long. With an error comes how long some stood still.
+    /// Stops threads, which may take `longest`. An error comes with the time for which some stood still.
     fn new(pid: Pid, chosen: Chosen<'_>, longest: Duration) -> Result<StoppedProcess, (StopError, Pause)> {
         let memory = Memory::open(pid).map_err(|error| (error.into(), Pause::default()))?;
-        // Who has just slept is not soon taken off the processor.
+        // A thread that has just slept is not soon preempted.
         std::thread::sleep(REST);
         let now = Instant::now();
         let (threads, registers) = (Vec::new(), OnceCell::new());
@@ -220,7 +223,7 @@ impl StoppedProcess {
         let seized = stopped.seize(chosen);
         stopped.since = Instant::now();
         if let Err(error) = seized.and_then(|()| stopped.stop(chosen, longest)) {
-            // One may have stopped since it was looked at.
+            // A thread may have stopped since it was polled.
             for thread in stopped.threads.iter_mut().filter(|thread| !thread.is_stopped()) {
                 let _ = thread.poll();
             }
@@ -231,17 +234,17 @@ impl StoppedProcess {
         Ok(stopped)
     }
 
-    /// How long its threads will have stood still when they are let go now.
+    /// Returns how long its threads will have stood still if they are released now.
     fn has_stood(&self) -> Pause {
         let since = |when: Instant| when.elapsed() + LET_GO * self.threads.len() as u32;
         Pause { all: since(self.since), one: since(if self.by_self { self.started } else { self.since }) }
     }
 
-    /// Makes the threads ours while they go on.
+    /// Seizes the threads while they run.
     fn seize(&mut self, chosen: Chosen<'_>) -> Result<(), StopError> {
         let mut known = HashSet::new();
         let mut new = chosen.find(self.pid);
-        // Those that one of ours makes from now on are ours, but others may have been made before.
+        // Threads that a seized one makes from now on are traced too, but others may have been made before.
         while !new.is_empty() {
             for &tid in &new {
                 self.threads.extend(seize(self.pid, tid)?);
@@ -252,13 +255,13 @@ impl StoppedProcess {
         Ok(())
     }
 
-    /// Stops them, and those that were missed: when all that are known stand, the others are found for certain.
+    /// Stops them, and those that were missed: once all known threads stand, the others are found for certain.
     fn stop(&mut self, chosen: Chosen<'_>, longest: Duration) -> Result<(), StopError> {
         let deadline = Instant::now() + longest + EACH * self.threads.len() as u32;
         let mut asked = 0;
         loop {
             for thread in &self.threads[asked..] {
-                // One that has ended says so when it is waited for.
+                // A thread that has ended is noticed when it is waited for.
                 let _ = thread.interrupt();
             }
             self.wait(deadline)?;
@@ -275,9 +278,9 @@ impl StoppedProcess {
         }
     }
 
-    /// Its other threads, ours now.
+    /// Seizes and returns its other threads.
     fn missed(&self) -> Result<Vec<Tracee>, StopError> {
-        // The kernel's own count, which misses none. It has those too that have ended and were not seen to.
+        // The kernel's own count misses none. It includes threads that have ended and were not reaped.
         if Status::read(self.pid).is_ok_and(|status| status.thread_count as usize == self.threads.len()) {
             return Ok(Vec::new());
         }
@@ -286,7 +289,7 @@ impl StoppedProcess {
         others.filter_map(|tid| seize(self.pid, tid).transpose()).collect()
     }
 
-    /// Waits until all threads so far have stopped or ended, and those that they made.
+    /// Waits until all threads so far, and those that they made, have stopped or ended.
     fn wait(&mut self, deadline: Instant) -> Result<(), StopError> {
         loop {
             let (mut born, mut ended, mut running) = (Vec::new(), Vec::new(), None);
@@ -316,12 +319,12 @@ impl StoppedProcess {
                 let state = Status::of_thread(self.pid, tid).map_or('?', |status| status.state);
                 return Err(StopError::Stuck(tid, state));
             }
-            // They need a processor to stop on, perhaps ours.
+            // The threads need a processor to stop on, perhaps ours.
             std::thread::yield_now();
         }
     }
 
-    /// Its threads: all of them, which a look into /proc need not find while they come and go.
+    /// Returns all of its threads. A listing of /proc need not have them all while threads come and go.
     pub(crate) fn tids(&self) -> Vec<Pid> {
         self.threads.iter().map(Tracee::tid).collect()
     }
@@ -339,7 +342,7 @@ impl StoppedProcess {
         &self.registers.get_or_init(read).1
     }
 
-    /// Has its threads take up what they were only interrupted in by having to stop.
+    /// Restarts the system calls of its threads that only the stop has interrupted.
     fn take_up_calls(&self) {
         let Some((indices, registers)) = self.registers.get() else {
             self.threads.iter().for_each(|thread| thread.take_up_call(None));
@@ -359,10 +362,10 @@ impl StoppedProcess {
     }
 }
 
-/// Starts to trace a thread; none if it has all but ended, or is ours because one of ours made it.
+/// Starts to trace a thread; none if it has all but ended, or is traced because a traced thread made it.
 ///
 /// # Errors
-/// If that is not allowed, or another has it.
+/// If ptrace is not permitted, or another process traces it.
 pub(super) fn seize(pid: Pid, tid: Pid) -> Result<Option<Tracee>, StopError> {
     let started = Instant::now();
     loop {
@@ -375,7 +378,7 @@ pub(super) fn seize(pid: Pid, tid: Pid) -> Result<Option<Tracee>, StopError> {
         if matches!(status.state, 'Z' | 'X') || status.tracer == Some(nix::unistd::gettid()) {
             return Ok(None);
         }
-        // The thread of ours that traced it last has not quite ended yet.
+        // Our thread that traced it last has not quite ended yet.
         let is_own = |tracer: Pid| Path::new(&format!("/proc/self/task/{tracer}")).exists();
         if !status.tracer.is_none_or(is_own) || started.elapsed() > LONGEST {
             return Err(refusal(&status, error));
@@ -384,7 +387,7 @@ pub(super) fn seize(pid: Pid, tid: Pid) -> Result<Option<Tracee>, StopError> {
     }
 }
 
-/// Why ptrace of a thread was refused.
+/// Returns why ptrace of a thread was refused.
 pub(crate) fn refusal(status: &Status, error: Errno) -> StopError {
     if let Some(tracer) = status.tracer {
         let name = status::name(tracer).unwrap_or_else(|| "a process".into());

@@ -1,4 +1,4 @@
-//! One thread of a running process that makes system calls for us, while the others go on.
+//! Borrows a thread of a running process: it makes system calls for us, while the others run.
 
 use std::time::{Duration, Instant};
 
@@ -15,19 +15,19 @@ use super::stopped_process::{StopError, StoppedProcess, as_tracer, seize, stop_a
 use super::tracee::Stop;
 use crate::arch::interrupted;
 
-/// How long a thread may take to stop.
+/// Maximum time for a thread to stop.
 const LONGEST: Duration = Duration::from_millis(200);
-/// How long it is tried to find one that can be made to do something.
+/// Maximum time of attempts to find a thread that can be borrowed.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Between two tries, and two looks at who is in the room.
+/// Sleep between two attempts, and between two looks for threads in the code cave.
 const BETWEEN: Duration = Duration::from_millis(1);
-/// How often it is looked whether a thread has left the room.
+/// Maximum number of looks for threads in the code cave.
 const LOOKS: u32 = 100;
-/// How much of each stack is searched for the frame of a signal that came to a thread in the room.
+/// Bytes of each stack that are searched for the frame of a signal that came to a thread in the code cave.
 const STACK_BYTES: u64 = 16 << 10;
 
-/// Acts in a process while one of its threads stands still, one that sleeps if there is one, and that may make these system
-/// calls. Returns what came of it, and how long that thread stood.
+/// Borrows a thread of a process for `act`: one that may make these system calls, and a sleeping one if there is any.
+/// Returns the result of `act`, and how long the thread was stopped.
 ///
 /// # Errors
 /// See [`StopError`].
@@ -54,7 +54,7 @@ pub(crate) fn with_borrowed_thread<T: Send>(
     }
 }
 
-/// The same with the first thread that can; and how long one stood, in any case.
+/// Tries all threads in turn. Returns the result of the first that can be borrowed, and in any case the longest stop.
 fn among_all<T: Send>(
     pid: Pid,
     cave: CodeCave,
@@ -67,7 +67,8 @@ fn among_all<T: Send>(
         Err(error) => return (Err(RemoteError::from(error).into()), longest),
     };
     let mut threads = status::threads(pid);
-    // The first one last. The second is the runtime's monitor, mostly: it never runs Go code that somebody waits for.
+    // The first thread comes last. The second is mostly the runtime's monitor, which never runs Go code that others
+    // wait for.
     let first = threads.len().min(1);
     threads.rotate_left(first);
     let state = |tid: Pid| Status::of_thread(pid, tid).map_or('X', |status| status.state);
@@ -101,7 +102,7 @@ fn among_all<T: Send>(
     (Err(if lives { failed } else { RemoteError::Gone.into() }), longest)
 }
 
-/// None where the thread has ended or can't be made to do anything.
+/// Stops a thread and calls `act`; none if the thread has ended or can't be borrowed.
 fn stop_and_act<T>(
     pid: Pid,
     tid: Pid,
@@ -129,7 +130,7 @@ fn stop_and_act<T>(
     Ok(done?)
 }
 
-/// Clears what a recorder has left in a process's unused bytes that was killed, or failed, amid a call.
+/// Zeroes the stub that a recorder left in a process's code cave when it was killed, or failed, amid a call.
 ///
 /// # Errors
 /// See [`StopError`].
@@ -138,8 +139,8 @@ pub(crate) fn clear_cave(pid: Pid) -> Result<(), StopError> {
     clear(pid, cave).map(drop)
 }
 
-/// Clears what a recorder has left in the room that was killed amid a call: once the thread has left it that made that.
-/// Returns how long the program stood still for it.
+/// Zeroes the stub that a recorder left in the code cave when it was killed amid a call, once no thread executes it.
+/// Returns how long the program stood still for that.
 fn clear(pid: Pid, cave: CodeCave) -> Result<Pause, StopError> {
     if cave.is_clear(&Memory::open(pid).map_err(RemoteError::from)?)? {
         return Ok(Pause::default());
@@ -162,7 +163,7 @@ fn clear(pid: Pid, cave: CodeCave) -> Result<Pause, StopError> {
     Err(RemoteError::RoomInUse.into())
 }
 
-/// Whether a thread is in the room, or will return there from a signal.
+/// Whether a thread is in the code cave, or will return there from a signal handler.
 fn is_in(stopped: &StoppedProcess, cave: CodeCave) -> bool {
     let registers = stopped.registers();
     let stack = |start: u64| start & !7..(start & !7).saturating_add(STACK_BYTES);

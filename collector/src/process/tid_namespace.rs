@@ -1,4 +1,4 @@
-//! Kernel thread ids of a process that lives in a PID namespace of its own: as it knows them, and as we do.
+//! Translates the thread ids of a process in another PID namespace: from its own to ours.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
@@ -8,32 +8,32 @@ use nix::unistd::Pid;
 
 use super::status::{self, Status};
 
-/// The threads of a process.
+/// Thread ids of a process.
 pub(crate) struct Tids {
     pid: Pid,
-    /// None where both are the same.
+    /// None if its ids are the same as ours.
     known: Option<Mutex<Known>>,
 }
 
 #[derive(Default)]
 struct Known {
     ours_by_theirs: HashMap<u64, u64>,
-    /// What was asked for, and was not there when all were read for that.
+    /// Ids that were asked for, and were not found when all threads were read for that.
     missing: HashSet<u64>,
-    /// When all were read last.
+    /// When all threads were last read.
     read: Option<Instant>,
-    /// How long reading took of late, less what that may take.
+    /// Time that reading took of late, less its share of all time.
     spent: Duration,
 }
 
-/// How old what is known may be: an id may be given to another thread.
+/// Maximum age of what is known: an id may be given to another thread.
 const OLDEST: Duration = Duration::from_millis(100);
 
-/// Of all time, one part in so many may be spent reading for ids that are unknown,
+/// Share of all time that may be spent reading for unknown ids: one part in so many.
 const SHARE: u32 = 10;
-/// and so much at once.
+/// Time that may be spent on that at once.
 const BURST: Duration = Duration::from_millis(20);
-/// Ids that are remembered as missing: in the program's memory anything may stand in place of one.
+/// Maximum number of ids remembered as missing: the program's memory may hold anything in place of an id.
 const MOST_MISSING: usize = 1 << 16;
 
 impl Tids {
@@ -42,13 +42,13 @@ impl Tids {
         Tids { pid, known: nested.then(Mutex::default) }
     }
 
-    /// What we call a thread; 0 for one that has ended before we knew it.
+    /// Returns our id of a thread; 0 for one that has ended before we knew it.
     pub(crate) fn ours(&self, theirs: u64) -> u64 {
         let Some(known) = &self.known else { return theirs };
         known.lock().unwrap_or_else(PoisonError::into_inner).ours(theirs, || numbers(self.pid))
     }
 
-    /// Whether there is a thread that the process calls so.
+    /// Whether the process has a thread with this id in its own namespace.
     pub(crate) fn is_alive(&self, theirs: u64) -> bool {
         let (pid, tid) = (self.pid, self.ours(theirs));
         std::path::Path::new(&format!("/proc/{pid}/task/{tid}")).exists()
@@ -56,10 +56,10 @@ impl Tids {
 }
 
 impl Known {
-    /// What we call a thread. `read` tells of all threads how they are called, and what we call them.
+    /// Returns our id of a thread. `read` returns the process's id and ours of every thread.
     fn ours(&mut self, theirs: u64, read: impl FnOnce() -> Vec<(u64, u64)>) -> u64 {
         let age = self.read.map_or(Duration::MAX, |at| at.elapsed());
-        // One that nobody has asked for may be new.
+        // An id that was not asked for before may be new.
         let unknown = !self.ours_by_theirs.contains_key(&theirs) && !self.missing.contains(&theirs);
         if age > OLDEST || unknown && self.spent.saturating_sub(age / SHARE) < BURST {
             let begin = Instant::now();
@@ -74,10 +74,10 @@ impl Known {
     }
 }
 
-/// What a process calls its threads, and what we do.
+/// Returns the process's id and ours of each of its threads.
 fn numbers(pid: Pid) -> Vec<(u64, u64)> {
     let numbers = status::threads(pid).into_iter().filter_map(|tid| Status::of_thread(pid, tid).ok());
-    // From the outermost namespace that we see to its own.
+    // Numbers go from the outermost namespace that we see to the thread's own.
     let pairs = numbers.filter_map(|status| Some((*status.numbers.last()?, *status.numbers.first()?)));
     pairs.map(|(theirs, ours)| (theirs as u64, ours as u64)).collect()
 }

@@ -1,4 +1,5 @@
-//! What a time namespace adds to the clocks that we read (time_namespaces(7)). Perf's records have the kernel's own.
+//! Offsets that a time namespace adds to the clocks that we read (time_namespaces(7)). Times in perf's records are the
+//! kernel's own.
 
 use std::sync::OnceLock;
 
@@ -9,15 +10,15 @@ use super::proc_text;
 pub(crate) struct Offsets {
     /// To CLOCK_MONOTONIC.
     pub(crate) monotonic: i64,
-    /// To the time since the system's start, by which `/proc/PID/stat` has starts of processes too.
+    /// To the time since the system's start, which `/proc/PID/stat` also uses for the starts of processes.
     pub(crate) boottime: i64,
 }
 
-/// Those of our own namespace.
+/// Returns the offsets of our own namespace.
 pub(crate) fn own() -> Offsets {
     static OWN: OnceLock<Offsets> = OnceLock::new();
     *OWN.get_or_init(|| {
-        // The file tells what our children get.
+        // The file holds the offsets that our children get.
         let namespace = |name: &str| std::fs::read_link(format!("/proc/self/ns/{name}")).ok();
         let is_ours = namespace("time") == namespace("time_for_children");
         let text = proc_text::read("/proc/self/timens_offsets").unwrap_or_default();
@@ -26,7 +27,7 @@ pub(crate) fn own() -> Offsets {
 }
 
 impl Offsets {
-    /// From lines of a clock's name, seconds and nanoseconds.
+    /// Parses lines of a clock's name, seconds and nanoseconds.
     pub(super) fn parse(text: &str) -> Offsets {
         let offset = |clock: &str| -> Option<i64> {
             let mut fields = text.lines().find_map(|line| line.strip_prefix(clock))?.split_whitespace();

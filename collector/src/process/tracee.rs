@@ -1,4 +1,4 @@
-//! One thread under our ptrace. All calls must come from the thread of ours that traces it.
+//! One thread under our ptrace. All calls must come from our thread that traces it.
 
 use std::time::{Duration, Instant};
 
@@ -11,31 +11,31 @@ use super::interrupted_call;
 use super::status::Status;
 use crate::arch::Registers;
 
-/// A thread that we trace. It goes on, untraced, when the thread of ours that traces it ends, if not before; a signal
-/// that was about to be delivered then is.
+/// A thread that we trace. It is detached and continues when our thread that traces it ends, if not before. A signal
+/// that was about to be delivered is delivered then.
 pub(crate) struct Tracee {
     tid: Pid,
     stopped: bool,
     /// A signal that is about to be delivered.
     held: Option<i32>,
-    /// What came with signals that were not, because it was made to go on without.
+    /// Information of signals that were not delivered, because the thread was resumed without them.
     suppressed: Vec<libc::siginfo_t>,
-    /// It stands amid a system call, whose result is still to come.
+    /// The thread stands amid a system call, whose result is still to come.
     amid_call: bool,
 }
 
 /// Why a thread stopped, or that it has ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Stop {
-    /// We asked for it, or it has only just been born, or its process is stopped as a whole.
+    /// The tracer asked for it, or the thread has only just been born, or its process is stopped as a whole.
     Asked,
-    /// It has made this thread, which we trace too.
+    /// It has made this thread, which is traced too.
     Made(Pid),
     /// It has become another program.
     Became,
-    /// A breakpoint.
+    /// It has reached a breakpoint.
     Trap,
-    /// It makes a system call, or has made it.
+    /// It begins or ends a system call.
     Call,
     /// A signal was about to be delivered.
     Signal(i32),
@@ -44,7 +44,7 @@ pub(crate) enum Stop {
 }
 
 impl Tracee {
-    /// One that traces itself and stands at its program's first instruction.
+    /// Returns the thread of a launched program, which has asked to be traced and stands at its first instruction.
     pub(crate) fn launched(pid: Pid) -> nix::Result<Tracee> {
         ptrace::setoptions(pid, ptrace::Options::PTRACE_O_TRACESYSGOOD)?;
         let mut thread = Tracee::born(pid);
@@ -52,10 +52,10 @@ impl Tracee {
         Ok(thread)
     }
 
-    /// Starts to trace a thread, which goes on. Threads that it makes are traced too.
+    /// Starts to trace a thread, which keeps running. Threads that it makes are traced too.
     ///
     /// # Errors
-    /// ESRCH when it has ended, EPERM when that is not permitted, it is traced already, or has all but ended.
+    /// ESRCH if it has ended; EPERM if ptrace is not permitted, or it is traced already, or has all but ended.
     pub(crate) fn seize(tid: Pid) -> nix::Result<Tracee> {
         let options = ptrace::Options::PTRACE_O_TRACECLONE
             | ptrace::Options::PTRACE_O_TRACEEXEC
@@ -64,7 +64,7 @@ impl Tracee {
         Ok(Tracee::born(tid))
     }
 
-    /// A thread that one of ours has made, and that will stop at its start.
+    /// Returns a thread that a traced one has made, and that will stop at its start.
     pub(crate) fn born(tid: Pid) -> Tracee {
         Tracee { tid, stopped: false, held: None, suppressed: Vec::new(), amid_call: false }
     }
@@ -77,20 +77,20 @@ impl Tracee {
         self.stopped
     }
 
-    /// Whether its registers are all that says what it does next.
+    /// Whether its registers alone say what it does next.
     pub(crate) fn can_be_moved(&self) -> bool {
         self.stopped && !self.amid_call && self.held.is_none()
     }
 
-    /// Asks it to stop; twice if need be, as it is waited for then.
+    /// Asks it to stop; tries twice if need be, because callers then wait for the stop.
     pub(crate) fn interrupt(&self) -> nix::Result<()> {
         ptrace::interrupt(self.tid).or_else(|_| ptrace::interrupt(self.tid))
     }
 
-    /// Whether it has stopped or ended by now, and why.
+    /// Returns why it has stopped or ended; none if it still runs.
     ///
-    /// It is only looked at, not taken: the signal of a stop is delivered all the same when we are no more, and the end of
-    /// our own child is there to be waited for.
+    /// The stop is only looked at, not taken. So its signal is delivered even if the recorder dies, and the end of our
+    /// own child can still be waited for.
     pub(crate) fn poll(&mut self) -> nix::Result<Option<Stop>> {
         self.look(libc::WNOHANG)
     }
@@ -104,13 +104,13 @@ impl Tracee {
             loop {
                 match Errno::result(libc::waitid(libc::P_PID, self.tid.as_raw() as u32, &raw mut info, flags)) {
                     Err(Errno::EINTR) => {}
-                    // Whoever is not waited for stands still for ever: it is asked twice.
+                    // A thread that is not waited for stands still for ever, so the call is made twice.
                     Err(_) if !refused => refused = true,
                     waited => break waited.map(|_| info)?,
                 }
             }
         };
-        // SAFETY: waitid fills in what belongs to SIGCHLD, or leaves zeroes.
+        // SAFETY: waitid fills in the fields of SIGCHLD, or leaves zeroes.
         let (found, status) = unsafe { (info.si_pid(), info.si_status()) };
         if found == 0 {
             return Ok(None);
@@ -136,7 +136,7 @@ impl Tracee {
         }))
     }
 
-    /// Waits until it has stopped or ended, at most so long.
+    /// Waits until it has stopped or ended, for `longest` at most.
     pub(crate) fn wait(&mut self, longest: Duration) -> nix::Result<Option<Stop>> {
         let deadline = Instant::now() + longest;
         loop {
@@ -146,7 +146,7 @@ impl Tracee {
             if Instant::now() >= deadline {
                 return Ok(None);
             }
-            // It needs the processor to get there, perhaps ours.
+            // The thread needs a processor to stop on, perhaps ours.
             std::thread::yield_now();
         }
     }
@@ -159,15 +159,15 @@ impl Tracee {
         registers.write(self.tid)
     }
 
-    /// Has it take up a system call again that was only interrupted by its stop. `registers` are its own, if they are known.
+    /// Restarts its system call, if only its stop has interrupted that. `registers` are its own, if they are known.
     pub(crate) fn take_up_call(&self, registers: Option<&Registers>) {
-        // With a signal too: if a handler comes of that, the call ends as it would.
+        // A thread with a held signal is included: if a handler runs, the call ends as it would.
         if !self.stopped || self.amid_call {
             return;
         }
         let own = registers.copied().or_else(|| self.registers().ok());
         if let Some(changed) = own.and_then(|own| interrupted_call::taken_up(self.tid, &own)) {
-            // It fails if it has been killed.
+            // This fails if the thread has been killed.
             let _ = self.set_registers(changed);
         }
     }
@@ -176,7 +176,7 @@ impl Tracee {
     pub(crate) fn block(&self, signal: Signal) -> nix::Result<()> {
         const PTRACE_GETSIGMASK: libc::c_uint = 0x420a;
         const PTRACE_SETSIGMASK: libc::c_uint = 0x420b;
-        /// Of the kernel's set of signals (ptrace(2)).
+        /// Size of the kernel's set of signals (ptrace(2)).
         const SIZE: usize = size_of::<u64>();
         let mut mask = 0u64;
         for request in [PTRACE_GETSIGMASK, PTRACE_SETSIGMASK] {
@@ -188,12 +188,12 @@ impl Tracee {
         Ok(())
     }
 
-    /// Lets it go on to the start or end of a system call. Signals that come first are kept.
+    /// Resumes it until the start or end of a system call. Signals that come first are kept.
     ///
-    /// Not by single steps: a thread that has made one dies of it when its tracer is killed then.
+    /// It does not single-step: a thread that has made a step would die of it if its tracer were killed then.
     pub(crate) fn run_to_call(&mut self) -> nix::Result<Stop> {
         const LONGEST: Duration = Duration::from_secs(10);
-        /// Whose code there is not ours any more faults for ever.
+        /// Maximum number of signals: a thread whose code there is no longer ours faults for ever.
         const MOST_SIGNALS: usize = 10_000;
         let deadline = Instant::now() + LONGEST;
         while self.suppressed.len() < MOST_SIGNALS {
@@ -208,7 +208,7 @@ impl Tracee {
         Err(Errno::ELOOP)
     }
 
-    /// Lets it run up to a breakpoint, however long that takes. Signals on the way are delivered.
+    /// Resumes it until a breakpoint, however long that takes. Signals on the way are delivered.
     pub(crate) fn run(&mut self) -> nix::Result<Stop> {
         loop {
             let signal = self.held.take().unwrap_or(0);
@@ -216,7 +216,7 @@ impl Tracee {
             match self.look(0)? {
                 Some(Stop::Signal(_) | Stop::Asked) | None => {}
                 Some(stop) => {
-                    // That of the breakpoint.
+                    // The held signal is that of the breakpoint.
                     self.held = None;
                     return Ok(stop);
                 }
@@ -224,17 +224,18 @@ impl Tracee {
         }
     }
 
-    /// It goes on without the signal that is about to be delivered: that is kept with all that belongs to it.
+    /// Holds back the signal that is about to be delivered, with its information.
     fn suppress(&mut self) {
         if self.held.take().is_some() {
             self.suppressed.extend(ptrace::getsiginfo(self.tid).ok());
         }
     }
 
-    /// Gives back signals that were kept, with all that belongs to them.
+    /// Gives back the signals that were kept, with their information.
     pub(crate) fn give_back_signals(&mut self) {
         let kept = std::mem::take(&mut self.suppressed);
-        // What may be queued again is; the rest is sent, and stands for itself but for one, which a fault must be.
+        // Signals that may be queued again are queued. The others are sent without their information, except for one,
+        // which is a fault if there is any.
         let mut others: Vec<_> = kept.into_iter().filter(|info| !self.queue_again(info)).collect();
         others.sort_by_key(is_fault);
         let last = others.pop();
@@ -246,8 +247,8 @@ impl Tracee {
         }
     }
 
-    /// Queues a signal again that came with `si_code` below 0 (sigqueue(3), timers); others the kernel lets nobody queue
-    /// (rt_tgsigqueueinfo(2)). Returns whether it is done.
+    /// Queues a signal again that came with `si_code` below 0 (sigqueue(3), timers). The kernel lets nobody queue
+    /// others (rt_tgsigqueueinfo(2)). Returns whether it was queued.
     fn queue_again(&self, info: &libc::siginfo_t) -> bool {
         if info.si_code >= 0 || info.si_code == libc::SI_TKILL {
             return false;
@@ -260,18 +261,18 @@ impl Tracee {
     }
 
     fn send(&self, signal: i32) {
-        // SAFETY: a system call on numbers. That it fails means that the thread has ended.
+        // SAFETY: a system call on numbers. It only fails if the thread has ended.
         unsafe { libc::syscall(libc::SYS_tkill, libc::c_long::from(self.tid.as_raw()), signal) };
     }
 
-    /// Has it stand again before the delivery of a signal.
+    /// Makes it stop again before the delivery of a signal.
     fn stand_before(&mut self, info: &libc::siginfo_t) {
         const LONGEST: Duration = Duration::from_millis(100);
-        /// Stops that were asked for and had not come yet come first.
+        /// Maximum number of stops: those that were asked for and had not come yet come first.
         const MOST_STOPS: u32 = 10;
         self.send(info.si_signo);
         for _ in 0..MOST_STOPS {
-            // It comes before the next instruction.
+            // The signal comes before the thread's next instruction.
             if self.resume(libc::PTRACE_CONT, 0).is_err() {
                 return;
             }
@@ -293,16 +294,16 @@ impl Tracee {
         Errno::result(done).map(drop)
     }
 
-    /// Lets it go on, untraced.
+    /// Detaches it, and lets it run.
     pub(crate) fn release(mut self) {
         self.give_back_signals();
         let signal = self.held.unwrap_or(0);
-        // It fails if it has been killed.
+        // This fails if the thread has been killed.
         let _ = self.resume(libc::PTRACE_DETACH, signal).or_else(|_| self.resume(libc::PTRACE_DETACH, signal));
     }
 }
 
-/// Whether the thread's own instruction is what the signal is about.
+/// Whether an instruction of the thread caused the signal.
 fn is_fault(info: &libc::siginfo_t) -> bool {
     let faults = [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGSYS];
     info.si_code > 0 && faults.contains(&info.si_signo)

@@ -1,4 +1,4 @@
-//! Waiting for a program of some name to start.
+//! Waits for a program of some name to start.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -8,12 +8,12 @@ use nix::unistd::Pid;
 
 use super::status;
 
-/// Between two looks: a Go program takes longer to its first crossing.
+/// Sleep between two looks: a Go program takes longer to its first crossing.
 const BETWEEN: Duration = Duration::from_millis(2);
-/// As much of a name as the kernel keeps (`TASK_COMM_LEN`).
+/// Bytes of a name that the kernel keeps (`TASK_COMM_LEN`).
 const KEPT: usize = 15;
 
-/// Waits until a process begins that is called so, by its file or by itself, and gives its number. Those that run
+/// Waits for a new process that has this name, by its file or by itself, and returns its number. Processes that run
 /// already don't count.
 pub fn wait_for(name: &str) -> Pid {
     let before: HashSet<Pid> = processes().collect();

@@ -1,4 +1,4 @@
-//! Where the Go code of a recording is: in the program itself, or in a library that a process has loaded.
+//! Location of a recording's Go code: the program itself, or a library that a process has loaded.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -25,11 +25,11 @@ pub(super) struct GoImage {
     pub(super) arguments: Vec<String>,
     /// The program's file.
     pub(super) identity: Option<Identity>,
-    /// The library, if it is not the program itself.
+    /// The library with the Go code; none if the program itself has it.
     pub(super) go_library: Option<Library>,
-    /// It was loaded while the recorder waited for it.
+    /// Whether the library was loaded while the recorder waited for it.
     pub(super) awaited: bool,
-    /// The one of both that has the Go code.
+    /// The file with the Go code: the program's or the library's.
     pub(super) file: File,
     pub(super) data: Mmap,
 }
@@ -37,22 +37,22 @@ pub(super) struct GoImage {
 /// A library with Go code.
 pub(super) struct Library {
     pub(super) path: PathBuf,
-    /// Where its code is mapped, and from where in the file.
+    /// Address at which its code is mapped, and position of the code in the file.
     code: (Avma, FileOffset),
 }
 
-/// How often it is looked whether a process has loaded Go code by now.
+/// Time between two checks whether a process has loaded Go code.
 const BETWEEN: Duration = Duration::from_millis(5);
 
 impl GoImage {
-    /// The program that a command starts.
+    /// Returns the image of the program that a command starts.
     pub(super) fn command(path: &Path, command: &[std::ffi::OsString]) -> Result<GoImage, RecordError> {
         let arguments = command[1..].iter().map(|text| text.to_string_lossy().into_owned()).collect();
         GoImage::own(path.to_owned(), path, arguments)
     }
 
-    /// The Go code of a process, in its program or else in the first of its libraries that has some: once it is there, if there
-    /// is none yet. `waiting` is called then. None is given if a signal says to wait no longer.
+    /// Returns the Go code of a process: in its program, or else in the first of its libraries that has some. If there
+    /// is none yet, calls `waiting` and waits until there is some. Returns none if `stop` ends the wait.
     pub(super) fn process(
         pid: Pid,
         stop: StopSource<'_>,
@@ -62,7 +62,7 @@ impl GoImage {
         let (mut waiting, mut seen) = (Some(waiting), HashSet::new());
         let mut program = GoImage::program_of(pid)?;
         loop {
-            // Whatever else is wrong with it is found out later.
+            // The caller finds other errors when it parses the program again.
             if !matches!(Target::parse(&program.data), Err(TargetError::NotGo)) {
                 return Ok(Some(program));
             }
@@ -98,10 +98,10 @@ impl GoImage {
         }
     }
 
-    /// The program that a process runs.
+    /// Returns the image of the program that a process runs.
     fn program_of(pid: Pid) -> Result<GoImage, RecordError> {
         let opened = status::program(pid);
-        // These files are there, if not to be read, as long as it has memory.
+        // These files exist as long as the process has memory, even where they can't be read.
         let lost = |error: std::io::Error| match error.raw_os_error() {
             Some(libc::ENOENT | libc::ESRCH) => RecordError::Unfit(pid, Unfit::Ending),
             _ => RecordError::Process(pid, error),
@@ -117,33 +117,34 @@ impl GoImage {
     fn own(program: PathBuf, opened: &Path, arguments: Vec<String>) -> Result<GoImage, RecordError> {
         let shown = program.display().to_string();
         let file = File::open(opened).map_err(|error| RecordError::Unreadable(shown.clone(), error))?;
-        // SAFETY: the kernel refuses writes to a program that runs; one that is cut off before that is not a target.
+        // SAFETY: the kernel refuses writes to a running program. A program that is cut off before it runs is not a
+        // target.
         let data = unsafe { Mmap::map(&file) }.map_err(|error| RecordError::Unreadable(shown, error))?;
         let identity = identity(file.metadata());
         Ok(GoImage { program, arguments, identity, go_library: None, awaited: false, file, data })
     }
 
-    /// What is in it.
+    /// Parses the Go code.
     pub(super) fn parsed(&self) -> Result<Target<'_>, TargetError> {
         Target::parse(&self.data)
     }
 
-    /// The same, told as why there is no recording.
+    /// Parses the Go code. The error is the reason why there is no recording.
     pub(super) fn target(&self) -> Result<Target<'_>, RecordError> {
         self.parsed().map_err(|error| RecordError::Target(self.shown(), error))
     }
 
-    /// The file with the Go code.
+    /// Returns the path of the file with the Go code.
     pub(super) fn go_file(&self) -> &Path {
         self.go_library.as_ref().map_or(&self.program, |library| &library.path)
     }
 
-    /// The file with the Go code, for people.
+    /// Returns the path of the file with the Go code, as text for messages.
     pub(super) fn shown(&self) -> String {
         self.go_file().display().to_string()
     }
 
-    /// How far from its stated addresses the Go code is loaded in a process; none if that can't be told.
+    /// Returns the distance from the Go code's stated addresses to those in a process; none if it is not known.
     pub(super) fn bias(&self, pid: Pid, target: &Target<'_>) -> Option<u64> {
         match &self.go_library {
             Some(library) => target.binary.bias(library.code.0, library.code.1),
@@ -152,7 +153,7 @@ impl GoImage {
     }
 }
 
-/// A mapped file, if it has a Go runtime: a plugin only has the code of the program's.
+/// Returns a mapped file if it has a Go runtime of its own. A plugin only has the code of the program's runtime.
 fn with_go_code(mapping: &Mapping) -> Option<(File, Mmap)> {
     let data = mapping.contents()?;
     match Target::parse(&data) {
@@ -162,7 +163,7 @@ fn with_go_code(mapping: &Mapping) -> Option<(File, Mmap)> {
     }
 }
 
-/// The arguments of a process that runs.
+/// Returns the arguments of a running process.
 fn command_line(pid: Pid) -> std::io::Result<Vec<String>> {
     let thread = status::living_thread(pid).unwrap_or(pid);
     let bytes = std::fs::read(format!("/proc/{pid}/task/{thread}/cmdline"))?;

@@ -1,4 +1,4 @@
-//! A program that runs already.
+//! Attaching to a program that is already running.
 
 use nix::unistd::Pid;
 
@@ -8,13 +8,13 @@ use super::{Options, Problem, Program, not_begun, subject};
 use crate::clock::Moment;
 use crate::engines::{AttachPoint, EngineError, Watched};
 
-/// Watches a program that runs with the first engine that can.
+/// Attaches the first engine that works to a running program.
 pub(super) fn join(options: &Options, program: &Program<'_>, pid: Pid) -> Result<Watched, Problem> {
     let bias = program.image.bias(pid, program.target).ok_or(Problem::Ended)?;
     let subject = subject(options, program);
     let (candidates, mut refused) = candidates(options.engine, &subject);
     let mut at = AttachPoint::Running { pid, bias };
-    // Whatever fails in a program that has ended fails for that.
+    // If the program has ended, that is the cause of any failure.
     let ends = |error: &EngineError| error.is_final() || error.is_lost() || is_gone(pid);
     let attached = attach_first(&candidates, &subject, &mut at, &mut refused, ends);
     let (kind, attached) = match attached {

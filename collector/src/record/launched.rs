@@ -1,4 +1,4 @@
-//! A program that is started to be recorded.
+//! Starting a program in order to record it.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -16,10 +16,11 @@ use crate::process::launch::{Launch, LaunchError, Waiting, launch};
 use crate::process::own_threads::{self, NoThread};
 use crate::process::remote_syscall::Stopped;
 
-/// Threads that are left to the program: where there can't be so many beside ours, it runs in our place.
+/// Threads that must remain for the program. If there can't be as many beside the recorder's, the program runs in the
+/// recorder's place.
 const FOR_THE_PROGRAM: usize = 16;
 
-/// A program that has been started and is not recorded.
+/// A program that was started but is not recorded.
 pub(super) struct NotWatched {
     pub(super) problem: Problem,
     /// Its status, if it has ended.
@@ -35,7 +36,7 @@ impl From<Problem> for NotWatched {
 /// Why a program was not started.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NotStarted {
-    /// It would have too little room beside us.
+    /// Too few threads would remain for the program beside the recorder's.
     #[error(transparent)]
     NoRoom(#[from] NoThread),
     #[error(transparent)]
@@ -44,7 +45,7 @@ pub(super) enum NotStarted {
     Launch(#[from] LaunchError),
 }
 
-/// The process that a program is to run in which is not recorded.
+/// Returns a waiting process for a program that will not be recorded.
 pub(super) fn untouched(
     options: &Options,
     path: &Path,
@@ -76,7 +77,7 @@ pub(super) fn start(
         }
         waiting => waiting?,
     };
-    // Not before the process is there: the C library changes what signals do when it makes the first thread.
+    // Checked only after the process exists: the C library changes what signals do when it makes the first thread.
     if let Err(error) = own_threads::check_room(THREADS + FOR_THE_PROGRAM) {
         waiting.cancel();
         return Err(error.into());
@@ -93,7 +94,7 @@ pub(super) fn start(
     waiting.go()?;
     match stopped(&subject, &candidates, (pid, mask), began, refused) {
         Err(NotWatched { problem, ended: None }) if options.require => {
-            // It stands at its first instruction still, or has just left it.
+            // The program is still at its first instruction, or has just left it.
             let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
             let _ = nix::sys::wait::waitpid(pid, None);
             Err(RecordError::Required(program.image.shown(), problem).into())
@@ -102,7 +103,7 @@ pub(super) fn start(
     }
 }
 
-/// Gets an engine ready, and has the process become the program.
+/// Attaches an engine to the waiting process, then lets the process become the program.
 fn before_exec(
     options: &Options,
     subject: &Subject<'_>,
@@ -127,7 +128,7 @@ fn before_exec(
     Ok(begin(pid, subject, (kind, attached), bias, begun, &refused))
 }
 
-/// Gets an engine to a program that stands at its first instruction, and lets it run.
+/// Attaches an engine to a program that is stopped at its first instruction, and lets the program run.
 fn stopped(
     subject: &Subject<'_>,
     candidates: &[Box<dyn Candidate>],
@@ -153,7 +154,7 @@ fn stopped(
     }
 }
 
-/// Has an engine begin with a program that has just been let go.
+/// Starts an engine on a program that has just been let go.
 fn begin(
     pid: Pid,
     subject: &Subject<'_>,

@@ -42,54 +42,54 @@ use crate::process::remote_syscall::RemoteError;
 use crate::process::status::{self, Unfit};
 use output::{Output, Unwritten};
 
-/// What to record and how.
+/// Options of a recording: the program, and how it is recorded.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The program.
     pub subject: Subject,
-    /// What counts crossings; none for the first engine that works.
+    /// The engine that counts crossings; none for the first one that works.
     pub engine: Option<EngineKind>,
-    /// The profile's file, if there is to be one.
+    /// The profile's file; none to write no file.
     pub output: Option<PathBuf>,
-    /// Where a program that is started reads from and writes to; none for where we do.
+    /// Standard streams of a started program; none for the recorder's own.
     pub streams: Option<Arc<Streams>>,
     /// How often crossings are timed.
     pub timing: Timing,
     /// Share of a bare call that timing may add to a function's crossings on average, with [`Timing::Auto`].
     pub max_overhead: f64,
-    /// Frames kept of a stack.
+    /// Maximum Go frames per stack.
     pub stack_depth: usize,
-    /// Bytes that the hooks' tables may take of the program's memory; none for a share of what is free to it.
+    /// Maximum bytes of the hooks' tables in the program's memory; none for a share of the memory available to it.
     pub max_memory: Option<u64>,
-    /// C time from which on a crossing's blocked time is looked up.
+    /// Minimum C time of a crossing for which blocked time is looked up.
     pub slow: Duration,
-    /// Samples a second of each thread's processor time; 0 for none.
+    /// Samples per second of each thread's processor time; 0 for none.
     pub frequency: u32,
-    /// When to finish the profile, if not at the program's end.
+    /// Time after which the profile is finished; none for the program's end.
     pub duration: Option<Duration>,
-    /// Whether a program that can't be recorded is not to run either.
+    /// Whether the program must not run if it can't be recorded.
     pub require: bool,
 }
 
-/// Which program is recorded.
+/// The program to record.
 #[derive(Clone, Debug)]
 pub enum Subject {
-    /// One that is started: the program and its arguments.
+    /// A program to start: its name and its arguments.
     Command(Vec<OsString>),
-    /// One that runs.
+    /// A program that is already running.
     Process(Pid),
 }
 
-/// How a recording went.
+/// Result of a recording.
 #[derive(Debug)]
 pub struct Outcome {
     /// The program's exit status, 128 + n for a signal; 0 for one that was running before.
     pub status: u8,
     /// The profile, if one was recorded.
     pub profile: Option<Profile>,
-    /// Why none was recorded, or could not be written.
+    /// Why no profile was recorded, or why it could not be written.
     pub problem: Option<Problem>,
-    /// The program has not ended: it goes on without us.
+    /// Whether the program keeps running, unrecorded.
     pub goes_on: bool,
 }
 
@@ -99,34 +99,34 @@ impl Outcome {
     }
 }
 
-/// What kept a recording from being made; the program ran all the same.
+/// Why a recording was not made or not written. The program ran all the same.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
-    /// The engine that was asked for.
+    /// An engine failed, and no other is tried.
     #[error("engine {0}: {1}")]
     Engine(EngineKind, EngineError),
-    /// It may be executed and not read.
+    /// The program's file may be executed but not read.
     #[error("its file can't be read: {0}")]
     Unreadable(std::io::Error),
-    /// It has nothing to record.
+    /// The program has nothing to record.
     #[error(transparent)]
     Target(TargetError),
-    /// All of them.
+    /// All engines failed.
     #[error("no engine works here: {}", list(.0))]
     NoEngine(Vec<(EngineKind, EngineError)>),
-    /// We need some of our own.
+    /// The system refuses the threads that the recorder needs.
     #[error(transparent)]
     Threads(#[from] NoThread),
-    /// Processes can't be told apart.
+    /// `/proc` is missing or that of another PID namespace, so processes can't be told apart.
     #[error(transparent)]
     Proc(#[from] ForeignProc),
-    /// It would not be what it is when it is not traced.
+    /// The program's file grants privileges that a traced program does not get.
     #[error(transparent)]
     Privileged(#[from] Privileged),
-    /// It was lost while it was joined.
+    /// The program was lost during the attach.
     #[error(transparent)]
     Lost(RemoteError),
-    /// It ended too early.
+    /// The program ended too early.
     #[error("it ended before it could be recorded")]
     Ended,
     /// The file could not be written.
@@ -138,31 +138,31 @@ fn list(refused: &[(EngineKind, EngineError)]) -> String {
     refused.iter().map(|(engine, error)| format!("{engine}: {error}")).collect::<Vec<_>>().join("; ")
 }
 
-/// Why the program was not even started, or joined.
+/// Why the program was not started, or not attached to.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
-    /// It can't be.
+    /// The program can't be started.
     #[error(transparent)]
     Launch(#[from] LaunchError),
-    /// There is no such process, or it is not ours.
+    /// The process does not exist, or may not be looked at.
     #[error("cannot look at process {0}: {1}{way_out}", way_out = whose(.1))]
     Process(Pid, std::io::Error),
-    /// It is nothing that can be recorded.
+    /// The process can't be recorded as it is.
     #[error("cannot record process {0}: {1}")]
     Unfit(Pid, Unfit),
-    /// It was not waited for any longer.
+    /// The wait for Go code in the process was ended.
     #[error("process {0} has loaded no Go code")]
     NothingLoaded(Pid),
-    /// No engine works for a process that runs.
+    /// A running process can't be attached to.
     #[error("cannot record process {0}: {1}")]
     Join(Pid, Problem),
-    /// It makes no crossings.
+    /// The file has no crossings, or none that can be recorded.
     #[error("cannot record {0}: {1}")]
     Target(String, TargetError),
-    /// It was not to run without being recorded.
+    /// The program must not run unrecorded, and can't be recorded.
     #[error("cannot record {0}: {1}")]
     Required(String, Problem),
-    /// It can't be read.
+    /// The program's file can't be read.
     #[error("cannot read {0}: {1}")]
     Unreadable(String, std::io::Error),
     /// The profile could not be written.
@@ -173,7 +173,7 @@ pub enum RecordError {
     System(#[from] Errno),
 }
 
-/// What to do about a process that can't be looked at.
+/// Returns the way out where a process can't be looked at.
 fn whose(error: &std::io::Error) -> &'static str {
     match error.kind() {
         std::io::ErrorKind::PermissionDenied if nix::unistd::geteuid().is_root() => {
@@ -184,27 +184,27 @@ fn whose(error: &std::io::Error) -> &'static str {
     }
 }
 
-/// What a recording tells while it goes on.
+/// Receives the events of a recording while it runs.
 pub trait Progress {
-    /// A program that runs has no Go code yet: its libraries are awaited.
+    /// A running program has no Go code yet. The recorder waits until it loads some.
     fn waiting(&self, pid: Pid, program: &Path);
-    /// A program that runs is being recorded from now on.
+    /// The recording of a running program has begun.
     fn joined(&self, pid: Pid, engine: EngineKind);
-    /// A program starts that can't be recorded from its start.
+    /// A program is about to start that can't be recorded from its start.
     fn not_recorded(&self, _: &Problem) {}
-    /// Symbols of so many crossings' stacks are looked up.
+    /// The lookup of symbols begins, for the stacks of this many cells.
     fn symbolizing(&self, stacks: usize);
-    /// Done with that.
+    /// The lookup of symbols has ended.
     fn symbolized(&self);
-    /// Whether somebody looks on.
+    /// Whether [`Progress::so_far`] is to be called.
     fn looks_on(&self) -> bool {
         false
     }
-    /// What has been recorded so far: told ten times a second to who looks on, if it can be put together so fast.
+    /// The profile recorded so far. Called ten times a second, less often if a profile takes long to assemble.
     fn so_far(&self, _: Profile) {}
 }
 
-/// A file: its device and inode.
+/// Identity of a file: its device and inode.
 type Identity = (u64, u64);
 
 fn identity(file: std::io::Result<std::fs::Metadata>) -> Option<Identity> {
@@ -218,17 +218,18 @@ struct Program<'a> {
     target: &'a Target<'a>,
 }
 
-/// Starts a program or joins one, records it and writes the profile.
+/// Starts a program or attaches to one, records it and writes the profile.
 ///
 /// # Errors
-/// If the program is not started, or not joined. Once it runs, it runs to its end, recorded or not.
+/// If the program is not started, or not attached to. Once it runs, it runs to its end, recorded or not.
 pub fn record(options: &Options, progress: &dyn Progress) -> Result<Outcome, RecordError> {
     let began = Moment::now();
     let signals = Signals::block()?;
     record_as(options, StopSource::Signals(&signals), &signals.mask_before, progress, began)
 }
 
-/// The same until a flag is set, whatever signals come; a program that was started is then ended. It gets the signal mask.
+/// Like [`record`], but ends when `finish` is set, whatever signals come. A program that it started is then ended.
+/// `mask` is the signal mask of a started program.
 ///
 /// # Errors
 /// See [`record`].
@@ -256,7 +257,7 @@ fn record_as(
             if matches!(recorded, Err(RecordError::Join(_, Problem::Proc(_)))) {
                 return recorded;
             }
-            // Whatever failed in a process that has ended failed for that, but for our own file.
+            // If the process has ended, that is the cause of any failure, except of the profile's file.
             recorded.map_err(|error| match status::check(pid) {
                 _ if matches!(error, RecordError::Output(..)) => error,
                 Err(unfit @ (Unfit::None | Unfit::Zombie | Unfit::Ending)) => RecordError::Unfit(pid, unfit),
@@ -318,7 +319,7 @@ fn record_command(
                 NotStarted::Record(error) => Err(error),
                 NotStarted::Launch(error) => Err(error.into()),
                 NotStarted::NoRoom(error) if options.require => Err(RecordError::Required(image.shown(), error.into())),
-                // We have a screen to show it on.
+                // The caller has a screen to show the problem on.
                 NotStarted::NoRoom(error) if options.streams.is_some() => unrecorded(error.into()),
                 NotStarted::NoRoom(error) => {
                     progress.not_recorded(&error.into());
@@ -344,7 +345,7 @@ fn record_command(
     }
 }
 
-/// Threads that a recording has at the same time, besides the first: ticker, sampler, tracer.
+/// Threads that a recording runs at the same time, beside the main thread: ticker, pump, tracer.
 const THREADS: usize = 3;
 
 fn record_process(
@@ -381,7 +382,7 @@ fn open(options: &Options) -> Result<Option<Output>, RecordError> {
     Output::open(path).map(Some).map_err(|error| RecordError::Output(path.clone(), error))
 }
 
-/// What engines must know of a recording.
+/// Returns the facts of a recording that engines need.
 fn subject<'a>(options: &Options, program: &Program<'a>) -> EngineSubject<'a> {
     let image = program.image;
     EngineSubject {
@@ -401,7 +402,7 @@ fn subject<'a>(options: &Options, program: &Program<'a>) -> EngineSubject<'a> {
     }
 }
 
-/// What keeps an engine from beginning, as why there is no recording.
+/// Converts the error of an engine that could not begin into the reason why there is no recording.
 fn not_begun(kind: EngineKind, error: EngineError) -> Problem {
     match error {
         EngineError::Threads(error) => Problem::Threads(error),

@@ -1,5 +1,5 @@
-//! Go code that the program has loaded: plugins, and libraries with a runtime of their own. Each is recorded like the program
-//! itself, into the same profile.
+//! Go code that the program has loaded: plugins, and libraries with a runtime of their own. Each is recorded like the
+//! program itself, into the same profile.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -18,29 +18,29 @@ use crate::process::link_map::LinkMap;
 use crate::process::maps::{self, Mapping};
 use crate::unwind::{Border, GoModule};
 
-/// Go code that the program has loaded, as far as it is not recorded.
+/// Go code that the program has loaded and that is not recorded yet.
 pub(super) struct Modules {
     pid: Pid,
     libraries: Option<LinkMap>,
-    /// Libraries have been loaded since the last search.
+    /// Whether libraries have been loaded since the last search.
     changed: bool,
-    /// When the next search may be: a program can load libraries all the time.
+    /// Earliest time of the next search, because a program can load libraries all the time.
     due: Instant,
     /// Mappings whose files have been examined.
     seen: HashSet<(Avma, PathBuf)>,
-    /// Those with Go code.
+    /// Examined mappings with Go code.
     with_go: HashSet<(Avma, PathBuf)>,
-    /// The file that is recorded first.
+    /// The file whose Go code is recorded from the start.
     first: Option<Identity>,
-    /// Modules that have been found.
+    /// Modules that a search has found.
     waiting: Vec<Waiting>,
-    /// Modules that the dynamic linker has not finished with.
+    /// Modules that the dynamic linker is still loading.
     loading: Vec<Loading>,
-    /// Plugins of which the plugin loader has told.
+    /// Plugins that the engine has reported.
     reported: HashSet<PathBuf>,
-    /// By name, why modules can't be recorded.
+    /// Reasons why modules can't be recorded, by name of the module.
     refused: BTreeMap<String, String>,
-    /// Modules that the next search finds were loaded before the recorder came.
+    /// Whether modules that the next search finds were loaded before the recorder came.
     were_before: bool,
 }
 
@@ -56,23 +56,23 @@ struct Waiting {
 struct Loading {
     module: LoadedGo,
     since: Instant,
-    /// It was loaded before the recorder came.
+    /// Whether it was loaded before the recorder came.
     was_before: bool,
 }
 
-/// How long a library may take to be loaded.
+/// Maximum time that a library may take to load.
 const LOADING: Duration = Duration::from_secs(10);
 /// Time between two attempts to record a module.
 const RETRY: Duration = Duration::from_millis(5);
-/// How long the plugin loader may take to tell of a plugin: the hook waits for it for a second.
+/// Maximum time until a plugin is reported. The plugin hook waits for the recorder for a second.
 const REPORTING: Duration = Duration::from_secs(2);
-/// How many times as long as a search takes is left until the next.
+/// Pause after a search, as a multiple of the processor time that the search took.
 const REST: u32 = 50;
-/// Mappings that are remembered: libraries come and go.
+/// Maximum number of remembered mappings, because libraries come and go.
 const MOST_SEEN: usize = 100_000;
 
 impl Modules {
-    /// Of a process in which `first` is recorded, which ran already if it was joined.
+    /// Returns the modules of a process in which `first` is recorded. `joined` tells whether the process ran already.
     pub(super) fn of(pid: Pid, first: &GoImage, joined: bool) -> Modules {
         Modules {
             pid,
@@ -90,12 +90,12 @@ impl Modules {
         }
     }
 
-    /// How long until there is something to do, if that is known.
+    /// Returns the time until there is something to do; none if that is not known.
     pub(super) fn pause(&self) -> Option<Duration> {
         (self.changed || !self.waiting.is_empty() || !self.loading.is_empty()).then_some(RETRY)
     }
 
-    /// On modules that are not recorded: those refused, and these others.
+    /// Returns notes on modules that are not recorded: the refused ones, and `others`.
     pub(super) fn notes(&self, others: &[String]) -> Vec<String> {
         let refused = self.refused.iter().map(|(name, why)| format!("crossings of {name} are not counted: {why}"));
         let late = others.iter().filter(|name| !self.refused.contains_key(*name));
@@ -103,7 +103,7 @@ impl Modules {
         refused.chain(late.map(|name| format!("crossings of {name} are not counted: {why}"))).collect()
     }
 
-    /// Go code that has been loaded since the last call.
+    /// Returns the Go code that has been loaded since the last call.
     fn take_new(&mut self) -> Vec<Waiting> {
         self.changed |= match &mut self.libraries {
             Some(libraries) => libraries.has_changed(),
@@ -154,7 +154,7 @@ impl Modules {
 }
 
 impl Recorder<'_> {
-    /// Records what the program has loaded since the last call.
+    /// Records the Go code that the program has loaded since the last call.
     pub(super) fn look_for_modules(&mut self) {
         let capabilities = self.engine.capabilities();
         if self.became_another || !capabilities.counts {
@@ -224,7 +224,7 @@ impl Recorder<'_> {
     }
 }
 
-/// The name of a file, for people.
+/// Returns the name of a file, as text for messages.
 pub(super) fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }

@@ -9,7 +9,7 @@ use crate::counts::snapshot::Snapshot;
 use crate::engines::{Capabilities, Timing};
 use crate::process::status;
 
-/// On counts and times that are incomplete.
+/// Returns notes on incomplete counts and times.
 pub(super) fn counts(snapshot: &Snapshot, timing: Timing) -> Vec<String> {
     let mut notes = Vec::new();
     let mut note = |count: u64, text: String| {
@@ -72,9 +72,9 @@ pub(super) fn counts(snapshot: &Snapshot, timing: Timing) -> Vec<String> {
     notes
 }
 
-/// End of the note on crossings that have not ended when the recording does.
+/// End of the note on crossings that are still in C at the recording's end.
 pub(super) const STILL_IN_C: &str = " crossings were still in C at the end: their time so far is included";
-/// On lost perf records, and on what the sample engine tells.
+/// Returns notes on lost perf records, new processors, and the limits of the sample engine.
 pub(super) fn perf(engine: Capabilities, samples: &Samples, end: Monotonic) -> Vec<String> {
     let mut notes = Vec::new();
     if samples.lost > 0 {
@@ -115,7 +115,7 @@ pub(super) fn perf(engine: Capabilities, samples: &Samples, end: Monotonic) -> V
     notes
 }
 
-/// On a machine that was suspended for so many nanoseconds.
+/// Returns the note on a machine that was suspended for this many nanoseconds.
 pub(super) fn suspended(nanos: u64) -> String {
     let seconds = nanos as f64 / 1e9;
     format!(
@@ -124,7 +124,7 @@ pub(super) fn suspended(nanos: u64) -> String {
     )
 }
 
-/// On a program without symbols.
+/// Returns the note on a program without symbols.
 pub(super) fn stripped(program: &Program<'_>) -> Option<String> {
     let stripped = !program.target.binary.has_symbol_table();
     let by_go_test = program.image.go_file().extension().is_some_and(|extension| extension == "test");
@@ -132,7 +132,7 @@ pub(super) fn stripped(program: &Program<'_>) -> Option<String> {
     stripped.then(|| format!("the program is stripped: C functions within it have no names of their own{way_out}"))
 }
 
-/// On running processes that the program has started, when it has ended.
+/// Returns the note on processes that the program started and that outlive it.
 pub(super) fn children(alive: &[Pid]) -> Option<String> {
     const NAMED: usize = 3;
     let named = alive.iter().take(NAMED).map(|&pid| match status::name(pid) {

@@ -12,9 +12,9 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl, posix_fallocate};
 
 /// The path that stands for standard output.
 const STANDARD_OUTPUT: &str = "-";
-/// Bytes kept that could not be written yet. With more the file grows no further until the end.
+/// Maximum bytes kept that could not be written yet. Beyond it, the file grows no further until the end.
 const MOST_PENDING: usize = 64 << 20;
-/// How long a FIFO's reader is waited for.
+/// Maximum wait for a FIFO's reader.
 const READER: Duration = Duration::from_secs(2);
 
 /// A file that is a valid profile from its first member on.
@@ -23,28 +23,29 @@ pub struct Output {
     file: File,
     encoder: Encoder,
     is_new: bool,
-    /// It is a regular file under a name of its own, which another file may take. Others get one member, at the end.
+    /// Whether it is a regular file under a name of its own, which another file may take. Other files get one member,
+    /// at the end.
     is_replaceable: bool,
-    /// Whether what was there before has been replaced.
+    /// Whether the earlier content has been removed.
     begun: bool,
     /// Bytes of whole members in the file.
     length: u64,
     /// Members that could not be written yet, for example because the disk was full.
     pending: Vec<u8>,
-    /// More was pending than is kept.
+    /// Whether more was pending than [`MOST_PENDING`] bytes.
     stalled: bool,
 }
 
-/// A finished profile that is not in its file.
+/// Why a finished profile is not in its file.
 #[derive(Debug, thiserror::Error)]
 pub enum Unwritten {
-    /// It is nowhere.
+    /// The profile is lost.
     #[error(transparent)]
     Lost(#[from] io::Error),
-    /// It is in another file.
+    /// The profile is in another file.
     #[error("{error}; the recording is in {}", .place.display())]
     Elsewhere {
-        /// Why.
+        /// Why it is not in its own file.
         error: io::Error,
         /// The other file.
         place: PathBuf,
@@ -52,10 +53,10 @@ pub enum Unwritten {
 }
 
 impl Output {
-    /// Makes sure that the file can be written; what it holds stays until the first member. `-` is standard output.
+    /// Makes sure that the file can be written. Its content stays until the first member. `-` is standard output.
     ///
     /// # Errors
-    /// If it can't be written, or is a FIFO that nobody reads.
+    /// If it can't be written, or is a FIFO without a reader.
     pub fn open(path: &Path) -> io::Result<Output> {
         if path.as_os_str() == STANDARD_OUTPUT {
             let file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
@@ -66,7 +67,7 @@ impl Output {
             return Ok(Output::with(path, open_fifo(path)?, false, false));
         }
         let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
-        // A name under /dev or /proc, or a link, stands for a file that is somebody's.
+        // A name under /dev or /proc, or a link, stands for another file, which must not be replaced.
         let is_link = path.is_symlink() || ["/dev/", "/proc/"].iter().any(|folder| path.starts_with(folder));
         let is_replaceable = file.metadata()?.is_file() && !is_link;
         Ok(Output::with(path, file, present.is_err(), is_replaceable))
@@ -86,7 +87,8 @@ impl Output {
         }
     }
 
-    /// Appends what has changed since the last member. What can't be written now is kept, and written with the next.
+    /// Appends the changes since the last member. A member that can't be written now is kept, and written with the
+    /// next.
     pub fn append(&mut self, profile: &Profile) {
         if !self.is_replaceable || self.stalled {
             return;
@@ -104,7 +106,7 @@ impl Output {
             self.begun = true;
         }
         if let Err(error) = self.file.write_all_at(&self.pending, self.length) {
-            // Half a member would make what follows unreadable.
+            // Half a member would make the next members unreadable.
             let _ = self.file.set_len(self.length);
             return Err(error);
         }
@@ -113,11 +115,11 @@ impl Output {
         Ok(())
     }
 
-    /// Replaces the file with the finished profile in one member. Where no other file can take its name, because its folder
-    /// can't be written or it is a mount of its own, it is written in place.
+    /// Replaces the file with the finished profile in one member. The file is written in place where no other can take
+    /// its name: its folder can't be written, or the file is a mount of its own.
     ///
     /// # Errors
-    /// If it can't be written: it is then in a file in the folder for temporary files, if there is room.
+    /// If the file can't be written. The profile is then in the folder for temporary files, if there is room.
     pub fn finish(mut self, profile: &Profile) -> Result<(), Unwritten> {
         let member = Encoder::default().member(profile);
         let written = if self.is_replaceable {
@@ -138,7 +140,7 @@ impl Output {
         })
     }
 
-    /// Puts a file with this content in its place.
+    /// Puts a new file with this content in the file's place.
     fn replace(&self, member: &[u8]) -> io::Result<()> {
         let mut name = self.path.file_name().unwrap_or_default().to_owned();
         name.push(format!(".{}.partial", std::process::id()));
@@ -151,13 +153,13 @@ impl Output {
         written
     }
 
-    /// Whether the file has its name still: it may have been moved, or its folder removed.
+    /// Whether the file still has its name. It may have been moved, or its folder removed.
     fn is_there(&self) -> bool {
         let identity = |file: fs::Metadata| (file.dev(), file.ino());
         fs::symlink_metadata(&self.path).map(identity).ok() == self.file.metadata().map(identity).ok()
     }
 
-    /// Writes this content over what the file holds. Room for what is longer than that is reserved first: without it the file
+    /// Overwrites the file's content. If the new content is longer, room for it is reserved first; without it, the file
     /// stays as it is.
     fn finish_in_place(&self, member: &[u8]) -> io::Result<()> {
         let (present, needed) = (self.file.metadata()?.len(), member.len() as u64);
@@ -171,16 +173,16 @@ impl Output {
         self.file.set_len(needed)
     }
 
-    /// Writes to a file that is somebody's, where that stands.
+    /// Writes to a file that must not be replaced, at its current position.
     fn overwrite(&mut self, member: &[u8]) -> io::Result<()> {
-        // A link to a file may lead to a longer one.
+        // The file that a link leads to may be longer than the profile.
         if self.path.is_symlink() && self.file.metadata()?.is_file() {
             self.file.set_len(0)?;
         }
         self.file.write_all(member)
     }
 
-    /// Gives up: a file that was made for this recording goes, another stays.
+    /// Gives up. A file that was made for this recording is removed; any other stays.
     pub fn discard(self) {
         if self.is_new && self.is_replaceable {
             let _ = fs::remove_file(&self.path);
@@ -188,12 +190,12 @@ impl Output {
     }
 }
 
-/// A new file, and no other's that has this name, nor what a link of this name leads to.
+/// Creates a new file. Fails if a file or a link has this name.
 fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
-/// A file in the folder for temporary files. Others may have taken a name there.
+/// Writes a file in the folder for temporary files. Tries several names, because others may have taken one.
 fn rescue(member: &[u8]) -> io::Result<PathBuf> {
     const NAMES: u32 = 100;
     let name = |number| std::env::temp_dir().join(format!("cgoprof-{}-{number}.pb.gz", std::process::id()));

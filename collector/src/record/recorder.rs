@@ -34,48 +34,48 @@ use crate::process::pause::Pause;
 use crate::process::status;
 use crate::symbolize::{Symbolizer, tell_apart};
 
-/// How long after SIGTERM the program may take to end before the profile is finished without it.
+/// Time that the program may take to end after SIGTERM. Then the profile is finished although the program still runs.
 const GRACE: Duration = Duration::from_secs(2);
-/// How long the recorder waits for signals before it looks around again.
+/// Time that the recorder waits for signals between two rounds of its loop.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How many times as long as it takes to put together what was recorded so far, that is left alone then.
+/// Pause between two live profiles, as a multiple of the processor time that one takes to assemble.
 const REST: u32 = 30;
-/// But no longer than this: who looks on wants to see something.
+/// Maximum pause between two live profiles, so that screens stay current.
 const LONGEST_REST: Duration = Duration::from_secs(1);
-/// How often what took long is put together for who looks on.
+/// Time between two updates of the timeline in live profiles.
 const TIMELINE: Duration = Duration::from_secs(1);
-/// How often the growing file gets a member.
+/// Time between two members of the growing file.
 const MEMBER: Duration = Duration::from_secs(2);
 
 /// A program that is being recorded.
 pub(super) struct Recorder<'a> {
     pub(super) options: &'a Options,
     pub(super) pid: Pid,
-    // Before the engine, whose probes it holds.
+    // Dropped before the engine, whose probes it holds.
     pub(super) pump: Pump,
     pub(super) engine: Box<dyn Engine>,
     pub(super) symbolizer: Symbolizer<'a, 'a>,
     profile: Profile,
-    /// What is known from the start.
+    /// Notes that each profile of this recording gets.
     pub(super) notes: Vec<String>,
     /// Go code that the program loads.
     pub(super) modules: Modules,
-    /// What the processors had done when it began, if the kernel tells.
+    /// Processor times at the recording's start, if the kernel tells.
     processors: Option<Processors>,
     started: Instant,
-    /// When it began, on both clocks.
+    /// Start of the recording, on both clocks.
     pub(super) begun: Moment,
-    /// Longest time that the program stood still for us, if it has.
+    /// Longest stop of the program for the recorder, if there was one.
     pub(super) pause: Option<Pause>,
     /// The program as a file: its device and inode.
     program: Option<Identity>,
-    /// Where the program had its random bytes at first.
+    /// Address of the program's random bytes (`AT_RANDOM`) at the start.
     random_bytes: Option<Avma>,
-    /// The process runs another program by now.
+    /// Whether the process runs another program by now.
     pub(super) became_another: bool,
-    /// It could not be left for want of a thread.
+    /// Whether to detach again: the first attempt failed for lack of a thread.
     leave_again: bool,
-    /// When who looks on gets what took long anew.
+    /// Time of the next timeline for live profiles.
     timeline_due: Instant,
     output: Option<Output>,
     write_error: Option<Unwritten>,
@@ -134,7 +134,7 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    /// Records until the program ends, or we are told to finish.
+    /// Records until the program ends, or the recorder is told to finish.
     pub(super) fn run(mut self, stop: StopSource<'_>, progress: &dyn Progress) -> Result<Outcome, RecordError> {
         let _left_in_any_case = LeavesOnPanic(self.pid);
         let child = match self.options.subject {
@@ -176,7 +176,7 @@ impl<'a> Recorder<'a> {
             if progress.looks_on() && Instant::now() >= next_look {
                 let before = own_time();
                 progress.so_far(self.so_far());
-                // What it takes is taken from the program, where it keeps all processors busy.
+                // The program loses this processor time where it keeps all processors busy.
                 next_look = Instant::now() + ((own_time() - before) * REST).min(LONGEST_REST);
             }
         }
@@ -185,7 +185,7 @@ impl<'a> Recorder<'a> {
         self.finish(progress, left, status.is_some() && child.is_some());
         let problem =
             self.write_error.take().map(|error| Problem::Write(self.options.output.clone().unwrap_or_default(), error));
-        // The probes go with their engine, before a program that runs on is waited for.
+        // The probes are removed with their engine before the recorder waits for a program that keeps running.
         let Recorder { profile, engine, pump, .. } = self;
         drop(pump);
         drop(engine);
@@ -199,7 +199,7 @@ impl<'a> Recorder<'a> {
         Ok(Outcome { status, profile: Some(profile), problem, goes_on })
     }
 
-    /// Whether the process is not the program any more that we know, or that anew.
+    /// Whether the process has become another program, or the same program anew.
     fn is_another(&self) -> bool {
         let is_elsewhere =
             || auxv::random_bytes(self.pid).zip(self.random_bytes).is_some_and(|(now, then)| now != then);
@@ -215,7 +215,7 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    /// All that has been recorded, for who looks on; what took long only when that is due.
+    /// Returns the live profile: all that was recorded so far. The timeline is updated only when it is due.
     fn so_far(&mut self) -> Profile {
         let due = self.timeline_due <= Instant::now();
         let timeline = due.then(|| {
@@ -229,7 +229,7 @@ impl<'a> Recorder<'a> {
         profile
     }
 
-    /// Puts together what has been recorded, with this of what took long, if it has changed.
+    /// Assembles the profile of all that was recorded so far; with this timeline, or with the timeline as it is.
     fn take_stock(&mut self, timeline: Option<Part>) {
         let samples = self.pump.samples();
         let end = self.engine.timebase().now();
@@ -244,7 +244,7 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    /// Puts together what engine and samples held at a time.
+    /// Assembles the profile from the counts of the engine and the samples at one time.
     fn put_together(&mut self, mut snapshot: Snapshot, samples: Option<Samples>, timeline: Option<Part>, end: Moment) {
         self.take_mappings();
         if self.pump.reads_perf() {
@@ -256,7 +256,7 @@ impl<'a> Recorder<'a> {
             }
             self.profile.threads = threads;
         } else {
-            // Who crossed is added to it.
+            // Threads that crossed are added later.
             self.profile.threads.clear();
         }
         let rate = Rate::between(self.begun, end);
@@ -275,7 +275,7 @@ impl<'a> Recorder<'a> {
         }
         let crossings = assemble(&mut self.profile, &snapshot, &mut self.symbolizer, clock, &off);
         if self.profile.recording.counted() {
-            // Else probes tell when C is called, and only with times when it returns.
+            // Other engines have probes, which tell when C is called, and only with times when it returns.
             let always_looks = !self.engine.capabilities().counts_by_records;
             let all_heard = samples.as_ref().is_some_and(|samples| samples.lost == 0 && !samples.new_processor);
             let seen = self.engine.seen();
@@ -307,7 +307,7 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    /// Sets the recording's facts as they are by now. Returns how times are to be read.
+    /// Sets the recording's facts as of now. Returns the clock that converts raw times.
     fn describe(&mut self, snapshot: &Snapshot, samples: Option<&Samples>, rate: Rate, end: Moment) -> Clock {
         let calibration = self.engine.calibration();
         let suspended = self.begun.suspended_until(end);
@@ -356,7 +356,7 @@ impl<'a> Recorder<'a> {
         Clock { measured, ticks_per_ns, calibration, c_error: snapshot.c_error, end: end.ticks }
     }
 
-    /// Takes the engine out of a program that goes on. Returns when that was, if it had to be taken out.
+    /// Detaches the engine from a program that keeps running. Returns when counting ended, if the engine had to detach.
     fn leave(&mut self, status: &mut Option<u8>, again: bool) -> Option<Moment> {
         match self.engine.detach()? {
             Ok(detached) => {
@@ -366,16 +366,17 @@ impl<'a> Recorder<'a> {
             }
             Err(DetachError::Ended(ended)) => *status = status.or(Some(ended)),
             Err(DetachError::Lost) => self.became_another |= !is_gone(self.pid),
-            // When our own have ended there is room for one.
+            // There is room for a thread when the recorder's own threads have ended.
             Err(DetachError::NoThread(_)) if !again => self.leave_again = true,
             Err(DetachError::NoThread(note) | DetachError::Stays(note)) => self.notes.push(note),
         }
         None
     }
 
-    /// Puts the recording together when the program was left, or has ended with all that there is of it.
+    /// Assembles the complete recording after the detach, or after the program's end, and finishes the file.
     fn finish(&mut self, progress: &dyn Progress, left: Option<Moment>, ended: bool) {
-        // A program that goes on: what returns after this is not in the snapshot, so its events may come or not.
+        // In a program that keeps running, crossings that return after this are not in the snapshot. Their events may
+        // come or not.
         let end = left.map_or_else(|| self.engine.timebase().now(), |left| self.engine.timebase().of(left));
         let engine_has = self.engine.capabilities();
         let counted = (!engine_has.counts_by_records).then(|| self.engine.snapshot());
@@ -390,7 +391,7 @@ impl<'a> Recorder<'a> {
             let alive: Vec<_> = children.into_iter().filter(|&pid| !is_gone(pid)).collect();
             self.notes.extend(notes::children(&alive));
         }
-        // What the kernel counts is complete when all its records are read.
+        // Counts from the kernel's records are complete when all records are read.
         let snapshot = counted.unwrap_or_else(|| self.engine.snapshot());
         self.take_mappings();
         self.take_reported();
@@ -411,7 +412,7 @@ impl<'a> Recorder<'a> {
     }
 }
 
-/// What counting a crossing cost on average, in ticks.
+/// Mean cost of counting a crossing, in ticks.
 fn per_crossing(calibration: &Calibration, snapshot: &Snapshot, timing: Timing) -> f64 {
     if timing == Timing::Every {
         return calibration.timed_crossing;
@@ -422,13 +423,13 @@ fn per_crossing(calibration: &Calibration, snapshot: &Snapshot, timing: Timing) 
     calibration.untimed_crossing * (1.0 - share) + calibration.timed_crossing * share
 }
 
-/// Whether a process runs another program than this file, as far as one may look.
+/// Whether a process runs another program than this file. False if its file may not be looked at.
 fn is_another(pid: Pid, program: Option<Identity>) -> bool {
     let now = identity(std::fs::metadata(status::program(pid)));
     now.is_some() && program.is_some() && now != program
 }
 
-/// Takes our hooks out of a process when a fault of ours ends the recording.
+/// Removes the recorder's hooks from a process when a panic of the recorder ends the recording.
 pub(super) struct LeavesOnPanic(pub(super) Pid);
 
 impl Drop for LeavesOnPanic {
@@ -439,13 +440,13 @@ impl Drop for LeavesOnPanic {
     }
 }
 
-/// Whether a process that is not our child has ended.
+/// Whether a process that is not the recorder's child has ended.
 pub(super) fn is_gone(pid: Pid) -> bool {
     status::living_thread(pid).is_none()
 }
 
-/// The off-CPU times of the slow crossings of each cell, those still in C included; of these tells when their threads
-/// ended.
+/// Returns the off-CPU times of each cell's slow crossings, including those still in C. For these it also sets when
+/// their threads ended.
 fn off_cpu(
     pump: &Pump,
     samples: &mut Samples,
@@ -463,7 +464,7 @@ fn off_cpu(
         sum.blocked += found.blocked as f64;
         sum.preempted += found.preempted as f64;
         sum.c.census += found.preempted as f64 * rate.ticks_per_ns;
-        // What is nested in it is in it, and in the thread's sum already if it has ended.
+        // Its time includes nested crossings. Those that have ended are already in the thread's sum.
         if outermost.insert(entry.tid) {
             let own = found.blocked.saturating_sub(pump.blocked_within(entry.tid, rate.monotonic(entry.called)));
             *samples.blocked.entry(entry.tid).or_default() += own as f64;

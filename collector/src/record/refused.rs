@@ -3,13 +3,13 @@
 use super::Problem;
 use crate::engines::{AttachPoint, Attached, Candidate, EngineError, EngineKind, Subject, candidate};
 
-/// Why engines can't be used, in the order in which they were tried.
+/// Engines and why they can't be used, in the order in which they were tried.
 pub(super) struct Refused(Vec<(EngineKind, EngineError)>);
 
-/// An engine that has got to a program.
+/// An engine that has attached to a program.
 pub(super) type Got = (EngineKind, Box<dyn Attached>);
 
-/// The engines that may be tried on a program, the best first; and those that can't be.
+/// Returns the engines that may be tried on a program, the best first, and those that can't be.
 pub(super) fn candidates(wanted: Option<EngineKind>, subject: &Subject<'_>) -> (Vec<Box<dyn Candidate>>, Refused) {
     let (mut candidates, mut refused) = (Vec::new(), Refused(Vec::new()));
     for kind in EngineKind::ALL.into_iter().filter(|&kind| wanted.is_none_or(|wanted| wanted == kind)) {
@@ -21,10 +21,10 @@ pub(super) fn candidates(wanted: Option<EngineKind>, subject: &Subject<'_>) -> (
     (candidates, refused)
 }
 
-/// Has the first engine get to a program that can, and adds why others can't.
+/// Attaches the first engine that can attach to a program. Adds to `refused` why those before it can't.
 ///
 /// # Errors
-/// If an engine failed in a way that `ends` the attempt.
+/// If an engine failed with an error that `ends` the attempt.
 pub(super) fn attach_first(
     candidates: &[Box<dyn Candidate>],
     subject: &Subject<'_>,
@@ -56,7 +56,7 @@ impl Refused {
         Problem::NoEngine(self.0)
     }
 
-    /// What is to be said when another engine took their place.
+    /// Returns the notes for a recording in which engine `taken` took their place.
     pub(super) fn notes(&self, taken: EngineKind) -> Vec<String> {
         self.0
             .iter()

@@ -1,18 +1,18 @@
-//! Time that the host of a virtual machine takes from processors while threads run on them. The kernel tells how much it
-//! is in all (steal), and not whose it was: it is in all times that we measure, and in processor times.
+//! Steal: time that the host of a virtual machine takes from processors while threads run on them. The kernel tells the
+//! total, but not which threads lost it. So it is in all measured times, and in processor times.
 
-/// What all processors had done by a moment, in ticks of the kernel's: the first line of `/proc/stat` (proc_stat(5)).
+/// Times of all processors up to a moment, in the kernel's ticks: the first line of `/proc/stat` (proc_stat(5)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Processors {
-    /// Running something, or wanting to.
+    /// Time in which they ran something, or had something to run.
     busy: u64,
-    /// Of that, not running because of the host.
+    /// Part of `busy` in which they did not run because of the host.
     stolen: u64,
 }
 
-/// Ticks of less say nothing: each thread's last one may be told late.
+/// Minimum stolen ticks for a note. Fewer tell nothing, because each thread's last tick may be counted late.
 const FEWEST: u64 = 5;
-/// A share of less is not worth a word.
+/// Minimum share of busy time for a note.
 const LEAST: f64 = 0.02;
 
 impl Processors {
@@ -20,7 +20,7 @@ impl Processors {
         parse(&std::fs::read_to_string("/proc/stat").ok()?)
     }
 
-    /// What to say of what was stolen since an earlier moment, if it was much.
+    /// Returns a note on the time stolen since an earlier moment, if it was much.
     pub(crate) fn note_since(self, then: Processors) -> Option<String> {
         let stolen = self.stolen.saturating_sub(then.stolen);
         let share = stolen as f64 / self.busy.saturating_sub(then.busy).max(1) as f64;

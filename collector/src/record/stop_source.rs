@@ -1,4 +1,4 @@
-//! The signals of a launcher: handed on to the program, or an order to finish.
+//! Signals to the recorder: it forwards them to the program, or takes them as the order to finish.
 
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,25 +15,25 @@ use nix::unistd::Pid;
 /// The signals that a launcher must handle, as a file.
 pub(super) struct Signals {
     file: SignalFd,
-    /// What was blocked before.
+    /// The signal mask before the block.
     pub(super) mask_before: SigSet,
 }
 
-/// What tells a recorder to finish.
+/// Source of the order to finish a recording.
 #[derive(Clone, Copy)]
 pub(super) enum StopSource<'a> {
-    /// Our signals.
+    /// Signals to the recorder.
     Signals(&'a Signals),
-    /// The screens of `top`.
+    /// A flag, which the screens of `top` set.
     Flag(&'a AtomicBool),
 }
 
 impl StopSource<'_> {
-    /// Waits a little, or until the waker, which must not block, is written to. Returns the signal that asks us to finish, if
-    /// one does.
+    /// Waits for at most `timeout`, or until the waker, which must not block, is written to. Returns the signal that
+    /// asks the recorder to finish, if one does.
     pub(super) fn wait(&self, child: Option<Pid>, timeout: Duration, waker: Option<&EventFd>) -> Option<Signal> {
         let signal = self.wait_for_signal(child, timeout, waker);
-        // What has woken us wakes us once.
+        // One write wakes the recorder only once.
         let _ = waker.map(EventFd::read);
         signal
     }
@@ -48,14 +48,15 @@ impl StopSource<'_> {
         }
     }
 
-    /// Asks the program that we have started to end, if nobody else has.
+    /// Asks a started program to end. With signals there is nothing to do: they were forwarded to it.
     pub(super) fn end(&self, child: Pid) {
         if let StopSource::Flag(_) = self {
             let _ = kill(child, Signal::SIGTERM);
         }
     }
 
-    /// Waits for the end of a program that is not recorded; who watches has nothing to see, and ends it.
+    /// Waits for the end of a program that is not recorded. With a flag it kills the program first, as there is nothing
+    /// to show.
     pub(super) fn wait_for_end(&self, child: Pid) -> nix::Result<u8> {
         match self {
             StopSource::Signals(signals) => signals.wait_for_end(child),
@@ -83,10 +84,10 @@ impl Signals {
         Ok(Signals { file, mask_before })
     }
 
-    /// Waits, then hands on to a child what was meant for it. Returns the signal that asks us to finish, if one does:
-    /// of a program that is not our child, any does.
+    /// Waits, then forwards to a child the signals meant for it. Returns the signal that asks the recorder to finish,
+    /// if one does. Without a child, any signal does.
     ///
-    /// The terminal sends its signals to the program itself; another process sends them only to us.
+    /// The terminal sends its signals to the program itself; another process sends them only to the recorder.
     pub(super) fn wait_and_forward(
         &self,
         child: Option<Pid>,
@@ -112,7 +113,7 @@ impl Signals {
         finish
     }
 
-    /// Waits for the end of a program that we have started.
+    /// Waits for the end of a program that the recorder started.
     pub(super) fn wait_for_end(&self, child: Pid) -> nix::Result<u8> {
         loop {
             if let Some(status) = ended(child)? {
@@ -129,7 +130,7 @@ fn wait_for<'a>(files: impl Iterator<Item = BorrowedFd<'a>>, timeout: Duration) 
     let _ = poll(&mut ready, PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX));
 }
 
-/// The exit status of a program that has ended.
+/// Returns the exit status of a program, if it has ended.
 pub(super) fn ended(pid: Pid) -> nix::Result<Option<u8>> {
     match waitpid(pid, Some(WaitPidFlag::WNOHANG)) {
         Ok(WaitStatus::Exited(_, code)) => Ok(Some(code as u8)),

@@ -1,6 +1,6 @@
-//! IFUNCs: functions with several implementations, such as `memcpy`, of which a resolver selects one when the library is loaded.
-//! Their symbols have the resolver's address. If this process has loaded the same library, its dynamic linker has selected the
-//! same implementation.
+//! IFUNCs: functions with several implementations, such as `memcpy`. A resolver selects one when the library is loaded.
+//! Their symbols have the resolver's address. If this process has loaded the same library, its dynamic linker has
+//! selected the same implementation.
 
 use std::collections::HashSet;
 use std::ffi::CString;
@@ -10,8 +10,8 @@ use nix::unistd::Pid;
 
 use crate::process::maps;
 
-/// The selected implementations, with their sizes in bytes (0 if unknown) and names. Empty if this process has not loaded the
-/// library.
+/// Returns the selected implementations, with their sizes in bytes (0 if unknown) and names. Empty if this process has
+/// not loaded the library.
 pub(super) fn implementations<'data>(binary: &Binary<'data>) -> Vec<(Svma, u64, &'data str)> {
     let mut symbols = binary.ifuncs().to_vec();
     let Some(bias) = (!symbols.is_empty()).then(|| own_bias(binary)).flatten() else { return Vec::new() };
@@ -26,7 +26,7 @@ pub(super) fn implementations<'data>(binary: &Binary<'data>) -> Vec<(Svma, u64, 
     selected.collect()
 }
 
-/// How far from its stated addresses this process has a library.
+/// Returns the distance from a library's stated addresses to those in this process.
 fn own_bias(binary: &Binary<'_>) -> Option<u64> {
     let id = binary.build_id()?;
     let mappings = maps::read(Pid::this()).ok()?;
@@ -39,8 +39,8 @@ fn own_bias(binary: &Binary<'_>) -> Option<u64> {
 
 fn address_of(name: &str) -> Option<u64> {
     let name = CString::new(name).ok()?;
-    // SAFETY: the name ends with a zero byte. Nothing is called but resolvers, as the dynamic linker does in
-    // every program.
+    // SAFETY: the name ends with a zero byte. `dlsym` calls nothing but resolvers, as the dynamic linker does in every
+    // program.
     let address = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
     (!address.is_null()).then_some(address as u64)
 }

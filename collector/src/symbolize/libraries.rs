@@ -1,4 +1,4 @@
-//! The shared libraries of a process: which one an address or a name belongs to.
+//! Shared libraries of a process: finds the one that an address or a name belongs to.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -10,20 +10,20 @@ use cgoprof_symbols::{Avma, Binary, FileOffset, Svma};
 use super::{covering, ifunc};
 use crate::process::maps::Mapping;
 
-/// Libraries by where they are mapped; each is read once, when it is asked for.
+/// Libraries by their mapped addresses. Each is read once, when it is first needed.
 #[derive(Default)]
 pub(super) struct Libraries {
     mappings: Vec<Mapping>,
     files: HashMap<PathBuf, Option<Library>>,
 }
 
-/// What was read of a library.
+/// Functions and names of a library.
 struct Library {
     layout: Layout,
-    /// Its functions by address; names as places in `names`.
+    /// Its functions by address: address, size, range of the name in `names`.
     functions: Vec<(Svma, u64, Range<usize>)>,
     names: String,
-    /// Names that it gives to others.
+    /// Names that it exports.
     exports: HashSet<String>,
 }
 
@@ -32,12 +32,12 @@ pub(super) struct Found {
     pub(super) path: String,
     /// The address as the library states it.
     pub(super) stated: Svma,
-    /// None where no symbol covers it.
+    /// The symbol that covers it; none if no symbol does.
     pub(super) symbol: Option<String>,
 }
 
 impl Libraries {
-    /// Adds what is mapped now. A library that has been unmapped stays known.
+    /// Adds the current mappings. A library that has been unmapped stays known.
     pub(super) fn set_mappings(&mut self, mappings: &[Mapping]) {
         for mapping in mappings {
             let is_file = mapping.path.is_absolute();
@@ -47,7 +47,7 @@ impl Libraries {
         }
     }
 
-    /// The function at an address.
+    /// Returns the function at an address.
     pub(super) fn find(&mut self, address: Avma) -> Option<Found> {
         let mapping = self.mappings.iter().rev().find(|mapping| mapping.range.contains(&address))?.clone();
         let offset = FileOffset(address.0 - mapping.range.start.0 + mapping.offset.0);
@@ -59,14 +59,14 @@ impl Libraries {
         Some(Found { path, stated, symbol })
     }
 
-    /// The library that gives a name to others.
+    /// Returns the path of the library that exports a name.
     pub(super) fn exporter(&mut self, name: &str) -> Option<String> {
         self.mappings.clone().into_iter().find_map(|mapping| {
             self.read(&mapping)?.exports.contains(name).then(|| mapping.path.to_string_lossy().into_owned())
         })
     }
 
-    /// Files that have been mapped, each once.
+    /// Returns the files that have been mapped, each once.
     pub(super) fn files(&self) -> impl Iterator<Item = &Mapping> {
         let mut seen = HashSet::new();
         self.mappings.iter().filter(move |mapping| seen.insert(&mapping.path))
@@ -82,7 +82,7 @@ impl Library {
         let binary = Binary::parse(data).ok()?;
         let named = binary.functions().into_iter().map(|symbol| (symbol.address, symbol.size, symbol.name));
         let mut all: Vec<_> = named.chain(ifunc::implementations(&binary)).collect();
-        // Of two at one address the symbol's name stays the first.
+        // Of two functions at one address, the one with a symbol comes first and is kept.
         all.sort_by_key(|&(address, ..)| address);
         all.dedup_by_key(|&mut (address, ..)| address);
         let (mut functions, mut names) = (Vec::new(), String::new());
@@ -103,7 +103,8 @@ mod tests {
     use super::*;
     use crate::process::maps;
 
-    /// The version for this processor has no symbol of its own in a stripped libc: it was once `libc.so.6+0x16a3c0`.
+    /// The version for this processor has no symbol of its own in a stripped libc. Once its name was
+    /// `libc.so.6+0x16a3c0`.
     #[test]
     fn functions_that_are_chosen_when_a_library_is_loaded_have_their_names() {
         let mut libraries = Libraries::default();

@@ -1,4 +1,4 @@
-//! From addresses to the profile's functions and locations.
+//! Converts addresses to the profile's functions and locations.
 
 mod ifunc;
 mod libraries;
@@ -19,15 +19,15 @@ use crate::loaded::LoadedGo;
 use crate::process::maps::Mapping;
 use libraries::{Found, Libraries};
 
-/// Stands for code that is in no file.
+/// Name of code that is in no file.
 const UNKNOWN_CODE: &str = "[unknown code]";
 
 /// Names the addresses of one recording, each once.
 pub(crate) struct Symbolizer<'target, 'data> {
     target: &'target Target<'data>,
-    /// The name of its file.
+    /// The name of the target's file.
     file: String,
-    /// Its path if it is a library, else empty.
+    /// The path of the target's file if it is a library, else empty.
     own_library: String,
     bias: u64,
     /// Go code that the program has loaded.
@@ -38,11 +38,11 @@ pub(crate) struct Symbolizer<'target, 'data> {
     functions: HashMap<FunctionKey, FunctionId>,
     go_locations: HashMap<Avma, LocationId>,
     c_locations: HashMap<(Avma, FunctionId), LocationId>,
-    /// C functions by address, as a Go stack named them first.
+    /// C functions by address, with the name from the first Go stack that called them.
     named: HashMap<Avma, FunctionId>,
     inside_locations: HashMap<Avma, LocationId>,
     borders: HashMap<&'static str, LocationId>,
-    /// By the address of cgo's entry, what C calls.
+    /// Go functions that C calls, by the address of cgo's entry.
     exported: HashMap<Avma, FunctionId>,
     /// Names of C functions that Go calls through cgo's wrappers.
     wrapped: OnceCell<HashSet<String>>,
@@ -53,12 +53,12 @@ enum FunctionKey {
     Go(String, String),
     /// With the module that calls it, if that is not the program.
     C(CFunction, Option<usize>),
-    /// Called by C: symbol and library.
+    /// A function within C: symbol and library.
     Inside(String, String),
 }
 
 impl<'target, 'data> Symbolizer<'target, 'data> {
-    /// For a program loaded with this bias, or a library.
+    /// Creates a symbolizer for a program or a library that is loaded with this bias.
     pub(crate) fn new(target: &'target Target<'data>, file: &Path, is_library: bool, bias: u64) -> Self {
         Symbolizer {
             file: file_name(&file.to_string_lossy()).to_owned(),
@@ -90,7 +90,8 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
         self.modules.iter().any(|known| known.path == module.path && known.bias == module.bias)
     }
 
-    /// The Go code that an address lies in, and the address as that states it: the program's, unless it is in a module's.
+    /// Returns the Go code that an address lies in, and the address as stated there. It is the program's code unless
+    /// the address lies in a module's.
     fn go_code(&self, address: Avma) -> (&Target<'_>, Svma) {
         let (target, bias) = match self.module_of(address) {
             Some(index) => (&self.modules[index].target, self.modules[index].bias),
@@ -99,12 +100,12 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
         (target, address.stated(bias))
     }
 
-    /// The loaded module whose Go code an address lies in.
+    /// Returns the index of the loaded module whose Go code an address lies in.
     fn module_of(&self, address: Avma) -> Option<usize> {
         self.modules.iter().position(|module| module.target.go_text(module.bias).contains(&address))
     }
 
-    /// Names of the libraries with Go code in them that have not been added.
+    /// Returns the names of libraries with Go code that have not been added.
     pub(crate) fn other_go_code(&self) -> Vec<String> {
         let own = self.target.binary.extent();
         let is_known = |mapping: &Mapping| {
@@ -116,13 +117,13 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
         with_go.map(|file| file_name(&file.path.to_string_lossy()).to_owned()).collect()
     }
 
-    /// Tells which libraries are mapped where.
+    /// Adds the mappings of libraries.
     pub(crate) fn set_mappings(&mut self, mappings: &[Mapping]) {
         self.libraries.set_mappings(mappings);
     }
 
-    /// The stack of a place that locks a goroutine to its thread: without `LockOSThread` where that is inlined, as it is
-    /// without that where it is called.
+    /// Returns the stack of a place that locks a goroutine to its thread. An inlined `LockOSThread` is removed; a
+    /// called one is not in the stack.
     pub(crate) fn lock_site(&mut self, profile: &mut Profile, stack: &[Avma]) -> Vec<LocationId> {
         let locations: Vec<_> = stack.iter().map(|&address| self.go(profile, address)).collect();
         if let Some(first) = locations.first() {
@@ -133,7 +134,7 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
         locations
     }
 
-    /// The location of a Go return address.
+    /// Returns the location of a Go return address.
     pub(crate) fn go(&mut self, profile: &mut Profile, return_address: Avma) -> LocationId {
         if let Some(&known) = self.go_locations.get(&return_address) {
             return known;
@@ -162,7 +163,7 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
         location
     }
 
-    /// The border's location: the runtime function that calls C.
+    /// Returns the border's location: the runtime function that calls C.
     pub(crate) fn border(&mut self, profile: &mut Profile, name: &'static str) -> LocationId {
         if let Some(&known) = self.borders.get(name) {
             return known;
@@ -176,7 +177,7 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
         location
     }
 
-    /// Whether a stack ends where the system stack does: the goroutine's own frames are not in it.
+    /// Whether a stack ends where the system stack does. The goroutine's own frames are then not in it.
     pub(crate) fn ends_on_system_stack(&self, stack: &[Avma]) -> bool {
         stack
             .last()
@@ -184,8 +185,8 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
             .is_some_and(|function| function.name == "runtime.systemstack")
     }
 
-    /// The Go function that C calls by an entry of cgo's: the one it calls in turn, or has inlined; else the entry's own name
-    /// without what cgo put before it.
+    /// Returns the Go function that C calls by an entry of cgo's: the one that the entry calls or has inlined. If it is
+    /// not found, the name is the entry's own without cgo's prefix.
     pub(crate) fn exported(&mut self, profile: &mut Profile, entry: Avma) -> FunctionId {
         if let Some(&known) = self.exported.get(&entry) {
             return known;
@@ -214,7 +215,8 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
         function
     }
 
-    /// The function and location of a C function called from a Go stack. Without one it has the name that it got with one.
+    /// Returns the function and location of a C function called from a Go stack. Without a stack, it has the name that
+    /// it got with one.
     pub(crate) fn c(&mut self, profile: &mut Profile, address: Avma, stack: &[Avma]) -> (FunctionId, LocationId) {
         // Go code reaches the assembly function asmcgocall through a wrapper of the same name.
         let go = stack.iter().find_map(|&address| {
@@ -275,7 +277,8 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
         (function, location)
     }
 
-    /// The name of a C function without a symbol: what the Go runtime's caller calls it, else where it is in its file.
+    /// Returns the name of a C function without a symbol: the one that its caller in the Go runtime tells, else its
+    /// place in its file.
     fn unnamed(&self, address: Avma, library: Option<&Found>, caller: Option<&str>) -> String {
         if address.0 == 0 {
             return "[C functions beyond the tables]".into();
@@ -291,7 +294,7 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
         called.map_or_else(|| format!("{}+{own}", self.file), str::to_owned)
     }
 
-    /// The location of an instruction of C, or of a call made there.
+    /// Returns the location of an instruction of C, or of a call made there.
     pub(crate) fn inside(&mut self, profile: &mut Profile, address: Avma) -> LocationId {
         if let Some(&known) = self.inside_locations.get(&address) {
             return known;
@@ -316,7 +319,7 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
         };
         let function = self.function(profile, FunctionKey::Inside(name, library), new);
         let location = add_location(profile, Location { address: stated.0, lines: vec![Line { function, line: 0 }] });
-        // A library may turn out later to be there.
+        // The address may turn out later to be in a library.
         if holder_known {
             self.inside_locations.insert(address, location);
         }
@@ -328,12 +331,13 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
         self.target.binary.extent().contains(&address.stated(self.bias)) || self.libraries.find(address).is_some()
     }
 
-    /// The location of code that is in no file, or can't be followed: what a compiler in the program has made, assembly.
+    /// Returns the location of code that is in no file, or can't be unwound: code that the program has compiled,
+    /// assembly.
     pub(crate) fn unknown_code(&mut self, profile: &mut Profile) -> LocationId {
         self.of_no_code(profile, Function { name: UNKNOWN_CODE.into(), kind: Kind::C, ..Function::default() })
     }
 
-    /// The location of a thread that C made, as the caller of all that it calls.
+    /// Returns the location that stands for a thread that C made, as the caller of all that it calls.
     pub(crate) fn thread(&mut self, profile: &mut Profile, name: &str) -> LocationId {
         self.of_no_code(profile, Function::of_thread(name))
     }
@@ -349,21 +353,21 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
         location
     }
 
-    /// The first instruction of the function of the program's own C that holds an address; the address itself where none is
+    /// Returns the start of the function of the program's own C that holds an address; the address itself if none is
     /// known.
     pub(crate) fn start_of(&self, address: Avma) -> Avma {
         let own = covering(&self.symbols, |symbol| (symbol.address, symbol.size), address.stated(self.bias));
         own.map_or(address, |symbol| symbol.address.loaded(self.bias))
     }
 
-    /// Whether code is Go's.
+    /// Whether an address lies in Go code.
     pub(crate) fn is_go(&self, address: Avma) -> bool {
         let (code, stated) = self.go_code(address);
         code.pclntab.function_at(stated).is_some()
     }
 
-    /// Whether a Go stack may have called a C function. Cgo's wrapper names the one that Go calls, which may have jumped on
-    /// to one that Go calls nowhere; but not to another that has a wrapper.
+    /// Whether a Go stack may have called a C function. Cgo's wrapper names the function that Go calls. That function
+    /// may have jumped on to one that Go calls nowhere, but not to another one with a wrapper.
     pub(crate) fn may_be_called(&self, function: Avma, go: &[Avma]) -> bool {
         let wrapper = go.first().and_then(|&address| self.caller(address));
         let wrapped = wrapper.and_then(|wrapper| c_function::from_wrapper(wrapper.name));
@@ -376,16 +380,16 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
         name == wrapped.name || !names.contains(&name)
     }
 
-    /// The location of an instruction, or of a call made there, of Go or C.
+    /// Returns the location of an instruction of Go or C, or of a call made there.
     pub(crate) fn either(&mut self, profile: &mut Profile, address: Avma) -> LocationId {
         if self.is_go(address) {
-            // Go's are asked for by return address.
+            // `go` takes a return address.
             return self.go(profile, Avma(address.0 + 1));
         }
         self.inside(profile, address)
     }
 
-    /// The location of the hooks' own code.
+    /// Returns the location of the hooks' own code.
     pub(crate) fn hooks(&mut self, profile: &mut Profile) -> LocationId {
         self.border(profile, Function::HOOKS)
     }
@@ -411,9 +415,9 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
         id
     }
 
-    /// Whether a C function of the program's own uses thread-local storage.
+    /// Whether one of the program's own C functions uses thread-local storage.
     fn uses_thread_local(&self, function: Svma) -> bool {
-        // A static program's own C is also the C library's, which keeps much by thread.
+        // A static program contains the C library, which uses much thread-local storage.
         if self.target.binary.imports().is_empty() {
             return false;
         }
@@ -425,14 +429,14 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
         arch::uses_thread_local(&self.target.binary, function, &extent)
     }
 
-    /// How the wrapper that holds a return address calls its C function.
+    /// Returns how the wrapper that holds a return address calls its C function.
     fn wrapper(&self, return_address: Avma) -> Option<Wrapper> {
         let (code, call) = self.go_code(Avma(return_address.0.wrapping_sub(1)));
         let WrapperCode { escapes, nocallback } = arch::wrapper_code(code, &code.pclntab.function_at(call)?)?;
         Some(Wrapper { escapes, nocallback })
     }
 
-    /// The Go function that holds a return address.
+    /// Returns the Go function that holds a return address.
     fn caller(&self, return_address: Avma) -> Option<pclntab::Function<'_>> {
         let (code, call) = self.go_code(Avma(return_address.0.wrapping_sub(1)));
         code.pclntab.function_at(call)
@@ -443,7 +447,8 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
     }
 }
 
-/// The symbol that covers an address, of some in the order of their addresses; `extent` gives address and size.
+/// Returns the symbol that covers an address. `symbols` are in the order of their addresses; `extent` returns address
+/// and size of one.
 fn covering<S>(symbols: &[S], extent: impl Fn(&S) -> (Svma, u64), address: Svma) -> Option<&S> {
     let after = symbols.partition_point(|symbol| extent(symbol).0 <= address);
     let candidates = symbols[..after].iter().rev().take(8);
@@ -460,7 +465,8 @@ fn add_location(profile: &mut Profile, location: Location) -> LocationId {
     LocationId(profile.locations.len() - 1)
 }
 
-/// Gives C functions of one name their packages too, all of them, and those of one package the files that they are in.
+/// Adds the package to the names of C functions that share one, and the library's file to those that share a package
+/// too.
 pub(crate) fn tell_apart(profile: &mut Profile) {
     let mut names: HashMap<String, usize> = HashMap::new();
     let mut packages: HashMap<(String, String), usize> = HashMap::new();

@@ -1,4 +1,4 @@
-//! Any stack, over any call frame information.
+//! Fuzzing of the unwinder with any stack and any call frame information.
 
 use std::borrow::Cow;
 use std::io::Write as _;
@@ -10,7 +10,8 @@ use crate::clock::Monotonic;
 use crate::perf::Sample;
 use crate::process::maps::{Mapping, Opened};
 
-/// Where a sample was taken (two bytes), how long its stack is (a byte, in words), the stack, and the file that is mapped.
+/// Unwinds a sample. `data` has the place where it was taken (two bytes), the length of its stack (a byte, in words),
+/// the stack, and the file that is mapped.
 pub fn stack(data: &[u8]) {
     const START: Avma = Avma(0x40_0000);
     const SP: Avma = Avma(0x7fff_0000_0000);

@@ -1,4 +1,4 @@
-//! Marks that an engine leaves on stacks, above C's return address: which crossing has called C.
+//! Marks that an engine leaves on stacks, above C's return address. They say which crossing has called C.
 
 use std::ops::Range;
 
@@ -9,9 +9,9 @@ use crate::counts::cell_id::CellId;
 /// Marks of one module's crossings. Each is the address of a cell in the program; its lowest bit is the engine's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Markers {
-    /// Bytes from the stack pointer where C has returned to its mark.
+    /// Bytes from the stack pointer, once C has returned, to its mark.
     pub(crate) distance: u64,
-    /// Where cells may be.
+    /// Addresses where cells may be.
     pub(crate) cells: Range<Avma>,
     /// Bytes from one place to the next.
     pub(crate) stride: u64,

@@ -1,4 +1,4 @@
-//! From a sample to its frames: C by call frame information up to the hooks' marker, which names the crossing; Go by
+//! Unwinds samples to frames: C by call frame information, up to the hooks' marker, which names the crossing; Go by
 //! frame pointers.
 
 pub(crate) mod fuzzing;
@@ -24,9 +24,9 @@ pub(crate) use stack::StackCopy;
 pub(crate) enum Place {
     /// In C called by a crossing.
     Crossing(CellId),
-    /// In C called by `asmcgocall`; its frame pointer. Which crossing that is must be found out otherwise.
+    /// In C called by `asmcgocall`, with its frame pointer. The crossing must be found by other means.
     Called(Avma),
-    /// In C called from there: return addresses of Go, innermost first.
+    /// In C called by `asmcgocall`, with the return addresses of Go, innermost first.
     CalledFrom(Arc<[Avma]>),
     /// In Go, or in C that Go called without a crossing: the vDSO.
     Go,
@@ -43,14 +43,14 @@ pub(crate) struct Walk {
     pub(crate) frames: Vec<Avma>,
     /// The stack goes on beyond the frames.
     pub(crate) truncated: bool,
-    /// Between the frames and the crossing is code that could not be followed.
+    /// Code that could not be followed lies between the frames and the crossing.
     pub(crate) gap: bool,
-    /// The thread, where no crossing is known: [`Place::Elsewhere`].
+    /// The thread, if no crossing is known: [`Place::Elsewhere`].
     pub(crate) tid: Option<u64>,
 }
 
 impl Walk {
-    /// Gives a walk that got lost to the crossing that it is known to be in by other means.
+    /// Assigns a walk that got lost to its crossing, which is known by other means.
     pub(crate) fn leave_gap(&mut self, cell: CellId) {
         (self.place, self.truncated, self.gap, self.tid) = (Place::Crossing(cell), false, true, None);
     }
@@ -60,7 +60,7 @@ impl Walk {
     }
 }
 
-/// Most frames of a walk.
+/// Maximum frames of a walk.
 const DEEPEST: usize = 256;
 
 /// Walks the stacks of one process.
@@ -68,7 +68,7 @@ pub(crate) struct Unwinder {
     unwinder: FrameUnwinder,
     cache: UnwindCache,
     known: Vec<Mapping>,
-    /// The kernel's code in every process: all that Go calls without a crossing.
+    /// The kernel's code in every process: the only C that Go calls without a crossing.
     vdso: Range<Avma>,
     modules: Vec<GoModule>,
 }
@@ -78,45 +78,45 @@ pub(crate) struct Unwinder {
 pub(crate) struct GoModule {
     /// Its Go code.
     pub(crate) go: Range<Avma>,
-    /// What is on the stack between it and C.
+    /// The border between it and C.
     pub(crate) border: Border,
 }
 
-/// What is on the stack between C and Go.
+/// Border between C and Go, as it is on the stack.
 #[derive(Clone, Debug)]
 pub(crate) enum Border {
     /// Hooks of the module's own.
     Hooks {
         /// Their code.
         code: Range<Avma>,
-        /// Where in it C returns to.
+        /// Addresses in their code to which C returns.
         returns: Vec<Avma>,
-        /// What they leave on the stack.
+        /// Marks that they leave on the stack.
         markers: Markers,
     },
-    /// Nothing of ours: `asmcgocall` itself. There may be probes.
+    /// No hooks, but `asmcgocall` itself. There may be probes.
     Asmcgocall {
         /// The function.
         code: Range<Avma>,
         /// Instructions under probes.
         probes: Vec<Avma>,
     },
-    /// Another module's: that of a plugin whose functions are redirected.
+    /// The border of another module, for a plugin whose functions are redirected.
     Shared,
 }
 
 impl Border {
-    /// Whether a thread is at work for us there.
+    /// Whether a thread at this address is in our hooks or at our probes.
     fn is_ours(&self, ip: Avma) -> bool {
         match self {
             Border::Hooks { code, .. } => code.contains(&ip),
-            // The processor stands after the breakpoint until the kernel has set it back.
+            // The instruction pointer is after the breakpoint until the kernel has set it back.
             Border::Asmcgocall { probes, .. } => probes.iter().any(|&probe| ip == probe || ip.0 == probe.0 + 1),
             Border::Shared => false,
         }
     }
 
-    /// Whether C returns to it there.
+    /// Whether a return address of C is in it.
     fn contains(&self, address: Avma) -> bool {
         match self {
             Border::Hooks { code, .. } | Border::Asmcgocall { code, .. } => code.contains(&address),
@@ -126,13 +126,13 @@ impl Border {
 }
 
 impl Unwinder {
-    /// For a process with this Go code.
+    /// Returns an unwinder for a process with this Go code.
     pub(crate) fn new(first: GoModule) -> Self {
         let (unwinder, cache, vdso) = (FrameUnwinder::new(), UnwindCache::new(), Avma(0)..Avma(0));
         Unwinder { unwinder, cache, known: Vec::new(), vdso, modules: vec![first] }
     }
 
-    /// Adds Go code that has been loaded, and is mapped perhaps.
+    /// Adds Go code that has been loaded, and may be mapped already.
     pub(crate) fn add_module(&mut self, module: GoModule) {
         let around: Vec<_> = self.known.extract_if(.., |mapping| mapping.range.contains(&module.go.start)).collect();
         around.iter().for_each(|mapping| self.remove(mapping));
@@ -140,12 +140,12 @@ impl Unwinder {
         around.iter().for_each(|mapping| self.add_mapping(mapping));
     }
 
-    /// Tells what is mapped now. What was mapped there before is forgotten.
+    /// Adds a mapping. Mappings that were there before are forgotten.
     pub(crate) fn add_mapping(&mut self, mapping: &Mapping) {
         if !mapping.executable || self.known.contains(mapping) {
             return;
         }
-        // Part of what is known, with other rights now.
+        // The mapping is part of a known one, with other permissions now.
         let bias = |mapping: &Mapping| mapping.range.start.0.wrapping_sub(mapping.offset.0);
         let within = |other: &Mapping| {
             other.path == mapping.path
@@ -170,14 +170,14 @@ impl Unwinder {
 
     fn remove(&mut self, mapping: &Mapping) {
         self.unwinder.remove_module(mapping.range.start.0);
-        // A file with Go code is two modules, around that.
+        // A file with Go code has two modules, before and after that code.
         let go_end = self.go_within(mapping).end;
         if mapping.range.contains(&go_end) {
             self.unwinder.remove_module(go_end.0);
         }
     }
 
-    /// The Go code in a mapping; an empty range if it has none.
+    /// Returns the Go code in a mapping; an empty range if it has none.
     fn go_within(&self, mapping: &Mapping) -> Range<Avma> {
         let has = |go: &&Range<Avma>| go.start < mapping.range.end && mapping.range.start < go.end;
         self.modules.iter().map(|module| &module.go).find(has).cloned().unwrap_or(Avma(0)..Avma(0))
@@ -187,7 +187,7 @@ impl Unwinder {
         self.modules.iter().any(|module| module.go.contains(&address))
     }
 
-    /// The frames of a sample.
+    /// Returns the frames of a sample.
     pub(crate) fn walk(&mut self, sample: &Sample<'_>) -> Walk {
         let mut walk = self.follow(sample);
         if walk.place == Place::Elsewhere {
@@ -201,8 +201,8 @@ impl Unwinder {
         walk
     }
 
-    /// The crossing in whose C function a stack is that can't be followed, found by its hook's frame: C's return address,
-    /// which the hook wipes afterwards, and the cell's address above it.
+    /// Finds the crossing of a stack that can't be followed, by its hook's frame: C's return address, which the hook
+    /// wipes afterwards, and the cell's address above it.
     fn crossing_above(&self, sample: &Sample<'_>) -> Option<CellId> {
         let hooks: Vec<_> = self
             .modules
@@ -235,7 +235,8 @@ impl Unwinder {
         while !self.is_go(Avma(at.address_for_lookup())) {
             let next = self.unwinder.unwind_frame(at, &mut registers, &mut self.cache, &mut read);
             let Ok(Some(caller)) = next else {
-                // No thread begins in the function that it is in: code without unwind information ends at once.
+                // No thread begins in the function that it is in, so a walk that ends at once met code without unwind
+                // information.
                 let truncated = next.is_err() || frames.len() == 1;
                 return Walk::new(Place::Elsewhere, frames, truncated);
             };
@@ -257,7 +258,7 @@ impl Unwinder {
             frames.push(Avma(address.address_for_lookup()));
             at = address;
         }
-        // From other C there is no way to Go but through the border: code without unwind information was guessed through.
+        // Other C reaches Go only through the border, so the walk has guessed through code without unwind information.
         let outermost = frames.iter().rev().find(|&&frame| !self.is_go(frame));
         if outermost.is_some_and(|frame| !self.vdso.contains(frame)) {
             frames.retain(|&frame| !self.is_go(frame));

@@ -1,4 +1,4 @@
-//! What the unwinder must know of each file that is mapped.
+//! Facts that the unwinder needs about each file that is mapped.
 
 use std::borrow::Cow;
 use std::ops::{Deref, Range};
@@ -10,7 +10,8 @@ use memmap2::Mmap;
 
 use crate::process::maps::Mapping;
 
-/// The modules of a mapping: none for Go's own code, whose frames are found by frame pointers, nor for what is no file.
+/// Returns the modules of a mapping. Go's own code has none, because its frames are found by frame pointers. Memory
+/// without a file has none either, except the vDSO.
 pub(super) fn of_mapping(mapping: &Mapping, go: &Range<Avma>) -> Vec<Module<Arc<[u8]>>> {
     let Some(data) = contents(mapping) else { return Vec::new() };
     let Ok(binary) = Binary::parse(&data) else { return Vec::new() };
@@ -21,7 +22,7 @@ pub(super) fn of_mapping(mapping: &Mapping, go: &Range<Avma>) -> Vec<Module<Arc<
     };
     let section = |name: &str| binary.section(name).map(piece);
     let (frames, header) = (binary.call_frames().map(piece), binary.call_frame_table().map(piece));
-    // Go writes .debug_frame too, of its own code alone; a file without .eh_frame may have C's there.
+    // Go also writes .debug_frame, for its own code alone; a file without .eh_frame may have C's there.
     let debug = if frames.is_none() { section(".debug_frame") } else { None };
     let bias = mapping.range.start.0.wrapping_sub(stated);
     let name = mapping.path.to_string_lossy();
@@ -42,7 +43,7 @@ pub(super) fn of_mapping(mapping: &Mapping, go: &Range<Avma>) -> Vec<Module<Arc<
     without(&(mapping.range.start.0..mapping.range.end.0), &(go.start.0..go.end.0)).into_iter().map(module).collect()
 }
 
-/// The bytes of what is mapped.
+/// Bytes of a mapping.
 enum Contents {
     File(Mmap),
     Vdso(&'static [u8]),
@@ -66,7 +67,7 @@ fn contents(mapping: &Mapping) -> Option<Contents> {
     mapping.contents().map(Contents::File)
 }
 
-/// The kernel maps the same image into every process: ours stands for the target's.
+/// Returns our own vDSO. The kernel maps the same image into every process, so ours stands for the program's.
 fn own_vdso() -> Option<&'static [u8]> {
     let mappings = crate::process::maps::read(nix::unistd::Pid::this()).ok()?;
     let vdso = mappings.into_iter().find(|mapping| mapping.path.as_os_str() == "[vdso]")?;
@@ -75,16 +76,16 @@ fn own_vdso() -> Option<&'static [u8]> {
     Some(unsafe { std::slice::from_raw_parts(vdso.range.start.0 as *const u8, length) })
 }
 
-/// The address that the file states for the mapping's first byte.
+/// Returns the address that the file states for the mapping's first byte.
 fn stated_start(mapping: &Mapping, binary: &Binary<'_>) -> Option<u64> {
-    // The mapping begins at a page, the code perhaps within it.
+    // The mapping begins at a page, but the code may begin within it.
     (0..4096).step_by(16).find_map(|skip| {
         let stated = binary.stated_address(FileOffset(mapping.offset.0 + skip))?;
         binary.is_code(stated).then(|| stated.0.wrapping_sub(skip))
     })
 }
 
-/// What a range has left without another.
+/// Returns the parts of a range that are not in another.
 fn without(range: &Range<u64>, hole: &Range<u64>) -> Vec<Range<u64>> {
     let before = range.start..range.end.min(hole.start);
     let after = range.start.max(hole.end)..range.end;

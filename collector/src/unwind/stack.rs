@@ -1,18 +1,18 @@
-//! The copy of a thread's stack that comes with a sample.
+//! Copy of a thread's stack that comes with a sample.
 
 use cgoprof_symbols::Avma;
 
-/// Some bytes of a stack.
+/// Copied bytes of a stack.
 #[derive(Clone, Copy)]
 pub(crate) struct StackCopy<'a> {
-    /// Where they were.
+    /// Address of the first byte.
     pub(crate) start: Avma,
     /// The bytes, the innermost first.
     pub(crate) bytes: &'a [u8],
 }
 
 impl StackCopy<'_> {
-    /// A word of the stack, if it was copied.
+    /// Returns a word of the stack, if it was copied.
     pub(crate) fn word(&self, at: Avma) -> Option<u64> {
         let offset = usize::try_from(at.0.checked_sub(self.start.0)?).ok()?;
         let bytes = self.bytes.get(offset..offset.checked_add(8)?)?;
@@ -20,7 +20,7 @@ impl StackCopy<'_> {
     }
 
     /// Appends the calls found along the frame pointers, as long as they are Go's: where a callback came from C, the
-    /// chain holds anything. Returns whether the stack goes on beyond the copy or the most frames.
+    /// chain holds anything. Returns whether the stack goes on beyond the copy, or beyond `most` frames.
     pub(crate) fn follow_frame_pointers(
         &self,
         first: Avma,

@@ -15,14 +15,14 @@ pub struct Avma(pub u64);
 pub struct FileOffset(pub u64);
 
 impl Svma {
-    /// Where it is when the file is loaded with this bias.
+    /// Returns the address in a process that has loaded the file with this bias.
     pub fn loaded(self, bias: u64) -> Avma {
         Avma(self.0.wrapping_add(bias))
     }
 }
 
 impl Avma {
-    /// Where the file states it, loaded with this bias.
+    /// Returns the address that the file states, if it is loaded with this bias.
     pub fn stated(self, bias: u64) -> Svma {
         Svma(self.0.wrapping_sub(bias))
     }

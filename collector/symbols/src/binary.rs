@@ -37,8 +37,8 @@ pub enum BinaryError {
 type Header = FileHeader64<LittleEndian>;
 const ENDIAN: LittleEndian = LittleEndian;
 
-/// A parsed ELF executable or library over its bytes. What is needed to run it, its program headers, must be there; section
-/// headers may be missing or damaged, as if there were none.
+/// A parsed ELF executable or library over its bytes. The program headers, which are needed to run it, must be there.
+/// Section headers may be missing; damaged ones count as missing.
 pub struct Binary<'data> {
     data: &'data [u8],
     header: &'data Header,
@@ -50,7 +50,7 @@ pub struct Binary<'data> {
     ifuncs: Vec<Symbol<'data>>,
 }
 
-/// Which part of a file is loaded where: all that is needed of it to find an address.
+/// Parts of a file and the addresses where they are loaded. That is enough of a file to find an address.
 #[derive(Clone, Debug)]
 pub struct Layout(Vec<Segment>);
 
@@ -77,13 +77,13 @@ pub struct Symbol<'data> {
     pub name: &'data str,
     /// First byte.
     pub address: Svma,
-    /// Bytes, 0 when unknown.
+    /// Size in bytes, 0 when unknown.
     pub size: u64,
-    /// How others see it.
+    /// Visibility to other object files.
     pub binding: Binding,
 }
 
-/// How a symbol is seen outside of its object file; what comes first is the better name of an address.
+/// Visibility of a symbol outside of its object file. The binding that comes first gives the better name of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Binding {
     /// Everywhere.
@@ -95,7 +95,7 @@ pub enum Binding {
 }
 
 impl<'data> Symbol<'data> {
-    /// From an entry of a symbol table, if it is of code that is there.
+    /// Converts an entry of a symbol table, if it stands for code in this file.
     pub(crate) fn of_code(symbol: &elf::Sym64<LittleEndian>, name: &'data [u8]) -> Option<Symbol<'data>> {
         let is_code = matches!(symbol.st_type(), elf::STT_FUNC | elf::STT_GNU_IFUNC);
         let binding = match symbol.st_bind() {
@@ -109,7 +109,7 @@ impl<'data> Symbol<'data> {
     }
 }
 
-/// Bytes of a section that are taken out of a compressed one, at most.
+/// Maximum bytes of a section that was compressed.
 const LARGEST: u64 = 1 << 30;
 
 impl<'data> Binary<'data> {
@@ -185,7 +185,7 @@ impl<'data> Binary<'data> {
         self.data.get(start as usize..segment.file.end as usize)
     }
 
-    /// So many loaded bytes at an address.
+    /// Returns `length` loaded bytes at an address.
     pub fn bytes_at(&self, address: Svma, length: usize) -> Option<&'data [u8]> {
         self.bytes_from(address)?.get(..length)
     }
@@ -206,12 +206,13 @@ impl<'data> Binary<'data> {
         self.segments.stated_address(offset)
     }
 
-    /// Which part of the file is loaded where.
+    /// Returns the parts of the file with the addresses where they are loaded.
     pub fn layout(&self) -> Layout {
         self.segments.clone()
     }
 
-    /// How far from its stated addresses the file was loaded, if its code from `offset` on is mapped at `start`.
+    /// Returns the distance from the file's stated addresses to its loaded ones, if its code from `offset` on is mapped
+    /// at `start`.
     pub fn bias(&self, start: Avma, offset: FileOffset) -> Option<u64> {
         const PAGE: u64 = 4096;
         let mut code = self.segments.0.iter().filter(|segment| segment.executable);
@@ -219,15 +220,15 @@ impl<'data> Binary<'data> {
         Some(start.0.wrapping_sub(mapped.address.start / PAGE * PAGE))
     }
 
-    /// First and last stated address of what is loaded.
+    /// Range of the stated addresses that are loaded.
     pub fn extent(&self) -> Range<Svma> {
         let start = self.segments.0.iter().map(|segment| segment.address.start).min().unwrap_or(0);
         let end = self.segments.0.iter().map(|segment| segment.address.end).max().unwrap_or(0);
         Svma(start)..Svma(end)
     }
 
-    /// Address and bytes of a section, decompressed if need be. None for one that says it is larger than a gibibyte then: a file of
-    /// kilobytes can say so.
+    /// Address and bytes of a section, decompressed if need be. None for a compressed one that states more than a
+    /// gibibyte, because a file of kilobytes can state that.
     pub fn section(&self, name: &str) -> Option<(Svma, Cow<'data, [u8]>)> {
         let (_, section) = self.sections.section_by_name(ENDIAN, name.as_bytes())?;
         let data = match section.compression(ENDIAN, self.data).ok()? {
@@ -250,13 +251,12 @@ impl<'data> Binary<'data> {
         Some((Svma(section.sh_addr(ENDIAN)), data))
     }
 
-    /// Call frame information, `.eh_frame`: from its section, or where there are no sections from where the header of its
-    /// table says.
+    /// Call frame information, `.eh_frame`. It is found by its section, or without sections by the header of its table.
     pub fn call_frames(&self) -> Option<(Svma, Cow<'data, [u8]>)> {
         self.section(".eh_frame").or_else(|| {
             const RELATIVE_TO_HERE: u8 = 0x1b;
             let (address, table) = self.call_frame_table()?;
-            // Version, and how the address that follows is encoded (Linux Standard Base, ".eh_frame_hdr").
+            // Version, and encoding of the address that follows (Linux Standard Base, ".eh_frame_hdr").
             let &[1, RELATIVE_TO_HERE, _, _, a, b, c, d, ..] = table.as_ref() else { return None };
             let distance = i32::from_le_bytes([a, b, c, d]);
             let start = Svma(address.0.wrapping_add(4).wrapping_add_signed(distance.into()));
@@ -274,8 +274,8 @@ impl<'data> Binary<'data> {
         })
     }
 
-    /// Pieces of loaded data, with their bytes, where pointers may be found: sections, or where there are none whole
-    /// segments.
+    /// Pieces of loaded data in which pointers may be found, with their bytes: sections, or whole segments where there
+    /// are no sections.
     pub fn data_pieces(&self) -> Vec<(Svma, &'data [u8])> {
         let sections = self.sections.iter().filter(|section| {
             let flags = section.sh_flags(ENDIAN);
@@ -303,8 +303,8 @@ impl<'data> Binary<'data> {
         Some((Svma(segment.address.start), data))
     }
 
-    /// Code symbols of the symbol table and of the dynamic one, by address. Of several at one address there is the one with
-    /// the widest binding, and of those the plainest name: `hypot`, not `__hypot` or `hypotf32x`.
+    /// Code symbols of the symbol table and of the dynamic one, by address. Of several at one address, the one with the
+    /// widest binding is kept, and of those the one with the plainest name: `hypot`, not `__hypot` or `hypotf32x`.
     pub fn functions(&self) -> Vec<Symbol<'data>> {
         let own = self.symbols.iter().filter_map(|symbol| {
             let name = self.symbols.symbol_name(ENDIAN, symbol).ok()?;
@@ -334,12 +334,12 @@ impl<'data> Binary<'data> {
         Some(Svma(variables.find(named)?.st_value(ENDIAN)))
     }
 
-    /// Names that this file takes from its libraries.
+    /// Names that this file imports from its libraries.
     pub fn imports(&self) -> &[&'data str] {
         &self.imports
     }
 
-    /// Names of code that this file gives to others, with their addresses.
+    /// Names of code that this file exports, with their addresses.
     pub fn exports(&self) -> HashMap<&'data str, Svma> {
         self.dynamic_symbols.iter().map(|symbol| (symbol.name, symbol.address)).collect()
     }

@@ -1,4 +1,4 @@
-//! What the Go linker wrote about a build: `.go.buildinfo` (debug/buildinfo in Go's library).
+//! The Go linker's information about a build: `.go.buildinfo` (debug/buildinfo in Go's library).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -32,8 +32,8 @@ pub struct BuildInfo {
 }
 
 impl BuildInfo {
-    /// Reads the build information: from its section, or where there is none from the data segments, as `go version`
-    /// does. None if there is none.
+    /// Reads the build information from its section, or else from the data segments, as `go version` does. None if
+    /// there is none.
     pub fn read(binary: &Binary<'_>) -> Option<BuildInfo> {
         let section = binary.section(".go.buildinfo").map(|(_, section)| section);
         let segments = binary.writable_segments().map(|(_, data)| Cow::Borrowed(data));
@@ -45,7 +45,7 @@ impl BuildInfo {
         let data = &data[start..];
         let flags = *data.get(15)?;
         if flags & 2 == 0 {
-            // Before Go 1.18 the header holds pointers: too old in any case.
+            // Before Go 1.18 the header holds pointers. Such a release is too old in any case.
             let module = String::new();
             return Some(BuildInfo {
                 version_text: "go1.17 or older".into(),
@@ -70,8 +70,8 @@ impl BuildInfo {
     }
 }
 
-/// What `runtime.Version` returns: the string that the variable `runtime.buildVersion` holds, for programs without build
-/// information. Without symbols it is the first string variable that names a release.
+/// Returns the result of `runtime.Version`, for programs without build information: the string in the variable
+/// `runtime.buildVersion`. Without symbols it is the first string variable that names a release.
 pub fn runtime_version(binary: &Binary<'_>) -> Option<String> {
     const LONGEST: u64 = 100;
     let text = |words: &[u8]| {
@@ -105,7 +105,7 @@ fn string(data: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 impl GoVersion {
-    /// From `go1.26.8`, `go1.27rc1`, `devel go1.28-...`, `go1.26.8 X:nocoverageredesign`.
+    /// Parses `go1.26.8`, `go1.27rc1`, `devel go1.28-...`, `go1.26.8 X:nocoverageredesign`.
     pub fn parse(text: &str) -> Option<GoVersion> {
         let rest = &text[text.find("go1.")? + 4..];
         let number = |text: &str| -> Option<(u32, usize)> {

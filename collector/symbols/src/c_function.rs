@@ -5,13 +5,13 @@ use crate::demangle::demangle;
 /// A C function as its caller knows it.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct CFunction {
-    /// `sqlite3_step`.
+    /// Its name, for example `sqlite3_step`.
     pub name: String,
     /// Import path of the Go package that calls it.
     pub package: String,
 }
 
-/// From the Go function that called `cgocall`, if that is a wrapper written by cgo.
+/// Returns the C function for the Go function that called `cgocall`, if that is a wrapper written by cgo.
 ///
 /// cmd/cgo writes `_Cfunc_f`, `_C2func_f` (the form that returns errno), `_Cmacro_f` and `_cgo_cmalloc`.
 pub fn from_wrapper(go_function: &str) -> Option<CFunction> {
@@ -24,8 +24,8 @@ pub fn from_wrapper(go_function: &str) -> Option<CFunction> {
     Some(CFunction { name: name.to_owned(), package: package.to_owned() })
 }
 
-/// From the function of the Go runtime that calls it: the C functions of runtime/cgo, which each has one caller
-/// (runtime/proc.go, cgocall.go, runtime.go).
+/// Returns the C function of runtime/cgo that a function of the Go runtime calls. Each has one caller (runtime/proc.go,
+/// cgocall.go, runtime.go).
 pub fn of_runtime(go_function: &str) -> Option<&'static str> {
     Some(match go_function {
         "runtime.newm1" | "runtime.newm" | "runtime.templateThread" => "x_cgo_thread_start",
@@ -38,7 +38,7 @@ pub fn of_runtime(go_function: &str) -> Option<&'static str> {
     })
 }
 
-/// From the C function's symbol: cgo's wrapper for it, or its own.
+/// Returns the C function's name from its symbol: that of cgo's wrapper for it, or its own.
 pub fn from_symbol(symbol: &str) -> String {
     if let Some(name) = symbol.strip_prefix("_cgo_libc_") {
         return name.to_owned();
@@ -57,7 +57,8 @@ pub fn from_symbol(symbol: &str) -> String {
     demangle(symbol)
 }
 
-/// From the Go function by which C calls an exported one: `_cgoexp_<hash>_f`, as cmd/cgo names it.
+/// Returns the name of an exported Go function from that of the function by which C calls it: `_cgoexp_<hash>_f`, as
+/// cmd/cgo names it.
 pub fn from_export(go_function: &str) -> Option<&str> {
     let (hash, name) = go_function.strip_prefix("_cgoexp_")?.split_once('_')?;
     (hash.len() == 12 && hash.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(name)

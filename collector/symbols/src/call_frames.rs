@@ -4,7 +4,7 @@ use gimli::{BaseAddresses, EhFrame, EhFrameHdr, EndianSlice, LittleEndian, Unwin
 
 use crate::{Binary, Svma};
 
-/// Size of the function that starts at an address, in bytes. None if no call frame information covers it.
+/// Returns the size of the function that starts at an address, in bytes. None if no call frame information covers it.
 pub fn size_of_function(binary: &Binary<'_>, start: Svma) -> Option<u64> {
     let (frames_at, frames) = binary.call_frames()?;
     let (table_at, table) = binary.call_frame_table()?;

@@ -1,6 +1,6 @@
 //! Names of C++ and Rust symbols as their authors wrote them.
 
-/// The readable form of a symbol; itself if it isn't mangled.
+/// Returns the readable form of a symbol; the symbol itself if it isn't mangled.
 pub fn demangle(name: &str) -> String {
     if let Ok(rust) = rustc_demangle::try_demangle(name) {
         return format!("{rust:#}");

@@ -1,5 +1,5 @@
-//! The symbols that a file exchanges with others, found as the dynamic linker finds them: by the dynamic segment, which
-//! is there in files without section headers.
+//! Symbols that a file imports and exports. They are found as the dynamic linker finds them: by the dynamic segment,
+//! which also files without section headers have.
 
 use object::LittleEndian;
 use object::elf::{self, Dyn64, FileHeader64, Sym64};
@@ -11,12 +11,13 @@ use crate::address::Svma;
 type Header = FileHeader64<LittleEndian>;
 const ENDIAN: LittleEndian = LittleEndian;
 
-/// Longer names are left out: each is searched for its end, in files that may be anything.
+/// Maximum bytes of a name. Longer names are left out, because each is searched for its end, in files that may be
+/// anything.
 const LONGEST_NAME: usize = 4096;
 
-/// The entries of the dynamic symbol table, with their names; none where the table is damaged.
+/// Returns the entries of the dynamic symbol table, with their names; none if the table is damaged.
 ///
-/// `bytes_from` gives the file's bytes from an address on.
+/// `bytes_from` returns the file's bytes from an address on.
 pub(crate) fn symbols<'data>(
     bytes_from: impl Fn(Svma) -> Option<&'data [u8]>,
     table: &'data [Dyn64<LittleEndian>],
@@ -37,7 +38,7 @@ fn find<'data>(
         .map(|table| table.symbol_table_length());
     let count = hashed.or_else(|| {
         let table = GnuHashTable::<Header>::parse(ENDIAN, at(elf::DT_GNU_HASH)?).ok()?;
-        // A table that exports nothing tells only where the others end.
+        // A table without exports tells only where the other symbols end.
         table.symbol_table_length(ENDIAN).or(Some(table.symbol_base()))
     })?;
     let count = (count as usize).min(bytes.len() / size_of::<Sym64<LittleEndian>>());

@@ -1,7 +1,7 @@
-//! From the bytes of a binary to names: ELF, Go's build information and pclntab, DWARF struct offsets.
+//! Reads the bytes of a binary: ELF, Go's build information and pclntab, DWARF struct offsets.
 //!
-//! Pure functions over bytes that nobody vouches for: any input gives a value or an error, never a panic.
-//! No process and no privilege is needed here, and nothing is read from disk.
+//! Pure functions over untrusted bytes: any input gives a value or an error, never a panic. They need no process and no
+//! privilege, and read nothing from disk.
 
 pub mod address;
 pub mod binary;

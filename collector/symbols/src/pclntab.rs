@@ -17,7 +17,7 @@ pub enum PclntabError {
     /// An unknown magic or header.
     #[error("the Go function table has an unknown format ({0:#x})")]
     Format(u32),
-    /// All but the magic is as in a table.
+    /// The header is that of a table, except for the magic.
     #[error("it is obfuscated (as garble does): the Go runtime can't be found in it; record a build that is not")]
     Obfuscated,
     /// The table reaches past its end or contradicts itself.
@@ -39,7 +39,7 @@ pub struct Function<'table> {
     pub end: Svma,
     /// `abi.FuncID`: 2 is the assembly `asmcgocall`.
     pub id: u8,
-    /// Where its record lies in the table.
+    /// Offset of its record in the table.
     pub record: usize,
 }
 
@@ -70,7 +70,7 @@ pub struct Pclntab<'data> {
     /// Bytes of `go:func.*`, where inline trees are.
     function_data: Option<&'data [u8]>,
     address: Svma,
-    /// `runtime.moduledata` that begins with the table's address.
+    /// Address of the `runtime.moduledata` that begins with the table's address.
     module: Option<Svma>,
 }
 
@@ -164,17 +164,17 @@ impl<'data> Pclntab<'data> {
         names.all(|name| name.is_some_and(|name| name.contains('.')))
     }
 
-    /// Where the table is loaded.
+    /// Address of the table.
     pub fn address(&self) -> Svma {
         self.address
     }
 
-    /// Where the `runtime.moduledata` of this table is, if it was found.
+    /// Address of this table's `runtime.moduledata`, if it was found.
     pub fn module(&self) -> Option<Svma> {
         self.module
     }
 
-    /// Bytes from one function's record to the fields that follow it, `runtime._func`.
+    /// Bytes from a function's record, `runtime._func`, to the fields that follow it.
     pub fn record_size(&self) -> usize {
         self.entry_size() + 32 + self.start_line_size() + 4
     }
@@ -201,7 +201,7 @@ impl<'data> Pclntab<'data> {
         (0..self.functions).filter_map(|index| self.function(index))
     }
 
-    /// From the first function to the end of the last: all of Go's code and none of C's.
+    /// Range from the first function to the end of the last: all of Go's code and none of C's.
     pub fn text(&self) -> Range<Svma> {
         let first = self.function(0).map_or(Svma(0), |function| function.start);
         let last = self.functions.checked_sub(1).and_then(|last| self.function(last));
@@ -288,7 +288,7 @@ impl<'data> Pclntab<'data> {
         (file.unwrap_or("").to_owned(), line.unwrap_or(0))
     }
 
-    /// Value at an address of the table whose offset is stored at `field`.
+    /// Returns the value for the code address `at`, from the table whose offset is stored at `field`.
     fn value(&self, field: usize, function: &Function<'_>, at: Svma) -> Option<i32> {
         let offset = u32_at(&self.data, field)? as usize;
         if offset == 0 {
@@ -345,16 +345,16 @@ struct InlinedCall {
     parent_pc: u64,
 }
 
-/// What is needed of `runtime.moduledata`.
+/// Facts that are needed of `runtime.moduledata`.
 struct ModuleData {
     address: Svma,
     text: u64,
-    /// Where `go:func.*` is; candidates, where the release is not known.
+    /// Address of `go:func.*`; several candidates if the release is not known.
     function_data: Vec<u64>,
 }
 
 impl ModuleData {
-    /// The module data begins with the address of the table.
+    /// Finds the module data, which begins with the address of the table.
     fn find(binary: &Binary<'_>, table: Svma, minor: Option<u32>) -> Option<ModuleData> {
         const TEXT: usize = 176;
         let function_data: &[usize] = match minor {
@@ -386,7 +386,7 @@ impl ModuleData {
     }
 }
 
-/// By the section's name, else by the magic of its header.
+/// Finds the table by its section's name, else by the magic of its header.
 fn locate<'data>(binary: &Binary<'data>) -> Option<(Svma, Cow<'data, [u8]>)> {
     for name in [".gopclntab", ".data.rel.ro.gopclntab"] {
         if let Some(found) = binary.section(name)
@@ -420,7 +420,7 @@ fn u64_at(data: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(data.get(at..at.checked_add(8)?)?.try_into().ok()?))
 }
 
-/// A zero-terminated string; Go names are short, so a missing end is noticed early.
+/// Returns a zero-terminated string. Go names are short, so a missing end is noticed early.
 fn text(data: &[u8]) -> Option<&str> {
     let window = &data[..data.len().min(16 << 10)];
     let end = window.iter().position(|&byte| byte == 0)?;

@@ -1,8 +1,8 @@
 //! Offsets of fields in the Go runtime's structs (runtime/runtime2.go), by release.
 //!
-//! `runtime_offsets.txt` has a row for each release. A test writes it from the DWARF of programs, and compares it. The offsets are the
-//! same on amd64 and arm64. The plan checks them against the displacements that `runtime.cgocall` itself uses, and reads DWARF
-//! where the two disagree.
+//! `runtime_offsets.txt` has a row for each release. A test writes it from the DWARF of programs, and compares it. The
+//! offsets are the same on amd64 and arm64. The plan checks them against the displacements that `runtime.cgocall`
+//! itself uses, and reads DWARF where the two disagree.
 
 macro_rules! fields {
     ($($(#[$doc:meta])* $field:ident = $struct:ident . $name:ident,)+) => {
@@ -13,10 +13,10 @@ macro_rules! fields {
         }
 
         impl RuntimeOffsets {
-            /// Names of the fields: of the struct in package runtime, and of the field in it.
+            /// Names of the fields: the struct's name in package runtime, and the field's name in it.
             pub const FIELDS: &[(&str, &str)] = &[$((stringify!($struct), stringify!($name)),)+];
 
-            /// Takes each field's offset from where it is known; none if one is not.
+            /// Takes each field's offset from `offset`; none if one is not known there.
             pub(crate) fn from_fields(offset: impl Fn(&str, &str) -> Option<u32>) -> Option<RuntimeOffsets> {
                 Some(RuntimeOffsets { $($field: offset(stringify!($struct), stringify!($name))?,)+ })
             }
@@ -88,7 +88,7 @@ pub fn measured() -> Vec<(u32, RuntimeOffsets)> {
     rows
 }
 
-/// Writes a table of these releases, oldest first.
+/// Returns the text of a table of these releases, oldest first.
 pub fn table(rows: &[(u32, RuntimeOffsets)]) -> String {
     let names = RuntimeOffsets::FIELDS.iter().map(|(of, field)| format!("{of}.{field}"));
     let head: Vec<String> = std::iter::once("go".to_owned()).chain(names).collect();
@@ -110,7 +110,7 @@ pub fn table(rows: &[(u32, RuntimeOffsets)]) -> String {
 }
 
 impl RuntimeOffsets {
-    /// The offsets of a Go 1.x release; none if it is not in the table.
+    /// Returns the offsets of a Go 1.x release; none if it is not in the table.
     pub fn of_release(minor: u32) -> Option<RuntimeOffsets> {
         measured().into_iter().find(|&(measured, _)| measured == minor).map(|(_, offsets)| offsets)
     }

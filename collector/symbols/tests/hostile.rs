@@ -1,4 +1,4 @@
-//! Any bytes: an error or a value, never a panic or a hang.
+//! Tests that any bytes give an error or a value, never a panic or a hang.
 
 use cgoprof_symbols::buildinfo::{BuildInfo, runtime_version};
 use cgoprof_symbols::demangle::demangle;

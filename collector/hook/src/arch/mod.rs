@@ -1,4 +1,4 @@
-//! What one processor architecture knows and others don't.
+//! Code that differs between processor architectures.
 
 #[cfg(target_arch = "x86_64")]
 mod x86_64;

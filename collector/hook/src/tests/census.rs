@@ -1,4 +1,4 @@
-//! Long crossings that were not timed: when they began.
+//! Tests of when long crossings began that were not timed.
 
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -8,7 +8,7 @@ use crate::layout::{Coarse, Event, TICKS, kind};
 /// Ticks from one coarse tick to the next.
 const STEP: u64 = 1_000_000;
 
-/// Has the coarse clock of a world stand at this tick.
+/// Sets the coarse clock of a world to this tick.
 fn set_coarse(world: &World, thread: *mut Thread, tick: u64) {
     // SAFETY: the world begins with a header.
     let coarse: &Coarse = unsafe { &(*world.memory.cast::<Header>()).coarse };
@@ -18,14 +18,15 @@ fn set_coarse(world: &World, thread: *mut Thread, tick: u64) {
     unsafe { (*thread).coarse.store(tick, Relaxed) };
 }
 
-/// One untimed crossing from tick 10 to tick 13; the thread's last timed crossing returned in the middle of tick 10 or before.
+/// Makes one untimed crossing from tick 10 to tick 13. The thread's last timed crossing returned in the middle of tick
+/// 10 or before.
 fn event_of_a_long_crossing(last_returned: u64, calls_back: bool) -> (Event, f64) {
     let mut world = World::new(64, 8);
     world.params.slow = 1;
     let m = Machine::new(1, false);
     let goroutine = Goroutine::new(&m, 0x1000, &[1, 2]);
     goroutine.cross(&world);
-    // By its address: the reference is for reading.
+    // By address, because the reference is for reading.
     let cell = (world.cells(1)[0] as *const Cell).addr() as *mut Cell;
     // SAFETY: the thread and the cell lie in the world's memory; the made-up goroutine has all that the hooks read.
     unsafe {
@@ -56,6 +57,6 @@ fn a_long_crossing_begins_in_its_tick_and_after_the_last_timed_one() {
     };
     check(9 * STEP, false, 10 * STEP, STEP);
     check(10 * STEP + STEP * 9 / 10, false, 10 * STEP + STEP * 9 / 10, STEP / 10);
-    // Made in a callback of its own.
+    // The crossing that returned last was made in a callback of this one.
     check(10 * STEP + STEP * 9 / 10, true, 10 * STEP, STEP);
 }

@@ -1,4 +1,4 @@
-//! Times and their histograms, which take room as they need it.
+//! Tests of times and their histograms, which take room as they need it.
 
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -7,9 +7,9 @@ use crate::adding::add;
 use crate::histogram::{BUCKETS, Histogram, More, OCTAVE, Octaves, SPREAD, Spread, bucket};
 
 impl World {
-    /// A histogram's buckets that are not empty.
+    /// Returns a histogram's buckets that are not empty.
     fn buckets(&self, histogram: &Histogram) -> BTreeMap<usize, u64> {
-        // SAFETY: a reference that is there leads to what it says.
+        // SAFETY: a reference other than none leads to what it names.
         unsafe {
             let at = |place: CellRef| self.params.tables + place.offset();
             let mut all: Vec<(u16, u64)> = histogram.buckets.into_iter().zip(histogram.counts).collect();
@@ -64,7 +64,8 @@ proptest! {
 #[test]
 fn times_that_find_no_room_are_counted() {
     let world = World::of(1, 0, 0);
-    // SAFETY: the thread lies in the world's memory, and so does its spare cell's histogram; the world begins with a header.
+    // SAFETY: the thread lies in the world's memory, and so does its spare cell's histogram; the world begins with a
+    // header.
     let (found, unkept) = unsafe {
         let thread = threads::find(&world.params, Machine::new(1, false).address());
         let histogram = &raw mut (*thread).spare.times.c_histogram;
@@ -81,7 +82,8 @@ fn times_that_find_no_room_are_counted() {
 fn no_count_is_lost_where_room_ends_amid_many_buckets() {
     for free in (0..40).step_by(if cfg!(miri) { 13 } else { 1 }) {
         let world = World::of(1, 4, 0);
-        // SAFETY: the world begins with a header; the thread lies in its memory, and so does its spare cell's histogram.
+        // SAFETY: the world begins with a header; the thread lies in its memory, and so does its spare cell's
+        // histogram.
         unsafe {
             let thread = threads::find(&world.params, Machine::new(1, false).address());
             let room = (*thread).chunk_end - (*thread).chunk_next;

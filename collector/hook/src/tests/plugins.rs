@@ -1,4 +1,4 @@
-//! Waiting for the recorder when a plugin has been loaded.
+//! Tests of the wait for the recorder after a plugin has been loaded.
 
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};

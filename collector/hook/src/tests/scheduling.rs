@@ -1,4 +1,4 @@
-//! What the hooks tell of threads, goroutines, locks and callbacks.
+//! Tests of what the hooks record of threads, goroutines, locks and callbacks.
 
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -7,7 +7,7 @@ use crate::layout::{BUSY, GOROUTINE_BLOCK, GOROUTINES, Goroutine as Entry, HOLDE
 use crate::{goroutines, held, locks, thread_creation};
 
 impl World {
-    /// The entries of goroutines, by goid.
+    /// Returns the entries of goroutines, by goid.
     fn goroutines(&self) -> BTreeMap<u64, &Entry> {
         // SAFETY: the world begins with a header, and the blocks lie in its memory.
         let blocks = unsafe {
@@ -19,7 +19,7 @@ impl World {
         blocks.flatten().filter(known).map(|entry| (entry.goid.load(Relaxed), entry)).collect()
     }
 
-    /// Crossings of a goroutine, those included that its thread holds.
+    /// Returns the crossings of a goroutine, including those that its thread holds.
     fn made(&self, goid: u64) -> u64 {
         let held: u64 = (0..4)
             .map(|id| {
@@ -49,7 +49,7 @@ impl World {
     }
 }
 
-/// Goroutine of this number on an M.
+/// Makes a goroutine of this number on an M.
 fn numbered(m: &Machine, goid: u64) -> super::Goroutine {
     let mut goroutine = super::Goroutine::new(m, 0x1000, &[1, 2]);
     goroutine.g[9] = goid;
@@ -65,7 +65,7 @@ fn crossings_and_migrations_of_goroutines() {
     let world = World::new(64, 8);
     let (a, b) = (Machine::new(1, false), Machine::new(2, false));
     let (mut one, mut two) = (numbered(&a, 7), numbered(&b, 8));
-    // One stays on A, goes to B and comes back; two was on B all the while, then goes to A.
+    // One stays on A, goes to B and comes back. Two stays on B, then goes to A.
     for m in [&a, &a, &b, &a, &a] {
         on(&mut one, m);
         one.cross(&world);
@@ -113,7 +113,7 @@ fn goroutines_beyond_the_table_make_room_and_are_counted() {
     let world = World::new((GOROUTINES * size_of::<Entry>() / 1024) as u64 + 64, 8);
     let m = Machine::new(1, false);
     let all = 3 * GOROUTINES as u64;
-    // The g of each is another's by the time that room is needed: they have ended.
+    // By the time room is needed, the g of each belongs to another goroutine: they have ended.
     let mut goroutine = numbered(&m, 0);
     for goid in 1..=all {
         goroutine.g[9] = goid;
@@ -244,7 +244,7 @@ fn locks_by_place_and_how_long() {
         unsafe { ((m.address() + M_LOCKED_EXT) as *mut u32).write(locks) };
     };
     for _ in 0..3 {
-        // Locked twice over: only the first counts, and only the last unlock ends it.
+        // The goroutine is locked twice: only the first lock counts, and only the last unlock ends it.
         for locks in [1, 2] {
             count(locks);
             // SAFETY: the made-up goroutine has all that the hook reads.
@@ -254,7 +254,7 @@ fn locks_by_place_and_how_long() {
         for locks in [1, 0] {
             count(locks);
         }
-        // SAFETY: the thread lies in the world's memory. As the unlock thunk does.
+        // SAFETY: the thread lies in the world's memory. The unlock thunk does the same.
         unsafe { (*threads::find(&world.params, m.address())).unlocked = crate::clock::now() };
     }
     // SAFETY: as above.

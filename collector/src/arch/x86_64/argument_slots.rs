@@ -1,4 +1,4 @@
-//! Words of frames that carry a crossing from hook to hook: nothing may write there.
+//! Checks of the frame words that carry a crossing from hook to hook: nothing may write there.
 
 use cgoprof_symbols::Svma;
 use iced_x86::{FlowControl, Instruction, Mnemonic, OpKind, Register};
@@ -8,7 +8,7 @@ use super::stack_frames::frame_size;
 use crate::goruntime::Target;
 use crate::goruntime::plan::PlanError;
 
-/// `asmcgocall`'s arguments must not be written again before the epilogue reads them.
+/// Checks that `asmcgocall`'s arguments are not written again before the epilogue reads them.
 pub(super) fn check_slots_stay_dead(
     target: &Target<'_>,
     cgocall: &Code<'_>,
@@ -29,9 +29,9 @@ pub(super) fn check_slots_stay_dead(
     Ok(())
 }
 
-/// Between the enter hook and the call of `asmcgocall` the word for its result carries the crossing: nothing may write
-/// there. Without inlining (`-gcflags=-l`) `osPreemptExtEnter` is called there, which is empty on Linux
-/// (runtime/preempt_nonwindows.go).
+/// Checks that nothing writes the word for `asmcgocall`'s result between the enter hook and the call of `asmcgocall`:
+/// the word carries the crossing there. Without inlining (`-gcflags=-l`), `cgocall` calls `osPreemptExtEnter` there,
+/// which is empty on Linux (runtime/preempt_nonwindows.go).
 pub(super) fn check_result_left_alone(
     target: &Target<'_>,
     cgocall: &Code<'_>,
@@ -59,8 +59,8 @@ fn is_call(instruction: &Instruction) -> bool {
     matches!(instruction.flow_control(), FlowControl::Call | FlowControl::IndirectCall)
 }
 
-/// Whether a call leads to a function that writes nothing to its caller's frame. A function with arguments in registers may
-/// write them there (Go's ABI specification, "spill space"), and does before it has its stack grown.
+/// Whether a call leads to a function that writes nothing to its caller's frame. A function with arguments in registers
+/// may write them there (Go's ABI specification, "spill space"), and does so before it grows its stack.
 fn leaves_caller_alone(target: &Target<'_>, call: &Instruction) -> bool {
     let called = target.pclntab.function_at(Svma(call.near_branch_target()));
     let Some(code) = called.and_then(|function| Code::decode(&target.binary, &function).ok()) else { return false };

@@ -1,14 +1,14 @@
-//! A loop of crossings to nowhere, on which the hooks are measured.
+//! A loop of crossings that do nothing, on which the hooks' cost is measured.
 //!
-//! It builds the frames of `cgocall` and `asmcgocall` as Go 1.21 to 1.27 do, around a C function that returns at once. Where Go
-//! enters and leaves the system call it calls what stands for that.
+//! It builds the frames of `cgocall` and `asmcgocall` as Go 1.21 to 1.27 do, around a C function that returns at once.
+//! Where Go enters and leaves the system call, the loop calls code that stands for that.
 
 use std::arch::global_asm;
 use std::mem::offset_of;
 
 use crate::goruntime::plan::FrameLayout;
 
-/// What the loop works with; it stands in for a goroutine, so that R14 leads to all of it.
+/// Data of the loop. It stands in for a goroutine, so that R14 leads to all of it.
 #[repr(C)]
 pub(crate) struct Goroutine {
     stack_low: u64,
@@ -26,7 +26,7 @@ pub(crate) struct Goroutine {
 }
 
 impl Goroutine {
-    /// One that crosses so often. All else is 0.
+    /// Returns one that makes this many crossings. All else is 0.
     pub(crate) fn new(crossings: u64) -> Goroutine {
         Goroutine {
             stack_low: 0,
@@ -66,9 +66,10 @@ pub(crate) const EXCHANGE: [u8; 9] =
 /// Runs the loop.
 ///
 /// # Safety
-/// `g` must lead to code, to be called as the loop does, and to an M.
+/// `g` must lead to code that may be called as the loop calls it, and to an M.
 pub(crate) unsafe fn calibration_loop(g: &mut Goroutine) {
-    // SAFETY: the loop keeps the C calling convention and works on its own stack and g; the rest is the caller's promise.
+    // SAFETY: the loop keeps the C calling convention and works on its own stack and g; the rest is the caller's
+    // promise.
     unsafe { cgoprof_calibration_loop(&raw mut *g) }
 }
 
@@ -77,12 +78,12 @@ pub(crate) fn stub_return() -> u64 {
     address(cgoprof_stub_return)
 }
 
-/// Address of what stands for the C hook where there are none.
+/// Address of the code that stands for the C hook where there are no hooks.
 pub(crate) fn stub_landing_pad() -> u64 {
     address(cgoprof_stub_landing_pad)
 }
 
-/// Address of what stands for the exit hook where there are none.
+/// Address of the code that stands for the exit hook where there are no hooks.
 pub(crate) fn stub_epilogue() -> u64 {
     address(cgoprof_stub_epilogue)
 }

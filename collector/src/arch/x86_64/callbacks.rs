@@ -1,4 +1,4 @@
-//! Where C calls Go: `cgocallbackg` from start to end, and where a foreign thread gets its M.
+//! Places where C calls Go: `cgocallbackg` from start to end, and where a foreign thread gets its M.
 
 use cgoprof_symbols::Svma;
 use cgoprof_symbols::runtime_offsets::G_STACKGUARD0;
@@ -10,7 +10,7 @@ use crate::goruntime::Target;
 use crate::goruntime::functions::RuntimeFunctions;
 use crate::goruntime::plan::{Displaced, Hook, Patch, PlanError, Transfer};
 
-/// What is replaced for the hooks of a callback.
+/// Returns the patches for the hooks of a callback.
 pub(super) fn patches(
     target: &Target<'_>,
     functions: &RuntimeFunctions<'_>,
@@ -56,13 +56,14 @@ pub(super) fn patches(
 
 /// Where a callback ends.
 pub(super) struct EndOfCallback {
-    /// The instruction's index: the call of `reentersyscall`, or one of it where that is inlined.
+    /// Index of the instruction: the call of `reentersyscall`, or an instruction of `reentersyscall` where that is
+    /// inlined.
     pub(super) index: usize,
     pub(super) inlined: bool,
 }
 
-/// Where `cgocallbackg` enters the system call again. `reentersyscall` is inlined there in profile-guided builds of
-/// programs that call back often: then it is where that sets `g.stackguard0 = stackPreempt` (runtime/proc.go).
+/// Finds where `cgocallbackg` enters the system call again. Profile-guided builds of programs that call back often
+/// inline `reentersyscall` there. Then the place is where it sets `g.stackguard0 = stackPreempt` (runtime/proc.go).
 pub(super) fn end_of_callback(
     target: &Target<'_>,
     functions: &RuntimeFunctions<'_>,
@@ -94,7 +95,8 @@ pub(super) fn end_of_callback(
     }
 }
 
-/// Where `cgocallback` loads the address of what gets an M for a foreign thread, for the call that follows; and that address.
+/// Finds where `cgocallback` loads the address of the function that gets an M for a foreign thread, for the call that
+/// follows. Returns the patch of the load, and that address.
 pub(super) fn attach(target: &Target<'_>, functions: &RuntimeFunctions<'_>) -> Result<(Patch, Svma), PlanError> {
     let code = Code::decode(&target.binary, &functions.cgocallback)?;
     for pair in code.instructions.windows(2) {

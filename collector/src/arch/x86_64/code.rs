@@ -25,7 +25,7 @@ impl<'data> Code<'data> {
         Self::decode_up_to(4096, binary, function)
     }
 
-    /// Decodes a function of anybody's.
+    /// Decodes any function, which may be long.
     pub(super) fn decode_long(binary: &Binary<'data>, function: &Function<'_>) -> Result<Self, PlanError> {
         Self::decode_up_to(16 << 20, binary, function)
     }
@@ -47,7 +47,7 @@ impl<'data> Code<'data> {
         Ok(Code { name, start: function.start, bytes, instructions })
     }
 
-    /// The only direct call of a function: its index.
+    /// Returns the index of the only direct call of a function.
     pub(super) fn only_call(&self, target: Svma, target_name: &'static str) -> Result<usize, PlanError> {
         let mut calls = self.instructions.iter().enumerate().filter(|(_, instruction)| {
             instruction.flow_control() == FlowControl::Call
@@ -66,7 +66,7 @@ impl<'data> Code<'data> {
         }
     }
 
-    /// Whether it writes no memory and calls nothing.
+    /// Whether the function writes no memory and calls nothing.
     pub(super) fn is_read_only(&self) -> bool {
         let mut factory = InstructionInfoFactory::new();
         self.instructions.iter().all(|instruction| {
@@ -83,7 +83,7 @@ impl<'data> Code<'data> {
         &self.bytes[start..start + instruction.len()]
     }
 
-    /// Refuses if a branch of this function leads into the middle of a range.
+    /// Returns an error if a branch of this function leads into the middle of a range.
     pub(super) fn check_no_branch_into(&self, range: Range<u64>) -> Result<(), PlanError> {
         let into = self.instructions.iter().find(|instruction| {
             matches!(instruction.op0_kind(), OpKind::NearBranch64)
@@ -96,7 +96,7 @@ impl<'data> Code<'data> {
         }
     }
 
-    /// An error about this function's shape.
+    /// Returns an error about this function's shape.
     pub(super) fn unexpected(&self, expected: impl Into<String>) -> PlanError {
         PlanError::Shape { function: self.name.clone(), expected: expected.into() }
     }

@@ -1,5 +1,5 @@
-//! The trampoline engine's plan. Every site is checked against what it must be, byte for byte; anything else refuses the
-//! engine. Nothing is assumed from the Go version that the code itself can tell.
+//! The trampoline engine's plan. Every place is checked byte for byte against what it must be; any difference refuses
+//! the engine. The Go version is not relied on for anything that the code itself can tell.
 
 use cgoprof_symbols::Svma;
 use cgoprof_symbols::runtime_offsets::RuntimeOffsets;
@@ -18,7 +18,7 @@ use crate::goruntime::plan::{Displaced, Hook, Patch, Plan, PlanError, Transfer};
 
 /// `mov rdi, rbx; jmp rax`: the landing pad, from Go 1.22 on.
 const LANDING_PAD: [u8; 5] = [0x48, 0x89, 0xdf, 0xff, 0xe0];
-/// `mov rdi, rbx`: what begins the landing pad that jumps by `retpolineAX`.
+/// `mov rdi, rbx`: the start of the landing pad that jumps by `retpolineAX`.
 const RETPOLINE_PAD: [u8; 3] = [0x48, 0x89, 0xdf];
 
 /// Works out the plan.
@@ -100,15 +100,15 @@ pub(crate) fn plan(target: &Target<'_>) -> Result<Plan, PlanError> {
     })
 }
 
-/// Where a plugin has been loaded, in a program that loads some in the way that is known.
+/// Returns the patch of the place where a plugin has been loaded, in a program that loads plugins in the known way.
 fn plugin_patch(target: &Target<'_>, functions: &RuntimeFunctions<'_>) -> Option<Patch> {
     let code = Code::decode_long(&target.binary, &functions.plugin_open?).ok()?;
     let call = code.only_call(functions.lastmoduleinit?, "plugin.lastmoduleinit").ok()?;
     Some(call_patch(Hook::PluginLoaded, &code, call))
 }
 
-/// Where `asmcgocall` reaches C: at its landing pad, or at each of its two calls. With `-spectre=ret` an indirect jump or call
-/// goes by way of `retpolineAX` (runtime/asm_amd64.s).
+/// Returns the patches where `asmcgocall` reaches C: at its landing pad, or at each of its two calls. With
+/// `-spectre=ret`, an indirect jump or call goes by way of `retpolineAX` (runtime/asm_amd64.s).
 fn c_patches(
     target: &Target<'_>,
     functions: &RuntimeFunctions<'_>,
@@ -150,7 +150,8 @@ fn c_patches(
     Ok(patches)
 }
 
-/// The instruction of `unwindm` that stores `mp.incgo = false`, which only runs when a crossing is left: its index.
+/// Returns the index of the instruction of `unwindm` that stores `mp.incgo = false`. It only runs when a crossing is
+/// left.
 pub(super) fn incgo_cleared(unwindm: &Code<'_>, offsets: RuntimeOffsets) -> Result<usize, PlanError> {
     let clears = |instruction: &Instruction| {
         stores_byte(instruction, 0) && instruction.memory_displacement64() == u64::from(offsets.m_incgo)
@@ -167,7 +168,8 @@ fn unwind_patch(unwindm: &Code<'_>, offsets: RuntimeOffsets) -> Result<(Patch, D
     amid_patch(Hook::Unwind, unwindm, &unwindm.instructions[incgo_cleared(unwindm, offsets)?])
 }
 
-/// Hooks amid a function keep the general registers and the flags, and X15, which Go keeps 0.
+/// Checks that a function uses no vector register except X15, which Go keeps 0. Hooks amid a function keep the general
+/// registers, the flags and X15.
 fn check_no_vectors(code: &Code<'_>) -> Result<(), PlanError> {
     let uses_vectors = |instruction: &Instruction| {
         (0..instruction.op_count()).any(|operand| {

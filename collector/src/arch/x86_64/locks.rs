@@ -1,5 +1,5 @@
-//! Where goroutines lock themselves to their threads and unlock. `UnlockOSThread` is small enough for the compiler to write
-//! it where it is used, `LockOSThread` is in profile-guided builds.
+//! Places where goroutines lock themselves to their threads and unlock. The compiler inlines `UnlockOSThread`, because
+//! it is small; in profile-guided builds it inlines `LockOSThread` too.
 
 use cgoprof_symbols::Svma;
 use cgoprof_symbols::pclntab::Function;
@@ -13,8 +13,8 @@ use crate::goruntime::Target;
 use crate::goruntime::functions::RuntimeFunctions;
 use crate::goruntime::plan::{Displaced, Hook, Patch, PlanError};
 
-/// What is replaced for the hooks of locks, nothing in a program that does not lock; and how many places there are where
-/// goroutines lock or unlock that are not as known.
+/// Returns the patches for the hooks of locks, none in a program that does not lock. Also returns the number of places
+/// where goroutines lock or unlock with code that is not as known.
 pub(super) fn patches(
     target: &Target<'_>,
     functions: &RuntimeFunctions<'_>,
@@ -42,8 +42,8 @@ pub(super) fn patches(
     Ok((patches, unseen))
 }
 
-/// Go functions other than these two that have one of them inlined, as far as the bytes tell: those with the offset of
-/// `m.lockedExt` in an instruction of it.
+/// Returns the Go functions, other than these two, that have one of them inlined, as far as the bytes tell: those with
+/// the offset of `m.lockedExt` in an inlined instruction.
 fn inlined_in<'a>(
     target: &'a Target<'_>,
     functions: &RuntimeFunctions<'_>,
@@ -56,7 +56,7 @@ fn inlined_in<'a>(
     let own = [functions.lock_os_thread, functions.unlock_os_thread].map(|own| own.map(|function| function.start));
     let mut found: Vec<Function<'a>> = Vec::new();
     for at in memmem::find_iter(bytes, &offsets.m_locked_ext.to_le_bytes()) {
-        // The opcode and the operand lie before it.
+        // The opcode and the operand lie before the offset.
         let Some(operand) = at.checked_sub(1) else { continue };
         let address = Svma(text.start.0 + operand as u64);
         let Some(function) = target.pclntab.function_at(address) else { continue };
@@ -69,7 +69,7 @@ fn inlined_in<'a>(
     found
 }
 
-/// Which of the two is inlined at an address.
+/// Tells which of the two is inlined at an address.
 fn inlined_at(target: &Target<'_>, address: Svma) -> Option<Hook> {
     let frames = target.pclntab.frames_at(address);
     frames.iter().filter(|frame| frame.inlined).find_map(|frame| match frame.function.as_str() {
@@ -79,7 +79,8 @@ fn inlined_at(target: &Target<'_>, address: Svma) -> Option<Hook> {
     })
 }
 
-/// The instructions that count `m.lockedExt`: those that write it other than with a constant, as is done before a panic.
+/// Returns the instructions that count `m.lockedExt`: those that write it, except with a constant. Constants are
+/// written before a panic.
 fn counts<'a>(code: &'a Code<'_>, offsets: RuntimeOffsets) -> impl Iterator<Item = &'a Instruction> {
     code.instructions.iter().filter(move |instruction| {
         instruction.op0_kind() == OpKind::Memory

@@ -1,4 +1,4 @@
-//! Where the list of modules leads to the next one.
+//! Offset of the field by which a module in the runtime's list leads to the next one.
 
 use iced_x86::{Mnemonic, OpKind};
 
@@ -10,8 +10,8 @@ pub(super) fn plan(target: &Target<'_>) -> Option<ModulePlan> {
     ModulePlan::find(target, next_offset(target)?)
 }
 
-/// `datap = datap.next` where the runtime looks for a function: a load through a register into itself, from far within the
-/// struct.
+/// Returns the offset of `next` in `datap = datap.next`, where the runtime looks for a function. The instruction loads
+/// through a register into the same register, from far within the struct.
 fn next_offset(target: &Target<'_>) -> Option<u32> {
     const FAR: u64 = 300;
     let names = ["runtime.findmoduledatap", "runtime.findfunc"];

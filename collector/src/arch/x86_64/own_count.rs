@@ -1,4 +1,4 @@
-//! The Go runtime's own count of crossings, by the code that uses it.
+//! The Go runtime's own count of crossings, found by the code that uses it.
 
 use cgoprof_symbols::Svma;
 use cgoprof_symbols::runtime_offsets::RuntimeOffsets;
@@ -7,10 +7,11 @@ use iced_x86::{Instruction, Mnemonic, OpKind, Register};
 use super::code::Code;
 use crate::goruntime::{OwnCount, Target};
 
-/// Instructions between two that belong together.
+/// Maximum number of instructions between two that belong together.
 const NEAR: usize = 16;
 
-/// Finds its variables by their symbols, else by the code of `mcommoninit` and `mexit`, which use them (runtime/proc.go).
+/// Finds the count's variables by their symbols, else by the code of `mcommoninit` and `mexit`, which use them
+/// (runtime/proc.go).
 pub(crate) fn own_count(target: &Target<'_>, offsets: RuntimeOffsets) -> Option<OwnCount> {
     let named = |name| target.binary.variable(name);
     let gone = named("runtime.ncgocall").or_else(|| gone(&code_of(target, "runtime.mexit")?, offsets))?;
@@ -23,7 +24,7 @@ fn code_of<'data>(target: &Target<'data>, name: &str) -> Option<Code<'data>> {
     Code::decode(&target.binary, &function).ok()
 }
 
-/// `mp.alllink = allm`: a variable is loaded, and stored at this offset.
+/// Finds `allm` by `mp.alllink = allm`: the code loads a variable and stores it at this offset.
 fn first_m(mcommoninit: &Code<'_>, offsets: RuntimeOffsets) -> Option<Svma> {
     let instructions = &mcommoninit.instructions;
     instructions.iter().enumerate().find_map(|(index, load)| {
@@ -39,7 +40,8 @@ fn first_m(mcommoninit: &Code<'_>, offsets: RuntimeOffsets) -> Option<Svma> {
     })
 }
 
-/// `atomic.Xadd64(&ncgocall, mp.ncgocall)`: a word at this offset is loaded, and added to a variable.
+/// Finds `ncgocall` by `atomic.Xadd64(&ncgocall, mp.ncgocall)`: the code loads a word at this offset and adds it to a
+/// variable.
 fn gone(mexit: &Code<'_>, offsets: RuntimeOffsets) -> Option<Svma> {
     let instructions = &mexit.instructions;
     instructions.iter().enumerate().find_map(|(index, add)| {

@@ -11,12 +11,13 @@ use crate::goruntime::plan::{Displaced, Hook, Patch, PlanError, Transfer};
 pub(super) const CALL_C: [u8; 5] = [0x48, 0x89, 0xd9, 0xff, 0xd0];
 /// `lea rax, [rip + ...]`.
 pub(super) const LOAD_RAX: [u8; 3] = [0x48, 0x8d, 0x05];
-/// `jmp [rip]`, which the address follows.
+/// `jmp [rip]`. The address follows it.
 const FAR_JUMP: [u8; 6] = [0xff, 0x25, 0, 0, 0, 0];
 /// `int3`, which is never executed.
 pub(crate) const PADDING: u8 = 0xcc;
 
-/// Returns the bytes that reach a hook from a patch, both at their place in memory; none if it is too far.
+/// Returns the bytes that lead from a patch to a hook, whose addresses in memory are `at` and `hook`; none if the hook
+/// is too far.
 pub(crate) fn patch_bytes(patch: &Patch, at: u64, hook: u64) -> Option<Vec<u8>> {
     let opcode: &[u8] = match patch.transfer {
         Transfer::Call => &[0xe8],
@@ -30,7 +31,8 @@ pub(crate) fn patch_bytes(patch: &Patch, at: u64, hook: u64) -> Option<Vec<u8>> 
     Some(bytes)
 }
 
-/// Returns code, to be placed at `start`, that repeats instructions, calls a hook and goes back; none if one is too far.
+/// Returns code for the address `start` that repeats instructions, calls a hook and jumps back; none if either is too
+/// far.
 pub(crate) fn repeat_and_call(repeated: &[u8], start: u64, hook: u64, back: u64) -> Option<Vec<u8>> {
     let call = start + repeated.len() as u64;
     let mut code = repeated.to_vec();
@@ -41,18 +43,18 @@ pub(crate) fn repeat_and_call(repeated: &[u8], start: u64, hook: u64, back: u64)
     Some(code)
 }
 
-/// Returns code that frees a frame of so many bytes, and returns: `add rsp, bytes; ret`.
+/// Returns code that frees a frame of this many bytes and returns: `add rsp, bytes; ret`.
 pub(crate) fn free_and_return(bytes: u8) -> [u8; 5] {
     [0x48, 0x83, 0xc4, bytes, 0xc3]
 }
 
-/// From the end of an instruction to where it leads.
+/// Returns the distance from the end of an instruction to where it leads; none if it is too far.
 pub(crate) fn distance(next: u64, to: u64) -> Option<i32> {
     i32::try_from((to as i64).wrapping_sub(next as i64)).ok()
 }
 
-/// Returns the registers of a thread that stands between the instructions by which `asmcgocall` reaches C, as they are when it
-/// gets there. And whether a return address is to be written at the stack pointer then.
+/// Takes a thread that is between the instructions by which `asmcgocall` reaches C. Returns the registers with which it
+/// gets there, and whether a return address must be written at their stack pointer.
 pub(crate) fn in_c(registers: &Registers, original: &[u8]) -> (Registers, bool) {
     let there = registers.at(registers.called());
     if original.starts_with(&CALL_C) { (there.with_sp(registers.sp() - 8), true) } else { (there, false) }
@@ -70,7 +72,7 @@ pub(super) fn call_patch(hook: Hook, code: &Code<'_>, index: usize) -> Patch {
     Patch { hook, function, at, original, transfer: Transfer::Call, frame_size: None }
 }
 
-/// Replaces one instruction amid a function.
+/// Returns the patch of one instruction amid a function, and the instruction that its hook repeats.
 pub(super) fn amid_patch(hook: Hook, code: &Code<'_>, replaced: &Instruction) -> Result<(Patch, Displaced), PlanError> {
     let original = code.bytes_of(replaced).to_vec();
     if original.len() < 5 || replaced.is_ip_rel_memory_operand() || replaced.flow_control() != FlowControl::Next {
@@ -82,7 +84,8 @@ pub(super) fn amid_patch(hook: Hook, code: &Code<'_>, replaced: &Instruction) ->
     Ok((Patch { hook, function, at, original, transfer: Transfer::Jump, frame_size: None }, displaced))
 }
 
-/// The bytes from the end of a function's work to its only return, which follows its last call.
+/// Returns the epilogue of a function: the place and the bytes from the end of its work to its only return. The return
+/// follows its last call.
 pub(super) fn epilogue(code: &Code<'_>, exit: usize) -> Result<(Svma, Vec<u8>), PlanError> {
     let returns: Vec<_> = (0..code.instructions.len())
         .filter(|&index| code.instructions[index].flow_control() == FlowControl::Return)
@@ -122,7 +125,7 @@ mod tests {
 
     use super::*;
 
-    /// Once the planner stopped with a panic at it: a function that returns before it calls.
+    /// A function that returns before it calls: the planner once panicked at it.
     #[test]
     fn a_return_before_the_last_call_is_no_epilogue() {
         let bytes = [0xc3, 0xe8, 0, 0, 0, 0, 0x90, 0x90];

@@ -1,18 +1,19 @@
-//! Code with places for probes, on which these are measured.
+//! Code with places for probes, on which the probes' cost is measured.
 
 use std::arch::global_asm;
 
-/// Comes by the probes so many times, with a chain of frame pointers and a g.
+/// Passes the probes `rounds` times, with a chain of frame pointers and a g.
 ///
 /// # Safety
-/// The frame pointers and what g leads to must be there for the kernel to read.
+/// The frame pointers, and the memory to which g leads, must be there for the kernel to read.
 pub(crate) unsafe fn probe_stage(rounds: u64, frames: *const [u64; 2], g: *const u64) {
-    // SAFETY: the function keeps to the C ABI and reads no memory but its stack. What the kernel reads for the probes it reads with
-    // care.
+    // SAFETY: the function keeps to the C ABI and reads no memory but its stack. The kernel reads memory for the probes
+    // with care.
     unsafe { cgoprof_probe_stage(rounds, frames, g) }
 }
 
-/// Places for probes, in the order in which the code comes by: one as at `asmcgocall`'s first branch, and two at calls.
+/// Returns the places for probes, in the order in which the code passes them: one like `asmcgocall`'s first branch, and
+/// two calls.
 pub(crate) fn probe_places() -> [u64; 3] {
     let places = [&raw const cgoprof_stage_called, &raw const cgoprof_stage_first, &raw const cgoprof_stage_second];
     places.map(|place| place.addr() as u64)

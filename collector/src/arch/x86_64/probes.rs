@@ -67,8 +67,8 @@ pub(crate) fn probe_plan(target: &Target<'_>) -> Result<ProbePlan, PlanError> {
     })
 }
 
-/// `asmcgocall`'s first branch, taken where there is no g: all calls pass it, with the stack as it was but for RBP and
-/// with g in RDI. Returns its index and how far the return address is from RSP.
+/// Finds `asmcgocall`'s first branch, which is taken where there is no g. All calls pass it, with g in RDI and the
+/// stack as it was but for RBP. Returns the branch's index and the distance from RSP to the return address.
 pub(super) fn first_branch(asmcgocall: &Code<'_>) -> Result<(usize, u32), PlanError> {
     let shape = || asmcgocall.unexpected("cmp rdi, 0 and a branch before anything else is called");
     let branches = |instruction: &Instruction| instruction.flow_control() != FlowControl::Next;
@@ -92,8 +92,9 @@ pub(super) fn first_branch(asmcgocall: &Code<'_>) -> Result<(usize, u32), PlanEr
     Ok((index, to_return))
 }
 
-/// The instruction after `exitsyscall`'s call of `mcall` that comes back when the goroutine has a P. (The other call, of
-/// a goroutine that yields, shares what follows with those that need not wait.)
+/// Returns the index of the instruction after that call of `mcall` in `exitsyscall` that comes back when the goroutine
+/// has a P. The other call, of a goroutine that yields, is no such place: goroutines that need not wait run the code
+/// after it too.
 pub(super) fn resumption(exitsyscall: &Code<'_>, mcall: Svma) -> Result<usize, PlanError> {
     let calls = |instruction: &Instruction| {
         instruction.flow_control() == FlowControl::Call && instruction.near_branch_target() == mcall.0

@@ -1,4 +1,4 @@
-//! The registers of a thread that stands under ptrace.
+//! The registers of a thread that is stopped under ptrace.
 
 use libc::user_regs_struct;
 use nix::sys::ptrace;
@@ -12,12 +12,12 @@ pub(crate) struct Registers(user_regs_struct);
 pub(crate) type Arguments = [u64; 6];
 
 impl Registers {
-    /// Reads those of a stopped thread that the caller traces.
+    /// Reads the registers of a stopped thread that the caller traces.
     pub(crate) fn read(tid: Pid) -> nix::Result<Registers> {
         ptrace::getregs(tid).map(Registers)
     }
 
-    /// Writes them to such a thread.
+    /// Writes the registers to such a thread.
     pub(crate) fn write(self, tid: Pid) -> nix::Result<()> {
         ptrace::setregs(tid, self.0)
     }
@@ -52,35 +52,37 @@ impl Registers {
         [self.0.rdi, self.0.rsi, self.0.rdx, self.0.r10, self.0.r8, self.0.r9]
     }
 
-    /// What a system call returned: a negative errno if it failed.
+    /// Result of a system call: a negative errno if it failed.
     pub(crate) fn result(&self) -> i64 {
         self.0.rax as i64
     }
 
-    /// Address of the function that `asmcgocall` or `cgocallback` is about to call, in their code before such a call.
+    /// Address of the function that `asmcgocall` or `cgocallback` is about to call. Holds in their code before such a
+    /// call.
     pub(crate) fn called(&self) -> u64 {
         self.0.rax
     }
 
-    /// The same at another instruction.
+    /// Returns the same registers at another instruction.
     #[must_use]
     pub(crate) fn at(self, ip: u64) -> Registers {
         Registers(user_regs_struct { rip: ip, ..self.0 })
     }
 
-    /// The same with another stack pointer.
+    /// Returns the same registers with another stack pointer.
     #[must_use]
     pub(super) fn with_sp(self, sp: u64) -> Registers {
         Registers(user_regs_struct { rsp: sp, ..self.0 })
     }
 
-    /// The same with another result of a system call.
+    /// Returns the same registers with another result of a system call.
     #[must_use]
     pub(crate) fn with_result(self, result: i64) -> Registers {
         Registers(user_regs_struct { rax: result as u64, ..self.0 })
     }
 
-    /// The same before a system call instruction, and in no system call that the kernel could restart.
+    /// Returns the same registers before a system call instruction, and in no system call that the kernel could
+    /// restart.
     #[must_use]
     pub(crate) fn before_call(self, ip: u64, number: i64, [rdi, rsi, rdx, r10, r8, r9]: Arguments) -> Registers {
         let (rax, orig_rax) = (number as u64, u64::MAX);
@@ -91,7 +93,7 @@ impl Registers {
         &self.0
     }
 
-    /// Made up: in a system call, or in none if its number is negative.
+    /// Makes up registers: in a system call, or in none if its number is negative.
     #[cfg(test)]
     pub(crate) fn made_up([ip, sp, tp]: [u64; 3], system_call: i64, arguments: Arguments, result: i64) -> Registers {
         // SAFETY: all registers are plain numbers.

@@ -8,7 +8,7 @@ use super::probes::first_branch;
 use super::struct_offsets::offsets;
 use crate::goruntime::{SamplePlan, Target};
 
-/// Looks for all of it.
+/// Works out the plan.
 pub(crate) fn sample_plan(target: &Target<'_>) -> SamplePlan {
     let (mut cgocall, mut cgocallback, mut goexit) = (None, None, None);
     for function in target.pclntab.functions() {

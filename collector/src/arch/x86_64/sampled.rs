@@ -1,10 +1,11 @@
-//! What samples and probes have of a thread's registers, and how a stack is unwound with it.
+//! Registers of a thread in samples and at probes, and the unwinder of stacks that works with them.
 
 use std::sync::Arc;
 
 use framehop::x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64};
 
-/// Numbers of instruction pointer, stack pointer and frame pointer in samples (`arch/x86/include/uapi/asm/perf_regs.h`).
+/// Numbers of instruction pointer, stack pointer and frame pointer in samples
+/// (`arch/x86/include/uapi/asm/perf_regs.h`).
 pub(crate) const SAMPLED: [u64; 3] = [8, 7, 6];
 
 /// Names of registers at probes (kernel/trace/trace_probe.c, `regoffset_table` in arch/x86/kernel/ptrace.c).
@@ -21,7 +22,7 @@ pub(crate) mod probe_register {
 
 /// Unwinds stacks by call frame information.
 pub(crate) type FrameUnwinder = UnwinderX86_64<Arc<[u8]>>;
-/// What it has found out before.
+/// Cache of the unwinder.
 pub(crate) type UnwindCache = CacheX86_64;
 /// Registers of a frame.
 pub(crate) type FrameRegisters = UnwindRegsX86_64;

@@ -1,10 +1,10 @@
-//! Signals that came to a thread, as its stack tells them.
+//! Signals that came to a thread, found by their frames on its stack.
 
 /// CS, GS, FS and SS of 64-bit code, as a signal's frame has them.
 const SEGMENTS: u64 = 0x002b_0000_0000_0033;
 
-/// Where a thread was when signals came whose frames lie among these words of a stack: there RIP is followed by the flags
-/// and the segments (arch/x86/include/uapi/asm/sigcontext.h).
+/// Returns where a thread was when signals came, for the signals whose frames lie among these words of its stack. In a
+/// frame, the flags and the segments follow RIP (arch/x86/include/uapi/asm/sigcontext.h).
 pub(crate) fn interrupted(words: &[u64]) -> impl Iterator<Item = u64> {
     let is_frame = |three: &&[u64]| three[1] & 2 != 0 && three[1] < 1 << 22 && three[2] == SEGMENTS;
     words.windows(3).filter(is_frame).map(|three| three[0])

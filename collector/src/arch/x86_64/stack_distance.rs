@@ -1,4 +1,4 @@
-//! How far the return address is from the stack pointer at each instruction of the hooks' code: worked out by following the
+//! Distance from the stack pointer to the return address at each instruction of the hooks' code, found by following the
 //! code from its entries.
 
 use std::collections::BTreeMap;
@@ -8,8 +8,8 @@ use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKi
 /// Bytes from the stack pointer to the return address when the instruction at an offset is about to run.
 pub(crate) type Distances = BTreeMap<u64, u32>;
 
-/// Follows code from these entries, each with its distance there, and into the functions that it calls. None if the distance at
-/// an instruction depends on how it is reached, or can't be known.
+/// Follows code from these entries, each with its distance there, and into the functions that it calls. Returns none if
+/// the distance at an instruction depends on how it is reached, or can't be known.
 pub(crate) fn distances(code: &[u8], entries: &[(u64, u32)]) -> Option<Distances> {
     let mut known = Distances::new();
     let mut open = entries.to_vec();
@@ -44,7 +44,7 @@ pub(crate) fn distances(code: &[u8], entries: &[(u64, u32)]) -> Option<Distances
     Some(known)
 }
 
-/// The distance after an instruction; calls come back to where they were.
+/// Returns the distance after an instruction. A call leaves it as it was.
 fn after(instruction: &Instruction, distance: u32) -> Option<u32> {
     let is_stack_pointer = |operand: u32| {
         instruction.op_kind(operand) == OpKind::Register
@@ -82,7 +82,7 @@ mod tests {
         );
         check("an epilogue", &[0x48, 0x83, 0xc4, 0x28, 0x5d, 0xc3], (0, 48), Some(&[(0, 48), (4, 8), (5, 0)]));
         check("ret too early", &[0x53, 0xc3], (0, 0), None);
-        // push rbx; jz +1; pop rbx: at the target it depends.
+        // push rbx; jz +1; pop rbx: the distance at the target depends on the way.
         check("two ways", &[0x53, 0x74, 0x01, 0x5b, 0xc3], (0, 0), None);
         check("aligned by hand", &[0x48, 0x83, 0xe4, 0xf0, 0xc3], (0, 0), None);
         // call +1; ret; ret.

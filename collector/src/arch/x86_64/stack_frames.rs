@@ -1,4 +1,4 @@
-//! Where `cgocall` and `asmcgocall` keep what the hooks need.
+//! Places where `cgocall` and `asmcgocall` keep what the hooks need.
 
 use cgoprof_symbols::Svma;
 use iced_x86::{FlowControl, Instruction, Mnemonic, OpKind, Register};
@@ -6,9 +6,10 @@ use iced_x86::{FlowControl, Instruction, Mnemonic, OpKind, Register};
 use super::code::Code;
 use crate::goruntime::plan::{FrameLayout, GoroutineSlot, PlanError};
 
-/// Where the thread keeps its g, from FS: -8 in most programs, further below where C code that is linked in has
-/// thread-local variables of its own (8 KiB in DuckDB and librdkafka). Given in place, or in a register before; in a
-/// library, loaded from a word that is filled in when it is loaded.
+/// Returns where a thread keeps its g, from FS. The offset is -8 in most programs, and further below where C code that
+/// is linked in has thread-local variables of its own (8 KiB in DuckDB and librdkafka). The instruction has the offset
+/// in place, or in a register loaded before. A library loads it from a word that is filled in when the library is
+/// loaded.
 pub(super) fn goroutine_slot(asmcgocall: &Code<'_>) -> Result<GoroutineSlot, PlanError> {
     let (mut immediates, mut stated) = (Vec::new(), Vec::new());
     for instruction in &asmcgocall.instructions {
@@ -41,7 +42,7 @@ pub(super) fn goroutine_slot(asmcgocall: &Code<'_>) -> Result<GoroutineSlot, Pla
     Err(asmcgocall.unexpected("the goroutine loaded from FS"))
 }
 
-/// Distances in the frames of `cgocall` and `asmcgocall`.
+/// Returns distances in the frames of `cgocall` and `asmcgocall`.
 pub(super) fn frame_layout(
     cgocall: &Code<'_>,
     asmcgocall: &Code<'_>,
@@ -88,8 +89,8 @@ pub(super) fn frame_layout(
     })
 }
 
-/// At the C hook RDX must be the goroutine's stack pointer in `asmcgocall`: on both of its ways to C it is saved from
-/// there once the system stack is aligned, and must be left alone up to the call.
+/// Checks that RDX is the goroutine's stack pointer in `asmcgocall` at the C hook. Both of `asmcgocall`'s ways to C
+/// must save it from RDX once the system stack is aligned, and leave RDX alone up to the call.
 pub(super) fn check_stack_pointer_kept(asmcgocall: &Code<'_>) -> Result<(), PlanError> {
     let aligns = |instruction: &Instruction| {
         instruction.mnemonic() == Mnemonic::And && instruction.op0_register() == Register::RSP
@@ -139,7 +140,7 @@ pub(super) fn frame_size(cgocall: &Code<'_>) -> Result<u32, PlanError> {
     Err(unexpected())
 }
 
-/// Where `cgocall` keeps fn and arg while it enters the system call, from its stack pointer.
+/// Returns where `cgocall` keeps fn and arg while it enters the system call, from its stack pointer.
 fn argument_sources(cgocall: &Code<'_>, enter: usize, asm: usize) -> Result<(u32, u32), PlanError> {
     let (mut held, mut fn_from, mut arg_from) = (Vec::new(), None, None);
     for instruction in &cgocall.instructions[enter + 1..asm] {
@@ -167,7 +168,7 @@ mod tests {
 
     use super::*;
 
-    /// `asmcgocall`'s end as this code, or why not.
+    /// Checks whether this code is accepted as the end of `asmcgocall`.
     fn check(what: &str, bytes: &[u8], accepted: bool) {
         let instructions = Decoder::with_ip(64, bytes, 0x1000, DecoderOptions::NONE).iter().collect();
         let code = Code { name: "runtime.asmcgocall".into(), start: Svma(0x1000), bytes, instructions };

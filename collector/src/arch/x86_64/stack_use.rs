@@ -1,12 +1,12 @@
-//! How much of a stack code uses, and how, for tests of the hooks' code.
+//! Measures how much of a stack code uses, and how, for tests of the hooks' code.
 
 use std::collections::BTreeSet;
 
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register};
 
-/// At most so many bytes of stack are used from an address on: every push and every frame counts once,
-/// whether or not one path has them all, and each call with the deepest it can reach. Aligning counts once: it is undone
-/// after each call.
+/// Returns an upper limit for the bytes of stack used from an address on. Every push and every frame counts once,
+/// whether or not one path has them all. Of the calls, the one that can reach deepest counts. Aligning counts once,
+/// because it is undone after each call.
 pub(crate) fn stack_use(code: &[u8], entry: u64) -> u64 {
     let (mut own, mut aligned, mut deepest_call) = (0, 0, 0);
     let (mut seen, mut open) = (BTreeSet::new(), vec![entry]);
@@ -41,7 +41,7 @@ pub(crate) fn stack_use(code: &[u8], entry: u64) -> u64 {
     own + aligned + deepest_call
 }
 
-/// Instructions, from an offset on, that need an aligned stack.
+/// Returns the offsets of instructions, from `start` on, that need an aligned stack.
 pub(crate) fn aligned_stack_accesses(code: &[u8], start: u64) -> Vec<u64> {
     let decoder = Decoder::with_ip(64, &code[start as usize..], start, DecoderOptions::NONE);
     let on_stack = |instruction: &Instruction| instruction.memory_base() == Register::RSP;

@@ -1,4 +1,4 @@
-//! Struct offsets, by the code that uses them.
+//! Struct offsets, checked against the code that uses them.
 
 use cgoprof_symbols::dwarf_offsets;
 use cgoprof_symbols::runtime_offsets::{RuntimeOffsets, measured};
@@ -7,8 +7,8 @@ use iced_x86::{Instruction, MemorySize, Mnemonic, OpKind};
 use crate::goruntime::Target;
 use crate::goruntime::plan::PlanError;
 
-/// The struct offsets, which must be those that the start of `cgocall` uses: the measured ones of this release, else
-/// DWARF's. Of a release that was not measured they are DWARF's, else those of the newest release that agree.
+/// Returns the struct offsets, which must be those that the start of `cgocall` uses: the measured ones of this release,
+/// else DWARF's. For a release that was not measured, they are DWARF's, else those of the newest release that agrees.
 pub(super) fn offsets(target: &Target<'_>, cgocall: &[Instruction]) -> Result<RuntimeOffsets, PlanError> {
     let agrees = |offsets: &RuntimeOffsets| {
         let has = |displacement: u32, test: fn(&Instruction) -> bool| {
@@ -27,7 +27,7 @@ pub(super) fn offsets(target: &Target<'_>, cgocall: &[Instruction]) -> Result<Ru
     of_release.or_else(from_dwarf).or_else(guessed).ok_or_else(unknown)
 }
 
-/// Whether it stores this byte in memory.
+/// Whether an instruction stores this byte in memory.
 pub(super) fn stores_byte(instruction: &Instruction, value: u8) -> bool {
     instruction.mnemonic() == Mnemonic::Mov
         && instruction.memory_size() == MemorySize::UInt8

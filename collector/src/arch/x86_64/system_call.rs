@@ -2,16 +2,17 @@
 
 use super::registers::Registers;
 
-/// Bytes that this code may take, with data behind it.
+/// Maximum bytes of this code, with data behind it.
 pub(crate) const STUB_LENGTH: usize = 136;
-/// What the code begins with, whatever the registers: `syscall`, and the first half of `movabs rcx`.
+/// First bytes of the code, whatever the registers: `syscall`, and the first half of `movabs rcx`.
 pub(crate) const STUB_START: [u8; 4] = [0x0f, 0x05, 0x48, 0xb9];
-/// A breakpoint instruction, after which a thread stands that came to it.
+/// A breakpoint instruction. A thread that ran it stands after it.
 pub(crate) const BREAKPOINT: [u8; 1] = [0xcc];
 /// `AUDIT_ARCH_X86_64`: the architecture that seccomp filters see (linux/audit.h).
 pub(crate) const AUDIT_ARCHITECTURE: u32 = 0xc000_003e;
 
-/// `syscall`, then all registers as they were that this or its arguments have changed, and on from where the thread was.
+/// Returns the code: `syscall`, then restoring all registers that this or its arguments have changed, then a jump to
+/// where the thread was.
 pub(crate) fn call_and_restore(before: &Registers) -> Vec<u8> {
     let (rip, rax) = resumption(before);
     let before = before.raw();
@@ -32,7 +33,7 @@ pub(crate) fn call_and_restore(before: &Registers) -> Vec<u8> {
         (11, before.r11),
     ];
     registers.into_iter().for_each(|(register, value)| load(register, value));
-    // The flags without the stack: overflow by an addition, the rest of the arithmetic ones by SAHF, direction.
+    // Restores the flags without the stack: overflow by an addition, the other arithmetic ones by SAHF, then direction.
     const OVERFLOW: u64 = 1 << 11;
     const DIRECTION: u64 = 1 << 10;
     let overflows = u8::from(before.eflags & OVERFLOW != 0);
@@ -46,7 +47,7 @@ pub(crate) fn call_and_restore(before: &Registers) -> Vec<u8> {
     code
 }
 
-/// Where a thread goes on, and with which RAX: as the kernel would have it where a system call was interrupted
+/// Returns where a thread continues, and with which RAX: as the kernel does after it has interrupted a system call
 /// (arch/x86/kernel/signal.c, `arch_do_signal_or_restart`, without a handler).
 fn resumption(before: &Registers) -> (u64, u64) {
     const SYSCALL: u64 = 2;

@@ -1,5 +1,5 @@
-//! Whether C code works with thread-local storage, by its instructions: x86-64 addresses it from FS (ELF Handling For
-//! Thread-Local Storage, U. Drepper).
+//! Tells by its instructions whether C code works with thread-local storage: x86-64 addresses it from FS (ELF Handling
+//! For Thread-Local Storage, U. Drepper).
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -7,16 +7,17 @@ use std::ops::Range;
 use cgoprof_symbols::{Binary, Svma};
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Register};
 
-/// Bytes that are read at most, of one function and of all that it calls.
+/// Maximum bytes read, of one function and of all that it calls.
 const LONGEST: u64 = 64 << 10;
-/// Calls that are followed: from cgo's wrapper to the function, and one more.
+/// Maximum depth of calls that are followed: from cgo's wrapper to the function, and one more.
 const DEEPEST: u32 = 2;
-/// Bytes at FS that belong to the C library, not to a variable: the thread's own address and data of glibc's (`tcbhead_t` in
-/// sysdeps/x86_64/nptl/tls.h). Code that computes a variable's address begins with the first word.
+/// Bytes at FS that belong to the C library, not to a variable: the thread's own address and glibc's data (`tcbhead_t`
+/// in sysdeps/x86_64/nptl/tls.h). The first word is not among them, because code that computes a variable's address
+/// begins with it.
 const CONTROL_BLOCK: Range<u64> = 8..0x80;
 
-/// Whether a function of C or one that it calls directly uses thread-local storage. `extent` gives the function that covers an
-/// address, if it is C's.
+/// Whether a C function, or one that it calls directly, uses thread-local storage. `extent` returns the range of the C
+/// function that covers an address, if there is one.
 pub(crate) fn uses_thread_local(
     binary: &Binary<'_>,
     function: Svma,

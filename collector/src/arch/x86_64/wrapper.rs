@@ -7,7 +7,7 @@ use iced_x86::{FlowControl, Instruction, Mnemonic, Register};
 use super::code::Code;
 use crate::goruntime::{Target, WrapperCode};
 
-/// Instructions before a call within which its first argument is set.
+/// Number of instructions before a call within which its first argument is set.
 const BEFORE_CALL: usize = 8;
 /// Offset of `PtrBytes` in `abi.Type` (internal/abi/type.go): 0 for a type without pointers.
 const PTR_BYTES: u64 = 8;
@@ -34,7 +34,8 @@ pub(crate) fn wrapper_code(target: &Target<'_>, wrapper: &Function<'_>) -> Optio
     Some(found)
 }
 
-/// Address of the type of the interface that is a call's first argument, if the instructions before it load that.
+/// Returns the address of the type of the interface that is a call's first argument, if the instructions before the
+/// call load it.
 fn type_argument(before: &[Instruction]) -> Option<Svma> {
     let last = before.iter().rev().take(BEFORE_CALL).take_while(|one| one.flow_control() == FlowControl::Next);
     let mut sets = last.filter(|one| one.op0_register() == Register::RAX || one.op0_register() == Register::EAX);

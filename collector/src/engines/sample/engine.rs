@@ -31,7 +31,7 @@ pub(crate) struct Sampling;
 struct Sampled {
     session: Session,
     plan: SamplePlan,
-    /// The program ran already.
+    /// The program was running already.
     joined: bool,
     /// The process has become the program already.
     runs: bool,

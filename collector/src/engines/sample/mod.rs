@@ -1,9 +1,9 @@
-//! The sample engine: nothing but samples, of which those in C get the Go stack that called C, and the runtime's own count
-//! of crossings.
+//! The sample engine: nothing but samples, and the runtime's own count of crossings. Samples in C get the Go stack that
+//! called C.
 //!
-//! The stack is exact where C leaves the frame pointer alone or keeps a chain of its own: the kernel follows that across
-//! the border. Else it is read from the program's memory a moment later, while the goroutine waits for C; if it has come
-//! back by then, the frame is another's and its stack is not known.
+//! The stack is exact where C leaves the frame pointer alone or keeps a chain of its own: the kernel follows that
+//! across the border. Otherwise it is read from the program's memory a moment later, while the goroutine waits for C.
+//! If the goroutine has come back by then, the frame is another's and its stack is not known.
 
 mod engine;
 
@@ -34,23 +34,23 @@ pub(crate) struct GoStacks {
     pub(crate) goexit: Range<Avma>,
     /// The runtime's own counts, if they can be found.
     pub(crate) counters: Option<Counters>,
-    /// What they were when we came.
+    /// Their value when the recorder came.
     pub(crate) counted_before: u64,
 }
 
-/// Bytes read of a goroutine's stack.
+/// Maximum bytes read of a goroutine's stack.
 const STACK_BYTES: usize = 16 << 10;
-/// Most frames.
+/// Maximum frames.
 const DEEPEST: usize = 256;
 
 impl GoStacks {
-    /// The return addresses of the Go stack from which a sampled thread was in C, `frame` being the frame pointer that
-    /// `asmcgocall` called C with.
+    /// Returns the return addresses of the Go stack from which a sampled thread called C. `frame` is the frame pointer
+    /// with which `asmcgocall` called C.
     pub(crate) fn of(&self, sample: &Sample<'_>, frame: Avma) -> Option<Arc<[Avma]>> {
         self.in_chain(sample, frame).or_else(|| self.in_memory(frame))
     }
 
-    /// From the chain that the kernel followed when it took the sample.
+    /// Finds the stack in the chain that the kernel followed when it took the sample.
     fn in_chain(&self, sample: &Sample<'_>, frame: Avma) -> Option<Arc<[Avma]>> {
         let first = match self.after_asmcgocall {
             Some(border) => {
@@ -63,7 +63,7 @@ impl GoStacks {
         self.own(sample.chain.get(first..)?.iter().copied().take_while(|address| self.go.contains(address)))
     }
 
-    /// From the goroutine's stack as it is now.
+    /// Reads the stack from the program's memory as it is now.
     fn in_memory(&self, frame: Avma) -> Option<Arc<[Avma]>> {
         let mut bytes = vec![0; STACK_BYTES];
         let read = memory::read(self.pid, frame, &mut bytes)?;
@@ -77,7 +77,7 @@ impl GoStacks {
         self.own(returns)
     }
 
-    /// The goroutine's own part of a stack: what is beyond a callback is not told.
+    /// Returns the goroutine's own part of a stack, without the part beyond a callback.
     fn own(&self, stack: impl Iterator<Item = Avma>) -> Option<Arc<[Avma]>> {
         let mut own = Vec::new();
         for address in stack {
@@ -89,7 +89,7 @@ impl GoStacks {
         (!own.is_empty()).then(|| own.into())
     }
 
-    /// Whether a stack does not go to where the goroutine began.
+    /// Whether a stack does not reach the place where the goroutine began.
     pub(crate) fn is_cut(&self, stack: &[Avma]) -> bool {
         !stack.last().is_some_and(|address| self.goexit.contains(address))
     }

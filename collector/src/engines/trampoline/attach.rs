@@ -1,5 +1,5 @@
-//! Joining a program that runs: hooks and tables are mapped while it goes on, its threads stand still while its code is made
-//! to lead to the hooks, and these are switched on while it goes on again.
+//! Attaches to a program that runs. Hooks and tables are mapped while it runs. Its threads are stopped while its code
+//! is changed to lead to the hooks. The hooks are switched on while it runs again.
 
 use std::time::Duration;
 
@@ -23,77 +23,80 @@ use crate::process::remote_syscall::{CodeCave, RemoteError};
 use crate::process::stopped_process::{StopError, StoppedProcess, stop_all};
 use crate::process::syscall_injection::{clear_cave, with_borrowed_thread};
 
-/// Why a program that runs could not be joined. Unless it says otherwise it is as it was.
+/// Reason why the recorder could not attach to a running program. The program is as it was, unless the reason says
+/// otherwise.
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
-    /// Another recorder is there.
+    /// Another recorder is at work there.
     #[error("{name} ({pid}) records it already; end that first, or if it hangs: cgoprof detach {target}")]
     Taken {
-        /// Who.
+        /// Process id of the other recorder.
         pid: Pid,
         /// Its name.
         name: String,
         /// The program.
         target: Pid,
     },
-    /// What another one has left there can't be removed.
+    /// The hooks and tables that an earlier recorder has left can't be removed.
     #[error("what an earlier recorder has left in it can't be removed: {0}")]
     RetiredThreads(#[from] UndoError),
-    /// The hooks.
+    /// The hooks could not be put in.
     #[error(transparent)]
     Inject(#[from] InjectError),
-    /// Its threads.
+    /// Its threads could not be stopped, or a call in it failed.
     #[error(transparent)]
     Freeze(#[from] StopError),
-    /// And what was mapped for it can't be removed. Nothing leads there.
+    /// The attach failed, and what was mapped for it can't be removed. Nothing leads there.
     #[error("{why}; what was mapped for it is still there: {left}; cgoprof detach {target}")]
     Stays {
         /// The program.
         target: Pid,
-        /// Why it can't.
+        /// Why it can't be removed.
         left: UndoError,
-        /// Why it was not joined.
+        /// Why the attach failed.
         why: Box<AttachError>,
     },
-    /// There is always one that handles a signal, or begins one of the few things amid which it must not be changed.
+    /// At each attempt, a thread handled a signal or was at one of the few places where it must not be changed.
     #[error("its threads are never all where they can be left alone: they handle signals all the time")]
     Busy,
 }
 
-/// A program that has been joined: its code leads to the hooks, which are still to be switched on.
+/// A program whose code leads to the hooks, which are still to be switched on.
 pub(crate) struct HooksInPlace {
     pub(crate) placed: Placed,
-    /// What is mapped into it.
+    /// Its mappings.
     pub(crate) mappings: Vec<Mapping>,
-    /// How long it stood still.
+    /// How long it was stopped.
     pub(crate) pause: Pause,
-    /// What an earlier recorder had left was removed.
+    /// Whether the hooks and tables of an earlier recorder were removed.
     pub(crate) cleaned: bool,
-    /// Its threads, as they stood.
+    /// Registers of its threads while they were stopped.
     threads: Vec<Registers>,
-    /// Nobody else changes it before the hooks are on: until then they look like those of a dead recorder.
+    /// Keeps other recorders from changing the program before the hooks are on: until then they look like those of a
+    /// dead recorder.
     lock: Option<Lock>,
 }
 
-/// How counting began.
+/// The beginning of counting.
 pub(crate) struct Began {
     /// When the hooks were switched on.
     pub(crate) at: Moment,
-    /// Crossings that had begun: they are not counted.
+    /// Number of crossings that had begun. They are not counted.
     pub(crate) in_flight: usize,
 }
 
-/// How often another place is looked for where the program is quicker to use it.
+/// Maximum number of places that are tried for the hooks: the program may be quicker to use one.
 const MOST_PLACES: u32 = 10;
-/// Bytes at the start of a function within which its frame is set up.
+/// Bytes at the start of a function in which its frame is set up.
 const PROLOGUE: u64 = 24;
-/// How often the program is frozen anew when a thread stands where it must not.
+/// Maximum number of times that the program is stopped: it is stopped again if a thread is at a place where it must not
+/// be.
 const ATTEMPTS: u32 = 300;
-/// How long it goes on before that.
+/// Time for which the program runs between two stops.
 const BETWEEN: Duration = Duration::from_micros(300);
 
-/// Puts hooks into a program that runs: all is mapped while it goes on, so that it stands still only for its code to be
-/// changed.
+/// Puts hooks into a program that runs. Everything is mapped while it runs, so that it is stopped only while its code
+/// is changed.
 ///
 /// # Errors
 /// See [`AttachError`].
@@ -115,7 +118,7 @@ pub(crate) fn join(
         }),
     });
     let (placed, pause, threads) = match joined {
-        // Perhaps by another recorder that came just before.
+        // Another recorder may have changed it just before.
         Err(error @ AttachError::Inject(InjectError::Changed(_))) => {
             check_free(pid)?;
             return Err(error);
@@ -128,8 +131,8 @@ pub(crate) fn join(
 }
 
 impl HooksInPlace {
-    /// Switches the hooks on. Crossings are told to have begun by what the program's memory says just before, while it
-    /// runs: of a thread that crosses all the time it may be the one or the other.
+    /// Switches the hooks on. The program's memory just before tells which crossings have begun. The program runs
+    /// meanwhile, so a thread that crosses all the time may be found in a crossing or not.
     ///
     /// # Errors
     /// If the program has ended, or become another.
@@ -147,7 +150,7 @@ impl HooksInPlace {
     }
 }
 
-/// Maps hooks and tables into a program that goes on. Returns how long one of its threads stood still for it.
+/// Maps hooks and tables into a program while it runs. Also returns how long one of its threads was stopped for it.
 fn place_in(
     pid: Pid,
     image: Image<'_, '_>,
@@ -164,7 +167,7 @@ fn place_in(
         let (placed, stood) = with_borrowed_thread(pid, cave, &calls(), |remote| place(remote, image, plan, settings))?;
         longest = longest.max(stood);
         match placed {
-            // It has mapped something there itself just now.
+            // The program has mapped something there itself just now.
             Err(InjectError::Remote(RemoteError::Call(_, Errno::EEXIST))) => {}
             placed => return Ok((placed?, longest)),
         }
@@ -172,8 +175,8 @@ fn place_in(
     Err(InjectError::NoPlace.into())
 }
 
-/// Removes what was mapped into a program before something failed there, once more from the start: what was refused may be
-/// granted now. What stays all the same is nobody's, and the next recorder's to remove.
+/// Removes what was mapped into a program before a failure. It starts again from the beginning, because the system may
+/// now grant what it refused before. The next recorder removes what stays all the same.
 fn clear_up(pid: Pid) {
     let removed =
         detach::undo_mine_locked(pid).and_then(|_| detach::undo_dead(pid)).and_then(|_| detach::close_files(pid));
@@ -183,17 +186,18 @@ fn clear_up(pid: Pid) {
     }
 }
 
-/// Takes out again what was put into a program that could not be joined.
+/// Removes what was put into a program before the attach failed.
 fn take_out(pid: Pid, placed: &Placed, plan: &Plan) -> Result<(), UndoError> {
     let memory = Memory::open(pid).map_err(RemoteError::from)?;
     if placed.check(&memory, plan).is_ok() {
-        // Nothing leads there: no thread need stop but one.
+        // Nothing leads to the hooks, so only one thread need stop.
         return detach::unmap_placed(pid, placed.tables.address());
     }
     detach::undo_placed(pid, placed.tables.address()).map(drop)
 }
 
-/// Makes the code of a program lead to its hooks while it stands still. Returns its threads as they stood, and how long.
+/// Makes the code of a program lead to its hooks while it is stopped. Returns the registers of its threads then, and
+/// how long it was stopped.
 fn lead_to_hooks(
     pid: Pid,
     placed: &Placed,
@@ -212,7 +216,7 @@ fn lead_to_hooks(
             let elsewhere: Vec<Registers> = elsewhere.copied().collect();
             let positions = ThreadPosition::all(&elsewhere, memory, goroutine, plan.offsets.m_procid.into());
             let unclear = |one: &ThreadPosition| {
-                // Setting up entersyscall's frame: it is found by its frame pointer.
+                // A crossing is found by the frame pointer of entersyscall, whose frame must be set up for that.
                 let prologue = plan.entersyscall.loaded(image.bias).0;
                 (prologue..prologue + PROLOGUE).contains(&one.registers.ip()) || one.handles_signal
             };
@@ -233,7 +237,7 @@ fn lead_to_hooks(
     Err(AttachError::Busy)
 }
 
-/// Refuses where another recorder is at work.
+/// Returns an error if another recorder is at work.
 fn check_free(pid: Pid) -> Result<(), AttachError> {
     let found = registration::find(pid).map_err(|error| InjectError::Remote(error.into()))?;
     match found.iter().filter(|one| !one.is_own(pid)).find_map(|one| one.recorder(pid)) {
@@ -242,7 +246,8 @@ fn check_free(pid: Pid) -> Result<(), AttachError> {
     }
 }
 
-/// Makes the frozen program's code lead to the hooks, and those of its threads ready that may be about to reach them.
+/// Makes the stopped program's code lead to the hooks, and prepares those of its threads that may be about to reach
+/// them.
 fn change(
     stopped: &StoppedProcess,
     positions: &[ThreadPosition],
@@ -259,14 +264,14 @@ fn change(
     let memory = stopped.memory();
     let crossings =
         positions.iter().zip(running).filter_map(|(one, running)| crossing(one, running, memory, image, plan));
-    // The upper half of the word for asmcgocall's result, of which that only fills the lower: the C hook sees that the
-    // enter hook was not passed. Whoever is in C already is beyond that hook.
+    // Zeroes the upper half of the word for asmcgocall's result, which fills the lower half only. The zero tells the C
+    // hook that the enter hook was not passed. Threads that are in C already are beyond the C hook.
     let results: Vec<u64> = crossings.map(|frame| frame + 20).collect();
     memory.write_all(&results, &[0; 4])?;
     Ok(placed.lead_to_hooks(memory)?)
 }
 
-/// The stack pointer of `cgocall` where a thread's goroutine is beyond its call of `entersyscall`: in a crossing.
+/// Returns the stack pointer of `cgocall` if a thread's goroutine is in a crossing: beyond the call of `entersyscall`.
 fn crossing(
     one: &ThreadPosition,
     running: &Running,
@@ -279,7 +284,7 @@ fn crossing(
     if running.is_in_call_that_returns_to(after_enter) {
         return Some(running.syscall.0).filter(|&sp| within(sp));
     }
-    // Not yet noted in the goroutine: within entersyscall, or what that calls on the goroutine's stack.
+    // A crossing is not yet noted in the goroutine within entersyscall, or in what that calls on the goroutine's stack.
     let go = image.target.go_text(image.bias);
     if one.g != running.g || !go.contains(&Avma(one.registers.ip())) {
         return None;

@@ -1,4 +1,4 @@
-//! The hooks' code, as built by `build.rs`, made ready for one target.
+//! The hooks' code, as built by `build.rs`, and its adaptation to one target.
 
 use cgoprof_hook::params::{Params, holes};
 use memchr::memmem;
@@ -13,16 +13,16 @@ mod symbols {
     include!(concat!(env!("OUT_DIR"), "/hook_symbols.rs"));
 }
 
-/// Where the parameters are. Before them, alone on its page, is the word without which no hook does anything.
+/// Offset of the parameters. The word that switches the hooks on is alone on the page before them.
 pub(super) const PARAMS: u64 = 4096;
 
-/// Room for the repeated epilogue at the end of a thunk.
+/// Bytes for the repeated epilogue at the end of a thunk.
 const ROOM: usize = 16;
 
-/// Bytes of the code of one place amid a function: the instruction that was there, a call of the hook, and the way back.
+/// Bytes of the code of one place amid a function: the replaced instruction, a call of the hook, and a jump back.
 const PLACE: usize = 32;
 
-/// Bytes of the code with so many places amid functions.
+/// Returns the bytes of the hooks' code with this many places amid functions.
 pub(super) fn len(places: usize) -> u64 {
     places_start() + (places * PLACE) as u64
 }
@@ -62,12 +62,12 @@ pub(super) fn returns_from_c() -> &'static [u64] {
     symbols::FROM_C
 }
 
-/// Offset of the hooks of C, which follow each other.
+/// Offset of the C hooks, which are adjacent.
 pub(super) fn c_thunks() -> u64 {
     symbols::THUNK_C_WIRED.min(symbols::THUNK_C_RELEASED)
 }
 
-/// Offsets of the hook that calls what gets an M.
+/// Offsets of the hook that calls the function that gets an M.
 pub(super) fn attach() -> std::ops::Range<u64> {
     symbols::THUNK_ATTACH..symbols::THUNK_PARK
 }
@@ -87,13 +87,13 @@ pub(super) struct Repeated<'a> {
     pub(super) hook: Hook,
     /// The instructions.
     pub(super) code: &'a [u8],
-    /// Where it goes on, amid a function; none after an epilogue.
+    /// Where the program continues, amid a function; none after an epilogue.
     pub(super) back: Option<u64>,
 }
 
-/// The code for one target, to be placed at `place`.
+/// Returns the code for one target, to be placed at `place`.
 ///
-/// None if the pieces don't fit: the plan keeps them shorter than the room there is.
+/// None if the pieces don't fit. The plan keeps them short enough for their places.
 pub(super) fn assemble(params: &Params, place: u64, repeated: &[Repeated<'_>]) -> Option<Vec<u8>> {
     let mut code = BLOB.to_vec();
     // SAFETY: Params is a repr(C) struct of u64 without padding.
@@ -146,7 +146,7 @@ fn fill_jumps(code: &mut [u8], place: u64, entersyscall: u64) -> Option<()> {
     })
 }
 
-/// Replaces a hole wherever it is; none if it is nowhere, or its value doesn't fit.
+/// Fills in a hole wherever it occurs. None if it occurs nowhere, or its value doesn't fit.
 fn fill(code: &mut [u8], hole: u32, value: impl Fn(usize) -> Option<u32>) -> Option<()> {
     let places: Vec<usize> = memmem::find_iter(code, &hole.to_le_bytes()).collect();
     for &at in &places {
@@ -177,16 +177,16 @@ mod tests {
         ];
         for hook in hooks {
             let bytes = arch::stack_use(BLOB, entry(hook, true));
-            // Of the 800 that a function without a check of its own may use with all it calls (cmd/internal/objabi,
-            // StackNosplit), LockOSThread takes 40 itself, and cgocall with what it calls up to 500. The hook of locks keeps
-            // 240 bytes of vector registers.
+            // A function without a stack check may use 800 bytes with all its callees (cmd/internal/objabi,
+            // StackNosplit). LockOSThread takes 40 of these itself, and cgocall with its callees up to 500. The lock
+            // hook keeps 240 bytes of vector registers.
             let limit = if hook == Hook::Lock { 640 } else { 300 };
             assert!(bytes < limit, "{hook:?}: {bytes} bytes");
             assert!(bytes > 16, "{hook:?}: the walk found next to nothing");
         }
     }
 
-    /// They run on stacks that are not aligned.
+    /// The hooks run on stacks that are not aligned.
     #[test]
     fn hooks_need_no_aligned_stack() {
         let start = entry(Hook::Enter, true);

@@ -1,8 +1,10 @@
-//! What the hooks cost on this machine, measured by running them in our own process on a crossing to nowhere.
+//! Measures what the hooks cost on this machine, by running them in the recorder's own process on a crossing to
+//! nowhere.
 //!
-//! [`arch::calibration_loop`] builds the frames of `cgocall` and `asmcgocall`. Where Go enters and leaves the system call it makes one locked exchange, as `casgstatus` does
-//! (runtime/proc.go): the processor does part of the hooks' work while it waits for that, and a measurement without
-//! would take that part off twice. What the hooks measure in each phase, less the exchange, is their own share.
+//! [`arch::calibration_loop`] builds the frames of `cgocall` and `asmcgocall`. Where Go enters and leaves the system
+//! call, it makes one locked exchange, as `casgstatus` does (runtime/proc.go). The processor does part of the hooks'
+//! work while it waits for the exchange; a measurement without it would subtract that part twice. The hooks' own share
+//! of each phase is what they measure there, less the exchange.
 
 use std::num::NonZeroUsize;
 
@@ -17,7 +19,7 @@ use crate::clock::ticks;
 use crate::counts::calibration::Calibration;
 use crate::goruntime::plan::Hook;
 
-/// Measures the hooks. Takes about two milliseconds, up to ten beside busy neighbours.
+/// Measures the hooks' cost. Takes about 2 ms, up to 10 ms beside busy neighbours.
 pub fn calibrate() -> Option<Calibration> {
     let stage = Stage::new()?;
     let least = stage.least()?;
@@ -32,7 +34,7 @@ pub fn calibrate() -> Option<Calibration> {
     })
 }
 
-/// Least ticks of a crossing of each kind.
+/// Minimum ticks of a crossing of each kind.
 struct Least {
     /// Without hooks, and without an exchange.
     empty: f64,
@@ -44,10 +46,11 @@ struct Least {
     phases: (f64, f64, f64),
 }
 
-/// Rounds of a measurement, each with all kinds in turn: what slows the processor for a while slows all alike.
+/// Minimum rounds of a measurement. Each has all kinds in turn, so that a processor that is slow for a while affects
+/// all kinds alike.
 const ROUNDS: u32 = 8;
 const MOST_ROUNDS: u32 = 40;
-/// Rounds after the last that was quicker by more than this.
+/// Number of rounds after the last one that was quicker by more than `QUICKER`.
 const ROUNDS_AFTER: u32 = 4;
 const QUICKER: f64 = 0.01;
 
@@ -70,7 +73,7 @@ enum Hooks {
     Timed,
 }
 
-/// What stands for `entersyscall` and `exitsyscall`.
+/// The code that stands in for `entersyscall` and `exitsyscall`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum SystemCall {
     Empty,
@@ -210,12 +213,12 @@ impl Stage {
             }
         }
         let start = ticks();
-        // SAFETY: the goroutine leads to the hooks, or to what stands for them, and to the stage's M.
+        // SAFETY: the goroutine leads to the hooks, or to the code that stands in for them, and to the stage's M.
         unsafe { arch::calibration_loop(&mut g) };
         (ticks() - start) as f64 / CROSSINGS as f64
     }
 
-    /// Mean phases of the timed run before.
+    /// Returns the mean phases of the timed run before.
     fn phases(&self) -> Option<(f64, f64, f64)> {
         // SAFETY: the cell is in our own mapping and no other thread knows it.
         let (timed, enter, c, exit) = unsafe {
@@ -237,10 +240,10 @@ impl Stage {
         }
     }
 
-    /// The times of the only cell, once it has some.
+    /// Returns the times of the only cell, once it has some.
     ///
     /// # Safety
-    /// `cell` must be that.
+    /// `cell` must be the only cell.
     unsafe fn times(&self, cell: *const Cell) -> Option<*mut Times> {
         // SAFETY: the caller's promise.
         let at = CellRef(unsafe { (*cell).times.load(std::sync::atomic::Ordering::Relaxed) });

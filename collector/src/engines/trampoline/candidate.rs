@@ -1,4 +1,4 @@
-//! How hooks get into a program: when it is launched, or while it runs.
+//! Gets hooks into a program, when it is launched or while it runs.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,7 +35,7 @@ use crate::unwind::{Border, GoModule, Unwinder};
 /// Works out how hooks would get into a program.
 ///
 /// # Errors
-/// If its code is not as known.
+/// If its code has an unknown shape.
 pub(crate) fn candidate(target: &Target<'_>) -> Result<Box<dyn Candidate>, EngineError> {
     Ok(Box::new(Planned(arch::plan(target)?)))
 }
@@ -48,12 +48,12 @@ struct Hooked {
     placed: Placed,
     mappings: Vec<Mapping>,
     session: Result<Session, PerfError>,
-    /// When counting began, and how long the program stood still for it, if it ran already.
+    /// When counting began, and how long the program was stopped for it, if it ran already.
     joined: Option<(Moment, Pause)>,
     notes: Vec<String>,
 }
 
-/// How long the rate of the clock is learned before it is needed.
+/// Time for which the rate of the clock is measured before it is needed.
 const LEARNING: Duration = Duration::from_millis(5);
 /// How long a library may take to be loaded.
 const LOADING: Duration = Duration::from_secs(10);
@@ -78,12 +78,12 @@ impl Candidate for Planned {
 }
 
 impl Planned {
-    /// Puts hooks into a program that stands at its first instruction.
+    /// Puts hooks into a program that is stopped at its first instruction.
     fn inject(&self, subject: &Subject<'_>, at: &mut AttachPoint<'_>) -> Result<Hooked, EngineError> {
         let AttachPoint::Stopped { pid, stopped, mask, began } = at else {
             return Err(EngineError::Inject(InjectError::Auxv));
         };
-        // Before it runs: its threads inherit it.
+        // The session watches the program before it runs, so that its threads inherit the events.
         let session = session(*pid, subject).and_then(|mut session| session.watch(*pid).map(|()| session));
         let settings = settings(subject.settings, true, Rate::between(*began, Moment::now()));
         let stopped = match stopped {
@@ -117,7 +117,8 @@ impl Planned {
                 joined => break joined?,
             }
         };
-        // Only now: a thread whose switches are recorded takes longer to stop. And before anything is counted.
+        // The session watches the threads only now: a thread whose switches are recorded takes longer to stop. It does
+        // so before anything is counted.
         let session = session.and_then(|mut session| session.watch_all().map(|()| session));
         let began = joined.switch_on(pid, image, &self.0);
         let HooksInPlace { placed, mappings, pause, cleaned, .. } = joined;
@@ -141,13 +142,13 @@ impl Attached for Hooked {
         begun: Moment,
     ) -> Result<Watched, EngineError> {
         let tables = self.placed.tables.address();
-        // Nobody would take them out.
+        // Nothing else would remove the hooks.
         self.watch(pid, subject, bias, begun).inspect_err(|_| drop(undo_own(pid, tables)))
     }
 }
 
 impl Hooked {
-    /// Reads what the hooks count and what perf tells beside them, if it may.
+    /// Starts to read the hooks' counts and, where that is permitted, perf's records.
     fn watch(
         self: Box<Self>,
         pid: Pid,
@@ -196,18 +197,18 @@ impl Hooked {
     }
 }
 
-/// Takes hooks out of a program that nobody would take out later.
+/// Removes hooks from a program that nothing would remove later.
 pub(super) fn leave(pid: Pid, placed: &Placed) {
     let _ = undo_own(pid, placed.tables.address());
 }
 
-/// The events of a program with hooks.
+/// Opens the perf session of a program with hooks.
 fn session(pid: Pid, subject: &Subject<'_>) -> Result<Session, PerfError> {
     let frequency = Frequency(subject.settings.frequency);
     Session::new(pid, Wanted { frequency, kernel: true, only_samples: false, before_exec: false }, Vec::new())
 }
 
-/// What the hooks are told. `rate` is that of their clock.
+/// Returns the settings of the hooks. `rate` is that of their clock.
 pub(super) fn settings(settings: Settings, starts: bool, rate: Rate) -> HookSettings {
     let slow = settings.slow.as_nanos() as f64 * rate.ticks_per_ns;
     HookSettings {
@@ -219,7 +220,7 @@ pub(super) fn settings(settings: Settings, starts: bool, rate: Rate) -> HookSett
     }
 }
 
-/// On places where goroutines lock themselves to threads that have no hooks.
+/// Returns a note on places without hooks where goroutines lock themselves to threads.
 pub(super) fn unseen_locks(plan: &Plan) -> Option<String> {
     let places = plan.unseen_locks;
     (places > 0).then(|| {
@@ -230,7 +231,7 @@ pub(super) fn unseen_locks(plan: &Plan) -> Option<String> {
     })
 }
 
-/// On crossings that had begun when the hooks were switched on.
+/// Returns a note on crossings that had begun when the hooks were switched on.
 pub(super) fn begun_before(crossings: usize) -> Option<String> {
     (crossings > 0)
         .then(|| format!("about {crossings} crossings had begun when the recorder came: they are not counted"))

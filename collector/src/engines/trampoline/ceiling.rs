@@ -1,8 +1,8 @@
-//! How large a program's tables may get: a small share of what it may still take itself.
+//! Maximum size of a program's tables: a small share of what the program may still take itself.
 
 use super::shared::LEAST;
 
-/// Why a process can't have tables.
+/// Reason why a process can't have tables.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Cramped {
     /// RLIMIT_AS leaves too little.
@@ -30,7 +30,7 @@ pub enum Cramped {
         /// Bytes.
         needed: u64,
     },
-    /// Whatever is mapped counts as locked, and that is limited.
+    /// All that is mapped counts as locked memory, which is limited.
     #[error("it locks its memory (mlockall), which is limited (ulimit -l), and the hooks' tables may need {} MB", .needed >> 20)]
     Locked {
         /// Bytes.
@@ -38,7 +38,7 @@ pub enum Cramped {
     },
 }
 
-/// What a program may still take. Bytes; none where there is no limit.
+/// Bytes that a program may still take; none where there is no limit.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Free {
     /// Of memory.
@@ -49,19 +49,19 @@ pub(super) struct Free {
     pub(super) starts: bool,
 }
 
-/// Share of the free address space that tables may take.
+/// Divisor of the free address space: tables may take a quarter.
 const OF_ADDRESS_SPACE: u64 = 4;
-/// Bytes that Go maps until a program's `main` begins, most of which it only reserves: 1.5 GB in Go 1.26 with the threads of two
-/// processors.
+/// Bytes that Go maps until a program's `main` begins: 1.5 GB in Go 1.26 with the threads of two processors. Most of
+/// them are only reserved.
 const GO_MAPS: u64 = 1600 << 20;
-/// Share of the free memory.
+/// Divisor of the free memory: tables may take an eighth.
 const OF_MEMORY: u64 = 8;
-/// Bytes that they don't take more of, unless that is asked for.
+/// Maximum bytes of the tables, unless more is asked for.
 const MOST: u64 = 256 << 20;
 /// Bytes that references can reach.
 pub const LARGEST: u64 = (1 << 32) - (1 << 20);
 
-/// How many bytes a program's tables may have at most.
+/// Returns the maximum bytes of a program's tables.
 ///
 /// # Errors
 /// If that would be too few to be of use.

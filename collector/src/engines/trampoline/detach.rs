@@ -1,7 +1,8 @@
-//! Leaving a program as it was: its own code back, and nothing of ours mapped.
+//! Detaches from a program: its own code is put back, and nothing of the recorder's stays mapped.
 //!
-//! In three steps. The hooks are switched off and the code is put back; whoever is in a hook goes on. A little later nobody
-//! is, and threads that are in C are made to return past the hooks. Then these and the tables are unmapped.
+//! There are three steps. First the hooks are switched off and the code is put back; threads in a hook keep running. A
+//! little later no thread is in a hook, and threads in C are made to return past the hooks. Then hooks and tables are
+//! unmapped.
 
 use std::time::Duration;
 
@@ -23,19 +24,19 @@ use crate::process::status;
 use crate::process::stopped_process::{StopError, stop_all, stop_threads};
 use crate::process::syscall_injection::{clear_cave, with_borrowed_thread};
 
-/// Why a program could not be left as it was.
+/// Reason why hooks could not be removed from a program.
 #[derive(Debug, thiserror::Error)]
 pub enum UndoError {
-    /// Its threads.
+    /// Its threads could not be stopped, or a call in it failed.
     #[error(transparent)]
     Freeze(#[from] StopError),
-    /// What is there is not ours.
+    /// The hooks are those of another version.
     #[error("it was put there by another version of cgoprof; use that one's `cgoprof detach`")]
     Version,
-    /// What is there makes no sense.
+    /// The registration or its undo list makes no sense.
     #[error("what is written there about the hooks makes no sense: has the program overwritten it?")]
     Damaged,
-    /// What the program has in place of the hooks' calls is neither.
+    /// The code at this address is neither the program's own nor the hooked one.
     #[error("another tool has changed its code at {0:#x} meanwhile")]
     Changed(u64),
 }
@@ -46,21 +47,21 @@ impl From<RemoteError> for UndoError {
     }
 }
 
-/// How a program was left.
+/// Result of removing hooks from a program.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Undone {
-    /// Recorders' hooks that were in it.
+    /// Number of registrations that were found in it.
     pub(crate) found: usize,
-    /// How long it stood still.
+    /// How long it was stopped.
     pub(crate) pause: Pause,
     /// When the last hooks were switched off; none if there were none.
     pub(crate) off: Option<Moment>,
-    /// Hooks that had to stay mapped: a thread may return to them. Nothing else leads there.
+    /// Number of those whose hooks had to stay mapped: a thread may return to them. Nothing else leads there.
     pub(crate) kept: usize,
 }
 
 impl Undone {
-    /// Adds how another module's hooks were removed.
+    /// Adds the result of removing another module's hooks.
     pub(crate) fn add(&mut self, next: Undone) {
         self.found += next.found;
         self.pause = self.pause.max(next.pause);
@@ -69,20 +70,20 @@ impl Undone {
     }
 }
 
-/// How often it is looked again for frames that must be there before the hooks are switched off without.
+/// Number of attempts to find all frames that must be there. The last switches the hooks off without them.
 const LOOKS: u32 = 20;
-/// Threads that are looked at together.
+/// Number of threads that are stopped and looked at together.
 const AT_ONCE: usize = 32;
-/// How often it is looked whether threads have left the hooks.
+/// Maximum number of checks whether all threads have left the hooks.
 const ATTEMPTS: u32 = 200;
-/// How long they are given at first; twice as long each time, up to the longest.
+/// Time before the first check. It doubles with each check, up to `LONGEST`.
 const BETWEEN: Duration = Duration::from_micros(500);
 const LONGEST: Duration = Duration::from_millis(10);
 
-/// Undoes all that recorders have in a process, living or not.
+/// Removes the hooks and tables of all recorders, living or dead, from a process.
 ///
 /// # Errors
-/// See [`UndoError`]: then the rest is as it was.
+/// See [`UndoError`]. Hooks that are not removed yet then stay as they were.
 pub(crate) fn undo_all(pid: Pid) -> Result<Undone, UndoError> {
     let _lock = Lock::of(pid);
     let undone = undo(pid, |_| true)?;
@@ -91,7 +92,7 @@ pub(crate) fn undo_all(pid: Pid) -> Result<Undone, UndoError> {
     Ok(undone)
 }
 
-/// Undoes all that we have in a process.
+/// Removes all hooks and tables of this recorder from a process.
 ///
 /// # Errors
 /// See [`UndoError`].
@@ -100,17 +101,17 @@ pub(crate) fn undo_mine(pid: Pid) -> Result<Undone, UndoError> {
     undo_mine_locked(pid)
 }
 
-/// The same of a process that is locked.
+/// Does the same as [`undo_mine`] in a process that is locked.
 pub(super) fn undo_mine_locked(pid: Pid) -> Result<Undone, UndoError> {
     undo(pid, |found| found.is_own(pid))
 }
 
-/// Undoes what recorders have left that live no more. The process must be locked.
+/// Removes the hooks and tables that dead recorders have left. The process must be locked.
 pub(super) fn undo_dead(pid: Pid) -> Result<Undone, UndoError> {
     undo(pid, |found| found.recorder(pid).is_none())
 }
 
-/// Undoes what we have in a process with these tables; tries again what the system has refused.
+/// Removes this recorder's hooks with these tables from a process. Tries again after a failure while the process lives.
 ///
 /// # Errors
 /// See [`UndoError`].
@@ -129,12 +130,12 @@ pub(crate) fn undo_own(pid: Pid, tables: Avma) -> Result<Undone, UndoError> {
     undo_placed(pid, tables)
 }
 
-/// The same of a process that is locked.
+/// Does the same as [`undo_own`] in a process that is locked, with one attempt.
 pub(super) fn undo_placed(pid: Pid, tables: Avma) -> Result<Undone, UndoError> {
     undo(pid, |found| found.tables.start == tables && found.is_own(pid))
 }
 
-/// Removes what we have mapped into a process that is locked, where nothing leads to it.
+/// Unmaps this recorder's hooks and tables from a process that is locked. Nothing may lead to the hooks.
 pub(super) fn unmap_placed(pid: Pid, tables: Avma) -> Result<(), UndoError> {
     let all = registration::find(pid).map_err(RemoteError::from)?;
     for found in all.iter().filter(|found| found.tables.start == tables && found.is_own(pid)) {
@@ -153,7 +154,7 @@ pub(super) fn close_files(pid: Pid) -> Result<(), UndoError> {
     Ok(done?)
 }
 
-/// The recorders that are at work in a process.
+/// Returns the recorders that are at work in a process, with their names.
 ///
 /// # Errors
 /// If its memory can't be read.
@@ -172,7 +173,7 @@ fn undo(pid: Pid, chosen: impl Fn(&Found) -> bool) -> Result<Undone, UndoError> 
         undone.found += 1;
         let mappings = maps::read(pid).map_err(RemoteError::from)?;
         let unreachable = match &found.undo {
-            // Their recorder was killed before it had filled them: nothing leads to the hooks.
+            // The recorder was killed before it wrote the undo list, so nothing leads to the hooks.
             None => true,
             Some((undo, replaced)) => {
                 if !found.makes_sense(&mappings) {
@@ -189,7 +190,7 @@ fn undo(pid: Pid, chosen: impl Fn(&Found) -> bool) -> Result<Undone, UndoError> 
     Ok(undone)
 }
 
-/// Removes what nobody will use any more. Returns how long a thread stood still for it.
+/// Unmaps hooks and tables that no thread will use any more. Returns how long a thread was stopped for it.
 fn unmap(pid: Pid, found: &Found, mappings: &[Mapping]) -> Result<Pause, UndoError> {
     let hooks = if found.has_hooks(mappings) { found.presence.hooks } else { 0 };
     let cave = CodeCave::find(mappings)?;
@@ -202,8 +203,8 @@ fn unmap(pid: Pid, found: &Found, mappings: &[Mapping]) -> Result<Pause, UndoErr
     Ok(stood)
 }
 
-/// Switches hooks off, puts the program's own code back, and waits until nobody is in them. Returns whether no thread
-/// will return there.
+/// Switches the hooks off, puts the program's own code back, and waits until no thread is in the hooks. Returns whether
+/// no thread will return to them.
 fn remove(
     pid: Pid,
     found: &Found,
@@ -220,14 +221,14 @@ fn remove(
             let memory = stopped.memory();
             let were_on = memory.word(found.hooks().start).map_err(RemoteError::from)? != 0;
             let changed = still_changed(memory, replaced, were_on)?;
-            // Who switches them off knows whether all frames are found, and says so first.
+            // Only the recorder that switches the hooks off knows whether all frames are found. It notes that first.
             let all_found = if were_on {
                 returns.are_all_found(stopped, goroutine, undo.m_procid)
             } else {
                 found.presence.kept == 0
             };
             if were_on && !all_found && !is_last {
-                // A crossing is just being left by a panic.
+                // A panic is leaving a crossing at this moment.
                 return Ok(None);
             }
             if !all_found {
@@ -251,7 +252,7 @@ fn remove(
     if !all_found {
         return Ok(false);
     }
-    // Nobody comes to the hooks any more: each thread need be seen outside once, and those born since then not at all.
+    // No thread enters the hooks any more. So each thread must be seen outside once, and newer threads not at all.
     let mut between = BETWEEN;
     for _ in 0..ATTEMPTS {
         std::thread::sleep(between);
@@ -278,8 +279,8 @@ fn remove(
     Ok(false)
 }
 
-/// Takes the hooks' module out of the Go runtime's list, if it is there. It stays mapped: a traceback that was interrupted
-/// may still use it.
+/// Removes the hooks' module from the Go runtime's list, if it is there. The module stays mapped, because an
+/// interrupted traceback may still use it.
 fn unlink_module(memory: &Memory, undo: &Undo) -> std::io::Result<()> {
     let link = Avma(undo.module_link);
     if link.0 != 0 && memory.word(link)? == undo.module {
@@ -289,7 +290,8 @@ fn unlink_module(memory: &Memory, undo: &Undo) -> std::io::Result<()> {
     Ok(())
 }
 
-/// What is still to be put back: all, unless whoever began to was killed. Where hooks are off, others' may have come.
+/// Returns the code that is still to be put back. That is all of it, unless a recorder was killed while it put code
+/// back. If the hooks are off, another recorder's may have taken their place.
 fn still_changed<'a>(memory: &Memory, replaced: &'a [Replaced], on: bool) -> Result<Vec<&'a Replaced>, UndoError> {
     let mut changed = Vec::new();
     for one in replaced {

@@ -37,20 +37,20 @@ pub(super) struct Hooking {
     pub(super) settings: Settings,
     pub(super) tables: TableSet,
     pub(super) ticker: Ticker,
-    /// None if the hooks could not be measured: then nothing is taken off.
+    /// The hooks' cost; none if it could not be measured. Then nothing is subtracted.
     pub(super) calibration: Option<Calibration>,
-    /// Go plugins that have come.
+    /// Go plugins that the program has loaded.
     pub(super) plugins: Plugins,
     /// When counting began.
     pub(super) begun: Moment,
-    /// Whether the hooks count what the runtimes count.
+    /// Comparisons of the hooks' counts with the runtimes' own.
     pub(super) checks: Vec<SelfCheck>,
 }
 
-/// A further Go module with hooks, which count already.
+/// A further Go module whose hooks count already.
 struct HookedModule {
     placed: Placed,
-    /// How long the program stood still.
+    /// How long the program was stopped.
     pause: Pause,
     notes: Vec<String>,
 }
@@ -159,11 +159,11 @@ impl Engine for Hooking {
     }
 }
 
-/// On times of a library with a runtime of its own.
+/// Addition to the note on a library with a runtime of its own.
 const ALSO_TIMED: &str = "; the time of its crossings is also in that of crossings that called it";
 
 impl Hooking {
-    /// Puts hooks into a Go module of the program, beside those of others. `rate` is that of the hooks' clock.
+    /// Puts hooks into a further Go module of the program. `rate` is that of the hooks' clock.
     fn hook(&self, module: &LoadedGo, rate: Rate) -> Result<HookedModule, EngineError> {
         let (pid, image) = (self.pid, module.image());
         let plan = arch::plan(image.target)?.without_plugins();
@@ -174,16 +174,16 @@ impl Hooking {
         Ok(HookedModule { placed: joined.placed, pause: joined.pause, notes })
     }
 
-    /// Takes the hooks out of a program that goes on.
+    /// Removes the hooks of all modules from a program that keeps running.
     fn take_out(&self) -> Result<Undone, UndoError> {
         self.ticker.add_no_module();
         let (mut all, mut failed) = (Undone::default(), None);
-        // The first module's last: what a plugin redirects leads there.
+        // The first module's hooks are removed last, because redirected functions of plugins lead there.
         for of_module in self.tables.all().iter().rev() {
             match undo_own(self.pid, of_module.address()) {
                 Ok(undone) => all.add(undone),
                 Err(error) => {
-                    // They stay, as cheap as they get.
+                    // The hooks stay, as cheap as possible.
                     of_module.relax();
                     failed = failed.or(Some(error));
                 }

@@ -1,49 +1,50 @@
-//! Frames of the C hook on the system stacks of Ms, below those of `asmcgocall`: found where the runtime says that they are.
-//! A word that only looks like such a frame may be the program's own, half of it left from an earlier one. For the same
-//! reason the hook wipes what it leaves.
+//! Frames of the C hook on the system stacks of Ms, below those of `asmcgocall`. They are found where the runtime says
+//! that they are: a word that only looks like such a frame may be the program's own, with half of it left from an
+//! earlier frame. For the same reason, the hook wipes its return address when C is back.
 
 use std::ops::Range;
 
 use cgoprof_hook::layout::MARKER_CELL;
 use cgoprof_hook::params::holes;
 
-/// What such a frame looks like.
+/// Form of such a frame.
 #[derive(Clone, Debug)]
 pub(super) struct FrameForm {
     /// The hooks' code.
     pub(super) hooks: Range<u64>,
     /// Go's code.
     pub(super) go: Range<u64>,
-    /// The tables, to which a crossing's hook leads the unwinder of samples.
+    /// The tables. A crossing's hook leaves an address in them for the unwinder of samples.
     pub(super) tables: Range<u64>,
     /// Bytes that `asmcgocall` takes of the system stack, which it then aligns to 16.
     pub(super) taken: u64,
-    /// From the hook's own return address, in `asmcgocall`, up to the g that is saved there.
+    /// Bytes from the hook's own return address, in `asmcgocall`, up to the g that is saved there.
     pub(super) saved_g: u64,
-    /// The same to the depth of the goroutine's stack; or where none was switched from, to the stack pointer before.
+    /// The same up to the depth of the goroutine's stack. If no goroutine's stack was left, the word is the stack
+    /// pointer before.
     pub(super) saved_depth: u64,
 }
 
-/// What was read of a system stack.
+/// The part of a system stack that was read.
 pub(super) struct SystemStack<'a> {
-    /// Where the words begin.
+    /// Address of the first word.
     pub(super) start: u64,
     pub(super) words: &'a [u64],
-    /// Where it was left for a goroutine's stack, or for C, last: `m.g0.sched.sp`.
+    /// Where it was last left for a goroutine's stack, or for C: `m.g0.sched.sp`.
     pub(super) left_at: u64,
 }
 
-/// The frame of a crossing's C hook, if its g is one.
+/// The frame of a crossing's C hook, provided that `g` is a goroutine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct CrossingFrame {
-    /// Where the C function's return address lies, in the hook.
+    /// Place of the C function's return address, which leads to the hook.
     pub(super) place: u64,
     pub(super) g: u64,
-    /// How deep the goroutine's stack was.
+    /// Depth of the goroutine's stack.
     pub(super) depth: u64,
 }
 
-/// From a C function's return address, in the hook, up to the hook's own.
+/// Bytes from a C function's return address, which leads to the hook, up to the hook's own.
 const TO_RETURN_ADDRESS: u64 = 8 + holes::FRAME;
 
 impl SystemStack<'_> {
@@ -53,8 +54,8 @@ impl SystemStack<'_> {
 }
 
 impl FrameForm {
-    /// Frames of crossings, the last one's first. `cgocallback` keeps where the stack had been left before at 0(SP), and
-    /// notes that as the place where it is left now (runtime/asm_amd64.s).
+    /// Returns the frames of crossings, the last one's first. `cgocallback` keeps at 0(SP) where the stack had been
+    /// left before, and notes SP as the place where it is left now (runtime/asm_amd64.s).
     pub(super) fn crossings(&self, stack: &SystemStack<'_>) -> Vec<CrossingFrame> {
         let (mut found, mut left_at) = (Vec::new(), stack.left_at);
         loop {
@@ -74,8 +75,8 @@ impl FrameForm {
         self.is_form(stack, place).then_some(frame)
     }
 
-    /// Where C that Go has called on the system stack itself returns to the hook: `asmcgocall` saves no g then, and the
-    /// stack pointer in place of the depth.
+    /// Returns the places of return addresses to the hook from C that Go has called on the system stack itself.
+    /// `asmcgocall` then saves no g, and the stack pointer in place of the depth.
     pub(super) fn direct(&self, stack: &SystemStack<'_>) -> Vec<u64> {
         let is_direct = |&place: &u64| {
             let own = place + TO_RETURN_ADDRESS;
@@ -88,13 +89,13 @@ impl FrameForm {
         places.filter(is_direct).collect()
     }
 
-    /// Where the hook's return address lies when `asmcgocall` was called with, or switched to, this stack pointer
-    /// (runtime/asm_amd64.s).
+    /// Returns the place of the hook's return address if `asmcgocall` was called with this stack pointer, or switched
+    /// to it (runtime/asm_amd64.s).
     fn return_address_below(&self, sp: u64) -> Option<u64> {
         (sp.checked_sub(self.taken)? & !15).checked_sub(8)
     }
 
-    /// Whether a C function's return address in the hook may lie there, going by the hook's frame above it.
+    /// Whether a C function's return address to the hook may lie at `place`, judged by the hook's frame above it.
     fn is_form(&self, stack: &SystemStack<'_>, place: u64) -> bool {
         let is = |at: u64, range: &Range<u64>| stack.word(at).is_some_and(|word| range.contains(&word));
         let marker = place + 8 + MARKER_CELL;
@@ -157,8 +158,8 @@ mod tests {
         }
     }
 
-    /// `int` 0 in a frame of C beside the lower half of a return address that an earlier crossing had left there: it was
-    /// replaced by an address in libc, and was 32,714 then.
+    /// An `int` 0 in a frame of C may stand beside the lower half of a return address that an earlier crossing left
+    /// there. When both were replaced by an address in libc, the `int` became 32,714.
     #[test]
     fn a_programs_own_word_that_looks_like_a_return_address_is_not_taken_for_one() {
         let of_c = [&[at(14), 7, HOOK, 1, 0, 3, ASM][..], &[7; 7], &[9]].concat();

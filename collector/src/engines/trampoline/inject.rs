@@ -1,7 +1,7 @@
-//! Putting the hooks into a program: before its first instruction, or while it runs.
+//! Puts the hooks into a program, before its first instruction or while it runs.
 //!
-//! In three steps, each of which leaves a program that runs on unharmed should we be killed there: hooks and tables are
-//! mapped; the program's code is made to lead to the hooks, which do nothing yet; the hooks are switched on.
+//! There are three steps. Hooks and tables are mapped. The program's code is changed to lead to the hooks, which do
+//! nothing yet. The hooks are switched on. If the recorder is killed at any step, the program keeps running unharmed.
 
 use std::fs::File;
 use std::ops::Range;
@@ -34,28 +34,28 @@ use crate::process::seccomp::{self, Call, Filtered};
 
 const _: () = assert!(ceiling::LARGEST / 64 <= CELLS_OF_MODULE as u64);
 
-/// Why the hooks could not be put in. The program is left as it was.
+/// Reason why the hooks could not be put in. The program is left as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum InjectError {
-    /// The program could not be worked on.
+    /// A call in the program failed, or its memory can't be reached.
     #[error(transparent)]
     Remote(#[from] RemoteError),
-    /// The tables would take what the program needs.
+    /// The tables would take memory that the program needs.
     #[error(transparent)]
     Cramped(#[from] Cramped),
-    /// It has filters of system calls.
+    /// Its seccomp filters restrict the system calls that are needed.
     #[error(transparent)]
     Filtered(#[from] Filtered),
-    /// Our side of the shared memory.
+    /// The recorder's side of the shared memory failed.
     #[error("the shared tables can't be made: {0}")]
     Tables(std::io::Error),
-    /// No memory within reach of a call.
+    /// No memory is free within reach of a call.
     #[error("there is no free memory within 2 GiB of the program's code")]
     NoPlace,
     /// The loaded code is not the file's.
     #[error("the code of {0} in memory is not that of the file")]
     Changed(String),
-    /// The dynamic linker is at work on it.
+    /// The dynamic linker is still loading it.
     #[error("it is just being loaded")]
     Loading,
     /// The process's start data can't be read.
@@ -63,7 +63,7 @@ pub enum InjectError {
     Auxv,
 }
 
-/// What is called in the program's name, on the way in and out.
+/// Returns the system calls that attach and detach make in the program.
 pub(super) fn calls() -> [Call; 10] {
     let mmap = |size, (protection, flags): (i32, i32), fd| Call {
         number: libc::SYS_mmap,
@@ -72,7 +72,7 @@ pub(super) fn calls() -> [Call; 10] {
     let madvise = |advice: i32| Call { number: libc::SYS_madvise, args: [0, 0, advice as u64, 0, 0, 0] };
     [
         Call { number: libc::SYS_memfd_create, args: [0, FILE, 0, 0, 0, 0] },
-        // Where one is tried, its descriptor is none.
+        // If the seccomp check tries this call, there is no descriptor.
         mmap(4096, TABLES, u64::MAX),
         Call::of(libc::SYS_munlock),
         mmap(4096, HOOKS, u64::MAX),
@@ -87,40 +87,41 @@ pub(super) fn calls() -> [Call; 10] {
 
 /// Flags of the tables' file.
 const FILE: u64 = (libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) as u64;
-/// Protection and flags of what is mapped.
+/// Protection and flags of the mappings.
 const TABLES: (i32, i32) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_NORESERVE);
 const HOOKS: (i32, i32) =
     (libc::PROT_READ | libc::PROT_EXEC, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE);
 const MODULE: (i32, i32) = (libc::PROT_READ, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
 
-/// What the hooks are to do.
+/// Settings of the hooks.
 #[derive(Clone, Copy, Debug)]
 pub struct HookSettings {
-    /// Most frames kept of a stack.
+    /// Maximum frames per stack.
     pub max_frames: usize,
     /// How often crossings are timed.
     pub timing: Timing,
-    /// Ticks in C from which on a crossing is an event.
+    /// Ticks in C that make a crossing an event.
     pub slow: u64,
-    /// Bytes that the tables may take of the program's memory; none for a share of what is free to it.
+    /// Maximum bytes of the program's memory for the tables; none for a share of what is free to it.
     pub max_memory: Option<u64>,
-    /// Whether the program is about to start. Then its Go runtime is told how to walk through the hooks. That takes memory
-    /// which stays with the program: whoever has found a function in it may use that any time later.
+    /// Whether the program is about to start. Then its Go runtime gets a module that tells how to unwind through the
+    /// hooks. The module's memory stays with the program: code that has found a function in it may use that at any
+    /// later time.
     pub starts: bool,
 }
 
-/// Hooks that are in a program, with nothing that leads to them yet.
+/// Hooks that are mapped into a program. Nothing leads to them yet.
 pub struct Placed {
     /// The tables.
     pub tables: Tables,
-    /// Where the hooks' code is.
+    /// Address range of the hooks' code.
     pub hooks: Range<Avma>,
     /// Their module, for the Go runtime.
     pub(crate) module: Option<Link>,
     replaced: Vec<(Hook, Replaced)>,
 }
 
-/// Lets the dynamic linker do its work in a program that stands at its first instruction, and puts the hooks in.
+/// Lets the dynamic linker do its work in a program that is stopped at its first instruction, and puts the hooks in.
 ///
 /// # Errors
 /// See [`InjectError`].
@@ -131,7 +132,7 @@ pub(crate) fn inject(
     settings: HookSettings,
 ) -> Result<Placed, InjectError> {
     seccomp::check(stopped.pid(), &calls())?;
-    // From there on all libraries that the program is linked with are mapped.
+    // From the entry point on, all libraries that the program is linked with are mapped.
     stopped.run_to(image.target.binary.entry().loaded(image.bias))?;
     let mappings = maps::read(stopped.pid()).map_err(RemoteError::from)?;
     let mut remote = stopped.remote(CodeCave::find(&mappings)?);
@@ -164,7 +165,7 @@ pub(super) fn place(
 
     let tables = map_tables(remote, image.bias, settings)?;
     let nothing = Registration { size: tables.size(), ..Registration::default() };
-    // The tables are mapped first, as they tell of the rest, and may lie near.
+    // The tables are mapped first, because they tell where the rest is. They may lie near the program's code.
     let mappings = maps::read(remote.pid).map_err(RemoteError::from).map_err(InjectError::from);
     let place = match mappings.and_then(|mappings| free_place(&mappings, image, size)) {
         Ok(place) => place,
@@ -183,14 +184,14 @@ pub(super) fn place(
     };
     tables.announce(presence);
     if let Err(error) = map_hooks(remote, place, size) {
-        // What is there is the program's own.
+        // The mapping at this place is the program's own.
         registration::unmap(remote, tables.address(), &nothing)?;
         return Err(error);
     }
     let filled = wipe_on_fork(remote, place).and_then(|()| {
         let replaced = replacements(plan, image.bias, place)?;
         let code = fill(remote.memory, place, image, (plan, goroutine), &tables, settings)?;
-        // The runtime writes to the modules that are there when a plugin comes, and ours can't be written to.
+        // When a plugin is loaded, the runtime writes to the modules before it. The hooks' module is read-only.
         let module = if settings.starts && plan.lastmoduleinit.is_none() {
             add_module(remote, image, plan, &code, place)?
         } else {
@@ -211,20 +212,20 @@ pub(super) fn place(
 }
 
 impl Placed {
-    /// Addresses to which C functions return that the hooks call.
+    /// Returns the addresses to which C functions return that the hooks call.
     pub(crate) fn returns_from_c(&self) -> Vec<Avma> {
         blob::returns_from_c().iter().map(|offset| Avma(self.hooks.start.0 + offset)).collect()
     }
 
-    /// Registers with which a thread goes on that stands amid code to be replaced, where it does what is left of that;
-    /// none for others. Only the C hook and the epilogues replace more than one instruction.
+    /// Returns the registers with which a thread amid code to be replaced continues: it does the rest of that code
+    /// elsewhere. None for other threads. Only the C hook and the epilogues replace more than one instruction.
     pub(super) fn beyond(&self, registers: &Registers, memory: &Memory) -> Result<Option<Registers>, RemoteError> {
         let amid = |one: &Replaced| one.at < registers.ip() && registers.ip() < one.at + one.length;
         let Some((hook, one)) = self.replaced.iter().find(|(_, one)| amid(one)) else { return Ok(None) };
         if let Some(repeated) = blob::epilogue(*hook) {
             return Ok(Some(registers.at(self.hooks.start.0 + repeated + (registers.ip() - one.at))));
         }
-        // The jump to C, or the call, is left.
+        // Only the jump to C, or the call of C, is left to do.
         let (changed, pushes) = arch::in_c(registers, &one.original);
         if pushes {
             memory.write(Avma(changed.sp()), &(one.at + one.length).to_le_bytes())?;
@@ -232,20 +233,20 @@ impl Placed {
         Ok(Some(changed))
     }
 
-    /// Whether the hooks are still there: a program that has become another has none.
+    /// Checks that the hooks are still there. A program that has become another has none.
     ///
     /// # Errors
     /// If they are not.
     pub(super) fn check_hooks(&self, memory: &Memory) -> Result<(), InjectError> {
-        // What is behind their code.
+        // The undo list is behind the hooks' code.
         let are_there = memory.word(self.hooks.end).ok() == Some(UNDO);
         if are_there { Ok(()) } else { Err(RemoteError::Became.into()) }
     }
 
-    /// Whether a program that has run on since is the same, and its code too.
+    /// Checks that a program that has run meanwhile is the same, and its code too.
     ///
     /// # Errors
-    /// If it has become another, or somebody has changed it.
+    /// If it has become another program, or its code was changed.
     pub(super) fn check(&self, memory: &Memory, plan: &Plan) -> Result<(), InjectError> {
         self.check_hooks(memory)?;
         for ((_, one), patch) in self.replaced.iter().zip(&plan.patches) {
@@ -257,19 +258,19 @@ impl Placed {
         Ok(())
     }
 
-    /// Makes the program's code lead to the hooks, which do nothing yet. The program must stand still.
+    /// Makes the program's code lead to the hooks, which do nothing yet. The program must be stopped.
     ///
     /// # Errors
     /// If it ends meanwhile.
     pub(super) fn lead_to_hooks(&self, memory: &Memory) -> Result<(), RemoteError> {
-        // The enter hook first: the C hook takes what that left.
+        // The enter hook comes first, because the C hook takes what the enter hook left.
         for (_, one) in &self.replaced {
             memory.write(Avma(one.at), &one.hooked[..one.length as usize])?;
         }
         Ok(())
     }
 
-    /// Switches the hooks on. The program may run: a crossing whose enter hook was off is left alone by the others.
+    /// Switches the hooks on. The program may run: the other hooks ignore a crossing whose enter hook was off.
     ///
     /// # Errors
     /// If it has ended.
@@ -292,7 +293,7 @@ fn map_hooks(remote: &mut Remote<'_>, place: Avma, size: u64) -> Result<(), Inje
     let args = [place.0, size, HOOKS.0 as u64, HOOKS.1 as u64, u64::MAX, 0];
     let got = remote.call("mmap of the hooks", libc::SYS_mmap, args, &[])?;
     if got != place.0 {
-        // A kernel before 4.17, which takes the place for a wish.
+        // A kernel before 4.17 takes the place as a hint only.
         remote.call("munmap", libc::SYS_munmap, [got, size, 0, 0, 0, 0], &[])?;
         return Err(InjectError::NoPlace);
     }
@@ -313,11 +314,12 @@ fn map_tables(remote: &mut Remote<'_>, bias: u64, settings: HookSettings) -> Res
     let args = [DATA, FILE, 0, 0, 0, 0];
     let fd = remote.call("memfd_create", libc::SYS_memfd_create, args, registration::NAME)?;
     let opened = File::options().read(true).write(true).open(remote.descriptor(fd)).and_then(|file| {
-        // The program may have closed it, and opened another.
+        // The program may have closed the descriptor, and opened another file with the same number.
         if !registration::is_ours(&PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))) {
             return Err(std::io::Error::other("the program closes files that are not its own"));
         }
-        // Who makes it shorter while we read it would end us. It fails if the program has sealed it first, which is running.
+        // If the file were made shorter while the recorder reads it, the recorder would be killed. The call fails if
+        // the program, which is running, has sealed the file first.
         fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_SEAL))?;
         file.set_len(4096)?;
         file.write_all_at(&[0], 0)?;
@@ -326,18 +328,20 @@ fn map_tables(remote: &mut Remote<'_>, bias: u64, settings: HookSettings) -> Res
     let mapped = opened.map_err(InjectError::Tables).and_then(|file| {
         let args = [0, size, TABLES.0 as u64, TABLES.1 as u64, fd, 0];
         let mapped = match remote.call("mmap of the tables", libc::SYS_mmap, args, &[]) {
-            // More than it may lock, all of which counts (MCL_FUTURE; mm/mmap.c, `mlock_future_ok`).
+            // The size is more than the program may lock, and all of it counts (MCL_FUTURE; mm/mmap.c,
+            // `mlock_future_ok`).
             Err(RemoteError::Call(_, Errno::EAGAIN)) => return Err(Cramped::Locked { needed: size }.into()),
             mapped => mapped?,
         };
         if AddressSpace::of(remote.pid).locked >= before.locked + size {
-            // Where it may not, what is locked is no more than the file is long.
+            // If this is refused, no more is locked than the file's length.
             match remote.call("munlock of the tables", libc::SYS_munlock, [mapped, size, 0, 0, 0, 0], &[]) {
                 Err(RemoteError::Call(..)) => {}
                 unlocked => drop(unlocked?),
             }
         }
-        // No part of the program's core dumps, and no page larger than what is used; kernels without either need neither.
+        // Keeps the tables out of the program's core dumps, and out of huge pages, which are larger than what is used.
+        // Kernels without these features need no advice.
         for advice in [libc::MADV_DONTDUMP, libc::MADV_NOHUGEPAGE] {
             let args = [mapped, size, advice as u64, 0, 0, 0];
             match remote.call("madvise of the tables", libc::SYS_madvise, args, &[]) {
@@ -360,10 +364,10 @@ fn map_tables(remote: &mut Remote<'_>, bias: u64, settings: HookSettings) -> Res
     }
 }
 
-/// Where a thread keeps its g, from FS.
+/// Returns the offset from FS at which a thread keeps its g.
 ///
 /// # Errors
-/// If the library is not all loaded yet.
+/// If the library is not completely loaded yet.
 pub(super) fn goroutine_offset(memory: &Memory, image: Image<'_, '_>, plan: &Plan) -> Result<i32, InjectError> {
     match plan.goroutine {
         GoroutineSlot::At(offset) => Ok(offset),
@@ -374,9 +378,10 @@ pub(super) fn goroutine_offset(memory: &Memory, image: Image<'_, '_>, plan: &Pla
     }
 }
 
-/// What replaces what, in the order of the plan.
+/// Returns the replaced code with its replacements, in the order of the plan.
 fn replacements(plan: &Plan, bias: u64, place: Avma) -> Result<Vec<(Hook, Replaced)>, InjectError> {
-    // Each amid a function has a piece of code of its own, in the order in which their instructions are repeated.
+    // Each place amid a function has a piece of code of its own. The pieces are in the order of the repeated
+    // instructions.
     let place_of = |at: Svma| plan.displaced.iter().filter(|one| one.hook.is_amid()).position(|one| one.at == at);
     let replaced = plan.patches.iter().map(|patch| {
         let at = patch.at.loaded(bias).0;
@@ -393,7 +398,7 @@ fn replacements(plan: &Plan, bias: u64, place: Avma) -> Result<Vec<(Hook, Replac
     replaced.collect()
 }
 
-/// Writes the hooks' code, made ready for this program.
+/// Writes the hooks' code, adapted to this program, and returns it.
 fn fill(
     memory: &Memory,
     place: Avma,
@@ -413,7 +418,7 @@ fn fill(
     Ok(code)
 }
 
-/// Maps a module of the Go runtime's for the hooks, which nothing leads to yet; none if there can be none.
+/// Maps a module of the Go runtime for the hooks. Nothing leads to it yet. None if there can be no module.
 fn add_module(
     remote: &mut Remote<'_>,
     image: Image<'_, '_>,
@@ -431,7 +436,7 @@ fn add_module(
     Ok(Some(Link::new(layout, image.bias, place)))
 }
 
-/// What is behind the hooks' code, for whoever undoes it: the enter hook last.
+/// Returns the undo list, which is written behind the hooks' code. The enter hook is last in it.
 fn undo_list(
     image: Image<'_, '_>,
     plan: &Plan,
@@ -512,7 +517,7 @@ fn params(image: Image<'_, '_>, plan: &Plan, goroutine: i32, tables: &Tables, se
     }
 }
 
-/// Addresses of the hooks, for calibration in our own process.
+/// Returns the address of a hook, for calibration in the recorder's own process.
 pub(super) fn hook_address(place: u64, hook: Hook) -> u64 {
     place + blob::entry(hook, true)
 }

@@ -1,4 +1,4 @@
-//! Tables into which the program writes what it likes, read in every way.
+//! Reads, in every way, tables into which the program has written anything.
 
 use std::collections::HashMap;
 use std::os::unix::fs::FileExt as _;
@@ -18,12 +18,12 @@ use crate::correlate::offcpu::OffTime;
 use crate::goruntime::Target;
 use crate::symbolize::Symbolizer;
 
-/// Bytes of a patch: where (four bytes, in words), and the word that comes there.
+/// Bytes of a patch: its place (four bytes, in words), and the word to be written there.
 const PATCH: usize = 12;
 /// Bytes that the tables may take.
 const SIZE: u64 = ARENA_OFFSET + (4 << 20);
 
-/// Tables of a real program with some words changed.
+/// Reads the tables of a real program with some words changed.
 pub fn tables(program: &Target<'_>, image: &TablesImage, data: &[u8]) {
     let Some(tables) = patched(image, data) else { return };
     let pid = Pid::from_raw(i32::MAX);
@@ -58,7 +58,7 @@ pub fn tables(program: &Target<'_>, image: &TablesImage, data: &[u8]) {
     assert!(decode(&written).is_ok(), "what was written can't be read");
 }
 
-/// The tables with these patches; none if the system refuses them.
+/// Returns the tables with these patches; none if the system refuses them.
 fn patched(image: &TablesImage, patches: &[u8]) -> Option<Tables> {
     let file = std::fs::File::from(memfd_create(c"tables", MFdFlags::MFD_CLOEXEC).ok()?);
     let tables = Tables::map(file.try_clone().ok()?, SIZE, image.address, 0, Pid::this()).ok()?;

@@ -1,4 +1,4 @@
-//! The trampoline engine: hooks in the target's own memory, counting into tables that we share.
+//! The trampoline engine: hooks in the program's own memory count crossings into tables that the recorder shares.
 
 mod attach;
 mod blob;

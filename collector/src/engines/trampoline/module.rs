@@ -1,5 +1,5 @@
-//! A module of the Go runtime's for the hooks' code: with it the program's own profiler and its tracebacks know how to get
-//! from each of our instructions on a goroutine's stack to the function that called.
+//! A module of the Go runtime for the hooks' code. With it, the program's own profiler and tracebacks can unwind from
+//! each of the hooks' instructions on a goroutine's stack to the calling function.
 //!
 //! The tables are those of runtime/symtab.go and runtime2.go (`_func`), with as little in them as the runtime needs.
 
@@ -19,15 +19,15 @@ use crate::process::memory::Memory;
 pub(crate) struct Link {
     /// The word of the first module that leads to the next.
     pub(crate) from: Avma,
-    /// Our module.
+    /// The hooks' module.
     pub(crate) module: Avma,
-    /// The word of ours that leads to the next.
+    /// The word of the hooks' module that leads to the next.
     pub(crate) next: Avma,
 }
 
 impl Link {
-    /// Adds the module to the runtime's list, behind the first: only once the runtime has set itself up, as it goes through
-    /// the list then and works more where there are several.
+    /// Adds the module to the runtime's list, behind the first. The runtime must have finished its setup, during which
+    /// it goes through the list and does more work if there are several modules.
     pub(crate) fn make(self, pid: Pid) -> std::io::Result<()> {
         let memory = Memory::open(pid)?;
         let next = memory.word(self.from)?;
@@ -48,12 +48,12 @@ struct Piece {
     name: String,
     file: String,
     line: u32,
-    /// Whether the runtime may walk on from it.
+    /// Whether the runtime may unwind from it.
     walked: bool,
 }
 
-/// The bytes of a module, to be placed at an address, for hooks that are at another. None if the code is such that there can
-/// be none.
+/// Returns the bytes of a module, to be placed at `place`, for hooks that are at `hooks`. None if there can be no
+/// module for the code.
 pub(super) fn build(image: Image<'_, '_>, plan: &Plan, code: &[u8], hooks: Avma, place: Avma) -> Option<Vec<u8>> {
     let layout = plan.module?;
     let known = distances(code, &entries(plan)?)?;
@@ -68,7 +68,7 @@ pub(super) fn build(image: Image<'_, '_>, plan: &Plan, code: &[u8], hooks: Avma,
     Some(tables.lay_out(&pieces, layout, (image.bias, hooks, end), place))
 }
 
-/// Where Go enters the hooks, and how far its return address is there.
+/// Returns the offsets at which Go enters the hooks, and how far its return address is from the stack pointer there.
 fn entries(plan: &Plan) -> Option<Vec<(u64, u32)>> {
     let mut entries = Vec::new();
     let mut amid = 0;
@@ -89,8 +89,8 @@ fn entries(plan: &Plan) -> Option<Vec<(u64, u32)>> {
     Some(entries)
 }
 
-/// The hooks' code in pieces, by address. What stands for the rest of a function has its name; names of ours are the
-/// runtime's, which it leaves out of tracebacks.
+/// Returns the hooks' code in pieces, by address. A piece that stands for the rest of a function has that function's
+/// name. The other pieces have names of the runtime's, which it leaves out of tracebacks.
 fn pieces(image: Image<'_, '_>, plan: &Plan) -> Vec<Piece> {
     let own = |start: u64, name: &str, walked: bool| {
         let name = format!("runtime.cgoprof_{name}");
@@ -102,7 +102,7 @@ fn pieces(image: Image<'_, '_>, plan: &Plan) -> Vec<Piece> {
     };
     let entry = |hook: Hook| blob::entry(hook, plan.p_stays_wired);
     let mut pieces = vec![own(0, "data", false), own(entry(Hook::Enter), "enter", true)];
-    // Both hooks of C follow each other.
+    // The two C hooks are adjacent.
     pieces.push(own(blob::c_thunks(), "c", false));
     pieces.extend(of(Hook::Exit, entry(Hook::Exit)));
     pieces.push(own(entry(Hook::CallbackBegin), "callback", true));
@@ -115,14 +115,14 @@ fn pieces(image: Image<'_, '_>, plan: &Plan) -> Vec<Piece> {
     pieces
 }
 
-/// A piece that is in a frame of the program's own.
+/// Returns a piece that runs in a frame of the program's own.
 fn stands_for(image: Image<'_, '_>, patch: &crate::goruntime::Patch, start: u64) -> Piece {
     let frames = image.target.pclntab.frames_at(patch.at);
     let (file, line) = frames.last().map_or_else(Default::default, |frame| (frame.file.clone(), frame.line));
     Piece { start, name: patch.function.clone(), file, line, walked: true }
 }
 
-/// The tables of a module as they grow.
+/// The tables of a module while they are built.
 #[derive(Default)]
 struct Tables {
     names: Vec<u8>,
@@ -135,7 +135,7 @@ struct Tables {
 
 impl Tables {
     fn add(&mut self, piece: &Piece, until: u64, known: &Distances, record_size: usize) {
-        /// `abi.FuncFlagAsm`: no point to be preempted at.
+        /// `abi.FuncFlagAsm`: a goroutine can't be preempted there.
         const ASSEMBLY: u8 = 4;
         /// `abi.ArgsSizeUnknown`.
         const UNKNOWN: u32 = 1 << 31;
@@ -164,7 +164,7 @@ impl Tables {
         self.values(&[(length, line as i32)])
     }
 
-    /// A table of values by address: for so many bytes, this value. Returns its place.
+    /// Adds a table of values by address: each run is a number of bytes and their value. Returns the table's place.
     fn values(&mut self, runs: &[(u64, i32)]) -> u32 {
         let place = self.pc_values.len() as u32;
         let mut before = -1;
@@ -213,7 +213,8 @@ impl Tables {
     }
 }
 
-/// How far the return address is, from one address on for so many bytes; where it is not known, as before.
+/// Returns how far the return address is, in runs: a number of bytes and their distance. Where the distance is not
+/// known, the one before continues.
 fn runs(start: u64, until: u64, known: &Distances) -> Vec<(u64, i32)> {
     let mut runs: Vec<(u64, i32)> = Vec::new();
     let (mut from, mut value) = (start, known.range(start..until).next().map_or(0, |(_, &distance)| distance));
@@ -227,7 +228,7 @@ fn runs(start: u64, until: u64, known: &Distances) -> Vec<(u64, i32)> {
     runs
 }
 
-/// `findfunctab`: for each 4 KiB the first function there; the runtime looks on from it.
+/// Returns the `findfunctab`: the first function of each 4 KiB, from which the runtime searches on.
 fn buckets(pieces: &[Piece], end: u64) -> Vec<u8> {
     const BUCKET: u64 = 4096;
     const SUB_BUCKETS: usize = 16;

@@ -1,4 +1,5 @@
-//! Go plugins that the program loads while it is recorded: their functions are redirected to the program's, which have hooks.
+//! Go plugins that the program loads while it is recorded: their functions are redirected to the program's, which have
+//! hooks.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -37,7 +38,8 @@ impl PluginLoader {
         PluginLoader { shared, seen: HashSet::new(), found }
     }
 
-    /// Finds the plugins that a joined program has loaded. Does not change them: the program's threads may run their code.
+    /// Finds the plugins that a program had loaded before the attach. Does not change them, because the program's
+    /// threads may run their code.
     ///
     /// # Errors
     /// If the process can't be read.
@@ -51,8 +53,8 @@ impl PluginLoader {
         Ok(())
     }
 
-    /// Redirects the functions of the plugin with which the program waits. Changes nothing if several plugins are new: all but
-    /// one may run.
+    /// Redirects the functions of the plugin with which the program waits. Changes nothing if several plugins are new:
+    /// all but one may run.
     ///
     /// # Errors
     /// If the process can't be read or written.

@@ -1,13 +1,14 @@
-//! How often a cell's crossings are timed: a pure function of what the cell has shown.
+//! Decides how often a cell's crossings are timed: a pure function of what the cell has shown.
 //!
-//! Counting costs almost nothing, reading the clock does. The standard error of a function's sum asks for a shortest interval,
-//! from every crossing of a cell that is new, slow, calls back or varies, to one in 128 of short, steady, frequent ones. The
-//! budget sets a lower bound to that: where a clock reading costs much of a short call, the standard error stays larger
-//! and says so.
+//! Counting costs almost nothing, but reading the clock does. The standard error of a function's sum determines an
+//! interval, from every crossing of a cell that is new, slow, calls back or varies, to one in 128 of short, steady,
+//! frequent ones. The budget sets a lower bound to the interval. Where a clock reading costs much of a short call, the
+//! standard error stays larger, and the profile says so.
 //!
-//! The budget is a share of the bare call, without the time for which the thread was preempted. A preemption of milliseconds
-//! in one of the timed crossings would otherwise make short calls look long. Only the kernel's switches tell it from work, and
-//! they are known later: until then a crossing of a millisecond counts as preempted.
+//! The budget is a share of the bare call, without the time for which the thread was preempted. A preemption of
+//! milliseconds in one of the timed crossings would otherwise make short calls look long. Only the kernel's context
+//! switches tell preemption from work, and they are known later. Until then a crossing of a millisecond counts as
+//! preempted.
 
 use crate::counts::calibration::Calibration;
 use crate::counts::timing_stats::{Phase, TimingStats};
@@ -17,7 +18,7 @@ use crate::counts::timing_stats::{Phase, TimingStats};
 pub enum Timing {
     /// Every crossing.
     Every,
-    /// As often as the truth needs.
+    /// Often enough for reliable estimates.
     #[default]
     Auto,
     /// Counts only.
@@ -25,7 +26,7 @@ pub enum Timing {
 }
 
 impl Timing {
-    /// The interval a new cell starts with; 0 is never.
+    /// Returns the interval a new cell starts with; 0 is never.
     pub(super) fn first_interval(self) -> u32 {
         match self {
             Timing::Every | Timing::Auto => 1,
@@ -33,7 +34,7 @@ impl Timing {
         }
     }
 
-    /// As on the command line.
+    /// Returns its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Timing::Every => "every",
@@ -43,14 +44,14 @@ impl Timing {
     }
 }
 
-/// What timing may cost, in ticks.
+/// Budget of timing; costs are in ticks.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Budget {
     /// Share of a bare call that timing may add, on average, once a cell's first crossings are known.
     pub share: f64,
-    /// What timing adds to a crossing.
+    /// Ticks that timing adds to a crossing.
     pub timing: f64,
-    /// What timing adds to a callback.
+    /// Ticks that timing adds to a callback.
     pub callback: f64,
     /// The hooks' own share of a crossing's phases.
     pub own: f64,
@@ -58,33 +59,34 @@ pub struct Budget {
     pub own_c: f64,
 }
 
-/// Crossings of a millisecond and more among a cell's timed ones, each weighted with the crossings that it stands for; times in ticks.
+/// Crossings of a millisecond and more among a cell's timed ones. Each is weighted with the crossings that it stands
+/// for. Times are in ticks.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Outliers {
     /// How many crossings they stand for.
     pub weight: f64,
     /// Their time in C.
     pub sum: f64,
-    /// The part of it in which the threads are known to have worked or waited: not preempted.
+    /// The part of it in which the threads are known to have worked or waited, and were not preempted.
     pub confirmed: f64,
 }
 
 /// Share of a bare call that timing may add to it, unless the user says otherwise.
 pub const MAX_OVERHEAD: f64 = 0.1;
-/// Shortest interval of crossings that are as short as their timing, where the budget is at most the usual one: what timing
-/// does to them shows in what it measures.
+/// Shortest interval of crossings that are as short as their timing, where the budget is at most the usual one. The
+/// effect of timing on such crossings shows in the times that it measures.
 const SHORTEST_OF_SHORT: u32 = 32;
-/// How many times as long as its timing a crossing takes that is not short.
+/// A crossing is short if it takes less than this many times as long as its timing.
 const SHORT: f64 = 2.0;
 
-/// Most crossings between two timed ones, on average.
+/// Maximum crossings between two timed ones, on average.
 pub const LONGEST: u32 = 128;
-/// Timed crossings before a cell is trusted at all.
+/// Number of timed crossings before a cell's times are relied on.
 const ENOUGH: u64 = 2000;
-/// Share of the sum that its standard error may reach.
+/// Maximum standard error of a sum, as a share of the sum.
 const LIMIT: f64 = 0.01;
 
-/// The crossings of a C function on all threads and from all stacks: its sum is what must be right.
+/// The crossings of a C function on all threads and from all stacks. The limit on the error applies to their sum.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Pool {
     /// Crossings so far.
@@ -101,14 +103,14 @@ impl Pool {
     }
 }
 
-/// Share of a cell's crossings up to which slow ones are outliers; beyond it, slow is what they are.
+/// Share of a cell's crossings up to which slow ones count as outliers. Beyond it, the cell itself counts as slow.
 const RARE: f64 = 0.05;
 
-/// Readings of the clock in a timed callback.
+/// Number of clock readings in a timed callback.
 const CALLBACK_READS: f64 = 4.0;
 
 impl Budget {
-    /// What timing may cost if it may add this share to a bare call, and costs what was measured.
+    /// Returns the budget of timing that may add this share to a bare call, with the measured costs.
     pub(crate) fn of(measured: &Calibration, share: f64) -> Budget {
         Budget {
             share,
@@ -119,7 +121,7 @@ impl Budget {
         }
     }
 
-    /// Shortest interval with which timing stays within the budget.
+    /// Returns the shortest interval with which timing stays within the budget.
     pub fn shortest(&self, shown: &TimingStats, outliers: Outliers) -> u32 {
         let weight = (shown.weight as f64).max(1.0);
         let preempted = if outliers.weight > RARE * weight { 0.0 } else { outliers.sum - outliers.confirmed };
@@ -138,8 +140,8 @@ impl Budget {
     }
 }
 
-/// Mean number of crossings between two timed ones of a cell: what its error asks for, within the budget. `microsecond` is in
-/// ticks.
+/// Returns the mean number of crossings between two timed ones of a cell, as its error requires, within the budget.
+/// `microsecond` is in ticks.
 pub fn interval(shown: &TimingStats, outliers: Outliers, pool: Pool, budget: Budget, microsecond: f64) -> u32 {
     if shown.timed < ENOUGH {
         return 1;
@@ -147,8 +149,8 @@ pub fn interval(shown: &TimingStats, outliers: Outliers, pool: Pool, budget: Bud
     wanted(shown, pool, microsecond).max(budget.shortest(shown, outliers))
 }
 
-/// The longest interval with which the standard error of the function's sum stays within the limit, if as many
-/// crossings follow as there have been; each cell may use its share, by its crossings, of the variance allowed.
+/// Returns the longest interval with which the standard error of the function's sum stays within the limit, if as many
+/// crossings follow as there have been. Each cell may use its share, by its crossings, of the allowed variance.
 fn wanted(shown: &TimingStats, pool: Pool, microsecond: f64) -> u32 {
     if shown.callbacks > 0 {
         return 1;
@@ -167,14 +169,14 @@ fn wanted(shown: &TimingStats, pool: Pool, microsecond: f64) -> u32 {
     interval
 }
 
-/// Of a whole crossing, all phases together.
+/// Returns the mean and variance of a whole crossing's time, all phases together.
 fn mean_and_variance(shown: &TimingStats) -> (f64, f64) {
     let weight = shown.weight as f64;
     let phases = [moments(&shown.enter, weight), moments(&shown.c, weight), moments(&shown.exit, shown.exits as f64)];
     phases.iter().fold((0.0, 0.0), |sum, phase| (sum.0 + phase.0, sum.1 + phase.1))
 }
 
-/// Mean and variance of one crossing's time.
+/// Returns the mean and variance of one crossing's time in a phase.
 fn moments(phase: &Phase, weight: f64) -> (f64, f64) {
     if weight == 0.0 {
         return (0.0, 0.0);
@@ -183,7 +185,7 @@ fn moments(phase: &Phase, weight: f64) -> (f64, f64) {
     (mean, (phase.squares / weight - mean * mean).max(0.0))
 }
 
-/// Expected gap x (gap - 1) for each crossing, the gap being uniform from 1 to 2 x interval - 1.
+/// Returns the expected gap x (gap - 1) for each crossing, with a gap that is uniform from 1 to 2 x interval - 1.
 fn unseen_per_crossing(interval: u32) -> f64 {
     4.0 / 3.0 * (f64::from(interval) - 1.0)
 }
@@ -212,7 +214,7 @@ mod tests {
         }
     }
 
-    /// The interval of a cell that is all of its function, whatever timing costs.
+    /// Returns the interval of a cell that has all crossings of its function, whatever timing costs.
     fn alone(shown: &TimingStats) -> u32 {
         let mut pool = Pool::default();
         pool.add(shown);
@@ -278,7 +280,7 @@ mod tests {
             none,
             LONGEST,
         );
-        // Of 999,500 crossings 76 ticks each.
+        // 999,500 crossings take 76 ticks each.
         let mut seldom = vec![76; 1999];
         seldom.push(9_000_000);
         let sum = 500.0 * 9_000_000.0;

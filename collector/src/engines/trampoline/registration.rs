@@ -1,4 +1,4 @@
-//! What a recorder has in a process: found by anybody by the name of its tables' mapping.
+//! A recorder's hooks and tables in a process. Any recorder finds them by the name of the tables' mapping.
 
 use std::ops::Range;
 use std::path::Path;
@@ -15,10 +15,10 @@ use crate::process::memory;
 use crate::process::remote_syscall::{Remote, RemoteError};
 use crate::process::status;
 
-/// What the tables are called in the program's mappings.
+/// Name of the tables' memfd, which shows in the program's mappings.
 pub(super) const NAME: &[u8] = b"cgoprof\0";
 const MAPPED: &str = "/memfd:cgoprof (deleted)";
-/// Patches that are believed: a damaged list may say anything.
+/// Limit on the patches of an undo list: a list that states this many or more is taken to be damaged.
 const MOST: u64 = 100_000;
 
 /// Hooks and tables found in a process.
@@ -26,15 +26,15 @@ const MOST: u64 = 100_000;
 pub(crate) struct Found {
     /// The tables' mapping.
     pub(super) tables: Range<Avma>,
-    /// What their start says; nothing but its size if it was never written.
+    /// The registration at their start; only its size is set if it was never written.
     pub(super) presence: Registration,
-    /// What to put back; none if that is not to be had.
+    /// The code to put back; none if there is no valid list of it.
     pub(super) undo: Option<(Undo, Vec<Replaced>)>,
-    /// Its layout is not known to us.
+    /// Whether the tables have the layout of another version.
     pub(super) other_version: bool,
 }
 
-/// We, as we tell others.
+/// Returns a registration that names this recorder.
 pub(super) fn own() -> Registration {
     static OWN: OnceLock<(u64, u64)> = OnceLock::new();
     let &(recorder_started, recorder_namespace) = OWN.get_or_init(|| {
@@ -45,7 +45,7 @@ pub(super) fn own() -> Registration {
     Registration { magic: MAGIC, recorder, recorder_started, recorder_namespace, ..Registration::default() }
 }
 
-/// All that recorders have in a process.
+/// Returns the hooks and tables of all recorders in a process.
 ///
 /// # Errors
 /// If its memory can't be read.
@@ -80,8 +80,8 @@ fn read(pid: Pid, mapping: &Mapping) -> std::io::Result<Found> {
     Ok(Found { tables, presence, undo, other_version })
 }
 
-/// Reads a struct of plain numbers; none if it is not there. What can't be read is not taken for that: hooks whose list is
-/// not there lead nowhere.
+/// Reads a struct of plain numbers; none if nothing is there. Other failures are errors: hooks without a list are taken
+/// for hooks to which nothing leads.
 fn read_plain<T: Copy>(pid: Pid, at: Avma) -> std::io::Result<Option<T>> {
     let mut bytes = vec![0u8; size_of::<T>()];
     if at.0 == 0 {
@@ -97,7 +97,7 @@ fn read_plain<T: Copy>(pid: Pid, at: Avma) -> std::io::Result<Option<T>> {
 }
 
 impl Found {
-    /// The recorder that is at work in the process, if it lives, and who that is.
+    /// Returns the recorder that is at work in the process, if it is alive, and its name.
     pub(crate) fn recorder(&self, target: Pid) -> Option<(Pid, String)> {
         let presence = &self.presence;
         let pid = Pid::from_raw(i32::try_from(presence.recorder).ok().filter(|&pid| pid != 0)?);
@@ -108,19 +108,19 @@ impl Found {
         (lives && presence.target == target.as_raw() as u64).then(|| (pid, status::name(pid).unwrap_or_default()))
     }
 
-    /// Whether it is ours, and not a parent's of which the process is a fork.
+    /// Whether this recorder put it into this process, and not into a parent that forked the process.
     pub(super) fn is_own(&self, target: Pid) -> bool {
         let (own, presence) = (own(), &self.presence);
         (own.recorder, own.recorder_started, target.as_raw() as u64)
             == (presence.recorder, presence.recorder_started, presence.target)
     }
 
-    /// Where it is noted that the hooks must stay.
+    /// Address of the word that says that the hooks must stay mapped.
     pub(super) fn kept_at(&self) -> Avma {
         Avma(self.tables.start.0 + std::mem::offset_of!(Registration, kept) as u64)
     }
 
-    /// Whether what is to be written to is what it is said to be: the tables are the program's to overwrite.
+    /// Whether the addresses that are to be written to are plausible: the program may have overwritten the tables.
     pub(super) fn makes_sense(&self, mappings: &[Mapping]) -> bool {
         let Some((undo, replaced)) = &self.undo else { return false };
         let end = self.presence.undo.checked_add((size_of::<Undo>() + replaced.len() * size_of::<Replaced>()) as u64);
@@ -135,12 +135,12 @@ impl Found {
             && replaced.iter().all(|one| code(one.at) && code(one.at.saturating_add(one.length - 1)))
     }
 
-    /// Whether its hooks do anything: not in a child that its process has forked, nor before they are switched on.
+    /// Whether its hooks are on. They are off before they are switched on, and in a child that the process has forked.
     fn is_on(&self, pid: Pid) -> bool {
         memory::word(pid, Avma(self.presence.hooks)).is_some_and(|here| here != 0)
     }
 
-    /// Whether the hooks' mapping is there: their recorder may have been killed before it made that.
+    /// Whether the hooks are mapped: their recorder may have been killed before it mapped them.
     pub(super) fn has_hooks(&self, mappings: &[Mapping]) -> bool {
         let hooks = self.hooks();
         let ours = |mapping: &&Mapping| mapping.executable && mapping.path.as_os_str().is_empty();
@@ -153,23 +153,23 @@ impl Found {
                 == self.presence.hooks_size
     }
 
-    /// Where its hooks are.
+    /// Address range of its hooks.
     pub(super) fn hooks(&self) -> Range<Avma> {
         let start = self.presence.hooks;
         Avma(start)..Avma(start.saturating_add(self.presence.hooks_size))
     }
 }
 
-/// Removes the mappings of a presence; nothing may lead there any more.
+/// Unmaps the hooks and tables of a registration. Nothing may lead to them any more.
 ///
 /// # Errors
-/// If a call fails: what is left tells of itself.
+/// If a call fails. The tables then stay mapped, so what is left can be found.
 pub(super) fn unmap(remote: &mut Remote<'_>, tables: Avma, presence: &Registration) -> Result<(), RemoteError> {
     if presence.hooks != 0 {
         let hooks = [presence.hooks, presence.hooks_size, 0, 0, 0, 0];
         remote.call("munmap of the hooks", libc::SYS_munmap, hooks, &[])?;
     }
-    // The tables last: they tell of the rest.
+    // The tables are unmapped last, because the registration in them tells where the hooks are.
     remote.call("munmap of the tables", libc::SYS_munmap, [tables.0, presence.size, 0, 0, 0, 0], &[])?;
     Ok(())
 }
@@ -186,7 +186,7 @@ pub(super) fn has_files(pid: Pid) -> bool {
     files.into_iter().flatten().flatten().any(|file| is_ours(&file.path()))
 }
 
-/// Closes what a recorder that was killed on its way has left open in the program.
+/// Closes descriptors of tables that a killed recorder has left open in the program.
 ///
 /// # Errors
 /// If a call fails.

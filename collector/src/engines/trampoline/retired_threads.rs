@@ -1,30 +1,30 @@
-//! Threads that have left their tables to others: what is in a table is then not all its present thread's.
+//! Retired threads, whose tables now belong to other threads: a table's counts are not all its present thread's.
 
 use std::collections::HashMap;
 
 use crate::counts::snapshot::{LockedCopy, ThreadCopy};
 
-/// What threads did that have left their tables to others.
+/// Counts of threads whose tables now belong to other threads.
 #[derive(Default)]
 pub(super) struct RetiredThreads {
-    /// As far as they are kept apart.
+    /// Threads that are kept apart.
     pub(super) gone: Vec<ThreadCopy>,
     /// Goroutines that were locked to them when they ended.
     pub(super) locked: Vec<LockedCopy>,
-    /// By table, what had been counted when the last thread left it.
+    /// Counts of each table when the last thread left it.
     before: HashMap<usize, ThreadCopy>,
-    /// How many entries `gone` and `before` have, in this order: see [`MOST_ENTRIES`].
+    /// Number of entries in `gone`, and in `before`: see [`MOST_ENTRIES`].
     entries: (usize, usize),
 }
 
-/// Threads that have left their tables and are kept apart; of more, those left last are one.
+/// Maximum number of retired threads that are kept apart. Further ones are added to the last.
 pub(super) const MOST_LEFT: usize = 10_000;
-/// Entries of all that is kept, each of a thread or table and a C function: five hundred for each of 8,192 tables. No more is
-/// believed, as a program can write into its tables what it likes.
+/// Maximum number of entries that are kept, each of a thread or table and a C function: five hundred for each of 8,192
+/// tables. The limit is there because a program can write anything into its tables.
 const MOST_ENTRIES: usize = 4 << 20;
 
 impl RetiredThreads {
-    /// What was counted in a table since the last thread left it.
+    /// Returns what was counted in a table since the last thread left it.
     pub(super) fn since(&self, index: usize, mut copy: ThreadCopy) -> ThreadCopy {
         let Some(before) = self.before.get(&index) else { return copy };
         for (function, made) in &mut copy.made {
@@ -43,7 +43,7 @@ impl RetiredThreads {
         copy
     }
 
-    /// A thread leaves its table, in which all this has been counted so far.
+    /// Notes that a thread leaves its table. `copy` is all that has been counted in it so far.
     pub(super) fn leave(&mut self, index: usize, copy: ThreadCopy) {
         let own = self.since(index, copy.clone());
         let (gone, before) = &mut self.entries;
@@ -74,7 +74,7 @@ impl RetiredThreads {
     }
 }
 
-/// What is told of a thread by C function, and by Go function that it called.
+/// Returns the number of a thread's entries, by C function and by Go function that it called.
 fn entries(copy: &ThreadCopy) -> usize {
     copy.made.len() + copy.called_in.len()
 }

@@ -1,7 +1,8 @@
-//! Who is in hooks that are to be removed, and who will return there.
+//! Finds the threads that are in hooks to be removed, and those that will return there.
 //!
-//! A thread may be in C for as long as it likes, called by the C hook, and return to that: its return address is changed to
-//! code of the program's own that does what the hook would do by then: free its frame and return.
+//! A thread that the C hook has called into C may stay there for any time, and then returns to the hook. Its return
+//! address is changed to code of the program's own. That code does what the hook would do by then: it frees the hook's
+//! frame and returns.
 
 use std::collections::HashMap;
 use std::mem::offset_of;
@@ -22,21 +23,21 @@ use crate::process::memory::Memory;
 use crate::process::remote_syscall::RemoteError;
 use crate::process::stopped_process::StoppedProcess;
 
-/// Hooks, and where threads are to return instead.
+/// The hooks, and the address to which threads are to return instead.
 pub(super) struct ReturnRedirect {
     frames: FrameForm,
-    /// The hook that calls what gets an M.
+    /// Address range of the hook that calls the function that gets an M.
     attach: Range<u64>,
     way_out: Option<u64>,
 }
 
-/// How much is read below the place where the system stack was left, of every thread.
+/// Bytes that are read of each thread's system stack below the place where it was left.
 const BELOW: u64 = 256;
 const _: () = assert!(BELOW >= HOOK_FRAMES);
-/// How much of a stack is looked at below that, where C that Go called on the system stack itself may be; and above the
-/// stack pointer of a thread that may be about to get an M.
+/// Bytes of a stack that are searched below that, for C that Go called on the system stack itself. As many are searched
+/// above the stack pointer of a thread that may be about to get an M.
 const NEAR: u64 = 8 << 10;
-/// As much where it is in Go: what waits there needs little.
+/// Bytes that are searched above the stack pointer if such a thread is in Go, where a wait needs little stack.
 const NEAR_IN_GO: u64 = 1 << 10;
 
 impl ReturnRedirect {
@@ -57,8 +58,8 @@ impl ReturnRedirect {
         }
     }
 
-    /// Where threads return to the hooks from C; none if one is in a hook, or may be: one amid which a signal came, or one
-    /// that calls what gets an M for it.
+    /// Returns the places of the return addresses by which threads return to the hooks from C. None if a thread is in a
+    /// hook, or may be: a signal came amid a hook, or a hook waits for the function that gets an M.
     pub(super) fn look(&self, stopped: &StoppedProcess, positions: &[ThreadPosition]) -> Option<Vec<u64>> {
         let (registers, memory) = (stopped.registers(), stopped.memory());
         let there = |one: &Registers| {
@@ -71,7 +72,8 @@ impl ReturnRedirect {
         let found = self.find(positions, memory)?;
         let with_m: HashMap<u64, bool> =
             positions.iter().zip(&found).map(|(one, places)| (one.registers.sp(), places.is_empty())).collect();
-        // Who gets an M is in Go, in C that Go calls for that, or has none yet; not in C that a crossing has called.
+        // A thread that gets an M is in Go, or in C that Go calls for that, or has no M yet. It is not in C that a
+        // crossing has called.
         let may_wait = |one: &&Registers| self.frames.go.contains(&one.ip()) || *with_m.get(&one.sp()).unwrap_or(&true);
         let stacks: Vec<Range<u64>> = registers
             .iter()
@@ -85,18 +87,19 @@ impl ReturnRedirect {
         (!waits).then(|| found.concat())
     }
 
-    /// Whether the hook that calls what gets an M waits for that: above its frame of one word lies its return address.
+    /// Whether a thread waits in the hook that calls the function that gets an M. The hook's return address lies above
+    /// its frame of one word.
     fn is_called(&self, words: &[u64]) -> bool {
         words.windows(3).any(|three| self.attach.contains(&three[0]) && self.frames.go.contains(&three[2]))
     }
 
-    /// Whether a signal came to a handler on this stack amid a hook.
+    /// Whether a signal interrupted a hook, and its handler runs on this stack.
     fn is_interrupted(&self, words: &[u64]) -> bool {
         interrupted(words).any(|at| self.frames.hooks.contains(&at))
     }
 
-    /// Whether all frames of hooks are found that are there for certain, going by the tables. These tell that only while
-    /// the hooks are on.
+    /// Whether all frames of hooks are found that must be there according to the tables. The tables tell this only
+    /// while the hooks are on.
     pub(super) fn are_all_found(&self, stopped: &StoppedProcess, goroutine: i32, m_procid: u64) -> bool {
         let certain = self.in_callbacks(stopped.memory());
         if certain.is_empty() {
@@ -114,22 +117,23 @@ impl ReturnRedirect {
         positions.iter().zip(found).all(enough)
     }
 
-    /// Has threads return elsewhere that would return to the hooks from these places. Returns whether that is possible.
+    /// Replaces the return addresses at these places, which lead to the hooks. Returns whether that is possible.
     pub(super) fn redirect(&self, places: &[u64], memory: &Memory) -> Result<bool, RemoteError> {
         let Some(to) = self.way_out else { return Ok(places.is_empty()) };
         memory.write_all(places, &to.to_le_bytes())?;
         Ok(true)
     }
 
-    /// Where threads return to the hooks from C, by thread; none if that can't be told by now: a signal came amid a hook to a
-    /// handler on such a stack, a goroutine's stack is just being moved, or C has called Go from a stack of its own.
+    /// Returns, by thread, the places of the return addresses to the hooks from C. None if they can't be told now: a
+    /// signal interrupted a hook and its handler runs on such a stack, a goroutine's stack is being moved, or C has
+    /// called Go from a stack of its own.
     fn find(&self, positions: &[ThreadPosition], memory: &Memory) -> Option<Vec<Vec<u64>>> {
         let stacks = system_stacks(positions, memory)?;
         let bottom = |stack: &Range<u64>| stack.start.saturating_sub(BELOW) & !7;
         let used = stacks.iter().map(|stack| if stack.is_empty() { 0..0 } else { bottom(stack)..stack.end });
         let below = positions.iter().zip(&stacks).map(|(one, stack)| {
             let (rsp, bottom) = (one.registers.sp() & !7, bottom(stack));
-            // What Go has called lies at the top of it.
+            // The frames of C that Go itself has called lie at the top of this part.
             let is_on_it = rsp < bottom && bottom - rsp <= LARGEST_STACK;
             if is_on_it { rsp.max(bottom.saturating_sub(NEAR))..bottom } else { 0..0 }
         });
@@ -137,7 +141,7 @@ impl ReturnRedirect {
         let words = memory.ranges(&used).into_iter().zip(memory.ranges(&below));
         let (mut crossings, mut direct) = (Vec::new(), Vec::new());
         for ((used, below), (upper, lower)) in used.iter().zip(&below).zip(words) {
-            // What lies below goes on above.
+            // The lower part continues in the upper one.
             let start = if lower.is_empty() { used.start } else { below.start };
             let words = if lower.is_empty() { upper } else { [lower, upper].concat() };
             if self.is_interrupted(&words) {
@@ -160,7 +164,7 @@ impl ReturnRedirect {
         Some(crossings.iter().zip(direct).map(places).collect())
     }
 
-    /// By M, crossings that are in a callback: their hooks' frames are on the stack for certain.
+    /// Returns the number of crossings in a callback, by M. Their hooks' frames are on the stack for certain.
     fn in_callbacks(&self, memory: &Memory) -> HashMap<u64, usize> {
         let used = self.frames.tables.start + offset_of!(Header, used) as u64;
         let words = memory.words::<{ THREADS / 2 }>(std::iter::once(used)).concat();
@@ -189,7 +193,7 @@ impl ReturnRedirect {
     }
 }
 
-/// Code that frees the frame of a hook of C, and returns, in the program's own C code, or its C library's.
+/// Finds code in the program's own C code, or its C library's, that frees a C hook's frame and returns.
 fn way_out(mappings: &[Mapping], go: Range<u64>) -> Option<u64> {
     let free = arch::free_and_return(holes::FRAME as u8);
     let own = mappings.iter().find(|mapping| mapping.range.contains(&Avma(go.start)))?;

@@ -1,5 +1,5 @@
-//! Whether the hooks count what the Go runtime counts itself: looked up while the program runs, as its memory is gone at its
-//! end.
+//! Compares the hooks' counts with the Go runtime's own count. This happens while the program runs, because its memory
+//! is gone at its end.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::engines::own_count::Counters;
 use crate::goruntime::Image;
 use crate::loaded::LoadedGo;
 
-/// How many times as long as a look takes is left between two.
+/// Pause between two looks, as a multiple of the time that a look takes.
 const REST: u32 = 200;
 
 /// Compares the two counts now and then.
@@ -23,38 +23,38 @@ pub(super) struct SelfCheck {
     counters: Option<Counters>,
     /// The library that the runtime is in, if it is not the program's.
     of_library: Option<String>,
-    /// Of the modules that work with this runtime.
+    /// Tables of the modules that work with this runtime.
     tables: Vec<Arc<Tables>>,
-    /// What the runtime had counted before us: known from the first look where the program ran already.
+    /// The runtime's count from before the recorder came. The first look determines it if the program ran already.
     before: Option<u64>,
-    /// How much smaller that may be than it should be.
+    /// By how much `before` may be too small.
     unsure: u64,
     due: Instant,
-    /// What the last look found, if the two differed, and the one before.
+    /// Differences that the last look found, and the one before it.
     found: [Option<Difference>; 2],
 }
 
 /// Two counts that should be equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Difference {
-    /// What the runtime has counted since we came.
+    /// The runtime's count since the recorder came.
     runtime: u64,
-    /// What the hooks have.
+    /// The hooks' count.
     hooks: u64,
-    /// When.
+    /// Time of the comparison.
     at: Monotonic,
 }
 
 impl SelfCheck {
-    /// Of the runtime in an image, which has just begun, or ran already when it was joined. Does nothing where the runtime's
-    /// count can't be found.
+    /// Creates the check of the runtime in an image. `joined` tells whether the program ran already when the recorder
+    /// came. The check does nothing if the runtime's count can't be found.
     pub(super) fn of(image: Image<'_, '_>, tables: Arc<Tables>, joined: bool) -> SelfCheck {
         let offsets = arch::sample_plan(image.target).offsets;
         let counters = offsets.and_then(|offsets| Counters::find(image.target, offsets, image.bias));
         SelfCheck { tables: vec![tables], ..SelfCheck::new(counters, joined) }
     }
 
-    /// The same of the runtime in a library.
+    /// Creates the check of the runtime in a library.
     pub(super) fn of_library(library: &LoadedGo, tables: Arc<Tables>, joined: bool) -> SelfCheck {
         SelfCheck { of_library: Some(library.name()), ..SelfCheck::of(library.image(), tables, joined) }
     }
@@ -76,7 +76,8 @@ impl SelfCheck {
         self.tables.push(tables);
     }
 
-    /// Compares from now on only. Returns how many crossings the hooks have not counted so far; none if that can't be known.
+    /// Restarts the comparison from the present counts. Returns how many crossings the hooks have missed so far; none
+    /// if that can't be known.
     pub(super) fn start_anew(&mut self, pid: Pid) -> Option<u64> {
         let (runtime, crossings) = self.counts(pid)?;
         self.found = [None; 2];
@@ -85,14 +86,14 @@ impl SelfCheck {
         Some(runtime.saturating_sub(before?).saturating_sub(*crossings.end()))
     }
 
-    /// The runtime's count, and the hooks' counts just before and after that was read.
+    /// Returns the runtime's count, and the hooks' counts just before and after that was read.
     fn counts(&self, pid: Pid) -> Option<(u64, RangeInclusive<u64>)> {
         let least = self.crossings();
         let runtime = self.counters?.read(pid)?;
         Some((runtime, least..=self.crossings()))
     }
 
-    /// Takes these counts for equal, as far as they can be told.
+    /// Sets `before` so that these counts are equal, as far as they are known.
     fn set_before(&mut self, runtime: u64, crossings: &RangeInclusive<u64>) {
         self.before = Some(runtime.saturating_sub(*crossings.end()));
         self.unsure = crossings.end() - crossings.start();
@@ -102,7 +103,7 @@ impl SelfCheck {
         self.tables.iter().map(|tables| tables.crossings()).sum()
     }
 
-    /// Takes a look, if it is time for one.
+    /// Compares the counts, if it is time for that.
     pub(super) fn look(&mut self, pid: Pid, at: Monotonic) {
         if self.counters.is_none() || Instant::now() < self.due {
             return;
@@ -120,7 +121,7 @@ impl SelfCheck {
         self.due = Instant::now() + (own_time() - start) * REST + Duration::from_millis(1);
     }
 
-    /// What is to be said at the end: of a difference that lasted.
+    /// Returns the note, for the end of the recording, on a difference that lasted.
     pub(super) fn note(&self, end: Monotonic) -> Option<String> {
         let [Some(last), Some(_)] = self.found else { return None };
         let before = end.0.saturating_sub(last.at.0) / 1_000_000;
@@ -135,7 +136,8 @@ impl SelfCheck {
     }
 }
 
-/// The runtime counts a crossing just before the hooks do, and both go on while they are read.
+/// Returns the difference of the counts, if there is one. `hooks` is a range, because the runtime counts a crossing
+/// just before the hooks do, and both keep counting while they are read.
 fn difference(runtime: u64, hooks: RangeInclusive<u64>, at: Monotonic) -> Option<Difference> {
     let nearest = if runtime < *hooks.start() { *hooks.start() } else { *hooks.end() };
     (!hooks.contains(&runtime)).then_some(Difference { runtime, hooks: nearest, at })

@@ -1,8 +1,8 @@
-//! The memory shared with a program as the recorder sees it: a file that grows, and references into it that are checked.
+//! The recorder's view of the memory shared with a program: a file that grows, and references into it that are checked.
 //!
-//! The mapping belongs to the target, which may write anything into it: every reference is checked, and a
-//! number is only ever a number. It can't make the file shorter, which would end us where we read (memfd_create(2),
-//! F_SEAL_SHRINK).
+//! The mapping belongs to the target, which may write anything into it. So every reference is checked, and numbers are
+//! used as numbers only. The target can't make the file shorter, which would kill the recorder while it reads
+//! (memfd_create(2), F_SEAL_SHRINK).
 
 use std::fs::File;
 use std::io;
@@ -15,20 +15,21 @@ use cgoprof_hook::layout::{ARENA_OFFSET, Arena, CHUNK, CellRef, Header, THREADS,
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
-/// Bytes that the file is longer than what is in use, so that what threads need until the recorder looks again is there: six
-/// hundred of them, if they come at once.
+/// Bytes by which the file is longer than what is in use. Threads take them until the recorder looks again; they are
+/// enough for six hundred threads that come at once.
 const MARGIN: u64 = 32 << 20;
-/// The same where all of the file takes memory, because the program has locked its own.
+/// The same for a program that has locked its memory, where all of the file takes memory.
 const LOCKED_MARGIN: u64 = 1 << 20;
-/// Smallest mapping that is of use.
+/// Bytes of the smallest mapping that is of use.
 pub(crate) const LEAST: u64 = ARENA_OFFSET + (1 << 20);
-/// Share of the arena that is kept for cells without a whole stack, so that full tables still know their functions.
+/// Divisor of the arena: an eighth is kept for cells without a whole stack, so that full tables still know their
+/// functions.
 const FOR_FOLDED: u64 = 8;
 
-/// The shared memory, mapped into ours.
+/// The shared memory, mapped into the recorder's.
 pub(super) struct Shared {
     base: NonNull<u8>,
-    /// Bytes mapped: the file's greatest length.
+    /// Bytes mapped: the file's maximum length.
     size: u64,
     file: File,
     /// Bytes of the file.
@@ -49,7 +50,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Where it is in our memory.
+    /// Address in the recorder's memory.
     pub(super) fn at(self) -> *mut Thread {
         self.at.as_ptr()
     }
@@ -61,7 +62,7 @@ unsafe impl Send for Shared {}
 unsafe impl Sync for Shared {}
 
 impl Shared {
-    /// Maps a file, makes it as long as is needed at first, and writes its header. The target does not use it yet.
+    /// Maps a file, gives it the length that is needed at first, and writes its header. The target must not use it yet.
     ///
     /// # Errors
     /// If the system refuses.
@@ -83,7 +84,7 @@ impl Shared {
         Ok(shared)
     }
 
-    /// Gives more of the file, and makes it longer for that, if what is left may be used up before the next call.
+    /// Gives the hooks more of the file, and makes it longer for that, if the rest may be used up before the next call.
     pub(super) fn provide(&self) {
         let (given, margin) = (self.given.load(Relaxed), self.margin.load(Relaxed));
         let next = Arena::unpack(self.header().arena.load(Relaxed)).next.offset().min(given);
@@ -104,8 +105,8 @@ impl Shared {
         self.header().freed.fetch_add(1, Release);
     }
 
-    /// Gives back the memory of what is not in use, but for a little, when the program has locked so many bytes of its own that
-    /// this can be among it.
+    /// Gives back the memory of unused parts, except for a small margin. It does so if the program has locked so many
+    /// bytes that the tables can be among them.
     pub(super) fn note_locked(&self, locked: u64) {
         if locked < self.size {
             return;
@@ -113,12 +114,12 @@ impl Shared {
         if self.margin.swap(LOCKED_MARGIN, Relaxed) != LOCKED_MARGIN {
             let before = self.given.load(Relaxed);
             let less = |next: u64| (next + LOCKED_MARGIN).next_multiple_of(CHUNK);
-            // From here on nobody takes what is beyond.
+            // From here on no hook takes room beyond the new end.
             if let Some(end) = self.move_end(|next| Some(less(next)).filter(|&end| end < before)) {
                 self.given.store(end, Relaxed);
             }
         }
-        // Again, as it may have locked all its memory again.
+        // This is done at each call, because the program may have locked all its memory again.
         let (given, length) = (self.given.load(Relaxed), self.length.load(Relaxed));
         let hole = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
         if given < length
@@ -128,7 +129,8 @@ impl Shared {
         }
     }
 
-    /// Sets the arena's end, by what is in use, in bytes from the mapping's start. Returns it, or none if it stays.
+    /// Sets the arena's end. `end` works it out from what is in use; both are bytes from the mapping's start. Returns
+    /// the new end, or none if it stays.
     fn move_end(&self, end: impl Fn(u64) -> Option<u64>) -> Option<u64> {
         let arena = &self.header().arena;
         let mut word = arena.load(Relaxed);
@@ -147,51 +149,51 @@ impl Shared {
         self.size
     }
 
-    /// Where stacks find no more room, in bytes from the mapping's start.
+    /// Offset at which the room for stacks ends, in bytes from the mapping's start.
     pub(super) fn stacks_end(&self) -> u64 {
         (self.size - (self.size - ARENA_OFFSET) / FOR_FOLDED) & !63
     }
 
-    /// Whether stacks have found no room because it is used up.
+    /// Whether the room for stacks is used up.
     pub(super) fn is_full(&self) -> bool {
         Arena::unpack(self.header().arena.load(Relaxed)).next.offset() + CHUNK > self.stacks_end()
     }
 
-    /// Its start.
+    /// Returns the header, which is the start of the mapping.
     pub(super) fn header(&self) -> &Header {
         // SAFETY: the mapping begins with a header, which the file holds; its shared words are atomics.
         unsafe { self.base.cast::<Header>().as_ref() }
     }
 
-    /// Its start, to be written to.
+    /// Returns the header, to be written to.
     pub(super) fn header_at(&self) -> *mut Header {
         self.base.as_ptr().cast()
     }
 
-    /// What a reference leads to; none if that is not all in the file, behind the header.
+    /// Returns the place to which a reference leads; none if not all of it is in the file, behind the header.
     pub(super) fn at<T>(&self, at: CellRef) -> Option<NonNull<T>> {
         self.bytes_at(at.offset(), size_of::<T>() as u64).map(NonNull::cast)
     }
 
-    /// So many bytes at an offset, if all of them are in the file, behind the header.
+    /// Returns the place of `count` bytes at an offset, if all of them are in the file, behind the header.
     pub(super) fn bytes_at(&self, offset: u64, count: u64) -> Option<NonNull<u8>> {
         let within = offset >= ARENA_OFFSET && offset.checked_add(count)? <= self.length.load(Acquire);
         // SAFETY: the bytes lie within the mapping, and within its file, which gets no shorter.
         within.then(|| unsafe { self.base.add(offset as usize) })
     }
 
-    /// The offset of what lies at an address of ours.
+    /// Returns the offset of an address in the recorder's memory.
     pub(super) fn offset<T>(&self, at: *const T) -> u64 {
         (at as u64).wrapping_sub(self.base.as_ptr() as u64)
     }
 
-    /// The tables of threads that have ever been claimed.
+    /// Returns the tables of threads that have ever been claimed.
     pub(super) fn used(&self) -> impl Iterator<Item = Table> + '_ {
         let count = (self.header().used_count.load(Acquire) as usize).min(THREADS);
         (0..count).filter_map(|number| self.table(number))
     }
 
-    /// The table at a place in the header's list. What was once found there stays.
+    /// Returns the table at a place in the header's list. A table that was once found there stays.
     fn table(&self, number: usize) -> Option<Table> {
         let checked = &self.checked[number];
         let known = checked.load(Relaxed);
@@ -211,7 +213,7 @@ impl Drop for Shared {
     }
 }
 
-/// The reference of a place, in bytes from the mapping's start.
+/// Returns the reference of a place, which is in bytes from the mapping's start.
 fn reference(offset: u64) -> CellRef {
     CellRef((offset / 64) as u32)
 }

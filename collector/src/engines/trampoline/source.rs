@@ -1,4 +1,4 @@
-//! What the hooks tell of single events: taken out of the tables by the ticker, and kept until it is put together.
+//! Single events from the hooks. The ticker takes them out of the tables, and they are kept until the pump takes them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,14 +10,14 @@ use crate::counts::cell_id::CellId;
 use crate::counts::slow_event::SlowEvent;
 use crate::counts::snapshot::Look;
 
-/// Shared by the ticker, which puts events in, and the thread that takes them out.
+/// Events shared by the ticker, which adds them, and the thread that takes them out.
 #[derive(Clone)]
 pub(super) struct HookEvents {
     /// Slow crossings as they come from the tables.
     slow: Arc<Mutex<Vec<SlowEvent>>>,
-    /// Looks at who is in C.
+    /// Looks at the threads in C.
     looks: Arc<Mutex<Vec<Look>>>,
-    /// By cell, the ticks in suspicious crossings in which their threads were not preempted.
+    /// Ticks in suspicious crossings in which the threads were not preempted, by cell.
     confirmed: Arc<Mutex<HashMap<CellId, f64>>>,
     tables: TableSet,
 }
@@ -28,17 +28,17 @@ impl HookEvents {
         HookEvents { slow, looks, confirmed, tables }
     }
 
-    /// Slow crossings, in the order in which they were found.
+    /// Returns the slow crossings, in the order in which they were found.
     pub(super) fn slow(&self) -> MutexGuard<'_, Vec<SlowEvent>> {
         self.slow.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks, in the order in which they were taken.
+    /// Returns the looks, in the order in which they were taken.
     pub(super) fn looks(&self) -> MutexGuard<'_, Vec<Look>> {
         self.looks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is confirmed of suspicious crossings.
+    /// Returns the confirmed ticks of suspicious crossings, by cell.
     pub(super) fn confirmed(&self) -> MutexGuard<'_, HashMap<CellId, f64>> {
         self.confirmed.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -18,18 +18,18 @@ pub(crate) struct TableSet(Arc<RwLock<Vec<OfModule>>>);
 #[derive(Clone)]
 struct OfModule {
     tables: Arc<Tables>,
-    /// The runtime that the module works with, by the number of the module that contains it.
+    /// Number of the module that contains the runtime with which this module works.
     runtime: usize,
 }
 
 impl TableSet {
-    /// With the tables of the first module.
+    /// Creates a set with the tables of the first module.
     pub(crate) fn of(first: Tables) -> TableSet {
         TableSet(Arc::new(RwLock::new(vec![OfModule { tables: Arc::new(first), runtime: 0 }])))
     }
 
-    /// Adds another module's tables and returns them; none if there are too many. A plugin works with the first module's
-    /// runtime.
+    /// Adds another module's tables and returns them; none if there are too many. A plugin works with the first
+    /// module's runtime.
     pub(crate) fn add(&self, tables: Tables, is_plugin: bool) -> Option<Arc<Tables>> {
         let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
         (all.len() < MOST_MODULES).then(|| {
@@ -40,18 +40,18 @@ impl TableSet {
         })
     }
 
-    /// All of them.
+    /// Returns the tables of all modules.
     pub(crate) fn all(&self) -> Vec<Arc<Tables>> {
         let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
         all.iter().map(|module| Arc::clone(&module.tables)).collect()
     }
 
-    /// Those of the first module.
+    /// Returns the tables of the first module.
     pub(crate) fn first(&self) -> Arc<Tables> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner)[0].tables)
     }
 
-    /// Tells the hooks the time, coarsely.
+    /// See [`Tables::tick`].
     pub(crate) fn tick(&self, now: u64) {
         self.each(|tables| tables.tick(now));
     }
@@ -61,7 +61,7 @@ impl TableSet {
         self.each(|tables| tables.note_locked(locked));
     }
 
-    /// Cells so far whose C function is not in their module's own file.
+    /// Number of cells so far whose C function is not in their module's own file.
     pub(crate) fn foreign_cells(&self) -> u64 {
         self.all().iter().map(|tables| tables.foreign_cells()).sum()
     }
@@ -99,7 +99,8 @@ impl TableSet {
         }
     }
 
-    /// The threads that are in C, with their crossings. Of a thread that is in C in several modules, that of the last module.
+    /// Returns the threads that are in C, with their crossings. For a thread that is in C in several modules, it is the
+    /// crossing of the last module.
     pub(crate) fn look(&self, now: u64) -> Look {
         match &self.all()[..] {
             [only] => only.look(now),
@@ -110,7 +111,7 @@ impl TableSet {
         }
     }
 
-    /// See [`Tables::in_c_since`]: of several modules' crossings the one that began last.
+    /// See [`Tables::in_c_since`]. Of several modules' crossings, returns the one that began last.
     pub(crate) fn in_c_since(&self, tid: u64, at: u64) -> Option<CellId> {
         let found =
             self.all().iter().filter_map(|tables| tables.in_c_since(tid, at)).max_by_key(|&(entered, _)| entered);

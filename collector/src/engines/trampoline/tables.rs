@@ -1,5 +1,5 @@
-//! The recorder's side of the shared tables: what is told to the hooks, and what they tell at once. What they have counted is
-//! copied in [`counted`].
+//! The recorder's side of the shared tables: it tells the hooks the time and intervals, and takes their events.
+//! [`counted`] copies what the hooks have counted.
 
 mod counted;
 
@@ -26,10 +26,10 @@ use crate::process::memory;
 use crate::process::tid_namespace::Tids;
 use crate::unwind::Markers;
 
-/// Tables in use up to which those of threads that have ended are left to wait.
+/// Number of tables in use below which those of ended threads are not freed.
 const FEW: usize = 64;
 
-/// The shared tables, mapped into our memory.
+/// The shared tables, mapped into the recorder's memory.
 pub struct Tables {
     shared: Shared,
     address: Avma,
@@ -40,12 +40,12 @@ pub struct Tables {
     first_cell: u32,
 }
 
-/// References from one module's first cell to the next module's. Tables are smaller than 4 GiB.
+/// Number of references from one module's first cell to the next module's. Tables are smaller than 4 GiB.
 pub(super) const CELLS_OF_MODULE: u32 = 1 << 26;
-/// Modules whose tables are told apart.
+/// Maximum number of modules whose tables are told apart.
 pub(crate) const MOST_MODULES: usize = 64;
 
-/// What an event of the hooks is.
+/// Returns the kind of an event of the hooks; none if it is unknown.
 fn slow_kind(kind: u32) -> Option<SlowKind> {
     Some(match kind {
         kind::C => SlowKind::C,
@@ -58,14 +58,14 @@ fn slow_kind(kind: u32) -> Option<SlowKind> {
     })
 }
 
-/// The number of a cell outside its tables.
+/// Returns the id of a cell outside its tables.
 fn outside(cell: CellRef, first_cell: u32) -> CellId {
     if cell == CellRef::NONE { CellId::NONE } else { CellId(cell.0.wrapping_add(first_cell)) }
 }
 
 impl Tables {
-    /// Maps the tables and writes their header: `size` bytes, of which the file has a few at first. `address` is where the
-    /// target, process `pid`, has them.
+    /// Maps the tables, `size` bytes, of which the file has a few at first, and writes their header. `address` is where
+    /// the target, process `pid`, has them.
     ///
     /// # Errors
     /// If the system refuses the mapping.
@@ -74,21 +74,21 @@ impl Tables {
         Ok(Tables { shared, address, bias, tids: Tids::of(pid), left: Mutex::default(), first_cell: 0 })
     }
 
-    /// The same tables as those of a recording's module with this number, from 0 to [`MOST_MODULES`]: references of cells then
-    /// differ from those of other modules.
+    /// Returns the same tables as those of the recording's module with this number, from 0 to [`MOST_MODULES`]. The
+    /// references of their cells then differ from those of other modules.
     pub(crate) fn numbered(mut self, module: usize) -> Tables {
         self.first_cell = module as u32 * CELLS_OF_MODULE;
         self
     }
 
-    /// Writes who is at work with them.
+    /// Writes the recorder's registration.
     pub(super) fn announce(&self, presence: Registration) {
         let header = self.shared.header_at();
         // SAFETY: the mapping begins with a header; only recorders read this part of it.
         unsafe { (&raw mut (*header).presence).write_volatile(presence) };
     }
 
-    /// Where the target has them.
+    /// Address at which the target has them.
     pub fn address(&self) -> Avma {
         self.address
     }
@@ -98,17 +98,17 @@ impl Tables {
         self.shared.size()
     }
 
-    /// The program has locked so many bytes of its memory.
+    /// Notes that the program has locked this many bytes of its memory.
     pub(crate) fn note_locked(&self, locked: u64) {
         self.shared.note_locked(locked);
     }
 
-    /// Where stacks find no more room, in bytes from the mapping's start.
+    /// Offset at which the room for stacks ends, in bytes from the mapping's start.
     pub(super) fn stacks_end(&self) -> u64 {
         self.shared.stacks_end()
     }
 
-    /// Whether the target has something else there, or nothing: then it is not the program any more.
+    /// Whether the target has something else there, or nothing. It is then not the program any more.
     pub(crate) fn are_gone(&self, pid: Pid) -> bool {
         memory::is_other_word(pid, self.address, MAGIC)
     }
@@ -118,7 +118,7 @@ impl Tables {
         self.bias
     }
 
-    /// Tells the hooks the time, coarsely, and sees that they have room.
+    /// Advances the hooks' coarse clock, and makes sure that they have room.
     pub fn tick(&self, now: u64) {
         let coarse = &self.header().coarse;
         let next = coarse.sequence.load(Relaxed).wrapping_add(1);
@@ -131,16 +131,16 @@ impl Tables {
         }
     }
 
-    /// Cells so far whose C function is not in the program's own file.
+    /// Number of cells so far whose C function is not in the program's own file.
     pub fn foreign_cells(&self) -> u64 {
         self.header().foreign_cells.load(Relaxed)
     }
 
-    /// Hands out the slow crossings since the last call, each once.
+    /// Visits the slow crossings since the last call, each once.
     pub(crate) fn read_events(&self, mut visit: impl FnMut(SlowEvent)) {
         for table in self.used() {
             let thread = table.at();
-            // SAFETY: a table lies in the mapping; what the target wrote there are plain numbers.
+            // SAFETY: a table lies in the mapping; any bytes that the target wrote there are plain numbers.
             unsafe {
                 let (written, read) = ((*thread).events_written.load(Acquire), (*thread).events_read.load(Relaxed));
                 for number in read..written.min(read.saturating_add(EVENTS as u64)) {
@@ -167,7 +167,7 @@ impl Tables {
         }
     }
 
-    /// Crossings by `cgocall` so far.
+    /// Number of crossings by `cgocall` so far.
     pub fn crossings(&self) -> u64 {
         const OTHERS: u32 = flags::DIRECT | flags::VISITOR | flags::CALLBACK | flags::LOCK;
         let header = self.header();
@@ -183,8 +183,8 @@ impl Tables {
         self.header().plugin.load(Acquire) == PLUGIN_WAITING
     }
 
-    /// Claims the waiting plugin: the program then waits for [`Tables::release_plugin`], for about ten seconds at most. Returns
-    /// false if it no longer waits.
+    /// Claims the waiting plugin: the program then waits for [`Tables::release_plugin`], for about ten seconds at most.
+    /// Returns false if it no longer waits.
     pub fn claim_plugin(&self) -> bool {
         self.header().plugin.compare_exchange(PLUGIN_WAITING, PLUGIN_CLAIMED, Acquire, Relaxed).is_ok()
     }
@@ -199,12 +199,12 @@ impl Tables {
         let _ = self.header().plugin.compare_exchange(PLUGIN_CLAIMED, PLUGIN_NONE, Release, Relaxed);
     }
 
-    /// Whether a thread has come to the hooks yet.
+    /// Whether a thread has reached the hooks yet.
     pub fn any_used(&self) -> bool {
         self.header().used_count.load(Relaxed) > 0
     }
 
-    /// Threads that have a table.
+    /// Number of threads that have a table.
     pub fn threads_in_use(&self) -> u64 {
         self.used().filter(|&table| owner(table) != 0).count() as u64
     }
@@ -228,17 +228,17 @@ impl Tables {
         });
     }
 
-    /// Makes the hooks as cheap as they get, for a program that goes on when its recording is over.
+    /// Makes the hooks as cheap as possible, for a program that keeps running with them after the recording.
     pub fn relax(&self) {
         // SAFETY: each_cell gives a cell within the mapping.
         self.each_cell(|_, cell| unsafe { (*cell).interval.store(super::policy::LONGEST, Relaxed) });
     }
 
-    /// Frees the tables of threads that have ended, for new ones. Their cells stay and count on.
+    /// Frees the tables of threads that have ended, for new ones. Their cells stay and keep counting.
     ///
-    /// In two passes: an M may be taken by a new thread in the very moment that its old one is found ended (extra
-    /// Ms serve one foreign thread after the other). It then finishes what it has begun in a table that is nobody
-    /// else's yet, and takes another.
+    /// This takes two passes. A new thread may take an M at the very moment when its old thread is found ended (extra
+    /// Ms serve one foreign thread after the other). The new thread then finishes what it has begun in a table that
+    /// nobody else has yet, and takes another.
     pub fn release_ended(&self, pid: Pid) {
         if self.used().filter(|&table| owner(table) != 0).count() < FEW {
             return;
@@ -255,17 +255,17 @@ impl Tables {
             let taken = owner.load(Acquire);
             let ended = || tid != 0 && !alive(tid) && !memory::word(pid, Avma(procid)).is_some_and(alive);
             if taken == LEAVING {
-                // Nobody is left to finish there: nothing in flight, or its thread ended in C.
+                // The table is freed once nothing is in flight there, or if its thread ended in C.
                 if self.in_flight(table).0 != 0 && !ended() {
                     continue;
                 }
-                // From here on its thread can't take it back, which it may have done before.
+                // The thread may have taken its table back before. From here on it can't.
                 if owner.compare_exchange(LEAVING, RELEASING, Acquire, Relaxed).is_ok() {
                     let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
                     left.leave(table.number, self.thread_copy(table, &mut seen));
                     let room = left.locked.len() < MOST_LEFT;
                     left.locked.extend(self.locked(table).filter(|_| room));
-                    // SAFETY: nobody has this table.
+                    // SAFETY: no thread has this table.
                     unsafe { (*thread).locked_since = 0 };
                     owner.store(0, Release);
                     self.header().free.fetch_add(1, Relaxed);
@@ -277,7 +277,7 @@ impl Tables {
         }
     }
 
-    /// Hands out the threads that the runtime began to make since the last call, each once.
+    /// Visits the threads that the runtime began to make since the last call, each once.
     pub fn read_births(&self, mut visit: impl FnMut(BirthCopy)) {
         let header = self.header();
         let (written, mut read) = (header.births_written.load(Acquire), header.births_read.load(Relaxed));
@@ -307,16 +307,16 @@ impl Tables {
         header.births_read.store(read, Release);
     }
 
-    /// Who is in C.
+    /// Returns the threads that are in C.
     pub fn look(&self, now: u64) -> Look {
         Look { at: now, in_c: self.in_c().collect() }
     }
 
-    /// Kernel thread id and crossing of each M that is in C.
+    /// Returns the kernel thread id and the crossing of each M that is in C.
     pub(crate) fn in_c(&self) -> impl Iterator<Item = (u64, CellId)> + '_ {
         self.used().filter(|&table| owner(table) > RELEASING).filter_map(|table| {
             let (depth, in_flight) = self.in_flight(table);
-            // SAFETY: what is below depth is below IN_FLIGHT, and a plain number.
+            // SAFETY: depth is at most IN_FLIGHT, so the entry is there, and it is plain numbers.
             let entry = unsafe { &*in_flight.add(depth.checked_sub(1)?) };
             let cell = self.reference(entry.cell() as u64);
             // SAFETY: cell() checks the place.
@@ -327,14 +327,14 @@ impl Tables {
         })
     }
 
-    /// The crossing in which a thread has been in C since before a time, if it is known to be that: one that calls back may
-    /// have been in C for another then. With it, when it began.
+    /// Returns the crossing in which a thread has been in C since before a time, and when that began. None if it is not
+    /// certain: if the crossing calls back, the thread may have been in C for another one then.
     pub(crate) fn in_c_since(&self, tid: u64, at: u64) -> Option<(u64, CellId)> {
         // SAFETY: a table lies in the mapping; the id is a plain number.
         let is_its = |table: &Table| unsafe { self.tids.ours((*table.at()).tid) == tid };
         let table = self.used().filter(|&table| owner(table) > RELEASING).find(is_its)?;
         let (depth, in_flight) = self.in_flight(table);
-        // SAFETY: what is below depth is below IN_FLIGHT, and a plain number.
+        // SAFETY: depth is at most IN_FLIGHT, so the entry is there, and it is plain numbers.
         let entry = unsafe { &*in_flight.add(depth.checked_sub(1)?) };
         let entered = if entry.timed() { entry.entered } else { self.tick_time(entry.coarse + 1) };
         let cell = self.reference(entry.cell() as u64);
@@ -344,19 +344,21 @@ impl Tables {
         is_it.then(|| (entered, outside(cell, self.first_cell)))
     }
 
-    /// What the hook of C leaves on the stack: its lowest bit tells whether the crossing is timed.
+    /// Returns the form of the marks that the C hook leaves on the stack. A mark's lowest bit tells whether the
+    /// crossing is timed.
     pub(crate) fn markers(&self) -> Markers {
         let cells = Avma(self.address.0 + ARENA_OFFSET)..Avma(self.address.0 + self.size());
         let first = outside(CellRef((ARENA_OFFSET / 64) as u32), self.first_cell);
         Markers { distance: MARKER_CELL, cells, stride: 64, first }
     }
 
-    /// The reference, within these tables, of a cell that the target has at an address.
+    /// Returns the reference, within these tables, of a cell that the target has at an address.
     fn reference(&self, cell: u64) -> CellRef {
         CellRef((cell.wrapping_sub(self.address.0) / 64) as u32)
     }
 
-    /// Notes that threads have ended to which goroutines were locked: for when the kernel does not tell.
+    /// Notes that threads have ended to which goroutines were locked. This is for recordings in which the kernel does
+    /// not tell.
     pub fn end_locks(&self, now: u64) {
         for table in self.used() {
             let thread = table.at();
@@ -381,7 +383,7 @@ impl Tables {
         Some(self.shared.at(at)?.as_ptr())
     }
 
-    /// How many crossings a thread has in flight, and the first of them.
+    /// Returns the number of crossings that a thread has in flight, and the first of them.
     fn in_flight(&self, table: Table) -> (usize, *const InFlight) {
         let thread = table.at();
         // SAFETY: a table lies in the mapping; top is a plain number.
@@ -408,7 +410,7 @@ mod tests {
     const ADDRESS: Avma = Avma(0x7000_0000_0000);
     const M: u64 = 0xc000_1000;
 
-    /// Tables of so many threads, each with one crossing in flight, whose kernel thread is the one given.
+    /// Returns tables of this many threads, each with one crossing in flight and with the given kernel thread.
     fn tables(threads: usize, tid: &AtomicU64) -> Tables {
         let size = ARENA_OFFSET + (8 << 20);
         let tables = Tables::map(tempfile::tempfile().unwrap(), size, ADDRESS, 0, Pid::this()).unwrap();

@@ -1,7 +1,7 @@
-//! Where the threads of a Go program stand while it is frozen.
+//! Positions of the threads of a stopped Go program.
 //!
-//! Everything is read for all threads at once: there may be thousands, and they wait. For the same reason it is read only
-//! of those that may stand where it matters.
+//! Everything is read for all threads at once: there may be thousands, and they wait. For the same reason, it is read
+//! only for threads whose position may matter.
 
 use std::ops::Range;
 use std::path::Path;
@@ -13,32 +13,32 @@ use crate::arch::Registers;
 use crate::process::maps::Mapping;
 use crate::process::memory::Memory;
 
-// The hooks go by the same offsets.
+// The hooks use the same offsets.
 const _: () = assert!(
     cgoprof_hook::runtime::G_M == G_M as usize
         && cgoprof_hook::runtime::G_SCHED_SP == G_SCHED as usize
         && cgoprof_hook::runtime::G_STACK_HI == G_STACK_HI as usize
 );
 
-/// Words of a `g` and of an `m` in which lies all that is looked at.
+/// Number of words at the start of a `g`, and of an `m`, that contain all fields that are read.
 const G_WORDS: usize = 16;
 const M_WORDS: usize = 26;
-/// Bytes of a goroutine's stack that `entersyscall` and what it calls take at most, with room to spare.
+/// Maximum bytes of a goroutine's stack that `entersyscall` and its callees take, with room to spare.
 const FRAMES: u64 = 512;
-/// Of a system stack no more is looked at.
+/// Maximum bytes of a system stack that are looked at.
 pub(super) const LARGEST_STACK: u64 = 64 << 20;
 
-/// Whether a thread waits for the kernel in C, on its own stack: then it is in no handler of a signal, as Go has these run on
-/// stacks of their own (runtime/os_linux.go, `setsigstack`), and it is beyond the hook that calls C, unless it makes one of
-/// the calls that Go itself makes by C. `mappings` are in the order of their addresses. Who can't be told to is not taken to.
+/// Whether a thread waits in a system call of C's, on its own stack. It is then in no signal handler, because Go runs
+/// these on stacks of their own (runtime/os_linux.go, `setsigstack`). It is also beyond the hook that calls C, unless
+/// its call is one that Go itself makes through C. `mappings` are sorted by address. When unsure, returns false.
 pub(super) fn waits_in_c(one: &Registers, go: &Range<Avma>, mappings: &[Mapping]) -> bool {
     let at = |address: u64| {
         let next = mappings.partition_point(|mapping| mapping.range.end.0 <= address);
         mappings.get(next).filter(|mapping| mapping.range.start.0 <= address)
     };
     let is_c = || !go.contains(&Avma(one.ip())) && at(one.ip()).is_some_and(|code| code.path.is_absolute());
-    // A C library has what belongs to the thread, to which FS leads, above the stack in one mapping; the first thread's
-    // stack is the kernel's.
+    // A C library keeps the thread's own data, to which FS points, above the stack in the same mapping. The first
+    // thread's stack is the kernel's.
     let is_own_stack = || {
         at(one.sp()).is_some_and(|stack| {
             let holds_thread = one.sp() < one.tp() && stack.range.contains(&Avma(one.tp()));
@@ -48,8 +48,8 @@ pub(super) fn waits_in_c(one: &Registers, go: &Range<Avma>, mappings: &[Mapping]
     one.system_call().is_some_and(|call| !CALLS_OF_GO.contains(&call)) && is_c() && is_own_stack()
 }
 
-/// System calls that the runtime makes by C where there is cgo: to map memory and to start threads (runtime/cgo/gcc_mmap.c,
-/// gcc_sigaction.c, gcc_libinit.c).
+/// System calls that the runtime makes through C in programs with cgo, to map memory and to start threads
+/// (runtime/cgo/gcc_mmap.c, gcc_sigaction.c, gcc_libinit.c).
 const CALLS_OF_GO: [i64; 8] = [
     libc::SYS_mmap,
     libc::SYS_munmap,
@@ -68,14 +68,15 @@ pub(super) struct ThreadPosition {
     pub(super) g: u64,
     /// Its M.
     pub(super) m: u64,
-    /// The start of that, `m.g0` first.
+    /// The first words of its M, of which `m.g0` is the first.
     m_words: [u64; M_WORDS],
-    /// It is in a signal handler of Go's: what that has interrupted is not known.
+    /// Whether it is in a signal handler of Go's. The interrupted position is then not known.
     pub(super) handles_signal: bool,
 }
 
 impl ThreadPosition {
-    /// Those of the threads with these registers that have an M. `goroutine` is where a thread keeps its g, from FS.
+    /// Returns the positions of those threads with these registers that have an M. `goroutine` is the offset from FS at
+    /// which a thread keeps its g.
     pub(super) fn all(registers: &[Registers], memory: &Memory, goroutine: i32, m_procid: u64) -> Vec<ThreadPosition> {
         let slot = |registers: &Registers| registers.tp().wrapping_add_signed(goroutine.into());
         let gs = memory.words(registers.iter().map(slot));
@@ -94,7 +95,7 @@ impl ThreadPosition {
             .collect();
         // m.gsignal follows m.procid in every release measured.
         let gsignal = |one: &ThreadPosition| one.m_words.get(m_procid as usize / 8 + 1).copied().unwrap_or(0);
-        // Who waits in a system call that a handler made has the handler's g.
+        // A thread that waits in a handler's system call has the handler's g.
         let clear = |one: &ThreadPosition| one.registers.system_call().is_some() && one.g != gsignal(one);
         let (waiting, mut unclear): (Vec<_>, Vec<_>) = all.into_iter().partition(clear);
         let stacks = memory.words(unclear.iter().map(gsignal));
@@ -107,19 +108,19 @@ impl ThreadPosition {
     }
 }
 
-/// The running goroutine of each thread's M.
+/// The running goroutine of a thread's M.
 pub(super) struct Running {
     pub(super) g: u64,
     /// Its stack.
     pub(super) stack: Range<u64>,
     /// `g.syscallsp`, `g.syscallpc`; 0 outside of a system call.
     pub(super) syscall: (u64, u64),
-    /// Where it left its stack for the system's, last.
+    /// Where it last left its stack for the system stack.
     left_at: u64,
 }
 
 impl Running {
-    /// In the order of the threads.
+    /// Returns the running goroutines in the order of the threads.
     pub(super) fn all(positions: &[ThreadPosition], memory: &Memory, m_curg: u32, g_syscallsp: u32) -> Vec<Running> {
         let curg = |one: &ThreadPosition| one.m_words.get(m_curg as usize / 8).copied().unwrap_or(0);
         let gs: Vec<u64> = positions.iter().map(curg).collect();
@@ -135,13 +136,13 @@ impl Running {
         .collect()
     }
 
-    /// Whether the goroutine is in a system call, or in C, for which it has left Go by a call that returns there.
+    /// Whether the goroutine is in a system call, or in C, and has left Go by a call that returns to `to`.
     pub(super) fn is_in_call_that_returns_to(&self, to: u64) -> bool {
         self.syscall.0 != 0 && self.syscall.1 == to
     }
 
-    /// Whether one of the threads may be on its system stack amid a call that returns there, and that has not yet noted
-    /// so: from Go 1.26 on `reentersyscall` runs the P's safe-point function first (runtime/proc.go).
+    /// Whether a thread may be on its system stack during a call that returns to `to` and is not noted in the goroutine
+    /// yet. From Go 1.26 on, `reentersyscall` runs the P's safe-point function first (runtime/proc.go).
     pub(super) fn any_may_return_to(all: &[Running], positions: &[ThreadPosition], memory: &Memory, to: u64) -> bool {
         let is_on_system_stack = |(one, running): &(&ThreadPosition, &Running)| {
             let is_noted = running.is_in_call_that_returns_to(to);
@@ -156,9 +157,9 @@ impl Running {
     }
 }
 
-/// From where each thread left its system stack for a goroutine's, or for C, to where Go's part of that begins: what Go
-/// has called C from is there. Empty for a thread that has never left it; none if one has left another stack: C that has
-/// stacks of its own has called Go.
+/// Returns a part of each thread's system stack: from where the thread left it for a goroutine's stack, or for C, to
+/// where Go's part begins. It contains the frames from which Go has called C. It is empty for a thread that has never
+/// left its system stack. None if a thread has left another stack: then C that has stacks of its own has called Go.
 pub(super) fn system_stacks(positions: &[ThreadPosition], memory: &Memory) -> Option<Vec<Range<u64>>> {
     let words = memory.words::<G_WORDS>(positions.iter().map(|one| one.m_words[0]));
     let stack = |words: [u64; G_WORDS]| match (words[G_SCHED as usize / 8], words[1]) {
@@ -168,7 +169,7 @@ pub(super) fn system_stacks(positions: &[ThreadPosition], memory: &Memory) -> Op
     words.into_iter().map(stack).collect()
 }
 
-/// A word of the program, if there is one.
+/// Returns a word of the program, if it can be read.
 pub(super) fn word(memory: &Memory, at: u64) -> Option<u64> {
     memory.word(Avma(at)).ok()
 }

@@ -1,4 +1,4 @@
-//! The thread that tells the hooks the time, coarsely, sets how often they read it themselves, and sees libraries come.
+//! The ticker thread: it writes the coarse clock, sets how often crossings are timed, and notices loaded libraries.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,32 +23,33 @@ use crate::process::address_space::AddressSpace;
 use crate::process::link_map::LinkMap;
 use crate::process::maps::{self, Mapping};
 
-/// From one tick to the next where wake-ups are cheap: a crossing of two milliseconds sees two.
+/// Time between two ticks where wake-ups are cheap: a crossing of 2 ms sees two ticks.
 const SHORTEST: Duration = Duration::from_millis(1);
-/// Where they are so dear that this would pass the budget, no further apart than this.
+/// Maximum time between two ticks, where wake-ups are so expensive that `SHORTEST` would exceed the budget.
 const LONGEST: Duration = Duration::from_millis(4);
 /// Share of a core that ticking may take.
 const BUDGET: f64 = 0.0045;
-/// Ticks between two looks at what they cost.
+/// Number of ticks between two measurements of their cost.
 const REVIEW: u64 = 256;
 
-/// How many times as long as it takes to set the intervals they are left alone.
+/// Pause between two settings of the intervals, as a multiple of the time that a setting takes.
 const REST: u32 = 1200;
-/// Longest time for which they are left alone, unless that is less than `LEAST_REST` of what it takes: with thousands of threads
-/// `REST` is seconds, and until then every crossing of a new cell is timed.
+/// Maximum pause, unless `LEAST_REST` times the time that a setting takes is longer. With thousands of threads, the
+/// pause by `REST` would be seconds. Every crossing of a new cell is timed until the next setting.
 const LONGEST_REST: Duration = Duration::from_millis(200);
 /// See `LONGEST_REST`.
 const LEAST_REST: u32 = 250;
 
-/// How many times as long as it takes to count who is in C that is left alone: with few threads it is counted at each tick.
+/// Pause between two counts of the threads in C, as a multiple of the time that a count takes. With few threads, they
+/// are counted at each tick.
 const COUNT_REST: u32 = 300;
 
-/// From one look that is kept to the next.
+/// Time between two looks that are kept.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
-/// Threads being made that are kept.
+/// Maximum number of threads being made that are kept.
 const MOST_BIRTHS: usize = 10_000;
 
-/// The running thread; dropped, it stops.
+/// The running ticker thread. Dropping it stops the thread.
 pub(crate) struct Ticker {
     stop: Arc<AtomicBool>,
     mappings: Arc<Mutex<Vec<Vec<Mapping>>>>,
@@ -56,21 +57,21 @@ pub(crate) struct Ticker {
     /// The module that is still to be added.
     module: Arc<Mutex<Option<Link>>>,
     loaded: Arc<EventFd>,
-    /// What timing may cost, when that is known.
+    /// Budget of timing, once it is known.
     budget: Arc<OnceLock<Budget>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Ticker {
-    /// Adds no module any more: nobody would take it out of a program that is left.
+    /// Cancels the module that is still to be added: after a detach, nothing would remove it.
     pub(crate) fn add_no_module(&self) {
         *self.module.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Starts ticking. The module is added to the runtime's list when a crossing has been made.
+    /// Starts the ticker. It adds the module to the runtime's list after the first crossing.
     ///
     /// # Errors
-    /// If the system has no timer or no thread for us.
+    /// If the system refuses the timer, the eventfd or the thread.
     pub(super) fn start(
         tables: TableSet,
         pid: Pid,
@@ -112,7 +113,7 @@ impl Ticker {
                 tables.tick(at);
                 let ticks_per_ns = (at - started_ticks) as f64 / started.elapsed().as_nanos().max(1) as f64;
                 read_events(&events, &tables, &mut outliers, ticks_per_ns);
-                // The first crossing comes from a runtime that has set itself up.
+                // By its first crossing, the runtime has finished its setup.
                 let mut module = pending.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(link) = module.take_if(|_| first.any_used())
                     && let Err(error) = link.make(pid)
@@ -178,22 +179,22 @@ impl Ticker {
         Ok(Ticker { stop, mappings, seen, module, loaded, budget, thread })
     }
 
-    /// What was mapped into the program whenever that was looked at since the last call.
+    /// Takes the lists of the program's mappings that were read since the last call.
     pub(crate) fn take_mappings(&self) -> Vec<Vec<Mapping>> {
         self.mappings.lock().map(|mut mappings| std::mem::take(&mut *mappings)).unwrap_or_default()
     }
 
-    /// Written to when the program has loaded a library.
+    /// Returns the eventfd that is written to when the program has loaded a library.
     pub(crate) fn loaded(&self) -> &EventFd {
         &self.loaded
     }
 
-    /// Sets what timing may cost. Until then every crossing is timed.
+    /// Sets the budget of timing. Until then every crossing is timed.
     pub(crate) fn set_budget(&self, budget: Budget) {
         let _ = self.budget.set(budget);
     }
 
-    /// What it has seen so far.
+    /// Returns what the ticker has seen so far.
     pub(crate) fn seen(&self) -> Seen {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -211,7 +212,7 @@ impl Seen {
     fn note_peak(&mut self, tables: &TableSet, now: u64) {
         if tables.in_c_count() > self.peak.in_c.len() {
             let look = tables.look(now);
-            // Who has left meanwhile is not in it.
+            // Threads that have left C meanwhile are not in it.
             if look.in_c.len() > self.peak.in_c.len() {
                 self.peak = look;
             }
@@ -245,7 +246,7 @@ fn note_outlier(outliers: &mut HashMap<CellId, Outliers>, event: &SlowEvent, tic
     }
 }
 
-/// How far apart ticks are to be, each costing this much of a core's time.
+/// Returns the time between two ticks, each of which costs this much of a core's time.
 fn period(cost: Duration) -> Duration {
     cost.div_f64(BUDGET).clamp(SHORTEST, LONGEST)
 }

@@ -1,5 +1,5 @@
-//! What a probe costs the thread that comes by, measured by having our own come by: that much is in every time between
-//! two probes.
+//! Cost of a probe to the thread that hits it, measured on a thread of the recorder. Every time between two probes
+//! contains it.
 
 use cgoprof_symbols::{Avma, FileOffset};
 use nix::unistd::{Pid, gettid};
@@ -13,19 +13,19 @@ use crate::goruntime::Point;
 use crate::perf::{Frequency, Record, Session, TracedProbe, Wanted};
 use crate::process::maps;
 
-/// Nanoseconds that one hit takes.
+/// Nanoseconds that a hit takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Cost {
-    /// Of [`Point::Called`], its stack apart.
+    /// For [`Point::Called`], without its stack.
     called: f64,
-    /// Of each frame of a stack.
+    /// For each frame of a stack.
     frame: f64,
-    /// Of any other point.
+    /// For any other point.
     other: f64,
 }
 
 impl Cost {
-    /// Of a hit with so many frames.
+    /// Returns the cost of a hit with this many frames.
     pub(crate) fn of(&self, point: Point, frames: usize) -> u64 {
         match point {
             Point::Called => (self.called + self.frame * frames as f64) as u64,
@@ -33,31 +33,31 @@ impl Cost {
         }
     }
 
-    /// Of a crossing with a stack of ten frames, in nanoseconds.
+    /// Returns the cost of a crossing with a stack of ten frames, in nanoseconds.
     pub(crate) fn crossing(&self, timed: bool) -> f64 {
         self.called + 10.0 * self.frame + if timed { self.other } else { 0.0 }
     }
 }
 
-/// How much dearer probes are in the program than they were on ourselves: a processor that shares its core with a busy one
-/// takes up to half as much again. The shortest crossings tell, whose time is all probe; what takes longer than that is
-/// not told from it, which is in the error.
+/// How much more probes cost in the program than in the recorder. A processor that shares its core with a busy one
+/// takes up to half as much again. The shortest crossings tell, because all of their time is the probes'. If C itself
+/// takes longer, that can't be told apart, and is in the error.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scale {
     now: f64,
     least: f64,
     seen: u32,
-    /// Crossings of windows that are over, and the sum over them of how much dearer they were.
+    /// Crossings in windows that are over, and the sum over them of how much more probes cost.
     all: f64,
     dearer: f64,
 }
 
 impl Scale {
-    /// Crossings whose shortest is taken.
+    /// Number of crossings of which the shortest is taken.
     const WINDOW: u32 = 128;
     const MOST: f64 = 1.6;
 
-    /// Another crossing: the time from one probe to the other, and what probes take of it, in nanoseconds.
+    /// Adds a crossing: the time from one probe to the other, and the probes' part of it, in nanoseconds.
     pub(crate) fn add(&mut self, between: u64, probes: u64) {
         self.least = self.least.min(between as f64 / probes.max(1) as f64);
         self.seen += 1;
@@ -68,12 +68,12 @@ impl Scale {
         }
     }
 
-    /// What is left of a time when that of probes is taken off.
+    /// Returns a time without the probes' part of it.
     pub(crate) fn net(&self, between: u64, probes: u64) -> u64 {
         between.saturating_sub((self.now * probes as f64) as u64)
     }
 
-    /// How far off times may be on average, all alike, in nanoseconds.
+    /// Returns how far off times may be on average, all alike, in nanoseconds.
     pub(crate) fn error(&self, cost: &Cost) -> f64 {
         let (all, dearer) = (self.all + f64::from(self.seen), self.dearer + f64::from(self.seen) * (self.now - 1.0));
         (dearer / all.max(1.0) + 0.1) * cost.called
@@ -86,13 +86,13 @@ impl Default for Scale {
     }
 }
 
-/// Rounds for each depth of stack: as many as a small ring holds the records of.
+/// Rounds for each depth of stack. A small ring holds the records of this many.
 const ROUNDS: u64 = 500;
 
-/// Probes on ourselves; dropped, they are removed. That takes the kernel a quarter of a second.
+/// Probes on the recorder itself. Dropping them removes them, which takes the kernel a quarter of a second.
 pub(super) struct Stage {
     session: Session,
-    /// Frames of the deeper stack with which it comes by.
+    /// Frames of the deeper stack with which the thread passes the probes.
     frames: usize,
     _definitions: Definitions,
 }
@@ -131,7 +131,7 @@ impl Stage {
         Ok(Stage { session, frames, _definitions: definitions })
     }
 
-    /// Comes by. Takes some milliseconds.
+    /// Passes the probes and measures them. Takes some milliseconds.
     ///
     /// # Errors
     /// If no probe is hit.
@@ -145,7 +145,8 @@ impl Stage {
     }
 }
 
-/// Median times from the first point to the second, and from there to the third, with a stack of so many frames.
+/// Returns the median times from the first point to the second, and from there to the third, with a stack of this many
+/// frames.
 fn intervals(session: &mut Session, depth: usize) -> Option<(f64, f64)> {
     let mut frames = vec![[0u64; 2]; depth];
     let base = frames.as_ptr();
@@ -153,11 +154,11 @@ fn intervals(session: &mut Session, depth: usize) -> Option<(f64, f64)> {
         let next = base.wrapping_add(index + 1).addr() as u64;
         *frame = [if index + 1 < depth { next } else { 0 }, 0x40_0000];
     }
-    // g, m and what they point to: every word leads here.
+    // g, m and the memory that they point to: every word leads here.
     let mut runtime = vec![0u64; 256];
     let here = runtime.as_ptr().addr() as u64;
     runtime.fill(here);
-    // SAFETY: both live until it has come by.
+    // SAFETY: `frames` and `runtime` live until the call returns.
     unsafe { arch::probe_stage(ROUNDS, frames.as_ptr(), runtime.as_ptr()) };
     let mut last = None;
     let (mut called, mut other) = (Vec::new(), Vec::new());

@@ -1,4 +1,5 @@
-//! From hits of probes to cells: which crossing each belongs to, what is nested in what, how long C took. Pure.
+//! Makes cells from hits of probes: which crossing each hit belongs to, which is nested in which, how long C took.
+//! Pure.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -16,15 +17,15 @@ use crate::counts::timing_stats::Phase;
 use crate::goruntime::Point;
 use crate::perf::Hit;
 
-/// Cells that are kept; the crossings of more stacks are counted without them.
+/// Maximum cells kept; the crossings of more stacks are counted without their stacks.
 const MOST_CELLS: usize = 100_000;
-/// Goroutines on their way back that are kept, unless more leave C in so many nanoseconds.
+/// Maximum goroutines kept on their way back, unless more leave C within `LONGEST_EXIT` nanoseconds.
 const MOST_LEAVING: usize = 100_000;
 const LONGEST_EXIT: u64 = 10_000_000_000;
-/// Crossings nested in each other that are kept apart.
+/// Maximum crossings nested in each other that are kept apart.
 const DEEPEST: usize = 4096;
 
-/// Places of what [`Point::Called`] fetches.
+/// Places of the arguments that [`Point::Called`] fetches.
 mod argument {
     pub(super) const FUNCTION: usize = 0;
     pub(super) const G: usize = 1;
@@ -35,7 +36,7 @@ mod argument {
     pub(super) const CALLER: usize = 5;
 }
 
-/// What must be known of a Go module's code in memory.
+/// Facts that must be known of a Go module's code in memory.
 #[derive(Clone, Debug)]
 pub(crate) struct Landmarks {
     /// The runtime that it works with, by the number of the module that contains it.
@@ -48,17 +49,17 @@ pub(crate) struct Landmarks {
     pub(crate) cgocallback: Range<Avma>,
     /// Where a goroutine begins.
     pub(crate) goexit: Range<Avma>,
-    /// What makes threads.
+    /// Functions that make threads.
     pub(crate) newm1: Vec<Range<Avma>>,
-    /// The C function is the first word of this one's argument.
+    /// purego's trampoline. The first word of its argument is the C function.
     pub(crate) purego: Option<Avma>,
     /// `asmcgocall` has a frame of its own, so that its caller is in the chain of frame pointers.
     pub(crate) has_frame: bool,
-    /// Most frames of a stack.
+    /// Maximum frames of a stack.
     pub(crate) max_frames: usize,
-    /// Most words that the kernel gives of one.
+    /// Maximum words that the kernel gives of a stack.
     pub(crate) chain: usize,
-    /// Nanoseconds in C from which on a crossing is an event.
+    /// Nanoseconds in C that make a crossing a slow event.
     pub(crate) slow: u64,
     /// Whether [`Point::Returned`] is probed.
     pub(crate) timed: bool,
@@ -66,17 +67,17 @@ pub(crate) struct Landmarks {
 
 /// All crossings so far.
 pub(crate) struct Crossings {
-    /// Of each module.
+    /// Landmarks of each module.
     modules: Vec<Landmarks>,
     cost: Cost,
     scale: Scale,
     cells: Vec<CellCopy>,
-    /// By the hash of what tells it from others, cells.
+    /// Places of cells, by the hash of their keys.
     index: HashMap<u64, Vec<u32>>,
     threads: HashMap<u64, Thread>,
-    /// The stack of the last crossing, for its memory.
+    /// The stack of the last crossing, kept to reuse its memory.
     walked: Vec<Avma>,
-    /// What a goroutine's last crossing was and when C returned.
+    /// Cell of a goroutine's last crossing, and when C returned.
     leaving: HashMap<GoroutineId, (CellId, Monotonic)>,
     /// Slow crossings since they were last taken.
     events: Vec<SlowEvent>,
@@ -93,9 +94,9 @@ pub(crate) struct Crossings {
 struct Thread {
     /// `m.id` when it last crossed.
     m: Option<u64>,
-    /// The outermost first.
+    /// Crossings in flight, the outermost first.
     in_flight: Vec<InFlight>,
-    /// Nanoseconds that the probes have taken of it so far.
+    /// Nanoseconds that the probes have taken from it so far.
     spent: u64,
 }
 
@@ -110,11 +111,11 @@ struct InFlight {
     spent: u64,
     /// Nanoseconds in callbacks so far.
     callbacks: u64,
-    /// When the callback that is running began, and what had been spent by then.
+    /// When the running callback began, and [`Thread::spent`] by then.
     callback: Option<(Monotonic, u64)>,
 }
 
-/// What tells one cell from another.
+/// Properties that tell one cell from another.
 struct Key<'a> {
     function: Avma,
     stack: &'a [Avma],
@@ -123,7 +124,7 @@ struct Key<'a> {
 }
 
 impl Crossings {
-    /// None so far.
+    /// Returns a set without any crossing.
     pub(crate) fn new(first: Landmarks, cost: Cost) -> Self {
         Crossings {
             modules: vec![first],
@@ -143,7 +144,7 @@ impl Crossings {
         }
     }
 
-    /// Adds a module, whose number is that of modules before it.
+    /// Adds a module. Its number is the number of modules before it.
     pub(crate) fn add_module(&mut self, landmarks: Landmarks) {
         self.modules.push(landmarks);
     }
@@ -157,7 +158,7 @@ impl Crossings {
         self.modules[0].timed
     }
 
-    /// Adds what happened. Hits of one thread must come in the order of their times.
+    /// Adds a hit. Hits of one thread must come in the order of their times.
     pub(crate) fn add(&mut self, hit: &Hit<'_>) {
         if hit.module >= self.modules.len() {
             return;
@@ -180,7 +181,7 @@ impl Crossings {
         }
     }
 
-    /// A thread has ended: what it had in flight does not return.
+    /// Notes that a thread has ended: its crossings in flight do not return.
     pub(crate) fn end(&mut self, tid: u64, time: Monotonic) {
         self.schedule.end_thread(tid, time.0);
         let Some(thread) = self.threads.remove(&tid) else { return };
@@ -190,14 +191,14 @@ impl Crossings {
         }
     }
 
-    /// Some hits were lost: what is in flight is not known any more.
+    /// Notes that hits were lost: crossings in flight are not known any more.
     pub(crate) fn lose_track(&mut self) {
         self.threads.values_mut().for_each(|thread| thread.in_flight.clear());
         self.leaving.clear();
         self.schedule.lose_track();
     }
 
-    /// Looks at who is in C, every ten milliseconds up to a time by which all hits are known.
+    /// Takes looks at the threads in C, one for every ten milliseconds, up to a time by which all hits are known.
     pub(crate) fn take_looks(&mut self, until: Monotonic) -> Vec<Look> {
         if self.timed() {
             self.schedule.look_until(until.0);
@@ -205,27 +206,27 @@ impl Crossings {
         self.schedule.take_looks()
     }
 
-    /// Threads that the runtime made, those that were too many to be kept, and when most threads were in C.
+    /// Returns the threads that the runtime made, how many more were not kept, and when most threads were in C.
     pub(crate) fn seen(&self) -> Seen {
         self.schedule.seen()
     }
 
-    /// The crossing in whose C a thread is, if it is.
+    /// Returns the crossing in whose C a thread is, if it is in C.
     pub(crate) fn in_flight(&self, tid: u64) -> Option<CellId> {
         Some(self.threads.get(&tid)?.in_flight.last()?.cell)
     }
 
-    /// The number that the Go runtime gave the M which a thread last was.
+    /// Returns the number that the Go runtime gave the M which a thread last was.
     pub(crate) fn m(&self, tid: u64) -> Option<u64> {
         self.threads.get(&tid)?.m
     }
 
-    /// The slow crossings since the last call.
+    /// Takes the slow crossings since the last call.
     pub(crate) fn take_events(&mut self) -> Vec<SlowEvent> {
         std::mem::take(&mut self.events)
     }
 
-    /// What has been counted.
+    /// Returns the counts so far.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let mut in_flight = self.ended.clone();
         if self.timed() {
@@ -336,7 +337,7 @@ impl Crossings {
         }
     }
 
-    /// Notes that a goroutine is on its way back to Go. Whoever has been for long is there.
+    /// Notes that a goroutine is on its way back to Go. Goroutines that have been on their way for long have arrived.
     fn leave(&mut self, goroutine: GoroutineId, cell: CellId, time: Monotonic) {
         if self.leaving.len() >= MOST_LEAVING {
             self.leaving.retain(|_, (_, since)| since.0 + LONGEST_EXIT > time.0);
@@ -392,7 +393,7 @@ impl Crossings {
         }
     }
 
-    /// Where `asmcgocall` returns to.
+    /// Returns the address to which `asmcgocall` returns.
     fn caller(&self, hit: &Hit<'_>) -> Avma {
         if self.modules[hit.module].has_frame {
             hit.chain().nth(1).unwrap_or(Avma(0))
@@ -401,7 +402,8 @@ impl Crossings {
         }
     }
 
-    /// Puts a crossing's return addresses as the trampolines find them into `stack`. Returns whether they go on.
+    /// Puts a crossing's return addresses into `stack`, as the trampolines find them. Returns whether the stack goes on
+    /// beyond them.
     fn walk(&self, hit: &Hit<'_>, direct: bool, stack: &mut Vec<Avma>) -> bool {
         let landmarks = &self.modules[hit.module];
         stack.clear();
@@ -409,7 +411,8 @@ impl Crossings {
             stack.push(self.caller(hit));
         }
         let first = stack.len();
-        // The probe itself comes first, then the caller of asmcgocall if that has a frame: cgocall is not part of it.
+        // The probe itself comes first, then the caller of asmcgocall if that has a frame: cgocall is not part of the
+        // stack.
         let skipped = 1 + usize::from(landmarks.has_frame && !direct);
         let mut words = skipped;
         for address in hit.chain().skip(skipped) {
@@ -422,7 +425,7 @@ impl Crossings {
                 return false;
             }
         }
-        // A system stack may end anywhere; a goroutine's that does not go to its beginning was broken off.
+        // A system stack may end anywhere; a goroutine's stack that does not reach its beginning was broken off.
         let whole = direct
             || stack.last().is_some_and(|address| self.modules.iter().any(|module| module.goexit.contains(address)));
         !whole || words >= landmarks.chain
@@ -456,12 +459,12 @@ impl Crossings {
 }
 
 impl Thread {
-    /// The crossing in whose C it is: not one that calls back, nor one by which the runtime helps itself.
+    /// Returns the crossing in whose C it is: not one that calls back, nor a direct one.
     fn in_c(&self) -> Option<CellId> {
         self.in_flight.last().filter(|entry| entry.callback.is_none() && !entry.direct).map(|entry| entry.cell)
     }
 
-    /// Forgets crossings that have returned without our seeing it: those that are not calling back.
+    /// Forgets crossings that have returned unseen: those that are not calling back.
     fn leave_what_returned(&mut self) {
         while self.in_flight.pop_if(|entry| entry.callback.is_none()).is_some() {}
     }
@@ -481,7 +484,7 @@ impl InFlight {
 }
 
 impl Key<'_> {
-    /// A number that spreads well enough for addresses, and is quick.
+    /// Returns a number that spreads well enough for addresses, and is quick to compute.
     fn hash(&self) -> u64 {
         let CellFlags { direct, locked, folded, truncated } = self.flags;
         let bits = [direct, locked, folded, truncated].into_iter().fold(0, |bits, bit| bits << 1 | u64::from(bit));
@@ -513,7 +516,7 @@ mod tests {
     const NOP: u64 = 0x900;
     const WORK: u64 = 0x901;
 
-    /// A program of which things happen, each some nanoseconds after the one before.
+    /// A program in which things happen, each some nanoseconds after the one before.
     struct Story {
         crossings: Crossings,
         now: u64,
@@ -567,7 +570,7 @@ mod tests {
             self.hit(point, tid, after, &[], &[])
         }
 
-        /// Function, stack, calls, C time and abandoned of each cell.
+        /// Returns function, stack, calls, C time and abandoned crossings of each cell.
         fn cells(&self) -> Vec<(u64, Vec<u64>, u64, u64, u64)> {
             let cells = self.crossings.snapshot().cells;
             let row = |cell: &CellCopy| {
@@ -607,7 +610,7 @@ mod tests {
         assert_eq!(cells[1].enclosing, cells[0].at);
     }
 
-    /// The same numbers mean other code and goroutines there.
+    /// The same numbers mean other code and other goroutines in the library.
     #[test]
     fn a_library_with_its_own_runtime_is_a_module_of_its_own() {
         let mut story = Story::new();

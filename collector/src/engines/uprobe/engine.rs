@@ -43,7 +43,7 @@ struct Probed {
     runs: bool,
 }
 
-/// Crossings as they are counted; shared by the thread that reads hits and those who ask.
+/// Crossings as they are counted, shared by the thread that reads hits and the threads that ask.
 #[derive(Clone)]
 struct Shared(Arc<Mutex<Crossings>>);
 
@@ -53,7 +53,7 @@ struct Uprobes {
     settings: Settings,
     crossings: Shared,
     probes: Probes,
-    /// Why no module gets probes any more: some probes of one may be set under its number.
+    /// Why no further module gets probes: some probes of a failed module may be set under its number.
     failed: Option<String>,
 }
 
@@ -71,7 +71,7 @@ impl Candidate for Probing {
         }
         let frequency = Frequency(subject.settings.frequency);
         let wanted = Wanted { frequency, kernel: true, only_samples: false, before_exec };
-        // A name that is good whatever is in the path, and whatever the path leads to by now.
+        // This name works whatever characters the path has, and whatever it leads to by now.
         let program = format!("/proc/self/fd/{}", subject.file.as_raw_fd());
         let pid = at.pid();
         let watch = |session: &mut Session| if before_exec { session.watch(pid) } else { session.watch_all() };
@@ -140,7 +140,7 @@ impl Engine for Uprobes {
 
     fn calibration(&self) -> Option<Calibration> {
         let cost = self.probes.cost;
-        // Taken off already, as well as it is known.
+        // Times have this subtracted already, as well as it is known.
         let (untimed_crossing, timed_crossing) = (cost.crossing(false), cost.crossing(true));
         Some(Calibration { untimed_crossing, timed_crossing, ..Calibration::default() })
     }
@@ -175,7 +175,7 @@ impl Uprobes {
         let go = go_module(&module.target, bias, &plan);
         let crossings = self.crossings.clone();
         let watch = |probes| {
-            // Hits of a module that is not known are left out.
+            // Hits of a module that is not known are left out, so it is added first.
             crossings.lock().add_module(landmarks);
             pump.add_probes(go, probes)
         };
@@ -183,7 +183,7 @@ impl Uprobes {
     }
 }
 
-/// What times don't have.
+/// Note on the parts that times leave out.
 const LEAVES_OUT: &str = "engine uprobe: times leave out getting to C and back but for waits for a P: a probe takes \
                           longer than that";
 
@@ -236,8 +236,8 @@ fn go_module(target: &Target<'_>, bias: u64, plan: &ProbePlan) -> GoModule {
     GoModule { go: target.go_text(bias), border }
 }
 
-/// Refuses a program in which something else has been patched where probes are to be: the kernel would carry out what
-/// the file has there. Another probe is no such thing.
+/// Refuses a program whose code was changed where probes are to be: the kernel would execute the file's instructions
+/// there. A breakpoint of another probe is no such change.
 fn check_unchanged(pid: Pid, bias: u64, plan: &ProbePlan) -> Result<(), EngineError> {
     for probe in &plan.probes {
         let mut found = vec![0; probe.original.len()];

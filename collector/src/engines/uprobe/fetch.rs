@@ -1,4 +1,4 @@
-//! What is fetched from a thread's registers and memory at a probe, as tracefs wants it said
+//! Values that are fetched from a thread's registers and memory at a probe, in the syntax of tracefs
 //! (`Documentation/trace/uprobetracer.rst`).
 
 use cgoprof_symbols::runtime_offsets::G_M;
@@ -6,7 +6,7 @@ use cgoprof_symbols::runtime_offsets::G_M;
 use crate::arch::probe_register::{FP, G, G_CALLED, SP};
 use crate::goruntime::{Point, ProbePlan};
 
-/// What the probes of one program fetch.
+/// Values that the probes of one program fetch.
 #[derive(Clone, Debug)]
 pub(crate) struct Fetch {
     to_return: u32,
@@ -28,23 +28,24 @@ impl Fetch {
         }
     }
 
-    /// Of no program: as much as of one, from where it does not matter.
+    /// Returns the fetch for no program: as many values as for one, from places that don't matter.
     pub(crate) fn nothing() -> Fetch {
         Fetch { to_return: 0, g_goid: 0, m_id: 0, m_locked_ext: 0, indirect: false }
     }
 
-    /// At a point; crossings.rs has the places.
+    /// Returns the arguments at a point; crossings.rs has their places.
     pub(crate) fn at(&self, point: Point) -> String {
         match point {
             Point::Called => self.called(),
-            // exitsyscall's frame is the innermost: above it is its return address.
+            // exitsyscall's frame is the innermost, and its return address is above it.
             Point::Resumed => format!("caller=+8({FP}):x64 goid=+{}({G}):x64", self.g_goid),
             Point::Returned | Point::CallbackBegin | Point::CallbackEnd | Point::Unwind => String::new(),
         }
     }
 
-    /// At `asmcgocall`'s first branch: its arguments are above its return address. Each word read from
-    /// memory takes some 60 ns, so that the return address is read only where it is not in the chain of frames.
+    /// Returns the arguments at `asmcgocall`'s first branch. The function's own arguments are above its return address.
+    /// Each word read from memory takes some 60 ns, so the return address is read only where it is not in the chain of
+    /// frames.
     pub(super) fn called(&self) -> String {
         let Fetch { to_return, g_goid, m_id, m_locked_ext, indirect } = self;
         let mut text = format!(

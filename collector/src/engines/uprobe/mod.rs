@@ -1,7 +1,8 @@
-//! The uprobe engine: the kernel stops each thread at a few instructions of the Go runtime and notes what it finds.
+//! The uprobe engine: the kernel stops each thread at a few instructions of the Go runtime, and notes registers and
+//! memory.
 //!
-//! Takes root, and thousands of times the trampolines' few nanoseconds a crossing; but the program's memory is not
-//! written by us, it may forbid ptrace, and it may be running already.
+//! It needs root, and takes thousands of times the trampolines' few nanoseconds a crossing. But the recorder does not
+//! write the program's memory, and the program may forbid ptrace and may be running already.
 
 mod cost;
 mod crossings;
@@ -23,7 +24,7 @@ pub(crate) use engine::Probing;
 use fetch::Fetch;
 use tracefs::{Definitions, TracefsError};
 
-/// Most frames that the kernel gives of a stack, the probe's own included.
+/// Returns the maximum number of frames that the kernel gives of a stack, the probe's own included.
 fn most_frames() -> u16 {
     const USUAL: u16 = 127;
     let allowed = std::fs::read_to_string("/proc/sys/kernel/perf_event_max_stack").unwrap_or_default();
@@ -36,19 +37,19 @@ pub enum UprobeError {
     /// Probes can't be defined.
     #[error(transparent)]
     Tracefs(#[from] TracefsError),
-    /// They can't be watched.
+    /// Perf can't watch them.
     #[error("{0}; to allow it: {way_out}", way_out = .0.way_out())]
     Perf(#[from] PerfError),
     /// They are set and never hit.
     #[error("probes can be set here, but none is ever hit")]
     Silent,
-    /// Our own code.
+    /// The recorder's own code, on which the cost is measured, can't be found.
     #[error("the cost of a probe can't be measured: {0}")]
     Own(std::io::Error),
 }
 
 impl UprobeError {
-    /// What is in the way, without how to get past.
+    /// Returns the cause, without the way out.
     pub(crate) fn why(&self) -> String {
         match self {
             UprobeError::Tracefs(error) => error.why(),
@@ -57,7 +58,7 @@ impl UprobeError {
         }
     }
 
-    /// How to get past it.
+    /// Returns what the user can do about it.
     pub(crate) fn way_out(&self) -> &'static str {
         match self {
             UprobeError::Tracefs(error) => error.way_out(),
@@ -67,7 +68,7 @@ impl UprobeError {
     }
 }
 
-/// Sets a probe on ourselves and comes by.
+/// Sets probes on the recorder itself and passes them.
 ///
 /// # Errors
 /// If the engine can't be used here.
@@ -75,23 +76,23 @@ pub(crate) fn try_out() -> Result<(), UprobeError> {
     Stage::set(&Fetch::nothing())?.measure().map(|_| ())
 }
 
-/// Probes that are set, and the session that has their hits.
+/// Probes that are set, and the session that receives their hits.
 pub(crate) struct Probed {
     pub(crate) session: Session,
     pub(crate) probes: Probes,
 }
 
-/// What goes with the probes of a program. To be dropped after their session: that removes them.
+/// Data of a program's probes. It must be dropped after their session: that removes them.
 pub(crate) struct Probes {
     pub(crate) cost: Cost,
-    /// Of each module.
+    /// Definitions of each module.
     definitions: Vec<Definitions>,
-    /// Removes the probes on ourselves.
+    /// Thread that removes the probes on the recorder itself.
     clearing: Option<JoinHandle<()>>,
 }
 
 impl Probes {
-    /// Defines the probes of a further Go module in a file, which `watch` opens.
+    /// Defines the probes of a further Go module in a file. `watch` opens them.
     ///
     /// # Errors
     /// See [`UprobeError`]. Probes that are set by then stay to the end.
@@ -118,7 +119,7 @@ impl Drop for Probes {
     }
 }
 
-/// Defines the probes of a program in a file, for `watch` to open in the threads that it knows.
+/// Defines the probes of a program in a file. `watch` opens them in the threads that it knows.
 ///
 /// # Errors
 /// See [`UprobeError`]: then nothing is left behind.
@@ -134,10 +135,10 @@ pub(crate) fn set(
     let probes = define(&mut definitions, program, plan, chosen, 0)?;
     let mut session = Session::new(pid, wanted, probes)?;
     watch(&mut session)?;
-    // Only now, and out of the way: the kernel removes probes slowly, and sets none meanwhile.
+    // This comes last, and another thread drops it: the kernel removes probes slowly, and sets none meanwhile.
     let mut stage = Stage::set(&Fetch::new(plan))?;
     let cost = stage.measure()?;
-    // Where there is no thread for that, it is dropped here.
+    // If no thread can be started for that, the stage is dropped here.
     let clearing = std::thread::Builder::new().spawn(move || drop(stage)).ok();
     Ok(Probed { session, probes: Probes { cost, definitions: vec![definitions], clearing } })
 }
@@ -159,18 +160,18 @@ fn define(
     Ok(probes)
 }
 
-/// What is asked of the engine.
+/// Options of the engine.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Chosen {
     /// Whether crossings are timed.
     pub(crate) timed: bool,
-    /// Most frames kept of a stack.
+    /// Maximum frames kept of a stack.
     pub(crate) max_frames: usize,
 }
 
 impl Chosen {
-    /// How much of a stack is asked of the kernel: the probe itself, `asmcgocall`'s caller, and one to see that there is
-    /// more.
+    /// Number of words that the kernel is asked for of a stack: besides the frames, the probe itself, `asmcgocall`'s
+    /// caller, and one to see that there is more.
     pub(crate) fn chain(self) -> u16 {
         most_frames().min(self.max_frames as u16 + 3)
     }

@@ -1,4 +1,5 @@
-//! From hits of probes to threads and goroutines: who crossed on which thread, how many were in C at once. Pure.
+//! Follows threads and goroutines by hits of probes: which goroutine crossed on which thread, how many were in C at
+//! once. Pure.
 
 use std::collections::HashMap;
 
@@ -7,11 +8,11 @@ use cgoprof_symbols::Avma;
 use crate::counts::cell_id::CellId;
 use crate::counts::snapshot::{BirthCopy, ForgottenCopy, GoroutineCopy, Look, Made, Seen, ThreadCopy};
 
-/// Goroutines that are kept apart; when there are more, the half with the fewest crossings goes.
+/// Maximum goroutines kept apart; when there are more, the half with the fewest crossings is forgotten.
 const MOST_GOROUTINES: usize = 100_000;
-/// Threads that have ended and are kept apart, and threads being made.
+/// Maximum threads that have ended and are kept apart, and maximum threads being made.
 const MOST_THREADS: usize = 10_000;
-/// Nanoseconds from one look at who is in C to the next.
+/// Nanoseconds from one look at the threads in C to the next.
 const BETWEEN_LOOKS: u64 = 10_000_000;
 
 /// Everything that threads and goroutines did.
@@ -19,10 +20,10 @@ const BETWEEN_LOOKS: u64 = 10_000_000;
 pub(super) struct Schedule {
     goroutines: HashMap<GoroutineId, Goroutine>,
     forgotten: ForgottenCopy,
-    /// Those that have ended.
+    /// Threads that have ended.
     gone: Vec<ThreadCopy>,
     threads: HashMap<u64, ThreadCopy>,
-    /// By thread, the crossing in whose C it is.
+    /// Threads in C, each with the crossing in whose C it is.
     in_c: HashMap<u64, CellId>,
     seen: Seen,
     looks: Vec<Look>,
@@ -38,14 +39,14 @@ struct Goroutine {
     cell: CellId,
 }
 
-/// A goroutine: each runtime numbers its own.
+/// Identity of a goroutine: each runtime numbers its own.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub(super) struct GoroutineId {
     pub(super) runtime: usize,
     pub(super) goid: u64,
 }
 
-/// A crossing begins.
+/// A crossing that begins.
 pub(super) struct Begun {
     pub(super) tid: u64,
     pub(super) m: u64,
@@ -57,7 +58,7 @@ pub(super) struct Begun {
 }
 
 impl Schedule {
-    /// Notes a crossing. Returns whether its goroutine's one before was on another thread.
+    /// Notes a crossing. Returns whether its goroutine's previous one was on another thread.
     pub(super) fn begin(&mut self, begun: &Begun) -> bool {
         let thread =
             self.threads.entry(begun.tid).or_insert_with(|| ThreadCopy { tid: begun.tid, ..Default::default() });
@@ -97,7 +98,7 @@ impl Schedule {
         }
     }
 
-    /// From now on a thread is in C by this crossing, or by none.
+    /// Notes that from now on a thread is in C by this crossing, or by none.
     pub(super) fn set(&mut self, tid: u64, crossing: Option<CellId>, now: u64) {
         self.look_until(now);
         match crossing {
@@ -109,7 +110,7 @@ impl Schedule {
         }
     }
 
-    /// Looks at who is in C every now and then up to a time.
+    /// Looks at the threads in C at regular intervals up to a time.
     pub(super) fn look_until(&mut self, now: u64) {
         if self.next_look == 0 {
             self.next_look = now;
@@ -124,7 +125,7 @@ impl Schedule {
         Look { at, in_c: self.in_c.iter().map(|(&tid, &cell)| (tid, cell)).collect() }
     }
 
-    /// A thread makes another, by this direct crossing.
+    /// Notes that a thread makes another, by this direct crossing.
     pub(super) fn birth(&mut self, creator: u64, cell: CellId, at: u64, function_of: impl Fn(CellId) -> Avma) {
         if self.seen.births.len() >= MOST_THREADS {
             self.seen.more_births += 1;
@@ -140,7 +141,7 @@ impl Schedule {
         self.seen.births.push(BirthCopy { at, creator, cell, in_c, holders });
     }
 
-    /// A thread has ended.
+    /// Notes that a thread has ended.
     pub(super) fn end_thread(&mut self, tid: u64, now: u64) {
         self.set(tid, None, now);
         let Some(thread) = self.threads.remove(&tid) else { return };
@@ -158,17 +159,17 @@ impl Schedule {
         }
     }
 
-    /// What is in C is not known any more.
+    /// Forgets which threads are in C.
     pub(super) fn lose_track(&mut self) {
         self.in_c.clear();
     }
 
-    /// All threads that crossed.
+    /// Returns all threads that crossed.
     pub(super) fn threads(&self) -> Vec<ThreadCopy> {
         self.gone.iter().chain(self.threads.values()).cloned().collect()
     }
 
-    /// All goroutines that are kept, and what is known of the others.
+    /// Returns all goroutines that are kept, and the sums of the others.
     pub(super) fn goroutines(&self) -> (Vec<GoroutineCopy>, ForgottenCopy) {
         let copy = |(id, goroutine): (&GoroutineId, &Goroutine)| GoroutineCopy {
             beyond: false,
@@ -182,12 +183,12 @@ impl Schedule {
         (self.goroutines.iter().map(copy).collect(), self.forgotten)
     }
 
-    /// The looks since the last call.
+    /// Takes the looks since the last call.
     pub(super) fn take_looks(&mut self) -> Vec<Look> {
         std::mem::take(&mut self.looks)
     }
 
-    /// Threads being made, those that were too many to be kept, and when most threads were in C.
+    /// Returns threads being made, how many more were not kept, and when most threads were in C.
     pub(super) fn seen(&self) -> Seen {
         self.seen.clone()
     }

@@ -18,19 +18,19 @@ pub enum TracefsError {
     Absent,
     /// Mounted, but the kernel has no uprobes.
     Unsupported,
-    /// Mounted, but not for us.
+    /// Mounted, but the recorder may not use it.
     Forbidden(std::io::Error),
-    /// The kernel does not take a definition.
+    /// The kernel refused a definition.
     Refused {
         /// File and offset.
         place: String,
-        /// Its answer.
+        /// The kernel's error.
         cause: std::io::Error,
     },
 }
 
 impl TracefsError {
-    /// What is in the way.
+    /// Returns the cause.
     pub(crate) fn why(&self) -> String {
         match self {
             TracefsError::Absent => "tracefs is not mounted".into(),
@@ -40,7 +40,7 @@ impl TracefsError {
         }
     }
 
-    /// How to get past it.
+    /// Returns what the user can do about it.
     pub(crate) fn way_out(&self) -> &'static str {
         match self {
             TracefsError::Absent => "mount -t tracefs nodev /sys/kernel/tracing, as root",
@@ -51,12 +51,12 @@ impl TracefsError {
     }
 }
 
-/// Where tracefs may be (`Documentation/trace/ftrace.rst`).
+/// Places where tracefs may be mounted (`Documentation/trace/ftrace.rst`).
 const PLACES: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
-/// How our groups' names begin; our namespace of processes, our process and when it was started follow.
+/// Start of the names of the recorder's groups. The recorder's PID namespace, its process and its start time follow.
 const PREFIX: &str = "cgoprof_";
 
-/// Probes of ours; dropped, they are removed.
+/// Probes of this recorder. Dropping them removes them.
 pub(crate) struct Definitions {
     tracefs: PathBuf,
     group: String,
@@ -64,7 +64,7 @@ pub(crate) struct Definitions {
 }
 
 impl Definitions {
-    /// Opens tracefs, and removes what runs that are dead have left there.
+    /// Opens tracefs, and removes probes that dead recorders have left there.
     ///
     /// # Errors
     /// See [`TracefsError`].
@@ -73,7 +73,7 @@ impl Definitions {
         let listed = proc_text::read(tracefs.join("uprobe_events")).map_err(TracefsError::Forbidden)?;
         events(&tracefs).map_err(TracefsError::Forbidden)?;
         for name in left_behind(&listed, namespace(), |pid, since| status::is_from(Pid::from_raw(pid), since)) {
-            // Another run may be doing the same, or an event may still be in use.
+            // Another recorder may be doing the same, or an event may still be in use.
             let _ = write(&tracefs, &format!("-:{name}"));
         }
         static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
@@ -104,7 +104,7 @@ impl Drop for Definitions {
     }
 }
 
-/// Where tracefs is mounted, if it is and we may see it.
+/// Returns where tracefs is mounted, if it is and the recorder may see it.
 pub(crate) fn mounted() -> Option<&'static str> {
     PLACES.into_iter().find(|place| Path::new(place).join("uprobe_events").exists())
 }
@@ -123,7 +123,7 @@ fn find() -> Result<PathBuf, TracefsError> {
     Err(TracefsError::Absent)
 }
 
-/// The file of definitions. To open it without appending would remove everybody's.
+/// Opens the file of definitions. Opening it without appending would remove everybody's.
 fn events(tracefs: &Path) -> std::io::Result<File> {
     OpenOptions::new().append(true).open(tracefs.join("uprobe_events"))
 }
@@ -132,8 +132,8 @@ fn write(tracefs: &Path, line: &str) -> std::io::Result<()> {
     events(tracefs)?.write_all(format!("{line}\n").as_bytes())
 }
 
-/// Of the probes listed in `uprobe_events` those of ours whose recorder is gone. `lives` tells whether a process that was started
-/// then does, of those in our own namespace.
+/// Returns the names of cgoprof's probes in `uprobe_events` whose recorder is gone. `lives` tells whether a process of
+/// the recorder's own namespace, with this start time, is alive.
 fn left_behind(listed: &str, namespace: u64, lives: impl Fn(i32, u64) -> bool) -> Vec<String> {
     let names = listed.lines().filter_map(|line| line.split_once(':')?.1.split(' ').next());
     let dead = |name: &&str| {
@@ -147,7 +147,7 @@ fn left_behind(listed: &str, namespace: u64, lives: impl Fn(i32, u64) -> bool) -
     names.filter(dead).map(str::to_owned).collect()
 }
 
-/// The namespace in which our process has its number; 0 if there is none.
+/// Returns the namespace in which the recorder has its process id; 0 if there is none.
 fn namespace() -> u64 {
     std::fs::metadata("/proc/self/ns/pid").map_or(0, |file| file.ino())
 }

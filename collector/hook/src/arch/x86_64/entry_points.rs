@@ -1,4 +1,4 @@
-//! The Rust hooks as the machine code calls them.
+//! Entry points by which the machine code calls the Rust hooks.
 
 use crate::layout::{Cell, InFlight, Thread};
 use crate::mapping::header;
@@ -10,7 +10,7 @@ unsafe extern "C" {
     static PARAMS: Params;
 }
 
-/// The parameters at the start of the code page.
+/// Returns the parameters at the start of the code page.
 #[inline(always)]
 fn params() -> &'static Params {
     // SAFETY: the linker script puts the symbol at the page's start, which the recorder fills before it patches.
@@ -43,7 +43,7 @@ unsafe extern "sysv64" fn cgoprof_timed(thread: *mut Thread, cell: *mut Cell) ->
 
 #[unsafe(no_mangle)]
 unsafe extern "sysv64" fn cgoprof_returned(entry: *mut InFlight, slots: *mut u64, at: u64, p_lost: bool) {
-    // SAFETY: the C thunk passes what it was entered with.
+    // SAFETY: the C thunk passes its crossing's entry, and cgocall's dead argument words.
     unsafe { crossing::returned(params(), entry, at, slots, p_lost) }
 }
 

@@ -1,8 +1,8 @@
-//! The machine code that Go and `asmcgocall` reach: it keeps their registers and calls the Rust hooks.
+//! Machine code that Go and `asmcgocall` reach. It preserves their registers and calls the Rust hooks.
 //!
-//! Go holds nothing in registers over the patched calls but RSP, RBP, R14 (g) and X15 = 0; the arguments of
-//! `reentersyscall` are kept too. Into Go there are only tail jumps. The C thunk is the one place that calls:
-//! it runs on the thread's system stack, which the runtime never walks.
+//! Over the patched calls Go holds nothing in registers but RSP, RBP, R14 (g) and X15 = 0; the thunks also preserve the
+//! arguments of `reentersyscall`. They enter Go by tail jumps only. Only the C thunk calls: it runs on the thread's
+//! system stack, which the runtime never walks.
 
 use core::arch::global_asm;
 use core::mem::offset_of;
@@ -12,8 +12,8 @@ use crate::params::{Params, holes};
 use crate::runtime::{G_M, G_SCHED_SP};
 
 global_asm!(
-    // The address of the tables; 0 until all hooks are there, and once they are to be removed. Alone on a page
-    // that is wiped in a forked child, which so leaves its parent's tables alone.
+    // Address of the tables; 0 until all hooks are in place, and again once they are to be removed. It is alone on a
+    // page that is wiped in a forked child, so the child does not touch its parent's tables.
     ".section .here, \"aw\"",
     ".globl cgoprof_here",
     "cgoprof_here: .quad 0",
@@ -23,9 +23,9 @@ global_asm!(
     "cgoprof_params: .zero {params_size}",
     ".text",
 
-    // Calls a Rust hook on whatever stack this is, and restores X15. Nothing where there are no tables. The stack is not
-    // aligned: how far each instruction is from the return address must be known beforehand, for Go's unwinder. The hooks
-    // need no alignment, which a test of the collector's checks.
+    // Calls a Rust hook on the present stack, and restores X15. Does nothing where there are no tables. The stack is
+    // not aligned, because Go's unwinder must know beforehand how far each instruction is from the return address. The
+    // hooks need no alignment, which a test of the collector checks.
     ".macro hook name",
     "cmp qword ptr [rip + cgoprof_here], 0",
     "je 98f",
@@ -34,7 +34,7 @@ global_asm!(
     "98:",
     ".endm",
 
-    // A tail jump; the distance is filled in.
+    // Jumps to entersyscall by a tail jump; the distance is filled in.
     ".macro to_entersyscall",
     ".byte 0xe9",
     ".long {ENTERSYSCALL}",
@@ -52,8 +52,8 @@ global_asm!(
     "popfq",
     ".endm",
 
-    // In place of `call entersyscall` in cgocall. The whole way of a crossing whose stack this M remembers,
-    // and that is not timed, is here; anything else goes to Rust.
+    // Replaces `call entersyscall` in cgocall. A crossing whose stack this M remembers, and that is not timed, is
+    // handled here as a whole; any other goes to Rust.
     ".balign 64",
     ".globl thunk_enter",
     "thunk_enter:",
@@ -124,7 +124,7 @@ global_asm!(
     "mov [rdi + {c_calls}], rcx",
     "cmp rcx, [rdi + {c_timed_at}]",
     "je 8f",
-    // Puts it in flight.
+    // Puts the crossing in flight.
     "mov [rdx + {f_cell}], rdi",
     "mov [rdx + {f_thread}], rsi",
     "mov [rdx + {f_coarse}], rax",
@@ -137,7 +137,7 @@ global_asm!(
     "hook cgoprof_timed",
     "mov [rbp + {FRAME_RESULT}], rax",
     "to_entersyscall",
-    // Not at home: perhaps next to it.
+    // The table is not at the M's home in the directory; it may be next to that.
     "7:",
     "xor edi, 1",
     "mov rsi, [rdx + rdi*8 + {h_directory}]",
@@ -150,14 +150,14 @@ global_asm!(
     "mov rsi, rbp",
     "hook cgoprof_arrived",
     "jmp 5f",
-    // Another goroutine than the last.
+    // The goroutine is not the last one that crossed here.
     "6:",
     "mov rdx, rsi",
     "mov rdi, r14",
     "mov rsi, rbp",
     "hook cgoprof_switched",
     "jmp 5f",
-    // Another stack than remembered.
+    // The stack is not the remembered one.
     "9:",
     "mov rdx, rsi",
     "mov rdi, r14",
@@ -166,30 +166,30 @@ global_asm!(
     "5:",
     "mov [rbp + {FRAME_RESULT}], rax",
     "to_entersyscall",
-    // Without tables.
+    // There are no tables.
     "4:",
     "mov [rbp + {FRAME_RESULT}], rdx",
     "to_entersyscall",
 
-    // A symbol for where C returns to, by which the unwinder of a sample finds the hook's frame.
+    // Symbol at the address to which C returns, by which the unwinder of a sample finds the hook's frame.
     ".macro from_c",
     ".globl from_c_\\@",
     "from_c_\\@:",
     ".endm",
 
-    // Back to asmcgocall. The word that was a return address is wiped: who leaves the program takes it for one, should it lie
-    // in the frame of a later C function that was called without the hook.
+    // Returns to asmcgocall. Wipes the word that was a return address: it may later lie in the frame of a C function
+    // that was called without the hook, and a recorder that detaches would take it for a return address.
     ".macro back",
     "mov qword ptr [rsp - 8], 0",
     "add rsp, 24",
     "ret",
     ".endm",
 
-    // In place of the landing pad, or of `mov rcx, rbx; call rax`: RAX is the C function, RBX its argument.
-    // asmcgocall needs no register afterwards but RSP and RBP. Neither may we: assembly that is called like C
-    // (purego's) keeps only those, so that everything else waits on the stack.
-    // `p_lost LABEL` goes there if the P was taken meanwhile; RCX is m. From Go 1.26 on that shows in m.p;
-    // before, oldp.status is no longer _Psyscall, or its tick has moved on.
+    // Replaces the landing pad, or `mov rcx, rbx; call rax`: RAX is the C function, RBX its argument. Afterwards
+    // asmcgocall needs no register but RSP and RBP. The thunk relies on no other register either: assembly that is
+    // called like C (purego's) keeps only those, so everything else waits on the stack.
+    // `p_lost LABEL` jumps to LABEL if the P was taken meanwhile; RCX is m. From Go 1.26 on, m.p is 0 then; before,
+    // oldp.status is no longer _Psyscall, or its tick has moved on.
     ".macro p_lost_wired label",
     "cmp qword ptr [rcx + {M_P}], 0",
     "je \\label",
@@ -207,22 +207,23 @@ global_asm!(
     "jne \\label",
     "7:",
     ".endm",
-    // RDX is the goroutine's stack pointer in asmcgocall. What the enter hook left in its frame tells a crossing;
-    // after C only RSP can be trusted, and the goroutine's stack may have moved in a callback.
+    // RDX is the goroutine's stack pointer in asmcgocall. The word that the enter hook left in its frame identifies the
+    // crossing. It is read before C: afterwards only RSP can be trusted, and a callback may have moved the goroutine's
+    // stack.
     ".macro c_thunk p_lost",
     "cmp dword ptr [rdx + {RETURN}], {AFTER_ASMCGOCALL}",
     "jne 31f",
     "mov r12, [rdx + {RESULT}]",                             // entry, odd if timed
     "sub rsp, 24",
     "mov [rsp], r12",
-    // Its upper half is 0 where there is none: who joins a program that runs sets that of crossings that have not passed
-    // the enter hook.
+    // Its upper half is 0 if there is no entry: a recorder that attaches to a running program zeroes it for crossings
+    // that have not passed the enter hook.
     "mov r8, r12",
     "shr r8, 32",
     "jz 14f",
     "test r12b, 1",
     "jnz 12f",
-    // What the unwinder of a sample finds at the frame of this call.
+    // The unwinder of a sample finds the cell in the frame of this call.
     "mov r8, [r12 + {f_cell}]",
     "mov [rsp + {marker_cell}], r8",
     "mov rdi, rbx",
@@ -242,7 +243,7 @@ global_asm!(
     "mov [r13 + {t_top}], r12",
     "back",
 
-    // Of an M without a table: already counted. Or begun before we came.
+    // There is no entry: the M has no table and the crossing is already counted, or it began before the attach.
     "14:",
     "mov qword ptr [rsp + {marker_cell}], 0",
     "mov rdi, rbx",
@@ -251,7 +252,7 @@ global_asm!(
     "18:",
     "back",
 
-    // Timed: notes when C is called, and when it is back. EAX is C's errno.
+    // Timed: notes when C is called, and when it returns. EAX is C's errno.
     "12:",
     "mov r8, [r12 - 1 + {f_cell}]",
     "mov [rsp + {marker_cell}], r8",
@@ -292,7 +293,7 @@ global_asm!(
     "or rdx, rax",
     "15:",
     "mov r8d, 1",
-    // The Rust hook adds its times, takes it out of flight and fills the slots.
+    // The Rust hook adds the crossing's times, takes it out of flight and fills the slots.
     "17:",
     "mov rcx, [rsp + {SAVED_G_BELOW}]",
     "mov rcx, [rcx + 8]",
@@ -304,7 +305,7 @@ global_asm!(
     "mov eax, ebx",
     "back",
 
-    // Not a crossing: direct. The g of the thread where no goroutine was switched from.
+    // A direct crossing. Takes the thread's g where asmcgocall switched from no goroutine.
     "31:",
     "mov r14, [rsp + {SAVED_G}]",
     "test r14, r14",
@@ -355,7 +356,7 @@ global_asm!(
     "thunk_c_released:",
     "c_thunk p_lost_released",
 
-    // In place of cgocall's epilogue: the words that were asmcgocall's arguments lie at RSP.
+    // Replaces cgocall's epilogue. The words that were asmcgocall's arguments lie at RSP.
     ".balign 64",
     ".globl thunk_exit",
     "thunk_exit:",
@@ -379,7 +380,7 @@ global_asm!(
     "pop rax",
     "jmp 50b",
 
-    // In place of cgocallbackg's `call exitsyscall`.
+    // Replaces cgocallbackg's `call exitsyscall`.
     ".balign 16",
     ".globl thunk_callback_begin",
     "thunk_callback_begin:",
@@ -387,7 +388,7 @@ global_asm!(
     "hook cgoprof_callback_began",
     "jmp [rip + cgoprof_params + {p_exitsyscall}]",
 
-    // In place of cgocallbackg's `call cgocallbackg1`, whose arguments are in registers: the first is the Go function.
+    // Replaces cgocallbackg's `call cgocallbackg1`, whose arguments are in registers: the first is the Go function.
     ".balign 16",
     ".globl thunk_callback_acquired",
     "thunk_callback_acquired:",
@@ -398,7 +399,7 @@ global_asm!(
     "restore",
     "jmp [rip + cgoprof_params + {p_cgocallbackg1}]",
 
-    // In place of cgocallbackg's epilogue, which follows. It returns nothing.
+    // Replaces cgocallbackg's epilogue, which follows. cgocallbackg returns nothing.
     ".balign 16",
     ".globl thunk_callback_release",
     "thunk_callback_release:",
@@ -408,8 +409,8 @@ global_asm!(
     "thunk_callback_release_epilogue:",
     ".fill 16, 1, 0xcc",
 
-    // Its address is loaded in place of needm's or needAndBindM's in cgocallback, on a foreign thread's own stack: there
-    // is no g before, and nothing but RSP and RBP is kept by them.
+    // cgocallback loads its address in place of needm's or needAndBindM's. It runs on a foreign thread's own stack:
+    // there is no g before, and those functions keep nothing but RSP and RBP.
     ".balign 16",
     ".globl thunk_attach",
     "thunk_attach:",
@@ -424,7 +425,7 @@ global_asm!(
     "hook cgoprof_attached",
     "ret",
 
-    // In place of exitsyscall's `call mcall` where there is no P; RAX is mcall's argument.
+    // Replaces exitsyscall's `call mcall` where there is no P. RAX is mcall's argument.
     ".balign 16",
     ".globl thunk_park",
     "thunk_park:",
@@ -449,11 +450,11 @@ global_asm!(
     "add rsp, 240",
     ".endm",
 
-    // The four that follow are amid functions of Go's, in place of an instruction: that comes first, in a piece of code of
-    // the place's own, which calls the thunk and jumps back.
+    // Four thunks below run amid Go functions, each in place of an instruction. A piece of code of the place's own
+    // executes that instruction first, calls the thunk and jumps back.
 
-    // Where LockOSThread has counted m.lockedExt, which may be amid any function: keeps everything. RDX is where the jump
-    // behind the call leads.
+    // Runs after LockOSThread has counted m.lockedExt, which may be amid any function, and keeps everything. RDX
+    // becomes the address to which the jump behind the call leads.
     ".balign 16",
     ".globl thunk_lock",
     "thunk_lock:",
@@ -469,7 +470,7 @@ global_asm!(
     "restore",
     "ret",
 
-    // Where cgocallbackg has reentersyscall inlined.
+    // Runs where cgocallbackg has reentersyscall inlined.
     ".balign 16",
     ".globl thunk_callback_end_inlined",
     "thunk_callback_end_inlined:",
@@ -479,8 +480,8 @@ global_asm!(
     "restore",
     "ret",
 
-    // Where UnlockOSThread has counted m.lockedExt, amid any function: keeps everything, vectors too, and only
-    // notes when it was, if the goroutine is not locked any more.
+    // Runs after UnlockOSThread has counted m.lockedExt, amid any function. Keeps everything, vectors too, and only
+    // notes the time, if the goroutine is no longer locked.
     ".balign 16",
     ".globl thunk_unlock",
     "thunk_unlock:",
@@ -520,7 +521,7 @@ global_asm!(
     "lock inc qword ptr [rsi + {h_unlocks_missed}]",
     "jmp 3b",
 
-    // In place of plugin.open's `call lastmoduleinit`.
+    // Replaces plugin.open's `call lastmoduleinit`.
     ".balign 16",
     ".globl thunk_plugin_loaded",
     "thunk_plugin_loaded:",
@@ -529,7 +530,7 @@ global_asm!(
     "restore",
     "jmp [rip + cgoprof_params + {p_lastmoduleinit}]",
 
-    // In place of cgocallbackg's `call reentersyscall`, whose arguments are in registers.
+    // Replaces cgocallbackg's `call reentersyscall`, whose arguments are in registers.
     ".balign 16",
     ".globl thunk_callback_end",
     "thunk_callback_end:",
@@ -539,15 +540,15 @@ global_asm!(
     "restore",
     "jmp [rip + cgoprof_params + {p_reentersyscall}]",
 
-    // In unwindm, where it has set `mp.incgo = false`.
+    // Runs in unwindm, after it has set `mp.incgo = false`.
     ".balign 16",
     ".globl thunk_unwind",
     "thunk_unwind:",
     "save",
     "mov rdi, r14",
     "hook cgoprof_unwound",
-    // As C has not returned to its hook, what that has left on the system stack is wiped here. Nobody is on that, up to
-    // where it was left for C (m.g0.sched.sp), which unwindm has just set.
+    // C has not returned to its hook, so the words that the hook left on the system stack are wiped here. Nothing uses
+    // that stack below the place where it was left for C (m.g0.sched.sp), which unwindm has just set.
     "mov rdi, [r14 + {G_M}]",
     "mov rdi, [rdi]",
     "mov rdi, [rdi + {G_SCHED_SP}]",

@@ -1,5 +1,5 @@
-//! What the hooks have counted, copied from the tables that the program may write to: what it writes there must cost us
-//! no more time and memory than honest tables of the same size.
+//! Copies what the hooks have counted from the tables. The program may write anything into them; copying must then take
+//! no more time and memory than for honest tables of the same size.
 
 use std::collections::HashMap;
 use std::sync::PoisonError;
@@ -23,12 +23,13 @@ use crate::counts::timing_stats::{Phase, TimingStats};
 use crate::engines::trampoline::shared::Table;
 
 impl Tables {
-    /// Copies what the tables hold. Exact when the target has ended, within one crossing a thread before.
+    /// Copies what the tables hold. The copy is exact if the target has ended, else within one crossing per thread.
     pub fn snapshot(&self) -> Snapshot {
         let mut snapshot = Snapshot::default();
         let (mut visitors, mut copied) = (Vec::new(), 0);
         self.each_cell(|at, cell| {
-            // Cells that share what they have, as honest ones don't, would be copies without end.
+            // Honest cells share nothing. Copies of cells that share frames or histograms could take any amount of
+            // memory.
             if copied > self.size() {
                 return;
             }
@@ -85,7 +86,7 @@ impl Tables {
         snapshot
     }
 
-    /// What every thread did that has a table or had one.
+    /// Returns what each thread did that has a table or had one.
     fn threads(&self) -> Vec<ThreadCopy> {
         let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         let mut seen = 0;
@@ -98,8 +99,8 @@ impl Tables {
             .collect()
     }
 
-    /// All that was ever counted in one table, by whichever threads had it. `seen` is as in [`Tables::each_cell_of`], for all
-    /// tables that are looked at together.
+    /// Returns all that was ever counted in one table, by all threads that had it. `seen` is as in
+    /// [`Tables::each_cell_of`], for all tables that are read together.
     pub(super) fn thread_copy(&self, table: Table, seen: &mut usize) -> ThreadCopy {
         let thread = table.at();
         // SAFETY: a table lies in the mapping.
@@ -127,13 +128,13 @@ impl Tables {
         copy
     }
 
-    /// Goroutines that crossed, and how many crossings were made by those that made room for others on threads that have not
-    /// noticed.
+    /// Returns the goroutines that crossed, and a number of crossings: those of evicted goroutines that their threads
+    /// have not handed over yet.
     fn goroutines(&self) -> (Vec<GoroutineCopy>, u64) {
         let mut copies: HashMap<u64, GoroutineCopy> = HashMap::new();
         let blocks = self.header().goroutine_blocks.iter().filter_map(|block| {
             let block = self.shared.at::<[Goroutine; GOROUTINE_BLOCK]>(CellRef(block.load(Acquire)))?;
-            // SAFETY: the block lies in the mapping; what the target writes there are plain numbers.
+            // SAFETY: the block lies in the mapping; any bytes that the target writes there are plain numbers.
             Some(unsafe { block.as_ref() })
         });
         for entry in blocks.flatten() {
@@ -173,7 +174,7 @@ impl Tables {
         }
     }
 
-    /// The cells of one table. `seen` bounds how many are followed in all, whatever the target has written.
+    /// Visits the cells of one table. `seen` bounds how many are followed in all, whatever the target has written.
     fn each_cell_of(&self, table: Table, seen: &mut usize, visit: &mut impl FnMut(CellRef, *mut Cell)) {
         let most = self.size() as usize / size_of::<Cell>();
         let thread = table.at();
@@ -196,8 +197,8 @@ impl Tables {
     }
 
     fn copy(&self, at: CellRef, cell: *const Cell) -> CellCopy {
-        // SAFETY: the caller has checked the place of the cell; stack() checks that of its frames, and the others that of
-        // what else it has.
+        // SAFETY: the caller has checked the place of the cell; stack() checks that of its frames; times() and rare()
+        // check those of its times and its rare counts.
         unsafe {
             let mut copy = CellCopy {
                 stack: self.stack(at, &*cell),
@@ -225,7 +226,7 @@ impl Tables {
         }
     }
 
-    /// A cell's times, if it has any.
+    /// Returns a cell's times, if it has any.
     ///
     /// # Safety
     /// `cell` must lie within the mapping.
@@ -234,7 +235,7 @@ impl Tables {
         Some(self.shared.at(CellRef(unsafe { (*cell).times.load(Acquire) }))?.as_ptr())
     }
 
-    /// What is rare of a cell, if it has any of it.
+    /// Returns a cell's rare counts, if it has any.
     ///
     /// # Safety
     /// `cell` must lie within the mapping.
@@ -272,12 +273,12 @@ impl Tables {
         }
     }
 
-    /// A histogram's buckets that are not empty, in order.
+    /// Returns a histogram's buckets that are not empty, in order.
     ///
     /// # Safety
     /// `histogram` must lie within the mapping.
     unsafe fn buckets(&self, histogram: *const Histogram) -> histogram::Histogram {
-        // SAFETY: the caller's promise; any bytes are a histogram, and what references lead to lies within the mapping.
+        // SAFETY: the caller's promise; any bytes are a histogram, and references are only followed within the mapping.
         unsafe {
             // A bucket is written before its first count.
             let counts = (&raw const (*histogram).counts).read();
@@ -302,7 +303,7 @@ impl Tables {
         }
     }
 
-    /// All counts of a histogram of many buckets.
+    /// Returns all counts of a histogram of many buckets, with the buckets' numbers.
     fn spread(&self, at: CellRef, window: usize) -> Vec<(usize, u64)> {
         let Some(spread) = self.shared.at::<Spread>(at) else { return Vec::new() };
         // SAFETY: it lies within the mapping, and any bytes are counts and references.
@@ -342,7 +343,7 @@ impl Tables {
         pcs.map_or_else(Vec::new, |pcs| leaf.into_iter().chain(pcs).map(Avma).collect())
     }
 
-    /// When a coarse tick was; worked out from the others when it is no longer remembered.
+    /// Returns the time of a coarse tick. It is extrapolated from the others if the tick is no longer remembered.
     pub(super) fn tick_time(&self, tick: u64) -> u64 {
         let coarse = &self.header().coarse;
         let newest = coarse.sequence.load(Acquire);
@@ -387,7 +388,7 @@ impl Tables {
         }
     }
 
-    /// The goroutine that is locked to a thread.
+    /// Returns the goroutine that is locked to a thread.
     pub(super) fn locked(&self, table: Table) -> Option<LockedCopy> {
         let thread = table.at();
         // SAFETY: a table lies in the mapping.
@@ -422,13 +423,13 @@ fn sums(phase: &layout::Phase) -> Phase {
     Phase { sum, squares, census, census_sum }
 }
 
-/// The number of a cell within its tables, until a snapshot is complete.
+/// Returns the id of a cell within its tables, which a snapshot uses until it is complete.
 fn within(cell: CellRef) -> CellId {
     CellId(cell.0)
 }
 
-/// Bytes that a cell takes in honest tables, at least: with its frames, and the counts of its histograms that have no place in its
-/// times.
+/// Returns the minimum bytes that a cell takes in honest tables, with its frames and with those counts of its
+/// histograms that have no place in its times.
 fn least_bytes(copy: &CellCopy) -> u64 {
     const FRAME: usize = size_of::<Block>() / FRAME_BLOCK;
     const COUNT: usize = size_of::<u64>();
@@ -437,14 +438,14 @@ fn least_bytes(copy: &CellCopy) -> u64 {
     (size_of::<Cell>() + copy.stack.len().saturating_sub(1) * FRAME + counts * COUNT) as u64
 }
 
-/// Threads that a goroutine has crossed on, at least.
+/// Returns the minimum number of threads that a goroutine has crossed on.
 fn threads_of(entry: &Goroutine) -> u64 {
     let numbered: u64 = entry.threads.iter().map(|word| u64::from(word.count_ones())).sum();
     let others = entry.others.iter().filter(|&&other| other != 0).count() as u64;
     entry.later_threads.saturating_add(numbered + others + u64::from(entry.beyond != 0))
 }
 
-/// The times of the hooks' bucket with this number.
+/// Returns the range of times of the hooks' bucket with this number.
 fn bucket(number: usize) -> Bucket {
     let shortest = lower_bound(number);
     let next = if number + 1 < BUCKETS { lower_bound(number + 1) } else { shortest };
@@ -460,7 +461,7 @@ mod tests {
 
     const SIZE: u64 = ARENA_OFFSET + (1 << 20);
 
-    /// Tables of a program that lies: every thread's only cell, with the longest stack, is followed by itself.
+    /// Returns tables of a program that lies: each thread's only cell has the longest stack, and is followed by itself.
     fn lying(threads: u64) -> Tables {
         let address = Avma(0x7000_0000_0000);
         let tables = Tables::map(tempfile::tempfile().unwrap(), SIZE, address, 0, Pid::this()).unwrap();
@@ -481,7 +482,8 @@ mod tests {
         tables
     }
 
-    /// A ring of a hundred bytes was copied as often as there would be cells in all the tables, with all that it had.
+    /// Without a bound, a ring of a hundred bytes is copied, with all that it has, as often as the tables could have
+    /// cells.
     #[test]
     fn cells_without_end_cost_no_more_than_honest_ones() {
         let snapshot = lying(1).snapshot();
@@ -489,7 +491,7 @@ mod tests {
         assert!(snapshot.cells.len() > 100 && copied <= SIZE, "{} cells, {copied} bytes", snapshot.cells.len());
     }
 
-    /// It was followed anew for each of thousands of threads.
+    /// Without a common bound, the ring is followed again for each of thousands of threads.
     #[test]
     fn threads_that_share_their_cells_are_followed_no_further_than_honest_ones() {
         let made = |threads| {

@@ -27,7 +27,7 @@ fn main() {
         .arg("-o")
         .arg(&object));
     let linked = out.join("hook.so");
-    run(Command::new("cc")
+    run(Command::new(linker())
         .args([
             "-shared",
             "-nostdlib",
@@ -68,6 +68,13 @@ fn main() {
     }
     writeln!(symbols, "pub(super) static FROM_C: &[u64] = &{returns:?};").unwrap();
     fs::write(out.join("hook_symbols.rs"), symbols).unwrap();
+}
+
+/// Returns the C compiler for the target, which links.
+fn linker() -> String {
+    let of = |name: &str| env::var(name).unwrap();
+    let (arch, host) = (of("CARGO_CFG_TARGET_ARCH"), of("HOST"));
+    if host.starts_with(&arch) { "cc".into() } else { format!("{arch}-linux-gnu-gcc") }
 }
 
 fn run(command: &mut Command) {

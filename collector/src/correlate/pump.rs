@@ -38,6 +38,14 @@ pub(crate) struct Feed {
     pub(crate) unwinder: Unwinder,
     /// The process had become the program before the session began.
     pub(crate) runs: bool,
+    /// When counting began.
+    pub(crate) begun: Moment,
+}
+
+/// A pump that the system has no thread for, and why. It reads the engine when it is asked, and no perf records.
+pub(crate) struct Threadless {
+    pub(crate) pump: Pump,
+    pub(crate) error: std::io::Error,
 }
 
 /// The running thread. Dropping this stops it.
@@ -46,13 +54,28 @@ pub(crate) struct Pump {
     found: Arc<Mutex<Found>>,
     /// Number of threads that wait for `found`.
     asking: Arc<AtomicUsize>,
-    waker: Arc<EventFd>,
+    waker: Arc<Waker>,
     /// Modules that are not known to the thread yet.
     modules: Arc<Mutex<Vec<NewModule>>>,
     thread: Option<JoinHandle<()>>,
     /// The thread ended before it was told to.
     failed: bool,
     reads_perf: bool,
+    /// Reads in place of a thread that the system has not given; none where there is one.
+    by_itself: Option<Clock>,
+}
+
+/// What times of the engine are converted by.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    timebase: Timebase,
+    begun: Moment,
+}
+
+impl Clock {
+    fn rate(self, now: Moment) -> Rate {
+        Rate::between(self.begun, now)
+    }
 }
 
 /// Everything that the thread has found.
@@ -68,24 +91,21 @@ impl Pump {
     /// Starts to read.
     ///
     /// # Errors
-    /// If the system allows the recorder no further thread or eventfd.
-    pub(crate) fn start(pid: Pid, feed: Feed) -> std::io::Result<Pump> {
-        let Feed { mut session, source, timebase, mut unwinder, runs } = feed;
+    /// If the system allows the recorder no further thread.
+    pub(crate) fn start(pid: Pid, feed: Feed) -> Result<Pump, Box<Threadless>> {
+        let Feed { mut session, source, timebase, mut unwinder, runs, begun } = feed;
+        let clock = Clock { timebase, begun: timebase.of(begun) };
         let reads_perf = session.is_some();
         let keeps_up = source.must_keep_up();
         let threads = if reads_perf { Threads::of(pid) } else { Threads::default() };
         let correlator = Correlator::new(threads, runs, reads_perf);
         let found = Arc::new(Mutex::new(Found { pid, correlator, source, mappings: Vec::new() }));
-        let waker = match &session {
-            Some(session) => session.waker(),
-            None => Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?),
-        };
+        let waker = Arc::new(Waker::of(session.as_ref()));
         let (stop, asking) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let modules = Arc::new(Mutex::new(Vec::<NewModule>::new()));
         let (stopped, shared, waiting) = (Arc::clone(&stop), Arc::clone(&found), Arc::clone(&asking));
         let (added, woken) = (Arc::clone(&modules), Arc::clone(&waker));
         let thread = std::thread::Builder::new().spawn(move || {
-            let start = timebase.now();
             let (mut counters_due, mut processors_due) = (Monotonic(0), Monotonic(0));
             if keeps_up {
                 keep_up();
@@ -95,7 +115,7 @@ impl Pump {
                 let last = stopped.load(Ordering::Acquire);
                 let now = timebase.now();
                 let mut found = shared.lock().unwrap_or_else(PoisonError::into_inner);
-                let rate = Rate::between(start, now);
+                let rate = clock.rate(now);
                 for new in std::mem::take(&mut *added.lock().unwrap_or_else(PoisonError::into_inner)) {
                     new.add(session.as_mut(), &mut unwinder);
                 }
@@ -126,11 +146,32 @@ impl Pump {
                 }
                 match &mut session {
                     Some(session) => session.wait(PAUSE),
-                    None => wait(&woken, PAUSE),
+                    None => woken.wait(PAUSE),
                 }
             }
-        })?;
-        Ok(Pump { stop, found, asking, waker, modules, thread: Some(thread), failed: false, reads_perf })
+        });
+        let mut pump =
+            Pump { stop, found, asking, waker, modules, thread: None, failed: false, reads_perf, by_itself: None };
+        match thread {
+            Ok(thread) => {
+                pump.thread = Some(thread);
+                Ok(pump)
+            }
+            Err(error) => {
+                pump.found().correlator = Correlator::new(Threads::default(), runs, false);
+                (pump.reads_perf, pump.by_itself) = (false, Some(clock));
+                Err(Box::new(Threadless { pump, error }))
+            }
+        }
+    }
+
+    /// Reads the engine, if there is no thread that does.
+    fn read_by_itself(&self, last: bool) {
+        if let Some(clock) = self.by_itself {
+            let now = clock.timebase.now();
+            let complete = if last { Monotonic(u64::MAX) } else { now.monotonic };
+            self.found().settle(complete, clock.rate(now));
+        }
     }
 
     /// Whether perf's records are read. Otherwise samples, switches and the end of threads are not seen.
@@ -143,14 +184,20 @@ impl Pump {
         self.add(NewModule { module, probed: None });
     }
 
-    /// Adds Go code with probes that are defined, and waits until they are set.
+    /// Adds Go code with probes that are defined, and waits until they are set. `on_set` is called then, before a hit of theirs is
+    /// read.
     ///
     /// # Errors
-    /// If the probes can't be set.
-    pub(crate) fn add_probes(&self, module: GoModule, probes: Vec<TracedProbe>) -> Result<(), PerfError> {
+    /// If the probes can't be set. Hits of those that are set may come all the same.
+    pub(crate) fn add_probes(
+        &self,
+        module: GoModule,
+        probes: Vec<TracedProbe>,
+        on_set: impl FnOnce() + Send + 'static,
+    ) -> Result<(), PerfError> {
         let (outcome, done) = channel();
-        self.add(NewModule { module, probed: Some(NewProbes { probes, outcome }) });
-        let _ = self.waker.write(1);
+        self.add(NewModule { module, probed: Some(NewProbes { probes, on_set: Box::new(on_set), outcome }) });
+        self.waker.wake();
         loop {
             match done.recv_timeout(PAUSE) {
                 Ok(outcome) => return outcome,
@@ -204,6 +251,7 @@ impl Pump {
 
     /// Returns the timeline: all of it, or the part that has come since the last call.
     pub(crate) fn timeline(&self, all: bool) -> Part {
+        self.read_by_itself(false);
         let correlator = &mut self.found().correlator;
         if all { correlator.timeline(Moment::now().monotonic) } else { correlator.take_new_timeline() }
     }
@@ -228,10 +276,11 @@ impl Pump {
     /// Reads what is left and stops.
     pub(crate) fn stop(&mut self) {
         self.stop.store(true, Ordering::Release);
-        let _ = self.waker.write(1);
+        self.waker.wake();
         if let Some(thread) = self.thread.take() {
             self.failed = thread.join().is_err();
         }
+        self.read_by_itself(true);
     }
 }
 
@@ -250,6 +299,8 @@ struct NewModule {
 /// Probes to be set.
 struct NewProbes {
     probes: Vec<TracedProbe>,
+    /// Called once they are set, before a hit of theirs is read.
+    on_set: Box<dyn FnOnce() + Send>,
     /// Receives whether they are set.
     outcome: Sender<Result<(), PerfError>>,
 }
@@ -257,8 +308,12 @@ struct NewProbes {
 impl NewModule {
     fn add(self, session: Option<&mut Session>, unwinder: &mut Unwinder) {
         unwinder.add_module(self.module);
-        if let (Some(NewProbes { probes, outcome }), Some(session)) = (self.probed, session) {
-            let _ = outcome.send(session.watch_probes(&probes));
+        if let (Some(NewProbes { probes, on_set, outcome }), Some(session)) = (self.probed, session) {
+            let set = session.watch_probes(&probes);
+            if set.is_ok() {
+                on_set();
+            }
+            let _ = outcome.send(set);
         }
     }
 }
@@ -269,12 +324,37 @@ fn keep_up() {
     let _ = unsafe { libc::setpriority(libc::PRIO_PROCESS, nix::unistd::gettid().as_raw() as libc::id_t, -15) };
 }
 
-/// Waits until it is woken, at most for `longest`.
-fn wait(waker: &EventFd, longest: Duration) {
-    use std::os::fd::AsFd as _;
-    let mut events = [PollFd::new(waker.as_fd(), PollFlags::POLLIN)];
-    let _ = poll(&mut events, PollTimeout::try_from(longest).unwrap_or(PollTimeout::ZERO));
-    let _ = waker.read();
+/// Wakes the thread.
+enum Waker {
+    /// While it waits for perf's records too.
+    WithRecords(Arc<EventFd>),
+    /// While it waits for nothing else; none where the system has no eventfd left.
+    Alone(Option<EventFd>),
+}
+
+impl Waker {
+    fn of(session: Option<&Session>) -> Waker {
+        let new = || EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC).ok();
+        session.map_or_else(|| Waker::Alone(new()), |session| Waker::WithRecords(session.waker()))
+    }
+
+    fn wake(&self) {
+        let _ = match self {
+            Waker::WithRecords(events) => events.write(1),
+            Waker::Alone(Some(events)) => events.write(1),
+            // It wakes by itself, after its pause.
+            Waker::Alone(None) => Ok(0),
+        };
+    }
+
+    /// Waits until it is woken, at most so long.
+    fn wait(&self, longest: Duration) {
+        use std::os::fd::AsFd as _;
+        let Waker::Alone(Some(events)) = self else { return std::thread::sleep(longest) };
+        let mut polled = [PollFd::new(events.as_fd(), PollFlags::POLLIN)];
+        let _ = poll(&mut polled, PollTimeout::try_from(longest).unwrap_or(PollTimeout::ZERO));
+        let _ = events.read();
+    }
 }
 
 impl Found {
@@ -351,5 +431,59 @@ impl Found {
     fn note_lost(&mut self, lost: Option<u64>) {
         let samples = self.correlator.samples_mut();
         samples.lost = lost.unwrap_or(0).max(samples.lost);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::counts::cell_id::CellId;
+    use crate::counts::slow_event::{SlowEvent, SlowKind};
+
+    /// An engine with one slow crossing to tell of.
+    struct OneCrossing(Option<SlowEvent>);
+
+    impl Source for OneCrossing {
+        fn take_slow_events(&mut self) -> Vec<SlowEvent> {
+            self.0.take().into_iter().collect()
+        }
+    }
+
+    /// It once ended the recording, and with `--require` the program.
+    #[test]
+    fn a_recorder_that_gets_no_thread_still_knows_what_took_long() {
+        let begun = Moment::now();
+        let (from, to) = (begun.monotonic.0, begun.monotonic.0 + 1);
+        let event = SlowEvent {
+            kind: SlowKind::C,
+            cell: CellId(7),
+            begin_span: 0,
+            from,
+            to,
+            tid: 1,
+            goid: 2,
+            weight: 1,
+            is_sampled: false,
+            enter: 0,
+        };
+        let source = Box::new(OneCrossing(Some(event)));
+        let correlator = Correlator::new(Threads::default(), true, false);
+        let found = Found { pid: Pid::this(), correlator, source, mappings: Vec::new() };
+        let mut pump = Pump {
+            stop: Arc::default(),
+            found: Arc::new(Mutex::new(found)),
+            asking: Arc::default(),
+            waker: Arc::new(Waker::of(None)),
+            modules: Arc::default(),
+            thread: None,
+            failed: false,
+            reads_perf: false,
+            by_itself: Some(Clock { timebase: Timebase::Kernel, begun: Timebase::Kernel.of(begun) }),
+        };
+        std::thread::sleep(Duration::from_millis(1));
+        let part = pump.timeline(false);
+        assert_eq!(part.crossings.iter().map(|crossing| crossing.cell).collect::<Vec<_>>(), [CellId(7)]);
+        pump.stop();
+        assert!(!pump.failed() && pump.samples().is_none());
     }
 }

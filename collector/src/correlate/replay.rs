@@ -1,7 +1,7 @@
 //! Replays events from files through the correlator, and compares its results with the end of each file.
 //!
 //! A line is an event: its name, then `key=value`. Times are nanoseconds. The expected results follow `=>`. With
-//! `BLESS=1` in the environment, the test writes them instead.
+//! `CGOPROF_BLESS_REPLAYS=1` in the environment, the test writes them instead.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::{Debug, Write as _};
@@ -29,7 +29,7 @@ fn events_in_files_give_the_sums_that_stand_there() {
         let text = std::fs::read_to_string(&file).unwrap();
         let (events, expected) = text.split_once(END_OF_EVENTS).unwrap_or((&text, ""));
         let found = replay(events);
-        if std::env::var_os("BLESS").is_some() {
+        if std::env::var_os("CGOPROF_BLESS_REPLAYS").is_some() {
             std::fs::write(&file, format!("{events}{END_OF_EVENTS}{found}")).unwrap();
         } else {
             assert_eq!(found, expected, "{}", file.display());

@@ -7,14 +7,12 @@ use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
 
-use crate::arch::Registers;
+use crate::arch::{Registers, SYS_EPOLL_WAIT, SYS_IO_PGETEVENTS};
 
 /// Result with which the kernel restarts a call, unless a signal handler runs first: then the call ends with EINTR
 /// (arch/x86/kernel/signal.c).
 const ERESTARTNOHAND: i64 = -514;
 const EINTR: i64 = -4;
-/// Number of `io_pgetevents` (arch/x86/entry/syscalls/syscall_64.tbl).
-const IO_PGETEVENTS: i64 = 333;
 
 /// Whether a restarted call would wait longer than it should.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,11 +59,11 @@ fn wait(registers: &Registers) -> Option<Wait> {
     let until = |is_endless: bool| Some(if is_endless { Wait::Endless } else { Wait::Limited });
     let [_, _, third, fourth, fifth, _] = registers.arguments();
     match registers.system_call()? {
-        libc::SYS_epoll_wait | libc::SYS_epoll_pwait => until((fourth as i32) < 0),
+        SYS_EPOLL_WAIT | libc::SYS_epoll_pwait => until((fourth as i32) < 0),
         libc::SYS_epoll_pwait2 | libc::SYS_semtimedop => until(fourth == 0),
         libc::SYS_semop => until(true),
         libc::SYS_rt_sigtimedwait => until(third == 0),
-        libc::SYS_io_getevents | IO_PGETEVENTS => until(fifth == 0),
+        libc::SYS_io_getevents | SYS_IO_PGETEVENTS => until(fifth == 0),
         // Calls on sockets with SO_RCVTIMEO or SO_SNDTIMEO; without these, the kernel restarts them itself.
         libc::SYS_read
         | libc::SYS_readv
@@ -99,8 +97,8 @@ mod tests {
                 assert_eq!(wait(&one.with_result(result)), None, "{call} {result}");
             }
         };
-        check(libc::SYS_epoll_wait, [0, 0, 0, u64::from(u32::MAX), 0, 0], Some(Wait::Endless));
-        check(libc::SYS_epoll_wait, [0, 0, 0, 1000, 0, 0], Some(Wait::Limited));
+        check(SYS_EPOLL_WAIT, [0, 0, 0, u64::from(u32::MAX), 0, 0], Some(Wait::Endless));
+        check(SYS_EPOLL_WAIT, [0, 0, 0, 1000, 0, 0], Some(Wait::Limited));
         check(libc::SYS_semop, [0; 6], Some(Wait::Endless));
         check(libc::SYS_semtimedop, [0, 0, 0, 0x7000, 0, 0], Some(Wait::Limited));
         check(libc::SYS_rt_sigtimedwait, [0; 6], Some(Wait::Endless));
@@ -119,7 +117,7 @@ mod tests {
         };
         const NOBODY: i32 = i32::MAX - 7;
         assert!(!taken_up(NOBODY, libc::SYS_recvfrom), "the first ends");
-        assert!(taken_up(NOBODY, libc::SYS_recvfrom) && taken_up(NOBODY, libc::SYS_epoll_wait));
+        assert!(taken_up(NOBODY, libc::SYS_recvfrom) && taken_up(NOBODY, SYS_EPOLL_WAIT));
         assert!(!taken_up(NOBODY - 1, libc::SYS_recvfrom), "another thread's");
         assert!(taken_up(NOBODY - 2, libc::SYS_semop));
         std::thread::sleep(YOUNG);

@@ -100,7 +100,7 @@ pub enum RemoteError {
     #[error("none of its threads is free to work with: all begin or make others")]
     Occupied,
     /// All of its code is in use, so it has no code cave.
-    #[error("its code leaves no cave to work with")]
+    #[error("its code leaves no room to work with")]
     NoRoom,
     /// A thread made a call for a recorder that was killed, and has not returned from it.
     #[error("a thread has not come back yet from what it did for an earlier recorder")]

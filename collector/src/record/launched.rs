@@ -7,11 +7,10 @@ use nix::errno::Errno;
 use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
 
-use super::refused::{Refused, attach_first, candidates};
+use super::refused::{Refused, candidates, first_that_works};
 use super::{EngineKind, Options, Problem, Program, RecordError, THREADS, not_begun, subject};
 use crate::clock::Moment;
 use crate::engines::{AttachPoint, Attached, Candidate, EngineError, Subject, Watched};
-use crate::process::auxv::load_bias;
 use crate::process::launch::{Launch, LaunchError, Waiting, launch};
 use crate::process::own_threads::{self, NoThread};
 use crate::process::remote_syscall::Stopped;
@@ -112,7 +111,12 @@ fn before_exec(
     mut refused: Refused,
 ) -> Result<Begun, RecordError> {
     let pid = waiting.pid;
-    let attached = attach_first(candidates, subject, &mut AttachPoint::BeforeExec(pid), &mut refused, |_| false);
+    let attached = first_that_works(
+        candidates,
+        &mut refused,
+        |_| false,
+        |candidate| candidate.attach(subject, &mut AttachPoint::BeforeExec(pid)),
+    );
     let begun = Moment::now();
     let Ok(Some((kind, mut attached))) = attached else {
         let problem = refused.problem();
@@ -137,14 +141,22 @@ fn stopped(
     mut refused: Refused,
 ) -> Begun {
     let mut at = AttachPoint::Stopped { pid, stopped: Stopped::launched(pid), mask, began };
-    let attached = attach_first(candidates, subject, &mut at, &mut refused, |error| error.ended().is_some());
-    let (bias, begun) = (load_bias(pid, subject.target.binary.entry()), Moment::now());
+    let has_ended = |error: &EngineError| error.ended().is_some();
+    let attached =
+        first_that_works(candidates, &mut refused, has_ended, |candidate| candidate.attach(subject, &mut at));
+    let attached = attached.map(|attached| {
+        attached.map(|(kind, mut attached)| {
+            let bias = attached.bias(pid, subject);
+            (kind, attached, bias)
+        })
+    });
+    let begun = Moment::now();
     match at {
         AttachPoint::Stopped { stopped: Ok(stopped), .. } => stopped.release(),
         _ => drop(nix::sys::ptrace::detach(pid, None)),
     }
     match attached {
-        Ok(Some(attached)) => begin(pid, subject, attached, bias, begun, &refused),
+        Ok(Some((kind, attached, bias))) => begin(pid, subject, (kind, attached), bias, begun, &refused),
         Ok(None) => Err(refused.problem().into()),
         Err((kind, error)) => {
             let ended = error.ended();

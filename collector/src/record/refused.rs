@@ -1,13 +1,10 @@
 //! Engines that were tried and can't be used.
 
 use super::Problem;
-use crate::engines::{AttachPoint, Attached, Candidate, EngineError, EngineKind, Subject, candidate};
+use crate::engines::{Candidate, EngineError, EngineKind, Subject, candidate};
 
 /// Engines and why they can't be used, in the order in which they were tried.
 pub(super) struct Refused(Vec<(EngineKind, EngineError)>);
-
-/// An engine that has attached to a program.
-pub(super) type Got = (EngineKind, Box<dyn Attached>);
 
 /// Returns the engines that may be tried on a program, the best first, and those that can't be.
 pub(super) fn candidates(wanted: Option<EngineKind>, subject: &Subject<'_>) -> (Vec<Box<dyn Candidate>>, Refused) {
@@ -21,21 +18,20 @@ pub(super) fn candidates(wanted: Option<EngineKind>, subject: &Subject<'_>) -> (
     (candidates, refused)
 }
 
-/// Attaches the first engine that can attach to a program. Adds to `refused` why those before it can't.
+/// Returns what the first engine that works gives, if one does. Adds to `refused` why those before it don't work.
 ///
 /// # Errors
 /// If an engine failed with an error that `ends` the attempt.
-pub(super) fn attach_first(
+pub(super) fn first_that_works<T>(
     candidates: &[Box<dyn Candidate>],
-    subject: &Subject<'_>,
-    at: &mut AttachPoint<'_>,
     refused: &mut Refused,
     ends: impl Fn(&EngineError) -> bool,
-) -> Result<Option<Got>, (EngineKind, EngineError)> {
+    mut work: impl FnMut(&dyn Candidate) -> Result<T, EngineError>,
+) -> Result<Option<(EngineKind, T)>, (EngineKind, EngineError)> {
     for candidate in candidates {
         let kind = candidate.kind();
-        match candidate.attach(subject, at) {
-            Ok(attached) => return Ok(Some((kind, attached))),
+        match work(candidate.as_ref()) {
+            Ok(works) => return Ok(Some((kind, works))),
             Err(error) if ends(&error) => return Err((kind, error)),
             Err(error) => refused.add(kind, error),
         }

@@ -99,7 +99,7 @@ pub fn table(rows: &[(u32, RuntimeOffsets)]) -> String {
     };
     let mut text = String::from(
         "# Written from the DWARF of programs of all releases by\n\
-         #   BLESS=1 cargo test --release --test end_to_end the_table_of_struct_offsets\n",
+         #   CGOPROF_BLESS_OFFSETS=1 cargo test --release --test end_to_end the_table_of_struct_offsets\n",
     );
     text += &line(head.clone());
     for (minor, offsets) in rows {

@@ -11,6 +11,11 @@ pub(crate) const BREAKPOINT: [u8; 1] = [0xcc];
 /// `AUDIT_ARCH_X86_64`: the architecture that seccomp filters see (linux/audit.h).
 pub(crate) const AUDIT_ARCHITECTURE: u32 = 0xc000_003e;
 
+/// Number of `epoll_wait`.
+pub(crate) const SYS_EPOLL_WAIT: i64 = libc::SYS_epoll_wait;
+/// Number of `io_pgetevents` (arch/x86/entry/syscalls/syscall_64.tbl).
+pub(crate) const SYS_IO_PGETEVENTS: i64 = 333;
+
 /// Returns the code: `syscall`, then restoring all registers that this or its arguments have changed, then a jump to
 /// where the thread was.
 pub(crate) fn call_and_restore(before: &Registers) -> Vec<u8> {

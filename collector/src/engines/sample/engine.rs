@@ -100,8 +100,8 @@ impl Attached for Sampled {
             counters,
             counted_before,
         });
-        let feed = Feed { session: Some(session), source, timebase: Timebase::Kernel, unwinder, runs };
-        let pump = Pump::start(pid, feed).map_err(NoThread::from)?;
+        let feed = Feed { session: Some(session), source, timebase: Timebase::Kernel, unwinder, runs, begun };
+        let pump = Pump::start(pid, feed).map_err(|without| NoThread::from(without.error))?;
         Ok(Watched { engine: Box::new(Samples), pump, bias, mappings, begun, pause: None, notes: said })
     }
 }

@@ -122,7 +122,15 @@ impl Planned {
         let session = session.and_then(|mut session| session.watch_all().map(|()| session));
         let began = joined.switch_on(pid, image, &self.0);
         let HooksInPlace { placed, mappings, pause, cleaned, .. } = joined;
-        let began = began.inspect_err(|_| leave(pid, &placed))?;
+        let (session, began) = match began {
+            Ok(began) => (session, began),
+            Err(error) => {
+                // A thread whose switches are recorded takes longer to stop.
+                drop(session);
+                leave(pid, &placed);
+                return Err(error.into());
+            }
+        };
         let mut said = Vec::from_iter(unseen_locks(&self.0));
         said.extend(subject.library.map(|library| format!("the Go code is that of {}", library.display())));
         if cleaned {
@@ -134,6 +142,10 @@ impl Planned {
 }
 
 impl Attached for Hooked {
+    fn bias(&mut self, _: Pid, _: &Subject<'_>) -> Option<u64> {
+        Some(self.placed.tables.bias())
+    }
+
     fn begin(
         self: Box<Self>,
         pid: Pid,
@@ -180,10 +192,13 @@ impl Hooked {
         }
         let mut unwinder = Unwinder::new(GoModule { go: target.go_text(bias), border });
         mappings.iter().for_each(|mapping| unwinder.add_mapping(mapping));
-        let source = Box::new(events);
-        let feed = Feed { session: session.ok(), source, timebase: Timebase::Counter, unwinder, runs: true };
-        let pump = Pump::start(pid, feed).map_err(NoThread::from)?;
         let (begun, pause) = joined.map_or((begun, None), |(begun, pause)| (begun, Some(pause)));
+        let (session, source) = (session.ok(), Box::new(events));
+        let feed = Feed { session, source, timebase: Timebase::Counter, unwinder, runs: true, begun };
+        let pump = Pump::start(pid, feed).unwrap_or_else(|without| {
+            said.push(format!("no CPU and blocked times: {}", NoThread::from(without.error)));
+            without.pump
+        });
         let image = Image { target, bias };
         let mut check = SelfCheck::of(image, tables.first(), pause.is_some() && !subject.awaited);
         if subject.awaited {

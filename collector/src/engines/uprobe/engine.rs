@@ -107,8 +107,8 @@ impl Attached for Probed {
         let crossings = Crossings::new(landmarks(&plan, bias, subject.settings, 0), probes.cost);
         let crossings = Shared(Arc::new(Mutex::new(crossings)));
         let source = Box::new(crossings.clone());
-        let feed = Feed { session: Some(session), source, timebase: Timebase::Kernel, unwinder, runs };
-        let pump = Pump::start(pid, feed).map_err(NoThread::from)?;
+        let feed = Feed { session: Some(session), source, timebase: Timebase::Kernel, unwinder, runs, begun };
+        let pump = Pump::start(pid, feed).map_err(|without| NoThread::from(without.error))?;
         let engine = Box::new(Uprobes { pid, settings: subject.settings, crossings, probes, failed: None });
         Ok(Watched { engine, pump, bias, mappings, begun, pause: None, notes: said })
     }
@@ -174,11 +174,9 @@ impl Uprobes {
         let landmarks = landmarks(&plan, bias, self.settings, runtime);
         let go = go_module(&module.target, bias, &plan);
         let crossings = self.crossings.clone();
-        let watch = |probes| {
-            // Hits of a module that is not known are left out, so it is added first.
-            crossings.lock().add_module(landmarks);
-            pump.add_probes(go, probes)
-        };
+        // Hits of a module that is not known are left out.
+        let know = move || crossings.lock().add_module(landmarks);
+        let watch = |probes| pump.add_probes(go, probes, know);
         Ok(self.probes.add(Path::new(&path), &plan, chosen(self.settings), number, watch)?)
     }
 }

@@ -38,7 +38,7 @@ pub(crate) struct How {
     /// Which crossings are timed; all are counted
     #[arg(long, value_enum, default_value_t = TimingArg::Auto)]
     timing: TimingArg,
-    /// Cost that --timing auto may add, as a share of an empty crossing [default: 0.1]
+    /// Cost that --timing auto may add, as a share of the crossing's own unrecorded time [default: 0.1]
     #[arg(long, value_name = "SHARE", value_parser = positive)]
     max_overhead: Option<f64>,
     /// Maximum Go frames per stack

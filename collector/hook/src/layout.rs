@@ -84,11 +84,12 @@ pub struct Header {
     pub arena: AtomicU64,
     /// Cells whose C function lies outside the program's own file: a hint to read the library list now.
     pub foreign_cells: AtomicU64,
-    /// Direct crossings without a g or on the signal stack, which are only counted.
+    /// Direct crossings without a g, on the signal stack, outside the stack's bounds or of an M without a table. They are
+    /// only counted.
     pub unattributed_direct: AtomicU64,
     /// Crossings for which there was neither a [`Thread`] nor an entry in `overflow`.
     pub unattributed: AtomicU64,
-    /// Timed crossings for whose times, or for whose place in a histogram, there was no room.
+    /// Timed crossings for whose times, or for whose place in a histogram, there was no room; and rare counts without any.
     pub unkept: AtomicU64,
     /// Number of times that a table, or room for one, has become free. Written by the recorder.
     pub freed: AtomicU64,
@@ -121,7 +122,7 @@ pub struct Header {
     pub used_count: AtomicU64,
     /// [`Thread`]s that have ever been claimed, as [`CellRef`]s, in the order of their claims; 0 until it is written.
     pub used: [AtomicU32; THREADS],
-    /// Written by the recorder about every millisecond.
+    /// Written by the recorder every 1 to 4 ms.
     pub coarse: Coarse,
     /// Crossings by C function alone: of Ms for which no [`Thread`] was free, and those that [`Thread::spare`] counts.
     pub overflow: [Overflow; OVERFLOW],
@@ -277,7 +278,7 @@ pub struct Thread {
     pub m: u64,
     /// `m.id`.
     pub m_id: u64,
-    /// How many threads have had this table before.
+    /// Number of threads that have had this table, the present one included.
     pub generation: u64,
     /// Time since which its goroutine is locked to it, in ticks; 0 if it is not.
     pub locked_since: u64,
@@ -287,7 +288,7 @@ pub struct Thread {
     pub lock: u64,
     /// `g.goid` of the goroutine that locked itself.
     pub locked_goid: u64,
-    /// When this foreign thread began to look for an M, in ticks; 0 once its callback has begun.
+    /// When this foreign thread began to look for an M, in ticks; 0 once its callback's times have been added.
     pub attaching: u64,
     /// Address of `m.procid`: an extra M is lent to one foreign thread after the other.
     pub procid: u64,
@@ -301,7 +302,8 @@ pub struct Thread {
     pub chunk_next: u64,
     /// End of the arena chunk.
     pub chunk_end: u64,
-    /// Crossings for whose stack there was no room. They are counted by their innermost frames, or by function alone.
+    /// Crossings for whose stack there was no room, and callbacks without a cell. Crossings are counted by their innermost
+    /// frames, or by function alone.
     pub folded: u64,
     /// Cells with whole stacks.
     pub stacks: u32,
@@ -319,7 +321,7 @@ pub struct Thread {
     pub events_read: AtomicU64,
     /// Slow crossings that were dropped because `events` was full.
     pub events_dropped: AtomicU64,
-    /// Exits and locks that were dropped because `events` was full.
+    /// Enter phases, exits and locks that were dropped because `events` was full.
     pub ends_dropped: AtomicU64,
     /// Slow crossings, their exits, and locks.
     pub events: [Event; EVENTS],
@@ -535,7 +537,7 @@ pub struct Times {
     pub overhead_max: u64,
     /// Enter phase.
     pub enter: Samples,
-    /// C phase; the census holds the crossings longer than two coarse ticks.
+    /// C phase; the census holds the crossings of two coarse ticks or more.
     pub c: Phase,
     /// Exit phase; the census holds those whose P was found taken and those after a long C phase.
     pub exit: Phase,

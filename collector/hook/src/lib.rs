@@ -5,7 +5,8 @@
 //! which the trampoline engine maps into the program.
 //!
 //! Rules for everything here: no allocation, no panics, no locks, no calls out; no return address of a hook
-//! on a goroutine's stack while Go runs; under 300 bytes of goroutine stack.
+//! on a goroutine's stack while Go runs; under 300 bytes of goroutine stack, and under
+//! 640 in `LockOSThread`.
 #![no_std]
 #![cfg_attr(blob, no_builtins)]
 #![cfg_attr(not(any(blob, test)), allow(dead_code, reason = "only the blob and the tests call the hooks"))]

@@ -11,7 +11,7 @@ use crate::counts::timing_stats::{Phase, TimingStats};
 /// A copy of one cell with its stack.
 #[derive(Clone, Debug)]
 pub struct CellCopy {
-    /// Place in the mapping, which is its identity.
+    /// Its identity.
     pub at: CellId,
     /// Address of the C function.
     pub function: Avma,
@@ -255,7 +255,7 @@ pub struct InFlightCopy {
     pub callback_began: Option<u64>,
 }
 
-/// Everything that the tables hold at one moment.
+/// Everything that an engine has counted at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     /// All cells. Exits on other threads are already added where they belong.

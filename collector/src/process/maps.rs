@@ -126,7 +126,8 @@ fn open_file(path: &Path) -> Option<File> {
     file.metadata().ok()?.is_file().then_some(file)
 }
 
-/// Returns a free place for some bytes, as near as possible below the given address, else above the given end.
+/// Returns a free place for some bytes, as near as possible below the given address, else the first from 1.5 GiB above it on. Each of its
+/// bytes is within reach of a call from `below` to `above`.
 ///
 /// Nothing below the program grows; the heap lies above it.
 pub fn free_place(mappings: &[Mapping], below: Avma, above: Avma, size: u64) -> Option<Avma> {

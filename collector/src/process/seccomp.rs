@@ -54,7 +54,7 @@ impl Call {
 /// The filters of a thread may kill it for the calls.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "a seccomp filter of its own restricts the system calls that hooks need (memfd_create, mmap, mprotect, madvise), {0}"
+    "a seccomp filter of its own restricts the system calls that hooks need (memfd_create, mmap, madvise, munmap), {0}"
 )]
 pub struct Filtered(&'static str);
 

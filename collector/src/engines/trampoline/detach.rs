@@ -144,7 +144,7 @@ pub(super) fn unmap_placed(pid: Pid, tables: Avma) -> Result<(), UndoError> {
     Ok(())
 }
 
-/// Closes descriptors of tables that are not mapped.
+/// Closes descriptors of tables that are open in the program.
 pub(super) fn close_files(pid: Pid) -> Result<(), UndoError> {
     if !registration::has_files(pid) {
         return Ok(());

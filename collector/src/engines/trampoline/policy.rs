@@ -221,7 +221,7 @@ mod tests {
         interval(shown, Outliers::default(), pool, Budget { share: f64::INFINITY, ..BUDGET }, MICROSECOND)
     }
 
-    /// A tenth of a bare call, where timing takes 120 ticks and as much is in the phases.
+    /// A tenth of a bare call, where timing takes 120 ticks.
     const BUDGET: Budget = Budget { share: 0.1, timing: 120.0, callback: 80.0, own: 40.0, own_c: 20.0 };
 
     fn check(what: &str, shown: TimingStats, expected: u32) {

@@ -1,8 +1,8 @@
 //! Machine code that Go and `asmcgocall` reach. It preserves their registers and calls the Rust hooks.
 //!
 //! Over the patched calls Go holds nothing in registers but RSP, RBP, R14 (g) and X15 = 0; the thunks also preserve the
-//! arguments of `reentersyscall`. They enter Go by tail jumps only. Only the C thunk calls: it runs on the thread's
-//! system stack, which the runtime never walks.
+//! arguments of `reentersyscall`. They enter Go by tail jumps only. Two thunks call other code: that of C, on the
+//! thread's system stack, which the runtime never walks, and that of `needm`, on a foreign thread's own stack.
 
 use core::arch::global_asm;
 use core::mem::offset_of;

@@ -40,7 +40,7 @@ pub(crate) struct Args {
 }
 
 /// Time between two checks whether there is something to show.
-const BETWEEN: Duration = Duration::from_millis(10);
+const BETWEEN_CHECKS: Duration = Duration::from_millis(10);
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     args.how.check();
@@ -180,7 +180,7 @@ impl Watching {
             if self.orders.are_to_leave() {
                 return None;
             }
-            std::thread::sleep(BETWEEN);
+            std::thread::sleep(BETWEEN_CHECKS);
         }
     }
 

@@ -70,7 +70,7 @@ pub(crate) unsafe fn find(params: &Params, thread: *mut Thread, key: *const Key)
                 if matches(cell, key) {
                     if depth <= DEEPEST_REMEMBERED {
                         let slot = memo_slot(site, depth);
-                        (&raw mut (*thread).memo).cast::<u64>().add(slot).write(cell as u64);
+                        (&raw mut (*thread).cell_cache).cast::<u64>().add(slot).write(cell as u64);
                     }
                     return cell;
                 }
@@ -143,11 +143,11 @@ impl Index {
 /// `thread` must be the running M's and `visited` a cell of the mapping.
 #[cold]
 #[inline(never)]
-pub(crate) unsafe fn visitor(params: &Params, thread: *mut Thread, visited: *mut Cell) -> *mut Cell {
+pub(crate) unsafe fn migrated_exit(params: &Params, thread: *mut Thread, visited: *mut Cell) -> *mut Cell {
     let hash = mix(visited as u64 ^ 0x5654);
     // SAFETY: thread is ours; the closure reads finished cells.
     let found = unsafe {
-        probe(params, thread, hash, |cell| (*cell).flags == flags::VISITOR && (*cell).home == visited as u64)
+        probe(params, thread, hash, |cell| (*cell).flags == flags::MIGRATED_EXIT && (*cell).home == visited as u64)
     };
     if let Some(cell) = found {
         return cell;
@@ -160,7 +160,7 @@ pub(crate) unsafe fn visitor(params: &Params, thread: *mut Thread, visited: *mut
     }
     // SAFETY: the cell is new and ours.
     unsafe {
-        (*cell).flags = flags::VISITOR;
+        (*cell).flags = flags::MIGRATED_EXIT;
         publish(params, thread, cell, visited as u64);
         insert(thread, hash, reference(params, cell), usize::MAX);
     }

@@ -19,7 +19,7 @@ use crate::times::{rare, times};
 /// Record that a crossing's C hook leaves to its exit hook, in the two dead argument words of `cgocall`'s frame. The
 /// words move with the goroutine, whichever thread resumes it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Slots {
+pub struct ExitRecord {
     /// The crossing's cell.
     pub cell: CellRef,
     /// Number of crossings that it stands for, at most 255; 0 when only its exit was timed.
@@ -41,7 +41,7 @@ const TAG_BIT: u32 = 58;
 /// Longest enter phase that the word holds.
 const ENTER_MAX: u64 = (1 << 21) - 1;
 
-impl Slots {
+impl ExitRecord {
     /// Packs the record into one word.
     #[inline(always)]
     pub fn pack(self) -> u64 {
@@ -58,11 +58,11 @@ impl Slots {
     /// Unpacks a word found in the frame; none if no C hook wrote it. A crossing that was in C before the attach has
     /// `cgocall`'s arguments there.
     #[inline(always)]
-    pub fn unpack(word: u64) -> Option<Slots> {
+    pub fn unpack(word: u64) -> Option<ExitRecord> {
         if word >> TAG_BIT != TAG {
             return None;
         }
-        Some(Slots {
+        Some(ExitRecord {
             cell: CellRef(word as u32 & (MAPPING_MAX / 64 - 1) as u32),
             gap: (word >> 26) as u32 & 255,
             census: word >> 34 & 1 == 1,
@@ -372,7 +372,7 @@ pub(crate) unsafe fn returned(params: &Params, entry: *mut InFlight, at: u64, sl
             return;
         }
         let (cell, gap) = (reference(params, cell), if timed { gap as u32 } else { 0 });
-        let packed = Slots { cell, gap, census, p_lost, event: slow, enter };
+        let packed = ExitRecord { cell, gap, census, p_lost, event: slow, enter };
         slots.write(packed.pack());
         slots.add(1).write(at);
     }
@@ -410,7 +410,7 @@ unsafe fn began_between(params: &Params, entry: *mut InFlight, returned: u64) ->
 /// `g` must be the running goroutine and `packed` the word its frame carried.
 #[inline(always)]
 pub(crate) unsafe fn exited(params: &Params, g: u64, packed: u64, from: u64, to: u64) {
-    let Some(slots) = Slots::unpack(packed) else { return };
+    let Some(slots) = ExitRecord::unpack(packed) else { return };
     if from < params.begun || slots.cell.offset() + size_of::<Cell>() as u64 > params.arena_end {
         return;
     }
@@ -421,7 +421,7 @@ pub(crate) unsafe fn exited(params: &Params, g: u64, packed: u64, from: u64, to:
             return;
         }
         let origin = at_ref(params, slots.cell);
-        let cell = if (*origin).home == thread as u64 { origin } else { cells::visitor(params, thread, origin) };
+        let cell = if (*origin).home == thread as u64 { origin } else { cells::migrated_exit(params, thread, origin) };
         if cell.is_null() {
             return;
         }
@@ -440,7 +440,7 @@ pub(crate) unsafe fn exited(params: &Params, g: u64, packed: u64, from: u64, to:
 
 /// Adds an exit phase to a cell of the running M.
 #[inline(always)]
-unsafe fn add_exit(params: &Params, thread: *mut Thread, cell: *mut Cell, slots: Slots, exit: u64) {
+unsafe fn add_exit(params: &Params, thread: *mut Thread, cell: *mut Cell, slots: ExitRecord, exit: u64) {
     // SAFETY: thread and cell are ours.
     unsafe {
         let overhead = exit + slots.enter;

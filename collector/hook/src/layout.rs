@@ -56,7 +56,7 @@ pub const MAX_FRAMES: usize = 256;
 /// Frames in a [`Block`]: a cell's frames are padded to a multiple of it by repeating the last.
 pub const FRAME_BLOCK: usize = 4;
 /// Cells that an M remembers by site and depth, so that the enter thunk finds them itself.
-pub const MEMO: usize = 1024;
+pub const CELL_CACHE: usize = 1024;
 /// Goroutines that are kept apart at the same time.
 pub const GOROUTINES: usize = 1 << 14;
 /// Entries of goroutines that are allocated together: those that one goroutine may have.
@@ -326,7 +326,7 @@ pub struct Thread {
     /// Slow crossings, their exits, and locks.
     pub events: [Event; EVENTS],
     /// Cells found lately, as addresses in the program, by [`memo_slot`].
-    pub memo: [u64; MEMO],
+    pub cell_cache: [u64; CELL_CACHE],
     /// Entry for the callbacks of a foreign thread, which have no crossing.
     pub foreign: InFlight,
     /// Crossings in flight, the outermost first.
@@ -508,7 +508,7 @@ pub struct Cell {
     pub times: AtomicU32,
     /// Its [`Rare`], as a [`CellRef`]; 0 until it has some.
     pub rare: AtomicU32,
-    /// Address of the [`Thread`] it belongs to; for a [`flags::VISITOR`], of the cell whose exits it holds.
+    /// Address of the [`Thread`] it belongs to; for a [`flags::MIGRATED_EXIT`], of the cell whose exits it holds.
     pub home: u64,
     /// Callbacks made.
     pub callbacks: u64,
@@ -601,7 +601,7 @@ pub mod flags {
     /// Stands for all stacks with these innermost frames for which there was no room.
     pub const FOLDED: u32 = 4;
     /// Holds the exits, on this M, of crossings begun on another.
-    pub const VISITOR: u32 = 8;
+    pub const MIGRATED_EXIT: u32 = 8;
     /// Not a crossing but callbacks: of one Go function, in one crossing's cell. Their phases are acquire (enter), Go
     /// (c) and release (exit), and `callback` is the time foreign threads took to get an M.
     pub const CALLBACK: u32 = 16;
@@ -651,7 +651,7 @@ pub const DEEPEST_REMEMBERED: u32 = 8 * u16::MAX as u32;
 /// mixture would make every crossing wait for it.
 #[inline(always)]
 pub fn memo_slot(site: u64, stack_depth: u32) -> usize {
-    (site as u32).wrapping_add(stack_depth) as usize % MEMO
+    (site as u32).wrapping_add(stack_depth) as usize % CELL_CACHE
 }
 
 /// Returns the word of the directory where the address of an M's table is, if that word is free. If not, the address is

@@ -42,7 +42,7 @@ mod thread_creation;
 mod threads;
 mod times;
 
-pub use crossing::Slots;
+pub use crossing::ExitRecord;
 
 #[cfg(test)]
 mod tests;

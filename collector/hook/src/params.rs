@@ -85,7 +85,7 @@ pub struct Params {
 
 /// Displacements with which the thunks are assembled. Each is replaced by this program's before they are mapped: a load
 /// from the parameters would cost every crossing a cycle.
-pub mod holes {
+pub mod immediates {
     /// Offset of `m.p`.
     pub const M_P: u32 = 0x5eed_0002;
     /// Offset of `m.lockedExt`.

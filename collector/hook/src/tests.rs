@@ -7,7 +7,7 @@ use std::vec::Vec;
 
 use proptest::prelude::*;
 
-use crate::crossing::{self, Slots};
+use crate::crossing::{self, ExitRecord};
 use crate::layout::{
     ARENA_OFFSET, Arena, Block, Cell, CellRef, FRAME_BLOCK, Frame, Header, IN_FLIGHT, InFlight, Rare, STACKS, THREADS,
     Thread, Times, flags,
@@ -344,7 +344,7 @@ fn a_panic_leaves_the_crossing_that_called_back() {
 }
 
 #[test]
-fn an_exit_on_another_thread_is_added_to_a_visitor() {
+fn an_exit_on_another_thread_is_added_to_a_migrated_exit() {
     let world = World::new(64, 8);
     let (home, away) = (Machine::new(1, false), Machine::new(2, false));
     let goroutine = Goroutine::new(&home, 0x1000, &[1, 2]);
@@ -352,10 +352,13 @@ fn an_exit_on_another_thread_is_added_to_a_visitor() {
         let entry = goroutine.enter(&world);
         goroutine.leave(&world, entry, Some(&away));
     }
-    let (origin, visitors) = (world.cells(1), world.cells(2));
+    let (origin, migrated_exits) = (world.cells(1), world.cells(2));
     assert_eq!((world.times(origin[0]).timed, world.times(origin[0]).exits), (3, 0));
-    assert_eq!((visitors.len(), visitors[0].flags, world.times(visitors[0]).exits), (1, flags::VISITOR, 3));
-    assert_eq!(visitors[0].home, &raw const *origin[0] as u64);
+    assert_eq!(
+        (migrated_exits.len(), migrated_exits[0].flags, world.times(migrated_exits[0]).exits),
+        (1, flags::MIGRATED_EXIT, 3)
+    );
+    assert_eq!(migrated_exits[0].home, &raw const *origin[0] as u64);
 }
 
 #[test]
@@ -663,19 +666,19 @@ proptest! {
         event: bool,
         enter in 0u64..1 << 21,
     ) {
-        let slots = Slots { cell: CellRef(cell), gap, census, p_lost, event, enter };
-        prop_assert_eq!(Slots::unpack(slots.pack()), Some(slots));
+        let slots = ExitRecord { cell: CellRef(cell), gap, census, p_lost, event, enter };
+        prop_assert_eq!(ExitRecord::unpack(slots.pack()), Some(slots));
     }
 
     #[test]
     fn an_enter_phase_too_long_for_its_bits_is_the_longest(enter in 1u64 << 21..) {
-        let slots = Slots { cell: CellRef(1), gap: 1, census: false, p_lost: false, event: false, enter };
-        prop_assert_eq!(Slots::unpack(slots.pack()).map(|slots| slots.enter), Some((1 << 21) - 1));
+        let slots = ExitRecord { cell: CellRef(1), gap: 1, census: false, p_lost: false, event: false, enter };
+        prop_assert_eq!(ExitRecord::unpack(slots.pack()).map(|slots| slots.enter), Some((1 << 21) - 1));
     }
 
     #[test]
     fn what_go_leaves_in_its_frames_is_not_taken_for_ours(word in 0u64..1 << 56) {
-        prop_assert_eq!(Slots::unpack(word), None);
+        prop_assert_eq!(ExitRecord::unpack(word), None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-use crate::layout::{CellRef, FIRST_INDEX, InFlight, LEAVING, MEMO, THREADS, Thread};
+use crate::layout::{CELL_CACHE, CellRef, FIRST_INDEX, InFlight, LEAVING, THREADS, Thread};
 use crate::mapping::{header, reference, used};
 use crate::params::Params;
 use crate::runtime::word;
@@ -171,8 +171,8 @@ unsafe fn make(params: &Params, m: u64) -> *mut Thread {
         (*spare).cell.rare.store(reference(params, (&raw const (*spare).rare).cast()).0, Relaxed);
         times::begin(&raw mut (*spare).times);
         // No stack has depth 0, so the spare cell matches no crossing.
-        for slot in 0..MEMO {
-            (&raw mut (*thread).memo).cast::<u64>().add(slot).write(spare as u64);
+        for slot in 0..CELL_CACHE {
+            (&raw mut (*thread).cell_cache).cast::<u64>().add(slot).write(spare as u64);
         }
         (*(&raw const header.used).cast::<AtomicU32>().add(number)).store(at.0, Release);
         thread

@@ -14,7 +14,7 @@ use crate::clock::{Moment, Rate};
 use crate::correlate::offcpu::OffTime;
 use crate::correlate::timeline::Part;
 use crate::counts::cell_id::CellId;
-use crate::counts::snapshot::{BirthCopy, GoroutineCopy, LockedCopy, Look, Snapshot, ThreadCopy};
+use crate::counts::snapshot::{BirthCopy, GoroutineCopy, InCSnapshot, LockedCopy, Snapshot, ThreadCopy};
 use crate::symbolize::Symbolizer;
 
 /// Observations of threads, beside the engine's counts.
@@ -22,7 +22,7 @@ pub(crate) struct Observed<'a> {
     /// Threads that the runtime began to make.
     pub(crate) births: &'a [BirthCopy],
     /// Moment when most threads were in C, and whether every change was seen; none if it is not known.
-    pub(crate) peak: Option<(&'a Look, bool)>,
+    pub(crate) peak: Option<(&'a InCSnapshot, bool)>,
     /// Time for which each thread was blocked in slow crossings; none if switches were not seen.
     pub(crate) blocked: Option<&'a HashMap<u64, f64>>,
     /// Time for which threads waited outside of C for goroutines locked to them.

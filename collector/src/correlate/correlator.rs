@@ -14,7 +14,7 @@ use super::timeline::{Counters, Part, Timeline, Wait};
 use crate::clock::{Monotonic, Rate};
 use crate::counts::cell_id::CellId;
 use crate::counts::slow_event::{SUSPICIOUS, SlowEvent, SlowKind};
-use crate::counts::snapshot::Look;
+use crate::counts::snapshot::InCSnapshot;
 use crate::perf::Switch;
 use crate::unwind::Walk;
 
@@ -42,7 +42,7 @@ pub(crate) enum Event {
     /// A phase of a crossing, or a lock, took long.
     Slow(SlowEvent),
     /// The threads in C at one moment.
-    Looked(Look),
+    Looked(InCSnapshot),
     /// All events before a moment have been fed. `rate` is that of the clock of slow events.
     Complete { before: Monotonic, rate: Rate },
 }
@@ -61,7 +61,7 @@ pub(crate) struct Correlator {
     timeline: Timeline,
     /// Slow events and looks that wait until everything before their end is known.
     pending: Vec<SlowEvent>,
-    looks: Vec<Look>,
+    looks: Vec<InCSnapshot>,
     ended_lately: EndedLately,
     /// By cell, for sampled crossings that are suspicious: the weighted sum of ticks in C in which their threads were
     /// not preempted, since it was last taken.
@@ -261,7 +261,7 @@ impl Correlator {
 
     /// Adds the looks that were taken before a moment, with the number of threads in Go and of those that waited.
     fn settle_looks(&mut self, before: Monotonic, rate: Rate) {
-        let is_known = |look: &mut Look| rate.monotonic(look.at) < before;
+        let is_known = |look: &mut InCSnapshot| rate.monotonic(look.at) < before;
         for look in self.looks.extract_if(.., is_known).collect::<Vec<_>>() {
             let (at, in_c) = (rate.monotonic(look.at), look.in_c.len() as u64);
             let others = self.sees_switches.then(|| self.others(&look, at));
@@ -271,7 +271,7 @@ impl Correlator {
     }
 
     /// Counts the threads that were not in C at a moment: how many were in Go, and how many waited.
-    fn others(&self, look: &Look, at: Monotonic) -> (u64, u64) {
+    fn others(&self, look: &InCSnapshot, at: Monotonic) -> (u64, u64) {
         let (mut in_go, mut idle) = (0, 0);
         for tid in self.threads.living_at(at).filter(|tid| !look.in_c.iter().any(|(in_c, _)| in_c == tid)) {
             *if self.off.is_waiting(tid, at) { &mut idle } else { &mut in_go } += 1;

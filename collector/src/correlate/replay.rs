@@ -14,7 +14,7 @@ use super::threads::Threads;
 use crate::clock::{Moment, Monotonic, Rate};
 use crate::counts::cell_id::CellId;
 use crate::counts::slow_event::{SlowEvent, SlowKind};
-use crate::counts::snapshot::Look;
+use crate::counts::snapshot::InCSnapshot;
 use crate::perf::{Switch, SwitchKind};
 
 const END_OF_EVENTS: &str = "=>\n";
@@ -66,7 +66,7 @@ fn event(line: &str) -> Event {
         "look" => {
             let in_c = line.values.get("in_c").map_or("", |of| of).split(',').filter(|tid| !tid.is_empty());
             let in_c = in_c.map(|tid| (tid.parse().unwrap(), CellId(1))).collect();
-            Event::Looked(Look { at: time.0, in_c })
+            Event::Looked(InCSnapshot { at: time.0, in_c })
         }
         "complete" => Event::Complete { before: time, rate: nanoseconds() },
         kind => Event::Slow(line.slow(kind)),

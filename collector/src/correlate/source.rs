@@ -7,7 +7,7 @@ use cgoprof_symbols::Avma;
 use crate::clock::{Monotonic, Rate};
 use crate::counts::cell_id::CellId;
 use crate::counts::slow_event::SlowEvent;
-use crate::counts::snapshot::Look;
+use crate::counts::snapshot::InCSnapshot;
 use crate::perf::{Hit, Sample};
 use crate::unwind::Place;
 
@@ -19,7 +19,7 @@ pub(crate) trait Source: Send {
     }
 
     /// Takes looks at the threads in C. All records before `complete` have been read.
-    fn take_looks(&mut self, complete: Monotonic) -> Vec<Look> {
+    fn take_looks(&mut self, complete: Monotonic) -> Vec<InCSnapshot> {
         let _ = complete;
         Vec::new()
     }

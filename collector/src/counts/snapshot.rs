@@ -85,23 +85,23 @@ impl CellCopy {
     }
 
     /// Adds the exits that ended on another thread.
-    pub(crate) fn add_exits(&mut self, visitor: &CellCopy) {
-        self.shown.exits += visitor.shown.exits;
-        let (exit, more) = (&mut self.shown.exit, &visitor.shown.exit);
+    pub(crate) fn add_exits(&mut self, migrated_exit: &CellCopy) {
+        self.shown.exits += migrated_exit.shown.exits;
+        let (exit, more) = (&mut self.shown.exit, &migrated_exit.shown.exit);
         exit.sum += more.sum;
         exit.squares += more.squares;
         exit.census += more.census;
         exit.census_sum += more.census_sum;
-        self.overhead_extremes.0 = self.overhead_extremes.0.min(visitor.overhead_extremes.0);
-        self.overhead_extremes.1 = self.overhead_extremes.1.max(visitor.overhead_extremes.1);
+        self.overhead_extremes.0 = self.overhead_extremes.0.min(migrated_exit.overhead_extremes.0);
+        self.overhead_extremes.1 = self.overhead_extremes.1.max(migrated_exit.overhead_extremes.1);
         let mut merged: std::collections::BTreeMap<Bucket, u64> = self.overhead_times.iter().copied().collect();
-        for &(bucket, count) in &visitor.overhead_times {
+        for &(bucket, count) in &migrated_exit.overhead_times {
             *merged.entry(bucket).or_default() += count;
         }
         self.overhead_times = merged.into_iter().collect();
-        self.waits.count += visitor.waits.count;
-        self.waits.sum += visitor.waits.sum;
-        self.waits.max = self.waits.max.max(visitor.waits.max);
+        self.waits.count += migrated_exit.waits.count;
+        self.waits.sum += migrated_exit.waits.sum;
+        self.waits.max = self.waits.max.max(migrated_exit.waits.max);
     }
 }
 
@@ -220,7 +220,7 @@ pub struct BirthCopy {
 
 /// The threads in C at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Look {
+pub struct InCSnapshot {
     /// When, in ticks.
     pub at: u64,
     /// Kernel thread ids, and the crossings.
@@ -229,13 +229,13 @@ pub struct Look {
 
 /// Facts that were seen of threads while they ran.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Seen {
+pub(crate) struct ThreadEvents {
     /// Threads that the runtime began to make.
     pub births: Vec<BirthCopy>,
     /// Number of further ones, too many to be kept.
     pub more_births: u64,
     /// The look at which most threads were in C.
-    pub peak: Look,
+    pub peak: InCSnapshot,
 }
 
 /// A crossing whose C function had not returned.

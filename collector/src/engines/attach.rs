@@ -126,11 +126,11 @@ pub(crate) trait Attached {
         subject: &Subject<'_>,
         bias: u64,
         begun: Moment,
-    ) -> Result<Watched, EngineError>;
+    ) -> Result<RunningEngine, EngineError>;
 }
 
 /// A program with an engine at work.
-pub(crate) struct Watched {
+pub(crate) struct RunningEngine {
     pub(crate) engine: Box<dyn Engine>,
     pub(crate) pump: Pump,
     /// Difference between the addresses where its Go code is loaded and its stated addresses.

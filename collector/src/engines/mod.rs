@@ -11,7 +11,9 @@ pub(crate) mod uprobe;
 mod work;
 
 use attach::mapped_bias;
-pub(crate) use attach::{AttachPoint, Attached, Candidate, Settings, Subject, Watched, allow_many_files, candidate};
+pub(crate) use attach::{
+    AttachPoint, Attached, Candidate, RunningEngine, Settings, Subject, allow_many_files, candidate,
+};
 pub use error::EngineError;
 pub use kind::EngineKind;
 pub use trampoline::{MAX_OVERHEAD, Timing};

@@ -7,7 +7,7 @@ use super::EngineKind;
 use crate::clock::{Moment, Monotonic, Timebase};
 use crate::correlate::pump::Pump;
 use crate::counts::calibration::Calibration;
-use crate::counts::snapshot::{Seen, Snapshot};
+use crate::counts::snapshot::{Snapshot, ThreadEvents};
 use crate::loaded::LoadedGo;
 use crate::process::maps::Mapping;
 use crate::process::pause::Pause;
@@ -45,8 +45,8 @@ pub(crate) trait Engine {
     }
 
     /// Returns the threads that the runtime made, and when most were in C.
-    fn seen(&self) -> Seen {
-        Seen::default()
+    fn seen(&self) -> ThreadEvents {
+        ThreadEvents::default()
     }
 
     /// Returns the time that the engine's own work adds to times, in ticks; none if it could not be measured.

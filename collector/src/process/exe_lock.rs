@@ -18,8 +18,8 @@ pub(crate) struct Lock {
 
 /// Maximum wait for the name. A recorder holds it for some milliseconds, but any process may hold it for as long as it
 /// likes.
-const LONGEST: Duration = Duration::from_secs(3);
-const BETWEEN: Duration = Duration::from_millis(2);
+const LONGEST_WAIT: Duration = Duration::from_secs(3);
+const BETWEEN_TRIES: Duration = Duration::from_millis(2);
 
 impl Lock {
     /// Takes the name, after waiting for other recorders to be done with the process.
@@ -31,8 +31,8 @@ impl Lock {
         loop {
             match UnixListener::bind_addr(&name) {
                 Ok(taken) => return Lock { _name: Some(taken) },
-                Err(error) if error.kind() == ErrorKind::AddrInUse && started.elapsed() < LONGEST => {
-                    std::thread::sleep(BETWEEN);
+                Err(error) if error.kind() == ErrorKind::AddrInUse && started.elapsed() < LONGEST_WAIT => {
+                    std::thread::sleep(BETWEEN_TRIES);
                 }
                 Err(_) => return Lock { _name: None },
             }

@@ -79,7 +79,7 @@ pub enum StopError {
 /// the threads are released and stopped anew, so that stopped threads don't wait for one that gets no processor. Nearly
 /// always they take a fraction of that time.
 const SHORTEST: Duration = Duration::from_micros(700);
-const LONGEST: Duration = Duration::from_millis(32);
+const LONGEST_STOP: Duration = Duration::from_millis(32);
 const EACH: Duration = Duration::from_micros(10);
 /// Time that the kernel takes to detach one of many threads: 4 to 5 us by its own events (Linux 6.18).
 const LET_GO: Duration = Duration::from_micros(5);
@@ -92,7 +92,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Maximum time of attempts to start a tracer thread.
 const THREADLESS: Duration = Duration::from_millis(500);
 /// Sleep between two attempts.
-const BETWEEN: Duration = Duration::from_millis(2);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
 
 impl From<std::io::Error> for StopError {
     fn from(error: std::io::Error) -> Self {
@@ -150,13 +150,13 @@ fn stop_those<T: Send, E: Send + From<StopError>>(
             // need not wait with it.
             Err((StopError::Stuck(tid, _), stood)) if started.elapsed() < PATIENCE => {
                 pause = pause.max(stood);
-                longest = (longest * 5 / 4).min(LONGEST);
+                longest = (longest * 5 / 4).min(LONGEST_STOP);
                 // The process runs for at least as long as it stood still.
-                std::thread::sleep(stood.all.max(BETWEEN));
+                std::thread::sleep(stood.all.max(BETWEEN_LOOKS));
                 while Status::of_thread(pid, tid).is_ok_and(|status| status.state == 'D')
                     && started.elapsed() < PATIENCE
                 {
-                    std::thread::sleep(BETWEEN);
+                    std::thread::sleep(BETWEEN_LOOKS);
                 }
             }
             Err((error, _)) => return Err(error.into()),
@@ -189,7 +189,7 @@ pub(super) fn as_tracer<T: Send>(pid: Pid, mut act: impl FnMut() -> T + Send) ->
             Ok(Ok(done)) => return Ok(done),
             Ok(Err(panic)) => std::panic::resume_unwind(panic),
             // Others may use up the limit of threads just then.
-            Err(_) if started.elapsed() < THREADLESS => std::thread::sleep(BETWEEN),
+            Err(_) if started.elapsed() < THREADLESS => std::thread::sleep(BETWEEN_LOOKS),
             Err(refused) => return Err(refused),
         }
     }
@@ -380,7 +380,7 @@ pub(super) fn seize(pid: Pid, tid: Pid) -> Result<Option<Tracee>, StopError> {
         }
         // Our thread that traced it last has not quite ended yet.
         let is_own = |tracer: Pid| Path::new(&format!("/proc/self/task/{tracer}")).exists();
-        if !status.tracer.is_none_or(is_own) || started.elapsed() > LONGEST {
+        if !status.tracer.is_none_or(is_own) || started.elapsed() > LONGEST_STOP {
             return Err(refusal(&status, error));
         }
         std::thread::sleep(REST);

@@ -16,11 +16,11 @@ use super::tracee::Stop;
 use crate::arch::interrupted;
 
 /// Maximum time for a thread to stop.
-const LONGEST: Duration = Duration::from_millis(200);
+const LONGEST_STOP: Duration = Duration::from_millis(200);
 /// Maximum time of attempts to find a thread that can be borrowed.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Sleep between two attempts, and between two looks for threads in the code cave.
-const BETWEEN: Duration = Duration::from_millis(1);
+const BETWEEN_TRIES: Duration = Duration::from_millis(1);
 /// Maximum number of looks for threads in the code cave.
 const LOOKS: u32 = 100;
 /// Bytes of each stack that are searched for the frame of a signal that came to a thread in the code cave.
@@ -50,7 +50,7 @@ pub(crate) fn with_borrowed_thread<T: Send>(
         if !passes || started.elapsed() > PATIENCE {
             return Err(failed);
         }
-        std::thread::sleep(BETWEEN);
+        std::thread::sleep(BETWEEN_TRIES);
     }
 }
 
@@ -111,7 +111,7 @@ fn stop_and_act<T>(
     act: impl Fn(&mut Remote<'_>) -> T,
 ) -> Result<Option<T>, StopError> {
     let Some(mut thread) = seize(pid, tid)? else { return Ok(None) };
-    match thread.interrupt().and_then(|()| thread.wait(LONGEST)) {
+    match thread.interrupt().and_then(|()| thread.wait(LONGEST_STOP)) {
         Err(Errno::ESRCH | Errno::ECHILD) | Ok(Some(Stop::Ended(_))) => return Ok(None),
         Err(error) => return Err(RemoteError::from(error).into()),
         Ok(Some(Stop::Became)) => return Err(RemoteError::Became.into()),
@@ -158,7 +158,7 @@ fn clear(pid: Pid, cave: CodeCave) -> Result<Pause, StopError> {
         if is_cleared {
             return Ok(longest);
         }
-        std::thread::sleep(BETWEEN);
+        std::thread::sleep(BETWEEN_TRIES);
     }
     Err(RemoteError::RoomInUse.into())
 }

@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use super::status;
 
 /// Sleep between two looks: a Go program takes longer to its first crossing.
-const BETWEEN: Duration = Duration::from_millis(2);
+const BETWEEN_LISTINGS: Duration = Duration::from_millis(2);
 /// Bytes of a name that the kernel keeps (`TASK_COMM_LEN`).
 const KEPT: usize = 15;
 
@@ -21,7 +21,7 @@ pub fn wait_for(name: &str) -> Pid {
         if let Some(found) = processes().find(|pid| !before.contains(pid) && is_called(*pid, name)) {
             return found;
         }
-        std::thread::sleep(BETWEEN);
+        std::thread::sleep(BETWEEN_LISTINGS);
     }
 }
 

@@ -42,7 +42,7 @@ pub(super) struct Library {
 }
 
 /// Time between two checks whether a process has loaded Go code.
-const BETWEEN: Duration = Duration::from_millis(5);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
 impl GoImage {
     /// Returns the image of the program that a command starts.
@@ -88,7 +88,7 @@ impl GoImage {
             if let Some(waiting) = waiting.take() {
                 waiting(&program.program);
             }
-            if stop.wait(None, BETWEEN, None).is_some() {
+            if stop.wait(None, BETWEEN_LOOKS, None).is_some() {
                 return Ok(None);
             }
             if identity(std::fs::metadata(status::program(pid))) != program.identity {

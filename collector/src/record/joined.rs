@@ -6,10 +6,10 @@ use super::recorder::is_gone;
 use super::refused::{candidates, first_that_works};
 use super::{Options, Problem, Program, not_begun, subject};
 use crate::clock::Moment;
-use crate::engines::{AttachPoint, EngineError, Watched};
+use crate::engines::{AttachPoint, EngineError, RunningEngine};
 
 /// Attaches the first engine that works to a running program.
-pub(super) fn join(options: &Options, program: &Program<'_>, pid: Pid) -> Result<Watched, Problem> {
+pub(super) fn join(options: &Options, program: &Program<'_>, pid: Pid) -> Result<RunningEngine, Problem> {
     let bias = program.image.bias(pid, program.target).ok_or(Problem::Ended)?;
     let subject = subject(options, program);
     let (candidates, mut refused) = candidates(options.engine, &subject);

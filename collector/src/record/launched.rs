@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use super::refused::{Refused, candidates, first_that_works};
 use super::{EngineKind, Options, Problem, Program, RecordError, THREADS, not_begun, subject};
 use crate::clock::Moment;
-use crate::engines::{AttachPoint, Attached, Candidate, EngineError, Subject, Watched};
+use crate::engines::{AttachPoint, Attached, Candidate, EngineError, RunningEngine, Subject};
 use crate::process::launch::{Launch, LaunchError, Waiting, launch};
 use crate::process::own_threads::{self, NoThread};
 use crate::process::remote_syscall::Stopped;
@@ -20,15 +20,15 @@ use crate::process::remote_syscall::Stopped;
 const FOR_THE_PROGRAM: usize = 16;
 
 /// A program that was started but is not recorded.
-pub(super) struct NotWatched {
+pub(super) struct NotRecorded {
     pub(super) problem: Problem,
     /// Its status, if it has ended.
     pub(super) ended: Option<u8>,
 }
 
-impl From<Problem> for NotWatched {
+impl From<Problem> for NotRecorded {
     fn from(problem: Problem) -> Self {
-        NotWatched { problem, ended: None }
+        NotRecorded { problem, ended: None }
     }
 }
 
@@ -56,7 +56,7 @@ pub(super) fn untouched(
 }
 
 /// A program with an engine at work, or why there is none.
-type Begun = Result<Watched, NotWatched>;
+type Begun = Result<RunningEngine, NotRecorded>;
 
 /// Starts the program with the first engine that works.
 pub(super) fn start(
@@ -92,7 +92,7 @@ pub(super) fn start(
     }
     waiting.go()?;
     match stopped(&subject, &candidates, (pid, mask), began, refused) {
-        Err(NotWatched { problem, ended: None }) if options.require => {
+        Err(NotRecorded { problem, ended: None }) if options.require => {
             // The program is still at its first instruction, or has just left it.
             let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
             let _ = nix::sys::wait::waitpid(pid, None);
@@ -161,7 +161,7 @@ fn stopped(
         Err((kind, error)) => {
             let ended = error.ended();
             refused.add(kind, error);
-            Err(NotWatched { problem: refused.problem(), ended })
+            Err(NotRecorded { problem: refused.problem(), ended })
         }
     }
 }

@@ -25,7 +25,7 @@ use nix::unistd::Pid;
 
 use go_image::GoImage;
 use joined::join;
-use launched::{NotStarted, NotWatched, start};
+use launched::{NotRecorded, NotStarted, start};
 use recorder::{LeavesOnPanic, Recorder};
 use stop_source::{Signals, StopSource};
 
@@ -334,7 +334,7 @@ fn record_command(
             recorder.look_for_modules();
             recorder.run(stop, progress)
         }
-        Err(NotWatched { problem, ended }) => {
+        Err(NotRecorded { problem, ended }) => {
             output.into_iter().for_each(Output::discard);
             let status = match ended {
                 Some(status) => status,

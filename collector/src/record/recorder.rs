@@ -26,7 +26,7 @@ use crate::counts::calibration::Calibration;
 use crate::counts::cell_id::CellId;
 use crate::counts::snapshot::Snapshot;
 use crate::engines::trampoline::undo_mine;
-use crate::engines::{DetachError, Engine, Timing, Watched};
+use crate::engines::{DetachError, Engine, RunningEngine, Timing};
 use crate::goruntime::Target;
 use crate::perf::Frequency;
 use crate::process::auxv;
@@ -86,10 +86,10 @@ impl<'a> Recorder<'a> {
         options: &'a Options,
         program: &Program<'a>,
         pid: Pid,
-        watched: Watched,
+        watched: RunningEngine,
         output: Option<Output>,
     ) -> Self {
-        let Watched { engine, pump, bias, mappings, begun, pause, mut notes } = watched;
+        let RunningEngine { engine, pump, bias, mappings, begun, pause, mut notes } = watched;
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let (sampling, engine_has) = (pump.reads_perf(), engine.capabilities());
         let profile = Profile {

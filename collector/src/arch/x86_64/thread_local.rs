@@ -8,7 +8,7 @@ use cgoprof_symbols::{Binary, Svma};
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Register};
 
 /// Maximum bytes read, of one function and of all that it calls.
-const LONGEST: u64 = 64 << 10;
+const MOST_BYTES_READ: u64 = 64 << 10;
 /// Maximum depth of calls that are followed: from cgo's wrapper to the function, and one more.
 const DEEPEST: u32 = 2;
 /// Bytes at FS that belong to the C library, not to a variable: the thread's own address and glibc's data (`tcbhead_t`
@@ -23,7 +23,7 @@ pub(crate) fn uses_thread_local(
     function: Svma,
     extent: &impl Fn(Svma) -> Option<Range<Svma>>,
 ) -> bool {
-    let mut reading = Reading { binary, extent, seen: HashSet::new(), left: LONGEST };
+    let mut reading = Reading { binary, extent, seen: HashSet::new(), left: MOST_BYTES_READ };
     reading.follow(function, DEEPEST)
 }
 

@@ -13,8 +13,8 @@ use crate::correlate::pump::{Feed, Pump};
 use crate::correlate::source::Source;
 use crate::engines::own_count::Counters;
 use crate::engines::{
-    AddError, AddedModule, AttachPoint, Attached, Candidate, Capabilities, Engine, EngineError, EngineKind, Subject,
-    Watched, allow_many_files, mapped_bias, notes,
+    AddError, AddedModule, AttachPoint, Attached, Candidate, Capabilities, Engine, EngineError, EngineKind,
+    RunningEngine, Subject, allow_many_files, mapped_bias, notes,
 };
 use crate::goruntime::SamplePlan;
 use crate::loaded::LoadedGo;
@@ -76,7 +76,7 @@ impl Attached for Sampled {
         subject: &Subject<'_>,
         bias: u64,
         begun: Moment,
-    ) -> Result<Watched, EngineError> {
+    ) -> Result<RunningEngine, EngineError> {
         let Sampled { session, plan, joined, runs } = *self;
         let mappings = maps::read(pid).unwrap_or_default();
         let mut said: Vec<String> = subject.target.untested().into_iter().collect();
@@ -102,7 +102,7 @@ impl Attached for Sampled {
         });
         let feed = Feed { session: Some(session), source, timebase: Timebase::Kernel, unwinder, runs, begun };
         let pump = Pump::start(pid, feed).map_err(|without| NoThread::from(without.error))?;
-        Ok(Watched { engine: Box::new(Samples), pump, bias, mappings, begun, pause: None, notes: said })
+        Ok(RunningEngine { engine: Box::new(Samples), pump, bias, mappings, begun, pause: None, notes: said })
     }
 }
 

@@ -93,7 +93,7 @@ const PROLOGUE: u64 = 24;
 /// be.
 const ATTEMPTS: u32 = 300;
 /// Time for which the program runs between two stops.
-const BETWEEN: Duration = Duration::from_micros(300);
+const BETWEEN_ATTEMPTS: Duration = Duration::from_micros(300);
 
 /// Puts hooks into a program that runs. Everything is mapped while it runs, so that it is stopped only while its code
 /// is changed.
@@ -232,7 +232,7 @@ fn lead_to_hooks(
         if let Some(threads) = threads {
             return Ok((threads, longest));
         }
-        std::thread::sleep(BETWEEN);
+        std::thread::sleep(BETWEEN_ATTEMPTS);
     }
     Err(AttachError::Busy)
 }

@@ -1,6 +1,6 @@
 //! The hooks' code, as built by `build.rs`, and its adaptation to one target.
 
-use cgoprof_hook::params::{Params, holes};
+use cgoprof_hook::params::{Params, immediates};
 use memchr::memmem;
 
 use crate::arch;
@@ -122,26 +122,26 @@ pub(super) fn assemble(params: &Params, place: u64, repeated: &[Repeated<'_>]) -
 fn fill_holes(code: &mut [u8], params: &Params) -> Option<()> {
     let result = params.to_slots + 16;
     let values = [
-        (holes::M_P, params.m_p),
-        (holes::M_LOCKED_EXT, params.m_locked_ext),
-        (holes::SPILLED_FN, params.spilled_fn),
-        (holes::FRAME_RESULT, result.wrapping_sub(params.to_frame)),
-        (holes::RESULT, result),
-        (holes::RETURN, params.to_return),
-        (holes::FIRST_SLOT, params.to_slots),
-        (holes::SAVED_G, params.saved_g),
-        (holes::GOROUTINE, params.goroutine),
-        (holes::G_GOID, params.g_goid),
-        (holes::AFTER_ASMCGOCALL, params.after_asmcgocall),
-        (holes::SAVED_DEPTH_BELOW, params.saved_depth + holes::FRAME),
-        (holes::SAVED_G_BELOW, params.saved_g + holes::FRAME),
+        (immediates::M_P, params.m_p),
+        (immediates::M_LOCKED_EXT, params.m_locked_ext),
+        (immediates::SPILLED_FN, params.spilled_fn),
+        (immediates::FRAME_RESULT, result.wrapping_sub(params.to_frame)),
+        (immediates::RESULT, result),
+        (immediates::RETURN, params.to_return),
+        (immediates::FIRST_SLOT, params.to_slots),
+        (immediates::SAVED_G, params.saved_g),
+        (immediates::GOROUTINE, params.goroutine),
+        (immediates::G_GOID, params.g_goid),
+        (immediates::AFTER_ASMCGOCALL, params.after_asmcgocall),
+        (immediates::SAVED_DEPTH_BELOW, params.saved_depth + immediates::FRAME),
+        (immediates::SAVED_G_BELOW, params.saved_g + immediates::FRAME),
     ];
     values.into_iter().try_for_each(|(hole, value)| fill(code, hole, |_| Some(value as u32)))
 }
 
 /// Fills in the distances of the jumps to `entersyscall`.
 fn fill_jumps(code: &mut [u8], place: u64, entersyscall: u64) -> Option<()> {
-    fill(code, holes::ENTERSYSCALL, |at| {
+    fill(code, immediates::ENTERSYSCALL, |at| {
         arch::distance(place + at as u64 + 4, entersyscall).map(|distance| distance as u32)
     })
 }

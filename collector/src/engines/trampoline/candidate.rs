@@ -20,7 +20,8 @@ use crate::arch;
 use crate::clock::{Moment, Rate, Timebase};
 use crate::correlate::pump::{Feed, Pump};
 use crate::engines::{
-    AttachPoint, Attached, Candidate, EngineError, EngineKind, Settings, Subject, Watched, allow_many_files, notes,
+    AttachPoint, Attached, Candidate, EngineError, EngineKind, RunningEngine, Settings, Subject, allow_many_files,
+    notes,
 };
 use crate::goruntime::plugin::{SharedFunctions, loads_plugins};
 use crate::goruntime::{Image, Plan, Target};
@@ -152,7 +153,7 @@ impl Attached for Hooked {
         subject: &Subject<'_>,
         bias: u64,
         begun: Moment,
-    ) -> Result<Watched, EngineError> {
+    ) -> Result<RunningEngine, EngineError> {
         let tables = self.placed.tables.address();
         // Nothing else would remove the hooks.
         self.watch(pid, subject, bias, begun).inspect_err(|_| drop(undo_own(pid, tables)))
@@ -167,7 +168,7 @@ impl Hooked {
         subject: &Subject<'_>,
         bias: u64,
         begun: Moment,
-    ) -> Result<Watched, EngineError> {
+    ) -> Result<RunningEngine, EngineError> {
         let Hooked { placed, mappings, session, joined, notes: mut said } = *self;
         let (target, settings) = (subject.target, subject.settings);
         said.extend(target.untested());
@@ -208,7 +209,7 @@ impl Hooked {
         }
         let engine =
             Box::new(Hooking { pid, settings, tables, ticker, calibration, plugins, begun, checks: vec![check] });
-        Ok(Watched { engine, pump, bias, mappings, begun, pause, notes: said })
+        Ok(RunningEngine { engine, pump, bias, mappings, begun, pause, notes: said })
     }
 }
 

@@ -76,9 +76,9 @@ const LOOKS: u32 = 20;
 const AT_ONCE: usize = 32;
 /// Maximum number of checks whether all threads have left the hooks.
 const ATTEMPTS: u32 = 200;
-/// Time before the first check. It doubles with each check, up to `LONGEST`.
-const BETWEEN: Duration = Duration::from_micros(500);
-const LONGEST: Duration = Duration::from_millis(10);
+/// Time before the first check. It doubles with each check, up to `LONGEST_WAIT`.
+const FIRST_WAIT: Duration = Duration::from_micros(500);
+const LONGEST_WAIT: Duration = Duration::from_millis(10);
 
 /// Removes the hooks and tables of all recorders, living or dead, from a process.
 ///
@@ -122,7 +122,7 @@ pub(crate) fn undo_own(pid: Pid, tables: Avma) -> Result<Undone, UndoError> {
         match undo_placed(pid, tables) {
             Err(error) if status::living_thread(pid).is_some() => {
                 tracing::debug!("not left yet: {error}");
-                std::thread::sleep(LONGEST);
+                std::thread::sleep(LONGEST_WAIT);
             }
             undone => return undone,
         }
@@ -245,7 +245,7 @@ fn remove(
         undone.pause = undone.pause.max(pause);
         match done {
             Some(done) => break done,
-            None => std::thread::sleep(BETWEEN),
+            None => std::thread::sleep(FIRST_WAIT),
         }
     };
     undone.off = Some(off);
@@ -253,10 +253,10 @@ fn remove(
         return Ok(false);
     }
     // No thread enters the hooks any more. So each thread must be seen outside once, and newer threads not at all.
-    let mut between = BETWEEN;
+    let mut between = FIRST_WAIT;
     for _ in 0..ATTEMPTS {
         std::thread::sleep(between);
-        between = (between * 2).min(LONGEST);
+        between = (between * 2).min(LONGEST_WAIT);
         let mut still = Vec::new();
         for some in left.chunks(AT_ONCE) {
             let (outside, pause) = stop_threads(pid, some, |stopped| {

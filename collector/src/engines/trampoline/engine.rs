@@ -18,7 +18,7 @@ use crate::arch;
 use crate::clock::{Moment, Monotonic, Rate, Timebase, ticks};
 use crate::correlate::pump::Pump;
 use crate::counts::calibration::Calibration;
-use crate::counts::snapshot::{Seen, Snapshot};
+use crate::counts::snapshot::{Snapshot, ThreadEvents};
 use crate::engines::{
     AddError, AddedModule, Capabilities, DetachError, Detached, Engine, EngineError, EngineKind, ReportedModule,
     Settings, notes,
@@ -75,7 +75,7 @@ impl Engine for Hooking {
         self.tables.snapshot()
     }
 
-    fn seen(&self) -> Seen {
+    fn seen(&self) -> ThreadEvents {
         self.ticker.seen()
     }
 

@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use cgoprof_hook::layout::MARKER_CELL;
-use cgoprof_hook::params::holes;
+use cgoprof_hook::params::immediates;
 
 /// Form of such a frame.
 #[derive(Clone, Debug)]
@@ -45,7 +45,7 @@ pub(super) struct CrossingFrame {
 }
 
 /// Bytes from a C function's return address, which leads to the hook, up to the hook's own.
-const TO_RETURN_ADDRESS: u64 = 8 + holes::FRAME;
+const TO_RETURN_ADDRESS: u64 = 8 + immediates::FRAME;
 
 impl SystemStack<'_> {
     fn word(&self, at: u64) -> Option<u64> {

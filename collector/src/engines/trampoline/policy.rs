@@ -80,7 +80,7 @@ const SHORTEST_OF_SHORT: u32 = 32;
 const SHORT: f64 = 2.0;
 
 /// Maximum crossings between two timed ones, on average.
-pub const LONGEST: u32 = 128;
+pub const LONGEST_INTERVAL: u32 = 128;
 /// Number of timed crossings before a cell's times are relied on.
 const ENOUGH: u64 = 2000;
 /// Maximum standard error of a sum, as a share of the sum.
@@ -134,7 +134,7 @@ impl Budget {
         let bare = (c + overhead - own).max(1.0);
         let callbacks = shown.callbacks as f64 / (shown.calls as f64).max(1.0);
         let timing = self.timing + callbacks * self.callback;
-        let wanted = (timing / (self.share * bare)).ceil().clamp(1.0, f64::from(LONGEST)) as u32;
+        let wanted = (timing / (self.share * bare)).ceil().clamp(1.0, f64::from(LONGEST_INTERVAL)) as u32;
         let least = if bare < SHORT * timing && self.share <= MAX_OVERHEAD { SHORTEST_OF_SHORT } else { 1 };
         wanted.next_power_of_two().max(least)
     }
@@ -162,7 +162,7 @@ fn wanted(shown: &TimingStats, pool: Pool, microsecond: f64) -> u32 {
     let calls = shown.calls as f64;
     let share = calls / (pool.calls as f64).max(calls);
     let allowed = (LIMIT * 2.0 * pool.ticks).powi(2) * share - variance * shown.skipped as f64;
-    let mut interval = LONGEST;
+    let mut interval = LONGEST_INTERVAL;
     while interval > 1 && variance * calls * unseen_per_crossing(interval) > allowed {
         interval /= 2;
     }
@@ -232,10 +232,10 @@ mod tests {
     fn each_kind_of_cell_gets_its_interval() {
         check("nothing known", TimingStats::default(), 1);
         check("too few", shown(1000, &[30]), 1);
-        check("steady and frequent", shown(1_000_000, &[30, 31, 29]), LONGEST);
+        check("steady and frequent", shown(1_000_000, &[30, 31, 29]), LONGEST_INTERVAL);
         check("varied, not yet frequent", shown(2000, &[30, 900, 30, 900]), 1);
         check("slow", shown(1_000_000, &[4000]), 1);
-        check("varied by half, frequent", shown(1_000_000, &[30, 90, 60, 150]), LONGEST);
+        check("varied by half, frequent", shown(1_000_000, &[30, 90, 60, 150]), LONGEST_INTERVAL);
         let mut tail = vec![60; 1999];
         tail.push(600_000);
         check("heavy tail", shown(1_000_000, &tail), 1);
@@ -247,7 +247,7 @@ mod tests {
         let intervals: Vec<_> =
             [10_000, 100_000, 1_000_000, 10_000_000].map(|calls| alone(&shown(calls, &[100, 300, 100, 900]))).into();
         assert!(intervals.is_sorted(), "{intervals:?}");
-        assert!(intervals[0] < LONGEST && intervals[3] == LONGEST, "{intervals:?}");
+        assert!(intervals[0] < LONGEST_INTERVAL && intervals[3] == LONGEST_INTERVAL, "{intervals:?}");
     }
 
     #[test]
@@ -278,7 +278,7 @@ mod tests {
             "nothing timed",
             TimingStats { weight: 0, least_overhead: u64::MAX, ..TimingStats::default() },
             none,
-            LONGEST,
+            LONGEST_INTERVAL,
         );
         // 999,500 crossings take 76 ticks each.
         let mut seldom = vec![76; 1999];
@@ -310,7 +310,7 @@ mod tests {
 
     #[test]
     fn the_mean_square_of_a_uniform_gap() {
-        for interval in [1u32, 2, 7, LONGEST] {
+        for interval in [1u32, 2, 7, LONGEST_INTERVAL] {
             let gaps = 1..2 * u64::from(interval);
             let mean = gaps.clone().map(|gap| gap * (gap - 1)).sum::<u64>() as f64 / (2.0 * f64::from(interval) - 1.0);
             let expected = mean / f64::from(interval);

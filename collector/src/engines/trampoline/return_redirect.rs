@@ -9,7 +9,7 @@ use std::mem::offset_of;
 use std::ops::Range;
 
 use cgoprof_hook::layout::{CellRef, HOOK_FRAMES, Header, IN_FLIGHT, InFlight, THREADS, Thread};
-use cgoprof_hook::params::holes;
+use cgoprof_hook::params::immediates;
 use cgoprof_hook::registration::Undo;
 use cgoprof_symbols::Avma;
 use memchr::memmem;
@@ -28,7 +28,7 @@ pub(super) struct ReturnRedirect {
     frames: FrameForm,
     /// Address range of the hook that calls the function that gets an M.
     attach: Range<u64>,
-    way_out: Option<u64>,
+    exit_code_place: Option<u64>,
 }
 
 /// Bytes that are read of each thread's system stack below the place where it was left.
@@ -43,7 +43,7 @@ const NEAR_IN_GO: u64 = 1 << 10;
 impl ReturnRedirect {
     pub(super) fn new(found: &Found, undo: &Undo, mappings: &[Mapping]) -> ReturnRedirect {
         let (hooks, go) = (found.hooks(), undo.go_start..undo.go_end);
-        let way_out = way_out(mappings, go.clone());
+        let exit_code_place = exit_code_place(mappings, go.clone());
         ReturnRedirect {
             frames: FrameForm {
                 hooks: hooks.start.0..hooks.end.0,
@@ -54,7 +54,7 @@ impl ReturnRedirect {
                 saved_depth: undo.saved_depth,
             },
             attach: undo.attach_start..undo.attach_end,
-            way_out,
+            exit_code_place,
         }
     }
 
@@ -119,7 +119,7 @@ impl ReturnRedirect {
 
     /// Replaces the return addresses at these places, which lead to the hooks. Returns whether that is possible.
     pub(super) fn redirect(&self, places: &[u64], memory: &Memory) -> Result<bool, RemoteError> {
-        let Some(to) = self.way_out else { return Ok(places.is_empty()) };
+        let Some(to) = self.exit_code_place else { return Ok(places.is_empty()) };
         memory.write_all(places, &to.to_le_bytes())?;
         Ok(true)
     }
@@ -194,8 +194,8 @@ impl ReturnRedirect {
 }
 
 /// Finds code in the program's own C code, or its C library's, that frees a C hook's frame and returns.
-fn way_out(mappings: &[Mapping], go: Range<u64>) -> Option<u64> {
-    let free = arch::free_and_return(holes::FRAME as u8);
+fn exit_code_place(mappings: &[Mapping], go: Range<u64>) -> Option<u64> {
+    let free = arch::free_and_return(immediates::FRAME as u8);
     let own = mappings.iter().find(|mapping| mapping.range.contains(&Avma(go.start)))?;
     let lasting = |mapping: &&Mapping| {
         let name = mapping.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -220,7 +220,7 @@ mod tests {
     fn returns() -> ReturnRedirect {
         let (hooks, go) = (0x3f_c000..0x3f_f000, 0x40_1000..0x50_0000);
         let frames = FrameForm { hooks, go, tables: 0..0, taken: 16, saved_g: 16, saved_depth: 8 };
-        ReturnRedirect { frames, attach: HOOK..HOOK + 64, way_out: None }
+        ReturnRedirect { frames, attach: HOOK..HOOK + 64, exit_code_place: None }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::clock::{Monotonic, Rate};
 use crate::correlate::source::Source;
 use crate::counts::cell_id::CellId;
 use crate::counts::slow_event::SlowEvent;
-use crate::counts::snapshot::Look;
+use crate::counts::snapshot::InCSnapshot;
 
 /// Events shared by the ticker, which adds them, and the thread that takes them out.
 #[derive(Clone)]
@@ -16,7 +16,7 @@ pub(super) struct HookEvents {
     /// Slow crossings as they come from the tables.
     slow: Arc<Mutex<Vec<SlowEvent>>>,
     /// Looks at the threads in C.
-    looks: Arc<Mutex<Vec<Look>>>,
+    looks: Arc<Mutex<Vec<InCSnapshot>>>,
     /// Ticks in suspicious crossings in which the threads were not preempted, by cell.
     confirmed: Arc<Mutex<HashMap<CellId, f64>>>,
     tables: TableSet,
@@ -34,7 +34,7 @@ impl HookEvents {
     }
 
     /// Returns the looks, in the order in which they were taken.
-    pub(super) fn looks(&self) -> MutexGuard<'_, Vec<Look>> {
+    pub(super) fn looks(&self) -> MutexGuard<'_, Vec<InCSnapshot>> {
         self.looks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -49,7 +49,7 @@ impl Source for HookEvents {
         std::mem::take(&mut *self.slow())
     }
 
-    fn take_looks(&mut self, _: Monotonic) -> Vec<Look> {
+    fn take_looks(&mut self, _: Monotonic) -> Vec<InCSnapshot> {
         std::mem::take(&mut *self.looks())
     }
 

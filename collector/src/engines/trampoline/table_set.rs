@@ -9,7 +9,7 @@ use super::policy::{Budget, Outliers};
 use super::tables::{MOST_MODULES, Tables};
 use crate::counts::cell_id::CellId;
 use crate::counts::slow_event::SlowEvent;
-use crate::counts::snapshot::{BirthCopy, GoroutineCopy, Look, Snapshot};
+use crate::counts::snapshot::{BirthCopy, GoroutineCopy, InCSnapshot, Snapshot};
 
 /// Tables in the order in which their modules got hooks; shared by the threads of a recorder.
 #[derive(Clone)]
@@ -101,12 +101,12 @@ impl TableSet {
 
     /// Returns the threads that are in C, with their crossings. For a thread that is in C in several modules, it is the
     /// crossing of the last module.
-    pub(crate) fn look(&self, now: u64) -> Look {
+    pub(crate) fn look(&self, now: u64) -> InCSnapshot {
         match &self.all()[..] {
             [only] => only.look(now),
             all => {
                 let in_c: HashMap<u64, CellId> = all.iter().flat_map(|tables| tables.in_c()).collect();
-                Look { at: now, in_c: in_c.into_iter().collect() }
+                InCSnapshot { at: now, in_c: in_c.into_iter().collect() }
             }
         }
     }

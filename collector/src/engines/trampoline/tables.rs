@@ -21,7 +21,7 @@ use super::retired_threads::{MOST_LEFT, RetiredThreads};
 use super::shared::{Shared, Table};
 use crate::counts::cell_id::CellId;
 use crate::counts::slow_event::{SlowEvent, SlowKind};
-use crate::counts::snapshot::{BirthCopy, Look};
+use crate::counts::snapshot::{BirthCopy, InCSnapshot};
 use crate::process::memory;
 use crate::process::tid_namespace::Tids;
 use crate::unwind::Markers;
@@ -169,7 +169,7 @@ impl Tables {
 
     /// Number of crossings by `cgocall` so far.
     pub fn crossings(&self) -> u64 {
-        const OTHERS: u32 = flags::DIRECT | flags::VISITOR | flags::CALLBACK | flags::LOCK;
+        const OTHERS: u32 = flags::DIRECT | flags::MIGRATED_EXIT | flags::CALLBACK | flags::LOCK;
         let header = self.header();
         let overflow: u64 = header.overflow.iter().map(|entry| entry.calls.load(Relaxed)).sum();
         let mut sum = overflow + header.unattributed.load(Relaxed);
@@ -231,7 +231,7 @@ impl Tables {
     /// Makes the hooks as cheap as possible, for a program that keeps running with them after the recording.
     pub fn relax(&self) {
         // SAFETY: each_cell gives a cell within the mapping.
-        self.each_cell(|_, cell| unsafe { (*cell).interval.store(super::policy::LONGEST, Relaxed) });
+        self.each_cell(|_, cell| unsafe { (*cell).interval.store(super::policy::LONGEST_INTERVAL, Relaxed) });
     }
 
     /// Frees the tables of threads that have ended, for new ones. Their cells stay and keep counting.
@@ -308,8 +308,8 @@ impl Tables {
     }
 
     /// Returns the threads that are in C.
-    pub fn look(&self, now: u64) -> Look {
-        Look { at: now, in_c: self.in_c().collect() }
+    pub fn look(&self, now: u64) -> InCSnapshot {
+        InCSnapshot { at: now, in_c: self.in_c().collect() }
     }
 
     /// Returns the kernel thread id and the crossing of each M that is in C.

@@ -15,7 +15,7 @@ use super::source::HookEvents;
 use crate::clock::{own_time, ticks};
 use crate::counts::cell_id::CellId;
 use crate::counts::slow_event::{SUSPICIOUS, SlowEvent};
-use crate::counts::snapshot::Seen;
+use crate::counts::snapshot::ThreadEvents;
 use crate::engines::trampoline::module::Link;
 use crate::engines::trampoline::plugins::PluginLoader;
 use crate::engines::trampoline::{Budget, Outliers, TableSet, Timing};
@@ -26,7 +26,7 @@ use crate::process::maps::{self, Mapping};
 /// Time between two ticks where wake-ups are cheap: a crossing of 2 ms sees two ticks.
 const SHORTEST: Duration = Duration::from_millis(1);
 /// Maximum time between two ticks, where wake-ups are so expensive that `SHORTEST` would exceed the budget.
-const LONGEST: Duration = Duration::from_millis(4);
+const LONGEST_TICK: Duration = Duration::from_millis(4);
 /// Share of a core that ticking may take.
 const BUDGET: f64 = 0.0045;
 /// Number of ticks between two measurements of their cost.
@@ -53,7 +53,7 @@ const MOST_BIRTHS: usize = 10_000;
 pub(crate) struct Ticker {
     stop: Arc<AtomicBool>,
     mappings: Arc<Mutex<Vec<Vec<Mapping>>>>,
-    seen: Arc<Mutex<Seen>>,
+    seen: Arc<Mutex<ThreadEvents>>,
     /// The module that is still to be added.
     module: Arc<Mutex<Option<Link>>>,
     loaded: Arc<EventFd>,
@@ -84,7 +84,7 @@ impl Ticker {
         set(&timer, SHORTEST)?;
         let stop = Arc::new(AtomicBool::new(false));
         let mappings = Arc::new(Mutex::new(Vec::new()));
-        let seen = Arc::new(Mutex::new(Seen::default()));
+        let seen = Arc::new(Mutex::new(ThreadEvents::default()));
         let (stopped, found, noted) = (Arc::clone(&stop), Arc::clone(&mappings), Arc::clone(&seen));
         let events = events.clone();
         let module = Arc::new(Mutex::new(module));
@@ -195,7 +195,7 @@ impl Ticker {
     }
 
     /// Returns what the ticker has seen so far.
-    pub(crate) fn seen(&self) -> Seen {
+    pub(crate) fn seen(&self) -> ThreadEvents {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -208,7 +208,7 @@ impl Ticker {
     }
 }
 
-impl Seen {
+impl ThreadEvents {
     fn note_peak(&mut self, tables: &TableSet, now: u64) {
         if tables.in_c_count() > self.peak.in_c.len() {
             let look = tables.look(now);
@@ -248,7 +248,7 @@ fn note_outlier(outliers: &mut HashMap<CellId, Outliers>, event: &SlowEvent, tic
 
 /// Returns the time between two ticks, each of which costs this much of a core's time.
 fn period(cost: Duration) -> Duration {
-    cost.div_f64(BUDGET).clamp(SHORTEST, LONGEST)
+    cost.div_f64(BUDGET).clamp(SHORTEST, LONGEST_TICK)
 }
 
 fn set(timer: &TimerFd, period: Duration) -> nix::Result<()> {

@@ -12,7 +12,7 @@ use crate::clock::Monotonic;
 use crate::counts::cell_id::CellId;
 use crate::counts::histogram::count;
 use crate::counts::slow_event::{SlowEvent, SlowKind};
-use crate::counts::snapshot::{CellCopy, CellFlags, InFlightCopy, Look, Seen, Snapshot};
+use crate::counts::snapshot::{CellCopy, CellFlags, InCSnapshot, InFlightCopy, Snapshot, ThreadEvents};
 use crate::counts::timing_stats::Phase;
 use crate::goruntime::Point;
 use crate::perf::Hit;
@@ -199,7 +199,7 @@ impl Crossings {
     }
 
     /// Takes looks at the threads in C, one for every ten milliseconds, up to a time by which all hits are known.
-    pub(crate) fn take_looks(&mut self, until: Monotonic) -> Vec<Look> {
+    pub(crate) fn take_looks(&mut self, until: Monotonic) -> Vec<InCSnapshot> {
         if self.timed() {
             self.schedule.look_until(until.0);
         }
@@ -207,7 +207,7 @@ impl Crossings {
     }
 
     /// Returns the threads that the runtime made, how many more were not kept, and when most threads were in C.
-    pub(crate) fn seen(&self) -> Seen {
+    pub(crate) fn seen(&self) -> ThreadEvents {
         self.schedule.seen()
     }
 

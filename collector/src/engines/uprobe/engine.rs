@@ -17,10 +17,10 @@ use crate::correlate::source::Source;
 use crate::counts::calibration::Calibration;
 use crate::counts::cell_id::CellId;
 use crate::counts::slow_event::SlowEvent;
-use crate::counts::snapshot::{Look, Seen, Snapshot};
+use crate::counts::snapshot::{InCSnapshot, Snapshot, ThreadEvents};
 use crate::engines::{
-    AddError, AddedModule, AttachPoint, Attached, Candidate, Capabilities, Engine, EngineError, EngineKind, Settings,
-    Subject, Timing, Watched, allow_many_files, mapped_bias, notes,
+    AddError, AddedModule, AttachPoint, Attached, Candidate, Capabilities, Engine, EngineError, EngineKind,
+    RunningEngine, Settings, Subject, Timing, allow_many_files, mapped_bias, notes,
 };
 use crate::goruntime::{ProbePlan, Target};
 use crate::loaded::LoadedGo;
@@ -92,7 +92,7 @@ impl Attached for Probed {
         subject: &Subject<'_>,
         bias: u64,
         begun: Moment,
-    ) -> Result<Watched, EngineError> {
+    ) -> Result<RunningEngine, EngineError> {
         let Probed { session, plan, probes, runs } = *self;
         let mappings = maps::read(pid).unwrap_or_default();
         let mut said: Vec<String> = subject.target.untested().into_iter().collect();
@@ -110,7 +110,7 @@ impl Attached for Probed {
         let feed = Feed { session: Some(session), source, timebase: Timebase::Kernel, unwinder, runs, begun };
         let pump = Pump::start(pid, feed).map_err(|without| NoThread::from(without.error))?;
         let engine = Box::new(Uprobes { pid, settings: subject.settings, crossings, probes, failed: None });
-        Ok(Watched { engine, pump, bias, mappings, begun, pause: None, notes: said })
+        Ok(RunningEngine { engine, pump, bias, mappings, begun, pause: None, notes: said })
     }
 }
 
@@ -134,7 +134,7 @@ impl Engine for Uprobes {
         self.crossings.lock().snapshot()
     }
 
-    fn seen(&self) -> Seen {
+    fn seen(&self) -> ThreadEvents {
         self.crossings.lock().seen()
     }
 
@@ -196,7 +196,7 @@ impl Source for Shared {
         self.lock().take_events()
     }
 
-    fn take_looks(&mut self, complete: Monotonic) -> Vec<Look> {
+    fn take_looks(&mut self, complete: Monotonic) -> Vec<InCSnapshot> {
         self.lock().take_looks(complete)
     }
 

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use cgoprof_symbols::Avma;
 
 use crate::counts::cell_id::CellId;
-use crate::counts::snapshot::{BirthCopy, ForgottenCopy, GoroutineCopy, Look, Made, Seen, ThreadCopy};
+use crate::counts::snapshot::{BirthCopy, ForgottenCopy, GoroutineCopy, InCSnapshot, Made, ThreadCopy, ThreadEvents};
 
 /// Maximum goroutines kept apart; when there are more, the half with the fewest crossings is forgotten.
 const MOST_GOROUTINES: usize = 100_000;
@@ -25,8 +25,8 @@ pub(super) struct Schedule {
     threads: HashMap<u64, ThreadCopy>,
     /// Threads in C, each with the crossing in whose C it is.
     in_c: HashMap<u64, CellId>,
-    seen: Seen,
-    looks: Vec<Look>,
+    seen: ThreadEvents,
+    looks: Vec<InCSnapshot>,
     next_look: u64,
 }
 
@@ -121,8 +121,8 @@ impl Schedule {
         }
     }
 
-    fn look(&self, at: u64) -> Look {
-        Look { at, in_c: self.in_c.iter().map(|(&tid, &cell)| (tid, cell)).collect() }
+    fn look(&self, at: u64) -> InCSnapshot {
+        InCSnapshot { at, in_c: self.in_c.iter().map(|(&tid, &cell)| (tid, cell)).collect() }
     }
 
     /// Notes that a thread makes another, by this direct crossing.
@@ -184,12 +184,12 @@ impl Schedule {
     }
 
     /// Takes the looks since the last call.
-    pub(super) fn take_looks(&mut self) -> Vec<Look> {
+    pub(super) fn take_looks(&mut self) -> Vec<InCSnapshot> {
         std::mem::take(&mut self.looks)
     }
 
     /// Returns threads being made, how many more were not kept, and when most threads were in C.
-    pub(super) fn seen(&self) -> Seen {
+    pub(super) fn seen(&self) -> ThreadEvents {
         self.seen.clone()
     }
 

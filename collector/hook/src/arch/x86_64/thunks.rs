@@ -7,8 +7,8 @@
 use core::arch::global_asm;
 use core::mem::offset_of;
 
-use crate::layout::{Cell, HOOK_FRAMES, Header, InFlight, MARKER_CELL, MEMO, Thread};
-use crate::params::{Params, holes};
+use crate::layout::{CELL_CACHE, Cell, HOOK_FRAMES, Header, InFlight, MARKER_CELL, Thread};
+use crate::params::{Params, immediates};
 use crate::runtime::{G_M, G_SCHED_SP};
 
 global_asm!(
@@ -65,7 +65,7 @@ global_asm!(
     "sub r10, rbp",                                          // depth of the stack
     "mov eax, [r8 + 8]",                                     // site
     "add eax, r10d",
-    "and eax, {memo_mask}",
+    "and eax, {cell_cache_mask}",
     "movzx edi, word ptr [r14 + 49]",
     "shr edi, 2",                                            // home
     "test rdx, rdx",
@@ -79,7 +79,7 @@ global_asm!(
     "cmp r11, [rsi + {t_goid}]",
     "jne 6f",
     "inc qword ptr [rsi + {t_run}]",
-    "mov rdi, [rsi + rax*8 + {t_memo}]",                     // cell
+    "mov rdi, [rsi + rax*8 + {t_cell_cache}]",                     // cell
     "cmp r10d, [rdi + {c_stack_depth}]",
     "jne 9f",
     "mov rax, [rbp + {SPILLED_FN}]",
@@ -561,19 +561,19 @@ global_asm!(
 
     params_size = const size_of::<Params>(),
     saved = const 11 * size_of::<u64>(),
-    M_P = const holes::M_P,
-    M_LOCKED_EXT = const holes::M_LOCKED_EXT,
-    SPILLED_FN = const holes::SPILLED_FN,
-    FRAME_RESULT = const holes::FRAME_RESULT,
-    RESULT = const holes::RESULT,
-    RETURN = const holes::RETURN,
-    FIRST_SLOT = const holes::FIRST_SLOT,
-    SAVED_G = const holes::SAVED_G,
-    SAVED_G_BELOW = const holes::SAVED_G_BELOW,
-    GOROUTINE = const holes::GOROUTINE,
-    AFTER_ASMCGOCALL = const holes::AFTER_ASMCGOCALL,
-    ENTERSYSCALL = const holes::ENTERSYSCALL,
-    SAVED_DEPTH_BELOW = const holes::SAVED_DEPTH_BELOW,
+    M_P = const immediates::M_P,
+    M_LOCKED_EXT = const immediates::M_LOCKED_EXT,
+    SPILLED_FN = const immediates::SPILLED_FN,
+    FRAME_RESULT = const immediates::FRAME_RESULT,
+    RESULT = const immediates::RESULT,
+    RETURN = const immediates::RETURN,
+    FIRST_SLOT = const immediates::FIRST_SLOT,
+    SAVED_G = const immediates::SAVED_G,
+    SAVED_G_BELOW = const immediates::SAVED_G_BELOW,
+    GOROUTINE = const immediates::GOROUTINE,
+    AFTER_ASMCGOCALL = const immediates::AFTER_ASMCGOCALL,
+    ENTERSYSCALL = const immediates::ENTERSYSCALL,
+    SAVED_DEPTH_BELOW = const immediates::SAVED_DEPTH_BELOW,
     p_exitsyscall = const offset_of!(Params, exitsyscall),
     p_reentersyscall = const offset_of!(Params, reentersyscall),
     p_tables = const offset_of!(Params, tables),
@@ -586,16 +586,16 @@ global_asm!(
     G_M = const G_M,
     G_SCHED_SP = const G_SCHED_SP,
     hook_frames = const HOOK_FRAMES,
-    G_GOID = const holes::G_GOID,
+    G_GOID = const immediates::G_GOID,
     t_goid = const offset_of!(Thread, goid),
     t_run = const offset_of!(Thread, run),
     p_m_oldp = const offset_of!(Params, m_oldp),
     p_m_syscalltick = const offset_of!(Params, m_syscalltick),
     h_directory = const offset_of!(Header, directory),
-    memo_mask = const MEMO - 1,
+    cell_cache_mask = const CELL_CACHE - 1,
     t_coarse = const offset_of!(Thread, coarse),
     t_owner = const offset_of!(Thread, owner),
-    t_memo = const offset_of!(Thread, memo),
+    t_cell_cache = const offset_of!(Thread, cell_cache),
     t_top = const offset_of!(Thread, top),
     t_enclosing = const offset_of!(Thread, enclosing),
     marker_cell = const MARKER_CELL,

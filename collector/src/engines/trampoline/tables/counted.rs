@@ -26,7 +26,7 @@ impl Tables {
     /// Copies what the tables hold. The copy is exact if the target has ended, else within one crossing per thread.
     pub fn snapshot(&self) -> Snapshot {
         let mut snapshot = Snapshot::default();
-        let (mut visitors, mut copied) = (Vec::new(), 0);
+        let (mut migrated_exits, mut copied) = (Vec::new(), 0);
         self.each_cell(|at, cell| {
             // Honest cells share nothing. Copies of cells that share frames or histograms could take any amount of
             // memory.
@@ -35,20 +35,20 @@ impl Tables {
             }
             // SAFETY: each_cell gives a cell within the mapping.
             let (home, kind) =
-                unsafe { ((*cell).home, (*cell).flags & (flags::VISITOR | flags::CALLBACK | flags::LOCK)) };
+                unsafe { ((*cell).home, (*cell).flags & (flags::MIGRATED_EXIT | flags::CALLBACK | flags::LOCK)) };
             let copy = self.copy(at, cell);
             copied += least_bytes(&copy);
             match kind {
                 0 => snapshot.cells.push(copy),
                 flags::CALLBACK => snapshot.callbacks.push(copy),
                 flags::LOCK => snapshot.locks.push(copy),
-                _ => visitors.push((home, copy)),
+                _ => migrated_exits.push((home, copy)),
             }
         });
         let index: HashMap<_, _> = snapshot.cells.iter().enumerate().map(|(index, cell)| (cell.at, index)).collect();
-        for (home, visitor) in visitors {
+        for (home, migrated_exit) in migrated_exits {
             if let Some(&index) = index.get(&within(self.reference(home))) {
-                snapshot.cells[index].add_exits(&visitor);
+                snapshot.cells[index].add_exits(&migrated_exit);
             }
         }
         for table in self.used() {
@@ -116,7 +116,7 @@ impl Tables {
             if flags & flags::LOCK != 0 {
                 copy.locked += shown.c.census_sum;
             }
-            if flags & (flags::VISITOR | flags::CALLBACK | flags::LOCK) != 0 {
+            if flags & (flags::MIGRATED_EXIT | flags::CALLBACK | flags::LOCK) != 0 {
                 return;
             }
             let made = copy.made.entry((function, flags & flags::DIRECT != 0)).or_default();

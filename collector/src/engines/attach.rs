@@ -156,12 +156,14 @@ pub(crate) fn candidate(kind: EngineKind, target: &Target<'_>) -> Result<Box<dyn
     }
 }
 
-/// Returns the bias of a program, found by perf's records of its mappings.
-pub(super) fn mapped_bias(session: &mut Session, program: &Path, target: &Target<'_>) -> Option<u64> {
-    let program = program.canonicalize().ok()?;
-    let mappings = session.mappings();
-    let own = mappings.iter().filter(|mapping| mapping.executable && mapping.path == program);
-    own.filter_map(|mapping| target.binary.bias(mapping.range.start, mapping.offset)).next()
+/// Returns the bias of a program, also of one that has ended already: perf's records tell of its mappings.
+pub(super) fn observed_bias(session: &mut Session, pid: Pid, subject: &Subject<'_>) -> Option<u64> {
+    load_bias(pid, subject.target.binary.entry()).or_else(|| {
+        let program = subject.program.canonicalize().ok()?;
+        let mappings = session.mappings();
+        let own = mappings.iter().filter(|mapping| mapping.executable && mapping.path == program);
+        own.filter_map(|mapping| subject.target.binary.bias(mapping.range.start, mapping.offset)).next()
+    })
 }
 
 /// Raises the recorder's limit of open files, because each event is a file. A program that the recorder starts has been

@@ -10,7 +10,7 @@ pub mod trampoline;
 pub(crate) mod uprobe;
 mod work;
 
-use attach::mapped_bias;
+use attach::observed_bias;
 pub(crate) use attach::{
     AttachPoint, Attached, Candidate, RunningEngine, Settings, Subject, allow_many_files, candidate,
 };

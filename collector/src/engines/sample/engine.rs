@@ -14,12 +14,11 @@ use crate::correlate::source::Source;
 use crate::engines::own_count::Counters;
 use crate::engines::{
     AddError, AddedModule, AttachPoint, Attached, Candidate, Capabilities, Engine, EngineError, EngineKind,
-    RunningEngine, Subject, allow_many_files, mapped_bias, notes,
+    RunningEngine, Subject, allow_many_files, notes, observed_bias,
 };
 use crate::goruntime::SamplePlan;
 use crate::loaded::LoadedGo;
 use crate::perf::{Frequency, Sample, Session, Wanted};
-use crate::process::auxv::load_bias;
 use crate::process::maps;
 use crate::process::own_threads::NoThread;
 use crate::unwind::{Border, GoModule, Place, Unwinder};
@@ -66,8 +65,7 @@ impl Candidate for Sampling {
 
 impl Attached for Sampled {
     fn bias(&mut self, pid: Pid, subject: &Subject<'_>) -> Option<u64> {
-        load_bias(pid, subject.target.binary.entry())
-            .or_else(|| mapped_bias(&mut self.session, subject.program, subject.target))
+        observed_bias(&mut self.session, pid, subject)
     }
 
     fn begin(

@@ -20,12 +20,11 @@ use crate::counts::slow_event::SlowEvent;
 use crate::counts::snapshot::{InCSnapshot, Snapshot, ThreadEvents};
 use crate::engines::{
     AddError, AddedModule, AttachPoint, Attached, Candidate, Capabilities, Engine, EngineError, EngineKind,
-    RunningEngine, Settings, Subject, Timing, allow_many_files, mapped_bias, notes,
+    RunningEngine, Settings, Subject, Timing, allow_many_files, notes, observed_bias,
 };
 use crate::goruntime::{ProbePlan, Target};
 use crate::loaded::LoadedGo;
 use crate::perf::{Frequency, Hit, Sample, Session, Wanted};
-use crate::process::auxv::load_bias;
 use crate::process::maps;
 use crate::process::memory;
 use crate::process::own_threads::NoThread;
@@ -82,8 +81,7 @@ impl Candidate for Probing {
 
 impl Attached for Probed {
     fn bias(&mut self, pid: Pid, subject: &Subject<'_>) -> Option<u64> {
-        load_bias(pid, subject.target.binary.entry())
-            .or_else(|| mapped_bias(&mut self.session, subject.program, subject.target))
+        observed_bias(&mut self.session, pid, subject)
     }
 
     fn begin(

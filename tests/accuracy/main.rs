@@ -83,20 +83,17 @@ fn an_empty_function_beside_busy_processes_has_preemptions_and_no_work() {
             })
             .collect();
         // Before, all had more than three. One recording in five has an error of a nanosecond, of which it tells, and where the
-        // recorder is held up for seconds most made then: so each counts by its stated error, and all together are precise.
-        let weights: f64 = work.iter().map(|[_, error]| weight(*error)).sum();
-        let mean = work.iter().map(|[work, error]| work * weight(*error)).sum::<f64>() / weights;
-        let error = weights.powf(-0.5);
-        assert!(error < 0.25, "the runs tell too little: {error} ns; {work:?}");
-        assert!(mean < 1.0 + 2.0 * error, "{mean} ns of work \u{b1} {error}; of each run: {work:?}");
-        let honest = work.iter().filter(|[work, error]| *work < 1.0 + 2.0 * error).count();
-        assert!(honest >= RUNS - 3, "ns of work each, and its error: {work:?}");
+        // recorder is held up for seconds most made then: so each counts by the error that it states.
+        let right: Vec<_> = work.iter().filter(|[work, error]| *work < 1.0 + 2.0 * error).collect();
+        assert!(right.len() >= RUNS - 3, "ns of work each, and its error: {work:?}");
+        // As much as a third of the runs tell with half a nanosecond each. One that is better does not make up for the others.
+        let weight = |error: f64| error.max(0.5).powi(-2);
+        let told: f64 = right.iter().map(|[_, error]| weight(*error)).sum();
+        assert!(
+            told >= RUNS as f64 / 3.0 * weight(0.5),
+            "the runs tell too little; ns of work each, and its error: {work:?}"
+        );
     });
-}
-
-/// Weight of a value with this standard error. None is known better than to a tenth of a nanosecond.
-fn weight(error: f64) -> f64 {
-    error.max(0.1).powi(-2)
 }
 
 /// The tail's own clock does not see the empty calls, nor what holds them up, which is some percent of it. Recordings

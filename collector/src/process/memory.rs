@@ -55,8 +55,14 @@ pub(crate) struct Memory {
 const MOST_PLACES: usize = 1024;
 
 impl Memory {
+    /// Opens the memory of what a process executes now. It is empty once the process executes another program, unless
+    /// somebody else reads it just then.
     pub(crate) fn open(pid: Pid) -> std::io::Result<Memory> {
-        let thread = status::living_thread(pid).unwrap_or(pid);
+        Memory::of_thread(pid, status::living_thread(pid).unwrap_or(pid))
+    }
+
+    /// Opens the memory of a process through one of its threads.
+    pub(super) fn of_thread(pid: Pid, thread: Pid) -> std::io::Result<Memory> {
         let file = File::options().read(true).write(true).open(format!("/proc/{pid}/task/{thread}/mem"))?;
         Ok(Memory { pid: thread, file })
     }

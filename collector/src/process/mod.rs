@@ -5,6 +5,7 @@ pub(crate) mod address_space;
 pub(crate) mod auxv;
 mod code_cave;
 pub(crate) mod exe_lock;
+pub(crate) mod execution;
 pub mod file_privileges;
 pub(crate) mod free_memory;
 pub(crate) mod fuzzing;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
+use super::execution::Execution;
 use super::memory::Memory;
 use super::own_threads::NoThread;
 use super::pause::Pause;
@@ -104,16 +105,16 @@ impl From<std::io::Error> for StopError {
 /// Returns the result of `act`, and how long the process stood still.
 ///
 /// # Errors
-/// See [`StopError`].
+/// See [`StopError`]. A process that executes another program than this is left alone.
 pub(crate) fn stop_all<T: Send, E: Send + From<StopError>>(
-    pid: Pid,
+    execution: Execution,
     mut act: impl FnMut(&mut StoppedProcess) -> Result<T, E> + Send,
 ) -> Result<(T, Pause), E> {
     let act = |stopped: &mut StoppedProcess| match stopped.threads.is_empty() {
         true => Err(StopError::from(RemoteError::Gone).into()),
         false => act(stopped),
     };
-    stop_those(pid, Chosen::All, act)
+    stop_those(execution, Chosen::All, act)
 }
 
 /// Does the same as [`stop_all`] with these threads only, and those that they make meanwhile. Some or all may have
@@ -122,22 +123,23 @@ pub(crate) fn stop_all<T: Send, E: Send + From<StopError>>(
 /// # Errors
 /// See [`StopError`].
 pub(crate) fn stop_threads<T: Send, E: Send + From<StopError>>(
-    pid: Pid,
+    execution: Execution,
     threads: &[Pid],
     act: impl FnMut(&mut StoppedProcess) -> Result<T, E> + Send,
 ) -> Result<(T, Pause), E> {
-    stop_those(pid, Chosen::These(threads), act)
+    stop_those(execution, Chosen::These(threads), act)
 }
 
 fn stop_those<T: Send, E: Send + From<StopError>>(
-    pid: Pid,
+    execution: Execution,
     chosen: Chosen<'_>,
     mut act: impl FnMut(&mut StoppedProcess) -> Result<T, E> + Send,
 ) -> Result<(T, Pause), E> {
     let (started, mut pause, mut longest) = (Instant::now(), Pause::default(), SHORTEST);
+    let pid = execution.pid();
     loop {
         let done = as_tracer(pid, || {
-            let mut stopped = StoppedProcess::new(pid, chosen, longest)?;
+            let mut stopped = StoppedProcess::new(execution, chosen, longest)?;
             let done = act(&mut stopped);
             stopped.take_up_calls();
             stopped.threads.iter_mut().for_each(Tracee::give_back_signals);
@@ -213,7 +215,8 @@ fn reap(pid: Pid) {
 
 impl StoppedProcess {
     /// Stops threads, which may take `longest`. An error comes with the time for which some stood still.
-    fn new(pid: Pid, chosen: Chosen<'_>, longest: Duration) -> Result<StoppedProcess, (StopError, Pause)> {
+    fn new(execution: Execution, chosen: Chosen<'_>, longest: Duration) -> Result<StoppedProcess, (StopError, Pause)> {
+        let pid = execution.pid();
         let memory = Memory::open(pid).map_err(|error| (error.into(), Pause::default()))?;
         // A thread that has just slept is not soon preempted.
         std::thread::sleep(REST);
@@ -222,7 +225,8 @@ impl StoppedProcess {
         let mut stopped = StoppedProcess { threads, pid, memory, registers, started: now, since: now, by_self: false };
         let seized = stopped.seize(chosen);
         stopped.since = Instant::now();
-        if let Err(error) = seized.and_then(|()| stopped.stop(chosen, longest)) {
+        let stood = seized.and_then(|()| stopped.stop(chosen, longest));
+        if let Err(error) = stood.and_then(|()| stopped.take_memory(execution)) {
             // A thread may have stopped since it was polled.
             for thread in stopped.threads.iter_mut().filter(|thread| !thread.is_stopped()) {
                 let _ = thread.poll();
@@ -232,6 +236,16 @@ impl StoppedProcess {
         }
         tracing::debug!("{} threads stopped after {:?}", stopped.threads.len(), stopped.since.elapsed());
         Ok(stopped)
+    }
+
+    /// Opens its memory again, now that no thread can execute a program any more: until here one could, and the memory
+    /// before that may still be there for those who read it just then.
+    fn take_memory(&mut self, execution: Execution) -> Result<(), StopError> {
+        execution.check()?;
+        if let Some(thread) = self.threads.first() {
+            self.memory = Memory::of_thread(self.pid, thread.tid())?;
+        }
+        Ok(())
     }
 
     /// Returns how long its threads will have stood still if they are released now.

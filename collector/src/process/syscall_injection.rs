@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
+use super::execution::Execution;
 use super::maps;
 use super::memory::Memory;
 use super::pause::Pause;
@@ -12,7 +13,7 @@ use super::remote_syscall::{CodeCave, Remote, RemoteError};
 use super::seccomp::{self, Call};
 use super::status::{self, Status};
 use super::stopped_process::{StopError, StoppedProcess, as_tracer, seize, stop_all};
-use super::tracee::Stop;
+use super::tracee::{Stop, Tracee};
 use crate::arch::interrupted;
 
 /// Maximum time for a thread to stop.
@@ -32,14 +33,14 @@ const STACK_BYTES: u64 = 16 << 10;
 /// # Errors
 /// See [`StopError`].
 pub(crate) fn with_borrowed_thread<T: Send>(
-    pid: Pid,
+    execution: Execution,
     cave: CodeCave,
     calls: &[Call],
     act: impl Fn(&mut Remote<'_>) -> T + Send + Sync,
 ) -> Result<(T, Pause), StopError> {
-    let (started, mut pause) = (Instant::now(), clear(pid, cave)?);
+    let (started, mut pause) = (Instant::now(), clear(execution, cave)?);
     loop {
-        let failed = match among_all(pid, cave, calls, &act) {
+        let failed = match among_all(execution, cave, calls, &act) {
             (Ok(done), one) => return Ok((done, pause.max(Pause { one, ..Pause::default() }))),
             (Err(error), one) => {
                 pause.one = pause.one.max(one);
@@ -56,16 +57,12 @@ pub(crate) fn with_borrowed_thread<T: Send>(
 
 /// Tries all threads in turn. Returns the result of the first that can be borrowed, and in any case the longest stop.
 fn among_all<T: Send>(
-    pid: Pid,
+    execution: Execution,
     cave: CodeCave,
     calls: &[Call],
     act: &(impl Fn(&mut Remote<'_>) -> T + Send + Sync),
 ) -> (Result<T, StopError>, Duration) {
-    let mut longest = Duration::ZERO;
-    let memory = match Memory::open(pid) {
-        Ok(memory) => memory,
-        Err(error) => return (Err(RemoteError::from(error).into()), longest),
-    };
+    let (pid, mut longest) = (execution.pid(), Duration::ZERO);
     let mut threads = status::threads(pid);
     // The first thread comes last. The second is mostly the runtime's monitor, which never runs Go code that others
     // wait for.
@@ -81,7 +78,7 @@ fn among_all<T: Send>(
                 _ => {
                     let traced = as_tracer(pid, || {
                         let since = Instant::now();
-                        (stop_and_act(pid, tid, (cave, calls), &memory, act), since.elapsed())
+                        (stop_and_act(execution, tid, (cave, calls), act), since.elapsed())
                     });
                     let (done, stood) = match traced {
                         Ok(done) => done,
@@ -104,12 +101,12 @@ fn among_all<T: Send>(
 
 /// Stops a thread and calls `act`; none if the thread has ended or can't be borrowed.
 fn stop_and_act<T>(
-    pid: Pid,
+    execution: Execution,
     tid: Pid,
     (cave, calls): (CodeCave, &[Call]),
-    memory: &Memory,
     act: impl Fn(&mut Remote<'_>) -> T,
 ) -> Result<Option<T>, StopError> {
+    let pid = execution.pid();
     let Some(mut thread) = seize(pid, tid)? else { return Ok(None) };
     match thread.interrupt().and_then(|()| thread.wait(LONGEST_STOP)) {
         Err(Errno::ESRCH | Errno::ECHILD) | Ok(Some(Stop::Ended(_))) => return Ok(None),
@@ -122,12 +119,29 @@ fn stop_and_act<T>(
         }
     }
     thread.take_up_call(None);
-    let done = seccomp::check(tid, calls).map(|()| {
-        let able = thread.can_be_moved();
-        able.then(|| act(&mut Remote::new(pid, &mut thread, memory, cave)))
-    });
+    let done = act_with(execution, &mut thread, (cave, calls), act);
     thread.give_back_signals();
-    Ok(done?)
+    done
+}
+
+/// Calls `act` with a stopped thread; none if the thread can't be borrowed.
+fn act_with<T>(
+    execution: Execution,
+    thread: &mut Tracee,
+    (cave, calls): (CodeCave, &[Call]),
+    act: impl Fn(&mut Remote<'_>) -> T,
+) -> Result<Option<T>, StopError> {
+    seccomp::check(thread.tid(), calls)?;
+    if !thread.can_be_moved() {
+        return Ok(None);
+    }
+    // Until the thread stood, it may have executed another program. If another thread does that now, this one is killed.
+    execution.check()?;
+    let memory = Memory::of_thread(execution.pid(), thread.tid())?;
+    if !cave.is_clear(&memory)? {
+        return Err(RemoteError::RoomInUse.into());
+    }
+    Ok(Some(act(&mut Remote::new(execution.pid(), thread, &memory, cave))))
 }
 
 /// Zeroes the stub that a recorder left in a process's code cave when it was killed, or failed, amid a call.
@@ -135,19 +149,23 @@ fn stop_and_act<T>(
 /// # Errors
 /// See [`StopError`].
 pub(crate) fn clear_cave(pid: Pid) -> Result<(), StopError> {
+    let execution = Execution::of(pid);
     let cave = CodeCave::find(&maps::read(pid)?)?;
-    clear(pid, cave).map(drop)
+    clear(execution, cave).map(drop)
 }
 
 /// Zeroes the stub that a recorder left in the code cave when it was killed amid a call, once no thread executes it.
 /// Returns how long the program stood still for that.
-fn clear(pid: Pid, cave: CodeCave) -> Result<Pause, StopError> {
-    if cave.is_clear(&Memory::open(pid).map_err(RemoteError::from)?)? {
+fn clear(execution: Execution, cave: CodeCave) -> Result<Pause, StopError> {
+    let memory = Memory::open(execution.pid()).map_err(RemoteError::from)?;
+    // The memory was opened before this, so it is of this execution too.
+    execution.check()?;
+    if cave.is_clear(&memory)? {
         return Ok(Pause::default());
     }
     let mut longest = Pause::default();
     for _ in 0..LOOKS {
-        let (is_cleared, stood) = stop_all(pid, |stopped| {
+        let (is_cleared, stood) = stop_all(execution, |stopped| {
             let is_free = !is_in(stopped, cave);
             if is_free {
                 cave.clear_what_was_left(stopped.memory())?;
@@ -170,4 +188,29 @@ fn is_in(stopped: &StoppedProcess, cave: CodeCave) -> bool {
     let stacks: Vec<_> = registers.iter().map(|one| stack(one.sp())).collect();
     registers.iter().any(|one| cave.contains(one.ip()))
         || stopped.memory().ranges(&stacks).iter().any(|words| interrupted(words).any(|at| cave.contains(at)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::execution::tests::Shell;
+
+    /// A thread of a program that had executed another meanwhile was once sent to the code cave of the first, whose
+    /// memory was still there because somebody read it: it died of SIGSEGV.
+    #[test]
+    fn what_was_read_of_a_program_is_not_used_on_the_next_that_its_process_executes() {
+        let mut shell = Shell::start();
+        let execution = Execution::of(shell.pid());
+        let cave = CodeCave::find(&maps::read(shell.pid()).expect("mappings")).expect("a code cave");
+        let calls = [Call::of(libc::SYS_munlock)];
+        let can_call = with_borrowed_thread(execution, cave, &calls, |_| ()).is_ok();
+        let can_stop = stop_all(execution, |_| Ok::<_, StopError>(())).is_ok();
+        assert!(can_call && can_stop, "before");
+        shell.begin_anew();
+        let called = with_borrowed_thread(execution, cave, &calls, |_| panic!("it is another program"));
+        assert!(matches!(called, Err(StopError::Remote(RemoteError::Became))), "{called:?}");
+        let stopped = stop_all(execution, |_| -> Result<(), StopError> { panic!("it is another program") });
+        assert!(matches!(stopped, Err(StopError::Remote(RemoteError::Became))), "{stopped:?}");
+        shell.end();
+    }
 }

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime};
 
 use cgoprof_profile::{Knows, Profile, Recording, Scheduler};
-use cgoprof_symbols::Avma;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
@@ -29,7 +28,7 @@ use crate::engines::trampoline::undo_mine;
 use crate::engines::{DetachError, Engine, RunningEngine, Timing};
 use crate::goruntime::Target;
 use crate::perf::Frequency;
-use crate::process::auxv;
+use crate::process::execution::Execution;
 use crate::process::pause::Pause;
 use crate::process::status;
 use crate::symbolize::{Symbolizer, tell_apart};
@@ -69,8 +68,7 @@ pub(super) struct Recorder<'a> {
     pub(super) pause: Option<Pause>,
     /// The program as a file: its device and inode.
     program: Option<Identity>,
-    /// Address of the program's random bytes (`AT_RANDOM`) at the start.
-    random_bytes: Option<Avma>,
+    execution: Execution,
     /// Whether the process runs another program by now.
     pub(super) became_another: bool,
     /// Whether to detach again: the first attempt failed for lack of a thread.
@@ -125,7 +123,7 @@ impl<'a> Recorder<'a> {
             pause,
             engine,
             program: program.image.identity,
-            random_bytes: auxv::random_bytes(pid),
+            execution: Execution::of(pid),
             became_another: false,
             leave_again: false,
             timeline_due: Instant::now(),
@@ -201,9 +199,7 @@ impl<'a> Recorder<'a> {
 
     /// Whether the process has become another program, or the same program anew.
     fn is_another(&self) -> bool {
-        let is_elsewhere =
-            || auxv::random_bytes(self.pid).zip(self.random_bytes).is_some_and(|(now, then)| now != then);
-        let begun_anew = self.engine.is_gone().unwrap_or_else(is_elsewhere);
+        let begun_anew = self.engine.is_gone().unwrap_or_else(|| self.execution.is_over());
         begun_anew || is_another(self.pid, self.program)
     }
 

@@ -16,6 +16,7 @@ use crate::clock::Moment;
 use crate::goruntime::Image;
 use crate::goruntime::plan::Plan;
 use crate::process::exe_lock::Lock;
+use crate::process::execution::Execution;
 use crate::process::maps::{self, Mapping};
 use crate::process::memory::Memory;
 use crate::process::pause::Pause;
@@ -159,12 +160,14 @@ fn place_in(
 ) -> Result<(Placed, Pause), AttachError> {
     let mut longest = Pause::default();
     for _ in 0..MOST_PLACES {
+        let execution = Execution::of(pid);
         let mappings = maps::read(pid).map_err(StopError::from)?;
         if mappings.is_empty() {
             return Err(StopError::from(RemoteError::Gone).into());
         }
         let cave = CodeCave::find(&mappings).map_err(StopError::from)?;
-        let (placed, stood) = with_borrowed_thread(pid, cave, &calls(), |remote| place(remote, image, plan, settings))?;
+        let (placed, stood) =
+            with_borrowed_thread(execution, cave, &calls(), |remote| place(remote, image, plan, settings))?;
         longest = longest.max(stood);
         match placed {
             // The program has mapped something there itself just now.
@@ -204,11 +207,11 @@ fn lead_to_hooks(
     image: Image<'_, '_>,
     plan: &Plan,
 ) -> Result<(Vec<Registers>, Pause), AttachError> {
-    let mut longest = Pause::default();
+    let (execution, mut longest) = (Execution::of(pid), Pause::default());
     let mappings = maps::read_unopened(pid).map_err(StopError::from)?;
     let go = image.target.go_text(image.bias);
     for _ in 0..ATTEMPTS {
-        let (threads, stood) = stop_all(pid, |stopped| {
+        let (threads, stood) = stop_all(execution, |stopped| {
             let memory = stopped.memory();
             placed.check(memory, plan)?;
             let goroutine = goroutine_offset(memory, image, plan)?;

@@ -15,6 +15,7 @@ use super::return_redirect::ReturnRedirect;
 use super::thread_position::ThreadPosition;
 use crate::clock::Moment;
 use crate::process::exe_lock::Lock;
+use crate::process::execution::Execution;
 use crate::process::maps::{self, Mapping};
 use crate::process::memory::Memory;
 use crate::process::pause::Pause;
@@ -137,9 +138,10 @@ pub(super) fn undo_placed(pid: Pid, tables: Avma) -> Result<Undone, UndoError> {
 
 /// Unmaps this recorder's hooks and tables from a process that is locked. Nothing may lead to the hooks.
 pub(super) fn unmap_placed(pid: Pid, tables: Avma) -> Result<(), UndoError> {
+    let execution = Execution::of(pid);
     let all = registration::find(pid).map_err(RemoteError::from)?;
     for found in all.iter().filter(|found| found.tables.start == tables && found.is_own(pid)) {
-        unmap(pid, found, &maps::read(pid).map_err(RemoteError::from)?)?;
+        unmap(execution, found, &maps::read(pid).map_err(RemoteError::from)?)?;
     }
     Ok(())
 }
@@ -149,8 +151,9 @@ pub(super) fn close_files(pid: Pid) -> Result<(), UndoError> {
     if !registration::has_files(pid) {
         return Ok(());
     }
+    let execution = Execution::of(pid);
     let cave = CodeCave::find(&maps::read(pid).map_err(RemoteError::from)?)?;
-    let (done, _) = with_borrowed_thread(pid, cave, &[Call::of(libc::SYS_close)], registration::close_files)?;
+    let (done, _) = with_borrowed_thread(execution, cave, &[Call::of(libc::SYS_close)], registration::close_files)?;
     Ok(done?)
 }
 
@@ -164,6 +167,7 @@ pub(crate) fn recorders(pid: Pid) -> Result<Vec<(Pid, String)>, UndoError> {
 }
 
 fn undo(pid: Pid, chosen: impl Fn(&Found) -> bool) -> Result<Undone, UndoError> {
+    let execution = Execution::of(pid);
     let all = registration::find(pid).map_err(RemoteError::from)?;
     let mut undone = Undone::default();
     for found in all.iter().filter(|found| chosen(found)) {
@@ -179,11 +183,11 @@ fn undo(pid: Pid, chosen: impl Fn(&Found) -> bool) -> Result<Undone, UndoError> 
                 if !found.makes_sense(&mappings) {
                     return Err(UndoError::Damaged);
                 }
-                remove(pid, found, (undo, replaced), &mappings, &mut undone)?
+                remove(execution, found, (undo, replaced), &mappings, &mut undone)?
             }
         };
         if unreachable {
-            undone.pause = undone.pause.max(unmap(pid, found, &mappings)?);
+            undone.pause = undone.pause.max(unmap(execution, found, &mappings)?);
         }
         undone.kept += usize::from(!unreachable);
     }
@@ -191,11 +195,11 @@ fn undo(pid: Pid, chosen: impl Fn(&Found) -> bool) -> Result<Undone, UndoError> 
 }
 
 /// Unmaps hooks and tables that no thread will use any more. Returns how long a thread was stopped for it.
-fn unmap(pid: Pid, found: &Found, mappings: &[Mapping]) -> Result<Pause, UndoError> {
+fn unmap(execution: Execution, found: &Found, mappings: &[Mapping]) -> Result<Pause, UndoError> {
     let hooks = if found.has_hooks(mappings) { found.presence.hooks } else { 0 };
     let cave = CodeCave::find(mappings)?;
     let (done, stood) =
-        with_borrowed_thread(pid, cave, &[Call::of(libc::SYS_munmap), Call::of(libc::SYS_close)], |remote| {
+        with_borrowed_thread(execution, cave, &[Call::of(libc::SYS_munmap), Call::of(libc::SYS_close)], |remote| {
             registration::unmap(remote, found.tables.start, &Registration { hooks, ..found.presence })?;
             registration::close_files(remote)
         })?;
@@ -206,7 +210,7 @@ fn unmap(pid: Pid, found: &Found, mappings: &[Mapping]) -> Result<Pause, UndoErr
 /// Switches the hooks off, puts the program's own code back, and waits until no thread is in the hooks. Returns whether
 /// no thread will return to them.
 fn remove(
-    pid: Pid,
+    execution: Execution,
     found: &Found,
     (undo, replaced): (&Undo, &[Replaced]),
     mappings: &[Mapping],
@@ -217,7 +221,7 @@ fn remove(
     let (off, all_found, mut left) = loop {
         looks += 1;
         let is_last = looks == LOOKS;
-        let (done, pause) = stop_all(pid, |stopped| {
+        let (done, pause) = stop_all(execution, |stopped| {
             let memory = stopped.memory();
             let were_on = memory.word(found.hooks().start).map_err(RemoteError::from)? != 0;
             let changed = still_changed(memory, replaced, were_on)?;
@@ -259,7 +263,7 @@ fn remove(
         between = (between * 2).min(LONGEST_WAIT);
         let mut still = Vec::new();
         for some in left.chunks(AT_ONCE) {
-            let (outside, pause) = stop_threads(pid, some, |stopped| {
+            let (outside, pause) = stop_threads(execution, some, |stopped| {
                 let positions = ThreadPosition::all(stopped.registers(), stopped.memory(), goroutine, undo.m_procid);
                 let Some(places) = returns.look(stopped, &positions) else { return Ok(None) };
                 Ok::<_, UndoError>(Some(returns.redirect(&places, stopped.memory())?))

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use cgoprof_viewer::report::{By, json, text};
+use cgoprof_viewer::tables::inside::Group;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, ValueEnum};
 
@@ -39,6 +40,14 @@ enum ByArg {
     Thread,
     /// Goroutines, and callers of LockOSThread
     Goroutine,
+    /// Go packages that call C
+    Package,
+    /// Functions inside C, by samples
+    C,
+    /// Lines of C, by samples
+    Line,
+    /// The program and its libraries, by samples in C
+    Library,
     /// Go functions that C calls
     Callback,
     /// Advice, with its evidence
@@ -68,6 +77,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         ByArg::Stack => By::Stack,
         ByArg::Thread => By::Thread,
         ByArg::Goroutine => By::Goroutine,
+        ByArg::Package => By::Package,
+        ByArg::C => By::Inside(Group::Function),
+        ByArg::Line => By::Inside(Group::Line),
+        ByArg::Library => By::Inside(Group::Library),
         ByArg::Callback => By::Callback,
         ByArg::Advice => By::Advice,
     };

@@ -59,6 +59,10 @@ pub(crate) struct How {
     /// Finish after this time (10s, 500ms); the program keeps running
     #[arg(long, value_parser = humantime::parse_duration)]
     duration: Option<Duration>,
+    /// Ask the servers in DEBUGINFOD_URLS for debug information that is not here, for a minute or TIME
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "1m",
+          value_parser = humantime::parse_duration)]
+    debuginfod: Option<Duration>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -158,6 +162,7 @@ impl How {
             max_memory: self.max_memory,
             frequency: if self.no_samples { 0 } else { self.freq },
             duration: self.duration,
+            debuginfod: self.debuginfod,
             require: false,
         }
     }

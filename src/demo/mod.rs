@@ -66,6 +66,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         max_memory: None,
         frequency: 199,
         duration: None,
+        debuginfod: None,
         require: true,
     };
     let status = record::record(&options, true)?;

@@ -3,6 +3,8 @@
 mod attach;
 mod bad_input;
 mod builds;
+mod c_lines;
+mod debug_files;
 mod engines;
 mod fault_shim;
 mod faults;

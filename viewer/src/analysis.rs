@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use cgoprof_profile::{Cell, Function, FunctionId, Kind, LocationId, Profile, SampledStack, Stats, Via};
+use cgoprof_profile::{Cell, Function, FunctionId, Kind, Line, LocationId, Profile, SampledStack, Stats, Via};
 
 /// All crossings of one C function by one way.
 #[derive(Clone, Debug)]
@@ -150,7 +150,15 @@ impl Cpu {
         Cpu::of(samples, profile)
     }
 
-    fn of(samples: u64, profile: &Profile) -> Option<Cpu> {
+    /// Returns both together, as far as they are known.
+    pub(crate) fn sum(one: Option<Cpu>, other: Option<Cpu>) -> Option<Cpu> {
+        let (Some(one), Some(other)) = (one, other) else { return one.or(other) };
+        let standard_error = one.standard_error.hypot(other.standard_error);
+        Some(Cpu { nanos: one.nanos + other.nanos, standard_error })
+    }
+
+    /// Returns the processor time that samples stand for; none where there are none.
+    pub(crate) fn of(samples: u64, profile: &Profile) -> Option<Cpu> {
         let period = profile.recording.sample_period_ns as f64;
         let count = samples as f64;
         (period > 0.0).then(|| Cpu { nanos: count * period, standard_error: count.sqrt() * period })
@@ -253,7 +261,8 @@ pub fn by_stack(profile: &Profile) -> Vec<StackRow<'_>> {
     for sampled in &profile.samples {
         let cell = sampled.cell.and_then(|id| cells.get(&id));
         if let Some(row) = cell.and_then(|cell| rows.get_mut(&(cell.function, cell.stack.as_slice()))) {
-            row.inside.push((frames(profile, &sampled.stack[..sampled.inside]), sampled.samples));
+            let inside = inside(profile, sampled).into_iter();
+            row.inside.push((inside.map(|(line, inlined)| frame(profile, line, inlined)).collect(), sampled.samples));
         }
     }
     sorted(rows.into_values().collect(), |row| (&row.stats, row.cpu, &row.function.name))
@@ -265,7 +274,7 @@ pub fn by_sample(profile: &Profile) -> Vec<SampleRow<'_>> {
         profile.cells.iter().map(|cell| (cell.id, function(profile, cell))).collect();
     let mut rows: BTreeMap<_, (Option<&Function>, u64)> = BTreeMap::new();
     for sampled in &profile.samples {
-        let inside = frames(profile, &sampled.stack[..sampled.inside]).len();
+        let inside = inside(profile, sampled).len();
         let function = sampled.cell.and_then(|id| functions.get(&id).copied());
         let key = (frames(profile, &sampled.stack), inside, sampled.truncated, function.map(|function| &function.name));
         rows.entry(key).or_insert((function, 0)).1 += sampled.samples;
@@ -309,16 +318,30 @@ pub fn totals(profile: &Profile) -> (Stats, Stats) {
 
 /// The frames of a stack, innermost first.
 pub fn frames<'a>(profile: &'a Profile, stack: &[LocationId]) -> Vec<Frame<'a>> {
-    let mut frames = Vec::new();
-    for location in stack {
+    lines(profile, stack).map(|(line, inlined)| frame(profile, line, inlined)).collect()
+}
+
+/// The lines of a stack, innermost first, and whether each is of a function that is inlined in the next.
+fn lines<'a>(profile: &'a Profile, stack: &[LocationId]) -> impl Iterator<Item = (&'a Line, bool)> {
+    stack.iter().flat_map(|location| {
         let lines = &profile.locations[location.0].lines;
-        for (index, line) in lines.iter().enumerate() {
-            let function = &profile.functions[line.function.0];
-            let position = Position { function: &function.name, file: &function.file, line: line.line };
-            frames.push(Frame { position, kind: function.kind, inlined: index + 1 < lines.len() });
-        }
-    }
-    frames
+        lines.iter().enumerate().map(|(index, line)| (line, index + 1 < lines.len()))
+    })
+}
+
+/// The lines of a sample that lie inside of the C function which its crossing has called, innermost first, and whether
+/// each is of a function that is inlined in the next. That function's own is the next line of the sample.
+pub(crate) fn inside<'a>(profile: &'a Profile, sampled: &SampledStack) -> Vec<(&'a Line, bool)> {
+    let (inner, rest) = sampled.stack.split_at(sampled.inside);
+    let called = &rest[..rest.len().min(usize::from(sampled.cell.is_some()))];
+    let in_called = lines(profile, called).take_while(|&(_, inlined)| inlined);
+    lines(profile, inner).chain(in_called).collect()
+}
+
+fn frame<'a>(profile: &'a Profile, line: &Line, inlined: bool) -> Frame<'a> {
+    let function = &profile.functions[line.function.0];
+    let position = Position { function: &function.name, file: &function.file, line: line.line };
+    Frame { position, kind: function.kind, inlined }
 }
 
 fn function<'a>(profile: &'a Profile, cell: &Cell) -> &'a Function {

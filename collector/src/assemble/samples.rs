@@ -102,34 +102,40 @@ fn lay_on(
     crossing: &Crossing,
     symbolizer: &mut Symbolizer<'_, '_>,
 ) {
-    let inside = within(profile, frames, crossing, symbolizer);
+    let (inside, called) = within(profile, frames, crossing, symbolizer);
     found.stack = inside.iter().map(|&call| symbolizer.inside(profile, call)).collect();
     found.inside = found.stack.len();
     found.cell = Some(crossing.id);
     found.stack.extend_from_slice(&crossing.stack);
+    if let Some(address) = called {
+        // The cell's frame has the function, but not the place in it.
+        let function = profile.locations[crossing.stack[0].0].lines[0].function;
+        found.stack[found.inside] = symbolizer.called(profile, address, function);
+    }
     found.truncated |= crossing.truncated;
 }
 
-/// Returns the frames that the crossing's own C function has called. They leave out the wrapper that cgo writes (it may
-/// have jumped on), and the function of the same name, for which the cell's frame stands.
+/// Returns the frames that the crossing's own C function has called, and where that function stood. The frames leave out
+/// the wrapper that cgo writes (it may have jumped on), and the function of the same name, for which the cell's frame
+/// stands.
 fn within<'a>(
     profile: &mut Profile,
     frames: &'a [Avma],
     crossing: &Crossing,
     symbolizer: &mut Symbolizer<'_, '_>,
-) -> &'a [Avma] {
-    let mut inner = frames;
+) -> (&'a [Avma], Option<Avma>) {
+    let (mut inner, mut called) = (frames, None);
     if let Some((&outermost, rest)) = inner.split_last()
         && symbolizer.same_function(profile, outermost, crossing.function)
     {
-        inner = rest;
+        (inner, called) = (rest, Some(outermost));
     }
     if let Some((&outermost, rest)) = inner.split_last() {
         let location = symbolizer.inside(profile, outermost);
         let function = |location: LocationId| &profile.functions[profile.locations[location.0].lines[0].function.0];
         if function(location).symbol == function(crossing.stack[0]).c_name {
-            inner = rest;
+            (inner, called) = (rest, Some(outermost));
         }
     }
-    inner
+    (inner, called)
 }

@@ -9,6 +9,7 @@ pub use patched_program::PatchedProgram;
 
 use cgoprof_profile::{Encoder, decode, decode_message};
 use cgoprof_symbols::buildinfo::{BuildInfo, runtime_version};
+use cgoprof_symbols::debug_info::{DebugInfo, DebugLinks, DebugSections};
 use cgoprof_symbols::{Binary, Svma, call_frames, dwarf_offsets};
 
 use crate::arch;
@@ -99,6 +100,12 @@ pub fn dwarf(data: &[u8]) {
         let _ = call_frames::size_of_function(&binary, function.address);
     }
     let _ = call_frames::size_of_function(&binary, binary.entry());
+    let _ = DebugLinks::read(data);
+    let Some(sections) = DebugSections::read(data) else { return };
+    let Some(info) = DebugInfo::new(&sections, Some(&sections), Some(&sections)) else { return };
+    for function in binary.functions().iter().take(10) {
+        let _ = info.frames(function.address, &|_| None);
+    }
 }
 
 /// Reads the bytes as a profile, and as the content of one. A profile that was read can be written, and read again.

@@ -48,9 +48,13 @@ mod tests {
 
     #[test]
     fn a_program_that_starts_is_found_and_one_that_ran_before_is_not() {
-        let sleep = || std::process::Command::new("sleep").arg("100").spawn().unwrap();
+        // Under a name that no other process has.
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("waited-for");
+        std::fs::copy("/bin/sleep", &program).unwrap();
+        let sleep = || std::process::Command::new(&program).arg("100").spawn().unwrap();
         let mut before = sleep();
-        let waiting = std::thread::spawn(|| wait_for("sleep"));
+        let waiting = std::thread::spawn(|| wait_for("waited-for"));
         std::thread::sleep(Duration::from_millis(100));
         let mut wanted = sleep();
         assert_eq!(waiting.join().unwrap(), Pid::from_raw(wanted.id() as i32));

@@ -67,6 +67,9 @@ pub struct Options {
     pub frequency: u32,
     /// Time after which the profile is finished; none for the program's end.
     pub duration: Option<Duration>,
+    /// Maximum time in which debuginfod servers are asked for debug information that is not on this machine; none to
+    /// ask none.
+    pub debuginfod: Option<Duration>,
     /// Whether the program must not run if it can't be recorded.
     pub require: bool,
 }

@@ -31,7 +31,7 @@ use crate::perf::Frequency;
 use crate::process::execution::Execution;
 use crate::process::pause::Pause;
 use crate::process::status;
-use crate::symbolize::{Symbolizer, tell_apart};
+use crate::symbolize::{DebugFiles, Symbolizer, tell_apart};
 
 /// Time that the program may take to end after SIGTERM. Then the profile is finished although the program still runs.
 const GRACE: Duration = Duration::from_secs(2);
@@ -106,8 +106,14 @@ impl<'a> Recorder<'a> {
         };
         notes.extend(notes::stripped(program));
         let joined = matches!(options.subject, Subject::Process(_));
-        let mut symbolizer =
-            Symbolizer::new(program.target, program.image.go_file(), program.image.go_library.is_some(), bias);
+        let debug_files = DebugFiles::of(pid, options.debuginfod);
+        let mut symbolizer = Symbolizer::new(
+            debug_files,
+            program.target,
+            program.image.go_file(),
+            program.image.go_library.is_some(),
+            bias,
+        );
         symbolizer.set_mappings(&mappings);
         Recorder {
             options,
@@ -398,6 +404,7 @@ impl<'a> Recorder<'a> {
         progress.symbolizing(snapshot.cells.len());
         let timeline = self.pump.timeline(true);
         self.put_together(snapshot, samples, Some(timeline), end);
+        self.symbolizer.add_lines(&mut self.profile);
         tell_apart(&mut self.profile);
         progress.symbolized();
         if let Some(output) = self.output.take()

@@ -1,12 +1,13 @@
 //! Shared libraries of a process: finds the one that an address or a name belongs to.
 
+use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
-use std::ops::Range;
 use std::path::PathBuf;
 
 use cgoprof_symbols::binary::Layout;
-use cgoprof_symbols::{Avma, Binary, FileOffset, Svma};
+use cgoprof_symbols::{Avma, Binary, FileOffset, Svma, call_frames, extra_symbols};
 
+use super::function_table::FunctionTable;
 use super::{covering, ifunc};
 use crate::process::maps::Mapping;
 
@@ -20,11 +21,11 @@ pub(super) struct Libraries {
 /// Functions and names of a library.
 struct Library {
     layout: Layout,
-    /// Its functions by address: address, size, range of the name in `names`.
-    functions: Vec<(Svma, u64, Range<usize>)>,
-    names: String,
+    functions: FunctionTable,
+    /// Functions that have call frame information, by address: those without a name too.
+    unnamed: OnceCell<Vec<(Svma, u64)>>,
     /// Names that it exports.
-    exports: HashSet<String>,
+    exports: HashMap<String, Svma>,
 }
 
 /// A function of a library.
@@ -54,15 +55,45 @@ impl Libraries {
         let path = mapping.path.to_string_lossy().into_owned();
         let library = self.read(&mapping)?;
         let stated = library.layout.stated_address(offset)?;
-        let named = covering(&library.functions, |function| (function.0, function.1), stated);
-        let symbol = named.map(|function| library.names[function.2.clone()].to_owned());
+        let symbol = library.functions.name_at(stated).map(str::to_owned);
         Some(Found { path, stated, symbol })
+    }
+
+    /// Returns where the function at an address begins that has no name; the address itself if that is unknown.
+    pub(super) fn start_of_unnamed(&mut self, address: Avma, stated: Svma) -> Svma {
+        let Some(mapping) = self.mapping(address).cloned() else { return stated };
+        let Some(library) = self.read(&mapping) else { return stated };
+        let functions = library.unnamed.get_or_init(|| {
+            let contents = mapping.contents();
+            let binary = contents.as_deref().and_then(|data| Binary::parse(data).ok());
+            binary.map(|binary| call_frames::functions(&binary)).unwrap_or_default()
+        });
+        covering(functions, |&function| function, stated).map_or(stated, |&(start, _)| start)
     }
 
     /// Returns the path of the library that exports a name.
     pub(super) fn exporter(&mut self, name: &str) -> Option<String> {
         self.mappings.clone().into_iter().find_map(|mapping| {
-            self.read(&mapping)?.exports.contains(name).then(|| mapping.path.to_string_lossy().into_owned())
+            self.read(&mapping)?.exports.contains_key(name).then(|| mapping.path.to_string_lossy().into_owned())
+        })
+    }
+
+    /// Returns the mapping that an address lies in.
+    pub(super) fn mapping(&self, address: Avma) -> Option<&Mapping> {
+        self.mappings.iter().rev().find(|mapping| mapping.range.contains(&address))
+    }
+
+    /// Returns the address that a mapped file states for one in memory.
+    pub(super) fn stated(&mut self, mapping: &Mapping, address: Avma) -> Option<Svma> {
+        let offset = FileOffset(address.0.checked_sub(mapping.range.start.0)? + mapping.offset.0);
+        self.read(mapping)?.layout.stated_address(offset)
+    }
+
+    /// Returns the library that exports a name, and the address that it states for it.
+    pub(super) fn exported(&mut self, name: &str) -> Option<(Mapping, Svma)> {
+        self.mappings.clone().into_iter().find_map(|mapping| {
+            let address = *self.read(&mapping)?.exports.get(name)?;
+            Some((mapping, address))
         })
     }
 
@@ -80,19 +111,14 @@ impl Libraries {
 impl Library {
     fn new(data: &[u8]) -> Option<Library> {
         let binary = Binary::parse(data).ok()?;
-        let named = binary.functions().into_iter().map(|symbol| (symbol.address, symbol.size, symbol.name));
-        let mut all: Vec<_> = named.chain(ifunc::implementations(&binary)).collect();
+        let mini = extra_symbols::mini_debug_file(&binary);
+        let mini = mini.as_deref().map(extra_symbols::functions).unwrap_or_default();
+        let named = binary.functions().into_iter().chain(mini);
+        let named = named.map(|symbol| (symbol.address, symbol.size, symbol.name));
         // Of two functions at one address, the one with a symbol comes first and is kept.
-        all.sort_by_key(|&(address, ..)| address);
-        all.dedup_by_key(|&mut (address, ..)| address);
-        let (mut functions, mut names) = (Vec::new(), String::new());
-        for (address, size, name) in all {
-            let start = names.len();
-            names.push_str(name);
-            functions.push((address, size, start..names.len()));
-        }
-        let exports = binary.exports().into_keys().map(str::to_owned).collect();
-        Some(Library { layout: binary.layout(), functions, names, exports })
+        let functions = FunctionTable::new(named.chain(ifunc::implementations(&binary)));
+        let exports = binary.exports().into_iter().map(|(name, address)| (name.to_owned(), address)).collect();
+        Some(Library { layout: binary.layout(), functions, unnamed: OnceCell::new(), exports })
     }
 }
 

@@ -1,7 +1,11 @@
 //! Converts addresses to the profile's functions and locations.
 
+mod debug_files;
+mod debuginfod;
+mod function_table;
 mod ifunc;
 mod libraries;
+mod lines;
 
 use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
@@ -11,12 +15,13 @@ use cgoprof_profile::{Function, FunctionId, Kind, Line, Location, LocationId, Pr
 use cgoprof_symbols::binary::Symbol;
 use cgoprof_symbols::c_function::{self, CFunction};
 use cgoprof_symbols::demangle::demangle;
-use cgoprof_symbols::{Avma, Svma, pclntab};
+use cgoprof_symbols::{Avma, Svma, call_frames, pclntab};
 
 use crate::arch;
 use crate::goruntime::{Target, WrapperCode};
 use crate::loaded::LoadedGo;
 use crate::process::maps::Mapping;
+pub(crate) use debug_files::DebugFiles;
 use libraries::{Found, Libraries};
 
 /// Name of code that is in no file.
@@ -33,14 +38,19 @@ pub(crate) struct Symbolizer<'target, 'data> {
     /// Go code that the program has loaded.
     modules: Vec<LoadedGo>,
     symbols: Vec<Symbol<'data>>,
+    /// The program's functions that have call frame information.
+    unnamed: OnceCell<Vec<(Svma, u64)>>,
     imports: Vec<&'data str>,
     libraries: Libraries,
+    debug_files: DebugFiles,
     functions: HashMap<FunctionKey, FunctionId>,
     go_locations: HashMap<Avma, LocationId>,
     c_locations: HashMap<(Avma, FunctionId), LocationId>,
     /// C functions by address, with the name from the first Go stack that called them.
     named: HashMap<Avma, FunctionId>,
     inside_locations: HashMap<Avma, LocationId>,
+    /// Places in the C functions that crossings have called.
+    called_locations: HashMap<(Avma, FunctionId), LocationId>,
     borders: HashMap<&'static str, LocationId>,
     /// Go functions that C calls, by the address of cgo's entry.
     exported: HashMap<Avma, FunctionId>,
@@ -55,11 +65,19 @@ enum FunctionKey {
     C(CFunction, Option<usize>),
     /// A function within C: symbol and library.
     Inside(String, String),
+    /// A function inlined in C, or one whose code is from several source files: name, library and source file.
+    InFile(String, String, String),
 }
 
 impl<'target, 'data> Symbolizer<'target, 'data> {
     /// Creates a symbolizer for a program or a library that is loaded with this bias.
-    pub(crate) fn new(target: &'target Target<'data>, file: &Path, is_library: bool, bias: u64) -> Self {
+    pub(crate) fn new(
+        debug_files: DebugFiles,
+        target: &'target Target<'data>,
+        file: &Path,
+        is_library: bool,
+        bias: u64,
+    ) -> Self {
         Symbolizer {
             file: file_name(&file.to_string_lossy()).to_owned(),
             own_library: if is_library { file.to_string_lossy().into_owned() } else { String::new() },
@@ -67,13 +85,16 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
             bias,
             modules: Vec::new(),
             symbols: target.binary.functions(),
+            unnamed: OnceCell::new(),
             imports: target.binary.imports().to_vec(),
             libraries: Libraries::default(),
+            debug_files,
             functions: HashMap::new(),
             go_locations: HashMap::new(),
             c_locations: HashMap::new(),
             named: HashMap::new(),
             inside_locations: HashMap::new(),
+            called_locations: HashMap::new(),
             borders: HashMap::new(),
             exported: HashMap::new(),
             wrapped: OnceCell::new(),
@@ -300,16 +321,20 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
             return known;
         }
         let own = address.stated(self.bias);
-        let (stated, symbol, library, holder) = if self.target.binary.extent().contains(&own) {
-            (own, self.own_symbol(own).map(str::to_owned), String::new(), "the program".to_owned())
+        let (stated, symbol, library, file) = if self.target.binary.extent().contains(&own) {
+            (own, self.own_symbol(own).map(str::to_owned), String::new(), Some(self.file.clone()))
         } else if let Some(found) = self.libraries.find(address) {
             let file = file_name(&found.path).to_owned();
-            (found.stated, found.symbol, found.path, file)
+            (found.stated, found.symbol, found.path, Some(file))
         } else {
-            (Svma(address.0), None, String::new(), "unknown".to_owned())
+            (Svma(address.0), None, String::new(), None)
         };
-        let holder_known = holder != "unknown";
-        let name = symbol.as_deref().map_or_else(|| format!("[{holder}]"), demangle);
+        let is_in_file = file.is_some();
+        let name = match (&symbol, file) {
+            (Some(symbol), _) => demangle(symbol),
+            (None, Some(file)) => format!("{file}+{}", self.start_of_unnamed(address, stated)),
+            (None, None) => UNKNOWN_CODE.to_owned(),
+        };
         let new = Function {
             name: name.clone(),
             kind: Kind::C,
@@ -319,10 +344,32 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
         };
         let function = self.function(profile, FunctionKey::Inside(name, library), new);
         let location = add_location(profile, Location { address: stated.0, lines: vec![Line { function, line: 0 }] });
-        // The address may turn out later to be in a library.
-        if holder_known {
+        // An address in no file may turn out later to be in a library.
+        if is_in_file {
             self.inside_locations.insert(address, location);
         }
+        location
+    }
+
+    /// Returns the address where a function without a symbol begins, as its file states it.
+    fn start_of_unnamed(&mut self, address: Avma, stated: Svma) -> Svma {
+        if !self.target.binary.extent().contains(&address.stated(self.bias)) {
+            return self.libraries.start_of_unnamed(address, stated);
+        }
+        let functions = self.unnamed.get_or_init(|| call_frames::functions(&self.target.binary));
+        covering(functions, |&function| function, stated).map_or(stated, |&(start, _)| start)
+    }
+
+    /// Returns the location of an instruction, or of a call, in the C function that a crossing has called.
+    pub(crate) fn called(&mut self, profile: &mut Profile, address: Avma, function: FunctionId) -> LocationId {
+        if let Some(&known) = self.called_locations.get(&(address, function)) {
+            return known;
+        }
+        let inside = self.inside(profile, address);
+        let address_stated = profile.locations[inside.0].address;
+        let lines = vec![Line { function, line: 0 }];
+        let location = add_location(profile, Location { address: address_stated, lines });
+        self.called_locations.insert((address, function), location);
         location
     }
 

@@ -109,6 +109,23 @@ impl<'data> Symbol<'data> {
     }
 }
 
+/// Returns one symbol for each address, by address: that with the widest binding, and of those the one with the plainest
+/// name.
+pub(crate) fn one_name_each(mut functions: Vec<Symbol<'_>>) -> Vec<Symbol<'_>> {
+    functions.sort_by_key(|symbol| {
+        let reserved = symbol.name.bytes().take_while(|&byte| byte == b'_').count();
+        (symbol.address, symbol.binding, reserved, symbol.name.len(), symbol.name)
+    });
+    functions.dedup_by(|other, kept| {
+        let same = other.address == kept.address;
+        if same {
+            kept.size = kept.size.max(other.size);
+        }
+        same
+    });
+    functions
+}
+
 /// Maximum bytes of a section that was compressed.
 const LARGEST: u64 = 1 << 30;
 
@@ -310,19 +327,7 @@ impl<'data> Binary<'data> {
             let name = self.symbols.symbol_name(ENDIAN, symbol).ok()?;
             Symbol::of_code(symbol, name)
         });
-        let mut functions: Vec<_> = own.chain(self.dynamic_symbols.iter().copied()).collect();
-        functions.sort_by_key(|symbol| {
-            let reserved = symbol.name.bytes().take_while(|&byte| byte == b'_').count();
-            (symbol.address, symbol.binding, reserved, symbol.name.len(), symbol.name)
-        });
-        functions.dedup_by(|other, kept| {
-            let same = other.address == kept.address;
-            if same {
-                kept.size = kept.size.max(other.size);
-            }
-            same
-        });
-        functions
+        one_name_each(own.chain(self.dynamic_symbols.iter().copied()).collect())
     }
 
     /// Address of a variable by the name it has in the symbol table.

@@ -43,18 +43,25 @@ pub fn from_symbol(symbol: &str) -> String {
     if let Some(name) = symbol.strip_prefix("_cgo_libc_") {
         return name.to_owned();
     }
-    if let Some(rest) = symbol.strip_prefix("_cgo_")
-        && let Some((hash, name)) = rest.split_once('_')
-        && hash.len() == 12
-        && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
-    {
-        for prefix in ["Cfunc_", "C2func_", "Cmacro_"] {
-            if let Some(name) = name.strip_prefix(prefix) {
-                return if name == "_Cmalloc" { "malloc".to_owned() } else { name.to_owned() };
-            }
-        }
+    match wrapped(symbol) {
+        Some("_Cmalloc") => "malloc".to_owned(),
+        Some(name) => name.to_owned(),
+        None => demangle(symbol),
     }
-    demangle(symbol)
+}
+
+/// Whether a symbol is that of a C function which cgo writes around another.
+pub fn is_wrapper(symbol: &str) -> bool {
+    wrapped(symbol).is_some()
+}
+
+/// Returns the C function around which cgo wrote the one with this symbol: `_cgo_<hash>_Cfunc_f`.
+fn wrapped(symbol: &str) -> Option<&str> {
+    let (hash, name) = symbol.strip_prefix("_cgo_")?.split_once('_')?;
+    if hash.len() != 12 || !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    ["Cfunc_", "C2func_", "Cmacro_"].iter().find_map(|prefix| name.strip_prefix(prefix))
 }
 
 /// Returns the name of an exported Go function from that of the function by which C calls it: `_cgoexp_<hash>_f`, as

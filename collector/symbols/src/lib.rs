@@ -8,9 +8,12 @@ pub mod binary;
 pub mod buildinfo;
 pub mod c_function;
 pub mod call_frames;
+pub mod debug_info;
+mod debug_units;
 pub mod demangle;
 pub mod dwarf_offsets;
 mod dynamic;
+pub mod extra_symbols;
 pub mod pclntab;
 pub mod runtime_offsets;
 

@@ -14,9 +14,13 @@ use crate::scheduler;
 use crate::tables::advice::AdviceRow;
 use crate::tables::callbacks::CallbackRow;
 use crate::tables::functions::FunctionRow;
+use crate::tables::inside::{Group, InsideRow};
+use crate::tables::packages::PackageRow;
 use crate::tables::sites::SiteRow;
 use crate::tables::threads::ThreadRow;
-use crate::tables::{Birth, Column, Frame, advice, callbacks, functions, known, sites, stacks, threads};
+use crate::tables::{
+    Birth, Column, Frame, advice, callbacks, functions, inside, known, packages, sites, stacks, threads,
+};
 
 /// The report of a profile, indented.
 ///
@@ -37,6 +41,10 @@ struct Report<'a> {
     stacks: Rows<'a, StackRow<'a>>,
     samples: Option<Vec<Sample<'a>>>,
     c_outside: Option<Vec<Outside<'a>>>,
+    packages: Rows<'a, PackageRow>,
+    c_functions: Option<Rows<'a, InsideRow>>,
+    c_lines: Option<Rows<'a, InsideRow>>,
+    c_libraries: Option<Rows<'a, InsideRow>>,
     callbacks: Option<Rows<'a, CallbackRow>>,
     threads: Option<Rows<'a, ThreadRow>>,
     threads_made: Option<Vec<Birth<'a>>>,
@@ -141,6 +149,10 @@ impl<'a> Report<'a> {
                 .then(|| analysis::by_sample(profile).into_iter().map(Sample::new).collect()),
             c_outside: (recording.sample_period_ns > 0)
                 .then(|| analysis::outside(profile).into_iter().map(Outside::new).collect()),
+            packages: Rows::new(profile, packages::rows(profile)),
+            c_functions: inside_c(profile, Group::Function),
+            c_lines: inside_c(profile, Group::Line),
+            c_libraries: inside_c(profile, Group::Library),
             callbacks: seen.callbacks.then(|| Rows::new(profile, callbacks::rows(profile))),
             threads: (!profile.threads.is_empty()).then(|| Rows::new(profile, threads::rows(profile))),
             threads_made: seen.migrations.then(|| scheduler::births(profile).into_iter().map(Birth::new).collect()),
@@ -153,6 +165,11 @@ impl<'a> Report<'a> {
             advice: recording.counted().then(|| Rows::new(profile, advice::rows(profile))),
         }
     }
+}
+
+/// C as samples saw it; none where no samples were taken.
+fn inside_c(profile: &Profile, group: Group) -> Option<Rows<'_, InsideRow>> {
+    (profile.recording.sample_period_ns > 0).then(|| Rows::new(profile, inside::rows(profile, group)))
 }
 
 impl<'a> Target<'a> {

@@ -8,6 +8,8 @@ mod scheduler_text;
 mod table;
 pub mod text;
 
+use crate::tables::inside::Group;
+
 /// What the rows of a report are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum By {
@@ -22,6 +24,10 @@ pub enum By {
     Thread,
     /// Goroutines, and those that lock themselves to threads.
     Goroutine,
+    /// Go packages.
+    Package,
+    /// C as samples saw it.
+    Inside(Group),
     /// Go functions that C calls.
     Callback,
     /// What could be done.

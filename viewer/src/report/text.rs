@@ -1,5 +1,6 @@
 //! The report as a table.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use cgoprof_profile::{Kind, Profile};
@@ -7,7 +8,8 @@ use cgoprof_profile::{Kind, Profile};
 use super::{By, scheduler_text, table};
 use crate::analysis::{self, StackRow};
 use crate::paths::{file_name, short_path};
-use crate::tables::{functions, sites};
+use crate::tables::inside::InsideRow;
+use crate::tables::{functions, inside, packages, sites};
 use crate::units::{calls, count, percent, printable, time, with_error};
 
 /// Writes the report with at most so many rows.
@@ -21,6 +23,19 @@ pub fn write(profile: &Profile, by: By, limit: usize) -> String {
         By::Site => {
             table::write(&mut text, profile, &sites::rows(profile), limit);
             text.push('\n');
+        }
+        By::Package => {
+            table::write(&mut text, profile, &packages::rows(profile), limit);
+            text.push('\n');
+        }
+        By::Inside(_) if profile.recording.sample_period_ns == 0 => {
+            text.push_str("no samples were taken: record without --no-samples for this\n\n");
+        }
+        By::Inside(group) => {
+            let rows = inside::rows(profile, group);
+            table::write(&mut text, profile, &rows, limit);
+            text.push('\n');
+            without_lines(&mut text, &rows);
         }
         By::Stack => stacks(&mut text, profile, limit),
         By::Thread | By::Goroutine | By::Callback | By::Advice if !profile.recording.counted() => {
@@ -37,6 +52,36 @@ pub fn write(profile: &Profile, by: By, limit: usize) -> String {
         let _ = writeln!(text, "note: {}", printable(note));
     }
     text
+}
+
+/// Share of the samples in C from which on a file without debug information is named.
+const WITHOUT_LINES: f64 = 0.01;
+
+/// Says in which files C has no lines, and how it gets some.
+fn without_lines(text: &mut String, rows: &[InsideRow]) {
+    let all: u64 = rows.iter().map(|row| row.own).sum();
+    let mut without: BTreeMap<&str, u64> = BTreeMap::new();
+    for row in rows.iter().filter(|row| row.name.is_some() && row.file.is_empty()) {
+        *without.entry(&row.library).or_default() += row.own;
+    }
+    for (library, own) in without {
+        let share = own as f64 / all.max(1) as f64;
+        if share < WITHOUT_LINES {
+            continue;
+        }
+        let (file, way_out) = match library {
+            "" => ("the program".to_owned(), "build its C with -g (CGO_CFLAGS), and don't strip it"),
+            library => (
+                printable(file_name(library)),
+                "install its debug package (Debian: -dbgsym or -dbg; Fedora: dnf debuginfo-install), or record with --debuginfod",
+            ),
+        };
+        let _ = writeln!(
+            text,
+            "note: {} of the samples in C are in {file}, which has no debug information: {way_out}",
+            percent(share)
+        );
+    }
 }
 
 /// A program and its arguments, as far as they fit into a few lines: there may be megabytes of them.

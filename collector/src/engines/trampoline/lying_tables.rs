@@ -16,7 +16,7 @@ use crate::clock::Monotonic;
 use crate::clock::{Moment, Rate};
 use crate::correlate::offcpu::OffTime;
 use crate::goruntime::Target;
-use crate::symbolize::Symbolizer;
+use crate::symbolize::{DebugFiles, Symbolizer};
 
 /// Bytes of a patch: its place (four bytes, in words), and the word to be written there.
 const PATCH: usize = 12;
@@ -39,7 +39,7 @@ pub fn tables(program: &Target<'_>, image: &TablesImage, data: &[u8]) {
         tables.end_locks(now);
     }
     let (peak, snapshot) = (tables.look(2000), tables.snapshot());
-    let mut symbolizer = Symbolizer::new(program, "program".as_ref(), false, 0);
+    let mut symbolizer = Symbolizer::new(DebugFiles::of(pid, None), program, "program".as_ref(), false, 0);
     let clock = Clock {
         measured: true,
         ticks_per_ns: 2.0,

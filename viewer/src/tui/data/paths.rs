@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use cgoprof_profile::{Estimate, Kind, LocationId, Profile, Stats};
+use cgoprof_profile::{Estimate, Kind, Line, LocationId, Profile, Stats};
 
 use super::direction::Direction;
+use crate::analysis;
 use crate::value::Value;
 
 /// A size by [`Value`].
@@ -80,6 +81,9 @@ impl Paths {
     }
 }
 
+/// Lines inside of C, and how often samples found them.
+type Sampled<'a> = (Vec<(&'a Line, bool)>, f64);
+
 struct Collecting<'a> {
     profile: &'a Profile,
     direction: Direction,
@@ -92,13 +96,13 @@ impl Collecting<'_> {
     fn collect(&mut self) {
         let profile = self.profile;
         let period = profile.recording.sample_period_ns as f64;
-        let mut sampled: HashMap<u64, Vec<(&[LocationId], f64)>> = HashMap::new();
+        let mut sampled: HashMap<u64, Vec<Sampled<'_>>> = HashMap::new();
         for stack in &profile.samples {
             let mut cpu = Sizes::default();
             cpu[Value::Cpu as usize] = stack.samples as f64 * period;
-            self.add([&stack.stack, &[]], stack.truncated, cpu, Estimate::default());
+            self.add([], &stack.stack, stack.truncated, cpu, Estimate::default());
             if let Some(cell) = stack.cell {
-                sampled.entry(cell).or_default().push((&stack.stack[..stack.inside], stack.samples as f64));
+                sampled.entry(cell).or_default().push((analysis::inside(profile, stack), stack.samples as f64));
             }
         }
         for cell in &profile.cells {
@@ -106,17 +110,18 @@ impl Collecting<'_> {
             let inside = sampled.get(&cell.id).map_or(&[] as &[_], Vec::as_slice);
             let samples: f64 = inside.iter().map(|(_, samples)| samples).sum();
             let outside_c = cell.stack.iter().position(|&location| !self.is_c(location)).unwrap_or(0);
-            self.add([&[], &cell.stack[outside_c..]], cell.truncated, border, cell.stats.overhead());
+            self.add([], &cell.stack[outside_c..], cell.truncated, border, cell.stats.overhead());
             if samples == 0.0 {
-                self.add([&[], &cell.stack], cell.truncated, sum(function, in_c), cell.stats.c);
+                self.add([], &cell.stack, cell.truncated, sum(function, in_c), cell.stats.c);
                 continue;
             }
             // What C did inside is known by samples.
-            self.add([&[], &cell.stack], cell.truncated, function, Estimate::default());
+            self.add([], &cell.stack, cell.truncated, function, Estimate::default());
             for (inner, count) in inside {
                 let share = count / samples;
                 let total = part(cell.stats.c, share);
-                self.add([inner, &cell.stack], cell.truncated, in_c.map(|size| size * share), total);
+                let inner = inner.iter().map(|&(line, _)| line);
+                self.add(inner, &cell.stack, cell.truncated, in_c.map(|size| size * share), total);
             }
         }
     }
@@ -126,12 +131,21 @@ impl Collecting<'_> {
         innermost.is_some_and(|line| self.profile.functions[line.function.0].kind == Kind::C)
     }
 
-    /// A stack of these parts, innermost first.
-    fn add(&mut self, stack: [&[LocationId]; 2], truncated: bool, own: Sizes, total: Estimate) {
-        let begin = self.steps.len();
-        let lines = |location: &LocationId| self.profile.locations[location.0].lines.iter();
-        let steps = stack.into_iter().flatten().flat_map(lines);
-        self.steps.extend(steps.map(|line| Step { rank: Some(self.ranks[line.function.0]), line: line.line }));
+    /// A stack of the lines inside of C, and a stack that called them, innermost first.
+    fn add<'a>(
+        &mut self,
+        inside: impl IntoIterator<Item = &'a Line>,
+        stack: &[LocationId],
+        truncated: bool,
+        own: Sizes,
+        total: Estimate,
+    ) {
+        let (begin, ranks) = (self.steps.len(), self.ranks);
+        let step = |line: &Line| Step { rank: Some(ranks[line.function.0]), line: line.line };
+        self.steps.extend(inside.into_iter().map(step));
+        for location in stack {
+            self.steps.extend(self.profile.locations[location.0].lines.iter().map(step));
+        }
         if truncated {
             self.steps.push(Step { rank: None, line: 0 });
         }

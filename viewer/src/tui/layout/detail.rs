@@ -9,6 +9,7 @@ use crate::text_width::{self as fit, wrapped};
 use crate::tui::app::App;
 use crate::tui::data::change::Change;
 use crate::tui::state::detail::Detail;
+use crate::tui::state::sources::{Source, SourceLine};
 use crate::units::{calls, count, percent, printable, some_count, some_time, time};
 
 /// A piece of a line.
@@ -88,7 +89,8 @@ fn document(app: &App, detail: &Detail, width: usize) -> Vec<Line> {
     histograms(detail, width, &mut lines);
     advice(detail, width, &mut lines);
     sites(detail, width, &mut lines);
-    sources(detail, &mut lines);
+    sources("CALLS TO ANY C FUNCTION", &detail.sources, &mut lines);
+    sources("PROCESSOR TIME IN C", &detail.in_c, &mut lines);
     threads(detail, &mut lines);
     stacks(detail, width, &mut lines);
     lines
@@ -252,14 +254,13 @@ fn sites(detail: &Detail, width: usize, lines: &mut Vec<Line>) {
 const MOST_SITES: usize = 50;
 const MOST_THREADS: usize = 20;
 
-fn sources(detail: &Detail, lines: &mut Vec<Line>) {
-    for source in &detail.sources {
-        head(lines, format!("CALLS TO ANY C FUNCTION  {}", source.file));
-        for (number, text, calls) in &source.lines {
-            let calls_text = if *calls > 0 { count(*calls) } else { String::new() };
-            let look = if *calls > 0 { Look::Plain } else { Look::Faint };
+fn sources(title: &str, sources: &[Source], lines: &mut Vec<Line>) {
+    for source in sources {
+        head(lines, format!("{title}  {}", source.file));
+        for SourceLine { number, text, measured } in &source.lines {
+            let look = if measured.is_empty() { Look::Faint } else { Look::Plain };
             lines.push(vec![
-                Piece::Text(format!("{calls_text:>14} "), Look::Part(Part::C)),
+                Piece::Text(format!("{measured:>14} "), Look::Part(Part::C)),
                 Piece::Text(format!("{number:>6}  "), Look::Faint),
                 Piece::Text(text.clone(), look),
             ]);

@@ -9,6 +9,7 @@ use cgoprof_profile::{FunctionId, Stats, Via};
 use super::super::data::Data;
 use super::super::screen::Screen;
 use super::scroll::Scroll;
+use super::sources::{self, Source};
 use crate::analysis::{self, Frame};
 use crate::tables::advice::AdviceRow;
 use crate::tables::functions::FunctionRow;
@@ -32,7 +33,7 @@ impl Cached {
         Cached { files, read: RefCell::default() }
     }
 
-    fn lines(&self, path: &str) -> Option<Arc<Vec<String>>> {
+    pub(super) fn lines(&self, path: &str) -> Option<Arc<Vec<String>>> {
         let mut read = self.read.borrow_mut();
         read.entry(path.to_owned()).or_insert_with(|| self.files.lines(path).map(Arc::new)).clone()
     }
@@ -90,7 +91,10 @@ pub(crate) struct Detail {
     /// The most time in C first.
     pub(crate) threads: Vec<Caller>,
     pub(crate) advice: Vec<AdviceRow>,
+    /// Lines around sites, with the crossings made from them.
     pub(crate) sources: Vec<Source>,
+    /// Lines of C around those in which most processor time was spent.
+    pub(crate) in_c: Vec<Source>,
 }
 
 /// A thread that called it.
@@ -112,19 +116,8 @@ pub(crate) struct StackLines {
     pub(crate) frames: Vec<String>,
 }
 
-/// Lines around a site.
-#[derive(Clone, Debug)]
-pub(crate) struct Source {
-    pub(crate) file: String,
-    /// Number, text, and crossings made from there to any C function.
-    pub(crate) lines: Vec<(u32, String, u64)>,
-}
-
-/// Stacks and sites that are listed.
+/// Stacks that are listed.
 const MOST_STACKS: usize = 20;
-/// Sites whose source is shown, and lines on each side.
-const MOST_SOURCES: usize = 3;
-const AROUND: u32 = 4;
 
 impl Detail {
     pub(crate) fn new(data: &Data, function: FunctionId, via: Via, files: &Cached) -> Option<Detail> {
@@ -146,8 +139,9 @@ impl Detail {
         threads.sort_by(|one, other| other.c_ns.total_cmp(&one.c_ns).then(other.calls.cmp(&one.calls)));
         let name = &profile.functions[function.0].name;
         let advice = data.advice().iter().filter(|advice| advice.function == *name).cloned().collect();
-        let sources = sources(&sites, data, files);
-        Some(Detail { row, sites, stacks, more_stacks, threads, advice, sources })
+        let sources = sources::around_sites(&sites, data, files);
+        let in_c = sources::hottest_in_c(data, function, via, files);
+        Some(Detail { row, sites, stacks, more_stacks, threads, advice, sources, in_c })
     }
 }
 
@@ -180,26 +174,12 @@ pub(crate) fn frame_line(frame: &Frame<'_>) -> String {
     let position = frame.position;
     let inlined = if frame.inlined { " (inlined)" } else { "" };
     let file = position.file.rsplit('/').next().unwrap_or_default();
-    let place = if file.is_empty() { String::new() } else { format!("  {file}:{}", position.line) };
+    let place = match (file, position.line) {
+        ("", _) => String::new(),
+        (file, 0) => format!("  {file}"),
+        (file, line) => format!("  {file}:{line}"),
+    };
     printable(&format!("{}{inlined}{place}", position.function))
-}
-
-fn sources(sites: &[SiteRow], data: &Data, files: &Cached) -> Vec<Source> {
-    let mut sources = Vec::new();
-    for site in sites.iter().filter_map(|row| row.site.as_ref()).filter(|site| site.line > 0).take(MOST_SOURCES) {
-        let Some(text) = files.lines(&site.file) else { continue };
-        let first = site.line.saturating_sub(AROUND).max(1);
-        let lines = (first..=site.line.saturating_add(AROUND)).filter_map(|number| {
-            let line = text.get(number as usize - 1)?;
-            let calls = data.sites().calls_from(&site.file, number);
-            Some((number, printable(&line.replace('\t', "    ")), calls))
-        });
-        let lines: Vec<_> = lines.collect();
-        if !lines.is_empty() {
-            sources.push(Source { file: printable(&site.file), lines });
-        }
-    }
-    sources
 }
 
 #[cfg(test)]
@@ -232,8 +212,8 @@ mod tests {
                     continue;
                 }
                 for source in &detail.sources {
-                    assert!(source.lines.iter().any(|&(_, _, calls)| calls > 0), "{name}");
-                    assert!(source.lines.iter().all(|(_, text, _)| !text.contains('\u{1b}')), "{name}");
+                    assert!(source.lines.iter().any(|line| !line.measured.is_empty()), "{name}");
+                    assert!(source.lines.iter().all(|line| !line.text.contains('\u{1b}')), "{name}");
                 }
             }
         }

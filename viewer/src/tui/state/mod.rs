@@ -7,6 +7,7 @@ pub(crate) mod outbox;
 pub(crate) mod overlay;
 pub(crate) mod prompt;
 pub(crate) mod scroll;
+pub(crate) mod sources;
 pub(crate) mod table;
 pub(crate) mod tables;
 pub(crate) mod timeline;

@@ -1,0 +1,3 @@
+module cgoprof.bench/hotlibrary
+
+go 1.19

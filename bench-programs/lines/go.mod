@@ -1,0 +1,3 @@
+module cgoprof.bench/lines
+
+go 1.19

@@ -9,6 +9,7 @@ use cgoprof_collector::process::launch::LaunchError;
 use cgoprof_collector::record::{EngineKind, Options, Problem, Progress, RecordError, Subject};
 use cgoprof_profile::{Profile, Via};
 use cgoprof_viewer::analysis;
+use cgoprof_viewer::cpu_split::CpuSplit;
 use cgoprof_viewer::units::{calls, count, percent, printable, time, with_error};
 use nix::unistd::Pid;
 
@@ -104,6 +105,9 @@ fn summary(profile: &Profile, options: &Options) {
         say(format_args!("{counted}, {c} of them in C, {overhead} {doing}"));
     } else {
         say(counted);
+    }
+    if let Some(split) = CpuSplit::of(profile) {
+        say(split.line());
     }
     let counted = analysis::by_function(profile).into_iter().filter(|row| row.via != Via::Runtime);
     for row in counted.filter(|row| row.stats.timed > 0).take(3) {

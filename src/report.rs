@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use cgoprof_viewer::report::table::Extent;
 use cgoprof_viewer::report::{By, json, text};
 use cgoprof_viewer::tables::inside::Group;
 use clap::error::ErrorKind;
@@ -26,6 +27,9 @@ pub(crate) struct Args {
     /// Maximum number of rows [default: 20]
     #[arg(long)]
     limit: Option<usize>,
+    /// Add P90 and MAX of C, and quantiles of the overhead: to functions, sites and packages
+    #[arg(long)]
+    quantiles: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -42,6 +46,8 @@ enum ByArg {
     Goroutine,
     /// Go packages that call C
     Package,
+    /// Stacks that were blocked in C, with what they waited in
+    Blocked,
     /// Functions inside C, by samples
     C,
     /// Lines of C, by samples
@@ -66,11 +72,17 @@ enum Format {
 const ROWS: usize = 20;
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    if matches!(args.format, Format::Json) && (args.by.is_some() || args.limit.is_some()) {
-        let why = "--by and --limit are for tables: JSON contains all rows, by each of them";
+    if matches!(args.format, Format::Json) && (args.by.is_some() || args.limit.is_some() || args.quantiles) {
+        let why = "--by, --limit and --quantiles are for tables: JSON contains all rows, by each of them";
+        Cli::command().error(ErrorKind::ArgumentConflict, why).exit();
+    }
+    let has_quantiles = |by| matches!(by, ByArg::Function | ByArg::Site | ByArg::Package);
+    if args.quantiles && !args.by.is_none_or(has_quantiles) {
+        let why = "--quantiles are columns of --by function, site and package";
         Cli::command().error(ErrorKind::ArgumentConflict, why).exit();
     }
     let profile = profile_file::read(&args.file)?;
+    let extent = Extent { limit: args.limit.unwrap_or(ROWS), quantiles: args.quantiles };
     let by = match args.by.unwrap_or(ByArg::Function) {
         ByArg::Function => By::Function,
         ByArg::Site => By::Site,
@@ -78,6 +90,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         ByArg::Thread => By::Thread,
         ByArg::Goroutine => By::Goroutine,
         ByArg::Package => By::Package,
+        ByArg::Blocked => By::Blocked,
         ByArg::C => By::Inside(Group::Function),
         ByArg::Line => By::Inside(Group::Line),
         ByArg::Library => By::Inside(Group::Library),
@@ -85,7 +98,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         ByArg::Advice => By::Advice,
     };
     let report = match args.format {
-        Format::Text => text::write(&profile, by, args.limit.unwrap_or(ROWS)),
+        Format::Text => text::write(&profile, by, extent),
         Format::Json => json::write(&profile)? + "\n",
     };
     std::io::stdout().write_all(report.as_bytes())?;

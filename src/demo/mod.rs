@@ -10,6 +10,7 @@ use cgoprof_collector::engines::trampoline::{MAX_OVERHEAD, Timing};
 use cgoprof_collector::process::launch::find_program;
 use cgoprof_collector::record::{Options, Subject};
 use cgoprof_viewer::export::flamegraph;
+use cgoprof_viewer::report::table::Extent;
 use cgoprof_viewer::report::{By, text};
 use cgoprof_viewer::value::Value;
 
@@ -72,8 +73,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let status = record::record(&options, true)?;
     let profile = profile_file::read(&output)?;
     let mut out = std::io::stdout().lock();
-    write!(out, "\n{}", text::write(&profile, By::Function, 20))?;
-    write!(out, "{}", text::write(&profile, By::Site, 20).split_once("\n\n").map_or("", |(_, table)| table))?;
+    write!(out, "\n{}", text::write(&profile, By::Function, Extent::rows(20)))?;
+    write!(
+        out,
+        "{}",
+        text::write(&profile, By::Site, Extent::rows(20)).split_once("\n\n").map_or("", |(_, table)| table)
+    )?;
     let svg = draw(&profile, &args.dir)?;
     writeln!(out, "written {} and {}", output.display(), svg.display())?;
     writeln!(

@@ -1,5 +1,6 @@
 //! Times against the C side's own clock. One test after another: a busy machine measures itself.
 
+mod blocked_in;
 mod scheduling;
 mod waiting;
 

@@ -68,7 +68,7 @@ fn functions_inlined_calls_and_lines_of_c_are_those_of_addr2line() {
     const RELEASE: &str = "1.24.11";
     let path = go::build("lines", Build::of(RELEASE));
     let data = std::fs::read(&path).expect("the program");
-    let sections = DebugSections::read(&data).expect("debug information");
+    let sections = DebugSections::read(&data, &mut (1 << 30)).expect("debug information");
     let info = DebugInfo::new(&sections, None, None).expect("sound debug information");
     let addresses = addresses_of_c(&data, 10_000);
     let expected = by_binutils(&path, &addresses);

@@ -236,7 +236,7 @@ fn debug_information_that_is_damaged_is_said_to_be() {
                   open('libhot.so', 'wb').write(data)\n\
                   END";
     let found = hidden(&variant("damaged", &format!("cp $FULL libhot.so\n{damage}")), &[], &[]);
-    assert!(found.notes.contains("libhot.so is damaged"), "{}", found.notes);
+    assert!(found.notes.contains("libhot.so was not used: it is damaged"), "{}", found.notes);
     assert_eq!(found.name, "hidden", "its symbols are sound");
 }
 

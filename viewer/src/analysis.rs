@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use cgoprof_profile::{Cell, Function, FunctionId, Kind, Line, LocationId, Profile, SampledStack, Stats, Via};
 
+use crate::waits;
+
 /// All crossings of one C function by one way.
 #[derive(Clone, Debug)]
 pub struct FunctionRow<'a> {
@@ -55,6 +57,9 @@ pub struct StackRow<'a> {
     pub stats: Stats,
     /// What samples saw inside of C: frames called by the C function, innermost first, and how often.
     pub inside: Vec<(Vec<Frame<'a>>, u64)>,
+    /// Where it waited: what it waited in, then frames called by the C function, innermost first, and nanoseconds. No
+    /// frames where no look has found it.
+    pub waits: Vec<(Vec<Frame<'a>>, f64)>,
     /// Processor time in C.
     pub cpu: Option<Cpu>,
 }
@@ -248,6 +253,7 @@ pub fn by_stack(profile: &Profile) -> Vec<StackRow<'_>> {
             truncated: false,
             stats: Stats::default(),
             inside: Vec::new(),
+            waits: Vec::new(),
             cpu: None,
         });
         row.truncated |= cell.truncated;
@@ -261,8 +267,13 @@ pub fn by_stack(profile: &Profile) -> Vec<StackRow<'_>> {
     for sampled in &profile.samples {
         let cell = sampled.cell.and_then(|id| cells.get(&id));
         if let Some(row) = cell.and_then(|cell| rows.get_mut(&(cell.function, cell.stack.as_slice()))) {
-            let inside = inside(profile, sampled).into_iter();
-            row.inside.push((inside.map(|(line, inlined)| frame(profile, line, inlined)).collect(), sampled.samples));
+            row.inside.push((inside_frames(profile, &sampled.stack, sampled.inside), sampled.samples));
+        }
+    }
+    for part in waits::parts(profile) {
+        if let Some(row) = rows.get_mut(&(part.cell.function, part.cell.stack.as_slice())) {
+            let inside = part.stack.map(|wait| inside_frames(profile, &wait.stack, wait.inside));
+            row.waits.push((inside.unwrap_or_default(), part.nanos));
         }
     }
     sorted(rows.into_values().collect(), |row| (&row.stats, row.cpu, &row.function.name))
@@ -274,7 +285,8 @@ pub fn by_sample(profile: &Profile) -> Vec<SampleRow<'_>> {
         profile.cells.iter().map(|cell| (cell.id, function(profile, cell))).collect();
     let mut rows: BTreeMap<_, (Option<&Function>, u64)> = BTreeMap::new();
     for sampled in &profile.samples {
-        let inside = inside(profile, sampled).len();
+        let of_cell = if sampled.cell.is_some() { sampled.stack.as_slice() } else { &[] };
+        let inside = inside(profile, of_cell, sampled.inside.min(of_cell.len())).len();
         let function = sampled.cell.and_then(|id| functions.get(&id).copied());
         let key = (frames(profile, &sampled.stack), inside, sampled.truncated, function.map(|function| &function.name));
         rows.entry(key).or_insert((function, 0)).1 += sampled.samples;
@@ -329,13 +341,18 @@ fn lines<'a>(profile: &'a Profile, stack: &[LocationId]) -> impl Iterator<Item =
     })
 }
 
-/// The lines of a sample that lie inside of the C function which its crossing has called, innermost first, and whether
-/// each is of a function that is inlined in the next. That function's own is the next line of the sample.
-pub(crate) fn inside<'a>(profile: &'a Profile, sampled: &SampledStack) -> Vec<(&'a Line, bool)> {
-    let (inner, rest) = sampled.stack.split_at(sampled.inside);
-    let called = &rest[..rest.len().min(usize::from(sampled.cell.is_some()))];
+/// The lines of a stack that lie inside of the C function which its crossing has called, innermost first, and whether each
+/// is of a function that is inlined in the next. That function's own is the next line of the stack. `inside` is the number
+/// of locations before that function's.
+pub(crate) fn inside<'a>(profile: &'a Profile, stack: &[LocationId], inside: usize) -> Vec<(&'a Line, bool)> {
+    let (inner, rest) = stack.split_at(inside);
+    let called = &rest[..rest.len().min(1)];
     let in_called = lines(profile, called).take_while(|&(_, inlined)| inlined);
     lines(profile, inner).chain(in_called).collect()
+}
+
+pub(crate) fn inside_frames<'a>(profile: &'a Profile, stack: &[LocationId], depth: usize) -> Vec<Frame<'a>> {
+    inside(profile, stack, depth).into_iter().map(|(line, inlined)| frame(profile, line, inlined)).collect()
 }
 
 fn frame<'a>(profile: &'a Profile, line: &Line, inlined: bool) -> Frame<'a> {

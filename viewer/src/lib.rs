@@ -3,6 +3,8 @@
 
 pub mod advice;
 pub mod analysis;
+pub mod blocked;
+pub mod cpu_split;
 pub mod export;
 pub mod measured;
 mod paths;
@@ -13,3 +15,4 @@ mod text_width;
 pub mod tui;
 pub mod units;
 pub mod value;
+mod waits;

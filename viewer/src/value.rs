@@ -27,8 +27,10 @@ pub enum Value {
 /// A size of crossings by the frame of their stack that it belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Parts {
-    /// Of the C function and the code below it, in proportion to the samples.
-    pub(crate) in_c: f64,
+    /// Of the C function and the code below it while they ran, in proportion to the samples.
+    pub(crate) running: f64,
+    /// Of the C function and the code below it while they waited, as looks have found it.
+    pub(crate) waiting: f64,
     /// Of the C function.
     pub(crate) function: f64,
     /// Of the border: getting to C and back.
@@ -84,13 +86,16 @@ impl Value {
     /// Processor time is that of samples alone.
     pub(crate) fn of(self, stats: &Stats) -> Parts {
         let none = Parts::default();
+        // Both are estimates, and a crossing does not wait for longer than it takes.
+        let waiting = stats.blocked_self().min(stats.c_self());
+        let in_c = Parts { running: stats.c_self() - waiting, waiting, ..none };
         match self {
             Value::Calls => Parts { function: stats.calls as f64, ..none },
-            Value::Total => Parts { in_c: stats.c_self(), border: stats.overhead().sum, ..none },
-            Value::C => Parts { in_c: stats.c_self(), ..none },
+            Value::Total => Parts { border: stats.overhead().sum, ..in_c },
+            Value::C => in_c,
             Value::Overhead => Parts { border: stats.overhead().sum, ..none },
             Value::ExitWait => Parts { border: stats.exit.sum, ..none },
-            Value::Blocked => Parts { function: stats.blocked_self(), ..none },
+            Value::Blocked => Parts { waiting: stats.blocked_self(), ..none },
             Value::Cpu => none,
         }
     }

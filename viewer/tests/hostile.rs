@@ -5,6 +5,7 @@ use std::path::Path;
 
 use cgoprof_profile::decode;
 use cgoprof_viewer::export::flamegraph;
+use cgoprof_viewer::report::table::Extent;
 use cgoprof_viewer::report::{By, json, text};
 use cgoprof_viewer::value::Value;
 use proptest::prelude::*;
@@ -37,8 +38,8 @@ proptest! {
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         gzip.write_all(&message).unwrap();
         if let Ok(profile) = decode(&gzip.finish().unwrap()) {
-            for by in [By::Function, By::Site, By::Stack, By::Thread, By::Goroutine, By::Callback, By::Advice] {
-                let report = text::write(&profile, by, 20);
+            for by in By::ALL {
+                let report = text::write(&profile, by, Extent { limit: 20, quantiles: true });
                 prop_assert!(!report.chars().any(|c| c.is_control() && c != '\n'));
             }
             prop_assert!(json::write(&profile).is_ok());

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use cgoprof_profile::{Profile, decode};
 use cgoprof_viewer::export::{FORMATS, flamegraph};
+use cgoprof_viewer::report::table::Extent;
 use cgoprof_viewer::report::{By, json, text};
+use cgoprof_viewer::tables::inside::Group;
 use cgoprof_viewer::value::Value;
 
 /// The recorded profiles by name.
@@ -25,8 +27,10 @@ fn profiles() -> Vec<(String, Profile)> {
 fn text_reports() {
     for (name, profile) in profiles() {
         let scheduling = [(By::Thread, 8), (By::Goroutine, 5), (By::Callback, 5), (By::Advice, 5)];
-        for (by, limit) in [(By::Function, 20), (By::Site, 8), (By::Stack, 3)].into_iter().chain(scheduling) {
-            insta::assert_snapshot!(format!("{name}-{by:?}"), text::write(&profile, by, limit));
+        let inside = [Group::Function, Group::Line, Group::Library].map(|group| (By::Inside(group), 5));
+        let others = scheduling.into_iter().chain(inside).chain([(By::Package, 5), (By::Blocked, 3)]);
+        for (by, limit) in [(By::Function, 20), (By::Site, 8), (By::Stack, 3)].into_iter().chain(others) {
+            insta::assert_snapshot!(format!("{name}-{by:?}"), text::write(&profile, by, Extent::rows(limit)));
         }
     }
 }
@@ -130,6 +134,6 @@ fn names_are_escaped_in_the_flame_graph() {
     profile.functions[0].name = "<script>alert(1)</script>\u{1b}[31m;x".into();
     let svg = String::from_utf8(flamegraph::draw(&profile, Value::Calls, false).unwrap()).unwrap();
     assert!(!svg.contains("<script>alert") && !svg.contains('\u{1b}'));
-    let report = text::write(&profile, By::Stack, 100);
+    let report = text::write(&profile, By::Stack, Extent::rows(100));
     assert!(!report.contains('\u{1b}'));
 }

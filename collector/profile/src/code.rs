@@ -18,6 +18,8 @@ pub enum Kind {
     Border,
     /// C.
     C,
+    /// The kernel, in which a thread waits.
+    Kernel,
 }
 
 /// A function.
@@ -53,6 +55,28 @@ impl Function {
     /// Returns a function that stands for a thread that C made, as the caller of all that it calls.
     pub fn of_thread(name: &str) -> Function {
         Function { name: format!("[thread {name}]"), kind: Kind::C, ..Function::default() }
+    }
+
+    /// Returns a function that stands for what a thread waits in: a system call by its name, or [`Function::PAGE`].
+    pub fn of_wait(call: &str) -> Function {
+        Function { name: format!("[{call}]"), kind: Kind::Kernel, ..Function::default() }
+    }
+
+    /// Stands in place of a system call for a thread that needs a page of a file, or of memory that was swapped out.
+    pub const PAGE: &str = "page fault";
+
+    /// Returns what a thread waits in, if it stands for that.
+    pub fn wait(&self) -> Option<&str> {
+        let name = self.name.strip_prefix('[')?.strip_suffix(']')?;
+        (self.kind == Kind::Kernel).then_some(name)
+    }
+
+    /// Name of the function that stands for code in no file, or code that can't be unwound.
+    pub const UNKNOWN_CODE: &str = "[unknown code]";
+
+    /// Whether it stands for code that is not known.
+    pub fn is_unknown_code(&self) -> bool {
+        self.kind == Kind::C && self.symbol.is_empty() && self.name == Function::UNKNOWN_CODE
     }
 
     /// Name of the function that stands for the recorder's hooks.

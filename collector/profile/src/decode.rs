@@ -12,7 +12,7 @@ use crate::metrics::Stats;
 use crate::model::{Cell, Profile, SampledStack};
 use crate::recording::{Knows, Recording, Target};
 use crate::references::{DecodeError, LARGEST, function_id, location_id};
-use crate::{pprof, scheduler_file};
+use crate::{pprof, scheduler_file, waits_file};
 
 /// Reads a file. One that was cut short is read up to its last complete member, and gets a note on that.
 ///
@@ -56,6 +56,10 @@ pub fn decode_message(bytes: &[u8]) -> Result<Profile, DecodeError> {
         if !extension.thread.is_empty() {
             let read = extension.thread.into_iter().map(|found| scheduler_file::read_thread(found, &profile));
             profile.threads = read.collect::<Result<_, _>>()?;
+        }
+        if !extension.wait.is_empty() {
+            let read = extension.wait.into_iter().map(|found| waits_file::read_wait(found, &profile));
+            profile.waits = read.collect::<Result<_, _>>()?;
         }
         if let Some(found) = extension.scheduler {
             scheduler_file::read_scheduler(found, &mut profile)?;
@@ -116,6 +120,7 @@ fn read_functions(message: &pprof::Profile, profile: &mut Profile) -> Result<(),
         let kind = match function.kind {
             1 => Kind::Border,
             2 => Kind::C,
+            3 => Kind::Kernel,
             _ => Kind::Go,
         };
         let (name, symbol) = (string(function.name)?, string(function.system_name)?);

@@ -10,7 +10,7 @@ use prost::Message as _;
 use crate::code::{Kind, LocationId};
 use crate::metrics::{Numbers, Stats};
 use crate::model::{Cell, Profile, SampledStack};
-use crate::{pprof, scheduler_file};
+use crate::{pprof, scheduler_file, waits_file};
 
 /// The sample types, in the order of every sample's values.
 pub const SAMPLE_TYPES: [(&str, &str); 7] = [
@@ -73,6 +73,7 @@ impl Encoder {
             thread: profile.threads.iter().filter(|_| whole).map(scheduler_file::thread).collect(),
             scheduler: whole.then(|| scheduler_file::scheduler(profile)),
             timeline: Some(scheduler_file::timeline(&profile.timeline)),
+            wait: if whole { waits_file::waits(profile) } else { Vec::new() },
         });
         message
     }
@@ -151,6 +152,7 @@ impl Encoder {
                     Kind::Go => 0,
                     Kind::Border => 1,
                     Kind::C => 2,
+                    Kind::Kernel => 3,
                 },
                 c_name: function.c_name.clone(),
                 package: function.package.clone(),

@@ -19,6 +19,7 @@ mod recording;
 mod references;
 pub mod scheduler;
 mod scheduler_file;
+mod waits_file;
 
 pub use code::*;
 pub use decode::{decode, decode_message};

@@ -23,6 +23,8 @@ pub struct Profile {
     pub cells: Vec<Cell>,
     /// Samples of running threads, by stack.
     pub samples: Vec<SampledStack>,
+    /// Stacks of C that were found to wait.
+    pub waits: Vec<WaitingStack>,
     /// The program's threads, if they were watched.
     pub threads: Vec<Thread>,
     /// Threads that the runtime made.
@@ -52,6 +54,33 @@ pub struct SampledStack {
     pub truncated: bool,
     /// Number of samples; each stands for [`Recording::sample_period_ns`].
     pub samples: u64,
+}
+
+/// Waits in C with one stack, in the same system call. Threads were looked at now and then, and what was found stands for
+/// the time between two looks: so the times of one cell's stacks tell how its blocked time is divided among them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct WaitingStack {
+    /// [`Cell::id`] of the crossing; none where the stack could not be followed to it.
+    pub cell: Option<u64>,
+    /// The whole stack, innermost first: what it waits in ([`Function::of_wait`]), the frames that C had called, then the
+    /// cell's stack.
+    pub stack: Vec<LocationId>,
+    /// Number of locations before the cell's C function.
+    pub inside: usize,
+    /// Whether the stack goes on beyond its frames.
+    pub truncated: bool,
+    /// Nanoseconds.
+    pub time: Estimate,
+    /// How often it was found.
+    pub looks: u64,
+}
+
+impl WaitingStack {
+    /// Returns what it waits in.
+    pub fn waits_in<'a>(&self, profile: &'a Profile) -> Option<&'a str> {
+        let innermost = profile.locations[self.stack.first()?.0].lines.first()?;
+        profile.functions[innermost.function.0].wait()
+    }
 }
 
 /// The crossings that share a C function, Go stack, enclosing crossing and lock state.

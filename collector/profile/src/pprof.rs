@@ -6,6 +6,7 @@ use prost::{DecodeError, Message};
 
 use crate::metrics::Numbers;
 use crate::scheduler_file::{Scheduler, Thread, Timeline};
+use crate::waits_file::WaitingStackInFile;
 
 /// `perftools.profiles.Profile`.
 #[derive(Clone, PartialEq, Message)]
@@ -123,7 +124,7 @@ pub(crate) struct Function {
     pub(crate) filename: i64,
     #[prost(int64, tag = "5")]
     pub(crate) start_line: i64,
-    /// 0 Go, 1 border, 2 C. This field and those after it are cgoprof's.
+    /// 0 Go, 1 border, 2 C, 3 kernel. This field and those after it are cgoprof's.
     #[prost(uint32, tag = "2026")]
     pub(crate) kind: u32,
     #[prost(string, tag = "2027")]
@@ -162,6 +163,9 @@ pub(crate) struct Extension {
     /// Since the previous member.
     #[prost(message, optional, tag = "8")]
     pub(crate) timeline: Option<Timeline>,
+    /// All so far.
+    #[prost(message, repeated, tag = "9")]
+    pub(crate) wait: Vec<WaitingStackInFile>,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -3,7 +3,7 @@
 use cgoprof_profile::{
     Birth, Callback, Cell, Counters, Distribution, Encoder, Estimate, Forgotten, Function, FunctionId, Goroutine,
     Holder, Kind, Knows, Line, Location, LocationId, Lock, Locked, Made, Peak, Profile, SampledStack, Scheduler,
-    SlowCrossing, Stats, Thread, Timeline, Via, Wait, Wrapper, decode,
+    SlowCrossing, Stats, Thread, Timeline, Via, Wait, WaitingStack, Wrapper, decode,
 };
 use proptest::prelude::*;
 
@@ -54,6 +54,14 @@ fn profile(calls: &[u64]) -> Profile {
             ..Cell::default()
         });
     }
+    profile.waits = vec![WaitingStack {
+        cell: Some(1),
+        stack: vec![LocationId(0), LocationId(0)],
+        inside: 1,
+        truncated: true,
+        time: Estimate { sum: 7e6, variance: 3e12, common: 0.0 },
+        looks: 4,
+    }];
     profile.functions[0].wrapper = Some(Wrapper { escapes: true, nocallback: false });
     add_scheduler(&mut profile);
     profile

@@ -2,11 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use cgoprof_profile::{LocationId, Profile, SampledStack};
+use cgoprof_profile::{Estimate, Function, LocationId, Profile, SampledStack, WaitingStack};
 use cgoprof_symbols::Avma;
 
+use crate::arch;
 use crate::assemble::{Crossing, sampled_crossing};
 use crate::correlate::samples::Samples;
+use crate::correlate::waits::WaitsIn;
 use crate::counts::cell_id::CellId;
 use crate::symbolize::Symbolizer;
 use crate::unwind::{Place, Walk};
@@ -47,6 +49,41 @@ pub(crate) fn assemble_samples(
             "{lost} samples in C could not be followed to the crossing that called it: they are in no function's row"
         ));
     }
+}
+
+/// Puts the stacks that waited into the profile, in place of those it holds.
+pub(crate) fn assemble_waits(
+    profile: &mut Profile,
+    samples: &Samples,
+    crossings: &HashMap<CellId, Crossing>,
+    symbolizer: &mut Symbolizer<'_, '_>,
+) {
+    let mut cells = profile.cells.iter().map(|cell| cell.id).collect();
+    let mut known: HashMap<(Option<u64>, Vec<LocationId>), usize> = HashMap::new();
+    profile.waits.clear();
+    for (wait, time) in &samples.waits {
+        let mut found = stack(profile, &wait.walk, crossings, symbolizer, &mut cells);
+        let waits_in = match wait.waits_in {
+            WaitsIn::Call(number) => system_call(number),
+            WaitsIn::Page => Function::PAGE.to_owned(),
+        };
+        found.stack.insert(0, symbolizer.wait(profile, &waits_in));
+        found.inside += 1;
+        let index = *known.entry((found.cell, found.stack.clone())).or_insert_with(|| {
+            let SampledStack { cell, stack, inside, .. } = found;
+            profile.waits.push(WaitingStack { cell, stack, inside, ..WaitingStack::default() });
+            profile.waits.len() - 1
+        });
+        let known = &mut profile.waits[index];
+        known.time += Estimate { sum: time.sum, variance: time.variance, common: 0.0 };
+        known.looks += time.looks;
+        known.truncated |= found.truncated;
+    }
+}
+
+/// Name of a system call, or its number if it is newer than our list.
+fn system_call(number: u64) -> String {
+    arch::system_call_name(number).map_or_else(|| format!("system call {number}"), str::to_owned)
 }
 
 fn stack(

@@ -11,6 +11,7 @@ use super::samples::Samples;
 use super::slow::uniform_variance;
 use super::threads::Threads;
 use super::timeline::{Counters, Part, Timeline, Wait};
+use super::waits::{Waited, Waiting};
 use crate::clock::{Monotonic, Rate};
 use crate::counts::cell_id::CellId;
 use crate::counts::slow_event::{SUSPICIOUS, SlowEvent, SlowKind};
@@ -23,6 +24,8 @@ use crate::unwind::Walk;
 pub(crate) enum Event {
     /// A thread was sampled.
     Sampled(Walk),
+    /// A thread in C was found to wait.
+    Waited(Waited),
     /// A thread lost its processor or got one.
     Switched(Switch),
     /// A thread was started by another.
@@ -98,6 +101,7 @@ impl Correlator {
     pub(crate) fn feed(&mut self, event: Event) {
         match event {
             Event::Sampled(walk) => self.samples.count(walk),
+            Event::Waited(waited) => self.samples.add_wait(waited),
             Event::Switched(switch) => {
                 if let Some(from) = self.off.add(switch) {
                     self.timeline.asleep(Wait { tid: switch.tid, from, to: switch.time });
@@ -126,6 +130,11 @@ impl Correlator {
                 self.settle_looks(before, rate);
             }
         }
+    }
+
+    /// Returns since when each of these threads waits for something, if it does.
+    pub(crate) fn waiting(&self, threads: impl Iterator<Item = u64>) -> Vec<Waiting> {
+        threads.map(|tid| Waiting { tid, since: self.off.waits_since(tid) }).collect()
     }
 
     /// Whether the program became another. The first exec only makes the process the program.

@@ -11,3 +11,4 @@ pub(crate) mod slow;
 pub(crate) mod source;
 pub(crate) mod threads;
 pub(crate) mod timeline;
+pub(crate) mod waits;

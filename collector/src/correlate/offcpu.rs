@@ -66,6 +66,12 @@ impl OffCpu {
         })
     }
 
+    /// Returns since when a thread waits for something, if it does.
+    pub(crate) fn waits_since(&self, tid: u64) -> Option<Monotonic> {
+        let thread = self.threads.get(&tid).filter(|thread| thread.ended.is_none())?;
+        thread.out.filter(|&(_, kind)| kind == SwitchKind::Blocked).map(|(since, _)| since)
+    }
+
     /// Notes that a thread has ended.
     pub(crate) fn end(&mut self, tid: u64, time: Monotonic) {
         self.threads.entry(tid).or_default().ended = Some(time);

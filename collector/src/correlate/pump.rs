@@ -1,11 +1,13 @@
 //! The thread that reads perf records and an engine's events, and feeds both to the correlator.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use cgoprof_symbols::Avma;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::unistd::Pid;
@@ -16,10 +18,13 @@ use super::samples::Samples;
 use super::source::Source;
 use super::threads::Threads;
 use super::timeline::Part;
-use crate::clock::{Moment, Monotonic, Rate, Timebase};
+use super::waits::{WaitLooks, WaitStack, WaitsIn};
+use crate::clock::{Moment, Monotonic, Rate, Timebase, own_time};
+use crate::counts::cell_id::CellId;
 use crate::perf::{PerfError, Record, Sample, Session, TracedProbe};
 use crate::process::maps::Mapping;
-use crate::unwind::{GoModule, Place, Unwinder};
+use crate::process::waiting_thread::WaitingThreads;
+use crate::unwind::{GoModule, Place, Unwinder, Walk};
 
 /// Longest time between two reads of the rings.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -85,6 +90,7 @@ struct Found {
     source: Box<dyn Source>,
     /// Executable mappings that have come.
     mappings: Vec<Mapping>,
+    waiting: WaitingThreads,
 }
 
 impl Pump {
@@ -99,7 +105,13 @@ impl Pump {
         let keeps_up = source.must_keep_up();
         let threads = if reads_perf { Threads::of(pid) } else { Threads::default() };
         let correlator = Correlator::new(threads, runs, reads_perf);
-        let found = Arc::new(Mutex::new(Found { pid, correlator, source, mappings: Vec::new() }));
+        let found = Arc::new(Mutex::new(Found {
+            pid,
+            correlator,
+            source,
+            mappings: Vec::new(),
+            waiting: WaitingThreads::of(pid),
+        }));
         let waker = Arc::new(Waker::of(session.as_ref()));
         let (stop, asking) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let modules = Arc::new(Mutex::new(Vec::<NewModule>::new()));
@@ -107,6 +119,7 @@ impl Pump {
         let (added, woken) = (Arc::clone(&modules), Arc::clone(&waker));
         let thread = std::thread::Builder::new().spawn(move || {
             let (mut counters_due, mut processors_due) = (Monotonic(0), Monotonic(0));
+            let mut looks = WaitLooks::default();
             if keeps_up {
                 keep_up();
             }
@@ -124,6 +137,8 @@ impl Pump {
                     None if last => Monotonic(u64::MAX),
                     None => now.monotonic,
                 };
+                let next_look =
+                    if reads_perf && !last { found.look_at_waits(&mut looks, &mut unwinder, rate) } else { None };
                 found.settle(complete, rate);
                 if last || now.monotonic >= counters_due {
                     found.read_counters(now.monotonic);
@@ -144,9 +159,10 @@ impl Pump {
                 while waiting.load(Ordering::Acquire) > 0 {
                     std::thread::sleep(Duration::from_micros(100));
                 }
+                let pause = next_look.map_or(PAUSE, |due| until(due, timebase.now().monotonic).min(PAUSE));
                 match &mut session {
-                    Some(session) => session.wait(PAUSE),
-                    None => woken.wait(PAUSE),
+                    Some(session) => session.wait(pause),
+                    None => woken.wait(pause),
                 }
             }
         });
@@ -318,6 +334,11 @@ impl NewModule {
     }
 }
 
+/// Time until a moment, in whole milliseconds: `poll` takes no others, and the moment must have come when it returns.
+fn until(due: Monotonic, now: Monotonic) -> Duration {
+    Duration::from_millis(due.0.saturating_sub(now.0).div_ceil(1_000_000))
+}
+
 /// Raises this thread's priority over others. Only root may.
 fn keep_up() {
     // SAFETY: a system call without pointers.
@@ -388,9 +409,67 @@ impl Found {
         self.correlator.feed(event);
     }
 
+    /// Looks at the threads that wait in C, if it is time for that. Returns when it will be the next time, if threads are
+    /// in C.
+    fn look_at_waits(&mut self, looks: &mut WaitLooks, unwinder: &mut Unwinder, rate: Rate) -> Option<Monotonic> {
+        let now = Moment::now().monotonic;
+        if self.correlator.became_another() {
+            return None;
+        }
+        if !looks.is_due(now) {
+            return looks.next();
+        }
+        let before = own_time();
+        let (in_c, mut number) = (self.source.in_c(), 0);
+        let threads = self.correlator.waiting(in_c.keys().copied());
+        let found = looks.look(now, &threads, |tid| {
+            number += 1;
+            self.stack_of_wait(tid, in_c[&tid], now, unwinder, rate)
+        });
+        found.into_iter().for_each(|waited| self.correlator.feed(Event::Waited(waited)));
+        looks.spend((own_time() - before).as_nanos() as f64, number, now);
+        looks.next()
+    }
+
+    /// Returns the stack of a thread that waits in this crossing; none if it does not wait any more.
+    fn stack_of_wait(
+        &mut self,
+        tid: u64,
+        cell: CellId,
+        time: Monotonic,
+        unwinder: &mut Unwinder,
+        rate: Rate,
+    ) -> Option<WaitStack> {
+        /// Bytes of a stack that are copied first, and if the crossing lies beyond them. Most of C fits into the first.
+        const COPIED: [usize; 2] = [16 << 10, 512 << 10];
+        let waits = self.waiting.look(tid)?;
+        let waits_in = waits.call.map_or(WaitsIn::Page, WaitsIn::Call);
+        // The kernel does not tell the frame pointer. Code that needs it can't be followed beyond.
+        let (ip, sp, bp) = (waits.ip, waits.sp, Avma(0));
+        for most in COPIED {
+            let Some(stack) = self.waiting.stack(tid, &waits, most) else { break };
+            let is_whole = stack.len() < most;
+            let sample = Sample { tid, time, ip, sp, bp, stack: Cow::Owned(stack), chain: Vec::new() };
+            let walk = unwinder.walk(&sample);
+            if walk.place != Place::Elsewhere || is_whole || most == COPIED[1] {
+                let mut walk = self.with_crossing(walk, &sample, rate);
+                if walk.place == Place::Elsewhere {
+                    walk.leave_gap(cell);
+                }
+                return Some(WaitStack { walk, waits_in });
+            }
+        }
+        // It has gone on before its stack was copied.
+        Some(WaitStack { walk: Walk::of_crossing(cell), waits_in })
+    }
+
     /// Returns the frames of a sample, and the crossing that it is in.
-    fn walk(&self, sample: &Sample<'_>, unwinder: &mut Unwinder, rate: Rate) -> crate::unwind::Walk {
-        let mut walk = unwinder.walk(sample);
+    fn walk(&self, sample: &Sample<'_>, unwinder: &mut Unwinder, rate: Rate) -> Walk {
+        self.with_crossing(unwinder.walk(sample), sample, rate)
+    }
+
+    /// Completes the frames of a sample with the crossing that the engine knows it is in.
+    fn with_crossing(&self, mut walk: Walk, sample: &Sample<'_>, rate: Rate) -> Walk {
         if let Place::Called(frame) = walk.place {
             let (place, goes_on) = self.source.called(sample, frame).unwrap_or((Place::Elsewhere, true));
             walk.place = place;
@@ -468,7 +547,13 @@ mod tests {
         };
         let source = Box::new(OneCrossing(Some(event)));
         let correlator = Correlator::new(Threads::default(), true, false);
-        let found = Found { pid: Pid::this(), correlator, source, mappings: Vec::new() };
+        let found = Found {
+            pid: Pid::this(),
+            correlator,
+            source,
+            mappings: Vec::new(),
+            waiting: WaitingThreads::of(Pid::this()),
+        };
         let mut pump = Pump {
             stop: Arc::default(),
             found: Arc::new(Mutex::new(found)),

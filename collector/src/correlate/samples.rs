@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::offcpu::OffTime;
 use super::slow::Slow;
+use super::waits::{WaitStack, Waited};
 use crate::clock::Monotonic;
 use crate::counts::cell_id::CellId;
 use crate::counts::slow_event::{SlowEvent, SlowKind};
@@ -18,6 +19,8 @@ const MOST_STACKS: usize = 200_000;
 pub(crate) struct Samples {
     /// How often each stack was seen.
     pub(crate) walks: HashMap<Arc<Walk>, u64>,
+    /// Stacks in C that waited, with the time that looks found them to.
+    pub(crate) waits: HashMap<Arc<WaitStack>, WaitTime>,
     /// Records that were dropped because their ring was full.
     pub(crate) lost: u64,
     /// A processor came into use after the start, and nothing that ran on it was seen.
@@ -36,7 +39,29 @@ pub(crate) struct Samples {
     pub(crate) num_cgo_call: Option<(u64, Monotonic)>,
 }
 
+/// Time that looks found a stack to wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct WaitTime {
+    /// Nanoseconds.
+    pub(crate) sum: f64,
+    /// Variance of the sum.
+    pub(crate) variance: f64,
+    /// How often it was found.
+    pub(crate) looks: u64,
+}
+
 impl Samples {
+    /// Adds what a look found.
+    pub(super) fn add_wait(&mut self, waited: Waited) {
+        if self.waits.len() >= MOST_STACKS && !self.waits.contains_key(&waited.stack) {
+            return;
+        }
+        let time = self.waits.entry(waited.stack).or_default();
+        time.sum += waited.nanos;
+        time.variance += waited.variance;
+        time.looks += 1;
+    }
+
     /// Adds a slow crossing that has ended. `own` is how long it was blocked outside of the crossings within it.
     pub(super) fn add_slow(&mut self, event: &SlowEvent, off: OffTime, own: u64) {
         let gap = event.weight as f64;

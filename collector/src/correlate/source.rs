@@ -56,6 +56,11 @@ pub(crate) trait Source: Send {
         None
     }
 
+    /// Returns the threads that are in C, each with its crossing.
+    fn in_c(&self) -> HashMap<u64, CellId> {
+        HashMap::new()
+    }
+
     /// Tells the engine, by cell, how long threads in suspiciously long crossings were not preempted: in ticks, since
     /// the last call.
     fn confirm(&mut self, confirmed: HashMap<CellId, f64>) {

@@ -101,7 +101,7 @@ pub fn dwarf(data: &[u8]) {
     }
     let _ = call_frames::size_of_function(&binary, binary.entry());
     let _ = DebugLinks::read(data);
-    let Some(sections) = DebugSections::read(data) else { return };
+    let Ok(sections) = DebugSections::read(data, &mut (64 << 20)) else { return };
     let Some(info) = DebugInfo::new(&sections, Some(&sections), Some(&sections)) else { return };
     for function in binary.functions().iter().take(10) {
         let _ = info.frames(function.address, &|_| None);

@@ -8,6 +8,7 @@ use super::maps;
 use super::seccomp::{self, Call, Instruction};
 use super::status::{self, Status};
 use super::time_namespace::Offsets;
+use super::waiting_thread;
 
 /// Parses any bytes as files of `/proc`.
 pub fn proc_files(data: &[u8]) {
@@ -16,6 +17,7 @@ pub fn proc_files(data: &[u8]) {
     let _ = (status.check(nix::unistd::Pid::this()), status.process(), status::flags(&text));
     let _ = AddressSpace::parse(&text, &text).free();
     let _ = Offsets::parse(&text);
+    let _ = waiting_thread::parse(&text);
     let _ = free_memory::kilobytes(&text, "MemAvailable:");
     for controller in [Controller::Unified, Controller::Memory] {
         let _ = free_memory::group(&text, controller);

@@ -121,7 +121,12 @@ pub(super) fn parse(line: &str) -> Option<Mapping> {
     Some(Mapping { range, executable, offset, path, file: Opened::default() })
 }
 
-fn open_file(path: &Path) -> Option<File> {
+/// Opens a regular file; nothing else, which opening might change or wait for.
+pub(crate) fn open_file(path: &Path) -> Option<File> {
+    if !path.metadata().ok()?.is_file() {
+        return None;
+    }
+    // Another file may have taken its place since.
     let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path).ok()?;
     file.metadata().ok()?.is_file().then_some(file)
 }

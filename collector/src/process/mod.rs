@@ -29,3 +29,4 @@ pub(crate) mod tid_namespace;
 pub(crate) mod time_namespace;
 mod tracee;
 pub mod wait_for_name;
+pub(crate) mod waiting_thread;

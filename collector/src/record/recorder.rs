@@ -13,7 +13,7 @@ use super::output::{Output, Unwritten};
 use super::steal::Processors;
 use super::stop_source::{StopSource, ended};
 use super::{Identity, Options, Outcome, Problem, Program, Progress, RecordError, Subject, identity};
-use crate::assemble::samples::assemble_samples;
+use crate::assemble::samples::{assemble_samples, assemble_waits};
 use crate::assemble::scheduler::{Idle, Observed, Span, assemble_scheduler};
 use crate::assemble::{Clock, assemble};
 use crate::clock::{Moment, Rate, own_time};
@@ -306,6 +306,9 @@ impl<'a> Recorder<'a> {
         }
         if let Some(samples) = samples {
             assemble_samples(&mut self.profile, &samples, &crossings, &mut self.symbolizer);
+            if self.profile.recording.off_cpu {
+                assemble_waits(&mut self.profile, &samples, &crossings, &mut self.symbolizer);
+            }
         }
     }
 

@@ -1,11 +1,14 @@
 //! Debug information of the program and its libraries: where it is kept beside a file, and what it says of an address.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::File;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cgoprof_symbols::debug_info::{DebugInfo, DebugLinks, DebugSections, SourceFrame};
+use cgoprof_symbols::debug_info::{DebugInfo, DebugLinks, DebugSections, SourceFrame, Unreadable};
 use cgoprof_symbols::demangle::demangle;
 use cgoprof_symbols::{Svma, extra_symbols};
 use memmap2::Mmap;
@@ -13,12 +16,14 @@ use nix::unistd::Pid;
 
 use super::debuginfod::Debuginfod;
 use super::function_table::FunctionTable;
-use crate::process::maps::Mapping;
+use crate::process::maps::{Mapping, open_file};
 
 /// Debug information by the file that it belongs to. Each file is read once, when one of its addresses is asked for.
 pub(crate) struct DebugFiles {
-    /// The root of the process's files, if it is another one than the recorder's.
-    root: PathBuf,
+    /// The root of the process's files, which may be another one than the recorder's; none if it can't be opened.
+    root: Option<File>,
+    /// Bytes of debug information that may still be read.
+    left: RefCell<u64>,
     debuginfod: Option<Debuginfod>,
     read: HashMap<PathBuf, DebugFile>,
     notes: Vec<String>,
@@ -32,6 +37,8 @@ struct DebugFile {
     symbols: FunctionTable,
 }
 
+/// Maximum bytes of debug information of all files together.
+const LARGEST: u64 = 1 << 30;
 /// Folder in which distributions keep debug information.
 const DEBUG: &str = "/usr/lib/debug";
 
@@ -39,21 +46,25 @@ impl DebugFiles {
     /// Of a process's files. What is not there is asked of debuginfod servers for at most so long altogether, if at
     /// all.
     pub(crate) fn of(pid: Pid, debuginfod: Option<Duration>) -> DebugFiles {
-        let (root, read) = (PathBuf::from(format!("/proc/{pid}/root")), HashMap::new());
-        DebugFiles { root, debuginfod: debuginfod.map(Debuginfod::new), read, notes: Vec::new() }
+        // The process may have ended when debug information is looked for.
+        let root = File::options().read(true).custom_flags(libc::O_PATH).open(format!("/proc/{pid}/root")).ok();
+        let (debuginfod, left) = (debuginfod.map(Debuginfod::new), RefCell::new(LARGEST));
+        DebugFiles { root, left, debuginfod, read: HashMap::new(), notes: Vec::new() }
     }
 
     /// Returns the functions at an address that a mapped file states, the innermost inlined one first. Empty without
     /// debug information.
     pub(super) fn frames(&mut self, mapping: &Mapping, address: Svma) -> Vec<SourceFrame> {
-        let root = self.root.clone();
-        let info = self.file(mapping).info.as_ref();
-        info.map(|info| info.frames(address, &|path| sections(open(&root, path)?))).unwrap_or_default()
+        self.read(mapping);
+        let info = self.read.get(&mapping.path).and_then(|file| file.info.as_ref());
+        let split = |path: &Path| self.sections(&self.open(path)?).ok();
+        info.map(|info| info.frames(address, &split)).unwrap_or_default()
     }
 
     /// Returns the name of the function at an address that only the file with the debug information has, demangled.
     pub(super) fn name(&mut self, mapping: &Mapping, address: Svma) -> Option<String> {
-        self.file(mapping).symbols.name_at(address).map(demangle)
+        self.read(mapping);
+        self.read.get(&mapping.path)?.symbols.name_at(address).map(demangle)
     }
 
     /// Returns notes on debug information that could not be used, since the last call.
@@ -63,42 +74,63 @@ impl DebugFiles {
         std::mem::take(&mut self.notes)
     }
 
-    fn file(&mut self, mapping: &Mapping) -> &DebugFile {
-        if !self.read.contains_key(&mapping.path) {
-            let found = mapping.contents().map(|file| self.find(&mapping.path, leaked(file)));
-            self.read.insert(mapping.path.clone(), found.unwrap_or_default());
+    /// Reads the debug information of a mapped file, if that has not been done.
+    fn read(&mut self, mapping: &Mapping) {
+        if self.read.contains_key(&mapping.path) {
+            return;
         }
-        &self.read[&mapping.path]
+        let found = self.find(&mapping.path, mapping.contents());
+        self.read.insert(mapping.path.clone(), found.unwrap_or_default());
     }
 
-    fn find(&mut self, path: &Path, file: Bytes) -> DebugFile {
-        let links = DebugLinks::read(file);
-        let separate = if links.has_lines { None } else { self.separate(path, &links) };
-        if !links.has_lines && separate.is_none() {
-            return DebugFile::default();
-        }
-        let (place, debug) = separate.clone().unwrap_or((path.to_owned(), file));
-        let supplementary = DebugLinks::read(debug).supplementary.and_then(|(link, id)| {
-            let is_it = |bytes: Bytes| DebugLinks::read(bytes).build_id.as_ref() == Some(&id);
-            let places = shared_files(&place, &link, &id);
-            let found = places.into_iter().filter_map(|place| self.open(&place)).find(|&bytes| is_it(bytes));
-            found.or_else(|| self.ask(&id, path).map(|(_, bytes)| bytes))
-        });
-        let package = self.open(&with_suffix(path, ".dwp")).and_then(sections);
-        let info = sections(debug).and_then(|own| DebugInfo::new(own, supplementary.and_then(sections), package));
-        if info.is_none() {
-            self.notes.push(format!("the debug information in {} is damaged: it was not used", place.display()));
-        }
-        let named = separate.map(|(_, debug)| extra_symbols::functions(debug)).unwrap_or_default();
+    fn find(&mut self, path: &Path, file: Option<Mmap>) -> Option<DebugFile> {
+        let file = file?;
+        let links = DebugLinks::read(&file);
+        let (place, debug) = if links.has_lines {
+            (path.to_owned(), file)
+        } else {
+            // Servers may take their time, in which the file may be cut off.
+            drop(file);
+            self.separate(path, &links)?
+        };
+        let named = if links.has_lines { Vec::new() } else { extra_symbols::functions(&debug) };
         let symbols = FunctionTable::new(named.into_iter().map(|symbol| (symbol.address, symbol.size, symbol.name)));
-        DebugFile { info, symbols }
+        let (own, shared) = (self.sections(&debug), DebugLinks::read(&debug).supplementary);
+        drop(debug);
+        let read = own.and_then(|own| {
+            let supplementary = shared.and_then(|(link, id)| self.supplementary(path, &place, &link, &id));
+            let package = self.open(&with_suffix(path, ".dwp")).and_then(|file| self.sections(&file).ok());
+            DebugInfo::new(own, supplementary, package).ok_or(Unreadable::Damaged)
+        });
+        match &read {
+            Ok(_) | Err(Unreadable::None) => {}
+            Err(why) => {
+                self.notes.push(format!("the debug information in {} was not used: {why}", place.display()));
+            }
+        }
+        Some(DebugFile { info: read.ok(), symbols })
+    }
+
+    /// Reads the sections of debug information of a file. They are needed to the recorder's end.
+    fn sections(&self, file: &[u8]) -> Result<&'static DebugSections, Unreadable> {
+        let sections = DebugSections::read(file, &mut self.left.borrow_mut())?;
+        Ok(Box::leak(Box::new(sections)))
+    }
+
+    /// Finds the parts that the debug information of a file, which is at `place`, shares with others.
+    fn supplementary(&mut self, path: &Path, place: &Path, link: &Path, id: &[u8]) -> Option<&'static DebugSections> {
+        let is_it = |bytes: &Mmap| DebugLinks::read(bytes).build_id.as_deref() == Some(id);
+        let places = shared_files(place, link, id);
+        let found = places.into_iter().filter_map(|place| self.open(&place)).find(is_it);
+        let file = found.or_else(|| self.ask(id, path).map(|(_, bytes)| bytes))?;
+        self.sections(&file).ok()
     }
 
     /// Finds the debug information of a file in another file.
-    fn separate(&mut self, path: &Path, links: &DebugLinks) -> Option<(PathBuf, Bytes)> {
+    fn separate(&mut self, path: &Path, links: &DebugLinks) -> Option<(PathBuf, Mmap)> {
         for place in separate_files(path, links) {
             let Some(bytes) = self.open(&place) else { continue };
-            if belongs(bytes, links) {
+            if belongs(&bytes, links) {
                 return Some((place, bytes));
             }
             self.refuse(&place, path);
@@ -107,10 +139,10 @@ impl DebugFiles {
     }
 
     /// Asks debuginfod servers for the debug information of the file with this build id.
-    fn ask(&mut self, id: &[u8], path: &Path) -> Option<(PathBuf, Bytes)> {
+    fn ask(&mut self, id: &[u8], path: &Path) -> Option<(PathBuf, Mmap)> {
         let place = self.debuginfod.as_mut()?.find(id)?;
         let bytes = map(&place)?;
-        if DebugLinks::read(bytes).build_id.as_deref() == Some(id) {
+        if DebugLinks::read(&bytes).build_id.as_deref() == Some(id) {
             return Some((place, bytes));
         }
         self.refuse(&place, path);
@@ -122,33 +154,22 @@ impl DebugFiles {
         self.notes.push(format!("the debug information in {place} is of another build of {path}: it was not used"));
     }
 
-    fn open(&self, path: &Path) -> Option<Bytes> {
-        open(&self.root, path)
+    /// The bytes of a file as the process sees it, else as the recorder does.
+    fn open(&self, path: &Path) -> Option<Mmap> {
+        let of_process = self.root.as_ref().and_then(|root| {
+            let root = PathBuf::from(format!("/proc/self/fd/{}", root.as_raw_fd()));
+            map(&root.join(path.strip_prefix("/").unwrap_or(path)))
+        });
+        of_process.or_else(|| map(path))
     }
 }
 
-/// The bytes of a file as the process with this root sees it, else as the recorder does.
-fn open(root: &Path, path: &Path) -> Option<Bytes> {
-    map(&root.join(path.strip_prefix("/").unwrap_or(path))).or_else(|| map(path))
-}
-
-/// Bytes that live as long as the recorder: debug information is needed to its end.
-type Bytes = &'static [u8];
-
-fn map(path: &Path) -> Option<Bytes> {
-    let file = File::open(path).ok().filter(|file| file.metadata().is_ok_and(|file| file.is_file()))?;
-    // SAFETY: the file is only read. One that is cut off meanwhile ends the recorder as any library would that is: debug
-    // information is installed in place of the whole file.
-    unsafe { Mmap::map(&file) }.ok().map(leaked)
-}
-
-/// Reads the sections of debug information of a file.
-fn sections(file: Bytes) -> Option<&'static DebugSections<'static>> {
-    DebugSections::read(file).map(|sections| &*Box::leak(Box::new(sections)))
-}
-
-fn leaked(file: Mmap) -> Bytes {
-    Box::leak(Box::new(file))
+/// Maps a file for the time in which it is copied.
+fn map(path: &Path) -> Option<Mmap> {
+    let file = open_file(path)?;
+    // SAFETY: what is needed is copied at once. A file that is cut off just then is the risk of every tool that maps files that
+    // others may write.
+    unsafe { Mmap::map(&file) }.ok()
 }
 
 /// Where the debug information of a file may be, the surest first (gdb's manual, "Debugging Information in Separate
@@ -184,7 +205,7 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 }
 
 /// Whether separate debug information is that of the file with these links: by the build id, else by the checksum.
-fn belongs(debug: Bytes, links: &DebugLinks) -> bool {
+fn belongs(debug: &[u8], links: &DebugLinks) -> bool {
     match (&links.build_id, DebugLinks::read(debug).build_id) {
         (Some(own), Some(id)) => *own == id,
         _ => links.link.as_ref().is_some_and(|&(_, checksum)| crc32fast::hash(debug) == checksum),

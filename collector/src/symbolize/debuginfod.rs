@@ -62,11 +62,11 @@ impl Debuginfod {
     }
 
     fn wait(&mut self, mut client: Child) -> Option<PathBuf> {
-        let deadline = Instant::now() + self.left;
+        let started = Instant::now();
         let ended = loop {
             match client.try_wait() {
                 Ok(Some(status)) => break status.success(),
-                Ok(None) if Instant::now() < deadline => std::thread::sleep(BETWEEN_LOOKS),
+                Ok(None) if started.elapsed() < self.left => std::thread::sleep(BETWEEN_LOOKS),
                 _ => {
                     let _ = client.kill();
                     let _ = client.wait();
@@ -79,9 +79,12 @@ impl Debuginfod {
                 }
             }
         };
+        if !ended {
+            return None;
+        }
         let mut path = String::new();
         client.stdout.take()?.take(LONGEST_PATH).read_to_string(&mut path).ok()?;
-        ended.then(|| PathBuf::from(path.trim_end()))
+        Some(PathBuf::from(path.trim_end()))
     }
 }
 

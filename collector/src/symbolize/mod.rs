@@ -24,9 +24,6 @@ use crate::process::maps::Mapping;
 pub(crate) use debug_files::DebugFiles;
 use libraries::{Found, Libraries};
 
-/// Name of code that is in no file.
-const UNKNOWN_CODE: &str = "[unknown code]";
-
 /// Names the addresses of one recording, each once.
 pub(crate) struct Symbolizer<'target, 'data> {
     target: &'target Target<'data>,
@@ -309,7 +306,7 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
             return format!("{}+{}", file_name(&found.path), found.stated);
         }
         if !self.target.binary.extent().contains(&own) {
-            return UNKNOWN_CODE.into();
+            return Function::UNKNOWN_CODE.into();
         }
         let called = caller.and_then(c_function::of_runtime);
         called.map_or_else(|| format!("{}+{own}", self.file), str::to_owned)
@@ -333,7 +330,7 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
         let name = match (&symbol, file) {
             (Some(symbol), _) => demangle(symbol),
             (None, Some(file)) => format!("{file}+{}", self.start_of_unnamed(address, stated)),
-            (None, None) => UNKNOWN_CODE.to_owned(),
+            (None, None) => Function::UNKNOWN_CODE.to_owned(),
         };
         let new = Function {
             name: name.clone(),
@@ -381,12 +378,17 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
     /// Returns the location of code that is in no file, or can't be unwound: code that the program has compiled,
     /// assembly.
     pub(crate) fn unknown_code(&mut self, profile: &mut Profile) -> LocationId {
-        self.of_no_code(profile, Function { name: UNKNOWN_CODE.into(), kind: Kind::C, ..Function::default() })
+        self.of_no_code(profile, Function { name: Function::UNKNOWN_CODE.into(), kind: Kind::C, ..Function::default() })
     }
 
     /// Returns the location that stands for a thread that C made, as the caller of all that it calls.
     pub(crate) fn thread(&mut self, profile: &mut Profile, name: &str) -> LocationId {
         self.of_no_code(profile, Function::of_thread(name))
+    }
+
+    /// Returns the location that stands for what a thread waits in.
+    pub(crate) fn wait(&mut self, profile: &mut Profile, call: &str) -> LocationId {
+        self.of_no_code(profile, Function::of_wait(call))
     }
 
     fn of_no_code(&mut self, profile: &mut Profile, new: Function) -> LocationId {

@@ -55,6 +55,11 @@ impl Walk {
         (self.place, self.truncated, self.gap, self.tid) = (Place::Crossing(cell), false, true, None);
     }
 
+    /// Returns a walk in a crossing of which no more is known.
+    pub(crate) fn of_crossing(cell: CellId) -> Walk {
+        Walk::new(Place::Crossing(cell), Vec::new(), false)
+    }
+
     fn new(place: Place, frames: Vec<Avma>, truncated: bool) -> Walk {
         Walk { place, frames, truncated, gap: false, tid: None }
     }

@@ -1,6 +1,5 @@
 //! Debug information (DWARF) of a file: from addresses to functions, inlined ones included, with their files and lines.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,7 +7,7 @@ use std::sync::Arc;
 use addr2line::{Context, LookupContinuation as _, LookupResult, SplitDwarfLoad};
 use gimli::{Dwarf, DwarfPackage, EndianSlice, LittleEndian};
 use object::read::elf::ElfFile64;
-use object::{CompressionFormat, Object as _, ObjectSection as _};
+use object::{Object as _, ObjectSection as _};
 
 use crate::address::Svma;
 use crate::debug_units::{Slice, Units, sound};
@@ -26,10 +25,24 @@ pub struct SourceFrame {
     pub line: u32,
 }
 
-/// The sections of a file that hold debug information, decompressed.
+/// Copies of the sections of a file that hold debug information, decompressed.
 #[derive(Default)]
-pub struct DebugSections<'data> {
-    sections: HashMap<String, Cow<'data, [u8]>>,
+pub struct DebugSections {
+    sections: HashMap<String, Vec<u8>>,
+}
+
+/// Why the debug information of a file is not read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// There is none.
+    #[error("there is none")]
+    None,
+    /// It takes more memory than is left.
+    #[error("it is too large")]
+    TooLarge,
+    /// It contradicts itself.
+    #[error("it is damaged")]
+    Damaged,
 }
 
 /// The debug information of one file.
@@ -42,8 +55,6 @@ pub struct DebugInfo<'a> {
 
 /// Maximum frames at one address. Real code stays far below.
 const MOST_FRAMES: usize = 128;
-/// Maximum bytes of all sections of a file that are decompressed: a file of kilobytes can state any size.
-const LARGEST: u64 = 1 << 30;
 /// What addresses are looked up in. The other sections, half of all bytes, need not be decompressed.
 const NEEDED: [gimli::SectionId; 12] = [
     gimli::SectionId::DebugAbbrev,
@@ -60,33 +71,38 @@ const NEEDED: [gimli::SectionId; 12] = [
     gimli::SectionId::DebugTuIndex,
 ];
 
-impl<'data> DebugSections<'data> {
-    /// Reads the sections of a file; none if it has no debug information.
-    pub fn read(file: &'data [u8]) -> Option<DebugSections<'data>> {
-        let file = Elf::parse(file).ok()?;
+impl DebugSections {
+    /// Reads the sections of a file. `left` is how many bytes of sections may still be read; a file of kilobytes can state
+    /// any size.
+    ///
+    /// # Errors
+    /// If there are none, or they can't be read.
+    pub fn read(file: &[u8], left: &mut u64) -> Result<DebugSections, Unreadable> {
+        let file = Elf::parse(file).map_err(|_| Unreadable::Damaged)?;
         let is_needed = |name: &str| NEEDED.iter().any(|id| id.name() == name || id.dwo_name() == Some(name));
-        let (mut sections, mut decompressed) = (HashMap::new(), 0u64);
+        let mut sections = HashMap::new();
         for section in file.sections() {
             let Some(name) = section.name().ok().filter(|name| is_needed(name)) else { continue };
-            let range = section.compressed_file_range().ok()?;
-            if range.format != CompressionFormat::None {
-                decompressed = decompressed.saturating_add(range.uncompressed_size);
-            }
-            if decompressed > LARGEST {
-                return None;
-            }
-            sections.insert(name.to_owned(), section.uncompressed_data().ok()?);
+            let size = section.compressed_file_range().map_err(|_| Unreadable::Damaged)?.uncompressed_size;
+            *left = left.checked_sub(size).ok_or(Unreadable::TooLarge)?;
+            let data = section.uncompressed_data().map_err(|_| Unreadable::Damaged)?;
+            sections.insert(name.to_owned(), data.into_owned());
         }
-        (!sections.is_empty()).then_some(DebugSections { sections })
+        let has_units = |id: gimli::SectionId| {
+            sections.contains_key(id.name()) || id.dwo_name().is_some_and(|name| sections.contains_key(name))
+        };
+        if has_units(gimli::SectionId::DebugInfo) { Ok(DebugSections { sections }) } else { Err(Unreadable::None) }
     }
 
     /// The bytes of a section; empty if there is none.
     fn get(&self, name: &str) -> Slice<'_> {
-        EndianSlice::new(self.sections.get(name).map_or(&[], |bytes| bytes), LittleEndian)
+        EndianSlice::new(self.sections.get(name).map_or(&[], Vec::as_slice), LittleEndian)
     }
 
     fn dwarf(&self) -> Dwarf<Slice<'_>> {
-        let Ok(dwarf) = Dwarf::load(|id| Ok::<_, std::convert::Infallible>(self.get(id.name())));
+        let Ok(mut dwarf) = Dwarf::load(|id| Ok::<_, std::convert::Infallible>(self.get(id.name())));
+        // Units may share abbreviations, which are else read for each of them.
+        dwarf.populate_abbreviations_cache(gimli::AbbreviationsCacheStrategy::Duplicates);
         dwarf
     }
 
@@ -101,9 +117,9 @@ impl<'a> DebugInfo<'a> {
     /// Reads the debug information in a file. Parts that several files share may be in a supplementary file (dwz), and parts that the
     /// linker left out in a package. None if there is none, or it is damaged.
     pub fn new(
-        file: &'a DebugSections<'_>,
-        supplementary: Option<&'a DebugSections<'_>>,
-        package: Option<&'a DebugSections<'_>>,
+        file: &'a DebugSections,
+        supplementary: Option<&'a DebugSections>,
+        package: Option<&'a DebugSections>,
     ) -> Option<DebugInfo<'a>> {
         let mut dwarf = file.dwarf();
         if let Some(supplementary) = supplementary {
@@ -119,7 +135,7 @@ impl<'a> DebugInfo<'a> {
     }
 
     /// Returns the functions at an address, the innermost inlined one first. `open` reads a file of split debug information (`.dwo`).
-    pub fn frames(&self, address: Svma, open: &dyn Fn(&Path) -> Option<&'a DebugSections<'a>>) -> Vec<SourceFrame> {
+    pub fn frames(&self, address: Svma, open: &dyn Fn(&Path) -> Option<&'a DebugSections>) -> Vec<SourceFrame> {
         if !self.units.are_sound_at(address) {
             return Vec::new();
         }
@@ -149,7 +165,7 @@ impl<'a> DebugInfo<'a> {
     fn split(
         &self,
         load: SplitDwarfLoad<Slice<'a>>,
-        open: &dyn Fn(&Path) -> Option<&'a DebugSections<'a>>,
+        open: &dyn Fn(&Path) -> Option<&'a DebugSections>,
     ) -> Option<Arc<Dwarf<Slice<'a>>>> {
         if let Some(package) = &self.package
             && let Ok(Some(unit)) = package.find_cu(load.dwo_id, &load.parent)

@@ -21,6 +21,8 @@ const DEEPEST: isize = 500;
 const LONGEST_LINES: usize = 16 << 20;
 /// Maximum address ranges of all entries of a unit, and of all units themselves.
 const MOST_RANGES: usize = 8 << 20;
+/// Maximum ranges that are looked at for an address: those that begin before it, while one of them reaches it.
+const MOST_CANDIDATES: usize = 10_000;
 
 /// Units of a file by their addresses.
 pub(crate) struct Units<'a> {
@@ -48,13 +50,16 @@ impl<'a> Units<'a> {
             // A damaged unit has no addresses for the reader either.
             let Ok(unit) = dwarf.unit(header) else { continue };
             let Ok(mut found) = dwarf.unit_ranges(&unit) else { continue };
+            let before = ranges.len();
             while let Ok(Some(range)) = found.next() {
                 ranges.push(UnitRange { begin: range.begin, end: range.end, largest_end: 0, unit: headers.len() });
                 if ranges.len() > MOST_RANGES {
                     return None;
                 }
             }
-            headers.push(header);
+            if ranges.len() > before {
+                headers.push(header);
+            }
         }
         ranges.sort_by_key(|range| range.begin);
         let mut largest_end = 0;
@@ -69,9 +74,11 @@ impl<'a> Units<'a> {
     pub(crate) fn are_sound_at(&self, address: Svma) -> bool {
         let after = self.ranges.partition_point(|range| range.begin <= address.0);
         let candidates = self.ranges[..after].iter().rev().take_while(|range| address.0 < range.largest_end);
-        let mut units = candidates.filter(|range| address.0 < range.end).map(|range| range.unit).peekable();
-        units.peek().is_some()
-            && units.all(|unit| *self.known.borrow_mut().entry(unit).or_insert_with(|| self.is_sound(unit)))
+        let mut looked_at = 0;
+        let within = candidates.inspect(|_| looked_at += 1).take(MOST_CANDIDATES).filter(|range| address.0 < range.end);
+        let units: Vec<usize> = within.map(|range| range.unit).collect();
+        let is_known = |&unit: &usize| *self.known.borrow_mut().entry(unit).or_insert_with(|| self.is_sound(unit));
+        looked_at < MOST_CANDIDATES && !units.is_empty() && units.iter().all(is_known)
     }
 
     fn is_sound(&self, unit: usize) -> bool {

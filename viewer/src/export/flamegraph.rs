@@ -75,7 +75,7 @@ pub fn draw_below(profile: &Profile, value: Value, inverted: bool, below: &[&str
     let part = below.last().map_or_else(String::new, |name| format!(", below {name}"));
     options.title = format!("{}: {}{part}", program(profile), value.title());
     options.subtitle =
-        Some("green: Go | orange: the border | red: C | yellow: C++ | click to zoom, Ctrl-F to search".into());
+        Some("green: Go | orange: the border | red: C | yellow: C++ | blue: waiting | click to zoom, Ctrl-F to search".into());
     options.count_name = if value == Value::Calls { "crossings".into() } else { "ns".into() };
     // Inferno's own palettes judge by the name: they take `x.part.0`, a C function, for Java.
     options.palette_map = Some(&mut colors);
@@ -123,12 +123,16 @@ fn folded(profile: &Profile, value: Value, holds: impl Fn(&[String]) -> bool) ->
         }
     } else {
         for row in analysis::by_stack(profile) {
-            let Parts { in_c, function, border } = value.of(&row.stats);
+            let Parts { running, waiting, function, border } = value.of(&row.stats);
             let samples: f64 = row.inside.iter().map(|&(_, samples)| samples as f64).sum();
             for (inner, count) in &row.inside {
-                add(&row.frames, row.truncated, inner, in_c * *count as f64 / samples);
+                add(&row.frames, row.truncated, inner, running * *count as f64 / samples);
             }
-            add(&row.frames, row.truncated, &[], if samples == 0.0 { in_c + function } else { function });
+            let waits: f64 = row.waits.iter().map(|(_, nanos)| nanos).sum();
+            for (inner, nanos) in &row.waits {
+                add(&row.frames, row.truncated, inner, waiting * nanos / waits);
+            }
+            add(&row.frames, row.truncated, &[], if samples == 0.0 { running + function } else { function });
             let outside_c = row.frames.iter().position(|frame| frame.kind != Kind::C).unwrap_or(0);
             add(&row.frames[outside_c..], row.truncated, &[], border);
         }
@@ -144,6 +148,7 @@ fn annotated(frame: &Frame<'_>) -> String {
         Kind::Go => format!("{name}{GO}"),
         Kind::Border => format!("{name}{BORDER}"),
         Kind::C => name,
+        Kind::Kernel => format!("{name}{KERNEL}"),
     }
 }
 
@@ -156,6 +161,8 @@ fn color(annotated: &str) -> Color {
         [60 + shade, 190 + shade, 60 + shade]
     } else if annotated.ends_with(BORDER) {
         [190 + shade, 110 + shade, 0]
+    } else if annotated.ends_with(KERNEL) {
+        [60 + shade, 130 + shade, 190 + shade]
     } else if annotated.contains("::") {
         [175 + shade, 175 + shade, 50 + shade / 2]
     } else {
@@ -167,6 +174,7 @@ fn color(annotated: &str) -> Color {
 /// Annotations that inferno doesn't show.
 const GO: &str = "_[j]";
 const BORDER: &str = "_[k]";
+const KERNEL: &str = "_[i]";
 
 fn program(profile: &Profile) -> String {
     printable(profile.target.path.rsplit('/').next().unwrap_or_default())

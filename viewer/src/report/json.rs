@@ -10,6 +10,7 @@ use super::counters::counters;
 use super::rows::Rows;
 use super::scheduler_json;
 use crate::analysis::{self, StackRow};
+use crate::blocked;
 use crate::scheduler;
 use crate::tables::advice::AdviceRow;
 use crate::tables::callbacks::CallbackRow;
@@ -41,6 +42,7 @@ struct Report<'a> {
     stacks: Rows<'a, StackRow<'a>>,
     samples: Option<Vec<Sample<'a>>>,
     c_outside: Option<Vec<Outside<'a>>>,
+    blocked: Option<Vec<Blocked<'a>>>,
     packages: Rows<'a, PackageRow>,
     c_functions: Option<Rows<'a, InsideRow>>,
     c_lines: Option<Rows<'a, InsideRow>>,
@@ -122,6 +124,19 @@ struct Sample<'a> {
     cpu_ns: f64,
 }
 
+/// Where C waited.
+#[derive(Serialize)]
+struct Blocked<'a> {
+    waits_in: Option<&'a str>,
+    frames: Vec<Frame<'a>>,
+    truncated: bool,
+    function: &'a str,
+    inside: usize,
+    looks: u64,
+    blocked_ns: f64,
+    blocked_se_ns: f64,
+}
+
 /// Processor time of C that no crossing has called.
 #[derive(Serialize)]
 struct Outside<'a> {
@@ -149,6 +164,7 @@ impl<'a> Report<'a> {
                 .then(|| analysis::by_sample(profile).into_iter().map(Sample::new).collect()),
             c_outside: (recording.sample_period_ns > 0)
                 .then(|| analysis::outside(profile).into_iter().map(Outside::new).collect()),
+            blocked: recording.off_cpu.then(|| blocked::by_stack(profile).into_iter().map(Blocked::new).collect()),
             packages: Rows::new(profile, packages::rows(profile)),
             c_functions: inside_c(profile, Group::Function),
             c_lines: inside_c(profile, Group::Line),
@@ -254,6 +270,21 @@ impl<'a> Sample<'a> {
             inside: row.inside,
             samples: row.samples,
             cpu_ns: row.cpu.nanos,
+        }
+    }
+}
+
+impl<'a> Blocked<'a> {
+    fn new(row: blocked::BlockedRow<'a>) -> Self {
+        Blocked {
+            waits_in: row.waits_in(),
+            frames: row.frames.iter().map(Frame::new).collect(),
+            truncated: row.truncated,
+            function: row.function,
+            inside: row.inside,
+            looks: row.looks,
+            blocked_ns: row.time.value,
+            blocked_se_ns: row.time.error,
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Reports: text for people, JSON for programs.
 
+mod blocked_text;
 mod counters;
+mod frames_text;
 pub mod json;
 mod rows;
 mod scheduler_json;
 mod scheduler_text;
-mod table;
+pub mod table;
 pub mod text;
 
 use crate::tables::inside::Group;
@@ -26,10 +28,30 @@ pub enum By {
     Goroutine,
     /// Go packages.
     Package,
+    /// Where C waited.
+    Blocked,
     /// C as samples saw it.
     Inside(Group),
     /// Go functions that C calls.
     Callback,
     /// What could be done.
     Advice,
+}
+
+impl By {
+    /// All of them.
+    pub const ALL: [By; 12] = [
+        By::Function,
+        By::Site,
+        By::Stack,
+        By::Thread,
+        By::Goroutine,
+        By::Package,
+        By::Blocked,
+        By::Inside(Group::Function),
+        By::Inside(Group::Line),
+        By::Inside(Group::Library),
+        By::Callback,
+        By::Advice,
+    ];
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use cgoprof_profile::{Counters, Profile, Via};
 
-use super::table;
+use super::table::{self, Extent};
 use crate::advice;
 use crate::analysis::Position;
 use crate::paths::short_path;
@@ -28,7 +28,7 @@ pub(super) fn write_threads(text: &mut String, profile: &Profile, limit: usize) 
         let _ =
             writeln!(text, "threads on average: {in_c:.1} in C, {in_go:.1} in Go or ready, {idle:.1} idle or waiting");
     }
-    table::write(text, profile, &threads::rows(profile), limit);
+    table::write(text, profile, &threads::rows(profile), Extent::rows(limit));
     let unknown: Vec<_> = scheduler::births(profile).into_iter().filter(|row| row.birth.tid.is_none()).collect();
     if !unknown.is_empty() {
         let _ = writeln!(text, "{} threads that the runtime made are not among them by number", unknown.len());
@@ -48,7 +48,7 @@ fn mean_counters(profile: &Profile) -> Option<(f64, f64, f64)> {
 
 /// Goroutines, then the places where they lock themselves to threads.
 pub(super) fn write_goroutines(text: &mut String, profile: &Profile, limit: usize) {
-    table::write(text, profile, &profile.goroutines, limit);
+    table::write(text, profile, &profile.goroutines, Extent::rows(limit));
     let forgotten = profile.recording.forgotten;
     if forgotten.goroutines > 0 {
         let _ = writeln!(
@@ -65,7 +65,7 @@ pub(super) fn write_goroutines(text: &mut String, profile: &Profile, limit: usiz
     }
     let mut locks: Vec<_> = profile.locks.iter().collect();
     locks.sort_by(|one, other| other.held_ns.total_cmp(&one.held_ns));
-    table::write(text, profile, locks, limit);
+    table::write(text, profile, locks, Extent::rows(limit));
     let held = scheduler::held_at_end(profile);
     for row in held.iter().take(limit) {
         let name = row.function.map_or_else(String::new, |name| format!(" ({})", printable(name)));
@@ -82,7 +82,7 @@ pub(super) fn write_callbacks(text: &mut String, profile: &Profile, limit: usize
     if profile.callbacks.is_empty() {
         text.push_str("no callbacks\n");
     } else {
-        table::write(text, profile, &callbacks::rows(profile), limit);
+        table::write(text, profile, &callbacks::rows(profile), Extent::rows(limit));
     }
     text.push('\n');
 }

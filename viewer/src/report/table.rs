@@ -7,17 +7,35 @@ use cgoprof_profile::Profile;
 use crate::tables::{Align, Column, Row};
 use crate::text_width::{left, right, width};
 
-/// Writes at most so many rows with their heads, and how many there are more. First come the columns with numbers, then those
+/// What is shown of a table.
+#[derive(Clone, Copy, Debug)]
+pub struct Extent {
+    /// Maximum rows.
+    pub limit: usize,
+    /// All quantiles of distributions.
+    pub quantiles: bool,
+}
+
+impl Extent {
+    /// So many rows, without the rarer quantiles.
+    pub fn rows(limit: usize) -> Extent {
+        Extent { limit, quantiles: false }
+    }
+}
+
+/// Writes the first rows with their heads, and how many there are more. First come the columns with numbers, then those
 /// with names. A column with nothing but its head is left out.
 pub(super) fn write<'a, R: Row>(
     text: &mut String,
     profile: &'a Profile,
     rows: impl IntoIterator<Item = &'a R>,
-    limit: usize,
+    Extent { limit, quantiles }: Extent,
 ) {
     let mut rows = rows.into_iter();
     let reported = |align| {
-        R::columns().iter().filter(move |column| column.align() == align && column.is_reported(&profile.recording))
+        R::columns()
+            .iter()
+            .filter(move |column| column.align() == align && column.is_reported(&profile.recording, quantiles))
     };
     let columns: Vec<&Column<R>> = reported(Align::Right).chain(reported(Align::Left)).collect();
     let lines: Vec<Vec<String>> = rows

@@ -3,29 +3,33 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use cgoprof_profile::{Kind, Profile};
+use cgoprof_profile::Profile;
 
-use super::{By, scheduler_text, table};
-use crate::analysis::{self, StackRow};
-use crate::paths::{file_name, short_path};
+use super::frames_text::write_frames;
+use super::table::{self, Extent};
+use super::{By, blocked_text, scheduler_text};
+use crate::analysis;
+use crate::cpu_split::CpuSplit;
+use crate::paths::file_name;
 use crate::tables::inside::InsideRow;
 use crate::tables::{functions, inside, packages, sites};
 use crate::units::{calls, count, percent, printable, time, with_error};
 
-/// Writes the report with at most so many rows.
-pub fn write(profile: &Profile, by: By, limit: usize) -> String {
+/// Writes the report with so much of its table.
+pub fn write(profile: &Profile, by: By, extent: Extent) -> String {
+    let limit = extent.limit;
     let mut text = header(profile);
     match by {
         By::Function => {
-            table::write(&mut text, profile, &functions::rows(profile), limit);
+            table::write(&mut text, profile, &functions::rows(profile), extent);
             text.push('\n');
         }
         By::Site => {
-            table::write(&mut text, profile, &sites::rows(profile), limit);
+            table::write(&mut text, profile, &sites::rows(profile), extent);
             text.push('\n');
         }
         By::Package => {
-            table::write(&mut text, profile, &packages::rows(profile), limit);
+            table::write(&mut text, profile, &packages::rows(profile), extent);
             text.push('\n');
         }
         By::Inside(_) if profile.recording.sample_period_ns == 0 => {
@@ -33,11 +37,12 @@ pub fn write(profile: &Profile, by: By, limit: usize) -> String {
         }
         By::Inside(group) => {
             let rows = inside::rows(profile, group);
-            table::write(&mut text, profile, &rows, limit);
+            table::write(&mut text, profile, &rows, extent);
             text.push('\n');
             without_lines(&mut text, &rows);
         }
         By::Stack => stacks(&mut text, profile, limit),
+        By::Blocked => blocked_text::write(&mut text, profile, limit),
         By::Thread | By::Goroutine | By::Callback | By::Advice if !profile.recording.counted() => {
             text.push_str("engine sample sees no crossings, only samples: record with another engine for this\n\n");
         }
@@ -59,10 +64,11 @@ const WITHOUT_LINES: f64 = 0.01;
 
 /// Says in which files C has no lines, and how it gets some.
 fn without_lines(text: &mut String, rows: &[InsideRow]) {
-    let all: u64 = rows.iter().map(|row| row.own).sum();
+    let all = rows.iter().fold(0u64, |sum, row| sum.saturating_add(row.own));
     let mut without: BTreeMap<&str, u64> = BTreeMap::new();
-    for row in rows.iter().filter(|row| row.name.is_some() && row.file.is_empty()) {
-        *without.entry(&row.library).or_default() += row.own;
+    for row in rows.iter().filter(|row| row.is_code && row.name.is_some() && row.file.is_empty()) {
+        let own = without.entry(&row.library).or_default();
+        *own = own.saturating_add(row.own);
     }
     for (library, own) in without {
         let share = own as f64 / all.max(1) as f64;
@@ -139,6 +145,9 @@ fn header(profile: &Profile) -> String {
     if !more.is_empty() {
         let _ = writeln!(text, "{}", more.join(", "));
     }
+    if let Some(split) = CpuSplit::of(profile) {
+        let _ = writeln!(text, "{}", split.line());
+    }
     scheduler_text::write_summary(&mut text, profile);
     outside(&mut text, profile);
     let _ = writeln!(
@@ -202,6 +211,9 @@ fn sampled_header(text: &mut String, profile: &Profile) {
         }
         None => writeln!(text, "{run}"),
     };
+    if let Some(split) = CpuSplit::of(profile) {
+        let _ = writeln!(text, "{}", split.line());
+    }
     let period = time(recording.sample_period_ns as f64);
     let _ = writeln!(
         text,
@@ -233,30 +245,12 @@ fn stacks(text: &mut String, profile: &Profile, limit: usize) {
             }
             None => writeln!(text, "{}", calls(row.stats.calls)),
         };
-        write_frames(text, row);
+        write_frames(text, &row.frames, row.truncated);
         text.push('\n');
     }
     if rows.len() > limit {
         table::write_more(text, rows.len() - limit);
         text.push('\n');
-    }
-}
-
-fn write_frames(text: &mut String, row: &StackRow<'_>) {
-    for frame in &row.frames {
-        let side = match frame.kind {
-            Kind::Go => "go",
-            Kind::Border => "--",
-            Kind::C => "c ",
-        };
-        let _ = write!(text, "  {side}  {}", printable(frame.position.function));
-        if !frame.position.file.is_empty() {
-            let _ = write!(text, "  {}:{}", printable(short_path(frame.position.file)), frame.position.line);
-        }
-        text.push_str(if frame.inlined { "  (inlined)\n" } else { "\n" });
-    }
-    if row.truncated {
-        text.push_str("  ... (truncated)\n");
     }
 }
 

@@ -16,6 +16,8 @@ pub struct Column<R> {
     known: fn(&Recording) -> bool,
     is_in_json: bool,
     is_in_report: bool,
+    /// In the text report only where quantiles are asked for.
+    is_quantile: bool,
     screen: Option<Place>,
     tone: Tone,
     zero: Zero,
@@ -115,6 +117,7 @@ impl<R> Column<R> {
             known: |_| true,
             is_in_json: true,
             is_in_report: true,
+            is_quantile: false,
             screen: None,
             tone: Tone::Plain,
             zero: Zero::InReport,
@@ -135,6 +138,11 @@ impl<R> Column<R> {
     /// Not in the text report.
     pub(super) const fn not_in_report(self) -> Column<R> {
         Column { is_in_report: false, ..self }
+    }
+
+    /// In the text report only where quantiles are asked for.
+    pub(super) const fn quantile(self) -> Column<R> {
+        Column { is_quantile: true, ..self }
     }
 
     /// On the screen, with so many columns of the terminal and this rank.
@@ -192,9 +200,9 @@ impl<R> Column<R> {
         self.is_in_report
     }
 
-    /// Whether the text report shows it for a recording.
-    pub fn is_reported(&self, recording: &Recording) -> bool {
-        self.is_in_report && self.is_known(recording)
+    /// Whether the text report shows it for a recording, with all quantiles or without.
+    pub fn is_reported(&self, recording: &Recording, quantiles: bool) -> bool {
+        self.is_in_report && (quantiles || !self.is_quantile) && self.is_known(recording)
     }
 
     /// Whether a recording knows it.

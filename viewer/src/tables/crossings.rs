@@ -86,8 +86,11 @@ pub(super) fn columns<R: Crossings>() -> Vec<Column<R>> {
             .known(|recording| recording.off_cpu)
             .on_screen(8, 4)
             .tone(Tone::Of(Part::Blocked)),
-        Column::json("preempted", |row: &R, _| Cell::Nanos(timed(row, row.stats().preempted)))
-            .known(|recording| recording.off_cpu),
+        Column::number("preempted", "PREEMPTED", |row: &R, _| Cell::Nanos(timed(row, row.stats().preempted)))
+            .known(|recording| recording.off_cpu)
+            .without_zero()
+            .on_screen(9, 9)
+            .tone(Tone::Faint),
         Column::number("enter", "ENTER", |row: &R, _| Cell::Nanos(phase(row, row.stats().enter.sum)))
             .known(|recording| recording.counted() && recording.phases_timed()),
         Column::number("exit", "EXIT", |row: &R, _| Cell::Nanos(phase(row, row.stats().exit.sum)))
@@ -117,6 +120,30 @@ pub(super) fn columns<R: Crossings>() -> Vec<Column<R>> {
             .not_in_json()
             .with_zero()
             .on_screen(8, 5),
+        Column::number("c_p90", "C P90", |row: &R, _| quantile(&row.stats().c_times, 0.9))
+            .known(Recording::counted)
+            .not_in_json()
+            .quantile(),
+        Column::number("c_max", "C MAX", |row: &R, _| longest(&row.stats().c_times))
+            .known(Recording::counted)
+            .not_in_json()
+            .quantile(),
+        Column::number("overhead_p50", "OVERHEAD P50", |row: &R, _| quantile(&row.stats().overhead_times, 0.5))
+            .known(Recording::phases_timed)
+            .not_in_json()
+            .quantile(),
+        Column::number("overhead_p90", "P90", |row: &R, _| quantile(&row.stats().overhead_times, 0.9))
+            .known(Recording::phases_timed)
+            .not_in_json()
+            .quantile(),
+        Column::number("overhead_p99", "P99", |row: &R, _| quantile(&row.stats().overhead_times, 0.99))
+            .known(Recording::phases_timed)
+            .not_in_json()
+            .quantile(),
+        Column::number("overhead_max", "MAX", |row: &R, _| longest(&row.stats().overhead_times))
+            .known(Recording::phases_timed)
+            .not_in_json()
+            .quantile(),
         // Where phases are not timed, overheads are of the few crossings that waited.
         Column::json("overhead", |row: &R, _| Cell::Times(&row.stats().overhead_times)).known(Recording::phases_timed),
     ];
@@ -185,4 +212,8 @@ fn relative(cpu: Cpu) -> Option<f64> {
 
 fn quantile(times: &Distribution, share: f64) -> Cell<'_> {
     Cell::Nanos(times.quantile(share))
+}
+
+fn longest(times: &Distribution) -> Cell<'_> {
+    Cell::Nanos(times.extremes.map(|(_, longest)| longest))
 }

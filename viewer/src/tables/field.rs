@@ -101,6 +101,7 @@ impl<'a> Frame<'a> {
                 Kind::Go => "go",
                 Kind::Border => "border",
                 Kind::C => "c",
+                Kind::Kernel => "kernel",
             },
             name: frame.position.function,
             file: known(frame.position.file),

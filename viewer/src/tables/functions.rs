@@ -9,9 +9,10 @@ use super::column::{self, Tone};
 use super::crossings::{self, Crossings};
 use super::{Row, known};
 use crate::analysis::{self, Cpu};
+use crate::blocked;
 use crate::paths::file_name;
 use crate::scheduler;
-use crate::units::printable;
+use crate::units::{percent, printable};
 
 type Column = column::Column<FunctionRow>;
 
@@ -36,11 +37,13 @@ pub struct FunctionRow {
     pub locked_calls: u64,
     /// Threads that called it.
     pub spread: scheduler::Spread,
+    /// What it waited in, and for which share of its blocked time.
+    pub blocked_in: Vec<(String, f64)>,
 }
 
 /// Returns the functions of a profile, the largest total first.
 pub fn rows(profile: &Profile) -> Vec<FunctionRow> {
-    let spread = scheduler::spread(profile);
+    let (spread, mut blocked_in) = (scheduler::spread(profile), blocked::by_function(profile));
     let rows = analysis::by_function(profile).into_iter().map(|row| FunctionRow {
         id: row.id,
         via: row.via,
@@ -51,6 +54,7 @@ pub fn rows(profile: &Profile) -> Vec<FunctionRow> {
         cpu: row.cpu,
         locked_calls: row.locked_calls,
         spread: spread.get(&(row.id, row.via)).copied().unwrap_or_default(),
+        blocked_in: blocked_in.remove(&(row.id, row.via)).unwrap_or_default(),
     });
     rows.collect()
 }
@@ -113,12 +117,28 @@ fn columns() -> Vec<Column> {
             .on_screen(8, 7),
         Column::json("unlocked_threads", |row, _| Cell::Count(Some(row.spread.unlocked_threads)))
             .known(|recording| recording.scheduler.migrations),
+        Column::name("blocked_in", "BLOCKED IN", |row, _| {
+            Cell::OptionalText(blocked_in(&row.blocked_in).map(Into::into))
+        })
+        .known(|recording| recording.off_cpu)
+        .not_in_json(),
         Column::name("go_package", "GO PACKAGE", |row, _| Cell::text(&row.package))
             .not_in_json()
             .on_screen(12, 11)
             .tone(Tone::Faint),
     ];
     names.into_iter().chain(crossings::columns()).chain(threads).collect()
+}
+
+/// Shares from this on are shown, and at most so many.
+const LEAST_SHARE: f64 = 0.05;
+const MOST_SHARES: usize = 3;
+
+/// `futex 80.0 %, fsync 12.0 %`.
+fn blocked_in(shares: &[(String, f64)]) -> Option<String> {
+    let shown = shares.iter().filter(|(_, share)| *share >= LEAST_SHARE).take(MOST_SHARES);
+    let shown: Vec<String> = shown.map(|(call, share)| format!("{} {}", printable(call), percent(*share))).collect();
+    (!shown.is_empty()).then(|| shown.join(", "))
 }
 
 /// How a function is reached, where that is not by cgocall.

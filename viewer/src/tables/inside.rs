@@ -34,6 +34,8 @@ pub enum Group {
 pub struct InsideRow {
     /// The function; none of a library as a whole.
     pub name: Option<String>,
+    /// Whether it is code of a file: not that which is not known.
+    pub is_code: bool,
     /// Path of its library, empty for the program's own file.
     pub library: String,
     /// Source file, empty where it is unknown.
@@ -69,6 +71,7 @@ pub(crate) fn rows_of(profile: &Profile, group: Group, chosen: impl Fn(&SampledS
             let key = key(group, function, line);
             let new = || InsideRow {
                 name: key.0.map(str::to_owned),
+                is_code: !function.is_unknown_code(),
                 library: function.library.clone(),
                 file: if group == Group::Library { String::new() } else { function.file.clone() },
                 line: key.3,
@@ -79,10 +82,10 @@ pub(crate) fn rows_of(profile: &Profile, group: Group, chosen: impl Fn(&SampledS
             let row = rows.entry(key).or_insert_with(new);
             row.inlined &= inlined;
             if depth == 0 {
-                row.own += sampled.samples;
+                row.own = row.own.saturating_add(sampled.samples);
             }
             if seen.insert(key) {
-                row.total += sampled.samples;
+                row.total = row.total.saturating_add(sampled.samples);
             }
         }
     }
@@ -110,6 +113,8 @@ fn key(group: Group, function: &Function, line: u32) -> Key<'_> {
     match group {
         Group::Function => (Some(&function.name), &function.library, "", 0),
         Group::Line => (Some(&function.name), &function.library, &function.file, line),
+        // That is no part of the program.
+        Group::Library if function.is_unknown_code() => (Some(&function.name), "", "", 0),
         Group::Library => (None, &function.library, "", 0),
     }
 }
@@ -136,8 +141,11 @@ fn columns() -> Vec<Column> {
         .not_in_json(),
         Column::json("inlined", |row, _| Cell::Flag(row.name.as_ref().map(|_| row.inlined))),
         Column::json("library", |row, _| Cell::optional_text(known(&row.library))),
-        Column::name("in", "IN", |row, _| Cell::text(known(file_name(&row.library)).unwrap_or("the program")))
-            .not_in_json(),
+        Column::name("in", "IN", |row, _| match row.is_code {
+            true => Cell::text(known(file_name(&row.library)).unwrap_or("the program")),
+            false => Cell::text(""),
+        })
+        .not_in_json(),
         Column::json("file", |row, _| Cell::optional_text(known(&row.file))),
         Column::json("line", |row, _| Cell::Number((row.line > 0).then_some(row.line.into()))),
         Column::name("place", "LINE", |row, _| {

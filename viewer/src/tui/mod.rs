@@ -30,7 +30,7 @@ pub use effect::{Effect, NewFile};
 pub use palette::Colours;
 pub use screen::Screen;
 pub use state::background::Work;
-pub use state::detail::Files;
+pub use state::sources::Files;
 pub use update::{Update, UpdateBuilder};
 
 use ratatui::buffer::Buffer;

@@ -16,6 +16,16 @@ pub(crate) const SYS_EPOLL_WAIT: i64 = libc::SYS_epoll_wait;
 /// Number of `io_pgetevents` (arch/x86/entry/syscalls/syscall_64.tbl).
 pub(crate) const SYS_IO_PGETEVENTS: i64 = 333;
 
+/// Returns the name of the system call with this number; none of one that is newer than this list
+/// (arch/x86/entry/syscalls/syscall_64.tbl, Linux 6.16).
+pub(crate) fn system_call_name(number: u64) -> Option<&'static str> {
+    let lines = include_str!("system_calls.txt").lines().filter_map(|line| line.split_once(' '));
+    lines
+        .filter_map(|(own, name)| Some((own.parse::<u64>().ok()?, name)))
+        .find(|&(own, _)| own == number)
+        .map(|(_, name)| name)
+}
+
 /// Returns the code: `syscall`, then restoring all registers that this or its arguments have changed, then a jump to
 /// where the thread was.
 pub(crate) fn call_and_restore(before: &Registers) -> Vec<u8> {

@@ -57,6 +57,10 @@ impl Source for HookEvents {
         self.tables.in_c_since(tid, rate.ticks(time))
     }
 
+    fn in_c(&self) -> HashMap<u64, CellId> {
+        self.tables.in_c()
+    }
+
     fn confirm(&mut self, confirmed: HashMap<CellId, f64>) {
         let mut all = self.confirmed();
         for (cell, ticks) in confirmed {

@@ -118,6 +118,11 @@ impl TableSet {
         found.map(|(_, cell)| cell)
     }
 
+    /// Returns the threads that are in C, each with its crossing.
+    pub(crate) fn in_c(&self) -> HashMap<u64, CellId> {
+        self.all().iter().flat_map(|tables| tables.in_c().collect::<Vec<_>>()).collect()
+    }
+
     /// See [`Tables::snapshot`].
     pub(crate) fn snapshot(&self) -> Snapshot {
         let mut snapshot = Snapshot::default();

@@ -216,6 +216,11 @@ impl Crossings {
         Some(self.threads.get(&tid)?.in_flight.last()?.cell)
     }
 
+    /// Returns the threads that are in crossings, each with the innermost.
+    pub(crate) fn in_c(&self) -> HashMap<u64, CellId> {
+        self.threads.keys().filter_map(|&tid| Some((tid, self.in_flight(tid)?))).collect()
+    }
+
     /// Returns the number that the Go runtime gave the M which a thread last was.
     pub(crate) fn m(&self, tid: u64) -> Option<u64> {
         self.threads.get(&tid)?.m

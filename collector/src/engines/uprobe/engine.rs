@@ -1,5 +1,6 @@
 //! The uprobe engine at work.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::os::fd::AsRawFd as _;
 use std::path::Path;
@@ -217,6 +218,10 @@ impl Source for Shared {
     fn called(&self, sample: &Sample<'_>, _: Avma) -> Option<(Place, bool)> {
         let cell: CellId = self.lock().in_flight(sample.tid)?;
         Some((Place::Crossing(cell), false))
+    }
+
+    fn in_c(&self) -> HashMap<u64, CellId> {
+        self.lock().in_c()
     }
 
     fn must_keep_up(&self) -> bool {

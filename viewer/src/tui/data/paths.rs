@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use cgoprof_profile::{Estimate, Kind, Line, LocationId, Profile, Stats};
+use cgoprof_profile::{Cell, Estimate, Kind, Line, LocationId, Profile, Stats};
 
 use super::direction::Direction;
 use crate::analysis;
-use crate::value::Value;
+use crate::value::{Parts, Value};
+use crate::waits;
 
 /// A size by [`Value`].
 pub(super) type Sizes = [f64; Value::ALL.len()];
@@ -81,7 +82,7 @@ impl Paths {
     }
 }
 
-/// Lines inside of C, and how often samples found them.
+/// Lines inside of C, and how often samples found them, or how long they waited.
 type Sampled<'a> = (Vec<(&'a Line, bool)>, f64);
 
 struct Collecting<'a> {
@@ -102,27 +103,43 @@ impl Collecting<'_> {
             cpu[Value::Cpu as usize] = stack.samples as f64 * period;
             self.add([], &stack.stack, stack.truncated, cpu, Estimate::default());
             if let Some(cell) = stack.cell {
-                sampled.entry(cell).or_default().push((analysis::inside(profile, stack), stack.samples as f64));
+                let inside = analysis::inside(profile, &stack.stack, stack.inside);
+                sampled.entry(cell).or_default().push((inside, stack.samples as f64));
             }
         }
+        let mut waits: HashMap<u64, Vec<Sampled<'_>>> = HashMap::new();
+        for part in waits::parts(profile) {
+            let inside = part.stack.map(|wait| analysis::inside(profile, &wait.stack, wait.inside));
+            waits.entry(part.cell.id).or_default().push((inside.unwrap_or_default(), part.nanos));
+        }
         for cell in &profile.cells {
-            let [in_c, function, border] = sizes(&cell.stats);
+            let [running, waiting, function, border] = sizes(&cell.stats);
             let inside = sampled.get(&cell.id).map_or(&[] as &[_], Vec::as_slice);
             let samples: f64 = inside.iter().map(|(_, samples)| samples).sum();
+            let in_c = running[Value::C as usize] + waiting[Value::C as usize];
+            let waited = if in_c > 0.0 { waiting[Value::C as usize] / in_c } else { 0.0 };
+            self.divide(cell, waits.get(&cell.id).map_or(&[], Vec::as_slice), waiting, waited);
             let outside_c = cell.stack.iter().position(|&location| !self.is_c(location)).unwrap_or(0);
             self.add([], &cell.stack[outside_c..], cell.truncated, border, cell.stats.overhead());
             if samples == 0.0 {
-                self.add([], &cell.stack, cell.truncated, sum(function, in_c), cell.stats.c);
+                let own = sum(function, running);
+                self.add([], &cell.stack, cell.truncated, own, part(cell.stats.c, 1.0 - waited));
                 continue;
             }
             // What C did inside is known by samples.
             self.add([], &cell.stack, cell.truncated, function, Estimate::default());
-            for (inner, count) in inside {
-                let share = count / samples;
-                let total = part(cell.stats.c, share);
-                let inner = inner.iter().map(|&(line, _)| line);
-                self.add(inner, &cell.stack, cell.truncated, in_c.map(|size| size * share), total);
-            }
+            self.divide(cell, inside, running, 1.0 - waited);
+        }
+    }
+
+    /// Divides sizes of a cell, which are this share of its time in C, among stacks inside of C in proportion.
+    fn divide(&mut self, cell: &Cell, among: &[Sampled<'_>], sizes: Sizes, of_c: f64) {
+        let all: f64 = among.iter().map(|(_, weight)| weight).sum();
+        for (inner, weight) in among {
+            let share = weight / all;
+            let total = part(cell.stats.c, share * of_c);
+            let inner = inner.iter().map(|&(line, _)| line);
+            self.add(inner, &cell.stack, cell.truncated, sizes.map(|size| size * share), total);
         }
     }
 
@@ -156,10 +173,11 @@ impl Collecting<'_> {
     }
 }
 
-/// Sizes of a cell's crossings in C, of the C function, and at the border.
-fn sizes(stats: &Stats) -> [Sizes; 3] {
+/// Sizes of a cell's crossings in C while they ran and while they waited, of the C function, and at the border.
+fn sizes(stats: &Stats) -> [Sizes; 4] {
     let parts = Value::ALL.map(|value| value.of(stats));
-    [parts.map(|part| part.in_c), parts.map(|part| part.function), parts.map(|part| part.border)]
+    let of = |part: fn(&Parts) -> f64| parts.each_ref().map(part);
+    [of(|part| part.running), of(|part| part.waiting), of(|part| part.function), of(|part| part.border)]
 }
 
 fn sum(mut one: Sizes, other: Sizes) -> Sizes {

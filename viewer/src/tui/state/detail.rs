@@ -1,43 +1,18 @@
 //! One C function: all that is known of it.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use cgoprof_profile::{FunctionId, Stats, Via};
 
 use super::super::data::Data;
 use super::super::screen::Screen;
 use super::scroll::Scroll;
-use super::sources::{self, Source};
+use super::sources::{self, Cached, Files, Source};
 use crate::analysis::{self, Frame};
 use crate::tables::advice::AdviceRow;
 use crate::tables::functions::FunctionRow;
 use crate::tables::sites::SiteRow;
 use crate::units::printable;
-
-/// Where source files come from.
-pub trait Files {
-    /// The lines of a file, if it is there.
-    fn lines(&self, path: &str) -> Option<Vec<String>>;
-}
-
-/// Files that are read once.
-pub(crate) struct Cached {
-    files: Box<dyn Files + Send>,
-    read: RefCell<HashMap<String, Option<Arc<Vec<String>>>>>,
-}
-
-impl Cached {
-    pub(crate) fn new(files: Box<dyn Files + Send>) -> Cached {
-        Cached { files, read: RefCell::default() }
-    }
-
-    pub(super) fn lines(&self, path: &str) -> Option<Arc<Vec<String>>> {
-        let mut read = self.read.borrow_mut();
-        read.entry(path.to_owned()).or_insert_with(|| self.files.lines(path).map(Arc::new)).clone()
-    }
-}
 
 /// The screen, and the function that it is about.
 pub(crate) struct DetailView {
@@ -184,6 +159,8 @@ pub(crate) fn frame_line(frame: &Frame<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::tui::sample_data;
 

@@ -1,15 +1,39 @@
 //! Lines of source files around those that matter.
 
-use std::collections::{BTreeMap, HashSet};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use cgoprof_profile::{FunctionId, Via};
 
 use super::super::data::Data;
-use super::detail::Cached;
 use crate::analysis::Cpu;
 use crate::tables::inside::{self, Group};
 use crate::tables::sites::SiteRow;
 use crate::units::{count, printable, time};
+
+/// Where source files come from.
+pub trait Files {
+    /// The lines of a file, if it is there.
+    fn lines(&self, path: &str) -> Option<Vec<String>>;
+}
+
+/// Files that are read once.
+pub(crate) struct Cached {
+    files: Box<dyn Files + Send>,
+    read: RefCell<HashMap<String, Option<Arc<Vec<String>>>>>,
+}
+
+impl Cached {
+    pub(crate) fn new(files: Box<dyn Files + Send>) -> Cached {
+        Cached { files, read: RefCell::default() }
+    }
+
+    fn lines(&self, path: &str) -> Option<Arc<Vec<String>>> {
+        let mut read = self.read.borrow_mut();
+        read.entry(path.to_owned()).or_insert_with(|| self.files.lines(path).map(Arc::new)).clone()
+    }
+}
 
 /// A part of a file.
 #[derive(Clone, Debug)]
@@ -53,11 +77,12 @@ pub(super) fn hottest_in_c(data: &Data, function: FunctionId, via: Via, files: &
     let of_function = |cell: Option<u64>| cell.is_some_and(|id| cells.contains(&id));
     let rows = inside::rows_of(profile, Group::Line, |sampled| of_function(sampled.cell));
     let mut samples: BTreeMap<(&str, u32), u64> = BTreeMap::new();
-    let all: u64 = rows.iter().map(|row| row.own).sum();
+    let all = rows.iter().fold(0u64, |sum, row| sum.saturating_add(row.own));
     let known = || rows.iter().filter(|row| row.own > 0 && row.line > 0);
     let hot = || known().filter(|row| row.own as f64 >= all as f64 * LEAST_SHARE);
     for row in known() {
-        *samples.entry((&row.file, row.line)).or_default() += row.own;
+        let own = samples.entry((&row.file, row.line)).or_default();
+        *own = u64::saturating_add(*own, row.own);
     }
     let measured = |file: &str, number: u32| {
         let cpu = samples.get(&(file, number)).and_then(|&own| Cpu::of(own, profile));
@@ -98,7 +123,6 @@ mod tests {
 
     use cgoprof_profile::{Cell, Function, Kind, Line, Location, LocationId, Profile, SampledStack};
 
-    use super::super::detail::Files;
     use super::*;
 
     /// A hundred lines in place of each file of C.

@@ -17,6 +17,7 @@ pub(super) fn part_of(kind: cgoprof_profile::Kind) -> Part {
         cgoprof_profile::Kind::Go => Part::Go,
         cgoprof_profile::Kind::Border => Part::Border,
         cgoprof_profile::Kind::C => Part::C,
+        cgoprof_profile::Kind::Kernel => Part::Blocked,
     }
 }
 

@@ -1,0 +1,3 @@
+module cgoprof.bench/blocks
+
+go 1.19

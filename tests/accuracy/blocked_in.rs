@@ -1,0 +1,73 @@
+//! What C waits in, and on which stack, against a program that knows it.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::ONE_AT_A_TIME;
+use cgoprof_testing::go::{self, Build};
+use cgoprof_testing::recording::{Recorded, User, record};
+use cgoprof_testing::tolerance::{Compared, Tolerance, check_close};
+
+/// The functions that wait, each with what it waits in.
+const WAYS: [(&str, &[&str]); 6] = [
+    ("wait_for_mutex", &["futex"]),
+    ("wait_asleep", &["clock_nanosleep"]),
+    ("wait_for_pipe", &["read"]),
+    ("wait_in_poll", &["poll"]),
+    ("wait_for_disk", &["fsync", "pwrite64"]),
+    ("wait_for_pages", &["page fault", "fadvise64", "mmap", "munmap"]),
+];
+
+/// How far a share may be off.
+const CLOSE: f64 = 0.03;
+
+fn check(user: User, options: &[&str]) {
+    let program = go::build("blocks", Build::of("1.27.3"));
+    check_close(|| {
+        let folder = std::env::temp_dir().display().to_string();
+        let Recorded { truth, report, .. } = record(user, options, &program, &["15", &folder]);
+        let own: f64 = WAYS.iter().map(|(name, _)| truth["blocked_ns"][name].as_f64().expect("a clock")).sum();
+        let rows: Vec<&Value> = report["blocked"].as_array().expect("rows").iter().collect();
+        let rows: Vec<&Value> = rows.into_iter().filter(|row| row["function"] == "block").collect();
+        let nanos = |row: &Value| row["blocked_ns"].as_f64().expect("a time");
+        let sum: f64 = rows.iter().map(|row| nanos(row)).sum();
+        let function = crate::function(&report, "block")["blocked_ns"].as_f64().expect("a time");
+        assert!((sum - function).abs() < function * 1e-6, "{sum} of {function}");
+        let (mut by_call, mut on_stack) = (BTreeMap::new(), BTreeMap::new());
+        for row in &rows {
+            let call = row["waits_in"].as_str().expect("every wait of three threads is found now and then");
+            *by_call.entry(call).or_insert(0.0) += nanos(row) / sum;
+            for frame in row["frames"].as_array().expect("frames") {
+                if let Some((name, _)) = WAYS.iter().find(|(name, _)| frame["name"] == *name) {
+                    *on_stack.entry(*name).or_insert(0.0) += nanos(row) / sum;
+                }
+            }
+        }
+        let mut compared = Vec::new();
+        for (name, calls) in WAYS {
+            let truth = truth["blocked_ns"][name].as_f64().expect("a clock") / own;
+            let found: f64 = calls.iter().filter_map(|call| by_call.get(call)).sum();
+            let what = |of: &str| format!("{name} as {user:?} {options:?}, {of}");
+            compared.push(Compared::new(what("by call"), found, truth, Tolerance::Absolute(CLOSE)));
+            // Its last call is a jump.
+            if name != "wait_in_poll" {
+                let found = on_stack.get(name).copied().unwrap_or(0.0);
+                compared.push(Compared::new(what("by stack"), found, truth, Tolerance::Absolute(CLOSE)));
+            }
+        }
+        compared
+    });
+}
+
+#[test]
+fn what_c_waits_in_is_what_the_program_knows_without_root() {
+    let _alone = ONE_AT_A_TIME.lock();
+    check(User::Nobody, &[]);
+}
+
+#[test]
+fn what_c_waits_in_is_what_the_program_knows_with_uprobes() {
+    let _alone = ONE_AT_A_TIME.lock();
+    check(User::Root, &["--engine", "uprobe"]);
+}

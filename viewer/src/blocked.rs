@@ -1,0 +1,86 @@
+//! Blocked time by where C waited, and in what.
+
+use std::collections::{BTreeMap, HashMap};
+
+use cgoprof_profile::{FunctionId, Kind, Profile, Via};
+
+use crate::analysis::{self, Frame};
+use crate::measured::Measured;
+use crate::waits;
+
+/// All waits with one stack.
+#[derive(Clone, Debug)]
+pub struct BlockedRow<'a> {
+    /// The crossing's C function.
+    pub function: &'a str,
+    /// What it waited in, frames that C had called, the C function, border, Go frames. Without what it waited in and those
+    /// that C had called where no look has found it.
+    pub frames: Vec<Frame<'a>>,
+    /// How many of the frames lie before the crossing's C function.
+    pub inside: usize,
+    /// Whether the stack goes on beyond its frames.
+    pub truncated: bool,
+    /// Nanoseconds.
+    pub time: Measured,
+    /// How often looks found it.
+    pub looks: u64,
+}
+
+impl<'a> BlockedRow<'a> {
+    /// What it waited in: a system call, or a page; none where no look has found it.
+    pub fn waits_in(&self) -> Option<&'a str> {
+        let innermost = self.frames.first().filter(|frame| frame.kind == Kind::Kernel)?;
+        innermost.position.function.strip_prefix('[')?.strip_suffix(']')
+    }
+}
+
+/// By stack, the longest blocked first.
+pub fn by_stack(profile: &Profile) -> Vec<BlockedRow<'_>> {
+    let mut rows: BTreeMap<(Vec<Frame<'_>>, usize), BlockedRow<'_>> = BTreeMap::new();
+    for part in waits::parts(profile) {
+        let (stack, inside, truncated) = match part.stack {
+            Some(wait) => (&wait.stack, wait.inside, wait.truncated),
+            None => (&part.cell.stack, 0, part.cell.truncated),
+        };
+        let frames = analysis::frames(profile, stack);
+        let inside = analysis::inside(profile, stack, inside).len();
+        let row = rows.entry((frames.clone(), inside)).or_insert_with(|| BlockedRow {
+            function: &profile.functions[part.cell.function.0].name,
+            frames,
+            inside,
+            truncated: false,
+            time: Measured::default(),
+            looks: 0,
+        });
+        row.truncated |= truncated;
+        row.time.value += part.nanos;
+        row.time.error = row.time.error.hypot(part.standard_error);
+        row.looks = row.looks.saturating_add(part.stack.map_or(0, |wait| wait.looks));
+    }
+    let mut rows: Vec<_> = rows.into_values().collect();
+    rows.sort_by(|one, other| other.time.value.total_cmp(&one.time.value));
+    rows
+}
+
+/// What the crossings of a function waited in, and for which share of their blocked time, the largest share first.
+pub(crate) type Shares = Vec<(String, f64)>;
+
+/// Returns the shares by function. Time that no look has found is left out.
+pub(crate) fn by_function(profile: &Profile) -> HashMap<(FunctionId, Via), Shares> {
+    /// Nanoseconds by what was waited in, and all.
+    type Sums<'a> = (BTreeMap<&'a str, f64>, f64);
+    let mut sums: HashMap<(FunctionId, Via), Sums<'_>> = HashMap::new();
+    for part in waits::parts(profile) {
+        let (calls, all) = sums.entry((part.cell.function, part.cell.via)).or_default();
+        *all += part.nanos;
+        if let Some(call) = part.stack.and_then(|wait| wait.waits_in(profile)) {
+            *calls.entry(call).or_default() += part.nanos;
+        }
+    }
+    let shares = |(calls, all): Sums<'_>| {
+        let mut shares: Shares = calls.into_iter().map(|(call, nanos)| (call.to_owned(), nanos / all)).collect();
+        shares.sort_by(|one, other| other.1.total_cmp(&one.1));
+        shares
+    };
+    sums.into_iter().map(|(function, sums)| (function, shares(sums))).collect()
+}

@@ -1,0 +1,42 @@
+//! Where C waited, as text.
+
+use std::fmt::Write as _;
+
+use cgoprof_profile::Profile;
+
+use super::frames_text::write_frames;
+use super::table;
+use crate::blocked::{self, BlockedRow};
+use crate::units::{count, percent, printable, with_error};
+
+/// Writes at most so many stacks that waited, with what they waited in.
+pub(super) fn write(text: &mut String, profile: &Profile, limit: usize) {
+    if !profile.recording.off_cpu {
+        text.push_str("blocked times are not in this recording: record with samples and times for this\n\n");
+        return;
+    }
+    let rows = blocked::by_stack(profile);
+    if rows.is_empty() {
+        text.push_str("no slow crossing was blocked\n\n");
+        return;
+    }
+    let all: f64 = rows.iter().map(|row| row.time.value).sum();
+    for row in rows.iter().take(limit) {
+        let (time, share) = (with_error(row.time.value, row.time.error), percent(row.time.value / all));
+        let _ = write!(text, "{time} ({share} of the blocked time) in ");
+        let _ = match row.waits_in() {
+            Some(call) => writeln!(text, "{}, {}", printable(call), looks(row)),
+            None => writeln!(text, "something that no look has found"),
+        };
+        write_frames(text, &row.frames, row.truncated);
+        text.push('\n');
+    }
+    if rows.len() > limit {
+        table::write_more(text, rows.len() - limit);
+        text.push('\n');
+    }
+}
+
+fn looks(row: &BlockedRow<'_>) -> String {
+    format!("{} look{}", count(row.looks), if row.looks == 1 { "" } else { "s" })
+}

@@ -9,7 +9,7 @@ use cgoprof_symbols::Avma;
 use nix::unistd::Pid;
 
 use super::go_image::GoImage;
-use super::recorder::Recorder;
+use super::recorder::{Recorder, is_gone};
 use super::{Identity, identity};
 use crate::clock::own_time;
 use crate::engines::AddError;
@@ -60,6 +60,8 @@ struct Loading {
     was_before: bool,
 }
 
+/// Why a module is not recorded that was found too late.
+const TOO_LATE: &str = "the recording ended before the recorder could count them";
 /// Maximum time that a library may take to load.
 const LOADING: Duration = Duration::from_secs(10);
 /// Time between two attempts to record a module.
@@ -99,8 +101,7 @@ impl Modules {
     pub(super) fn notes(&self, others: &[String]) -> Vec<String> {
         let refused = self.refused.iter().map(|(name, why)| format!("crossings of {name} are not counted: {why}"));
         let late = others.iter().filter(|name| !self.refused.contains_key(*name));
-        let why = "the recording ended before the recorder could count them";
-        refused.chain(late.map(|name| format!("crossings of {name} are not counted: {why}"))).collect()
+        refused.chain(late.map(|name| format!("crossings of {name} are not counted: {TOO_LATE}"))).collect()
     }
 
     /// Returns the Go code that has been loaded since the last call.
@@ -149,8 +150,13 @@ impl Modules {
     }
 
     fn refuse(&mut self, name: &str, why: impl ToString) {
-        self.refused.insert(name.to_owned(), why.to_string());
+        self.refused.insert(name.to_owned(), reason(self.pid, why));
     }
+}
+
+/// Returns why a module of a process is not recorded. Whatever fails in a program that has ended fails for that.
+fn reason(pid: Pid, why: impl ToString) -> String {
+    if is_gone(pid) { TOO_LATE.to_owned() } else { why.to_string() }
 }
 
 impl Recorder<'_> {
@@ -227,4 +233,19 @@ impl Recorder<'_> {
 /// Returns the name of a file, as text for messages.
 pub(super) fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It was once said to lack a privilege.
+    #[test]
+    fn a_module_of_a_program_that_has_ended_came_too_late_whatever_fails() {
+        let mut child = std::process::Command::new("true").spawn().expect("it runs");
+        let pid = Pid::from_raw(child.id() as i32);
+        child.wait().expect("it ends");
+        assert_eq!(reason(pid, "its memory can't be read"), TOO_LATE);
+        assert_eq!(reason(Pid::this(), "its memory can't be read"), "its memory can't be read");
+    }
 }

@@ -84,7 +84,7 @@ fn without_lines(text: &mut String, rows: &[InsideRow]) {
         };
         let _ = writeln!(
             text,
-            "note: {} of the samples in C are in {file}, which has no debug information: {way_out}",
+            "note: {} of the samples in C are in {file}, for which the recording has no debug information: {way_out}",
             percent(share)
         );
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use cgoprof_profile::{FunctionId, Kind, Profile, Via};
+use cgoprof_profile::{FunctionId, Profile, Via};
 
 use crate::analysis::{self, Frame};
 use crate::measured::Measured;
@@ -13,6 +13,8 @@ use crate::waits;
 pub struct BlockedRow<'a> {
     /// The crossing's C function.
     pub function: &'a str,
+    /// What it waited in: a system call, or a page; none where no look has found it.
+    pub waits_in: Option<&'a str>,
     /// What it waited in, frames that C had called, the C function, border, Go frames. Without what it waited in and those
     /// that C had called where no look has found it.
     pub frames: Vec<Frame<'a>>,
@@ -24,14 +26,6 @@ pub struct BlockedRow<'a> {
     pub time: Measured,
     /// How often looks found it.
     pub looks: u64,
-}
-
-impl<'a> BlockedRow<'a> {
-    /// What it waited in: a system call, or a page; none where no look has found it.
-    pub fn waits_in(&self) -> Option<&'a str> {
-        let innermost = self.frames.first().filter(|frame| frame.kind == Kind::Kernel)?;
-        innermost.position.function.strip_prefix('[')?.strip_suffix(']')
-    }
 }
 
 /// By stack, the longest blocked first.
@@ -46,6 +40,7 @@ pub fn by_stack(profile: &Profile) -> Vec<BlockedRow<'_>> {
         let inside = analysis::inside(profile, stack, inside).len();
         let row = rows.entry((frames.clone(), inside)).or_insert_with(|| BlockedRow {
             function: &profile.functions[part.cell.function.0].name,
+            waits_in: part.stack.and_then(|wait| wait.waits_in(profile)),
             frames,
             inside,
             truncated: false,

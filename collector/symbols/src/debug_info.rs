@@ -114,8 +114,8 @@ impl DebugSections {
 }
 
 impl<'a> DebugInfo<'a> {
-    /// Reads the debug information in a file. Parts that several files share may be in a supplementary file (dwz), and parts that the
-    /// linker left out in a package. None if there is none, or it is damaged.
+    /// Reads the debug information in a file. Parts that several files share may be in a supplementary file (dwz), and
+    /// parts that the linker left out in a package. None if there is none, or it is damaged.
     pub fn new(
         file: &'a DebugSections,
         supplementary: Option<&'a DebugSections>,
@@ -134,7 +134,8 @@ impl<'a> DebugInfo<'a> {
         Some(DebugInfo { context: Context::from_dwarf(dwarf).ok()?, package, units })
     }
 
-    /// Returns the functions at an address, the innermost inlined one first. `open` reads a file of split debug information (`.dwo`).
+    /// Returns the functions at an address, the innermost inlined one first. `open` reads a file of split debug
+    /// information (`.dwo`). Empty also where its units can't be read in bounded time.
     pub fn frames(&self, address: Svma, open: &dyn Fn(&Path) -> Option<&'a DebugSections>) -> Vec<SourceFrame> {
         if !self.units.are_sound_at(address) {
             return Vec::new();

@@ -24,7 +24,7 @@ pub(super) fn write(text: &mut String, profile: &Profile, limit: usize) {
     for row in rows.iter().take(limit) {
         let (time, share) = (with_error(row.time.value, row.time.error), percent(row.time.value / all));
         let _ = write!(text, "{time} ({share} of the blocked time) in ");
-        let _ = match row.waits_in() {
+        let _ = match row.waits_in {
             Some(call) => writeln!(text, "{}, {}", printable(call), looks(row)),
             None => writeln!(text, "something that no look has found"),
         };

@@ -277,7 +277,7 @@ impl<'a> Sample<'a> {
 impl<'a> Blocked<'a> {
     fn new(row: blocked::BlockedRow<'a>) -> Self {
         Blocked {
-            waits_in: row.waits_in(),
+            waits_in: row.waits_in,
             frames: row.frames.iter().map(Frame::new).collect(),
             truncated: row.truncated,
             function: row.function,

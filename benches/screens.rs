@@ -216,7 +216,7 @@ fn made() -> Profile {
             ..SlowCrossing::default()
         });
         if event % 4 == 0 {
-            timeline.waits.push(Wait { tid, from_ns: called_ns + 1000, to_ns: called_ns + c_ns / 2 });
+            timeline.waits.push(Wait { tid, from_ns: called_ns + 1000, to_ns: called_ns + c_ns / 2, stack: None });
         }
     }
     profile.timeline = timeline.into();

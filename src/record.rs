@@ -10,6 +10,7 @@ use cgoprof_collector::record::{EngineKind, Options, Problem, Progress, RecordEr
 use cgoprof_profile::{Profile, Via};
 use cgoprof_viewer::analysis;
 use cgoprof_viewer::cpu_split::CpuSplit;
+use cgoprof_viewer::oversubscription;
 use cgoprof_viewer::units::{calls, count, percent, printable, time, with_error};
 use nix::unistd::Pid;
 
@@ -108,6 +109,9 @@ fn summary(profile: &Profile, options: &Options) {
     }
     if let Some(split) = CpuSplit::of(profile) {
         say(split.line());
+    }
+    if let Some(line) = oversubscription::line(profile).filter(|_| oversubscription::had_too_few(profile)) {
+        say(line);
     }
     let counted = analysis::by_function(profile).into_iter().filter(|row| row.via != Via::Runtime);
     for row in counted.filter(|row| row.stats.timed > 0).take(3) {

@@ -27,6 +27,9 @@ pub(crate) struct Args {
     /// Maximum number of rows [default: 20]
     #[arg(long)]
     limit: Option<usize>,
+    /// Show so many single crossings, the slowest first, with what each was blocked in
+    #[arg(long, value_name = "NUMBER", conflicts_with_all = ["by", "limit"])]
+    slowest: Option<usize>,
     /// Add P90 and MAX of C, and quantiles of the overhead: to functions, sites and packages
     #[arg(long)]
     quantiles: bool,
@@ -64,7 +67,7 @@ enum ByArg {
 enum Format {
     /// A table
     Text,
-    /// All tables, without --by and --limit; docs/report-json.md
+    /// All tables, without --by, --limit and --slowest; docs/report-json.md
     Json,
 }
 
@@ -72,18 +75,21 @@ enum Format {
 const ROWS: usize = 20;
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    if matches!(args.format, Format::Json) && (args.by.is_some() || args.limit.is_some() || args.quantiles) {
-        let why = "--by, --limit and --quantiles are for tables: JSON contains all rows, by each of them";
+    let shapes_tables = args.by.is_some() || args.limit.is_some() || args.slowest.is_some() || args.quantiles;
+    if matches!(args.format, Format::Json) && shapes_tables {
+        let why = "--by, --limit, --slowest and --quantiles are for tables: JSON contains all rows, by each of them";
         Cli::command().error(ErrorKind::ArgumentConflict, why).exit();
     }
     let has_quantiles = |by| matches!(by, ByArg::Function | ByArg::Site | ByArg::Package);
-    if args.quantiles && !args.by.is_none_or(has_quantiles) {
+    if args.quantiles && (args.slowest.is_some() || !args.by.is_none_or(has_quantiles)) {
         let why = "--quantiles are columns of --by function, site and package";
         Cli::command().error(ErrorKind::ArgumentConflict, why).exit();
     }
     let profile = profile_file::read(&args.file)?;
-    let extent = Extent { limit: args.limit.unwrap_or(ROWS), quantiles: args.quantiles };
+    let limit = args.slowest.or(args.limit).unwrap_or(ROWS);
+    let extent = Extent { limit, quantiles: args.quantiles };
     let by = match args.by.unwrap_or(ByArg::Function) {
+        _ if args.slowest.is_some() => By::Slowest,
         ByArg::Function => By::Function,
         ByArg::Site => By::Site,
         ByArg::Stack => By::Stack,

@@ -3,11 +3,15 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"database/sql"
 	"encoding/json"
 	"fmt"
 	"os"
 	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	_ "github.com/mattn/go-sqlite3"
 )
@@ -17,6 +21,10 @@ const rows = 100_000
 func main() {
 	if os.Getenv("SQLITE_SERVE") != "" {
 		serve()
+		return
+	}
+	if file := os.Getenv("SQLITE_FILE"); file != "" {
+		share(file)
 		return
 	}
 	db, err := sql.Open("sqlite3", ":memory:")
@@ -34,6 +42,46 @@ func main() {
 		"abandoned":    map[string]int{},
 		"callbacks":    0,
 		"stacks":       map[string]int{},
+		"num_cgo_call": runtime.NumCgoCall(),
+	})
+}
+
+// share has one goroutine write rows to a file, each in a transaction of its own, and three read them through the same
+// cache, whose mutex the writer holds while it commits.
+func share(file string) {
+	os.Remove(file)
+	db, err := sql.Open("sqlite3", "file:"+file+"?cache=shared&_sync=2")
+	must(err)
+	insert(db)
+	writer, err := db.Conn(context.Background())
+	must(err)
+	var commits, scans atomic.Int64
+	var done atomic.Bool
+	var readers sync.WaitGroup
+	for reader := 0; reader < 3; reader++ {
+		readers.Go(func() {
+			conn, err := db.Conn(context.Background())
+			must(err)
+			// It reads what is not committed yet: the cache's tables are never locked for it.
+			_, err = conn.ExecContext(context.Background(), "pragma read_uncommitted = 1")
+			must(err)
+			for !done.Load() {
+				var count int
+				must(conn.QueryRowContext(context.Background(), "select count(*) from t where id % 1000 = 7").Scan(&count))
+				scans.Add(1)
+			}
+		})
+	}
+	for end := time.Now().Add(4 * time.Second); time.Now().Before(end); commits.Add(1) {
+		_, err := writer.ExecContext(context.Background(), "insert into t (name) values ('one more')")
+		must(err)
+	}
+	done.Store(true)
+	readers.Wait()
+	must(os.Remove(file))
+	json.NewEncoder(os.Stdout).Encode(map[string]any{
+		"commits":      commits.Load(),
+		"scans":        scans.Load(),
 		"num_cgo_call": runtime.NumCgoCall(),
 	})
 }

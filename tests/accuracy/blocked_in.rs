@@ -44,6 +44,7 @@ fn check(user: User, options: &[&str]) {
                 }
             }
         }
+        slowest(&report);
         let mut compared = Vec::new();
         for (name, calls) in WAYS {
             let truth = truth["blocked_ns"][name].as_f64().expect("a clock") / own;
@@ -58,6 +59,28 @@ fn check(user: User, options: &[&str]) {
         }
         compared
     });
+}
+
+/// Of single crossings, what each was blocked in adds up to its blocked time, and is what its own stack waits in.
+fn slowest(report: &Value) {
+    let rows: Vec<&Value> = report["slowest"].as_array().expect("rows").iter().collect();
+    let rows: Vec<&Value> = rows.into_iter().filter(|row| row["function"] == "block" && row["in_c"] == false).collect();
+    assert!(rows.len() >= 50, "{}", rows.len());
+    let mut found = 0;
+    for row in rows {
+        let parts = row["blocked_in"].as_array().expect("parts");
+        let nanos = |of: &Value| of["blocked_ns"].as_u64().expect("a time");
+        assert_eq!(parts.iter().map(nanos).sum::<u64>(), nanos(row), "{row}");
+        for part in parts.iter().filter(|part| !part["waits_in"].is_null()) {
+            let frames = part["frames"].as_array().expect("frames");
+            let way = WAYS.iter().find(|(name, _)| frames.iter().any(|frame| frame["name"] == *name));
+            // What has gone on before its stack was copied has no frames, and a last call is a jump.
+            let Some((name, calls)) = way else { continue };
+            assert!(calls.iter().any(|call| part["waits_in"] == *call), "{name}: {part}");
+            found += 1;
+        }
+    }
+    assert!(found >= 10, "{found}");
 }
 
 #[test]

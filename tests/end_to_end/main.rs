@@ -24,6 +24,7 @@ mod plugins;
 mod samples;
 mod screens;
 mod seccomp_filter;
+mod slowest;
 mod symbols;
 mod torture;
 mod tracebacks;

@@ -134,7 +134,7 @@ fn options_without_effect_are_refused() {
     let mut recorded = command(User::Root);
     succeeds(recorded.args(["record", "-q", "-o"]).arg(&profile).arg("--").arg(crossings()).args(["hot", "10"]));
     let shown = profile.display().to_string();
-    for option in [["--by", "site"], ["--limit", "3"]] {
+    for option in [["--by", "site"], ["--limit", "3"], ["--slowest", "3"]] {
         let output = run(&["report", "--format", "json", option[0], option[1], &shown]);
         assert_eq!(output.status.code(), Some(2), "{}", said(&output));
         assert!(said(&output).contains("are for tables"), "{}", said(&output));

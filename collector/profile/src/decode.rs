@@ -8,9 +8,10 @@ use flate2::read::MultiGzDecoder;
 use prost::Message as _;
 
 use crate::code::{Function, Kind, Line, Location, Via, Wrapper};
+use crate::estimate::finite;
 use crate::metrics::Stats;
 use crate::model::{Cell, Profile, SampledStack};
-use crate::recording::{Knows, Recording, Target};
+use crate::recording::{Knows, Parallelism, Recording, Target};
 use crate::references::{DecodeError, LARGEST, function_id, location_id};
 use crate::{pprof, scheduler_file, waits_file};
 
@@ -216,6 +217,11 @@ fn target(found: pprof::Target) -> Target {
     }
 }
 
+fn parallelism(found: pprof::Parallelism) -> Parallelism {
+    let pprof::Parallelism { processors, quota, gomaxprocs, ran_ns, preempted_ns } = found;
+    Parallelism { processors, quota: quota.map(finite), gomaxprocs, ran_ns, preempted_ns }
+}
+
 fn recording(found: pprof::Recording) -> Recording {
     Recording {
         knows: found.knows.map_or_else(|| Knows::of_engine(&found.engine), Knows::from_bits),
@@ -234,6 +240,7 @@ fn recording(found: pprof::Recording) -> Recording {
         num_cgo_call: found.num_cgo_call,
         scheduler: scheduler_file::read_seen(found.scheduler),
         forgotten: scheduler_file::read_forgotten(&found.forgotten),
+        parallelism: found.parallelism.map_or_else(Parallelism::default, parallelism),
         notes: found.notes,
     }
 }

@@ -10,6 +10,7 @@ use prost::Message as _;
 use crate::code::{Kind, LocationId};
 use crate::metrics::{Numbers, Stats};
 use crate::model::{Cell, Profile, SampledStack};
+use crate::recording::Parallelism;
 use crate::{pprof, scheduler_file, waits_file};
 
 /// The sample types, in the order of every sample's values.
@@ -274,6 +275,12 @@ fn recording(profile: &Profile) -> pprof::Recording {
         num_cgo_call: recording.num_cgo_call,
         scheduler: scheduler_file::seen(recording.scheduler),
         forgotten: scheduler_file::forgotten(recording.forgotten),
+        parallelism: Some(parallelism(recording.parallelism)),
         notes: recording.notes,
     }
+}
+
+fn parallelism(found: Parallelism) -> pprof::Parallelism {
+    let Parallelism { processors, quota, gomaxprocs, ran_ns, preempted_ns } = found;
+    pprof::Parallelism { processors, quota, gomaxprocs, ran_ns, preempted_ns }
 }

@@ -73,6 +73,9 @@ pub struct WaitingStack {
     pub time: Estimate,
     /// How often it was found.
     pub looks: u64,
+    /// Its numbers, by which waits of the timeline refer to it ([`crate::Wait::stack`]). Stacks of which only addresses differ
+    /// are one.
+    pub numbers: Vec<u32>,
 }
 
 impl WaitingStack {

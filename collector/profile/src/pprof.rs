@@ -249,6 +249,22 @@ pub(crate) struct Recording {
     /// it.
     #[prost(uint32, optional, tag = "17")]
     pub(crate) knows: Option<u32>,
+    #[prost(message, optional, tag = "18")]
+    pub(crate) parallelism: Option<Parallelism>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Parallelism {
+    #[prost(uint32, optional, tag = "1")]
+    pub(crate) processors: Option<u32>,
+    #[prost(double, optional, tag = "2")]
+    pub(crate) quota: Option<f64>,
+    #[prost(uint32, optional, tag = "3")]
+    pub(crate) gomaxprocs: Option<u32>,
+    #[prost(uint64, optional, tag = "4")]
+    pub(crate) ran_ns: Option<u64>,
+    #[prost(uint64, optional, tag = "5")]
+    pub(crate) preempted_ns: Option<u64>,
 }
 
 /// A cell's identity, and the numbers added to it since the previous member: one message with the fields of both.

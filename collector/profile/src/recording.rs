@@ -60,10 +60,35 @@ pub struct Recording {
     pub scheduler: Scheduler,
     /// Goroutines that were not kept apart.
     pub forgotten: Forgotten,
+    /// Processors that the program could use.
+    pub parallelism: Parallelism,
     /// The Go runtime's own count, where no crossings were counted: with the sample engine.
     pub num_cgo_call: Option<u64>,
     /// Notes for the reader.
     pub notes: Vec<String>,
+}
+
+/// Processors that the program could use, and whether they were enough.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Parallelism {
+    /// Number of processors that it was allowed on; none if that is not known.
+    pub processors: Option<u32>,
+    /// Number of processors whose time its control groups could take; none without a quota.
+    pub quota: Option<f64>,
+    /// GOMAXPROCS, as it was last; none if that is not known.
+    pub gomaxprocs: Option<u32>,
+    /// Time for which its threads ran, in nanoseconds; none if switches were not seen.
+    pub ran_ns: Option<u64>,
+    /// Time for which its threads were preempted: they could have run, but had lost their processors.
+    pub preempted_ns: Option<u64>,
+}
+
+impl Parallelism {
+    /// Share of the time in which threads could have run for which they were preempted, if that is known.
+    pub fn preempted_share(&self) -> Option<f64> {
+        let (ran, preempted) = (self.ran_ns? as f64, self.preempted_ns? as f64);
+        (ran + preempted > 0.0).then(|| preempted / (ran + preempted))
+    }
 }
 
 /// Knowledge of an engine about crossings.

@@ -209,6 +209,8 @@ pub struct SlowCrossing {
     pub exit_tid: Option<u64>,
     /// Part of the C phase in which the thread waited.
     pub blocked_ns: u64,
+    /// Part of the C phase in which the thread had lost its processor to another.
+    pub preempted_ns: u64,
     /// Number of crossings that it stands for.
     pub weight: u64,
     /// Whether it was still in C when the recording ended. `c_ns` is then its time so far. Such crossings come last in
@@ -225,6 +227,8 @@ pub struct Wait {
     pub from_ns: u64,
     /// Its end, since the recording's start.
     pub to_ns: u64,
+    /// The stack that waited, by one of its numbers ([`crate::WaitingStack::numbers`]); none if no look found it.
+    pub stack: Option<u32>,
 }
 
 /// A time in which a goroutine was locked to a thread.

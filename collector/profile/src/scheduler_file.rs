@@ -242,6 +242,11 @@ pub(crate) struct Timeline {
     /// Number of crossings that were still in C; they are the last ones.
     #[prost(uint64, tag = "32")]
     pub(crate) open: u64,
+    #[prost(uint64, repeated, tag = "33")]
+    pub(crate) preempted: Vec<u64>,
+    /// Of `wait`: a number of the waiting stack plus one; 0 for none.
+    #[prost(uint64, repeated, tag = "34")]
+    pub(crate) wait_stack: Vec<u64>,
 }
 
 pub(crate) fn seen(seen: Seen) -> u32 {
@@ -487,10 +492,12 @@ pub(crate) fn timeline(timeline: &model::Timeline) -> Timeline {
         exit: crossings().map(|one| one.exit_ns).collect(),
         exit_tid: crossings().map(|one| one.exit_tid.unwrap_or(0)).collect(),
         blocked: crossings().map(|one| one.blocked_ns).collect(),
+        preempted: crossings().map(|one| one.preempted_ns).collect(),
         weight: crossings().map(|one| one.weight).collect(),
         wait_tid: waits.iter().map(|wait| wait.tid).collect(),
         wait_from: differences(waits.iter().map(|wait| wait.from_ns)),
         wait: waits.iter().map(|wait| wait.to_ns.saturating_sub(wait.from_ns)).collect(),
+        wait_stack: waits.iter().map(|wait| one_more(wait.stack.map(u64::from))).collect(),
         locked_tid: locked.iter().map(|one| one.tid).collect(),
         locked_goid: locked.iter().map(|one| one.goid).collect(),
         locked_from: differences(locked.iter().map(|one| one.from_ns)),
@@ -528,12 +535,14 @@ pub(crate) fn read_timeline(found: Timeline, timeline: &mut model::Timeline) {
             exit_ns: at(&found.exit, index),
             exit_tid: Some(at(&found.exit_tid, index)).filter(|&tid| tid != 0),
             blocked_ns: at(&found.blocked, index),
+            preempted_ns: at(&found.preempted, index),
             weight: found.weight[index],
             open: (rows - index) as u64 <= found.open,
         });
     }
-    for ((from_ns, &tid), &nanos) in sums(&found.wait_from).zip(&found.wait_tid).zip(&found.wait) {
-        timeline.waits.push(model::Wait { tid, from_ns, to_ns: from_ns.saturating_add(nanos) });
+    for (index, ((from_ns, &tid), &nanos)) in sums(&found.wait_from).zip(&found.wait_tid).zip(&found.wait).enumerate() {
+        let stack = at(&found.wait_stack, index).checked_sub(1).and_then(|number| u32::try_from(number).ok());
+        timeline.waits.push(model::Wait { tid, from_ns, to_ns: from_ns.saturating_add(nanos), stack });
     }
     for ((from_ns, &tid), (&goid, &nanos)) in
         sums(&found.locked_from).zip(&found.locked_tid).zip(found.locked_goid.iter().zip(&found.locked))
@@ -548,7 +557,7 @@ pub(crate) fn read_timeline(found: Timeline, timeline: &mut model::Timeline) {
     (timeline.shortest_ns, timeline.dropped) = (found.shortest, found.dropped);
     (timeline.shortest_wait_ns, timeline.dropped_waits) = (found.shortest_wait, found.dropped_waits);
     for ((from_ns, &tid), &nanos) in sums(&found.asleep_from).zip(&found.asleep_tid).zip(&found.asleep) {
-        timeline.asleep.push(model::Wait { tid, from_ns, to_ns: from_ns.saturating_add(nanos) });
+        timeline.asleep.push(model::Wait { tid, from_ns, to_ns: from_ns.saturating_add(nanos), stack: None });
     }
     (timeline.shortest_asleep_ns, timeline.dropped_asleep) = (found.shortest_asleep, found.dropped_asleep);
 }

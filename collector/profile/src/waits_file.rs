@@ -22,6 +22,8 @@ pub(crate) struct WaitingStackInFile {
     time: Option<Wire>,
     #[prost(uint64, tag = "6")]
     looks: u64,
+    #[prost(uint32, repeated, tag = "7")]
+    number: Vec<u32>,
 }
 
 pub(crate) fn waits(profile: &Profile) -> Vec<WaitingStackInFile> {
@@ -32,6 +34,7 @@ pub(crate) fn waits(profile: &Profile) -> Vec<WaitingStackInFile> {
         truncated: stack.truncated,
         time: Some(stack.time.written(&Estimate::default())),
         looks: stack.looks,
+        number: stack.numbers.clone(),
     });
     written.collect()
 }
@@ -51,5 +54,6 @@ pub(crate) fn read_wait(found: WaitingStackInFile, profile: &Profile) -> Result<
         truncated: found.truncated,
         time: time(found.time),
         looks: found.looks,
+        numbers: found.number,
     })
 }

@@ -2,8 +2,8 @@
 
 use cgoprof_profile::{
     Birth, Callback, Cell, Counters, Distribution, Encoder, Estimate, Forgotten, Function, FunctionId, Goroutine,
-    Holder, Kind, Knows, Line, Location, LocationId, Lock, Locked, Made, Peak, Profile, SampledStack, Scheduler,
-    SlowCrossing, Stats, Thread, Timeline, Via, Wait, WaitingStack, Wrapper, decode,
+    Holder, Kind, Knows, Line, Location, LocationId, Lock, Locked, Made, Parallelism, Peak, Profile, SampledStack,
+    Scheduler, SlowCrossing, Stats, Thread, Timeline, Via, Wait, WaitingStack, Wrapper, decode,
 };
 use proptest::prelude::*;
 
@@ -61,6 +61,7 @@ fn profile(calls: &[u64]) -> Profile {
         truncated: true,
         time: Estimate { sum: 7e6, variance: 3e12, common: 0.0 },
         looks: 4,
+        numbers: vec![0, 3],
     }];
     profile.functions[0].wrapper = Some(Wrapper { escapes: true, nocallback: false });
     add_scheduler(&mut profile);
@@ -74,6 +75,13 @@ fn add_scheduler(profile: &mut Profile) {
     let holders = vec![Holder { function, cell: 77, threads: 3 }];
     profile.recording.scheduler =
         Scheduler { migrations: true, ps: false, callbacks: true, locks: true, threads: true };
+    profile.recording.parallelism = Parallelism {
+        processors: Some(2),
+        quota: Some(1.5),
+        gomaxprocs: Some(4),
+        ran_ns: Some(900),
+        preempted_ns: Some(100),
+    };
     profile.recording.forgotten = Forgotten { goroutines: 1, alive: 2, calls: 3, migrations: 4 };
     profile.threads = vec![Thread {
         tid: 7,
@@ -124,6 +132,7 @@ fn timeline(from: u64) -> Timeline {
         exit_ns: 9,
         exit_tid: Some(8),
         blocked_ns: 3,
+        preempted_ns: 4,
         weight: 1,
         open: false,
     };
@@ -132,7 +141,10 @@ fn timeline(from: u64) -> Timeline {
     let still = SlowCrossing { called_ns: from + 10, open: true, ..slow };
     Timeline {
         crossings: vec![slow, early, still],
-        waits: vec![Wait { tid: 7, from_ns: from + 50, to_ns: from + 60 }],
+        waits: vec![
+            Wait { tid: 7, from_ns: from + 50, to_ns: from + 60, stack: Some(0) },
+            Wait { tid: 8, from_ns: from + 50, to_ns: from + 60, stack: None },
+        ],
         locked: vec![
             Locked { tid: 7, goid: 1, from_ns: from + 1, to_ns: Some(from + 1) },
             Locked { tid: 8, goid: 2, from_ns: from, to_ns: None },
@@ -143,8 +155,8 @@ fn timeline(from: u64) -> Timeline {
         shortest_wait_ns: 30,
         dropped_waits: 40,
         asleep: vec![
-            Wait { tid: 7, from_ns: from + 50, to_ns: from + 70 },
-            Wait { tid: 9, from_ns: from, to_ns: from + 1 },
+            Wait { tid: 7, from_ns: from + 50, to_ns: from + 70, stack: None },
+            Wait { tid: 9, from_ns: from, to_ns: from + 1, stack: None },
         ],
         shortest_asleep_ns: 50,
         dropped_asleep: 60,
@@ -162,7 +174,8 @@ fn of_a_timeline_each_member_holds_a_part() {
     let read = decode(&file).unwrap().timeline;
     assert_eq!(read.crossings, [timeline(0).crossings, timeline(1000).crossings].concat());
     assert_eq!(read.counters, [timeline(0).counters, timeline(1000).counters].concat());
-    assert_eq!((read.locked.len(), read.waits.len(), read.dropped), (4, 2, 20));
+    assert_eq!((read.locked.len(), read.dropped), (4, 20));
+    assert_eq!(read.waits, [timeline(0).waits, timeline(1000).waits].concat());
     assert_eq!(read.asleep, [timeline(0).asleep, timeline(1000).asleep].concat());
     assert_eq!((read.shortest_asleep_ns, read.dropped_asleep), (50, 60));
 }
@@ -184,9 +197,14 @@ fn a_full_timeline_is_small() {
     };
     let timeline = std::sync::Arc::make_mut(&mut profile.timeline);
     timeline.crossings = (0..300_000).map(crossing).collect();
-    let wait = |index: u64| Wait { tid: 1000 + index % 16, from_ns: index * 300_000, to_ns: index * 300_000 + 90_000 };
+    let wait = |index: u64| Wait {
+        tid: 1000 + index % 16,
+        from_ns: index * 300_000,
+        to_ns: index * 300_000 + 90_000,
+        stack: Some(index as u32 % 1000).filter(|_| index.is_multiple_of(3)),
+    };
     timeline.waits = (0..200_000).map(wait).collect();
-    timeline.asleep = timeline.waits.clone();
+    timeline.asleep = timeline.waits.iter().map(|wait| Wait { stack: None, ..*wait }).collect();
     timeline.counters = (0..60_000)
         .map(|index| Counters { at_ns: index * 10_000_000, in_c: index % 9, ..Counters::default() })
         .collect();

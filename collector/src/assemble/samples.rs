@@ -77,6 +77,7 @@ pub(crate) fn assemble_waits(
         let known = &mut profile.waits[index];
         known.time += Estimate { sum: time.sum, variance: time.variance, common: 0.0 };
         known.looks += time.looks;
+        known.numbers.push(time.number);
         known.truncated |= found.truncated;
     }
 }

@@ -402,6 +402,7 @@ fn timeline(part: &Part, crossings: &HashMap<CellId, Crossing>, span: &Span, las
         exit_ns: one.exit,
         exit_tid: one.exit_tid,
         blocked_ns: one.blocked,
+        preempted_ns: one.preempted,
         weight: one.gap,
         open: false,
     };
@@ -409,6 +410,7 @@ fn timeline(part: &Part, crossings: &HashMap<CellId, Crossing>, span: &Span, las
         tid: one.tid,
         from_ns: span.since_start(one.from),
         to_ns: span.since_start(one.to),
+        stack: one.stack,
     };
     let ended = part.locks.iter().map(|one| Locked {
         tid: one.tid,

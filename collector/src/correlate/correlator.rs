@@ -8,6 +8,7 @@ use nix::unistd::Pid;
 use super::nested::{Ended, EndedLately};
 use super::offcpu::{OffCpu, OffTime};
 use super::samples::Samples;
+use super::sightings::{Sighting, Sightings};
 use super::slow::uniform_variance;
 use super::threads::Threads;
 use super::timeline::{Counters, Part, Timeline, Wait};
@@ -66,6 +67,7 @@ pub(crate) struct Correlator {
     pending: Vec<SlowEvent>,
     looks: Vec<InCSnapshot>,
     ended_lately: EndedLately,
+    sightings: Sightings,
     /// By cell, for sampled crossings that are suspicious: the weighted sum of ticks in C in which their threads were
     /// not preempted, since it was last taken.
     confirmed: HashMap<CellId, f64>,
@@ -93,6 +95,7 @@ impl Correlator {
             pending: Vec::new(),
             looks: Vec::new(),
             ended_lately: EndedLately::default(),
+            sightings: Sightings::default(),
             confirmed: HashMap::new(),
         }
     }
@@ -101,10 +104,15 @@ impl Correlator {
     pub(crate) fn feed(&mut self, event: Event) {
         match event {
             Event::Sampled(walk) => self.samples.count(walk),
-            Event::Waited(waited) => self.samples.add_wait(waited),
+            Event::Waited(waited) => {
+                let (tid, looked_at) = (waited.tid, waited.looked_at);
+                if let Some((at, stack)) = looked_at.zip(self.samples.add_wait(waited)) {
+                    self.sightings.add(tid, Sighting { at, stack });
+                }
+            }
             Event::Switched(switch) => {
                 if let Some(from) = self.off.add(switch) {
-                    self.timeline.asleep(Wait { tid: switch.tid, from, to: switch.time });
+                    self.timeline.asleep(Wait { tid: switch.tid, from, to: switch.time, stack: None });
                 }
             }
             Event::Started { tid, parent, time } => self.threads.start(tid, parent, time),
@@ -126,6 +134,7 @@ impl Correlator {
             Event::Slow(event) => self.pending.push(event),
             Event::Looked(look) => self.looks.push(look),
             Event::Complete { before, rate } => {
+                self.samples.runnable = self.off.runnable();
                 self.settle(before, rate);
                 self.settle_looks(before, rate);
             }
@@ -182,7 +191,8 @@ impl Correlator {
     /// Returns the whole timeline, including waits that have not ended at this moment.
     pub(crate) fn timeline(&self, now: Monotonic) -> Part {
         let mut part = self.timeline.all();
-        part.asleep.extend(self.off.waiting().map(|(tid, from)| Wait { tid, from, to: now }));
+        part.asleep.extend(self.off.waiting().map(|(tid, from)| Wait { tid, from, to: now, stack: None }));
+        part.waits.extend(self.sighted_waits(now));
         part
     }
 
@@ -198,7 +208,7 @@ impl Correlator {
         let is_known = |event: &mut SlowEvent| rate.monotonic(event.to) < before;
         for event in self.pending.extract_if(.., is_known).collect::<Vec<_>>() {
             if !self.sees_switches {
-                self.timeline.add(&event, 0, rate);
+                self.timeline.add(&event, OffTime::default(), rate);
                 continue;
             }
             let (cell, to) = (event.cell, rate.monotonic(event.to));
@@ -232,9 +242,11 @@ impl Correlator {
                         let confirmed = (event.to.saturating_sub(event.from) as f64 - preempted).max(0.0);
                         *self.confirmed.entry(cell).or_default() += confirmed * event.weight as f64;
                     }
+                    let sightings = self.sightings.take(event.tid, from, to);
                     for (from, to) in self.off.waits(event.tid, from, to) {
                         if !within.iter().any(|ended| ended.from <= from && to <= ended.to) {
-                            self.timeline.wait(Wait { tid: event.tid, from, to });
+                            let stack = stack_of(&sightings, from, to);
+                            self.timeline.wait(Wait { tid: event.tid, from, to, stack });
                         }
                     }
                 }
@@ -246,10 +258,27 @@ impl Correlator {
                 }
                 _ => {}
             }
-            self.timeline.add(event, off.blocked, rate);
+            self.timeline.add(event, off, rate);
         }
-        self.off.forget_ended_before(Monotonic(before.0.saturating_sub(KEPT)));
+        let kept = Monotonic(before.0.saturating_sub(KEPT));
+        self.off.forget_ended_before(kept);
+        self.sightings.keep_threads(|tid| self.off.ended(tid).is_none_or(|ended| ended >= kept));
         self.ended_lately.limit();
+    }
+
+    /// Returns the waits that looks have found in crossings that have not ended; those that go on last until now.
+    fn sighted_waits(&self, now: Monotonic) -> Vec<Wait> {
+        let mut waits: Vec<Wait> = Vec::new();
+        for (tid, sightings) in self.sightings.left() {
+            for sighting in sightings {
+                let Some((from, to)) = self.off.wait_at(tid, sighting.at) else { continue };
+                let wait = Wait { tid, from, to: to.unwrap_or(now), stack: Some(sighting.stack) };
+                if waits.last().is_none_or(|last| (last.tid, last.from) != (tid, from)) {
+                    waits.push(wait);
+                }
+            }
+        }
+        waits
     }
 
     /// Moves an untimed begin of a crossing to where its thread had a processor.
@@ -287,4 +316,10 @@ impl Correlator {
         }
         (in_go, idle)
     }
+}
+
+/// Returns the stack that was found in a wait between two times.
+fn stack_of(sightings: &[Sighting], from: Monotonic, to: Monotonic) -> Option<u32> {
+    let first = sightings.partition_point(|sighting| sighting.at < from);
+    sightings.get(first).filter(|sighting| sighting.at <= to).map(|sighting| sighting.stack)
 }

@@ -7,6 +7,7 @@ pub(crate) mod pump;
 #[cfg(test)]
 mod replay;
 pub(crate) mod samples;
+mod sightings;
 pub(crate) mod slow;
 pub(crate) mod source;
 pub(crate) mod threads;

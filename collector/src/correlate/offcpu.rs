@@ -16,9 +16,19 @@ pub(crate) struct OffTime {
 /// length.
 const MOST: usize = 8192;
 
+/// What all threads could have done with processors, in nanoseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Runnable {
+    /// They had one.
+    pub(crate) ran: u64,
+    /// They had lost it to others, or to a limit, and could have run.
+    pub(crate) preempted: u64,
+}
+
 /// All threads' times.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct OffCpu {
+    runnable: Runnable,
     // Threads are few, and looked up for every switch.
     threads: BTreeMap<u64, Thread>,
 }
@@ -29,6 +39,8 @@ struct Thread {
     intervals: Vec<Interval>,
     /// Since when it is off, and why.
     out: Option<(Monotonic, SwitchKind)>,
+    /// Since when it has its processor, if it is known to have one.
+    runs_since: Option<Monotonic>,
     /// When it ended.
     ended: Option<Monotonic>,
 }
@@ -50,12 +62,24 @@ impl OffCpu {
         let thread = self.threads.entry(switch.tid).or_default();
         let is_new = thread.out.is_none() && thread.intervals.is_empty() && thread.ended.is_none();
         let out = thread.out.filter(|_| switch.kind == SwitchKind::In);
+        let since = |then: Monotonic| switch.time.0.saturating_sub(then.0);
+        match (switch.kind, out, thread.runs_since) {
+            (SwitchKind::In, Some((then, SwitchKind::Preempted)), _) => self.runnable.preempted += since(then),
+            (SwitchKind::Blocked | SwitchKind::Preempted, _, Some(then)) => self.runnable.ran += since(then),
+            _ => {}
+        }
+        thread.runs_since = (switch.kind == SwitchKind::In).then_some(switch.time);
         thread.add(switch.time, switch.kind);
         match out {
             Some((since, SwitchKind::Blocked)) => Some(since),
             Some(_) => None,
             None => (is_new && switch.kind == SwitchKind::In).then_some(Monotonic(0)),
         }
+    }
+
+    /// Returns how long all threads ran, and how long they were preempted: of intervals whose both ends were seen.
+    pub(crate) fn runnable(&self) -> Runnable {
+        self.runnable
     }
 
     /// Returns the threads that wait for something, and since when.
@@ -136,13 +160,20 @@ impl OffCpu {
             .map(move |interval| (interval.out.max(from), interval.back.min(to)))
     }
 
+    /// Returns the wait that a thread was in at a time: its begin, and its end if it has ended.
+    pub(crate) fn wait_at(&self, tid: u64, at: Monotonic) -> Option<(Monotonic, Option<Monotonic>)> {
+        let thread = self.threads.get(&tid)?;
+        if let Some((since, SwitchKind::Blocked)) = thread.out.filter(|&(since, _)| since <= at) {
+            return Some((since, None));
+        }
+        let after = thread.intervals.partition_point(|interval| interval.out <= at);
+        let interval = thread.intervals[..after].last()?;
+        (interval.kind == SwitchKind::Blocked && interval.back >= at).then_some((interval.out, Some(interval.back)))
+    }
+
     /// Whether a thread waited for something at a time.
     pub(crate) fn is_waiting(&self, tid: u64, at: Monotonic) -> bool {
-        let Some(thread) = self.threads.get(&tid) else { return false };
-        let after = thread.intervals.partition_point(|interval| interval.out <= at);
-        let within = after.checked_sub(1).map(|index| thread.intervals[index]);
-        let waited = within.is_some_and(|interval| interval.kind == SwitchKind::Blocked && interval.back > at);
-        waited || thread.out.is_some_and(|(out, kind)| kind == SwitchKind::Blocked && out <= at)
+        self.wait_at(tid, at).is_some_and(|(_, back)| back.is_none_or(|back| back > at))
     }
 }
 
@@ -235,6 +266,15 @@ mod tests {
         assert_eq!(off.waiting().collect::<Vec<_>>(), [(1, Monotonic(600))]);
         off.end(1, Monotonic(700));
         assert_eq!(off.waiting().count(), 0);
+    }
+
+    #[test]
+    fn how_long_threads_ran_and_how_long_they_could_have() {
+        let off = switches(&[(50, Preempted), (70, In), (100, Blocked), (150, In), (200, Preempted), (210, In)]);
+        assert_eq!(off.runnable(), Runnable { ran: 30 + 50, preempted: 20 + 10 });
+        // A switch was lost in between: it is not known when it went.
+        let off = switches(&[(10, In), (100, In), (130, Blocked), (140, Preempted), (150, In)]);
+        assert_eq!(off.runnable(), Runnable { ran: 30, preempted: 10 });
     }
 
     #[test]

@@ -424,7 +424,7 @@ impl Found {
         let threads = self.correlator.waiting(in_c.keys().copied());
         let found = looks.look(now, &threads, |tid| {
             number += 1;
-            self.stack_of_wait(tid, in_c[&tid], now, unwinder, rate)
+            self.stack_of_wait(tid, in_c[&tid], now, unwinder, rate).map(|stack| (stack, Moment::now().monotonic))
         });
         found.into_iter().for_each(|waited| self.correlator.feed(Event::Waited(waited)));
         looks.spend((own_time() - before).as_nanos() as f64, number, now);

@@ -6,16 +6,19 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::{Debug, Write as _};
 use std::path::Path;
+use std::sync::Arc;
 
 use nix::unistd::Pid;
 
 use super::correlator::{Correlator, Event};
 use super::threads::Threads;
+use super::waits::{WaitStack, Waited, WaitsIn};
 use crate::clock::{Moment, Monotonic, Rate};
 use crate::counts::cell_id::CellId;
 use crate::counts::slow_event::{SlowEvent, SlowKind};
 use crate::counts::snapshot::InCSnapshot;
 use crate::perf::{Switch, SwitchKind};
+use crate::unwind::Walk;
 
 const END_OF_EVENTS: &str = "=>\n";
 
@@ -68,6 +71,16 @@ fn event(line: &str) -> Event {
             let in_c = in_c.map(|tid| (tid.parse().unwrap(), CellId(1))).collect();
             Event::Looked(InCSnapshot { at: time.0, in_c })
         }
+        "found" => Event::Waited(Waited {
+            tid,
+            looked_at: Some(time),
+            stack: Arc::new(WaitStack {
+                walk: Walk::of_crossing(CellId(line.number("cell") as u32)),
+                waits_in: WaitsIn::Call(line.number("call")),
+            }),
+            nanos: 1.0,
+            variance: 1.0,
+        }),
         "complete" => Event::Complete { before: time, rate: nanoseconds() },
         kind => Event::Slow(line.slow(kind)),
     }
@@ -126,6 +139,10 @@ fn told(correlator: &mut Correlator) -> String {
     }
     tell("blocked by thread", &samples.blocked.iter().collect::<BTreeMap<_, _>>());
     tell("idle by thread", &samples.thread_idle.iter().collect::<BTreeMap<_, _>>());
+    let mut numbers: Vec<_> = samples.waits.iter().map(|(stack, time)| (time.number, stack.waits_in)).collect();
+    numbers.sort_by_key(|&(number, _)| number);
+    numbers.iter().for_each(|found| tell("waiting stack", found));
+    tell("runnable", &samples.runnable);
     tell("lost", &samples.lost);
     tell("confirmed", &correlator.take_confirmed().into_iter().collect::<BTreeMap<_, _>>());
     tell("became another", &correlator.became_another());

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::offcpu::OffTime;
+use super::offcpu::{OffTime, Runnable};
 use super::slow::Slow;
 use super::waits::{WaitStack, Waited};
 use crate::clock::Monotonic;
@@ -25,6 +25,8 @@ pub(crate) struct Samples {
     pub(crate) lost: u64,
     /// A processor came into use after the start, and nothing that ran on it was seen.
     pub(crate) new_processor: bool,
+    /// How long all threads ran, and how long they could have run.
+    pub(crate) runnable: Runnable,
     /// Slow crossings that have ended, by cell.
     pub(crate) slow: HashMap<CellId, Slow>,
     /// How long slow crossings were blocked, by thread.
@@ -48,18 +50,22 @@ pub(crate) struct WaitTime {
     pub(crate) variance: f64,
     /// How often it was found.
     pub(crate) looks: u64,
+    /// Number of the stack, in the order in which they were first found.
+    pub(crate) number: u32,
 }
 
 impl Samples {
-    /// Adds what a look found.
-    pub(super) fn add_wait(&mut self, waited: Waited) {
+    /// Adds what a look found. Returns the number of the stack, if it is kept.
+    pub(super) fn add_wait(&mut self, waited: Waited) -> Option<u32> {
         if self.waits.len() >= MOST_STACKS && !self.waits.contains_key(&waited.stack) {
-            return;
+            return None;
         }
-        let time = self.waits.entry(waited.stack).or_default();
+        let number = self.waits.len() as u32;
+        let time = self.waits.entry(waited.stack).or_insert(WaitTime { number, ..WaitTime::default() });
         time.sum += waited.nanos;
         time.variance += waited.variance;
         time.looks += 1;
+        Some(time.number)
     }
 
     /// Adds a slow crossing that has ended. `own` is how long it was blocked outside of the crossings within it.

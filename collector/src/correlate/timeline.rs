@@ -5,8 +5,8 @@
 
 use std::collections::HashMap;
 
-use crate::clock::Monotonic;
-use crate::clock::Rate;
+use super::offcpu::OffTime;
+use crate::clock::{Monotonic, Rate};
 use crate::counts::cell_id::CellId;
 use crate::counts::slow_event::{SlowEvent, SlowKind};
 
@@ -54,6 +54,8 @@ pub(crate) struct Crossing {
     pub(crate) exit_tid: Option<u64>,
     /// Blocked part of the C time.
     pub(crate) blocked: u64,
+    /// Part of it in which the thread had lost its processor to another.
+    pub(crate) preempted: u64,
     /// Number of crossings that it stands for.
     pub(crate) gap: u64,
 }
@@ -64,6 +66,8 @@ pub(crate) struct Wait {
     pub(crate) tid: u64,
     pub(crate) from: Monotonic,
     pub(crate) to: Monotonic,
+    /// Number of the stack that a look found in it ([`super::samples::WaitTime::number`]).
+    pub(crate) stack: Option<u32>,
 }
 
 /// An interval in which a goroutine was locked to its thread.
@@ -114,7 +118,7 @@ impl Part {
     pub(crate) fn forget_switches(&mut self) {
         self.waits.clear();
         self.asleep.clear();
-        self.crossings.iter_mut().for_each(|crossing| crossing.blocked = 0);
+        self.crossings.iter_mut().for_each(|crossing| (crossing.blocked, crossing.preempted) = (0, 0));
         self.looks.iter_mut().for_each(|look| (look.in_go, look.idle) = (None, None));
     }
 }
@@ -136,8 +140,8 @@ struct Kept<T> {
 }
 
 impl Timeline {
-    /// Adds a slow event, of which its thread waited for `blocked` nanoseconds.
-    pub(crate) fn add(&mut self, event: &SlowEvent, blocked: u64, rate: Rate) {
+    /// Adds a slow event, with the time that its thread was off its processor.
+    pub(crate) fn add(&mut self, event: &SlowEvent, off: OffTime, rate: Rate) {
         let (from, to) = (rate.monotonic(event.from), rate.monotonic(event.to));
         let (nanos, enter) = (to.0.saturating_sub(from.0), (event.enter as f64 / rate.ticks_per_ns) as u64);
         let (cell, tid, goid) = (event.cell, event.tid, event.goid);
@@ -147,7 +151,10 @@ impl Timeline {
             SlowKind::Locked => self.locked(Locked { cell, tid, goid, from, to }),
             // The event of its crossing has this phase too, if the crossing is slow.
             SlowKind::Enter => {}
-            _ => self.crossing(Crossing { c: Some(nanos), blocked, ..crossing }, event.to),
+            _ => {
+                let (blocked, preempted) = (off.blocked, off.preempted);
+                self.crossing(Crossing { c: Some(nanos), blocked, preempted, ..crossing }, event.to);
+            }
         }
     }
 

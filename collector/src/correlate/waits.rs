@@ -29,6 +29,9 @@ pub(crate) enum WaitsIn {
 /// What was found at one moment of a thread that waits.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Waited {
+    pub(crate) tid: u64,
+    /// When a look found it; none if the look was taken at an earlier moment, and the wait goes on.
+    pub(crate) looked_at: Option<Monotonic>,
     pub(crate) stack: Arc<WaitStack>,
     /// Nanoseconds that it stands for.
     pub(crate) nanos: f64,
@@ -108,13 +111,13 @@ impl WaitLooks {
         self.found_some.then_some(self.due)
     }
 
-    /// Looks at the threads that are in C now. `look` returns the stack of a thread that waits. Those that waited a moment
+    /// Looks at the threads that are in C now. `look` returns the stack of a thread that waits, and when it looked. Those that waited a moment
     /// ago may not wait any more, and others may by now: on average these are as many.
     pub(crate) fn look(
         &mut self,
         now: Monotonic,
         threads: &[Waiting],
-        mut look: impl FnMut(u64) -> Option<WaitStack>,
+        mut look: impl FnMut(u64) -> Option<(WaitStack, Monotonic)>,
     ) -> Vec<Waited> {
         self.due = Monotonic(now.0 + BETWEEN / 2 + self.below(BETWEEN));
         let is_idle = !std::mem::replace(&mut self.found_some, !threads.is_empty());
@@ -135,7 +138,9 @@ impl WaitLooks {
         for one in threads {
             let known = before.remove(&one.tid).filter(|&(since, _)| Some(since) == one.since);
             if let Some((since, stack)) = known {
-                found.push(Waited { stack: Arc::clone(&stack), nanos: length, variance: 0.0 });
+                let waited =
+                    Waited { tid: one.tid, looked_at: None, stack: Arc::clone(&stack), nanos: length, variance: 0.0 };
+                found.push(waited);
                 self.known.insert(one.tid, (since, stack));
             }
         }
@@ -146,11 +151,12 @@ impl WaitLooks {
         // Each stands for those that were not chosen too.
         let nanos = length * began as f64 / new.len().max(1) as f64;
         for one in &new {
-            let Some(stack) = look(one.tid).map(Arc::new) else { continue };
+            let Some((stack, at)) = look(one.tid) else { continue };
+            let stack = Arc::new(stack);
             if let Some(since) = one.since {
                 self.known.insert(one.tid, (since, Arc::clone(&stack)));
             }
-            found.push(Waited { stack, nanos, variance: nanos * nanos });
+            found.push(Waited { tid: one.tid, looked_at: Some(at), stack, nanos, variance: nanos * nanos });
         }
         found
     }
@@ -231,7 +237,8 @@ mod tests {
                 let found = looks.look(now, &threads, |tid| {
                     looked += 1;
                     // Some time after the threads were listed.
-                    self.wait(tid, now.0 + looked as u64 * 100_000).map(|(_, frame)| stack(frame))
+                    let at = Monotonic(now.0 + looked as u64 * 100_000);
+                    self.wait(tid, at.0).map(|(_, frame)| (stack(frame), at))
                 });
                 for waited in found {
                     let sum = sums.entry(waited.stack.walk.frames[0].0).or_insert((0.0, 0.0));
@@ -279,8 +286,10 @@ mod tests {
         for moment in 1..=10u64 {
             let found = looks.look(Monotonic(moment * BETWEEN), &waiting, |_| {
                 seen += 1;
-                Some(stack(1))
+                Some((stack(1), Monotonic(moment * BETWEEN + 7)))
             });
+            let looked_at = (moment == 1).then_some(Monotonic(BETWEEN + 7));
+            assert!(found.iter().all(|waited| waited.looked_at == looked_at), "{found:?}");
             nanos += found.iter().map(|waited| waited.nanos).sum::<f64>();
         }
         assert_eq!((seen, nanos), (1, 10.0 * BETWEEN as f64));

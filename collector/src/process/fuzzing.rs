@@ -3,12 +3,13 @@
 use cgoprof_symbols::Avma;
 
 use super::address_space::AddressSpace;
-use super::free_memory::{self, Controller};
+use super::control_group::{self, Controller, Version};
 use super::maps;
 use super::seccomp::{self, Call, Instruction};
 use super::status::{self, Status};
 use super::time_namespace::Offsets;
 use super::waiting_thread;
+use super::{free_memory, processor_limits};
 
 /// Parses any bytes as files of `/proc`.
 pub fn proc_files(data: &[u8]) {
@@ -19,8 +20,9 @@ pub fn proc_files(data: &[u8]) {
     let _ = Offsets::parse(&text);
     let _ = waiting_thread::parse(&text);
     let _ = free_memory::kilobytes(&text, "MemAvailable:");
-    for controller in [Controller::Unified, Controller::Memory] {
-        let _ = free_memory::group(&text, controller);
+    let _ = processor_limits::quota(&text);
+    for version in [Version::One, Version::Two] {
+        let _ = control_group::group(&text, Controller::Memory, version);
     }
     let mappings: Vec<_> = text.lines().filter_map(maps::parse).collect();
     let (first, last) = (mappings.first().map(|first| first.range.start), mappings.last().map(|last| last.range.end));

@@ -4,6 +4,7 @@
 pub(crate) mod address_space;
 pub(crate) mod auxv;
 mod code_cave;
+mod control_group;
 pub(crate) mod exe_lock;
 pub(crate) mod execution;
 pub mod file_privileges;
@@ -19,6 +20,7 @@ pub mod own_threads;
 pub mod pause;
 pub mod proc_mount;
 pub(crate) mod proc_text;
+pub(crate) mod processor_limits;
 pub(crate) mod remote_syscall;
 pub(crate) mod sched_slice;
 pub(crate) mod seccomp;

@@ -6,6 +6,7 @@ mod launched;
 mod modules;
 mod notes;
 pub mod output;
+mod parallelism;
 mod recorder;
 mod refused;
 mod steal;

@@ -10,6 +10,7 @@ use nix::unistd::Pid;
 use super::modules::Modules;
 use super::notes;
 use super::output::{Output, Unwritten};
+use super::parallelism::ParallelismWatch;
 use super::steal::Processors;
 use super::stop_source::{StopSource, ended};
 use super::{Identity, Options, Outcome, Problem, Program, Progress, RecordError, Subject, identity};
@@ -61,6 +62,7 @@ pub(super) struct Recorder<'a> {
     pub(super) modules: Modules,
     /// Processor times at the recording's start, if the kernel tells.
     processors: Option<Processors>,
+    parallelism: ParallelismWatch,
     started: Instant,
     /// Start of the recording, on both clocks.
     pub(super) begun: Moment,
@@ -123,6 +125,7 @@ impl<'a> Recorder<'a> {
             modules: Modules::of(pid, program.image, joined),
             notes,
             processors: Processors::by_now(),
+            parallelism: ParallelismWatch::of(pid, program.target, bias),
             profile,
             started: Instant::now(),
             begun: engine.timebase().of(begun),
@@ -167,6 +170,9 @@ impl<'a> Recorder<'a> {
                 break;
             }
             self.became_another |= self.is_another();
+            if !self.became_another {
+                self.parallelism.look();
+            }
             self.look_for_modules();
             if last_round.elapsed() + PAUSE / 10 < PAUSE {
                 continue;
@@ -317,6 +323,8 @@ impl<'a> Recorder<'a> {
         let calibration = self.engine.calibration();
         let suspended = self.begun.suspended_until(end);
         let measured = self.options.timing != Timing::None && self.engine.capabilities().counts && suspended == 0;
+        let switches = samples.filter(|samples| suspended == 0 && !samples.new_processor);
+        self.profile.recording.parallelism = self.parallelism.so_far(switches.map(|samples| samples.runnable));
         let (known, calibration) = (calibration.is_some(), calibration.unwrap_or_default());
         let ticks_per_ns = rate.ticks_per_ns;
         let recording = &mut self.profile.recording;

@@ -32,7 +32,7 @@ pub(super) fn write(text: &mut String, profile: &Profile, limit: usize) {
         text.push('\n');
     }
     if rows.len() > limit {
-        table::write_more(text, rows.len() - limit);
+        table::write_more(text, rows.len() - limit, table::LIMIT);
         text.push('\n');
     }
 }

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::counters::counters;
 use super::rows::Rows;
 use super::scheduler_json;
+use super::slowest_json::{self, Slowest};
 use crate::analysis::{self, StackRow};
 use crate::blocked;
 use crate::scheduler;
@@ -43,6 +44,7 @@ struct Report<'a> {
     samples: Option<Vec<Sample<'a>>>,
     c_outside: Option<Vec<Outside<'a>>>,
     blocked: Option<Vec<Blocked<'a>>>,
+    slowest: Option<Vec<Slowest<'a>>>,
     packages: Rows<'a, PackageRow>,
     c_functions: Option<Rows<'a, InsideRow>>,
     c_lines: Option<Rows<'a, InsideRow>>,
@@ -85,6 +87,11 @@ struct Recording<'a> {
     clock_read_ns: f64,
     sample_period_ns: Option<u64>,
     num_cgo_call: Option<u64>,
+    processors: Option<u32>,
+    processor_quota: Option<f64>,
+    gomaxprocs: Option<u32>,
+    threads_ran_ns: Option<u64>,
+    threads_preempted_ns: Option<u64>,
     lost: Lost,
     notes: &'a [String],
 }
@@ -165,6 +172,7 @@ impl<'a> Report<'a> {
             c_outside: (recording.sample_period_ns > 0)
                 .then(|| analysis::outside(profile).into_iter().map(Outside::new).collect()),
             blocked: recording.off_cpu.then(|| blocked::by_stack(profile).into_iter().map(Blocked::new).collect()),
+            slowest: slowest_json::slowest(profile),
             packages: Rows::new(profile, packages::rows(profile)),
             c_functions: inside_c(profile, Group::Function),
             c_lines: inside_c(profile, Group::Line),
@@ -210,6 +218,7 @@ impl<'a> Recording<'a> {
     fn new(profile: &'a Profile) -> Self {
         let recording = &profile.recording;
         let hooks = analysis::hooks(profile);
+        let parallelism = recording.parallelism;
         Recording {
             engine: &recording.engine,
             timing: &recording.timing,
@@ -221,6 +230,11 @@ impl<'a> Recording<'a> {
             clock_read_ns: recording.clock_read_ns,
             sample_period_ns: (recording.sample_period_ns > 0).then_some(recording.sample_period_ns),
             num_cgo_call: recording.num_cgo_call,
+            processors: parallelism.processors,
+            processor_quota: parallelism.quota,
+            gomaxprocs: parallelism.gomaxprocs,
+            threads_ran_ns: parallelism.ran_ns,
+            threads_preempted_ns: parallelism.preempted_ns,
             lost: Lost {
                 events: recording.off_cpu.then_some(recording.lost_events),
                 samples: (recording.sample_period_ns > 0 || !recording.phases_timed())

@@ -7,6 +7,8 @@ pub mod json;
 mod rows;
 mod scheduler_json;
 mod scheduler_text;
+mod slowest_json;
+mod slowest_text;
 pub mod table;
 pub mod text;
 
@@ -30,6 +32,8 @@ pub enum By {
     Package,
     /// Where C waited.
     Blocked,
+    /// Single crossings, the slowest first.
+    Slowest,
     /// C as samples saw it.
     Inside(Group),
     /// Go functions that C calls.
@@ -40,7 +44,7 @@ pub enum By {
 
 impl By {
     /// All of them.
-    pub const ALL: [By; 12] = [
+    pub const ALL: [By; 13] = [
         By::Function,
         By::Site,
         By::Stack,
@@ -48,6 +52,7 @@ impl By {
         By::Goroutine,
         By::Package,
         By::Blocked,
+        By::Slowest,
         By::Inside(Group::Function),
         By::Inside(Group::Line),
         By::Inside(Group::Library),

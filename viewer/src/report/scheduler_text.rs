@@ -73,7 +73,7 @@ pub(super) fn write_goroutines(text: &mut String, profile: &Profile, limit: usiz
         let _ =
             writeln!(text, "goroutine {}{name} was locked to thread {} from {since} on to the end", row.goid, row.tid);
     }
-    table::write_more(text, held.len().saturating_sub(limit));
+    table::write_more(text, held.len().saturating_sub(limit), table::LIMIT);
     text.push('\n');
 }
 
@@ -100,7 +100,7 @@ pub(super) fn write_advice(text: &mut String, profile: &Profile, limit: usize) {
         let _ = writeln!(text, "  {}", printable(&one.why));
         let _ = writeln!(text, "  -> {}\n", printable(&one.what));
     }
-    table::write_more(text, all.len().saturating_sub(limit));
+    table::write_more(text, all.len().saturating_sub(limit), table::LIMIT);
 }
 
 /// What the other report says of threads in a line.

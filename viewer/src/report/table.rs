@@ -63,12 +63,15 @@ pub(super) fn write<'a, R: Row>(
     for line in &lines {
         write(&|at, _| line[at].clone());
     }
-    write_more(text, more);
+    write_more(text, more, LIMIT);
 }
 
-/// Says how many rows there are beyond the limit.
-pub(super) fn write_more(text: &mut String, rows: usize) {
+/// The option that limits the rows of a table.
+pub(super) const LIMIT: &str = "--limit";
+
+/// Says how many rows there are beyond the limit, and which option sets that.
+pub(super) fn write_more(text: &mut String, rows: usize, option: &str) {
     if rows > 0 {
-        let _ = writeln!(text, "... {rows} more (--limit)");
+        let _ = writeln!(text, "... {rows} more ({option})");
     }
 }

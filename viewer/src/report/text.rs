@@ -7,9 +7,10 @@ use cgoprof_profile::Profile;
 
 use super::frames_text::write_frames;
 use super::table::{self, Extent};
-use super::{By, blocked_text, scheduler_text};
+use super::{By, blocked_text, scheduler_text, slowest_text};
 use crate::analysis;
 use crate::cpu_split::CpuSplit;
+use crate::oversubscription;
 use crate::paths::file_name;
 use crate::tables::inside::InsideRow;
 use crate::tables::{functions, inside, packages, sites};
@@ -43,11 +44,12 @@ pub fn write(profile: &Profile, by: By, extent: Extent) -> String {
         }
         By::Stack => stacks(&mut text, profile, limit),
         By::Blocked => blocked_text::write(&mut text, profile, limit),
-        By::Thread | By::Goroutine | By::Callback | By::Advice if !profile.recording.counted() => {
+        By::Thread | By::Goroutine | By::Callback | By::Advice | By::Slowest if !profile.recording.counted() => {
             text.push_str("engine sample sees no crossings, only samples: record with another engine for this\n\n");
         }
         By::Thread | By::Goroutine if !profile.recording.scheduler.migrations => text.push_str(NOT_SEEN),
         By::Callback if !profile.recording.scheduler.callbacks => text.push_str(NOT_SEEN),
+        By::Slowest => slowest_text::write(&mut text, profile, limit),
         By::Advice => scheduler_text::write_advice(&mut text, profile, limit),
         By::Thread => scheduler_text::write_threads(&mut text, profile, limit),
         By::Goroutine => scheduler_text::write_goroutines(&mut text, profile, limit),
@@ -145,9 +147,7 @@ fn header(profile: &Profile) -> String {
     if !more.is_empty() {
         let _ = writeln!(text, "{}", more.join(", "));
     }
-    if let Some(split) = CpuSplit::of(profile) {
-        let _ = writeln!(text, "{}", split.line());
-    }
+    processors(&mut text, profile);
     scheduler_text::write_summary(&mut text, profile);
     outside(&mut text, profile);
     let _ = writeln!(
@@ -211,15 +211,21 @@ fn sampled_header(text: &mut String, profile: &Profile) {
         }
         None => writeln!(text, "{run}"),
     };
-    if let Some(split) = CpuSplit::of(profile) {
-        let _ = writeln!(text, "{}", split.line());
-    }
+    processors(text, profile);
     let period = time(recording.sample_period_ns as f64);
     let _ = writeln!(
         text,
         "engine sample: estimates of processor time from {} samples, one per {period} of it; no crossing is counted\n",
         count(samples)
     );
+}
+
+/// How processor time splits, and whether there was enough of it.
+fn processors(text: &mut String, profile: &Profile) {
+    let lines = CpuSplit::of(profile).map(|split| split.line()).into_iter().chain(oversubscription::line(profile));
+    for line in lines {
+        let _ = writeln!(text, "{line}");
+    }
 }
 
 fn stacks(text: &mut String, profile: &Profile, limit: usize) {
@@ -249,7 +255,7 @@ fn stacks(text: &mut String, profile: &Profile, limit: usize) {
         text.push('\n');
     }
     if rows.len() > limit {
-        table::write_more(text, rows.len() - limit);
+        table::write_more(text, rows.len() - limit, table::LIMIT);
         text.push('\n');
     }
 }

@@ -9,6 +9,7 @@ use super::super::data::lanes::{Doing, Lane, Lanes, end};
 use super::super::layout::areas::{ABOVE_LANES, BELOW, LANE_NAME};
 use super::super::palette::Palette;
 use super::painter::Painter;
+use crate::slowest;
 use crate::tables::Part;
 use crate::text_width as fit;
 use crate::units::{printable, time};
@@ -250,6 +251,15 @@ fn event_lines(app: &App, event: &SlowCrossing) -> (String, String) {
     }
     if event.blocked_ns > 0 {
         what += &format!(", {} of it blocked", time(event.blocked_ns as f64));
+    }
+    let blocked = slowest::blocked_in(profile, event);
+    if let Some((first, call)) = blocked.iter().find_map(|part| Some((part, part.waits_in?))) {
+        let inside =
+            first.inside.get(1).map_or(String::new(), |frame| format!(" of {}", printable(frame.position.function)));
+        what += &format!(", {} of it in {}{inside}", time(first.nanos as f64), printable(call));
+    }
+    if event.preempted_ns > 0 {
+        what += &format!(", {} of it preempted", time(event.preempted_ns as f64));
     }
     if event.exit_ns > 0 {
         what += &format!(", then {} back to Go", time(event.exit_ns as f64));

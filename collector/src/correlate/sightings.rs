@@ -1,0 +1,80 @@
+//! Looks that found a thread waiting in C, until the crossing that it waited in has ended: by then it is known how long it
+//! waited.
+
+use std::collections::HashMap;
+
+use crate::clock::Monotonic;
+
+/// What looks found of each thread, in the order of time.
+#[derive(Default)]
+pub(super) struct Sightings(HashMap<u64, Vec<Sighting>>);
+
+/// A moment at which a thread was found to wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Sighting {
+    pub(super) at: Monotonic,
+    /// Number of the stack ([`super::samples::WaitTime::number`]).
+    pub(super) stack: u32,
+}
+
+/// Maximum moments kept of a thread; of more, the oldest are forgotten. Those of crossings that were not slow are kept until
+/// then too.
+const MOST: usize = 1000;
+
+impl Sightings {
+    pub(super) fn add(&mut self, tid: u64, sighting: Sighting) {
+        let own = self.0.entry(tid).or_default();
+        if own.len() >= MOST {
+            own.drain(..MOST / 2);
+        }
+        own.push(sighting);
+    }
+
+    /// Takes out what was found of a thread between two times.
+    pub(super) fn take(&mut self, tid: u64, from: Monotonic, to: Monotonic) -> Vec<Sighting> {
+        let Some(own) = self.0.get_mut(&tid) else { return Vec::new() };
+        let first = own.partition_point(|sighting| sighting.at < from);
+        let after = own.partition_point(|sighting| sighting.at <= to);
+        own.drain(first..after.max(first)).collect()
+    }
+
+    /// Returns what is left, with the threads.
+    pub(super) fn left(&self) -> impl Iterator<Item = (u64, &[Sighting])> {
+        self.0.iter().map(|(&tid, own)| (tid, own.as_slice()))
+    }
+
+    /// Forgets the threads of which this does not hold, and those of which nothing is left.
+    pub(super) fn keep_threads(&mut self, keep: impl Fn(u64) -> bool) {
+        self.0.retain(|&tid, own| !own.is_empty() && keep(tid));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(at: u64) -> Sighting {
+        Sighting { at: Monotonic(at), stack: at as u32 }
+    }
+
+    #[test]
+    fn what_was_found_in_a_crossing_is_taken_once_and_that_of_the_one_around_it_is_left() {
+        let mut sightings = Sightings::default();
+        [10, 20, 30, 40].into_iter().for_each(|time| sightings.add(7, at(time)));
+        assert_eq!(sightings.take(7, Monotonic(15), Monotonic(30)), [at(20), at(30)]);
+        assert_eq!(sightings.take(7, Monotonic(15), Monotonic(30)), []);
+        assert_eq!(sightings.take(8, Monotonic(0), Monotonic(100)), []);
+        assert_eq!(sightings.left().collect::<Vec<_>>(), [(7, &[at(10), at(40)][..])]);
+        sightings.keep_threads(|tid| tid != 7);
+        assert_eq!(sightings.left().count(), 0);
+    }
+
+    #[test]
+    fn of_a_thread_that_is_found_again_and_again_the_latest_are_kept() {
+        let mut sightings = Sightings::default();
+        (0..10_000).for_each(|time| sightings.add(7, at(time)));
+        let left = sightings.take(7, Monotonic(0), Monotonic(u64::MAX));
+        assert!((MOST / 2..=MOST).contains(&left.len()), "{}", left.len());
+        assert_eq!(left.last(), Some(&at(9999)));
+    }
+}

@@ -1,0 +1,77 @@
+//! The slowest crossings, as JSON.
+
+use cgoprof_profile::Profile;
+use serde::Serialize;
+
+use crate::slowest::{self, SlowestRow};
+use crate::tables::Frame;
+
+/// Maximum crossings.
+const MOST: usize = 100;
+
+/// A single crossing.
+#[derive(Serialize)]
+pub(super) struct Slowest<'a> {
+    function: Option<&'a str>,
+    at_ns: u64,
+    total_ns: u64,
+    enter_ns: Option<u64>,
+    c_ns: Option<u64>,
+    exit_ns: Option<u64>,
+    in_c: bool,
+    blocked_ns: Option<u64>,
+    preempted_ns: Option<u64>,
+    blocked_in: Vec<BlockedIn<'a>>,
+    goroutine: Option<u64>,
+    thread: u64,
+    exit_thread: Option<u64>,
+    stands_for: u64,
+    frames: Vec<Frame<'a>>,
+    truncated: bool,
+}
+
+/// Part of its blocked time.
+#[derive(Serialize)]
+struct BlockedIn<'a> {
+    waits_in: Option<&'a str>,
+    blocked_ns: u64,
+    frames: Vec<Frame<'a>>,
+}
+
+/// Returns the slowest crossings; none where single ones were not seen.
+pub(super) fn slowest(profile: &Profile) -> Option<Vec<Slowest<'_>>> {
+    let recording = &profile.recording;
+    let rows = slowest::rows(profile, MOST).into_iter().map(|row| Slowest::new(row, recording.off_cpu));
+    (recording.counted() && recording.timing != "none").then(|| rows.collect())
+}
+
+impl<'a> Slowest<'a> {
+    fn new(row: SlowestRow<'a>, off_cpu: bool) -> Self {
+        let crossing = row.crossing;
+        // Of those that have not ended, it is not known yet.
+        let off = |nanos: u64| (off_cpu && !crossing.open).then_some(nanos);
+        let blocked_in = row.blocked.into_iter().map(|part| BlockedIn {
+            waits_in: part.waits_in,
+            blocked_ns: part.nanos,
+            frames: part.inside.iter().map(Frame::new).collect(),
+        });
+        Slowest {
+            function: row.function,
+            at_ns: crossing.called_ns,
+            total_ns: slowest::total(crossing),
+            enter_ns: Some(crossing.enter_ns).filter(|&nanos| nanos > 0),
+            c_ns: crossing.c_ns,
+            exit_ns: Some(crossing.exit_ns).filter(|&nanos| nanos > 0),
+            in_c: crossing.open,
+            blocked_ns: off(crossing.blocked_ns),
+            preempted_ns: off(crossing.preempted_ns),
+            blocked_in: blocked_in.collect(),
+            goroutine: Some(crossing.goid).filter(|&goid| goid > 0),
+            thread: crossing.tid,
+            exit_thread: crossing.exit_tid,
+            stands_for: crossing.weight,
+            frames: row.frames.iter().map(Frame::new).collect(),
+            truncated: row.truncated,
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The slowest crossings, as text.
+
+use std::fmt::Write as _;
+
+use cgoprof_profile::{Profile, SlowCrossing};
+
+use super::frames_text::write_frames;
+use super::table;
+use crate::slowest::{self, BlockedIn, SlowestRow};
+use crate::units::{count, printable, time};
+
+/// Maximum parts of a crossing's blocked time that are told apart.
+const MOST_PARTS: usize = 4;
+
+/// Writes at most so many crossings.
+pub(super) fn write(text: &mut String, profile: &Profile, limit: usize) {
+    if profile.recording.timing == "none" {
+        text.push_str("single crossings are not in this recording: record with times for this\n\n");
+        return;
+    }
+    let timeline = &profile.timeline;
+    if timeline.crossings.is_empty() {
+        text.push_str("no crossing was slow: record with a smaller --slow for faster ones\n\n");
+        return;
+    }
+    if timeline.crossings.iter().any(|crossing| crossing.weight > 1) {
+        text.push_str("not every crossing was timed, so there may be others as slow\n\n");
+    }
+    let rows = slowest::rows(profile, limit);
+    for (index, row) in rows.iter().enumerate() {
+        let _ = writeln!(text, "{}. {}", count(index as u64 + 1), head(row));
+        let _ = writeln!(text, "    {}", phases(row.crossing));
+        for part in row.blocked.iter().take(MOST_PARTS) {
+            let _ = writeln!(text, "    {}", blocked_part(part));
+        }
+        if let Some(rest) = row.blocked.get(MOST_PARTS..).filter(|rest| !rest.is_empty()) {
+            let nanos: u64 = rest.iter().map(|part| part.nanos).sum();
+            let _ = writeln!(text, "    blocked {} in {} other stacks", time(nanos as f64), count(rest.len() as u64));
+        }
+        write_frames(text, &row.frames, row.truncated);
+        text.push('\n');
+    }
+    if timeline.crossings.len() > rows.len() {
+        table::write_more(text, timeline.crossings.len() - rows.len(), "--slowest");
+        text.push('\n');
+    }
+}
+
+fn head(row: &SlowestRow<'_>) -> String {
+    let crossing = row.crossing;
+    let mut head = format!("{} {}", time(slowest::total(crossing) as f64), printable(row.function.unwrap_or("?")));
+    let _ = write!(head, " at {:.6} s", crossing.called_ns as f64 / 1e9);
+    if crossing.goid > 0 {
+        let _ = write!(head, ", goroutine {}", crossing.goid);
+    }
+    let _ = write!(head, ", thread {}", crossing.tid);
+    if let Some(other) = crossing.exit_tid.filter(|&tid| tid != crossing.tid) {
+        let _ = write!(head, ", went on in thread {other}");
+    }
+    head
+}
+
+/// What its time consists of.
+fn phases(crossing: &SlowCrossing) -> String {
+    let mut phases = Vec::new();
+    if crossing.enter_ns > 0 {
+        phases.push(format!("{} to C", time(crossing.enter_ns as f64)));
+    }
+    phases.push(match crossing.c_ns {
+        Some(c) if crossing.open => format!("still in C, for {} so far", time(c as f64)),
+        Some(c) => format!("{} in C", time(c as f64)),
+        None => "short in C".to_owned(),
+    });
+    if crossing.exit_ns > 0 {
+        phases.push(format!("{} back to Go", time(crossing.exit_ns as f64)));
+    }
+    if crossing.preempted_ns > 0 {
+        phases.push(format!("preempted for {}", time(crossing.preempted_ns as f64)));
+    }
+    phases.join(", ")
+}
+
+fn blocked_part(part: &BlockedIn<'_>) -> String {
+    let nanos = time(part.nanos as f64);
+    let Some(call) = part.waits_in else {
+        return format!("blocked {nanos} in waits that no look found");
+    };
+    // The first frame is what it waits in.
+    let functions: Vec<_> = part.inside.iter().skip(1).map(|frame| printable(frame.position.function)).collect();
+    match functions.is_empty() {
+        true => format!("blocked {nanos} in {}", printable(call)),
+        false => format!("blocked {nanos} in {}: {}", printable(call), functions.join(" \u{2190} ")),
+    }
+}

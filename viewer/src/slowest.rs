@@ -1,0 +1,163 @@
+//! The slowest single crossings, with what each was blocked in.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+
+use cgoprof_profile::{Cell, Profile, SlowCrossing, WaitingStack};
+
+use crate::analysis::{self, Frame};
+
+/// A crossing of the timeline.
+#[derive(Clone, Debug)]
+pub struct SlowestRow<'a> {
+    /// The crossing.
+    pub crossing: &'a SlowCrossing,
+    /// The C function; none if the profile has lost it.
+    pub function: Option<&'a str>,
+    /// C function, border, Go frames.
+    pub frames: Vec<Frame<'a>>,
+    /// Whether the stack goes on beyond its frames.
+    pub truncated: bool,
+    /// What it was blocked in, the longest first. They add up to its blocked time.
+    pub blocked: Vec<BlockedIn<'a>>,
+}
+
+/// What a crossing was blocked in for part of its time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BlockedIn<'a> {
+    /// Nanoseconds.
+    pub nanos: u64,
+    /// A system call, or a page; none where no look has found it.
+    pub waits_in: Option<&'a str>,
+    /// What it waited in and the frames that the C function had called, innermost first.
+    pub inside: Vec<Frame<'a>>,
+}
+
+/// How long a crossing took, as far as its phases were timed.
+pub fn total(crossing: &SlowCrossing) -> u64 {
+    crossing.enter_ns.saturating_add(crossing.c_ns.unwrap_or(0)).saturating_add(crossing.exit_ns)
+}
+
+/// Returns at most so many crossings, the slowest first.
+pub fn rows<'a>(profile: &'a Profile, limit: usize) -> Vec<SlowestRow<'a>> {
+    let mut slowest: Vec<&'a SlowCrossing> = profile.timeline.crossings.iter().collect();
+    slowest.sort_by_key(|crossing| (Reverse(total(crossing)), crossing.called_ns));
+    let cells: HashMap<u64, &Cell> = profile.cells.iter().map(|cell| (cell.id, cell)).collect();
+    slowest.truncate(limit);
+    let row = |crossing: &'a SlowCrossing| {
+        let cell = cells.get(&crossing.cell);
+        SlowestRow {
+            crossing,
+            function: cell.map(|cell| profile.functions[cell.function.0].name.as_str()),
+            frames: cell.map_or(Vec::new(), |cell| analysis::frames(profile, &cell.stack)),
+            truncated: cell.is_some_and(|cell| cell.truncated),
+            blocked: blocked_in(profile, crossing),
+        }
+    };
+    slowest.into_iter().map(row).collect()
+}
+
+/// Returns what a crossing was blocked in, the longest first. Crossings in callbacks of it count too.
+pub(crate) fn blocked_in<'a>(profile: &'a Profile, crossing: &SlowCrossing) -> Vec<BlockedIn<'a>> {
+    let (from, to) = (crossing.called_ns, crossing.called_ns.saturating_add(crossing.c_ns.unwrap_or(0)));
+    let mut found: HashMap<u32, u64> = HashMap::new();
+    for wait in profile.timeline.waits.iter().filter(|wait| wait.tid == crossing.tid) {
+        let nanos = wait.to_ns.min(to).saturating_sub(wait.from_ns.max(from));
+        if let Some(number) = wait.stack.filter(|_| nanos > 0) {
+            *found.entry(number).or_default() += nanos;
+        }
+    }
+    let mut parts: Vec<(&WaitingStack, u64)> = Vec::new();
+    for stack in &profile.waits {
+        let nanos: u64 = stack.numbers.iter().filter_map(|number| found.get(number)).sum();
+        if nanos > 0 {
+            parts.push((stack, nanos));
+        }
+    }
+    parts.sort_by_key(|&(_, nanos)| Reverse(nanos));
+    // It is not known of crossings that have not ended how long they were blocked in all.
+    let all: u64 = parts.iter().map(|&(_, nanos)| nanos).sum();
+    let rest = crossing.blocked_ns.saturating_sub(all);
+    let part = |(stack, nanos): (&'a WaitingStack, u64)| BlockedIn {
+        nanos,
+        waits_in: stack.waits_in(profile),
+        inside: analysis::inside_frames(profile, &stack.stack, stack.inside),
+    };
+    let mut blocked: Vec<_> = parts.into_iter().map(part).collect();
+    if rest > 0 {
+        blocked.push(BlockedIn { nanos: rest, waits_in: None, inside: Vec::new() });
+    }
+    blocked
+}
+
+#[cfg(test)]
+mod tests {
+    use cgoprof_profile::{Function, FunctionId, Kind, Line, Location, LocationId, Timeline, Wait};
+
+    use super::*;
+
+    /// Stacks 0 and 1 wait in `fsync` and `futex`, called by functions named like them.
+    fn profile(crossings: Vec<SlowCrossing>, waits: Vec<Wait>) -> Profile {
+        let named = ["work", "[fsync]", "c_fsync", "[futex]", "c_lock"];
+        let function = |(index, name): (usize, &&str)| Function {
+            name: (*name).to_owned(),
+            kind: if index % 2 == 1 { Kind::Kernel } else { Kind::C },
+            ..Function::default()
+        };
+        let location = |index| Location {
+            lines: vec![Line { function: FunctionId(index), ..Line::default() }],
+            ..Location::default()
+        };
+        let stack = |first: usize, numbers: &[u32]| WaitingStack {
+            cell: Some(7),
+            stack: [first, first + 1, 0].map(LocationId).into(),
+            inside: 2,
+            numbers: numbers.into(),
+            ..WaitingStack::default()
+        };
+        Profile {
+            functions: named.iter().enumerate().map(function).collect(),
+            locations: (0..named.len()).map(location).collect(),
+            cells: vec![Cell { id: 7, stack: vec![LocationId(0)], ..Cell::default() }],
+            waits: vec![stack(1, &[0, 4]), stack(3, &[1])],
+            timeline: Timeline { crossings, waits, ..Timeline::default() }.into(),
+            ..Profile::default()
+        }
+    }
+
+    fn crossing(tid: u64, called_ns: u64, c: u64, blocked_ns: u64) -> SlowCrossing {
+        SlowCrossing { cell: 7, tid, called_ns, c_ns: Some(c), blocked_ns, weight: 1, ..SlowCrossing::default() }
+    }
+
+    fn wait(tid: u64, from_ns: u64, to_ns: u64, stack: Option<u32>) -> Wait {
+        Wait { tid, from_ns, to_ns, stack }
+    }
+
+    #[test]
+    fn the_slowest_come_first_with_the_way_there_and_back() {
+        let back = SlowCrossing { exit_ns: 60, ..crossing(1, 300, 50, 0) };
+        let profile = profile(vec![crossing(1, 0, 100, 0), back, crossing(1, 500, 10, 0)], Vec::new());
+        let rows = rows(&profile, 2);
+        assert_eq!(rows.iter().map(|row| row.crossing.called_ns).collect::<Vec<_>>(), [300, 0]);
+        assert_eq!(rows[0].function, Some("work"));
+    }
+
+    #[test]
+    fn what_a_crossing_was_blocked_in_adds_up_to_its_blocked_time() {
+        let waits = vec![
+            wait(1, 90, 110, Some(0)),
+            wait(1, 120, 150, Some(1)),
+            wait(1, 160, 165, Some(4)),
+            wait(1, 170, 180, None),
+            wait(1, 190, 195, Some(9)),
+            wait(1, 300, 400, Some(0)),
+            wait(2, 120, 150, Some(0)),
+        ];
+        let profile = profile(vec![crossing(1, 100, 100, 60)], waits);
+        let rows = rows(&profile, 10);
+        let found: Vec<_> = rows[0].blocked.iter().map(|part| (part.waits_in, part.nanos)).collect();
+        assert_eq!(found, [(Some("futex"), 30), (Some("fsync"), 15), (None, 15)]);
+        let inside: Vec<_> = rows[0].blocked[0].inside.iter().map(|frame| frame.position.function).collect();
+        assert_eq!(inside, ["[futex]", "c_lock"]);
+    }
+}

@@ -45,6 +45,7 @@ fn check(user: User, options: &[&str]) {
             }
         }
         slowest(&report);
+        advice(&report);
         let mut compared = Vec::new();
         for (name, calls) in WAYS {
             let truth = truth["blocked_ns"][name].as_f64().expect("a clock") / own;
@@ -81,6 +82,16 @@ fn slowest(report: &Value) {
         }
     }
     assert!(found >= 10, "{found}");
+}
+
+/// A sixth of three threads' time is spent waiting for a lock, and as much for the disk.
+fn advice(report: &Value) {
+    let advice = report["advice"].as_array().expect("advice");
+    for (kind, named) in [("c-lock", "that wait_for_mutex takes"), ("disk", "until the disk had")] {
+        let of_kind = |one: &&Value| one["kind"] == kind && one["function"] == "block";
+        let why = advice.iter().find(of_kind).map(|one| one["why"].as_str().expect("text"));
+        assert!(why.is_some_and(|why| why.contains(named)), "{kind}: {advice:?}");
+    }
 }
 
 #[test]

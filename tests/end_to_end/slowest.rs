@@ -38,6 +38,9 @@ fn slow_crossings_of_sqlite_are_explained_by_its_mutex_and_the_disk() {
         }
     }
     assert!(explained >= 15 && on_mutex >= 5, "{explained} of twenty, {on_mutex} on the mutex");
+    let locked =
+        |one: &Value| one["kind"] == "c-lock" && one["why"].as_str().is_some_and(|why| why.contains("lockBtreeMutex"));
+    assert!(found["advice"].as_array().expect("advice").iter().any(locked), "{}", found["advice"]);
     let output = succeeds(command(User::Nobody).args(["report", "--slowest", "3"]).arg(&profile));
     let text = String::from_utf8(output.stdout).expect("text");
     assert!(text.contains("\n3. ") && !text.contains("\n4. ") && text.contains("more (--slowest)"), "{text}");

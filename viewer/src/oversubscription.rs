@@ -69,7 +69,7 @@ mod tests {
         assert!(line.contains("too few processors"), "{line}");
         let little = Parallelism { preempted_ns: Some(30), ..all };
         let line = told(little).expect("a line");
-        assert!(line.contains("preempted for 4.17 %") && !line.contains("too few"), "{line}");
+        assert!(line.contains("preempted for 4.2 %") && !line.contains("too few"), "{line}");
         let none =
             Parallelism { processors: Some(1), preempted_ns: Some(1), ran_ns: Some(1000), ..Parallelism::default() };
         assert_eq!(told(none).as_deref(), Some("1 processor"));

@@ -11,6 +11,10 @@ pub enum Kind {
     Chatty,
     /// Crossings whose goroutines waited for a P afterwards.
     LostP,
+    /// Threads blocked in a lock inside C.
+    Lock,
+    /// Crossings blocked until the disk had what they wrote.
+    Disk,
     /// Threads made because others were in C.
     ThreadGrowth,
     /// A thread-bound library called from several threads.
@@ -33,6 +37,8 @@ impl Kind {
         match self {
             Kind::Chatty => "chatty",
             Kind::LostP => "p-lost",
+            Kind::Lock => "c-lock",
+            Kind::Disk => "disk",
             Kind::ThreadGrowth => "thread-growth",
             Kind::Wandering => "wandering",
             Kind::Unfreed => "unfreed",

@@ -2,6 +2,7 @@
 //!
 //! Nothing is said below the thresholds, which docs/advice.md states: none is a good answer.
 
+mod blocking;
 mod border;
 mod finding;
 mod memory;
@@ -21,6 +22,7 @@ pub fn advice(profile: &Profile) -> Vec<Advice<'_>> {
     border::advise(profile, &mut all);
     scheduling::advise(profile, &mut all);
     memory::advise(profile, &mut all);
+    blocking::advise(profile, &mut all);
     all.sort_by(|one, other| {
         let least = |advice: &Advice<'_>| advice.saving.map_or(0.0, Saving::at_least);
         let by_saving = least(other).total_cmp(&least(one));

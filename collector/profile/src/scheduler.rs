@@ -209,8 +209,8 @@ pub struct SlowCrossing {
     pub exit_tid: Option<u64>,
     /// Part of the C phase in which the thread waited.
     pub blocked_ns: u64,
-    /// Part of the C phase in which the thread had lost its processor to another.
-    pub preempted_ns: u64,
+    /// Part of the C phase in which the thread had lost its processor to another; none in older files.
+    pub preempted_ns: Option<u64>,
     /// Number of crossings that it stands for.
     pub weight: u64,
     /// Whether it was still in C when the recording ended. `c_ns` is then its time so far. Such crossings come last in

@@ -242,6 +242,7 @@ pub(crate) struct Timeline {
     /// Number of crossings that were still in C; they are the last ones.
     #[prost(uint64, tag = "32")]
     pub(crate) open: u64,
+    /// The value plus one; 0 for none.
     #[prost(uint64, repeated, tag = "33")]
     pub(crate) preempted: Vec<u64>,
     /// Of `wait`: a number of the waiting stack plus one; 0 for none.
@@ -492,7 +493,7 @@ pub(crate) fn timeline(timeline: &model::Timeline) -> Timeline {
         exit: crossings().map(|one| one.exit_ns).collect(),
         exit_tid: crossings().map(|one| one.exit_tid.unwrap_or(0)).collect(),
         blocked: crossings().map(|one| one.blocked_ns).collect(),
-        preempted: crossings().map(|one| one.preempted_ns).collect(),
+        preempted: crossings().map(|one| one_more(one.preempted_ns)).collect(),
         weight: crossings().map(|one| one.weight).collect(),
         wait_tid: waits.iter().map(|wait| wait.tid).collect(),
         wait_from: differences(waits.iter().map(|wait| wait.from_ns)),
@@ -535,7 +536,7 @@ pub(crate) fn read_timeline(found: Timeline, timeline: &mut model::Timeline) {
             exit_ns: at(&found.exit, index),
             exit_tid: Some(at(&found.exit_tid, index)).filter(|&tid| tid != 0),
             blocked_ns: at(&found.blocked, index),
-            preempted_ns: at(&found.preempted, index),
+            preempted_ns: at(&found.preempted, index).checked_sub(1),
             weight: found.weight[index],
             open: (rows - index) as u64 <= found.open,
         });

@@ -132,7 +132,7 @@ fn timeline(from: u64) -> Timeline {
         exit_ns: 9,
         exit_tid: Some(8),
         blocked_ns: 3,
-        preempted_ns: 4,
+        preempted_ns: Some(4),
         weight: 1,
         open: false,
     };

@@ -64,7 +64,7 @@ impl<'a> Slowest<'a> {
             exit_ns: Some(crossing.exit_ns).filter(|&nanos| nanos > 0),
             in_c: crossing.open,
             blocked_ns: off(crossing.blocked_ns),
-            preempted_ns: off(crossing.preempted_ns),
+            preempted_ns: crossing.preempted_ns.and_then(off),
             blocked_in: blocked_in.collect(),
             goroutine: Some(crossing.goid).filter(|&goid| goid > 0),
             thread: crossing.tid,

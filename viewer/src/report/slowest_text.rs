@@ -74,8 +74,8 @@ fn phases(crossing: &SlowCrossing) -> String {
     if crossing.exit_ns > 0 {
         phases.push(format!("{} back to Go", time(crossing.exit_ns as f64)));
     }
-    if crossing.preempted_ns > 0 {
-        phases.push(format!("preempted for {}", time(crossing.preempted_ns as f64)));
+    if let Some(preempted) = crossing.preempted_ns.filter(|&nanos| nanos > 0) {
+        phases.push(format!("preempted for {}", time(preempted as f64)));
     }
     phases.join(", ")
 }

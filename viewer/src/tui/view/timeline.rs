@@ -258,8 +258,8 @@ fn event_lines(app: &App, event: &SlowCrossing) -> (String, String) {
             first.inside.get(1).map_or(String::new(), |frame| format!(" of {}", printable(frame.position.function)));
         what += &format!(", {} of it in {}{inside}", time(first.nanos as f64), printable(call));
     }
-    if event.preempted_ns > 0 {
-        what += &format!(", {} of it preempted", time(event.preempted_ns as f64));
+    if let Some(preempted) = event.preempted_ns.filter(|&nanos| nanos > 0) {
+        what += &format!(", {} of it preempted", time(preempted as f64));
     }
     if event.exit_ns > 0 {
         what += &format!(", then {} back to Go", time(event.exit_ns as f64));

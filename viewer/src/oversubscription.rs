@@ -6,8 +6,10 @@ use crate::units::percent;
 
 /// Share of the time in which threads could have run from which on preemption is told.
 const TOLD: f64 = 0.02;
-/// The same from which on the program had too few processors.
+/// The same from which on the program had too few processors, if that is not little of the run.
 const TOO_FEW: f64 = 0.1;
+/// Share of the run.
+const NOT_LITTLE: f64 = 0.05;
 
 /// One line: `2 processors, GOMAXPROCS 2; threads were preempted for 31 % of the time in which they could run: ...`. None if
 /// nothing is known.
@@ -38,7 +40,10 @@ pub fn line(profile: &Profile) -> Option<String> {
 
 /// Whether the program had too few processors, as far as that is known.
 pub fn had_too_few(profile: &Profile) -> bool {
-    profile.recording.parallelism.preempted_share().is_some_and(|share| share >= TOO_FEW)
+    let recording = &profile.recording;
+    let preempted = recording.parallelism.preempted_ns.unwrap_or(0) as f64;
+    let is_much = preempted >= NOT_LITTLE * recording.duration_ns.max(1) as f64;
+    is_much && recording.parallelism.preempted_share().is_some_and(|share| share >= TOO_FEW)
 }
 
 #[cfg(test)]
@@ -47,6 +52,7 @@ mod tests {
 
     fn told(parallelism: Parallelism) -> Option<String> {
         let mut profile = Profile::default();
+        profile.recording.duration_ns = 1000;
         profile.recording.parallelism = parallelism;
         line(&profile)
     }
@@ -67,6 +73,8 @@ mod tests {
             "{line}"
         );
         assert!(line.contains("too few processors"), "{line}");
+        let seldom = Parallelism { ran_ns: Some(90), preempted_ns: Some(40), ..all };
+        assert!(!told(seldom).expect("a line").contains("too few"), "it mostly waited for other things");
         let little = Parallelism { preempted_ns: Some(30), ..all };
         let line = told(little).expect("a line");
         assert!(line.contains("preempted for 4.2 %") && !line.contains("too few"), "{line}");

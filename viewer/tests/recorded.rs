@@ -28,7 +28,7 @@ fn text_reports() {
     for (name, profile) in profiles() {
         let scheduling = [(By::Thread, 8), (By::Goroutine, 5), (By::Callback, 5), (By::Advice, 5)];
         let inside = [Group::Function, Group::Line, Group::Library].map(|group| (By::Inside(group), 5));
-        let others = scheduling.into_iter().chain(inside).chain([(By::Package, 5), (By::Blocked, 3)]);
+        let others = scheduling.into_iter().chain(inside).chain([(By::Package, 5), (By::Blocked, 3), (By::Slowest, 3)]);
         for (by, limit) in [(By::Function, 20), (By::Site, 8), (By::Stack, 3)].into_iter().chain(others) {
             insta::assert_snapshot!(format!("{name}-{by:?}"), text::write(&profile, by, Extent::rows(limit)));
         }

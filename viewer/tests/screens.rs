@@ -12,7 +12,8 @@ use ratatui::layout::Size;
 
 use driving::{SIZES, Text, app, drawn, press, press_only, recorded, settle, text, update};
 
-const PROFILES: [&str; 11] = [
+const PROFILES: [&str; 12] = [
+    "blocked",
     "busy",
     "callbacks",
     "foreign",
@@ -92,6 +93,9 @@ fn the_tree_is_opened_searched_and_inverted() {
 #[test]
 fn a_span_of_the_timeline_filters_the_other_screens() {
     insta::assert_snapshot!("timeline-event", after("busy", "5nn"));
+    let waited = after("blocked", "5↓↓↓nn");
+    assert!(waited.contains("15.7 ms of it blocked (15.7 ms in read)"), "{waited}");
+    assert!(waited.contains("wait_for_pipe  blocks.c:"), "{waited}");
     insta::assert_snapshot!("timeline-zoomed", after("busy", "5n++++"));
     insta::assert_snapshot!("timeline-span", after("busy", "5nm→→→→→→→→→→m"));
     let functions = after("busy", "5nm→→→→→→→→→→m1");

@@ -253,10 +253,9 @@ fn event_lines(app: &App, event: &SlowCrossing) -> (String, String) {
         what += &format!(", {} of it blocked", time(event.blocked_ns as f64));
     }
     let blocked = slowest::blocked_in(profile, event);
-    if let Some((first, call)) = blocked.iter().find_map(|part| Some((part, part.waits_in?))) {
-        let inside =
-            first.inside.get(1).map_or(String::new(), |frame| format!(" of {}", printable(frame.position.function)));
-        what += &format!(", {} of it in {}{inside}", time(first.nanos as f64), printable(call));
+    let longest = blocked.iter().find_map(|part| Some((part, part.waits_in?)));
+    if let Some((part, call)) = longest {
+        what += &format!(" ({} in {})", time(part.nanos as f64), printable(call));
     }
     if let Some(preempted) = event.preempted_ns.filter(|&nanos| nanos > 0) {
         what += &format!(", {} of it preempted", time(preempted as f64));
@@ -274,6 +273,9 @@ fn event_lines(app: &App, event: &SlowCrossing) -> (String, String) {
         what += &format!(", until {}", moment(end(event), 100));
     }
     let frames = cell.map(|cell| crate::analysis::frames(profile, &cell.stack)).unwrap_or_default();
-    let stack: Vec<String> = frames.iter().skip(2).map(super::super::state::detail::frame_line).collect();
+    // What waited, and the function of C that had called it; where no look found that, the Go frames tell more.
+    let inside = longest.map_or(&[][..], |(part, _)| &part.inside[1..]);
+    let frames = if inside.is_empty() { &frames[frames.len().min(2)..] } else { &frames[..] };
+    let stack: Vec<String> = inside.iter().chain(frames).map(super::super::state::detail::frame_line).collect();
     (what, stack.join("  \u{2190}  "))
 }

@@ -21,12 +21,13 @@ fn main() {
         return;
     }
     println!("machine: {}, clock read in place: {:.1} ns\n", processor(), clock_read());
-    let parts: [(&str, fn()); 9] = [
+    let parts: [(&str, fn()); 10] = [
         ("crossings", || crossing_table("1.26.6")),
         ("whole", || whole_runs("1.26.6")),
         ("before", || crossing_table("1.24.11")),
         ("watched", || watched("1.26.6")),
         ("sampling", || sampling("1.26.6")),
+        ("blocked", || blocked("1.27.3")),
         ("rivals", || rivals("1.26.6")),
         ("breakpoints", || breakpoints("1.26.6")),
         ("start-up", start_up),
@@ -216,6 +217,32 @@ fn sampling(release: &'static str) {
         println!("| {frequency} | {:.1} % |", (ratio - 1.0) * 100.0);
     }
     println!();
+}
+
+/// What it takes to see where 200 threads are blocked, each 25 times a second.
+fn blocked(release: &'static str) {
+    let program = go::build("manythreads", Build::of(release));
+    let args = ["napping", "200"];
+    let (mut nanos, mut looks): ([Vec<f64>; 3], _) = (Default::default(), Vec::new());
+    for _ in 0..RUNS {
+        nanos[0].push(measured(bare(&program, &args), "nap_cpu_ns"));
+        let ways: [&[&str]; 2] = [&["--no-samples"], &[]];
+        for (way, nanos) in ways.into_iter().zip(&mut nanos[1..]) {
+            let profile = profile_path(User::Nobody);
+            let mut recorded = command(User::Nobody);
+            recorded.args(["record", "-q", "-o"]).arg(&profile).args(way).arg("--").arg(&program).args(args);
+            nanos.push(measured(recorded, "nap_cpu_ns"));
+            let recording = &report(&profile)["recording"];
+            let number = |field: &str| recording[field].as_f64();
+            looks.extend(number("looks_cost_ns").zip(number("duration_ns")).map(|(cost, run)| cost / run));
+        }
+    }
+    let ([bare, unsampled, whole], looks) = (nanos.map(median), median(looks));
+    let adds = |value: f64| format!("{:.1} %", (value / bare - 1.0) * 100.0);
+    println!("200 threads that are blocked 25 times a second each, Go {release}, as nobody:\n");
+    println!("| processor time of one wait | --no-samples adds | recording adds | looks take, of a processor |");
+    println!("|---|---|---|---|");
+    println!("| {:.1} us | {} | {} | {:.2} % |\n", bare / 1e3, adds(unsampled), adds(whole), looks * 100.0);
 }
 
 fn rivals(release: &'static str) {

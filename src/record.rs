@@ -110,7 +110,7 @@ fn summary(profile: &Profile, options: &Options) {
     if let Some(split) = CpuSplit::of(profile) {
         say(split.line());
     }
-    if let Some(line) = oversubscription::line(profile).filter(|_| oversubscription::had_too_few(profile)) {
+    if let Some(line) = oversubscription::line(profile).filter(|_| oversubscription::is_oversubscribed(profile)) {
         say(line);
     }
     let counted = analysis::by_function(profile).into_iter().filter(|row| row.via != Via::Runtime);

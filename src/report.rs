@@ -27,7 +27,7 @@ pub(crate) struct Args {
     /// Maximum number of rows [default: 20]
     #[arg(long)]
     limit: Option<usize>,
-    /// Show so many single crossings, the slowest first, with what each was blocked in
+    /// Number of slowest crossings to list, with what each was blocked in
     #[arg(long, value_name = "NUMBER", conflicts_with_all = ["by", "limit"])]
     slowest: Option<usize>,
     /// Add P90 and MAX of C, and quantiles of the overhead: to functions, sites and packages

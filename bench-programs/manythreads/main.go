@@ -1,6 +1,7 @@
 // Command manythreads has many threads, and prints what it knows of its crossings as JSON.
 //
 //	manythreads idle N      N threads that stay in C while others call C one after the other
+//	manythreads napping N   N goroutines that sleep in C for 40 ms again and again, for six seconds
 //	manythreads blocked N   N goroutines in C at once, which then call C ten times each
 package main
 
@@ -39,6 +40,8 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -52,6 +55,10 @@ func main() {
 	n, err := strconv.Atoi(os.Args[2])
 	if err != nil {
 		panic(err)
+	}
+	if os.Args[1] == "napping" {
+		napping(n)
+		return
 	}
 	var wait sync.WaitGroup
 	for i := 0; i < n; i++ {
@@ -101,4 +108,31 @@ func main() {
 	if err := json.NewEncoder(os.Stdout).Encode(truth); err != nil {
 		panic(err)
 	}
+}
+
+func napping(n int) {
+	var naps atomic.Int64
+	var wait sync.WaitGroup
+	for end, i := time.Now().Add(6*time.Second), 0; i < n; i++ {
+		wait.Add(1)
+		go func() {
+			defer wait.Done()
+			for time.Now().Before(end) {
+				C.nap(40_000)
+				naps.Add(1)
+			}
+		}()
+	}
+	wait.Wait()
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		panic(err)
+	}
+	cpu := used.Utime.Nano() + used.Stime.Nano()
+	json.NewEncoder(os.Stdout).Encode(map[string]any{
+		"naps":         naps.Load(),
+		"nap_cpu_ns":   float64(cpu) / float64(naps.Load()),
+		"calls":        map[string]int64{"nap": naps.Load()},
+		"num_cgo_call": runtime.NumCgoCall(),
+	})
 }

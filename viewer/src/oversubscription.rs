@@ -1,15 +1,15 @@
-//! Whether the program had enough processors: where it had not, times in C are longer than C's work.
+//! Whether more threads could run than had processors.
 
 use cgoprof_profile::{Parallelism, Profile};
 
 use crate::units::percent;
 
-/// Share of the time in which threads could have run from which on preemption is told.
-const TOLD: f64 = 0.02;
-/// The same from which on the program had too few processors, if that is not little of the run.
-const TOO_FEW: f64 = 0.1;
-/// Share of the run.
-const NOT_LITTLE: f64 = 0.05;
+/// Minimum preempted share of the time in which threads could run that is printed.
+const PRINTED: f64 = 0.02;
+/// Minimum share of an oversubscribed program.
+const OVERSUBSCRIBED: f64 = 0.1;
+/// Minimum preempted time of an oversubscribed program, as a share of the run.
+const OF_RUN: f64 = 0.05;
 
 /// One line: `2 processors, GOMAXPROCS 2; threads were preempted for 31 % of the time in which they could run: ...`. None if
 /// nothing is known.
@@ -20,7 +20,7 @@ pub fn line(profile: &Profile) -> Option<String> {
         facts.push(format!("{processors} processor{}", if processors == 1 { "" } else { "s" }));
     }
     if let Some(quota) = quota {
-        facts.push(format!("a quota of {quota:.2}"));
+        facts.push(format!("a quota of {quota:.2} processors"));
     }
     if let Some(gomaxprocs) = gomaxprocs {
         facts.push(format!("GOMAXPROCS {gomaxprocs}"));
@@ -29,21 +29,21 @@ pub fn line(profile: &Profile) -> Option<String> {
         return None;
     }
     let mut line = facts.join(", ");
-    if let Some(share) = profile.recording.parallelism.preempted_share().filter(|&share| share >= TOLD) {
+    if let Some(share) = profile.recording.parallelism.preempted_share().filter(|&share| share >= PRINTED) {
         line += &format!("; threads were preempted for {} of the time in which they could run", percent(share));
-        if had_too_few(profile) {
-            line += ": there were too few processors for what ran, and times in C contain this (PREEMPTED)";
+        if is_oversubscribed(profile) {
+            line += ": more threads could run than had processors";
         }
     }
     Some(line)
 }
 
-/// Whether the program had too few processors, as far as that is known.
-pub fn had_too_few(profile: &Profile) -> bool {
+/// Whether more threads could run than had processors, for much of the time.
+pub fn is_oversubscribed(profile: &Profile) -> bool {
     let recording = &profile.recording;
     let preempted = recording.parallelism.preempted_ns.unwrap_or(0) as f64;
-    let is_much = preempted >= NOT_LITTLE * recording.duration_ns.max(1) as f64;
-    is_much && recording.parallelism.preempted_share().is_some_and(|share| share >= TOO_FEW)
+    let is_much = preempted >= OF_RUN * recording.duration_ns.max(1) as f64;
+    is_much && recording.parallelism.preempted_share().is_some_and(|share| share >= OVERSUBSCRIBED)
 }
 
 #[cfg(test)]
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_is_told_and_few_processors_are_named_as_the_cause() {
+    fn what_is_known_is_printed_and_whether_there_were_too_few_processors() {
         assert_eq!(told(Parallelism::default()), None);
         let all = Parallelism {
             processors: Some(2),
@@ -69,15 +69,17 @@ mod tests {
         };
         let line = told(all).expect("a line");
         assert!(
-            line.starts_with("2 processors, a quota of 1.50, GOMAXPROCS 4; threads were preempted for 31.0 %"),
+            line.starts_with(
+                "2 processors, a quota of 1.50 processors, GOMAXPROCS 4; threads were preempted for 31.0 %"
+            ),
             "{line}"
         );
-        assert!(line.contains("too few processors"), "{line}");
+        assert!(line.ends_with("more threads could run than had processors"), "{line}");
         let seldom = Parallelism { ran_ns: Some(90), preempted_ns: Some(40), ..all };
-        assert!(!told(seldom).expect("a line").contains("too few"), "it mostly waited for other things");
+        assert!(!told(seldom).expect("a line").contains("than had"), "it mostly waited for other things");
         let little = Parallelism { preempted_ns: Some(30), ..all };
         let line = told(little).expect("a line");
-        assert!(line.contains("preempted for 4.2 %") && !line.contains("too few"), "{line}");
+        assert!(line.contains("preempted for 4.2 %") && !line.contains("than had"), "{line}");
         let none =
             Parallelism { processors: Some(1), preempted_ns: Some(1), ran_ns: Some(1000), ..Parallelism::default() };
         assert_eq!(told(none).as_deref(), Some("1 processor"));

@@ -1,9 +1,9 @@
 //! The slowest single crossings, with what each was blocked in.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use cgoprof_profile::{Cell, Profile, SlowCrossing, WaitingStack};
+use cgoprof_profile::{Cell, Profile, SlowCrossing, Wait};
 
 use crate::analysis::{self, Frame};
 
@@ -27,7 +27,7 @@ pub struct SlowestRow<'a> {
 pub struct BlockedIn<'a> {
     /// Nanoseconds.
     pub nanos: u64,
-    /// A system call, or a page; none where no look has found it.
+    /// A system call, or a page; none for time of which that is not known.
     pub waits_in: Option<&'a str>,
     /// What it waited in and the frames that the C function had called, innermost first.
     pub inside: Vec<Frame<'a>>,
@@ -39,60 +39,91 @@ pub fn total(crossing: &SlowCrossing) -> u64 {
 }
 
 /// Returns at most so many crossings, the slowest first.
-pub fn rows<'a>(profile: &'a Profile, limit: usize) -> Vec<SlowestRow<'a>> {
-    let mut slowest: Vec<&'a SlowCrossing> = profile.timeline.crossings.iter().collect();
+pub fn rows(profile: &Profile, limit: usize) -> Vec<SlowestRow<'_>> {
+    let mut slowest: Vec<&SlowCrossing> = profile.timeline.crossings.iter().collect();
     slowest.sort_by_key(|crossing| (Reverse(total(crossing)), crossing.called_ns));
-    let cells: HashMap<u64, &Cell> = profile.cells.iter().map(|cell| (cell.id, cell)).collect();
     slowest.truncate(limit);
-    let row = |crossing: &'a SlowCrossing| {
-        let cell = cells.get(&crossing.cell);
+    let cells: HashMap<u64, &Cell> = profile.cells.iter().map(|cell| (cell.id, cell)).collect();
+    let waits = Waits::of(profile, |_| true);
+    let rows = slowest.into_iter().map(|crossing| {
+        let cell = cells.get(&crossing.cell).copied();
         SlowestRow {
             crossing,
             function: cell.map(|cell| profile.functions[cell.function.0].name.as_str()),
             frames: cell.map_or(Vec::new(), |cell| analysis::frames(profile, &cell.stack)),
             truncated: cell.is_some_and(|cell| cell.truncated),
-            blocked: blocked_in(profile, crossing),
+            blocked: waits.blocked_in(crossing),
         }
-    };
-    slowest.into_iter().map(row).collect()
+    });
+    rows.collect()
 }
 
-/// Returns what a crossing was blocked in, the longest first. Crossings in callbacks of it count too.
+/// Returns what one crossing was blocked in, the longest first.
 pub(crate) fn blocked_in<'a>(profile: &'a Profile, crossing: &SlowCrossing) -> Vec<BlockedIn<'a>> {
-    let (from, to) = (crossing.called_ns, crossing.called_ns.saturating_add(crossing.c_ns.unwrap_or(0)));
-    let mut found: HashMap<u32, u64> = HashMap::new();
-    for wait in profile.timeline.waits.iter().filter(|wait| wait.tid == crossing.tid) {
-        let nanos = wait.to_ns.min(to).saturating_sub(wait.from_ns.max(from));
-        if let Some(number) = wait.stack.filter(|_| nanos > 0) {
-            *found.entry(number).or_default() += nanos;
+    Waits::of(profile, |tid| tid == crossing.tid).blocked_in(crossing)
+}
+
+/// Waits in C whose stack is known.
+struct Waits<'a> {
+    profile: &'a Profile,
+    /// By thread, in the order of their begins.
+    by_thread: HashMap<u64, Vec<&'a Wait>>,
+    /// Stacks by their numbers.
+    by_number: HashMap<u32, usize>,
+}
+
+impl<'a> Waits<'a> {
+    /// Of the threads for which this holds.
+    fn of(profile: &'a Profile, holds: impl Fn(u64) -> bool) -> Waits<'a> {
+        let mut by_thread: HashMap<u64, Vec<&Wait>> = HashMap::new();
+        for wait in profile.timeline.waits.iter().filter(|wait| wait.stack.is_some() && holds(wait.tid)) {
+            by_thread.entry(wait.tid).or_default().push(wait);
         }
-    }
-    let mut parts: Vec<(&WaitingStack, u64)> = Vec::new();
-    for stack in &profile.waits {
-        let nanos: u64 = stack.numbers.iter().filter_map(|number| found.get(number)).sum();
-        if nanos > 0 {
-            parts.push((stack, nanos));
+        by_thread.values_mut().for_each(|waits| waits.sort_by_key(|wait| wait.from_ns));
+        let mut by_number = HashMap::new();
+        if !by_thread.is_empty() {
+            let numbered = profile.waits.iter().enumerate();
+            by_number.extend(numbered.flat_map(|(at, stack)| stack.numbers.iter().map(move |&number| (number, at))));
         }
+        Waits { profile, by_thread, by_number }
     }
-    parts.sort_by_key(|&(_, nanos)| Reverse(nanos));
-    // It is not known of crossings that have not ended how long they were blocked in all.
-    let all: u64 = parts.iter().map(|&(_, nanos)| nanos).sum();
-    let rest = crossing.blocked_ns.saturating_sub(all);
-    let part = |(stack, nanos): (&'a WaitingStack, u64)| BlockedIn {
-        nanos,
-        waits_in: stack.waits_in(profile),
-        inside: analysis::inside_frames(profile, &stack.stack, stack.inside),
-    };
-    let mut blocked: Vec<_> = parts.into_iter().map(part).collect();
-    if rest > 0 {
-        blocked.push(BlockedIn { nanos: rest, waits_in: None, inside: Vec::new() });
+
+    /// What a crossing was blocked in, the longest first. Crossings in callbacks of it count too.
+    fn blocked_in(&self, crossing: &SlowCrossing) -> Vec<BlockedIn<'a>> {
+        let (from, to) = (crossing.called_ns, crossing.called_ns.saturating_add(crossing.c_ns.unwrap_or(0)));
+        let own = self.by_thread.get(&crossing.tid).map_or(&[][..], Vec::as_slice);
+        let mut found: BTreeMap<usize, u64> = BTreeMap::new();
+        for wait in &own[..own.partition_point(|wait| wait.from_ns < to)] {
+            let nanos = wait.to_ns.min(to).saturating_sub(wait.from_ns.max(from));
+            if let Some(&stack) = wait.stack.and_then(|number| self.by_number.get(&number)).filter(|_| nanos > 0) {
+                let sum = found.entry(stack).or_default();
+                *sum = sum.saturating_add(nanos);
+            }
+        }
+        let mut parts: Vec<(usize, u64)> = found.into_iter().collect();
+        parts.sort_by_key(|&(_, nanos)| Reverse(nanos));
+        // How long a crossing that has not ended was blocked in all is not known.
+        let all = parts.iter().fold(0u64, |sum, &(_, nanos)| sum.saturating_add(nanos));
+        let rest = crossing.blocked_ns.saturating_sub(all);
+        let part = |(at, nanos): (usize, u64)| {
+            let stack = &self.profile.waits[at];
+            BlockedIn {
+                nanos,
+                waits_in: stack.waits_in(self.profile),
+                inside: analysis::inside_frames(self.profile, &stack.stack, stack.inside),
+            }
+        };
+        let mut blocked: Vec<_> = parts.into_iter().map(part).collect();
+        if rest > 0 {
+            blocked.push(BlockedIn { nanos: rest, waits_in: None, inside: Vec::new() });
+        }
+        blocked
     }
-    blocked
 }
 
 #[cfg(test)]
 mod tests {
-    use cgoprof_profile::{Function, FunctionId, Kind, Line, Location, LocationId, Timeline, Wait};
+    use cgoprof_profile::{Function, FunctionId, Kind, Line, Location, LocationId, Timeline, WaitingStack};
 
     use super::*;
 

@@ -13,7 +13,8 @@ use proptest::prelude::*;
 /// The messages of the recorded profiles.
 fn messages() -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/profiles");
-    let files = ["busy", "foreign", "locks", "callbacks", "uprobe"].map(|name| folder.join(format!("{name}.pb.gz")));
+    let files =
+        ["blocked", "busy", "foreign", "locks", "callbacks", "uprobe"].map(|name| folder.join(format!("{name}.pb.gz")));
     let read = files.map(|file| {
         let mut message = Vec::new();
         let bytes = std::fs::read(file).unwrap();

@@ -217,9 +217,13 @@ fn target(found: pprof::Target) -> Target {
     }
 }
 
+/// More than any machine has.
+const MOST_PROCESSORS: f64 = 1e6;
+
 fn parallelism(found: pprof::Parallelism) -> Parallelism {
     let pprof::Parallelism { processors, quota, gomaxprocs, ran_ns, preempted_ns } = found;
-    Parallelism { processors, quota: quota.map(finite), gomaxprocs, ran_ns, preempted_ns }
+    let quota = quota.map(|quota| finite(quota).clamp(0.0, MOST_PROCESSORS));
+    Parallelism { processors, quota, gomaxprocs, ran_ns, preempted_ns }
 }
 
 fn recording(found: pprof::Recording) -> Recording {
@@ -240,6 +244,7 @@ fn recording(found: pprof::Recording) -> Recording {
         num_cgo_call: found.num_cgo_call,
         scheduler: scheduler_file::read_seen(found.scheduler),
         forgotten: scheduler_file::read_forgotten(&found.forgotten),
+        looks_cost_ns: found.looks_cost_ns,
         parallelism: found.parallelism.map_or_else(Parallelism::default, parallelism),
         notes: found.notes,
     }

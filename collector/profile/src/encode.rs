@@ -275,6 +275,7 @@ fn recording(profile: &Profile) -> pprof::Recording {
         num_cgo_call: recording.num_cgo_call,
         scheduler: scheduler_file::seen(recording.scheduler),
         forgotten: scheduler_file::forgotten(recording.forgotten),
+        looks_cost_ns: recording.looks_cost_ns,
         parallelism: Some(parallelism(recording.parallelism)),
         notes: recording.notes,
     }

@@ -249,6 +249,8 @@ pub(crate) struct Recording {
     /// it.
     #[prost(uint32, optional, tag = "17")]
     pub(crate) knows: Option<u32>,
+    #[prost(uint64, optional, tag = "19")]
+    pub(crate) looks_cost_ns: Option<u64>,
     #[prost(message, optional, tag = "18")]
     pub(crate) parallelism: Option<Parallelism>,
 }

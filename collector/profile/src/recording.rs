@@ -52,6 +52,8 @@ pub struct Recording {
     pub sample_period_ns: u64,
     /// Whether blocked and preempted times were measured.
     pub off_cpu: bool,
+    /// Processor time that the recorder spent on looks at threads that waited, in nanoseconds; none where it took none.
+    pub looks_cost_ns: Option<u64>,
     /// Slow crossings whose blocked time is not known, because their events were dropped (buffer full).
     pub lost_events: u64,
     /// Samples and other perf records that were dropped (buffer full).

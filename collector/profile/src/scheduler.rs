@@ -209,7 +209,7 @@ pub struct SlowCrossing {
     pub exit_tid: Option<u64>,
     /// Part of the C phase in which the thread waited.
     pub blocked_ns: u64,
-    /// Part of the C phase in which the thread had lost its processor to another; none in older files.
+    /// Part of the C phase in which the thread had lost its processor to another; none if that is not known.
     pub preempted_ns: Option<u64>,
     /// Number of crossings that it stands for.
     pub weight: u64,

@@ -75,6 +75,7 @@ fn add_scheduler(profile: &mut Profile) {
     let holders = vec![Holder { function, cell: 77, threads: 3 }];
     profile.recording.scheduler =
         Scheduler { migrations: true, ps: false, callbacks: true, locks: true, threads: true };
+    profile.recording.looks_cost_ns = Some(77);
     profile.recording.parallelism = Parallelism {
         processors: Some(2),
         quota: Some(1.5),

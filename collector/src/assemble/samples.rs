@@ -61,7 +61,9 @@ pub(crate) fn assemble_waits(
     let mut cells = profile.cells.iter().map(|cell| cell.id).collect();
     let mut known: HashMap<(Option<u64>, Vec<LocationId>), usize> = HashMap::new();
     profile.waits.clear();
-    for (wait, time) in &samples.waits {
+    let mut waits: Vec<_> = samples.waits.iter().collect();
+    waits.sort_by_key(|(_, time)| time.number);
+    for (wait, time) in waits {
         let mut found = stack(profile, &wait.walk, crossings, symbolizer, &mut cells);
         let waits_in = match wait.waits_in {
             WaitsIn::Call(number) => system_call(number),

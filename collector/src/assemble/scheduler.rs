@@ -402,7 +402,7 @@ fn timeline(part: &Part, crossings: &HashMap<CellId, Crossing>, span: &Span, las
         exit_ns: one.exit,
         exit_tid: one.exit_tid,
         blocked_ns: one.blocked,
-        preempted_ns: Some(one.preempted),
+        preempted_ns: one.preempted,
         weight: one.gap,
         open: false,
     };

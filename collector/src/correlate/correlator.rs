@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use nix::unistd::Pid;
 
 use super::nested::{Ended, EndedLately};
-use super::offcpu::{OffCpu, OffTime};
+use super::offcpu::{OffCpu, OffTime, Runnable};
 use super::samples::Samples;
 use super::sightings::{Sighting, Sightings};
 use super::slow::uniform_variance;
@@ -134,7 +134,6 @@ impl Correlator {
             Event::Slow(event) => self.pending.push(event),
             Event::Looked(look) => self.looks.push(look),
             Event::Complete { before, rate } => {
-                self.samples.runnable = self.off.runnable();
                 self.settle(before, rate);
                 self.settle_looks(before, rate);
             }
@@ -167,6 +166,11 @@ impl Correlator {
         &self.samples
     }
 
+    /// Returns how long all threads ran, and how long they could have run, up to a time.
+    pub(crate) fn runnable(&self, until: Monotonic) -> Runnable {
+        self.off.runnable(until)
+    }
+
     /// Returns the sums, to add to them.
     pub(super) fn samples_mut(&mut self) -> &mut Samples {
         &mut self.samples
@@ -188,11 +192,12 @@ impl Correlator {
         self.timeline.take_new()
     }
 
-    /// Returns the whole timeline, including waits that have not ended at this moment.
-    pub(crate) fn timeline(&self, now: Monotonic) -> Part {
+    /// Returns the whole timeline, including waits that have not ended at this moment; those in C of the threads for which this
+    /// holds.
+    pub(crate) fn timeline(&self, now: Monotonic, is_in_c: impl Fn(u64) -> bool) -> Part {
         let mut part = self.timeline.all();
         part.asleep.extend(self.off.waiting().map(|(tid, from)| Wait { tid, from, to: now, stack: None }));
-        part.waits.extend(self.sighted_waits(now));
+        part.waits.extend(self.open_waits(now, is_in_c));
         part
     }
 
@@ -208,7 +213,7 @@ impl Correlator {
         let is_known = |event: &mut SlowEvent| rate.monotonic(event.to) < before;
         for event in self.pending.extract_if(.., is_known).collect::<Vec<_>>() {
             if !self.sees_switches {
-                self.timeline.add(&event, OffTime::default(), rate);
+                self.timeline.add(&event, None, rate);
                 continue;
             }
             let (cell, to) = (event.cell, rate.monotonic(event.to));
@@ -258,7 +263,7 @@ impl Correlator {
                 }
                 _ => {}
             }
-            self.timeline.add(event, off, rate);
+            self.timeline.add(event, Some(off), rate);
         }
         let kept = Monotonic(before.0.saturating_sub(KEPT));
         self.off.forget_ended_before(kept);
@@ -266,19 +271,16 @@ impl Correlator {
         self.ended_lately.limit();
     }
 
-    /// Returns the waits that looks have found in crossings that have not ended; those that go on last until now.
-    fn sighted_waits(&self, now: Monotonic) -> Vec<Wait> {
-        let mut waits: Vec<Wait> = Vec::new();
-        for (tid, sightings) in self.sightings.left() {
-            for sighting in sightings {
-                let Some((from, to)) = self.off.wait_at(tid, sighting.at) else { continue };
-                let wait = Wait { tid, from, to: to.unwrap_or(now), stack: Some(sighting.stack) };
-                if waits.last().is_none_or(|last| (last.tid, last.from) != (tid, from)) {
-                    waits.push(wait);
-                }
-            }
-        }
-        waits
+    /// Returns the waits that looks have found, and that go on, of threads that are in C.
+    fn open_waits(&self, now: Monotonic, is_in_c: impl Fn(u64) -> bool) -> Vec<Wait> {
+        let last = |own: &[Sighting]| own.last().copied();
+        let latest = self.sightings.left().filter_map(|(tid, own)| Some((tid, last(own)?)));
+        let open = latest.filter(|&(tid, _)| is_in_c(tid)).filter_map(|(tid, sighting)| {
+            let (from, None) = self.off.wait_at(tid, sighting.at)? else { return None };
+            let to = self.off.ended(tid).unwrap_or(now);
+            Some(Wait { tid, from, to, stack: Some(sighting.stack) })
+        });
+        open.collect()
     }
 
     /// Moves an untimed begin of a crossing to where its thread had a processor.

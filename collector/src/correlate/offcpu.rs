@@ -77,9 +77,18 @@ impl OffCpu {
         }
     }
 
-    /// Returns how long all threads ran, and how long they were preempted: of intervals whose both ends were seen.
-    pub(crate) fn runnable(&self) -> Runnable {
-        self.runnable
+    /// Returns how long all threads ran, and how long they were preempted, up to a time: since the first switch of each.
+    pub(crate) fn runnable(&self, until: Monotonic) -> Runnable {
+        let mut sum = self.runnable;
+        let since = |then: Monotonic| until.0.saturating_sub(then.0);
+        for thread in self.threads.values().filter(|thread| thread.ended.is_none()) {
+            sum.ran += thread.runs_since.map_or(0, since);
+            sum.preempted += match thread.out {
+                Some((then, SwitchKind::Preempted)) => since(then),
+                _ => 0,
+            };
+        }
+        sum
     }
 
     /// Returns the threads that wait for something, and since when.
@@ -98,7 +107,10 @@ impl OffCpu {
 
     /// Notes that a thread has ended.
     pub(crate) fn end(&mut self, tid: u64, time: Monotonic) {
-        self.threads.entry(tid).or_default().ended = Some(time);
+        let thread = self.threads.entry(tid).or_default();
+        thread.ended = Some(time);
+        // No switch tells that an ended thread has left its processor.
+        self.runnable.ran += thread.runs_since.take().map_or(0, |then| time.0.saturating_sub(then.0));
     }
 
     /// Returns when a thread ended, if it has.
@@ -270,11 +282,13 @@ mod tests {
 
     #[test]
     fn how_long_threads_ran_and_how_long_they_could_have() {
-        let off = switches(&[(50, Preempted), (70, In), (100, Blocked), (150, In), (200, Preempted), (210, In)]);
-        assert_eq!(off.runnable(), Runnable { ran: 30 + 50, preempted: 20 + 10 });
+        let mut off = switches(&[(50, Preempted), (70, In), (100, Blocked), (150, In), (200, Preempted), (210, In)]);
+        assert_eq!(off.runnable(Monotonic(250)), Runnable { ran: 30 + 50 + 40, preempted: 20 + 10 });
+        off.end(7, Monotonic(230));
+        assert_eq!(off.runnable(Monotonic(250)), Runnable { ran: 30 + 50 + 20, preempted: 20 + 10 });
         // A switch was lost in between: it is not known when it went.
-        let off = switches(&[(10, In), (100, In), (130, Blocked), (140, Preempted), (150, In)]);
-        assert_eq!(off.runnable(), Runnable { ran: 30, preempted: 10 });
+        let off = switches(&[(10, In), (100, In), (130, Blocked), (140, Preempted), (150, In), (160, Preempted)]);
+        assert_eq!(off.runnable(Monotonic(165)), Runnable { ran: 30 + 10, preempted: 10 + 5 });
     }
 
     #[test]

@@ -13,7 +13,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::unistd::Pid;
 
 use super::correlator::{Correlator, Event};
-use super::offcpu::OffTime;
+use super::offcpu::{OffTime, Runnable};
 use super::samples::Samples;
 use super::source::Source;
 use super::threads::Threads;
@@ -255,6 +255,11 @@ impl Pump {
         self.reads_perf.then(|| self.found().correlator.samples().clone())
     }
 
+    /// Returns how long all threads ran, and how long they could have run, up to a time; none where perf's records are not read.
+    pub(crate) fn runnable(&self, until: Monotonic) -> Option<Runnable> {
+        self.reads_perf.then(|| self.found().correlator.runnable(until))
+    }
+
     /// Returns how long a thread was off its processor between two times, and when it ended if it has.
     pub(crate) fn off(&self, tid: u64, from: Monotonic, to: Monotonic) -> (OffTime, Option<Monotonic>) {
         self.found().correlator.off(tid, from, to)
@@ -268,8 +273,12 @@ impl Pump {
     /// Returns the timeline: all of it, or the part that has come since the last call.
     pub(crate) fn timeline(&self, all: bool) -> Part {
         self.read_by_itself(false);
-        let correlator = &mut self.found().correlator;
-        if all { correlator.timeline(Moment::now().monotonic) } else { correlator.take_new_timeline() }
+        let mut found = self.found();
+        if !all {
+            return found.correlator.take_new_timeline();
+        }
+        let in_c = found.source.in_c();
+        found.correlator.timeline(Moment::now().monotonic, |tid| in_c.contains_key(&tid))
     }
 
     /// Takes the executable mappings that have come since the last call.
@@ -424,25 +433,28 @@ impl Found {
         let threads = self.correlator.waiting(in_c.keys().copied());
         let found = looks.look(now, &threads, |tid| {
             number += 1;
-            self.stack_of_wait(tid, in_c[&tid], now, unwinder, rate).map(|stack| (stack, Moment::now().monotonic))
+            self.stack_of_wait(tid, in_c[&tid], unwinder, rate)
         });
         found.into_iter().for_each(|waited| self.correlator.feed(Event::Waited(waited)));
-        looks.spend((own_time() - before).as_nanos() as f64, number, now);
+        let cost = (own_time() - before).as_nanos() as u64;
+        self.correlator.samples_mut().looks_cost += cost;
+        looks.spend(cost as f64, number, now);
         looks.next()
     }
 
-    /// Returns the stack of a thread that waits in this crossing; none if it does not wait any more.
+    /// Returns the stack of a thread that waits in this crossing, and when it waited; none if it does not wait any more.
     fn stack_of_wait(
         &mut self,
         tid: u64,
         cell: CellId,
-        time: Monotonic,
         unwinder: &mut Unwinder,
         rate: Rate,
-    ) -> Option<WaitStack> {
+    ) -> Option<(WaitStack, Monotonic)> {
         /// Bytes of a stack that are copied first, and if the crossing lies beyond them. Most of C fits into the first.
         const COPIED: [usize; 2] = [16 << 10, 512 << 10];
         let waits = self.waiting.look(tid)?;
+        // It is in the same wait still when its stack has been copied.
+        let time = Moment::now().monotonic;
         let waits_in = waits.call.map_or(WaitsIn::Page, WaitsIn::Call);
         // The kernel does not tell the frame pointer. Code that needs it can't be followed beyond.
         let (ip, sp, bp) = (waits.ip, waits.sp, Avma(0));
@@ -456,11 +468,11 @@ impl Found {
                 if walk.place == Place::Elsewhere {
                     walk.leave_gap(cell);
                 }
-                return Some(WaitStack { walk, waits_in });
+                return Some((WaitStack { walk, waits_in }, time));
             }
         }
         // It has gone on before its stack was copied.
-        Some(WaitStack { walk: Walk::of_crossing(cell), waits_in })
+        Some((WaitStack { walk: Walk::of_crossing(cell), waits_in }, time))
     }
 
     /// Returns the frames of a sample, and the crossing that it is in.

@@ -142,7 +142,7 @@ fn told(correlator: &mut Correlator) -> String {
     let mut numbers: Vec<_> = samples.waits.iter().map(|(stack, time)| (time.number, stack.waits_in)).collect();
     numbers.sort_by_key(|&(number, _)| number);
     numbers.iter().for_each(|found| tell("waiting stack", found));
-    tell("runnable", &samples.runnable);
+    tell("runnable", &correlator.runnable(Monotonic(20_000_000)));
     tell("lost", &samples.lost);
     tell("confirmed", &correlator.take_confirmed().into_iter().collect::<BTreeMap<_, _>>());
     tell("became another", &correlator.became_another());
@@ -150,7 +150,7 @@ fn told(correlator: &mut Correlator) -> String {
     for thread in correlator.threads().list(|_| None) {
         tell("thread", &(thread.tid, thread.name, thread.created_ns, thread.exited_ns));
     }
-    let part = correlator.timeline(Monotonic(1_000_000_000));
+    let part = correlator.timeline(Monotonic(1_000_000_000), |tid| tid == 8);
     part.crossings.iter().for_each(|crossing| tell("crossing", crossing));
     part.waits.iter().for_each(|wait| tell("wait in C", wait));
     part.asleep.iter().for_each(|wait| tell("wait", wait));

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::offcpu::{OffTime, Runnable};
+use super::offcpu::OffTime;
 use super::slow::Slow;
 use super::waits::{WaitStack, Waited};
 use crate::clock::Monotonic;
@@ -21,12 +21,12 @@ pub(crate) struct Samples {
     pub(crate) walks: HashMap<Arc<Walk>, u64>,
     /// Stacks in C that waited, with the time that looks found them to.
     pub(crate) waits: HashMap<Arc<WaitStack>, WaitTime>,
+    /// Processor time of the recorder for these looks, in nanoseconds.
+    pub(crate) looks_cost: u64,
     /// Records that were dropped because their ring was full.
     pub(crate) lost: u64,
     /// A processor came into use after the start, and nothing that ran on it was seen.
     pub(crate) new_processor: bool,
-    /// How long all threads ran, and how long they could have run.
-    pub(crate) runnable: Runnable,
     /// Slow crossings that have ended, by cell.
     pub(crate) slow: HashMap<CellId, Slow>,
     /// How long slow crossings were blocked, by thread.

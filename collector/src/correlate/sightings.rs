@@ -17,8 +17,8 @@ pub(super) struct Sighting {
     pub(super) stack: u32,
 }
 
-/// Maximum moments kept of a thread; of more, the oldest are forgotten. Those of crossings that were not slow are kept until
-/// then too.
+/// Maximum moments kept of a thread. When there are more, the older half is forgotten; that is what removes moments in
+/// crossings that were not slow.
 const MOST: usize = 1000;
 
 impl Sightings {
@@ -43,7 +43,7 @@ impl Sightings {
         self.0.iter().map(|(&tid, own)| (tid, own.as_slice()))
     }
 
-    /// Forgets the threads of which this does not hold, and those of which nothing is left.
+    /// Keeps only the threads for which this holds and of which something is left.
     pub(super) fn keep_threads(&mut self, keep: impl Fn(u64) -> bool) {
         self.0.retain(|&tid, own| !own.is_empty() && keep(tid));
     }

@@ -54,8 +54,8 @@ pub(crate) struct Crossing {
     pub(crate) exit_tid: Option<u64>,
     /// Blocked part of the C time.
     pub(crate) blocked: u64,
-    /// Part of it in which the thread had lost its processor to another.
-    pub(crate) preempted: u64,
+    /// Part of it in which the thread had lost its processor to another; none if switches are not known.
+    pub(crate) preempted: Option<u64>,
     /// Number of crossings that it stands for.
     pub(crate) gap: u64,
 }
@@ -118,7 +118,7 @@ impl Part {
     pub(crate) fn forget_switches(&mut self) {
         self.waits.clear();
         self.asleep.clear();
-        self.crossings.iter_mut().for_each(|crossing| (crossing.blocked, crossing.preempted) = (0, 0));
+        self.crossings.iter_mut().for_each(|crossing| (crossing.blocked, crossing.preempted) = (0, None));
         self.looks.iter_mut().for_each(|look| (look.in_go, look.idle) = (None, None));
     }
 }
@@ -140,8 +140,8 @@ struct Kept<T> {
 }
 
 impl Timeline {
-    /// Adds a slow event, with the time that its thread was off its processor.
-    pub(crate) fn add(&mut self, event: &SlowEvent, off: OffTime, rate: Rate) {
+    /// Adds a slow event, with the time that its thread was off its processor, if that is known.
+    pub(crate) fn add(&mut self, event: &SlowEvent, off: Option<OffTime>, rate: Rate) {
         let (from, to) = (rate.monotonic(event.from), rate.monotonic(event.to));
         let (nanos, enter) = (to.0.saturating_sub(from.0), (event.enter as f64 / rate.ticks_per_ns) as u64);
         let (cell, tid, goid) = (event.cell, event.tid, event.goid);
@@ -152,7 +152,7 @@ impl Timeline {
             // The event of its crossing has this phase too, if the crossing is slow.
             SlowKind::Enter => {}
             _ => {
-                let (blocked, preempted) = (off.blocked, off.preempted);
+                let (blocked, preempted) = (off.map_or(0, |off| off.blocked), off.map(|off| off.preempted));
                 self.crossing(Crossing { c: Some(nanos), blocked, preempted, ..crossing }, event.to);
             }
         }

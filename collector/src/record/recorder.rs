@@ -323,8 +323,9 @@ impl<'a> Recorder<'a> {
         let calibration = self.engine.calibration();
         let suspended = self.begun.suspended_until(end);
         let measured = self.options.timing != Timing::None && self.engine.capabilities().counts && suspended == 0;
-        let switches = samples.filter(|samples| suspended == 0 && !samples.new_processor);
-        self.profile.recording.parallelism = self.parallelism.so_far(switches.map(|samples| samples.runnable));
+        let are_known = suspended == 0 && samples.is_some_and(|samples| !samples.new_processor);
+        let runnable = if are_known { self.pump.runnable(end.monotonic) } else { None };
+        self.profile.recording.parallelism = self.parallelism.so_far(runnable);
         let (known, calibration) = (calibration.is_some(), calibration.unwrap_or_default());
         let ticks_per_ns = rate.ticks_per_ns;
         let recording = &mut self.profile.recording;
@@ -364,6 +365,7 @@ impl<'a> Recorder<'a> {
         if let Some(samples) = samples {
             recording.num_cgo_call = samples.num_cgo_call.map(|(count, _)| count);
             recording.off_cpu &= !samples.new_processor;
+            recording.looks_cost_ns = recording.off_cpu.then_some(samples.looks_cost);
             recording.notes.extend(notes::perf(self.engine.capabilities(), samples, end.monotonic));
         }
         Clock { measured, ticks_per_ns, calibration, c_error: snapshot.c_error, end: end.ticks }

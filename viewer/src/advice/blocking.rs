@@ -1,37 +1,48 @@
 //! Advice on what C waits for: locks inside it, and the disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cgoprof_profile::Profile;
 
 use super::finding::{Advice, Kind};
 use crate::analysis::{self, Frame, Position};
 use crate::measured::Measured;
-use crate::units::{count, percent, printable, time, with_error};
+use crate::units::{count, percent, printable, with_error};
 use crate::waits::{self, WaitPart};
 
-/// Share of the run for which threads, all together, were blocked in one lock.
+/// Minimum share of the run for which threads, all together, were blocked in one lock.
 const LOCKED: f64 = 0.1;
-/// Share of the run for which one line was blocked in the disk.
+/// Minimum share of the run for which one line was blocked in the disk.
 const DISK: f64 = 0.05;
-/// Crossings of that line.
+/// Minimum crossings of that line.
 const OFTEN: u64 = 100;
+/// Minimum looks: the error of what fewer found is not known.
+const LOOKS: u64 = 10;
 /// Functions that wait for a lock (pthread_mutex_lock(3p), pthread_rwlock_rdlock(3p), pthread_rwlock_wrlock(3p)).
-const LOCKS: [&str; 6] = [
+const LOCKS: [&str; 9] = [
     "pthread_mutex_lock",
     "pthread_mutex_timedlock",
+    "pthread_mutex_clocklock",
     "pthread_rwlock_rdlock",
+    "pthread_rwlock_timedrdlock",
     "pthread_rwlock_wrlock",
+    "pthread_rwlock_timedwrlock",
     "__lll_lock_wait",
     "__lll_lock_wait_private",
 ];
+/// Parts of the names of functions that wait for a condition, and take a lock again at the end of that.
+const CONDITIONS: [&str; 2] = ["pthread_cond_", "pthread_mutex_cond_lock"];
 /// System calls that return when the disk has what was written.
 const SYNC: [&str; 6] = ["fsync", "fdatasync", "msync", "sync", "syncfs", "sync_file_range"];
+
+/// A function, and its file where that is known.
+type Place<'a> = (&'a str, &'a str);
 
 /// Time that threads were blocked for one reason.
 #[derive(Default)]
 struct Blocked<'a> {
     time: Measured,
+    looks: u64,
     /// By C function and line of Go.
     by_site: BTreeMap<(&'a str, Option<Position<'a>>), f64>,
 }
@@ -40,115 +51,113 @@ impl<'a> Blocked<'a> {
     fn add(&mut self, profile: &'a Profile, part: &WaitPart<'a>) {
         self.time.value += part.nanos;
         self.time.error = self.time.error.hypot(part.standard_error);
+        self.looks = self.looks.saturating_add(part.stack.map_or(0, |stack| stack.looks));
         let function = profile.functions[part.cell.function.0].name.as_str();
         *self.by_site.entry((function, analysis::site(profile, part.cell))).or_default() += part.nanos;
     }
 
-    /// What it most likely is at least.
-    fn at_least(&self) -> f64 {
-        self.time.value - 2.0 * self.time.error
+    /// Whether it is certain to be this time at least.
+    fn is_at_least(&self, nanos: f64) -> bool {
+        self.looks >= LOOKS && self.time.value - 2.0 * self.time.error >= nanos
     }
 
-    fn told(&self) -> String {
-        with_error(self.time.value, self.time.error)
+    /// `115 ms ±3.2 % (11.5 % of the run)`.
+    fn told(&self, run: f64) -> String {
+        let time = with_error(self.time.value, self.time.error);
+        format!("{time} ({} of the run)", percent(self.time.value / run))
     }
 
     /// The C function and the line of Go that were blocked longest.
     fn longest(&self) -> Option<(&'a str, Option<Position<'a>>)> {
         self.by_site.iter().max_by(|one, other| one.1.total_cmp(other.1)).map(|(&site, _)| site)
     }
+
+    /// `from 5 lines of Go`; nothing where no line is known.
+    fn sites(&self) -> String {
+        let sites: BTreeSet<_> = self.by_site.keys().filter_map(|&(_, site)| site).collect();
+        match sites.len() {
+            0 => String::new(),
+            1 => ", from one line of Go".to_owned(),
+            more => format!(", from {} lines of Go", count(more as u64)),
+        }
+    }
 }
 
 pub(super) fn advise<'a>(profile: &'a Profile, all: &mut Vec<Advice<'a>>) {
     let run = profile.recording.duration_ns.max(1) as f64;
-    let (mut locks, mut disk) = (BTreeMap::<&str, Blocked<'_>>::new(), BTreeMap::<_, (Blocked<'_>, u64)>::new());
-    // Each cell once.
-    let mut counted = std::collections::HashSet::new();
+    let mut locks: BTreeMap<Place<'_>, Blocked<'_>> = BTreeMap::new();
+    let mut disk: BTreeMap<_, (Blocked<'_>, BTreeMap<u64, u64>)> = BTreeMap::new();
     for part in waits::parts(profile) {
         let Some(stack) = part.stack else { continue };
         if stack.waits_in(profile).is_some_and(|call| SYNC.contains(&call)) {
             let (blocked, calls) = disk.entry((part.cell.function, analysis::site(profile, part.cell))).or_default();
             blocked.add(profile, &part);
-            *calls += if counted.insert(part.cell.id) { part.cell.stats.calls } else { 0 };
+            calls.insert(part.cell.id, part.cell.stats.calls);
         }
-        if let Some(place) = lock(&analysis::inside_frames(profile, &stack.stack, stack.inside)) {
+        let function = &profile.functions[part.cell.function.0];
+        let inside = analysis::inside_frames(profile, &stack.stack, stack.inside);
+        if let Some(place) = lock(&inside, (&function.name, &function.file)) {
             locks.entry(place).or_default().add(profile, &part);
         }
     }
-    all.extend(locks.iter().filter(|(_, blocked)| blocked.at_least() >= LOCKED * run).filter_map(
-        |(place, blocked)| {
-            let (function, site) = blocked.longest()?;
-            Some(locked(place, blocked, function, site, run))
-        },
-    ));
-    let disk = disk.values().filter(|(blocked, calls)| blocked.at_least() >= DISK * run && *calls >= OFTEN);
-    all.extend(disk.filter_map(|(blocked, calls)| {
-        let (function, site) = blocked.longest()?;
-        Some(synced(blocked, *calls, function, site, run))
-    }));
+    let locks = locks.iter().filter(|(_, blocked)| blocked.is_at_least(LOCKED * run));
+    all.extend(locks.filter_map(|(&place, blocked)| locked(place, blocked, run)));
+    for (blocked, calls) in disk.values() {
+        let calls = calls.values().fold(0u64, |sum, &calls| sum.saturating_add(calls));
+        if blocked.is_at_least(DISK * run) && calls >= OFTEN {
+            all.extend(synced(blocked, calls, run));
+        }
+    }
 }
 
-/// The function that waits for a lock: that which has called the outermost of the C library's own.
-fn lock<'a>(inside: &[Frame<'a>]) -> Option<&'a str> {
+/// Returns the function that takes the lock which a stack waits for: the caller of the outermost lock function, which may be the
+/// crossing's own C function. None if it waits for something else.
+fn lock<'a>(inside: &[Frame<'a>], function: Place<'a>) -> Option<Place<'a>> {
     let is_lock = |frame: &Frame<'_>| LOCKS.contains(&frame.position.function.trim_start_matches("__GI_"));
     let outermost = inside.iter().rposition(is_lock)?;
-    // Where the C function itself has called it, its name is not among those that it has called.
-    Some(inside.get(outermost + 1).map_or("", |frame| frame.position.function))
+    let is_condition = |frame: &Frame<'_>| CONDITIONS.iter().any(|part| frame.position.function.contains(part));
+    if inside.iter().any(is_condition) {
+        return None;
+    }
+    // Wrappers like those of std::mutex are inlined.
+    let caller = inside[outermost + 1..].iter().find(|frame| !frame.inlined);
+    Some(caller.map_or(function, |frame| (frame.position.function, frame.position.file)))
 }
 
-fn locked<'a>(
-    place: &str,
-    blocked: &Blocked<'a>,
-    function: &'a str,
-    site: Option<Position<'a>>,
-    run: f64,
-) -> Advice<'a> {
-    let place = if place.is_empty() { function } else { place };
-    let sites = match blocked.by_site.len() {
-        1 => "from one line of Go".to_owned(),
-        more => format!("from {} lines of Go", count(more as u64)),
-    };
-    Advice {
+fn locked<'a>(place: Place<'_>, blocked: &Blocked<'a>, run: f64) -> Option<Advice<'a>> {
+    let (function, site) = blocked.longest()?;
+    let (time, sites) = (blocked.told(run), blocked.sites());
+    Some(Advice {
         kind: Kind::Lock,
         function,
         site,
         why: format!(
-            "threads were blocked for {} in all ({} of the run) in a lock that {} takes, {sites}; who held it can't be seen",
-            blocked.told(),
-            percent(blocked.time.value / run),
-            printable(place),
+            "threads were blocked for {time}, all together, in a lock that {} takes{sites}; who held it is not known",
+            printable(place.0),
         ),
-        what:
-            "one thread at a time gets on there: let fewer goroutines call it at once, give each its own handle if the \
-               library allows that, or do less while it is held"
-                .into(),
+        what: "let fewer goroutines call it at once, give each its own handle if the library allows that, or do less while \
+               the lock is held"
+            .into(),
         saving: None,
-    }
+    })
 }
 
-fn synced<'a>(
-    blocked: &Blocked<'a>,
-    calls: u64,
-    function: &'a str,
-    site: Option<Position<'a>>,
-    run: f64,
-) -> Advice<'a> {
-    Advice {
+fn synced<'a>(blocked: &Blocked<'a>, calls: u64, run: f64) -> Option<Advice<'a>> {
+    let (function, site) = blocked.longest()?;
+    Some(Advice {
         kind: Kind::Disk,
         function,
         site,
         why: format!(
-            "{} crossings were blocked for {} ({} of the run) until the disk had what they wrote, {} each",
+            "of {} crossings, some or all were blocked until the disk had what was written: for {}",
             count(calls),
-            blocked.told(),
-            percent(blocked.time.value / run),
-            time(blocked.time.value / calls.max(1) as f64),
+            blocked.told(run),
         ),
         what: "write more at once: one transaction or one sync for many rows. Databases can also sync more seldom (sqlite: a \
                write-ahead log), if what was written last may be lost when the power fails"
             .into(),
         saving: None,
-    }
+    })
 }
 
 #[cfg(test)]
@@ -176,7 +185,15 @@ mod tests {
             let mut stack: Vec<_> = frames.iter().enumerate().map(|(at, name)| location(name, kind(at))).collect();
             stack.push(work);
             let time = Estimate { sum: millis * 1e6, ..Estimate::default() };
-            waits.push(WaitingStack { cell: Some(7), inside: frames.len(), stack, time, ..WaitingStack::default() });
+            let looks = 10;
+            waits.push(WaitingStack {
+                cell: Some(7),
+                inside: frames.len(),
+                stack,
+                time,
+                looks,
+                ..WaitingStack::default()
+            });
         }
         let blocked = waits.iter().map(|wait| wait.time.sum).sum();
         let stats = Stats { calls, timed: calls, blocked, ..Stats::default() };
@@ -195,11 +212,30 @@ mod tests {
         let other = ["[futex]", "__GI___lll_lock_wait", "pthread_mutex_lock", "enter_tree"];
         let found = advice(5, &[(&futex, 70.0), (&other, 40.0)]);
         assert!(
-            matches!(&found[..], [(Kind::Lock, why)] if why.contains("110 ms in all (11.0 %") && why.contains("enter_tree")),
+            matches!(&found[..], [(Kind::Lock, why)] if why.contains("110 ms (11.0 %") && why.contains("enter_tree")),
             "{found:?}"
         );
+        let condition = ["[futex]", "__lll_lock_wait", "__pthread_mutex_cond_lock", "pthread_cond_wait", "enter_tree"];
+        assert_eq!(advice(5, &[(&condition, 200.0)]), [], "it waited for a condition before");
         let found = advice(5, &[(&futex[..4], 200.0)]);
         assert!(matches!(&found[..], [(Kind::Lock, why)] if why.contains("that work takes")), "{found:?}");
+    }
+
+    #[test]
+    fn a_lock_is_taken_by_the_function_that_wrappers_are_inlined_in() {
+        let frame =
+            |function, inlined| Frame { position: Position { function, file: "", line: 0 }, kind: Side::C, inlined };
+        let inside = [
+            frame("[futex]", false),
+            frame("pthread_mutex_lock", false),
+            frame("std::mutex::lock", true),
+            frame("enter_tree", false),
+            frame("step", false),
+        ];
+        let work = ("work", "work.c");
+        assert_eq!(lock(&inside, work), Some(("enter_tree", "")));
+        assert_eq!(lock(&inside[..3], work), Some(work));
+        assert_eq!(lock(&inside[..1], work), None);
     }
 
     #[test]
@@ -207,7 +243,7 @@ mod tests {
         let sync: [(&[&str], f64); 2] = [(&["[fdatasync]", "commit"], 40.0), (&["[fsync]", "directory"], 20.0)];
         let found = advice(100, &sync);
         assert!(
-            matches!(&found[..], [(Kind::Disk, why)] if why.starts_with("100 crossings were blocked for 60.0 ms (6.0 %") && why.ends_with("600 us each")),
+            matches!(&found[..], [(Kind::Disk, why)] if why.starts_with("of 100 crossings") && why.ends_with("for 60.0 ms (6.0 % of the run)")),
             "{found:?}"
         );
         assert_eq!(advice(99, &sync), []);

@@ -41,8 +41,9 @@ struct BlockedIn<'a> {
 /// Returns the slowest crossings; none where single ones were not seen.
 pub(super) fn slowest(profile: &Profile) -> Option<Vec<Slowest<'_>>> {
     let recording = &profile.recording;
-    let rows = slowest::rows(profile, MOST).into_iter().map(|row| Slowest::new(row, recording.off_cpu));
-    (recording.counted() && recording.timing != "none").then(|| rows.collect())
+    let row = |row| Slowest::new(row, recording.off_cpu);
+    let is_known = recording.counted() && recording.timing != "none";
+    is_known.then(|| slowest::rows(profile, MOST).into_iter().map(row).collect())
 }
 
 impl<'a> Slowest<'a> {

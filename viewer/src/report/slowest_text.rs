@@ -9,7 +9,7 @@ use super::table;
 use crate::slowest::{self, BlockedIn, SlowestRow};
 use crate::units::{count, printable, time};
 
-/// Maximum parts of a crossing's blocked time that are told apart.
+/// Maximum printed parts of a crossing's blocked time.
 const MOST_PARTS: usize = 4;
 
 /// Writes at most so many crossings.
@@ -20,7 +20,7 @@ pub(super) fn write(text: &mut String, profile: &Profile, limit: usize) {
     }
     let timeline = &profile.timeline;
     if timeline.crossings.is_empty() {
-        text.push_str("no crossing was slow: record with a smaller --slow for faster ones\n\n");
+        text.push_str("this recording lists no slow crossings\n\n");
         return;
     }
     if timeline.crossings.iter().any(|crossing| crossing.weight > 1) {
@@ -34,7 +34,7 @@ pub(super) fn write(text: &mut String, profile: &Profile, limit: usize) {
             let _ = writeln!(text, "    {}", blocked_part(part));
         }
         if let Some(rest) = row.blocked.get(MOST_PARTS..).filter(|rest| !rest.is_empty()) {
-            let nanos: u64 = rest.iter().map(|part| part.nanos).sum();
+            let nanos = rest.iter().fold(0u64, |sum, part| sum.saturating_add(part.nanos));
             let _ = writeln!(text, "    blocked {} in {} other stacks", time(nanos as f64), count(rest.len() as u64));
         }
         write_frames(text, &row.frames, row.truncated);
@@ -75,7 +75,7 @@ fn phases(crossing: &SlowCrossing) -> String {
         phases.push(format!("{} back to Go", time(crossing.exit_ns as f64)));
     }
     if let Some(preempted) = crossing.preempted_ns.filter(|&nanos| nanos > 0) {
-        phases.push(format!("preempted for {}", time(preempted as f64)));
+        phases.push(format!("preempted for {} in C", time(preempted as f64)));
     }
     phases.join(", ")
 }
@@ -83,7 +83,7 @@ fn phases(crossing: &SlowCrossing) -> String {
 fn blocked_part(part: &BlockedIn<'_>) -> String {
     let nanos = time(part.nanos as f64);
     let Some(call) = part.waits_in else {
-        return format!("blocked {nanos} in waits that no look found");
+        return format!("blocked {nanos}, not known in what");
     };
     // The first frame is what it waits in.
     let functions: Vec<_> = part.inside.iter().skip(1).map(|frame| printable(frame.position.function)).collect();

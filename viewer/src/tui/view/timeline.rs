@@ -274,7 +274,7 @@ fn event_lines(app: &App, event: &SlowCrossing) -> (String, String) {
     }
     let frames = cell.map(|cell| crate::analysis::frames(profile, &cell.stack)).unwrap_or_default();
     // What waited, and the function of C that had called it; where no look found that, the Go frames tell more.
-    let inside = longest.map_or(&[][..], |(part, _)| &part.inside[1..]);
+    let inside = longest.map_or(&[][..], |(part, _)| part.inside.get(1..).unwrap_or_default());
     let frames = if inside.is_empty() { &frames[frames.len().min(2)..] } else { &frames[..] };
     let stack: Vec<String> = inside.iter().chain(frames).map(super::super::state::detail::frame_line).collect();
     (what, stack.join("  \u{2190}  "))

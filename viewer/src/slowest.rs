@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use cgoprof_profile::{Cell, Profile, SlowCrossing, Wait};
 
 use crate::analysis::{self, Frame};
+use crate::units::time;
 
 /// A crossing of the timeline.
 #[derive(Clone, Debug)]
@@ -36,6 +37,20 @@ pub struct BlockedIn<'a> {
 /// How long a crossing took, as far as its phases were timed.
 pub fn total(crossing: &SlowCrossing) -> u64 {
     crossing.enter_ns.saturating_add(crossing.c_ns.unwrap_or(0)).saturating_add(crossing.exit_ns)
+}
+
+/// How long it was in C: `115 ms in C`.
+pub(crate) fn time_in_c(crossing: &SlowCrossing) -> String {
+    match crossing.c_ns {
+        Some(c) if crossing.open => format!("still in C, {} so far", time(c as f64)),
+        Some(c) => format!("{} in C", time(c as f64)),
+        None => "short in C".to_owned(),
+    }
+}
+
+/// The thread on which its goroutine went on, if it is known to be another.
+pub(crate) fn other_thread(crossing: &SlowCrossing) -> Option<u64> {
+    crossing.exit_tid.filter(|&tid| tid != crossing.tid)
 }
 
 /// Returns at most so many crossings, the slowest first.

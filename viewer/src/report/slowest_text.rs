@@ -54,7 +54,7 @@ fn head(row: &SlowestRow<'_>) -> String {
         let _ = write!(head, ", goroutine {}", crossing.goid);
     }
     let _ = write!(head, ", thread {}", crossing.tid);
-    if let Some(other) = crossing.exit_tid.filter(|&tid| tid != crossing.tid) {
+    if let Some(other) = slowest::other_thread(crossing) {
         let _ = write!(head, ", went on in thread {other}");
     }
     head
@@ -66,11 +66,7 @@ fn phases(crossing: &SlowCrossing) -> String {
     if crossing.enter_ns > 0 {
         phases.push(format!("{} to C", time(crossing.enter_ns as f64)));
     }
-    phases.push(match crossing.c_ns {
-        Some(c) if crossing.open => format!("still in C, for {} so far", time(c as f64)),
-        Some(c) => format!("{} in C", time(c as f64)),
-        None => "short in C".to_owned(),
-    });
+    phases.push(slowest::time_in_c(crossing));
     if crossing.exit_ns > 0 {
         phases.push(format!("{} back to Go", time(crossing.exit_ns as f64)));
     }

@@ -244,11 +244,7 @@ fn event_lines(app: &App, event: &SlowCrossing) -> (String, String) {
     let cell = app.shown.cell(event.cell);
     let name = cell.map_or("?", |cell| &profile.functions[cell.function.0].name);
     let mut what = format!("{}  at {}: ", printable(name), moment(event.called_ns, 100));
-    match event.c_ns {
-        Some(c) if event.open => what += &format!("still in C, {} so far", time(c as f64)),
-        Some(c) => what += &format!("{} in C", time(c as f64)),
-        None => what += "short in C",
-    }
+    what += &slowest::time_in_c(event);
     if event.blocked_ns > 0 {
         what += &format!(", {} of it blocked", time(event.blocked_ns as f64));
     }
@@ -266,7 +262,7 @@ fn event_lines(app: &App, event: &SlowCrossing) -> (String, String) {
     if event.goid > 0 {
         what += &format!(", goroutine {}", event.goid);
     }
-    if let Some(other) = event.exit_tid.filter(|&tid| tid != event.tid) {
+    if let Some(other) = slowest::other_thread(event) {
         what += &format!(", went on in thread {other}");
     }
     if !event.open {

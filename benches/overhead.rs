@@ -221,28 +221,45 @@ fn sampling(release: &'static str) {
 
 /// What it takes to see where 200 threads are blocked, each 25 times a second.
 fn blocked(release: &'static str) {
+    const WAYS: [(&str, User, &[&str]); 4] = [
+        ("--no-samples, as nobody", User::Nobody, &["--no-samples"]),
+        ("looks, as nobody", User::Nobody, &[]),
+        ("looks or every wait, as root", User::Root, &[]),
+        ("every wait (--waits every), as root", User::Root, &["--waits", "every"]),
+    ];
     let program = go::build("manythreads", Build::of(release));
     let args = ["napping", "200"];
-    let (mut nanos, mut looks): ([Vec<f64>; 3], _) = (Default::default(), Vec::new());
+    let mut bare_nanos = Vec::new();
+    let mut ways: [[Vec<f64>; 3]; WAYS.len()] = Default::default();
     for _ in 0..RUNS {
-        nanos[0].push(measured(bare(&program, &args), "nap_cpu_ns"));
-        let ways: [&[&str]; 2] = [&["--no-samples"], &[]];
-        for (way, nanos) in ways.into_iter().zip(&mut nanos[1..]) {
-            let profile = profile_path(User::Nobody);
-            let mut recorded = command(User::Nobody);
-            recorded.args(["record", "-q", "-o"]).arg(&profile).args(way).arg("--").arg(&program).args(args);
+        bare_nanos.push(measured(bare(&program, &args), "nap_cpu_ns"));
+        for ((_, user, options), [nanos, looks, seen]) in WAYS.into_iter().zip(&mut ways) {
+            let profile = profile_path(user);
+            let mut recorded = command(user);
+            recorded.args(["record", "-q", "-o"]).arg(&profile).args(options).arg("--").arg(&program).args(args);
             nanos.push(measured(recorded, "nap_cpu_ns"));
             let recording = &report(&profile)["recording"];
-            let number = |field: &str| recording[field].as_f64();
-            looks.extend(number("looks_cost_ns").zip(number("duration_ns")).map(|(cost, run)| cost / run));
+            let share = |field: &str| {
+                recording[field].as_f64().unwrap_or(0.0) / recording["duration_ns"].as_f64().expect("a time")
+            };
+            looks.push(share("looks_cost_ns"));
+            seen.push(share("every_wait_ns"));
         }
     }
-    let ([bare, unsampled, whole], looks) = (nanos.map(median), median(looks));
-    let adds = |value: f64| format!("{:.1} %", (value / bare - 1.0) * 100.0);
-    println!("200 threads that are blocked 25 times a second each, Go {release}, as nobody:\n");
-    println!("| processor time of one wait | --no-samples adds | recording adds | looks take, of a processor |");
+    let bare = median(bare_nanos);
+    println!(
+        "200 threads that are blocked 25 times a second each, {:.1} us of processor time for one wait, Go {release}:\n",
+        bare / 1e3
+    );
+    println!("| recorded with | adds to a wait | looks take, of a processor | every wait is seen |");
     println!("|---|---|---|---|");
-    println!("| {:.1} us | {} | {} | {:.2} % |\n", bare / 1e3, adds(unsampled), adds(whole), looks * 100.0);
+    for ((name, ..), [nanos, looks, seen]) in WAYS.into_iter().zip(ways) {
+        let added = median(nanos) - bare;
+        let percent = |share: f64| format!("{:.2} %", share * 100.0);
+        let (looks, seen) = (percent(median(looks)), percent(median(seen)));
+        println!("| {name} | {:.1} us, {:.1} % | {looks} | {seen} of the run |", added / 1e3, added / bare * 100.0);
+    }
+    println!();
 }
 
 fn rivals(release: &'static str) {

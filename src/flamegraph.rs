@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use cgoprof_viewer::export::flamegraph;
+use cgoprof_viewer::export::flamegraph::Drawing;
 use cgoprof_viewer::value::Value;
 use clap::ValueEnum;
 
@@ -27,6 +27,9 @@ pub(crate) struct Args {
     /// Group by C function first, then by its callers
     #[arg(long)]
     inverted: bool,
+    /// Make frames of lines of code, not of functions
+    #[arg(long)]
+    lines: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -45,6 +48,8 @@ enum ValueArg {
     Cpu,
     /// Time in C in which threads waited
     Blocked,
+    /// Time in C in which threads could have run, but had lost their processors
+    Preempted,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -58,8 +63,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Some(ValueArg::ExitWait) => Value::ExitWait,
         Some(ValueArg::Cpu) => Value::Cpu,
         Some(ValueArg::Blocked) => Value::Blocked,
+        Some(ValueArg::Preempted) => Value::Preempted,
     };
-    let svg = flamegraph::draw(&profile, value, args.inverted).with_context(|| args.file.display().to_string())?;
+    let drawing = Drawing { value, inverted: args.inverted, by_line: args.lines, ..Drawing::default() };
+    let svg = drawing.draw(&profile).with_context(|| args.file.display().to_string())?;
     if args.output.as_os_str() == profile_file::STANDARD_OUTPUT {
         std::io::stdout().write_all(&svg)?;
         return Ok(ExitCode::SUCCESS);

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use cgoprof_collector::engines::trampoline::{MAX_OVERHEAD, Timing};
-use cgoprof_collector::record::{EngineKind, Options, Subject};
+use cgoprof_collector::record::{EngineKind, Options, Subject, WaitsMode};
 use cgoprof_viewer::units::printable;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, ValueEnum};
@@ -53,9 +53,12 @@ pub(crate) struct How {
     /// Samples per second of each thread's processor time
     #[arg(long, default_value_t = 199, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     freq: u32,
-    /// Take no samples: no frames inside C, no CPU of functions with callbacks
+    /// Take no samples: no frames inside C, no CPU of functions with callbacks, waits by looks
     #[arg(long, conflicts_with = "freq")]
     no_samples: bool,
+    /// How it is found where C waits
+    #[arg(long, value_enum, default_value_t = WaitsArg::Auto)]
+    waits: WaitsArg,
     /// Finish after this time (10s, 500ms); the program keeps running
     #[arg(long, value_parser = humantime::parse_duration)]
     duration: Option<Duration>,
@@ -85,6 +88,17 @@ enum TimingArg {
     Auto,
     /// No crossing
     None,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum WaitsArg {
+    /// From every wait, where that is permitted and there are fewer than 5,000 context switches a second; else by looks
+    Auto,
+    /// From every wait: 2 to 5 us for each context switch; needs root, or kernel.perf_event_paranoid=1 and
+    /// kernel.kptr_restrict=0
+    Every,
+    /// By looks every 20 ms on average
+    Looks,
 }
 
 fn positive(text: &str) -> Result<f64, String> {
@@ -137,6 +151,10 @@ impl How {
             let why = "--max-overhead bounds --timing auto: every and none do not choose how often they time";
             Cli::command().error(ErrorKind::ArgumentConflict, why).exit();
         }
+        if matches!((self.waits, self.engine), (WaitsArg::Every, EngineArg::Sample)) {
+            let why = "--waits every finds where crossings are blocked, and --engine sample sees no crossings";
+            Cli::command().error(ErrorKind::ArgumentConflict, why).exit();
+        }
     }
 
     /// Returns the options, without an output file.
@@ -161,6 +179,12 @@ impl How {
             slow: self.slow,
             max_memory: self.max_memory,
             frequency: if self.no_samples { 0 } else { self.freq },
+            waits: match self.waits {
+                WaitsArg::Auto if self.no_samples => WaitsMode::Looks,
+                WaitsArg::Auto => WaitsMode::Auto,
+                WaitsArg::Every => WaitsMode::Every,
+                WaitsArg::Looks => WaitsMode::Looks,
+            },
             duration: self.duration,
             debuginfod: self.debuginfod,
             require: false,

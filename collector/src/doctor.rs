@@ -129,7 +129,7 @@ fn sample() -> Ability {
 
 /// Opens perf events on this process, as a recording has them.
 fn open_session(only_samples: bool) -> Result<Session, PerfError> {
-    let wanted = Wanted { frequency: Frequency(1), kernel: true, only_samples, before_exec: false };
+    let wanted = Wanted { frequency: Frequency(1), kernel: true, only_samples, switches: false, before_exec: false };
     let mut session = Session::new(Pid::this(), wanted, Vec::new())?;
     session.watch(Pid::this())?;
     Ok(session)

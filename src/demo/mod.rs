@@ -8,11 +8,10 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context as _, bail};
 use cgoprof_collector::engines::trampoline::{MAX_OVERHEAD, Timing};
 use cgoprof_collector::process::launch::find_program;
-use cgoprof_collector::record::{Options, Subject};
-use cgoprof_viewer::export::flamegraph;
+use cgoprof_collector::record::{Options, Subject, WaitsMode};
+use cgoprof_viewer::export::flamegraph::Drawing;
 use cgoprof_viewer::report::table::Extent;
 use cgoprof_viewer::report::{By, text};
-use cgoprof_viewer::value::Value;
 
 use crate::notice::say;
 use crate::{profile_file, record};
@@ -66,6 +65,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         slow: std::time::Duration::from_micros(10),
         max_memory: None,
         frequency: 199,
+        waits: WaitsMode::Auto,
         duration: None,
         debuginfod: None,
         require: true,
@@ -92,7 +92,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 fn draw(profile: &cgoprof_profile::Profile, dir: &Path) -> anyhow::Result<PathBuf> {
     let svg = dir.join("cgoprof.svg");
-    let drawing = flamegraph::draw(profile, Value::Total, false)?;
+    let drawing = Drawing::default().draw(profile)?;
     std::fs::write(&svg, drawing).with_context(|| format!("cannot write {}", svg.display()))?;
     Ok(svg)
 }

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 use std::io::Write as _;
-use std::path::Path;
 use std::process::{Command, Stdio};
 
+use cgoprof_symbols::binary::Symbol;
 use cgoprof_symbols::debug_info::{DebugInfo, DebugSections};
 use cgoprof_symbols::pclntab::Pclntab;
 use cgoprof_symbols::{Binary, Svma};
@@ -18,26 +18,17 @@ fn base_name(path: &str) -> String {
     path.rsplit('/').next().unwrap_or_default().to_owned()
 }
 
-/// Addresses of C code in a file, at most so many, spread over its functions.
-fn addresses_of_c(data: &[u8], most: usize) -> Vec<Svma> {
+/// All addresses of C code in a file.
+fn addresses_of_c(data: &[u8]) -> Vec<Svma> {
     let binary = Binary::parse(data).expect("an ELF file");
     let go = Pclntab::parse(&binary, None).map(|table| table.text()).unwrap_or(Svma(0)..Svma(0));
     let functions = binary.functions().into_iter().filter(|symbol| !go.contains(&symbol.address));
-    let all: Vec<Svma> =
-        functions.flat_map(|symbol| (0..symbol.size).map(move |offset| Svma(symbol.address.0 + offset))).collect();
-    let step = all.len().div_ceil(most).max(1);
-    all.into_iter().step_by(step).collect()
+    functions.flat_map(|symbol| (0..symbol.size).map(move |offset| Svma(symbol.address.0 + offset))).collect()
 }
 
-/// What `addr2line -fiaC` prints.
-fn by_binutils(path: &Path, addresses: &[Svma]) -> HashMap<Svma, Frames> {
-    let mut tool = Command::new("addr2line")
-        .args(["-fiaC", "-e"])
-        .arg(path)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("addr2line runs");
+/// What a tool like `addr2line -fiaC` prints.
+fn by_tool(tool: &mut Command, addresses: &[Svma]) -> HashMap<Svma, Frames> {
+    let mut tool = tool.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the tool runs");
     let mut input = tool.stdin.take().expect("stdin");
     let text: String = addresses.iter().map(|address| format!("{:#x}\n", address.0)).collect();
     let writer = std::thread::spawn(move || input.write_all(text.as_bytes()));
@@ -70,21 +61,66 @@ fn functions_inlined_calls_and_lines_of_c_are_those_of_addr2line() {
     let data = std::fs::read(&path).expect("the program");
     let sections = DebugSections::read(&data, &mut (1 << 30)).expect("debug information");
     let info = DebugInfo::new(&sections, None, None).expect("sound debug information");
-    let addresses = addresses_of_c(&data, 10_000);
-    let expected = by_binutils(&path, &addresses);
-    let mut compared = HashMap::new();
-    for &address in &addresses {
-        let frames = info.frames(address, &|_| None).into_iter();
+    let of_files = |address: &Svma| {
+        let frames = info.frames(*address, &|_| None);
+        let file = frames.last().map(|frame| base_name(&frame.file))?;
+        Some((*address, FILES.into_iter().find(|known| *known == file)?, frames))
+    };
+    let compared: Vec<_> = addresses_of_c(&data).iter().filter_map(of_files).collect();
+    let addresses: Vec<Svma> = compared.iter().map(|(address, ..)| *address).collect();
+    let expected = by_tool(Command::new("addr2line").args(["-fiaC", "-e"]).arg(&path), &addresses);
+    let (mut by_file, mut inlined) = (HashMap::new(), 0);
+    for (address, file, frames) in compared {
+        let frames = frames.into_iter();
         let found: Frames =
             frames.map(|frame| (frame.function.unwrap_or_default(), base_name(&frame.file), frame.line)).collect();
-        if let Some((_, file, _)) = found.last()
-            && let Some(file) = FILES.into_iter().find(|known| known == file)
-        {
-            assert_eq!(found, expected[&address], "{address}");
-            *compared.entry(file).or_insert(0) += 1;
+        assert_eq!(found, expected[&address], "{address}");
+        *by_file.entry(file).or_insert(0) += 1;
+        inlined += usize::from(found.len() > 1);
+    }
+    assert!(by_file.values().sum::<usize>() > 1000, "{by_file:?}");
+    assert!(by_file.len() == FILES.len() && inlined > 100, "{by_file:?}, {inlined}");
+}
+
+/// Its debug information has version 5, which binutils 2.40 misreads.
+#[test]
+fn functions_inlined_calls_and_lines_of_sqlite_are_those_of_llvm() {
+    const COMPARED: usize = 10_000;
+    let path = go::build("sqlite", Build::newest());
+    let data = std::fs::read(&path).expect("the program");
+    let sections = DebugSections::read(&data, &mut (1 << 30)).expect("debug information");
+    let info = DebugInfo::new(&sections, None, None).expect("sound debug information");
+    let all = addresses_of_c(&data);
+    let symbols = Binary::parse(&data).expect("an ELF file").functions();
+    let symbol = |address: Svma| {
+        let covers = |symbol: &&Symbol<'_>| (symbol.address.0..symbol.address.0 + symbol.size).contains(&address.0);
+        symbols.iter().find(covers).map(|symbol| symbol.name.to_owned())
+    };
+    let addresses: Vec<Svma> = all.iter().step_by(all.len() / COMPARED).copied().collect();
+    let mut tool = Command::new("llvm-symbolizer");
+    tool.args(["--output-style=GNU", "-f", "-i", "-a", "-C", "--obj"]).arg(&path);
+    let expected = by_tool(&mut tool, &addresses);
+    let (mut lines, mut inlined, mut different) = (0, 0, Vec::new());
+    for address in addresses {
+        let frames = info.frames(address, &|_| None).into_iter();
+        let found: Frames =
+            // Some functions have no entry in the debug information, only a symbol.
+            frames.map(|frame| (frame.function.or_else(|| symbol(address)).unwrap_or_default(), base_name(&frame.file), frame.line)).collect();
+        if found.is_empty() {
+            continue;
+        }
+        (lines, inlined) = (lines + 1, inlined + usize::from(found.len() > 1));
+        let mut expected = expected[&address].clone();
+        if let Some((function, ..)) = expected.last_mut() {
+            // Of the outermost function LLVM tells the symbol: of its part `.cold`, too.
+            function.truncate(function.find('.').unwrap_or(function.len()));
+        }
+        if found != expected {
+            different.push((address, found, expected));
         }
     }
-    assert!(compared.len() == FILES.len() && compared.values().all(|&addresses| addresses > 20), "{compared:?}");
+    assert!(lines >= COMPARED * 9 / 10 && inlined > 1000, "{lines}, {inlined}");
+    assert!(different.is_empty(), "{}: {:#?}", different.len(), &different[..different.len().min(10)]);
 }
 
 #[test]

@@ -240,30 +240,90 @@ fn debug_information_that_is_damaged_is_said_to_be() {
     assert_eq!(found.name, "hidden", "its symbols are sound");
 }
 
-/// The reader of debug information follows nested entries by recursion.
-#[test]
-fn debug_information_that_is_nested_without_end_does_no_harm() {
+/// The library beside debug information of our own, as assembly: its abbreviations, its entries, and other sections. A unit
+/// covers the whole library.
+fn hostile(name: &str, abbreviations: &str, entries: &str, sections: &str) -> Hidden {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench-programs/hotlibrary/library/hot.c");
-    // A unit with a function with a million inlined calls, each within the one before. It covers the whole library.
-    let deep = "cat >deep.s <<'END'\n\
-                .section .debug_abbrev,\"\",@progbits\n\
-                .byte 1,0x11,1,0x11,1,0x12,7,0,0, 2,0x2e,1,0x11,1,0x12,7,0,0, 3,0x1d,1,0,0, 0\n\
-                .section .debug_line,\"\",@progbits\n\
-                .byte 0\n\
-                .section .debug_info,\"\",@progbits\n\
-                .long end-begin\n\
-                begin: .short 4\n\
-                .long 0\n\
-                .byte 8, 1\n\
-                .quad hot-4096, 8192\n\
-                .byte 2\n\
-                .quad hot-4096, 8192\n\
-                .fill 1000000,1,3\n\
-                .fill 1000002,1,0\n\
-                end:\n\
-                END\n";
-    let found = hidden(&variant("deep", &format!("{deep}{GCC} -o libhot.so {} deep.s", source.display())), &[], &[]);
-    assert_eq!((found.name.as_str(), found.lines.len()), ("hidden", 0), "{}", found.notes);
+    let assembly = format!(
+        "cat >hostile.s <<'END'\n\
+         .section .debug_abbrev,\"\",@progbits\n\
+         .byte 1,0x11,1,0x11,1,0x12,7,0x10,0x17,0,0, {abbreviations}, 0\n\
+         .section .debug_info,\"\",@progbits\n\
+         .long end-begin\n\
+         begin: .short 4\n\
+         .long 0\n\
+         .byte 8, 1\n\
+         .quad hot-4096, 8192\n\
+         .long 0\n\
+         {entries}\n\
+         .byte 0\n\
+         end:\n\
+         {sections}\n\
+         END\n"
+    );
+    hidden(&variant(name, &format!("{assembly}{GCC} -o libhot.so {} hostile.s", source.display())), &[], &[])
+}
+
+/// A file of kilobytes can state billions of entries, or lead a reader in circles. Units that take too long are refused; of
+/// others the line is found.
+#[test]
+fn debug_information_that_has_no_end_does_no_harm() {
+    let lines = |rows: &str| {
+        format!(
+            ".section .debug_line,\"\",@progbits\n\
+             .long last-first\n\
+             first: .short 4\n\
+             .long program-header\n\
+             header: .byte 1,1,1,-5,14,13, 0,1,1,1,1,0,0,0,1,0,0,1, 0, 'h','o','t','.','c',0,0,0,0, 0\n\
+             program: .byte 0,9,2\n\
+             .quad hot-4096\n\
+             {rows}\n\
+             .byte 1, 2,0x80,0x40, 0,1,1\n\
+             last:\n"
+        )
+    };
+    let one_line = lines("");
+    let ranges = ".section .debug_ranges,\"\",@progbits\n.rept 100000\n.quad 0,8192\n.endr\n.quad 0,0";
+    let function = ".byte 2\n.quad hot-4096, 8192";
+    let is_read = |name: &str, abbreviations: &str, entries: &str, sections: &str| {
+        let found = hostile(name, abbreviations, entries, sections);
+        assert_eq!(found.name, "hidden", "{name}: {}", found.notes);
+        !found.lines.is_empty()
+    };
+    for (name, abbreviations, entries, sections, expected) in [
+        ("a function", "2,0x2e,0,0x11,1,0x12,7,0,0", function.to_owned(), one_line.clone(), true),
+        (
+            "a million inlined calls, each within the one before",
+            "2,0x2e,1,0x11,1,0x12,7,0,0, 3,0x1d,1,0,0",
+            format!("{function}\n.fill 1000000,1,3\n.fill 1000001,1,0"),
+            one_line.clone(),
+            false,
+        ),
+        (
+            "two hundred functions with a hundred thousand ranges each",
+            "2,0x2e,0,0x55,0x17,0,0",
+            ".rept 200\n.byte 2\n.long 0\n.endr".to_owned(),
+            format!("{one_line}{ranges}"),
+            false,
+        ),
+        ("seventeen million rows", "2,0x2e,0,0,0", ".byte 2".to_owned(), lines(".fill 17<<20,1,1"), false),
+        (
+            "a function whose origin is itself",
+            "2,0x2e,0,0x11,1,0x12,7,0x31,0x13,0,0",
+            format!("{function}\n.long 32"),
+            one_line.clone(),
+            true,
+        ),
+        (
+            "a form that says a million times that the next says it",
+            "2,0x2e,0,0x11,1,0x12,7,0x3,0x16,0,0",
+            format!("{function}\n.fill 1000000,1,0x16\n.byte 0xb,0"),
+            one_line.clone(),
+            true,
+        ),
+    ] {
+        assert_eq!(is_read(name, abbreviations, &entries, &sections), expected, "{name}");
+    }
 }
 
 /// A server on loopback, killed when dropped.

@@ -13,10 +13,10 @@ use crate::waits;
 pub struct BlockedRow<'a> {
     /// The crossing's C function.
     pub function: &'a str,
-    /// What it waited in: a system call, or a page; none where no look has found it.
+    /// What it waited in: a system call, or a page; none where that is not known.
     pub waits_in: Option<&'a str>,
     /// What it waited in, frames that C had called, the C function, border, Go frames. Without what it waited in and those
-    /// that C had called where no look has found it.
+    /// that C had called where that is not known.
     pub frames: Vec<Frame<'a>>,
     /// How many of the frames lie before the crossing's C function.
     pub inside: usize,
@@ -24,8 +24,8 @@ pub struct BlockedRow<'a> {
     pub truncated: bool,
     /// Nanoseconds.
     pub time: Measured,
-    /// How often looks found it.
-    pub looks: u64,
+    /// Number of its waits that were seen, or of looks that found one.
+    pub found: u64,
 }
 
 /// By stack, the longest blocked first.
@@ -45,12 +45,12 @@ pub fn by_stack(profile: &Profile) -> Vec<BlockedRow<'_>> {
             inside,
             truncated: false,
             time: Measured::default(),
-            looks: 0,
+            found: 0,
         });
         row.truncated |= truncated;
         row.time.value += part.nanos;
         row.time.error = row.time.error.hypot(part.standard_error);
-        row.looks = row.looks.saturating_add(part.stack.map_or(0, |wait| wait.looks));
+        row.found = row.found.saturating_add(part.stack.map_or(0, |wait| wait.found));
     }
     let mut rows: Vec<_> = rows.into_values().collect();
     rows.sort_by(|one, other| other.time.value.total_cmp(&one.time.value));
@@ -60,7 +60,7 @@ pub fn by_stack(profile: &Profile) -> Vec<BlockedRow<'_>> {
 /// What the crossings of a function waited in, and for which share of their blocked time, the largest share first.
 pub(crate) type Shares = Vec<(String, f64)>;
 
-/// Returns the shares by function. Time that no look has found is left out.
+/// Returns the shares by function. Time of which that is not known is left out.
 pub(crate) fn by_function(profile: &Profile) -> HashMap<(FunctionId, Via), Shares> {
     /// Nanoseconds by what was waited in, and all.
     type Sums<'a> = (BTreeMap<&'a str, f64>, f64);

@@ -18,6 +18,8 @@ pub enum Value {
     Overhead,
     /// Time in C that threads waited for something.
     Blocked,
+    /// Time in C in which threads could have run, but had lost their processors.
+    Preempted,
     /// Processor time, Go's too.
     Cpu,
     /// Exit alone: the wait for a P.
@@ -29,8 +31,10 @@ pub enum Value {
 pub(crate) struct Parts {
     /// Of the C function and the code below it while they ran, in proportion to the samples.
     pub(crate) running: f64,
-    /// Of the C function and the code below it while they waited, as looks have found it.
+    /// Of the C function and the code below it while they waited.
     pub(crate) waiting: f64,
+    /// Of the C function and the code below it while they had lost their processors.
+    pub(crate) preempted: f64,
     /// Of the C function.
     pub(crate) function: f64,
     /// Of the border: getting to C and back.
@@ -38,8 +42,16 @@ pub(crate) struct Parts {
 }
 
 impl Value {
-    pub(crate) const ALL: [Value; 7] =
-        [Value::Calls, Value::Total, Value::C, Value::Overhead, Value::Blocked, Value::Cpu, Value::ExitWait];
+    pub(crate) const ALL: [Value; 8] = [
+        Value::Calls,
+        Value::Total,
+        Value::C,
+        Value::Overhead,
+        Value::Blocked,
+        Value::Preempted,
+        Value::Cpu,
+        Value::ExitWait,
+    ];
 
     /// Returns the value that is shown by default.
     pub fn default_of(profile: &Profile) -> Value {
@@ -58,6 +70,7 @@ impl Value {
             Value::Overhead => "overhead",
             Value::ExitWait => "exit",
             Value::Blocked => "blocked",
+            Value::Preempted => "preempted",
             Value::Cpu => "CPU",
         }
     }
@@ -70,6 +83,7 @@ impl Value {
             Value::Overhead => "time at the Go/C border",
             Value::ExitWait => "time from C back to Go",
             Value::Blocked => "time blocked in C",
+            Value::Preempted => "time preempted in C",
             Value::Cpu => "processor time, Go and C",
         }
     }
@@ -83,12 +97,15 @@ impl Value {
     }
 
     /// Its size for crossings, by where it belongs. Callbacks are left out, so that sizes of nested crossings add up.
-    /// Processor time is that of samples alone.
+    /// Processor time is that of samples alone. Where there are callbacks, it is not known how much of the preempted time was
+    /// theirs: it stays in the time in which C ran.
     pub(crate) fn of(self, stats: &Stats) -> Parts {
         let none = Parts::default();
         // Both are estimates, and a crossing does not wait for longer than it takes.
         let waiting = stats.blocked_self().min(stats.c_self());
-        let in_c = Parts { running: stats.c_self() - waiting, waiting, ..none };
+        let rest = stats.c_self() - waiting;
+        let preempted = if stats.callbacks == 0 { stats.preempted.min(rest) } else { 0.0 };
+        let in_c = Parts { running: rest - preempted, waiting, preempted, ..none };
         match self {
             Value::Calls => Parts { function: stats.calls as f64, ..none },
             Value::Total => Parts { border: stats.overhead().sum, ..in_c },
@@ -96,6 +113,7 @@ impl Value {
             Value::Overhead => Parts { border: stats.overhead().sum, ..none },
             Value::ExitWait => Parts { border: stats.exit.sum, ..none },
             Value::Blocked => Parts { waiting: stats.blocked_self(), ..none },
+            Value::Preempted => Parts { preempted, ..none },
             Value::Cpu => none,
         }
     }

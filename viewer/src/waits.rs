@@ -1,23 +1,54 @@
 //! How the blocked time of crossings is divided among the stacks that were found to wait.
 //!
-//! How long crossings were blocked is known from the kernel's records; where, from looks now and then. So the blocked time
-//! of a cell is divided among its stacks as the time that looks found. A cell that calls back is also blocked where no
-//! look finds it in C: in Go. There the time that looks found counts by itself, and the rest is left.
+//! How long crossings were blocked is known from the kernel's records; where, from its samples of threads that begin to
+//! wait, or from looks now and then. So the blocked time of a cell is divided among its stacks as the time that was found.
+//! A cell that calls back is also blocked where it is not in C: in Go. There the time that was found counts by itself, and
+//! the rest is left.
 
 use std::collections::HashMap;
 
 use cgoprof_profile::{Cell, Profile, WaitingStack};
 
+use crate::units::percent;
+
 /// A part of the blocked time of a cell.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WaitPart<'a> {
     pub(crate) cell: &'a Cell,
-    /// The stack; none for the time that no look has found.
+    /// The stack; none for time of which that is not known.
     pub(crate) stack: Option<&'a WaitingStack>,
     /// Nanoseconds, without those of crossings in callbacks.
     pub(crate) nanos: f64,
     /// Standard error of how the cell's time is divided.
     pub(crate) standard_error: f64,
+}
+
+/// Returns how the waits were found: `every wait was seen`. None if they were not.
+pub(crate) fn how_found(profile: &Profile) -> Option<String> {
+    const LOOKED: &str = "threads that waited were looked at every 20 ms on average";
+    let share = share_seen(profile);
+    profile.recording.looks_cost_ns.map(|_| match share {
+        _ if all_seen(profile) => "every wait was seen".to_owned(),
+        share if share > 0.0 => format!("every wait was seen in {} of the run, {LOOKED} in the rest", percent(share)),
+        _ => LOOKED.to_owned(),
+    })
+}
+
+/// Whether every wait was seen.
+pub(crate) fn all_seen(profile: &Profile) -> bool {
+    /// The recording begins and ends a little before or after that.
+    const NEARLY: f64 = 0.99;
+    share_seen(profile) >= NEARLY
+}
+
+/// Whether every wait was seen for more than half of the run.
+pub(crate) fn mostly_seen(profile: &Profile) -> bool {
+    share_seen(profile) > 0.5
+}
+
+/// Share of the run in which every wait was seen.
+fn share_seen(profile: &Profile) -> f64 {
+    profile.recording.every_wait_ns as f64 / profile.recording.duration_ns.max(1) as f64
 }
 
 /// Returns the parts of all cells.
@@ -88,13 +119,13 @@ mod tests {
     }
 
     #[test]
-    fn blocked_time_is_divided_as_looks_found_it() {
+    fn blocked_time_is_divided_as_it_was_found() {
         check("as found", 1000.0, 0, &[(30.0, 0.0), (10.0, 0.0)], &[(true, 750.0, 0.0), (true, 250.0, 0.0)]);
         // Halves of equal errors: the error of a share is 1/2 * sqrt(2) of that of one.
         let error = (0.25_f64 * 2.0).sqrt() * 10.0;
         check("with errors", 80.0, 0, &[(40.0, 10.0), (40.0, 10.0)], &[(true, 40.0, error), (true, 40.0, error)]);
         check("one stack has it all", 80.0, 0, &[(40.0, 10.0)], &[(true, 80.0, 0.0)]);
-        check("no look", 80.0, 0, &[], &[(false, 80.0, 0.0)]);
+        check("none found", 80.0, 0, &[], &[(false, 80.0, 0.0)]);
         check("callbacks", 80.0, 3, &[(40.0, 0.0)], &[(true, 40.0, 0.0), (false, 40.0, 0.0)]);
         check("callbacks, more than there is", 80.0, 3, &[(160.0, 0.0)], &[(true, 80.0, 0.0)]);
         check("not blocked", 0.0, 0, &[(40.0, 0.0)], &[]);

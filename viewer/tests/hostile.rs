@@ -4,10 +4,9 @@ use std::io::{Read as _, Write as _};
 use std::path::Path;
 
 use cgoprof_profile::decode;
-use cgoprof_viewer::export::flamegraph;
+use cgoprof_viewer::export::flamegraph::Drawing;
 use cgoprof_viewer::report::table::Extent;
 use cgoprof_viewer::report::{By, json, text};
-use cgoprof_viewer::value::Value;
 use proptest::prelude::*;
 
 /// The messages of the recorded profiles.
@@ -44,7 +43,7 @@ proptest! {
                 prop_assert!(!report.chars().any(|c| c.is_control() && c != '\n'));
             }
             prop_assert!(json::write(&profile).is_ok());
-            let _ = flamegraph::draw(&profile, Value::Total, false);
+            let _ = Drawing::default().draw(&profile);
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use cgoprof_profile::{Profile, decode};
-use cgoprof_viewer::export::{FORMATS, flamegraph};
+use cgoprof_profile::{Cell, Profile, decode};
+use cgoprof_viewer::export::FORMATS;
+use cgoprof_viewer::export::flamegraph::Drawing;
 use cgoprof_viewer::report::table::Extent;
 use cgoprof_viewer::report::{By, json, text};
 use cgoprof_viewer::tables::inside::Group;
@@ -103,23 +104,36 @@ fn flame_graphs() {
     for (name, profile) in profiles() {
         let recording = &profile.recording;
         let (counted, timed) = (recording.counted(), recording.timing != "none");
-        for value in
-            [Value::Calls, Value::Total, Value::C, Value::Overhead, Value::ExitWait, Value::Blocked, Value::Cpu]
-        {
+        for value in [
+            Value::Calls,
+            Value::Total,
+            Value::C,
+            Value::Overhead,
+            Value::ExitWait,
+            Value::Blocked,
+            Value::Preempted,
+            Value::Cpu,
+        ] {
             let is_there = match value {
                 Value::Calls => counted,
                 Value::Total | Value::C => counted && timed,
                 // Without phases this is the wait for a P: there is none in the program of this recording.
                 Value::Overhead | Value::ExitWait => counted && timed && recording.phases_timed(),
                 Value::Blocked => recording.off_cpu && profile.cells.iter().any(|cell| cell.stats.blocked > 0.0),
+                Value::Preempted => {
+                    let own = |cell: &Cell| cell.stats.callbacks == 0 && cell.stats.preempted > 0.0;
+                    recording.off_cpu && profile.cells.iter().any(own)
+                }
                 Value::Cpu => !profile.samples.is_empty(),
             };
+            // In one of the programs, only a thread that the runtime makes was preempted in C.
+            let border = if value == Value::Preempted { "cgocall" } else { "runtime.cgocall" };
             for inverted in [false, true] {
-                match flamegraph::draw(&profile, value, inverted) {
+                match (Drawing { value, inverted, ..Drawing::default() }).draw(&profile) {
                     Ok(svg) => {
                         let svg = String::from_utf8(svg).unwrap();
                         assert!(is_there && svg.contains("</svg>"), "{name} {value:?}");
-                        assert!(value == Value::Cpu || svg.contains("runtime.cgocall"), "{name} {value:?}");
+                        assert!(value == Value::Cpu || svg.contains(border), "{name} {value:?}");
                     }
                     Err(error) => assert!(!is_there, "{name} {value:?}: {error}"),
                 }
@@ -132,7 +146,7 @@ fn flame_graphs() {
 fn names_are_escaped_in_the_flame_graph() {
     let (_, mut profile) = profiles().remove(0);
     profile.functions[0].name = "<script>alert(1)</script>\u{1b}[31m;x".into();
-    let svg = String::from_utf8(flamegraph::draw(&profile, Value::Calls, false).unwrap()).unwrap();
+    let svg = String::from_utf8(Drawing { value: Value::Calls, ..Drawing::default() }.draw(&profile).unwrap()).unwrap();
     assert!(!svg.contains("<script>alert") && !svg.contains('\u{1b}'));
     let report = text::write(&profile, By::Stack, Extent::rows(100));
     assert!(!report.contains('\u{1b}'));

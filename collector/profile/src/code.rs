@@ -65,6 +65,9 @@ impl Function {
     /// Stands in place of a system call for a thread that needs a page of a file, or of memory that was swapped out.
     pub const PAGE: &str = "page fault";
 
+    /// Stands in place of a system call for a thread that could have run, but had lost its processor.
+    pub const PREEMPTED: &str = "preempted";
+
     /// Returns what a thread waits in, if it stands for that.
     pub fn wait(&self) -> Option<&str> {
         let name = self.name.strip_prefix('[')?.strip_suffix(']')?;

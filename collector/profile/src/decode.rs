@@ -245,6 +245,7 @@ fn recording(found: pprof::Recording) -> Recording {
         scheduler: scheduler_file::read_seen(found.scheduler),
         forgotten: scheduler_file::read_forgotten(&found.forgotten),
         looks_cost_ns: found.looks_cost_ns,
+        every_wait_ns: found.every_wait_ns,
         parallelism: found.parallelism.map_or_else(Parallelism::default, parallelism),
         notes: found.notes,
     }

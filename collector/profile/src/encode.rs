@@ -276,6 +276,7 @@ fn recording(profile: &Profile) -> pprof::Recording {
         scheduler: scheduler_file::seen(recording.scheduler),
         forgotten: scheduler_file::forgotten(recording.forgotten),
         looks_cost_ns: recording.looks_cost_ns,
+        every_wait_ns: recording.every_wait_ns,
         parallelism: Some(parallelism(recording.parallelism)),
         notes: recording.notes,
     }

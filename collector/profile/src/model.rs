@@ -56,8 +56,9 @@ pub struct SampledStack {
     pub samples: u64,
 }
 
-/// Waits in C with one stack, in the same system call. Threads were looked at now and then, and what was found stands for
-/// the time between two looks: so the times of one cell's stacks tell how its blocked time is divided among them.
+/// Waits in C with one stack, in the same system call. Where not every wait was seen ([`Recording::every_wait_ns`]), threads
+/// were looked at now and then, and what was found stands for the time between two looks. So the times of one cell's
+/// stacks tell how its blocked time is divided among them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct WaitingStack {
     /// [`Cell::id`] of the crossing; none where the stack could not be followed to it.
@@ -71,8 +72,8 @@ pub struct WaitingStack {
     pub truncated: bool,
     /// Nanoseconds.
     pub time: Estimate,
-    /// How often it was found.
-    pub looks: u64,
+    /// Number of waits that were seen, or of looks that found one.
+    pub found: u64,
     /// Its numbers, by which waits of the timeline refer to it ([`crate::Wait::stack`]). Stacks of which only addresses differ
     /// are one.
     pub numbers: Vec<u32>,

@@ -251,6 +251,8 @@ pub(crate) struct Recording {
     pub(crate) knows: Option<u32>,
     #[prost(uint64, optional, tag = "19")]
     pub(crate) looks_cost_ns: Option<u64>,
+    #[prost(uint64, tag = "20")]
+    pub(crate) every_wait_ns: u64,
     #[prost(message, optional, tag = "18")]
     pub(crate) parallelism: Option<Parallelism>,
 }

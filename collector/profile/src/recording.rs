@@ -54,6 +54,9 @@ pub struct Recording {
     pub off_cpu: bool,
     /// Processor time that the recorder spent on looks at threads that waited, in nanoseconds; none where it took none.
     pub looks_cost_ns: Option<u64>,
+    /// Time for which the stack of every wait in C was seen, in nanoseconds. In the rest, threads that waited were looked at
+    /// now and then.
+    pub every_wait_ns: u64,
     /// Slow crossings whose blocked time is not known, because their events were dropped (buffer full).
     pub lost_events: u64,
     /// Samples and other perf records that were dropped (buffer full).

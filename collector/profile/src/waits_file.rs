@@ -21,7 +21,7 @@ pub(crate) struct WaitingStackInFile {
     #[prost(message, optional, tag = "5")]
     time: Option<Wire>,
     #[prost(uint64, tag = "6")]
-    looks: u64,
+    found: u64,
     #[prost(uint32, repeated, tag = "7")]
     number: Vec<u32>,
 }
@@ -33,7 +33,7 @@ pub(crate) fn waits(profile: &Profile) -> Vec<WaitingStackInFile> {
         inside: stack.inside as u32,
         truncated: stack.truncated,
         time: Some(stack.time.written(&Estimate::default())),
-        looks: stack.looks,
+        found: stack.found,
         number: stack.numbers.clone(),
     });
     written.collect()
@@ -53,7 +53,7 @@ pub(crate) fn read_wait(found: WaitingStackInFile, profile: &Profile) -> Result<
         stack,
         truncated: found.truncated,
         time: time(found.time),
-        looks: found.looks,
+        found: found.found,
         numbers: found.number,
     })
 }

@@ -60,7 +60,7 @@ fn profile(calls: &[u64]) -> Profile {
         inside: 1,
         truncated: true,
         time: Estimate { sum: 7e6, variance: 3e12, common: 0.0 },
-        looks: 4,
+        found: 4,
         numbers: vec![0, 3],
     }];
     profile.functions[0].wrapper = Some(Wrapper { escapes: true, nocallback: false });
@@ -76,6 +76,7 @@ fn add_scheduler(profile: &mut Profile) {
     profile.recording.scheduler =
         Scheduler { migrations: true, ps: false, callbacks: true, locks: true, threads: true };
     profile.recording.looks_cost_ns = Some(77);
+    profile.recording.every_wait_ns = 99;
     profile.recording.parallelism = Parallelism {
         processors: Some(2),
         quota: Some(1.5),

@@ -68,6 +68,7 @@ pub(crate) fn assemble_waits(
         let waits_in = match wait.waits_in {
             WaitsIn::Call(number) => system_call(number),
             WaitsIn::Page => Function::PAGE.to_owned(),
+            WaitsIn::Kernel(entry) => symbolizer.waits_in_kernel(&entry),
         };
         found.stack.insert(0, symbolizer.wait(profile, &waits_in));
         found.inside += 1;
@@ -78,7 +79,7 @@ pub(crate) fn assemble_waits(
         });
         let known = &mut profile.waits[index];
         known.time += Estimate { sum: time.sum, variance: time.variance, common: 0.0 };
-        known.looks += time.looks;
+        known.found += time.found;
         known.numbers.push(time.number);
         known.truncated |= found.truncated;
     }

@@ -2,9 +2,11 @@
 //! same events give the same sums.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use nix::unistd::Pid;
 
+use super::every_wait::{EndedWait, EveryWait};
 use super::nested::{Ended, EndedLately};
 use super::offcpu::{OffCpu, OffTime, Runnable};
 use super::samples::Samples;
@@ -12,7 +14,7 @@ use super::sightings::{Sighting, Sightings};
 use super::slow::uniform_variance;
 use super::threads::Threads;
 use super::timeline::{Counters, Part, Timeline, Wait};
-use super::waits::{Waited, Waiting};
+use super::waits::{WaitStack, Waited, Waiting};
 use crate::clock::{Monotonic, Rate};
 use crate::counts::cell_id::CellId;
 use crate::counts::slow_event::{SUSPICIOUS, SlowEvent, SlowKind};
@@ -27,6 +29,14 @@ pub(crate) enum Event {
     Sampled(Walk),
     /// A thread in C was found to wait.
     Waited(Waited),
+    /// A thread in C has begun to wait, on this stack.
+    Blocked { tid: u64, since: Monotonic, stack: Arc<WaitStack>, is_whole: bool },
+    /// The begin of every wait is told from this time on.
+    EveryWait(Monotonic),
+    /// It is not, from this time on.
+    SomeWaits(Monotonic),
+    /// The begins of this many waits at least were not told.
+    LostBegins(u64),
     /// A thread lost its processor or got one.
     Switched(Switch),
     /// A thread was started by another.
@@ -68,6 +78,7 @@ pub(crate) struct Correlator {
     looks: Vec<InCSnapshot>,
     ended_lately: EndedLately,
     sightings: Sightings,
+    every_wait: EveryWait,
     /// By cell, for sampled crossings that are suspicious: the weighted sum of ticks in C in which their threads were
     /// not preempted, since it was last taken.
     confirmed: HashMap<CellId, f64>,
@@ -96,6 +107,7 @@ impl Correlator {
             looks: Vec::new(),
             ended_lately: EndedLately::default(),
             sightings: Sightings::default(),
+            every_wait: EveryWait::default(),
             confirmed: HashMap::new(),
         }
     }
@@ -104,6 +116,26 @@ impl Correlator {
     pub(crate) fn feed(&mut self, event: Event) {
         match event {
             Event::Sampled(walk) => self.samples.count(walk),
+            Event::Waited(Waited { tid, looked_at: Some(at), stack, .. }) if self.every_wait.is_on() => {
+                self.every_wait.look(tid, at, stack);
+            }
+            Event::Waited(_) if self.every_wait.is_on() => {}
+            Event::Blocked { tid, since, stack, is_whole } => {
+                if is_whole {
+                    self.see_wait(tid, since, &stack);
+                }
+                self.every_wait.blocked(tid, since, stack, is_whole);
+            }
+            Event::LostBegins(count) => {
+                self.samples.lost_begins += count;
+                self.every_wait.lose_samples();
+            }
+            Event::EveryWait(from) => self.every_wait.begin(from),
+            Event::SomeWaits(at) => {
+                self.settle_found(at);
+                let waited = self.every_wait.end(at);
+                waited.into_iter().for_each(|waited| self.samples.add_waited(waited));
+            }
             Event::Waited(waited) => {
                 let (tid, looked_at) = (waited.tid, waited.looked_at);
                 if let Some((at, stack)) = looked_at.zip(self.samples.add_wait(waited)) {
@@ -113,12 +145,16 @@ impl Correlator {
             Event::Switched(switch) => {
                 if let Some(from) = self.off.add(switch) {
                     self.timeline.asleep(Wait { tid: switch.tid, from, to: switch.time, stack: None });
+                    let ended = self.every_wait.back(switch.tid, from, switch.time);
+                    self.end_wait(switch.tid, ended);
                 }
             }
             Event::Started { tid, parent, time } => self.threads.start(tid, parent, time),
             Event::Named { tid, name } => self.threads.name(tid, name),
             Event::Ended { tid, m, time } => {
                 self.off.end(tid, time);
+                let ended = self.every_wait.ended(tid, time);
+                self.end_wait(tid, ended);
                 self.threads.end(tid, m, time);
             }
             Event::BecameProgram => self.execs += 1,
@@ -130,19 +166,29 @@ impl Correlator {
             Event::ProcessEnded(pid) => {
                 self.children.remove(&pid);
             }
-            Event::Lost(count) => self.samples.lost += count,
+            Event::Lost(count) => {
+                self.samples.lost += count;
+                self.every_wait.lose_track();
+            }
             Event::Slow(event) => self.pending.push(event),
             Event::Looked(look) => self.looks.push(look),
             Event::Complete { before, rate } => {
+                self.settle_found(before);
+                self.every_wait.see_until(before);
                 self.settle(before, rate);
                 self.settle_looks(before, rate);
             }
         }
     }
 
-    /// Returns since when each of these threads waits for something, if it does.
+    /// Returns since when each of these threads waits for something, if it does. Leaves out those whose stack needs no
+    /// look.
     pub(crate) fn waiting(&self, threads: impl Iterator<Item = u64>) -> Vec<Waiting> {
-        threads.map(|tid| Waiting { tid, since: self.off.waits_since(tid) }).collect()
+        let waiting = threads.map(|tid| Waiting { tid, since: self.off.waits_since(tid) });
+        if !self.every_wait.is_on() {
+            return waiting.collect();
+        }
+        waiting.filter(|one| one.since.is_some_and(|since| !self.every_wait.needs_no_look(one.tid, since))).collect()
     }
 
     /// Whether the program became another. The first exec only makes the process the program.
@@ -161,9 +207,12 @@ impl Correlator {
         &self.threads
     }
 
-    /// Returns the sums so far.
-    pub(crate) fn samples(&self) -> &Samples {
-        &self.samples
+    /// Returns the sums up to a time.
+    pub(crate) fn samples(&self, until: Monotonic) -> Samples {
+        let mut samples = self.samples.clone();
+        samples.every_wait = self.every_wait.seen(until);
+        self.every_wait.so_far(until).into_iter().for_each(|waited| samples.add_waited(waited));
+        samples
     }
 
     /// Returns how long all threads ran, and how long they could have run, up to a time.
@@ -271,6 +320,33 @@ impl Correlator {
         self.ended_lately.limit();
     }
 
+    /// A thread was seen to wait on this stack at a time.
+    fn see_wait(&mut self, tid: u64, at: Monotonic, stack: &Arc<WaitStack>) {
+        if let Some(stack) = self.samples.begin_wait(stack) {
+            self.sightings.add(tid, Sighting { at, stack });
+        }
+    }
+
+    /// Adds a wait that is over.
+    fn end_wait(&mut self, tid: u64, ended: Option<EndedWait>) {
+        let Some(EndedWait { since, stack, nanos, is_new }) = ended else { return };
+        if is_new {
+            self.see_wait(tid, since, &stack);
+        }
+        self.samples.add_waited((stack, nanos));
+    }
+
+    /// Adds what looks have found while the begin of every wait is told: waits that had begun before, or whose begin was
+    /// not told.
+    fn settle_found(&mut self, before: Monotonic) {
+        for found in self.every_wait.settle(before, &self.off) {
+            self.see_wait(found.tid, found.at, &found.stack);
+            if let Some(nanos) = found.nanos {
+                self.samples.add_waited((found.stack, nanos));
+            }
+        }
+    }
+
     /// Returns the waits that looks have found, and that go on, of threads that are in C.
     fn open_waits(&self, now: Monotonic, is_in_c: impl Fn(u64) -> bool) -> Vec<Wait> {
         let last = |own: &[Sighting]| own.last().copied();
@@ -322,6 +398,6 @@ impl Correlator {
 
 /// Returns the stack that was found in a wait between two times.
 fn stack_of(sightings: &[Sighting], from: Monotonic, to: Monotonic) -> Option<u32> {
-    let first = sightings.partition_point(|sighting| sighting.at < from);
-    sightings.get(first).filter(|sighting| sighting.at <= to).map(|sighting| sighting.stack)
+    let after = sightings.partition_point(|sighting| sighting.at <= to);
+    sightings[..after].last().filter(|sighting| sighting.at >= from).map(|sighting| sighting.stack)
 }

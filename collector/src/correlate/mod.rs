@@ -1,6 +1,7 @@
 //! Puts single events of perf and of an engine together: samples with crossings, context switches with slow events.
 
 mod correlator;
+mod every_wait;
 mod nested;
 pub(crate) mod offcpu;
 pub(crate) mod pump;

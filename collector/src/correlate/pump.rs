@@ -1,6 +1,7 @@
 //! The thread that reads perf records and an engine's events, and feeds both to the correlator.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,15 +14,16 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::unistd::Pid;
 
 use super::correlator::{Correlator, Event};
+use super::every_wait::SwitchRate;
 use super::offcpu::{OffTime, Runnable};
 use super::samples::Samples;
 use super::source::Source;
 use super::threads::Threads;
 use super::timeline::Part;
-use super::waits::{WaitLooks, WaitStack, WaitsIn};
+use super::waits::{WaitLooks, WaitStack, WaitsIn, WaitsMode};
 use crate::clock::{Moment, Monotonic, Rate, Timebase, own_time};
 use crate::counts::cell_id::CellId;
-use crate::perf::{PerfError, Record, Sample, Session, TracedProbe};
+use crate::perf::{Leaving, PerfError, Record, SWITCH_STACK_BYTES, Sample, Session, Switch, SwitchKind, TracedProbe};
 use crate::process::maps::Mapping;
 use crate::process::waiting_thread::WaitingThreads;
 use crate::unwind::{GoModule, Place, Unwinder, Walk};
@@ -45,6 +47,8 @@ pub(crate) struct Feed {
     pub(crate) runs: bool,
     /// When counting began.
     pub(crate) begun: Moment,
+    /// Which waits in C are seen.
+    pub(crate) waits: WaitsMode,
 }
 
 /// A pump that the system has no thread for, and why. It reads the engine when it is asked, and no perf records.
@@ -91,6 +95,11 @@ struct Found {
     /// Executable mappings that have come.
     mappings: Vec<Mapping>,
     waiting: WaitingThreads,
+    /// Stacks of threads in C whose switch is their next record, and whether they reach their crossing.
+    leaving: HashMap<u64, (Arc<WaitStack>, bool)>,
+    rate: SwitchRate,
+    /// Every wait in C is seen.
+    sees_every_wait: bool,
 }
 
 impl Pump {
@@ -99,19 +108,13 @@ impl Pump {
     /// # Errors
     /// If the system allows the recorder no further thread.
     pub(crate) fn start(pid: Pid, feed: Feed) -> Result<Pump, Box<Threadless>> {
-        let Feed { mut session, source, timebase, mut unwinder, runs, begun } = feed;
+        let Feed { mut session, source, timebase, mut unwinder, runs, begun, waits } = feed;
         let clock = Clock { timebase, begun: timebase.of(begun) };
         let reads_perf = session.is_some();
         let keeps_up = source.must_keep_up();
         let threads = if reads_perf { Threads::of(pid) } else { Threads::default() };
         let correlator = Correlator::new(threads, runs, reads_perf);
-        let found = Arc::new(Mutex::new(Found {
-            pid,
-            correlator,
-            source,
-            mappings: Vec::new(),
-            waiting: WaitingThreads::of(pid),
-        }));
+        let found = Arc::new(Mutex::new(Found::new(pid, correlator, source)));
         let waker = Arc::new(Waker::of(session.as_ref()));
         let (stop, asking) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let modules = Arc::new(Mutex::new(Vec::<NewModule>::new()));
@@ -120,8 +123,13 @@ impl Pump {
         let thread = std::thread::Builder::new().spawn(move || {
             let (mut counters_due, mut processors_due) = (Monotonic(0), Monotonic(0));
             let mut looks = WaitLooks::default();
-            if keeps_up {
+            if keeps_up || session.as_ref().is_some_and(|session| session.switches_unsampled().is_none()) {
                 keep_up();
+            }
+            let samples_switches = |session: &&mut Session| session.switches_unsampled().is_none();
+            if let Some(session) = session.as_mut().filter(samples_switches) {
+                let mut found = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                found.set_every_wait(session, &mut looks, true);
             }
             loop {
                 // Everything that was written before the order to stop is read.
@@ -137,6 +145,10 @@ impl Pump {
                     None if last => Monotonic(u64::MAX),
                     None => now.monotonic,
                 };
+                if let Some(session) = session.as_mut().filter(samples_switches) {
+                    let wanted = waits == WaitsMode::Every || found.rate.is_low(now.monotonic);
+                    found.set_every_wait(session, &mut looks, wanted);
+                }
                 let next_look =
                     if reads_perf && !last { found.look_at_waits(&mut looks, &mut unwinder, rate) } else { None };
                 found.settle(complete, rate);
@@ -250,9 +262,9 @@ impl Pump {
         self.found().correlator.threads().forgotten()
     }
 
-    /// Returns the samples so far; none where perf's records are not read.
-    pub(crate) fn samples(&self) -> Option<Samples> {
-        self.reads_perf.then(|| self.found().correlator.samples().clone())
+    /// Returns the samples up to a time; none where perf's records are not read.
+    pub(crate) fn samples(&self, until: Monotonic) -> Option<Samples> {
+        self.reads_perf.then(|| self.found().correlator.samples(until))
     }
 
     /// Returns how long all threads ran, and how long they could have run, up to a time; none where perf's records are not read.
@@ -388,13 +400,68 @@ impl Waker {
 }
 
 impl Found {
+    fn new(pid: Pid, correlator: Correlator, source: Box<dyn Source>) -> Found {
+        Found {
+            pid,
+            correlator,
+            source,
+            mappings: Vec::new(),
+            waiting: WaitingThreads::of(pid),
+            leaving: HashMap::new(),
+            rate: SwitchRate::new(Monotonic::now()),
+            sees_every_wait: false,
+        }
+    }
+
+    /// Begins to see every wait, or leaves them to looks.
+    fn set_every_wait(&mut self, session: &mut Session, looks: &mut WaitLooks, wanted: bool) {
+        if wanted == self.sees_every_wait {
+            return;
+        }
+        self.sees_every_wait = session.sample_switches(wanted).is_ok() && wanted;
+        self.leaving.clear();
+        let now = Monotonic::now();
+        looks.begin(now);
+        self.correlator.feed(if self.sees_every_wait { Event::EveryWait(now) } else { Event::SomeWaits(now) });
+    }
+
+    /// Keeps the stack of a thread in C that loses its processor.
+    fn keep_leaving(&mut self, leaving: &Leaving<'_>, unwinder: &mut Unwinder, rate: Rate) {
+        let sample = &leaving.sample;
+        self.leaving.remove(&sample.tid);
+        if !self.sees_every_wait || unwinder.is_go(sample.ip) {
+            return;
+        }
+        let walk = unwinder.walk(sample);
+        let is_whole = walk.place != Place::Elsewhere || sample.stack.len() < SWITCH_STACK_BYTES as usize;
+        let walk = self.with_crossing(walk, sample, rate);
+        if matches!(walk.place, Place::Crossing(_)) {
+            let stack = WaitStack { walk, waits_in: WaitsIn::Kernel(leaving.kernel) };
+            self.leaving.insert(sample.tid, (Arc::new(stack), is_whole));
+        }
+    }
+
+    /// Feeds a switch, with the stack that begins to wait.
+    fn switch(&mut self, switch: Switch) {
+        self.correlator.feed(Event::Switched(switch));
+        if switch.kind != SwitchKind::In {
+            self.rate.add(switch.time);
+        }
+        let leaving = self.leaving.remove(&switch.tid);
+        if let Some((stack, is_whole)) = leaving.filter(|_| switch.kind == SwitchKind::Blocked) {
+            self.correlator.feed(Event::Blocked { tid: switch.tid, since: switch.time, stack, is_whole });
+        }
+    }
+
     fn add(&mut self, record: Record<'_>, unwinder: &mut Unwinder, rate: Rate) {
         let is_another = self.correlator.became_another();
         let event = match record {
-            Record::Hit(_) | Record::Sample(_) if is_another => return,
+            Record::Hit(_) | Record::Sample(_) | Record::Leaving(_) if is_another => return,
             Record::Hit(hit) => return self.source.hit(&hit),
             Record::Sample(sample) => Event::Sampled(self.walk(&sample, unwinder, rate)),
-            Record::Switch(switch) => Event::Switched(switch),
+            Record::Leaving(leaving) => return self.keep_leaving(&leaving, unwinder, rate),
+            Record::LostLeaving(count) => Event::LostBegins(count),
+            Record::Switch(switch) => return self.switch(switch),
             Record::Start { tid, parent, time } => Event::Started { tid, parent, time },
             Record::Name { tid, name } => Event::Named { tid, name },
             Record::Exec => Event::BecameProgram,
@@ -411,6 +478,7 @@ impl Found {
                 return self.mappings.push(mapping);
             }
             Record::Lost(count) => {
+                self.leaving.clear();
                 self.source.lose_track();
                 Event::Lost(count)
             }
@@ -559,13 +627,7 @@ mod tests {
         };
         let source = Box::new(OneCrossing(Some(event)));
         let correlator = Correlator::new(Threads::default(), true, false);
-        let found = Found {
-            pid: Pid::this(),
-            correlator,
-            source,
-            mappings: Vec::new(),
-            waiting: WaitingThreads::of(Pid::this()),
-        };
+        let found = Found::new(Pid::this(), correlator, source);
         let mut pump = Pump {
             stop: Arc::default(),
             found: Arc::new(Mutex::new(found)),
@@ -581,6 +643,6 @@ mod tests {
         let part = pump.timeline(false);
         assert_eq!(part.crossings.iter().map(|crossing| crossing.cell).collect::<Vec<_>>(), [CellId(7)]);
         pump.stop();
-        assert!(!pump.failed() && pump.samples().is_none());
+        assert!(!pump.failed() && pump.samples(Monotonic::now()).is_none());
     }
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use nix::unistd::Pid;
 
 use super::correlator::{Correlator, Event};
+use super::samples::WaitTime;
 use super::threads::Threads;
 use super::waits::{WaitStack, Waited, WaitsIn};
 use crate::clock::{Moment, Monotonic, Rate};
@@ -81,6 +82,14 @@ fn event(line: &str) -> Event {
             nanos: 1.0,
             variance: 1.0,
         }),
+        "begins" => {
+            let (walk, waits_in) = (Walk::of_crossing(CellId(line.number("cell") as u32)), WaitsIn::Page);
+            let is_whole = !line.values.contains_key("cut");
+            Event::Blocked { tid, since: time, stack: Arc::new(WaitStack { walk, waits_in }), is_whole }
+        }
+        "every_wait" => Event::EveryWait(time),
+        "some_waits" => Event::SomeWaits(time),
+        "lost_begins" => Event::LostBegins(line.number("records")),
         "complete" => Event::Complete { before: time, rate: nanoseconds() },
         kind => Event::Slow(line.slow(kind)),
     }
@@ -133,15 +142,17 @@ fn nanoseconds() -> Rate {
 fn told(correlator: &mut Correlator) -> String {
     let mut text = String::new();
     let mut tell = |what: &str, value: &dyn Debug| writeln!(text, "{what}: {value:?}").unwrap();
-    let samples = correlator.samples().clone();
+    let samples = correlator.samples(Monotonic(20_000_000));
     for (cell, slow) in samples.slow.iter().collect::<BTreeMap<_, _>>() {
         tell(&format!("cell {}", cell.0), slow);
     }
     tell("blocked by thread", &samples.blocked.iter().collect::<BTreeMap<_, _>>());
     tell("idle by thread", &samples.thread_idle.iter().collect::<BTreeMap<_, _>>());
-    let mut numbers: Vec<_> = samples.waits.iter().map(|(stack, time)| (time.number, stack.waits_in)).collect();
-    numbers.sort_by_key(|&(number, _)| number);
-    numbers.iter().for_each(|found| tell("waiting stack", found));
+    let told = |time: &WaitTime| (time.number, time.sum, time.variance, time.found);
+    let mut stacks: Vec<_> = samples.waits.iter().map(|(stack, time)| (told(time), stack.waits_in)).collect();
+    stacks.sort_by_key(|&((number, ..), _)| number);
+    stacks.iter().for_each(|found| tell("waiting stack", found));
+    tell("every wait", &samples.every_wait);
     tell("runnable", &correlator.runnable(Monotonic(20_000_000)));
     tell("lost", &samples.lost);
     tell("confirmed", &correlator.take_confirmed().into_iter().collect::<BTreeMap<_, _>>());

@@ -19,12 +19,16 @@ const MOST_STACKS: usize = 200_000;
 pub(crate) struct Samples {
     /// How often each stack was seen.
     pub(crate) walks: HashMap<Arc<Walk>, u64>,
-    /// Stacks in C that waited, with the time that looks found them to.
+    /// Stacks in C that waited, with their times.
     pub(crate) waits: HashMap<Arc<WaitStack>, WaitTime>,
+    /// Nanoseconds for which every wait was seen. Looks stand for those of the rest.
+    pub(crate) every_wait: u64,
     /// Processor time of the recorder for these looks, in nanoseconds.
     pub(crate) looks_cost: u64,
     /// Records that were dropped because their ring was full.
     pub(crate) lost: u64,
+    /// Samples of threads that lost their processors, dropped for the same reason.
+    pub(crate) lost_begins: u64,
     /// A processor came into use after the start, and nothing that ran on it was seen.
     pub(crate) new_processor: bool,
     /// Slow crossings that have ended, by cell.
@@ -41,15 +45,15 @@ pub(crate) struct Samples {
     pub(crate) num_cgo_call: Option<(u64, Monotonic)>,
 }
 
-/// Time that looks found a stack to wait.
+/// Time that a stack was seen to wait, or that looks found it to.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct WaitTime {
     /// Nanoseconds.
     pub(crate) sum: f64,
     /// Variance of the sum.
     pub(crate) variance: f64,
-    /// How often it was found.
-    pub(crate) looks: u64,
+    /// Number of waits that were seen on it, or of looks that found it.
+    pub(crate) found: u64,
     /// Number of the stack, in the order in which they were first found.
     pub(crate) number: u32,
 }
@@ -57,15 +61,34 @@ pub(crate) struct WaitTime {
 impl Samples {
     /// Adds what a look found. Returns the number of the stack, if it is kept.
     pub(super) fn add_wait(&mut self, waited: Waited) -> Option<u32> {
-        if self.waits.len() >= MOST_STACKS && !self.waits.contains_key(&waited.stack) {
+        let time = self.wait_time(waited.stack)?;
+        time.sum += waited.nanos;
+        time.variance += waited.variance;
+        time.found += 1;
+        Some(time.number)
+    }
+
+    /// Adds a wait on this stack, of which every nanosecond is seen. Returns the number of the stack, if it is kept.
+    pub(super) fn begin_wait(&mut self, stack: &Arc<WaitStack>) -> Option<u32> {
+        let time = self.wait_time(Arc::clone(stack))?;
+        time.found += 1;
+        Some(time.number)
+    }
+
+    /// Adds nanoseconds of such a wait.
+    pub(super) fn add_waited(&mut self, (stack, nanos): (Arc<WaitStack>, u64)) {
+        if let Some(time) = self.wait_time(stack) {
+            time.sum += nanos as f64;
+        }
+    }
+
+    /// Returns the time of a stack, if it is kept.
+    fn wait_time(&mut self, stack: Arc<WaitStack>) -> Option<&mut WaitTime> {
+        if self.waits.len() >= MOST_STACKS && !self.waits.contains_key(&stack) {
             return None;
         }
         let number = self.waits.len() as u32;
-        let time = self.waits.entry(waited.stack).or_insert(WaitTime { number, ..WaitTime::default() });
-        time.sum += waited.nanos;
-        time.variance += waited.variance;
-        time.looks += 1;
-        Some(time.number)
+        Some(self.waits.entry(stack).or_insert(WaitTime { number, ..WaitTime::default() }))
     }
 
     /// Adds a slow crossing that has ended. `own` is how long it was blocked outside of the crossings within it.

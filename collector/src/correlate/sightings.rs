@@ -1,11 +1,11 @@
-//! Looks that found a thread waiting in C, until the crossing that it waited in has ended: by then it is known how long it
-//! waited.
+//! Moments at which threads were seen to wait in C. They are kept until the crossing has ended: by then it is known how
+//! long the thread waited.
 
 use std::collections::HashMap;
 
 use crate::clock::Monotonic;
 
-/// What looks found of each thread, in the order of time.
+/// The moments of each thread, in the order of time.
 #[derive(Default)]
 pub(super) struct Sightings(HashMap<u64, Vec<Sighting>>);
 
@@ -19,7 +19,7 @@ pub(super) struct Sighting {
 
 /// Maximum moments kept of a thread. When there are more, the older half is forgotten; that is what removes moments in
 /// crossings that were not slow.
-const MOST: usize = 1000;
+const MOST: usize = 8192;
 
 impl Sightings {
     pub(super) fn add(&mut self, tid: u64, sighting: Sighting) {
@@ -27,7 +27,9 @@ impl Sightings {
         if own.len() >= MOST {
             own.drain(..MOST / 2);
         }
-        own.push(sighting);
+        // A look may be understood after the next wait has begun.
+        let after = own.partition_point(|other| other.at <= sighting.at);
+        own.insert(after, sighting);
     }
 
     /// Takes out what was found of a thread between two times.

@@ -8,7 +8,20 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::clock::Monotonic;
+use crate::process::kernel_symbols::KernelEntry;
 use crate::unwind::Walk;
+
+/// How the stacks of waits in C are found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WaitsMode {
+    /// That of every wait while this is permitted and threads switch seldom; otherwise by looks.
+    #[default]
+    Auto,
+    /// That of every wait, if this is permitted.
+    Every,
+    /// By looks.
+    Looks,
+}
 
 /// A stack that waits, and in what.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -24,6 +37,8 @@ pub(crate) enum WaitsIn {
     Call(u64),
     /// None: it needs a page, or was stopped by a signal.
     Page,
+    /// What the kernel's outermost calls tell.
+    Kernel(KernelEntry),
 }
 
 /// What was found at one moment of a thread that waits.
@@ -49,7 +64,7 @@ pub(crate) struct Waiting {
 /// Nanoseconds between two moments, on average.
 const BETWEEN: u64 = 20_000_000;
 /// Share of a processor that looks may take.
-const SHARE: f64 = 0.004;
+const SHARE: f64 = 0.003;
 /// Nanoseconds of processor time that may be saved up.
 const MOST_SAVED: f64 = 4_000_000.0;
 /// Nanoseconds that a moment takes, and a look, before the first.
@@ -101,6 +116,12 @@ impl Default for WaitLooks {
 }
 
 impl WaitLooks {
+    /// Looks stand for waits from now on.
+    pub(crate) fn begin(&mut self, now: Monotonic) {
+        (self.last, self.due) = (Some(now), now);
+        self.known.clear();
+    }
+
     /// Whether it is time for the next moment.
     pub(crate) fn is_due(&self, now: Monotonic) -> bool {
         now >= self.due

@@ -11,6 +11,7 @@ use super::work::Engine;
 use super::{EngineError, EngineKind, Timing, sample, trampoline, uprobe};
 use crate::clock::Moment;
 use crate::correlate::pump::Pump;
+use crate::correlate::waits::WaitsMode;
 use crate::goruntime::Target;
 use crate::perf::Session;
 use crate::process::auxv::load_bias;
@@ -33,6 +34,8 @@ pub(crate) struct Settings {
     pub(crate) slow: Duration,
     /// Samples per second of each thread's processor time; 0 for none.
     pub(crate) frequency: u32,
+    /// Which waits in C are seen.
+    pub(crate) waits: WaitsMode,
 }
 
 /// The program that is recorded.

@@ -1,5 +1,36 @@
 //! Notes of engines: their limits, in words for the user.
 
+use nix::unistd::geteuid;
+
+use super::Settings;
+use crate::correlate::waits::WaitsMode;
+use crate::perf::{Session, SwitchesUnsampled};
+
+/// Returns the notes on what a session does not see.
+pub(super) fn unseen(settings: Settings, session: &Session) -> Vec<String> {
+    let kernel = (settings.frequency > 0 && !session.sees_kernel()).then(|| WITHOUT_KERNEL.to_owned());
+    let unsampled = session.switches_unsampled().filter(|_| settings.waits == WaitsMode::Every);
+    kernel.into_iter().chain(unsampled.map(not_every_wait)).collect()
+}
+
+/// Returns the note on waits that are looked at, where every one was to be seen.
+fn not_every_wait(unsampled: SwitchesUnsampled) -> String {
+    let why = match unsampled {
+        SwitchesUnsampled::NotWanted => "this engine does not see where C waits",
+        SwitchesUnsampled::NoSymbols if geteuid().is_root() => {
+            "the kernel hides the addresses of its functions; `sysctl kernel.kptr_restrict=0`, and in a container \
+             --cap-add=SYSLOG, shows them"
+        }
+        // Both settings decide on the addresses too.
+        SwitchesUnsampled::Forbidden | SwitchesUnsampled::NoSymbols => {
+            "that takes root, or `sysctl kernel.perf_event_paranoid=1 kernel.kptr_restrict=0`"
+        }
+        SwitchesUnsampled::NoMemory => "it needs more locked memory than this user has left; raise `ulimit -l`",
+        SwitchesUnsampled::NoFiles => "it needs more open files than this user may have; raise `ulimit -n`",
+    };
+    format!("not every wait is seen (--waits every): {why}")
+}
+
 /// Note where samples may not be taken in the kernel.
 pub(super) const WITHOUT_KERNEL: &str = "samples leave out what happens in the kernel: seeing that takes root, or \
                                          `sysctl kernel.perf_event_paranoid=1`";

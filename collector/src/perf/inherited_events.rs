@@ -15,8 +15,19 @@ pub(super) struct InheritedEvents {
     threads: usize,
 }
 
-/// Kind of an event of a thread: its processor and probe, by number.
-pub(super) type Slot = (usize, usize);
+/// Kind of an event of a thread: the number of its processor's ring, and the kind of its samples.
+pub(super) type Slot = (usize, SampleKind);
+
+/// Kind of the samples of an event.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum SampleKind {
+    /// What a thread runs.
+    Running,
+    /// Where a thread was when it lost its processor.
+    Switching,
+    /// That a thread hit the probe of this number.
+    Probe(usize),
+}
 
 impl InheritedEvents {
     /// Begins another thread, which gets its own events.
@@ -53,7 +64,7 @@ mod tests {
         let mut origins = InheritedEvents::default();
         for ids in [[1, 2], [3, 4]] {
             origins.add_thread();
-            ids.into_iter().enumerate().for_each(|(slot, id)| origins.add_event(id, (0, slot)));
+            ids.into_iter().enumerate().for_each(|(probe, id)| origins.add_event(id, (0, SampleKind::Probe(probe))));
         }
         let mut check = |what: &str, tid, id, expected| assert_eq!(origins.speaks_for(tid, id), expected, "{what}");
         check("the first thread", 10, 1, true);
@@ -73,7 +84,7 @@ mod tests {
     fn with_one_thread_there_is_no_choice() {
         let mut origins = InheritedEvents::default();
         origins.add_thread();
-        origins.add_event(1, (0, 0));
+        origins.add_event(1, (0, SampleKind::Running));
         assert!(origins.speaks_for(10, 1) && origins.speaks_for(11, 1));
     }
 }

@@ -21,13 +21,14 @@ use nix::sys::eventfd::EventFd;
 use nix::unistd::Pid;
 use perf_event::{Builder, Counter};
 
-pub(crate) use attributes::{Frequency, Wanted};
-use inherited_events::{InheritedEvents, Slot};
-pub(crate) use record::{Hit, Record, Sample, Switch, SwitchKind};
+pub(crate) use attributes::{Frequency, SWITCH_STACK_BYTES, Wanted};
+use inherited_events::{InheritedEvents, SampleKind, Slot};
+pub(crate) use record::{Hit, Leaving, Record, Sample, Switch, SwitchKind};
 use ring::Ring;
 
 use crate::clock::Monotonic;
 use crate::goruntime::Point;
+use crate::process::kernel_symbols;
 use crate::process::maps::Mapping;
 use crate::process::sched_slice::CpuPin;
 
@@ -68,6 +69,21 @@ impl PerfError {
     }
 }
 
+/// Why threads are not sampled when they lose their processors.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum SwitchesUnsampled {
+    /// Nobody asked for it.
+    NotWanted,
+    /// Events may not see the kernel.
+    Forbidden,
+    /// The kernel does not tell the addresses of its functions.
+    NoSymbols,
+    /// The rings need more locked memory than this user has left.
+    NoMemory,
+    /// The events need more open files than this user may have.
+    NoFiles,
+}
+
 /// A probe that is defined in tracefs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct TracedProbe {
@@ -86,8 +102,12 @@ pub(crate) struct TracedProbe {
 /// The events of one process and their rings.
 pub(crate) struct Session {
     rings: Vec<Ring>,
+    /// Rings for the samples of switches, which are so large that others would be dropped. None where there are none.
+    switch_rings: Vec<Ring>,
     pid: Pid,
     wanted: Wanted,
+    /// Bytes of stack copied with a sample.
+    stack_bytes: u32,
     probes: Vec<TracedProbe>,
     events: HashMap<u64, Event>,
     /// Layout of records that have no event of ours: those of the rings themselves.
@@ -98,22 +118,28 @@ pub(crate) struct Session {
     latest: Option<usize>,
     /// Pin of the thread that waits for samples.
     station: Option<CpuPin>,
+    /// Why threads are not sampled when they lose their processors; none if all are.
+    unsampled: Option<SwitchesUnsampled>,
 }
 
-/// Layout and probe of an event's records.
+/// Layout of an event's records, and what its samples tell.
 #[derive(Clone, Copy)]
 struct Event {
     format: RecordParseInfo,
-    probe: Option<TracedProbe>,
+    kind: SampleKind,
 }
 
 /// Pages of data in each ring, the largest first: as many as the user may lock (`perf_event_mlock_kb`, 516 by default).
-const PAGES: [usize; 4] = [128, 64, 32, 16];
+const PAGES: [usize; 5] = [512, 128, 64, 32, 16];
+/// Maximum pages of data in all of these rings together; rings of the smallest size may take more.
+const PAGES_IN_ALL: usize = (64 << 20) / 4096;
+/// Minimum and maximum pages of data in each ring for samples of switches.
+const PAGES_OF_SWITCHES: (usize, usize) = (64, 512);
 /// Pages of data in each ring where there are probes, whose hits fill a gigabyte in some seconds; root may lock any
 /// amount.
 const PAGES_OF_PROBES: [usize; 6] = [4096, 1024, 256, 128, 64, 32];
-/// Maximum pages of data in all rings together; rings of the smallest size may take more.
-const PAGES_IN_ALL: usize = (256 << 20) / 4096;
+/// Maximum pages of data in all of these rings together.
+const PAGES_OF_PROBES_IN_ALL: usize = (256 << 20) / 4096;
 
 impl Session {
     /// Makes the rings for a process, without any event yet.
@@ -121,7 +147,10 @@ impl Session {
     /// # Errors
     /// See [`PerfError`].
     pub(crate) fn new(pid: Pid, wanted: Wanted, probes: Vec<TracedProbe>) -> Result<Session, PerfError> {
-        let sizes = if probes.is_empty() || pid == Pid::this() { &PAGES[..] } else { &PAGES_OF_PROBES };
+        let (sizes, in_all) = match probes.is_empty() || pid == Pid::this() {
+            true => (&PAGES[..], PAGES_IN_ALL),
+            false => (&PAGES_OF_PROBES[..], PAGES_OF_PROBES_IN_ALL),
+        };
         // The rest of the ring is for records that come until the reader runs: hits come faster than samples.
         let wakeup = |pages: usize| match (wanted.only_samples, probes.is_empty()) {
             (true, _) => 1,
@@ -129,37 +158,60 @@ impl Session {
             (false, false) => pages * 4096 / 4,
         };
         let (processors, smallest) = (online_cpus()?, sizes[sizes.len() - 1]);
-        let fitting = sizes.iter().filter(|&&pages| pages == smallest || pages * processors.len() <= PAGES_IN_ALL);
-        let mut mapped = fitting.map(|&pages| map_rings(&processors, pages, wakeup(pages)));
-        let rings = mapped.find(|rings| !matches!(rings, Err(PerfError::Memory))).unwrap_or(Err(PerfError::Memory))?;
+        let fitting = sizes.iter().filter(|&&pages| pages == smallest || pages * processors.len() <= in_all);
+        let map = |&pages: &usize| map_rings(&processors, pages, wakeup(pages));
+        let mut unsampled = match () {
+            () if !wanted.switches || wanted.only_samples => Some(SwitchesUnsampled::NotWanted),
+            () if !kernel_symbols::are_readable() => Some(SwitchesUnsampled::NoSymbols),
+            () => None,
+        };
+        let mut both = None;
+        if unsampled.is_none() {
+            let with_switches = |pages: &usize| {
+                let of_switches = PAGES_OF_SWITCHES.1.min(*pages);
+                Some((map(pages).ok()?, map_rings(&processors, of_switches, of_switches * 4096 / 4).ok()?))
+            };
+            both = fitting.clone().filter(|&&pages| pages >= PAGES_OF_SWITCHES.0).find_map(with_switches);
+            unsampled = both.is_none().then_some(SwitchesUnsampled::NoMemory);
+        }
+        let (rings, switch_rings) = match both {
+            Some(both) => both,
+            None => {
+                let mut mapped = fitting.map(map);
+                let rings = mapped.find(|rings| !matches!(rings, Err(PerfError::Memory)));
+                (rings.unwrap_or(Err(PerfError::Memory))?, Vec::new())
+            }
+        };
+        let stack_bytes = attributes::stack_bytes(rings[0].size, wanted.frequency);
         let format = attributes::format(attributes::ring_owner(0, 1).attrs())?;
         let waker = Arc::new(EventFd::new().map_err(std::io::Error::from)?);
         let (events, origins) = (HashMap::new(), InheritedEvents::default());
         let (latest, station) = (None, None);
-        Ok(Session { rings, pid, wanted, probes, events, format, origins, waker, latest, station })
+        Ok(Session {
+            rings,
+            switch_rings,
+            pid,
+            wanted,
+            stack_bytes,
+            probes,
+            events,
+            format,
+            origins,
+            waker,
+            latest,
+            station,
+            unsampled,
+        })
     }
 
-    /// Watches a thread, and every thread that it will start. Leaves out samples in the kernel where they are not
-    /// permitted.
+    /// Watches a thread, and every thread that it will start. Leaves out samples in the kernel, and of switches, where
+    /// they are not permitted.
     ///
     /// # Errors
     /// See [`PerfError`].
     pub(crate) fn watch(&mut self, tid: Pid) -> Result<(), PerfError> {
-        self.origins.add_thread();
-        for index in 0..self.rings.len() {
-            let cpu = self.rings[index].cpu;
-            let sampled = |wanted| move || attributes::sampled(tid, cpu, wanted);
-            let opened = match self.open((index, 0), sampled(self.wanted), None) {
-                Err(PerfError::Forbidden { .. }) if self.wanted.kernel => {
-                    self.wanted.kernel = false;
-                    self.open((index, 0), sampled(self.wanted), None)
-                }
-                done => done,
-            };
-            opened?;
-            self.open_probes_of(tid, index, 1)?;
-        }
-        Ok(())
+        self.watch_thread(tid)?;
+        self.with_switches(|session| session.open_switching(tid))
     }
 
     /// Watches all threads of a running process, including those born meanwhile.
@@ -167,7 +219,64 @@ impl Session {
     /// # Errors
     /// See [`PerfError`].
     pub(crate) fn watch_all(&mut self) -> Result<(), PerfError> {
-        self.in_each_thread(Session::watch)
+        self.in_each_thread(Session::watch_thread)?;
+        // These come last: without them there is less to see, without the others nothing.
+        self.with_switches(|session| {
+            session.in_each_thread(|session, tid| {
+                session.origins.add_thread();
+                session.open_switching(tid)
+            })
+        })
+    }
+
+    fn watch_thread(&mut self, tid: Pid) -> Result<(), PerfError> {
+        self.origins.add_thread();
+        for index in 0..self.rings.len() {
+            let cpu = self.rings[index].cpu;
+            let stack = self.stack_bytes;
+            let sampled = |wanted| move || attributes::sampled(tid, cpu, wanted, stack);
+            let running = (index, SampleKind::Running);
+            let opened = match self.open(running, sampled(self.wanted)) {
+                Err(PerfError::Forbidden { .. }) if self.wanted.kernel => {
+                    self.wanted.kernel = false;
+                    self.open(running, sampled(self.wanted))
+                }
+                done => done,
+            };
+            opened?;
+            self.open_probes_of(tid, index, 0)?;
+        }
+        Ok(())
+    }
+
+    /// Opens the events that sample switches, if they are wanted and permitted. If one of them can't be had, there are
+    /// none: a part of the threads would not tell of every wait.
+    fn with_switches(&mut self, open: impl FnOnce(&mut Self) -> Result<(), PerfError>) -> Result<(), PerfError> {
+        if !self.wanted.kernel {
+            self.unsampled = self.unsampled.or(Some(SwitchesUnsampled::Forbidden));
+        }
+        let opened = if self.unsampled.is_none() { open(self) } else { Ok(()) };
+        let (unsampled, done) = match opened {
+            Ok(()) => (self.unsampled, Ok(())),
+            Err(PerfError::Ended) => (Some(SwitchesUnsampled::NotWanted), Err(PerfError::Ended)),
+            Err(PerfError::Files) => (Some(SwitchesUnsampled::NoFiles), Ok(())),
+            Err(_) => (Some(SwitchesUnsampled::Forbidden), Ok(())),
+        };
+        self.unsampled = unsampled;
+        if unsampled.is_some() {
+            self.switch_rings.clear();
+        }
+        done
+    }
+
+    /// Opens the events that sample a thread when it loses its processor.
+    fn open_switching(&mut self, tid: Pid) -> Result<(), PerfError> {
+        let before_exec = self.wanted.before_exec;
+        for index in 0..self.switch_rings.len() {
+            let cpu = self.switch_rings[index].cpu;
+            self.open((index, SampleKind::Switching), || attributes::switching(tid, cpu, before_exec))?;
+        }
+        Ok(())
     }
 
     fn in_each_thread(&mut self, open: impl Fn(&mut Self, Pid) -> Result<(), PerfError>) -> Result<(), PerfError> {
@@ -195,7 +304,7 @@ impl Session {
     /// # Errors
     /// See [`PerfError`].
     pub(crate) fn watch_probes(&mut self, probes: &[TracedProbe]) -> Result<(), PerfError> {
-        let first = self.probes.len() + 1;
+        let first = self.probes.len();
         self.probes.extend_from_slice(probes);
         self.in_each_thread(|session, tid| session.open_probes(tid, first))
     }
@@ -211,21 +320,16 @@ impl Session {
     /// Opens the events of a thread's probes, from the number `first` on, on the processor of a ring.
     fn open_probes_of(&mut self, tid: Pid, ring: usize, first: usize) -> Result<(), PerfError> {
         let (cpu, before_exec) = (self.rings[ring].cpu, self.wanted.before_exec);
-        for (number, probe) in self.probes.clone().into_iter().enumerate().skip(first - 1) {
+        for (number, probe) in self.probes.clone().into_iter().enumerate().skip(first) {
             let traced = || attributes::probe(tid, cpu, probe, before_exec);
-            self.open((ring, number + 1), traced, Some(probe))?;
+            self.open((ring, SampleKind::Probe(number)), traced)?;
         }
         Ok(())
     }
 
     /// Opens an event of a ring's processor. On an older kernel, lost records are not counted, and child processes
     /// inherit the event too; their records are left out.
-    fn open(
-        &mut self,
-        slot: Slot,
-        builder: impl Fn() -> Builder<'static>,
-        probe: Option<TracedProbe>,
-    ) -> Result<(), PerfError> {
+    fn open(&mut self, slot: Slot, builder: impl Fn() -> Builder<'static>) -> Result<(), PerfError> {
         let without_losses = || {
             let mut builder = builder();
             builder.attrs_mut().read_format = 0;
@@ -248,9 +352,10 @@ impl Session {
         }
         let counter = opened.map_err(refused)?;
         let format = attributes::format(builder().attrs())?;
-        self.events.insert(counter.id(), Event { format, probe });
+        self.events.insert(counter.id(), Event { format, kind: slot.1 });
         self.origins.add_event(counter.id(), slot);
-        Ok(self.rings[slot.0].add(counter)?)
+        let rings = if slot.1 == SampleKind::Switching { &mut self.switch_rings } else { &mut self.rings };
+        Ok(rings[slot.0].add(counter)?)
     }
 
     /// Returns the number of records dropped so far, whether a record tells of them or not; none where the kernel does
@@ -270,6 +375,19 @@ impl Session {
         self.wanted.kernel
     }
 
+    /// Why threads can't be sampled when they lose their processors; none if they can.
+    pub(crate) fn switches_unsampled(&self) -> Option<SwitchesUnsampled> {
+        self.unsampled
+    }
+
+    /// Begins to sample threads when they lose their processors, or stops that.
+    ///
+    /// # Errors
+    /// If the kernel refuses: then some are, and others not.
+    pub(crate) fn sample_switches(&mut self, wanted: bool) -> std::io::Result<()> {
+        self.switch_rings.iter_mut().try_for_each(|ring| ring.enable(wanted))
+    }
+
     /// Returns the file that ends a wait when it is written to.
     pub(crate) fn waker(&self) -> Arc<EventFd> {
         Arc::clone(&self.waker)
@@ -281,7 +399,7 @@ impl Session {
             // Where no record has come, the thread may run anywhere.
             self.station.get_or_insert_with(CpuPin::here).go_to(self.latest.take());
         }
-        let rings = self.rings.iter().map(|ring| ring.as_fd());
+        let rings = self.rings.iter().chain(&self.switch_rings).map(|ring| ring.as_fd());
         let mut ready: Vec<PollFd<'_>> =
             rings.chain([self.waker.as_fd()]).map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         let _ = poll(&mut ready, PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX));
@@ -296,7 +414,7 @@ impl Session {
         for ring in &mut self.rings {
             ring.peek(|bytes| {
                 if let Some(Record::Mapped(mapping)) =
-                    parse(bytes, &self.events, self.format, &mut self.origins, self.pid)
+                    parse(bytes, (&self.events, &self.probes), self.format, &mut self.origins, self.pid)
                 {
                     found.push(mapping);
                 }
@@ -313,20 +431,21 @@ impl Session {
     pub(crate) fn read(&mut self, last: bool, mut visit: impl FnMut(Record<'_>)) -> Monotonic {
         let now = Monotonic::now();
         let until = if last { u64::MAX } else { now.0 };
-        self.rings.iter_mut().for_each(Ring::look);
+        let mut rings: Vec<&mut Ring> = self.rings.iter_mut().chain(&mut self.switch_rings).collect();
+        rings.iter_mut().for_each(|ring| ring.look());
         let format = self.format;
         let time_of = |ring: &mut Ring| ring.next().map(time);
-        let mut times: Vec<Option<u64>> = self.rings.iter_mut().map(time_of).collect();
+        let mut times: Vec<Option<u64>> = rings.iter_mut().map(|ring| time_of(ring)).collect();
         loop {
             let waiting = times.iter().enumerate().filter_map(|(ring, time)| Some((ring, (*time)?)));
             let Some((first, time)) = waiting.min_by_key(|&(_, time)| time) else { break };
             if time > until {
                 break;
             }
-            let ring = &mut self.rings[first];
+            let ring = &mut rings[first];
             self.latest = Some(ring.cpu);
             if let Some(bytes) = ring.next()
-                && let Some(record) = parse(bytes, &self.events, format, &mut self.origins, self.pid)
+                && let Some(record) = parse(bytes, (&self.events, &self.probes), format, &mut self.origins, self.pid)
             {
                 visit(record);
             }
@@ -352,18 +471,19 @@ fn is_sample(record: &[u8]) -> bool {
 /// Parses a record of one of the events; none if it does not count.
 fn parse<'a>(
     bytes: &'a [u8],
-    events: &HashMap<u64, Event>,
+    (events, probes): (&HashMap<u64, Event>, &[TracedProbe]),
     format: RecordParseInfo,
     origins: &mut InheritedEvents,
     pid: Pid,
 ) -> Option<Record<'a>> {
     let about = About::of(bytes)?;
     let event = events.get(&about.id);
-    if let Some(probe) = event.and_then(|event| event.probe).filter(|_| is_sample(bytes)) {
-        let hit = Hit::parse(bytes, probe, pid)?;
+    let kind = event.map(|event| event.kind);
+    if let Some(SampleKind::Probe(number)) = kind.filter(|_| is_sample(bytes)) {
+        let hit = Hit::parse(bytes, *probes.get(number)?, pid)?;
         return origins.speaks_for(about.tid, about.id).then_some(Record::Hit(hit));
     }
-    let record = record::parse(&raw(bytes, event.map_or(format, |event| event.format)), about, pid)?;
+    let record = record::parse(&raw(bytes, event.map_or(format, |event| event.format)), about, kind, pid)?;
     // A loss belongs to no thread.
     if !matches!(record, Record::Lost(_)) && !origins.speaks_for(about.tid, about.id) {
         return None;

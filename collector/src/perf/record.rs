@@ -9,10 +9,12 @@ use linux_perf_event_reader::{
 };
 use nix::unistd::Pid;
 
+use super::inherited_events::SampleKind;
 use super::{About, TracedProbe};
 use crate::arch::SAMPLED;
 use crate::clock::Monotonic;
 use crate::goruntime::Point;
+use crate::process::kernel_symbols::KernelEntry;
 use crate::process::maps::{Mapping, Opened};
 
 /// Something that happened to the program.
@@ -20,6 +22,8 @@ use crate::process::maps::{Mapping, Opened};
 pub(crate) enum Record<'a> {
     /// A thread was sampled.
     Sample(Sample<'a>),
+    /// Where a thread was when it lost its processor. The switch itself is the thread's next record.
+    Leaving(Leaving<'a>),
     /// A thread reached a probe.
     Hit(Hit<'a>),
     /// A thread lost its processor or got one.
@@ -57,6 +61,8 @@ pub(crate) enum Record<'a> {
     Mapped(Mapping),
     /// This many records were dropped, because the ring was full.
     Lost(u64),
+    /// This many [`Record::Leaving`] were dropped, because their ring was full.
+    LostLeaving(u64),
 }
 
 /// A thread lost its processor or got one.
@@ -92,8 +98,17 @@ pub(crate) struct Sample<'a> {
     pub(crate) bp: Avma,
     /// Copy of the stack from `sp` on.
     pub(crate) stack: Cow<'a, [u8]>,
-    /// Return addresses along the frame pointers, if they were asked for.
+    /// Return addresses that the kernel found, if they were asked for.
     pub(crate) chain: Vec<Avma>,
+}
+
+/// Where a thread was when it lost its processor.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Leaving<'a> {
+    /// Its user code.
+    pub(crate) sample: Sample<'a>,
+    /// The kernel's code.
+    pub(crate) kernel: KernelEntry,
 }
 
 /// A hit of a probe by a thread.
@@ -121,7 +136,7 @@ impl<'a> Hit<'a> {
 
     /// Returns the probe's address and the return addresses along the frame pointers, if they were asked for.
     pub(crate) fn chain(&self) -> impl Iterator<Item = Avma> + 'a {
-        user_part(self.chain.chunks_exact(8).filter_map(word))
+        without_marks(self.chain.chunks_exact(8).filter_map(word))
     }
 
     /// Parses a probe's record with its header, laid out as [`super::attributes::probe`] asks for it. Such records come
@@ -163,7 +178,12 @@ impl<'a> Hit<'a> {
 }
 
 /// Parses a record that is not a probe's; none if it belongs to another process or is of no interest.
-pub(super) fn parse<'a>(raw: &RawEventRecord<'a>, about: About, pid: Pid) -> Option<Record<'a>> {
+pub(super) fn parse<'a>(
+    raw: &RawEventRecord<'a>,
+    about: About,
+    kind: Option<SampleKind>,
+    pid: Pid,
+) -> Option<Record<'a>> {
     /// Flag of a build id in place of the inode, which we have not asked for (include/uapi/linux/perf_event.h): the
     /// parser would trust its length.
     const BUILD_ID: u16 = 1 << 14;
@@ -172,7 +192,14 @@ pub(super) fn parse<'a>(raw: &RawEventRecord<'a>, about: About, pid: Pid) -> Opt
         return None;
     }
     match raw.parse().ok()? {
-        EventRecord::Sample(sample) if ours => self::sample(sample),
+        EventRecord::Sample(sample) if ours => {
+            let mut sample = self::sample(sample)?;
+            if kind != Some(SampleKind::Switching) {
+                return Some(Record::Sample(sample));
+            }
+            let kernel = KernelEntry::of(&std::mem::take(&mut sample.chain));
+            Some(Record::Leaving(Leaving { sample, kernel }))
+        }
         EventRecord::ContextSwitch(switch) if ours => {
             let kind = match switch {
                 ContextSwitchRecord::In { .. } => SwitchKind::In,
@@ -206,12 +233,14 @@ pub(super) fn parse<'a>(raw: &RawEventRecord<'a>, about: About, pid: Pid) -> Opt
             let (offset, file) = (FileOffset(mapped.page_offset), Opened::default());
             Some(Record::Mapped(Mapping { range, executable, offset, path, file }))
         }
+        // The switches themselves are told all the same.
+        EventRecord::Lost(lost) if kind == Some(SampleKind::Switching) => Some(Record::LostLeaving(lost.count)),
         EventRecord::Lost(lost) => Some(Record::Lost(lost.count)),
         _ => None,
     }
 }
 
-fn sample(sample: SampleRecord<'_>) -> Option<Record<'_>> {
+fn sample(sample: SampleRecord<'_>) -> Option<Sample<'_>> {
     let registers = sample.user_regs?;
     let [ip, sp, bp] = SAMPLED.map(|number| registers.get(number).map(Avma));
     let (stack, filled) = sample.user_stack?;
@@ -224,7 +253,7 @@ fn sample(sample: SampleRecord<'_>) -> Option<Record<'_>> {
             Cow::Owned(stack)
         }
     };
-    Some(Record::Sample(Sample {
+    Some(Sample {
         tid: sample.tid? as u64,
         time: Monotonic(sample.timestamp?),
         ip: ip?,
@@ -232,16 +261,16 @@ fn sample(sample: SampleRecord<'_>) -> Option<Record<'_>> {
         bp: bp?,
         stack,
         chain: chain(sample.callchain),
-    }))
+    })
 }
 
 fn chain(chain: Option<RawDataU64<'_>>) -> Vec<Avma> {
     let Some(chain) = chain else { return Vec::new() };
-    user_part((0..chain.len()).filter_map(|index| chain.get(index))).collect()
+    without_marks((0..chain.len()).filter_map(|index| chain.get(index))).collect()
 }
 
 /// Returns the addresses of a call chain, without the words that mark where its parts begin.
-fn user_part(chain: impl Iterator<Item = u64>) -> impl Iterator<Item = Avma> {
+fn without_marks(chain: impl Iterator<Item = u64>) -> impl Iterator<Item = Avma> {
     /// `PERF_CONTEXT_MAX`: words that are not less are marks.
     const MARKS: u64 = -4095i64 as u64;
     chain.filter(|&word| word < MARKS).map(Avma)

@@ -21,7 +21,7 @@ pub(super) struct Ring {
     writers: Vec<Counter>,
     base: NonNull<u8>,
     /// Bytes of data, a power of two.
-    size: usize,
+    pub(super) size: usize,
     /// Position up to which records may be read: the kernel's when it was last looked at.
     head: u64,
     /// Position up to which records have been read.
@@ -56,6 +56,11 @@ impl Ring {
         }
         self.writers.push(writer);
         Ok(())
+    }
+
+    /// Switches its events on or off, in all threads that have them.
+    pub(super) fn enable(&mut self, wanted: bool) -> std::io::Result<()> {
+        self.writers.iter_mut().try_for_each(|writer| if wanted { writer.enable() } else { writer.disable() })
     }
 
     /// Returns the number of its writers' records that were dropped.

@@ -12,6 +12,7 @@ pub(crate) mod free_memory;
 pub(crate) mod fuzzing;
 pub(crate) mod inherited_signals;
 pub(crate) mod interrupted_call;
+pub(crate) mod kernel_symbols;
 pub mod launch;
 pub(crate) mod link_map;
 pub mod maps;

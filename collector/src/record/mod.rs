@@ -31,6 +31,7 @@ use recorder::{LeavesOnPanic, Recorder};
 use stop_source::{Signals, StopSource};
 
 use crate::clock::Moment;
+pub use crate::correlate::waits::WaitsMode;
 pub use crate::engines::{EngineError, EngineKind};
 use crate::engines::{Settings, Subject as EngineSubject, Timing};
 use crate::goruntime::{Target, TargetError};
@@ -66,6 +67,8 @@ pub struct Options {
     pub slow: Duration,
     /// Samples per second of each thread's processor time; 0 for none.
     pub frequency: u32,
+    /// Which waits in C are seen.
+    pub waits: WaitsMode,
     /// Time after which the profile is finished; none for the program's end.
     pub duration: Option<Duration>,
     /// Maximum time in which debuginfod servers are asked for debug information that is not on this machine; none to
@@ -402,6 +405,7 @@ fn subject<'a>(options: &Options, program: &Program<'a>) -> EngineSubject<'a> {
             max_memory: options.max_memory,
             slow: options.slow,
             frequency: options.frequency,
+            waits: options.waits,
         },
     }
 }

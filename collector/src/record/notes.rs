@@ -88,6 +88,12 @@ pub(super) fn perf(engine: Capabilities, samples: &Samples, end: Monotonic) -> V
             format!("{lost} perf records found no room: there are fewer samples, and blocked times may be off")
         });
     }
+    if samples.lost_begins > 0 {
+        let lost = samples.lost_begins;
+        notes.push(format!(
+            "{lost} samples of context switches were dropped (buffer full): the stacks of as many waits may be missing"
+        ));
+    }
     if samples.new_processor {
         let unseen = if engine.counts_by_records {
             "there were more crossings than are counted, times and nesting may be off, and blocked times are not known"

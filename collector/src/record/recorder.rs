@@ -239,8 +239,8 @@ impl<'a> Recorder<'a> {
 
     /// Assembles the profile of all that was recorded so far; with this timeline, or with the timeline as it is.
     fn take_stock(&mut self, timeline: Option<Part>) {
-        let samples = self.pump.samples();
         let end = self.engine.timebase().now();
+        let samples = self.pump.samples(end.monotonic);
         let snapshot = self.engine.snapshot();
         self.put_together(snapshot, samples, timeline, end);
     }
@@ -366,6 +366,7 @@ impl<'a> Recorder<'a> {
             recording.num_cgo_call = samples.num_cgo_call.map(|(count, _)| count);
             recording.off_cpu &= !samples.new_processor;
             recording.looks_cost_ns = recording.off_cpu.then_some(samples.looks_cost);
+            recording.every_wait_ns = if recording.off_cpu { samples.every_wait.min(recording.duration_ns) } else { 0 };
             recording.notes.extend(notes::perf(self.engine.capabilities(), samples, end.monotonic));
         }
         Clock { measured, ticks_per_ns, calibration, c_error: snapshot.c_error, end: end.ticks }
@@ -397,7 +398,7 @@ impl<'a> Recorder<'a> {
         let counted = (!engine_has.counts_by_records).then(|| self.engine.snapshot());
         self.engine.stop();
         self.pump.stop();
-        let samples = self.pump.samples();
+        let samples = self.pump.samples(end.monotonic);
         if std::mem::take(&mut self.leave_again) {
             self.leave(&mut None, true);
         }

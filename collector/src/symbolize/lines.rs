@@ -53,7 +53,11 @@ impl Symbolizer<'_, '_> {
                     frames.push(SourceFrame::default());
                 }
             }
-            if !frames.is_empty() {
+            if let Some(own) = frames.last() {
+                // A function that is inlined in its wrapper has no begin of its own.
+                if profile.functions[function.0].file.is_empty() {
+                    profile.functions[function.0].file.clone_from(&own.file);
+                }
                 profile.locations[location.0].lines = self.lines(profile, function, frames, |_, _, _| function);
             }
         }

@@ -20,6 +20,7 @@ use cgoprof_symbols::{Avma, Svma, call_frames, pclntab};
 use crate::arch;
 use crate::goruntime::{Target, WrapperCode};
 use crate::loaded::LoadedGo;
+use crate::process::kernel_symbols::{KernelEntry, KernelSymbols};
 use crate::process::maps::Mapping;
 pub(crate) use debug_files::DebugFiles;
 use libraries::{Found, Libraries};
@@ -53,6 +54,8 @@ pub(crate) struct Symbolizer<'target, 'data> {
     exported: HashMap<Avma, FunctionId>,
     /// Names of C functions that Go calls through cgo's wrappers.
     wrapped: OnceCell<HashSet<String>>,
+    /// The kernel's functions.
+    kernel: OnceCell<KernelSymbols>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -95,6 +98,7 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
             borders: HashMap::new(),
             exported: HashMap::new(),
             wrapped: OnceCell::new(),
+            kernel: OnceCell::new(),
         }
     }
 
@@ -389,6 +393,12 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
     /// Returns the location that stands for what a thread waits in.
     pub(crate) fn wait(&mut self, profile: &mut Profile, call: &str) -> LocationId {
         self.of_no_code(profile, Function::of_wait(call))
+    }
+
+    /// Returns what a thread waits in that came to the kernel on this way.
+    pub(crate) fn waits_in_kernel(&self, entry: &KernelEntry) -> String {
+        let symbols = self.kernel.get_or_init(KernelSymbols::read);
+        symbols.waits_in(entry).map_or_else(|| "kernel".to_owned(), str::to_owned)
     }
 
     fn of_no_code(&mut self, profile: &mut Profile, new: Function) -> LocationId {

@@ -188,7 +188,8 @@ impl Unwinder {
         self.modules.iter().map(|module| &module.go).find(has).cloned().unwrap_or(Avma(0)..Avma(0))
     }
 
-    fn is_go(&self, address: Avma) -> bool {
+    /// Whether an address lies in Go code.
+    pub(crate) fn is_go(&self, address: Avma) -> bool {
         self.modules.iter().any(|module| module.go.contains(&address))
     }
 

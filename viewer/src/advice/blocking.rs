@@ -16,8 +16,8 @@ const LOCKED: f64 = 0.1;
 const DISK: f64 = 0.05;
 /// Minimum crossings of that line.
 const OFTEN: u64 = 100;
-/// Minimum looks: the error of what fewer found is not known.
-const LOOKS: u64 = 10;
+/// Minimum looks, where not every wait was seen: the error of fewer is not known.
+const FOUND: u64 = 10;
 /// Functions that wait for a lock (pthread_mutex_lock(3p), pthread_rwlock_rdlock(3p), pthread_rwlock_wrlock(3p)).
 const LOCKS: [&str; 9] = [
     "pthread_mutex_lock",
@@ -42,7 +42,7 @@ type Place<'a> = (&'a str, &'a str);
 #[derive(Default)]
 struct Blocked<'a> {
     time: Measured,
-    looks: u64,
+    found: u64,
     /// By C function and line of Go.
     by_site: BTreeMap<(&'a str, Option<Position<'a>>), f64>,
 }
@@ -51,14 +51,15 @@ impl<'a> Blocked<'a> {
     fn add(&mut self, profile: &'a Profile, part: &WaitPart<'a>) {
         self.time.value += part.nanos;
         self.time.error = self.time.error.hypot(part.standard_error);
-        self.looks = self.looks.saturating_add(part.stack.map_or(0, |stack| stack.looks));
+        self.found = self.found.saturating_add(part.stack.map_or(0, |stack| stack.found));
         let function = profile.functions[part.cell.function.0].name.as_str();
         *self.by_site.entry((function, analysis::site(profile, part.cell))).or_default() += part.nanos;
     }
 
-    /// Whether it is certain to be this time at least.
-    fn is_at_least(&self, nanos: f64) -> bool {
-        self.looks >= LOOKS && self.time.value - 2.0 * self.time.error >= nanos
+    /// Whether it is certain to be this time at least. `all_seen` tells whether every wait was seen.
+    fn is_at_least(&self, nanos: f64, all_seen: bool) -> bool {
+        let is_known = all_seen || self.found >= FOUND;
+        is_known && self.time.value - 2.0 * self.time.error >= nanos
     }
 
     /// `115 ms ±3.2 % (11.5 % of the run)`.
@@ -85,6 +86,7 @@ impl<'a> Blocked<'a> {
 
 pub(super) fn advise<'a>(profile: &'a Profile, all: &mut Vec<Advice<'a>>) {
     let run = profile.recording.duration_ns.max(1) as f64;
+    let all_seen = waits::all_seen(profile);
     let mut locks: BTreeMap<Place<'_>, Blocked<'_>> = BTreeMap::new();
     let mut disk: BTreeMap<_, (Blocked<'_>, BTreeMap<u64, u64>)> = BTreeMap::new();
     for part in waits::parts(profile) {
@@ -100,11 +102,11 @@ pub(super) fn advise<'a>(profile: &'a Profile, all: &mut Vec<Advice<'a>>) {
             locks.entry(place).or_default().add(profile, &part);
         }
     }
-    let locks = locks.iter().filter(|(_, blocked)| blocked.is_at_least(LOCKED * run));
+    let locks = locks.iter().filter(|(_, blocked)| blocked.is_at_least(LOCKED * run, all_seen));
     all.extend(locks.filter_map(|(&place, blocked)| locked(place, blocked, run)));
     for (blocked, calls) in disk.values() {
         let calls = calls.values().fold(0u64, |sum, &calls| sum.saturating_add(calls));
-        if blocked.is_at_least(DISK * run) && calls >= OFTEN {
+        if blocked.is_at_least(DISK * run, all_seen) && calls >= OFTEN {
             all.extend(synced(blocked, calls, run));
         }
     }
@@ -170,8 +172,13 @@ mod tests {
 
     /// A second in which a function is blocked for so many milliseconds in each of these stacks.
     fn advice(calls: u64, stacks: &[(&[&str], f64)]) -> Vec<(Kind, String)> {
+        advice_of((FOUND, 0), calls, stacks)
+    }
+
+    /// The same where each was found so often, and every wait was seen for so many nanoseconds.
+    fn advice_of((found, every_wait_ns): (u64, u64), calls: u64, stacks: &[(&[&str], f64)]) -> Vec<(Kind, String)> {
         let mut profile = Profile::default();
-        profile.recording.duration_ns = 1_000_000_000;
+        (profile.recording.duration_ns, profile.recording.every_wait_ns) = (1_000_000_000, every_wait_ns);
         let mut location = |name: &str, kind: Side| {
             profile.functions.push(Function { name: name.to_owned(), kind, ..Function::default() });
             let function = FunctionId(profile.functions.len() - 1);
@@ -185,13 +192,12 @@ mod tests {
             let mut stack: Vec<_> = frames.iter().enumerate().map(|(at, name)| location(name, kind(at))).collect();
             stack.push(work);
             let time = Estimate { sum: millis * 1e6, ..Estimate::default() };
-            let looks = 10;
             waits.push(WaitingStack {
                 cell: Some(7),
                 inside: frames.len(),
                 stack,
                 time,
-                looks,
+                found,
                 ..WaitingStack::default()
             });
         }
@@ -219,6 +225,14 @@ mod tests {
         assert_eq!(advice(5, &[(&condition, 200.0)]), [], "it waited for a condition before");
         let found = advice(5, &[(&futex[..4], 200.0)]);
         assert!(matches!(&found[..], [(Kind::Lock, why)] if why.contains("that work takes")), "{found:?}");
+    }
+
+    #[test]
+    fn few_looks_tell_nothing_and_one_wait_that_was_seen_does() {
+        let futex: [(&[&str], f64); 1] = [(&["[futex]", "__lll_lock_wait", "pthread_mutex_lock", "enter_tree"], 500.0)];
+        for (found, every_wait_ns, expected) in [(9, 0, 0), (10, 0, 1), (1, 500_000_000, 0), (1, 1_000_000_000, 1)] {
+            assert_eq!(advice_of((found, every_wait_ns), 5, &futex).len(), expected, "{found} {every_wait_ns}");
+        }
     }
 
     #[test]

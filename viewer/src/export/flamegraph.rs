@@ -5,7 +5,7 @@ use inferno::flamegraph::color::{Color, PaletteMap};
 use inferno::flamegraph::{Direction, Options, from_lines};
 
 use super::format::{ExportError, Format};
-use crate::analysis::{self, Frame};
+use crate::analysis::{self, Frame, Position};
 use crate::units::{printable, time};
 use crate::value::{Parts, Value};
 
@@ -36,121 +36,147 @@ impl Format for FlameGraph {
     }
 
     fn write(&self, profile: &Profile) -> Result<Vec<u8>, ExportError> {
-        draw(profile, Value::default_of(profile), false).map_err(|error| ExportError::Draw(error.into()))
+        let drawing = Drawing { value: Value::default_of(profile), ..Drawing::default() };
+        drawing.draw(profile).map_err(|error| ExportError::Draw(error.into()))
     }
 }
 
-/// Draws the flame graph as an SVG that can be searched and zoomed.
-///
-/// # Errors
-/// See [`FlamegraphError`].
-pub fn draw(profile: &Profile, value: Value, inverted: bool) -> Result<Vec<u8>, FlamegraphError> {
-    draw_below(profile, value, inverted, &[])
+/// What is drawn, and how.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Drawing<'a> {
+    /// What widths stand for.
+    pub value: Value,
+    /// C functions first, then their callers.
+    pub inverted: bool,
+    /// Frames are lines of functions, not functions.
+    pub by_line: bool,
+    /// Only stacks that begin with these names of functions, from where the graph grows on.
+    pub below: &'a [&'a str],
 }
 
-/// The same of those stacks only that begin with these names, from where the graph grows on.
-///
-/// # Errors
-/// See [`FlamegraphError`].
-pub fn draw_below(profile: &Profile, value: Value, inverted: bool, below: &[&str]) -> Result<Vec<u8>, FlamegraphError> {
-    let is_below = |names: &[String]| {
-        let begins = |mut names: &mut dyn Iterator<Item = &String>| {
-            below.iter().all(|&name| (&mut names).next().is_some_and(|own| own == name))
+impl Drawing<'_> {
+    /// Draws the flame graph as an SVG that can be searched and zoomed.
+    ///
+    /// # Errors
+    /// See [`FlamegraphError`].
+    pub fn draw(&self, profile: &Profile) -> Result<Vec<u8>, FlamegraphError> {
+        let (lines, sum) = self.folded(profile);
+        if lines.is_empty() {
+            return Err(FlamegraphError::Empty);
+        }
+        if sum > MOST {
+            return Err(FlamegraphError::Damaged);
+        }
+        let mut colors = PaletteMap::default();
+        let frames = lines.iter().filter_map(|line| line.rsplit_once(' ')).flat_map(|(stack, _)| stack.split(';'));
+        for frame in frames {
+            colors.insert(frame, color(frame));
+        }
+        let mut options = Options::default();
+        let part = self.below.last().map_or_else(String::new, |name| format!(", below {name}"));
+        options.title = format!("{}: {}{part}", program(profile), self.value.title());
+        options.subtitle = Some(LEGEND.to_owned());
+        options.count_name = if self.value == Value::Calls { "crossings".into() } else { "ns".into() };
+        // Inferno's own palettes judge by the name: they take `x.part.0`, a C function, for Java.
+        options.palette_map = Some(&mut colors);
+        let recording = &profile.recording;
+        let run = time(recording.duration_ns as f64);
+        let (engine, timing) = (printable(&recording.engine), printable(&recording.timing));
+        options.notes = format!("{run} of run, engine {engine}, timing {timing}");
+        if self.inverted {
+            options.direction = Direction::Inverted;
+            options.reverse_stack_order = true;
+        }
+        let mut svg = Vec::new();
+        from_lines(&mut options, lines.iter().map(String::as_str), &mut svg).map_err(FlamegraphError::Draw)?;
+        Ok(svg)
+    }
+
+    /// One line for each stack, outermost frame first, with the annotations by which inferno colours frames; and the sum of
+    /// their widths.
+    fn folded(&self, profile: &Profile) -> (Vec<String>, f64) {
+        let (mut lines, mut sum) = (Vec::new(), 0.0);
+        let mut add = |outer: &[Frame<'_>], truncated: bool, inner: &[Frame<'_>], width: f64| {
+            let width = width.max(0.0).round() as u64;
+            if width == 0 {
+                return;
+            }
+            let cut = truncated.then(|| "[truncated]".to_owned());
+            let name = |frame: &Frame<'_>| printable(frame.position.function);
+            let names: Vec<String> = cut.into_iter().chain(inner.iter().chain(outer).rev().map(name)).collect();
+            if !self.is_below(&names) {
+                return;
+            }
+            sum += width as f64;
+            let mut frames: Vec<String> = inner.iter().chain(outer).rev().map(|frame| self.annotated(frame)).collect();
+            if truncated {
+                frames.insert(0, format!("[truncated]{GO}"));
+            }
+            lines.push(format!("{} {width}", frames.join(";")));
         };
-        if inverted { begins(&mut names.iter().rev()) } else { begins(&mut names.iter()) }
-    };
-    let (lines, sum) = folded(profile, value, is_below);
-    if lines.is_empty() {
-        return Err(FlamegraphError::Empty);
+        if self.value == Value::Cpu {
+            for row in analysis::by_sample(profile) {
+                add(&row.frames, row.truncated, &[], row.cpu.nanos);
+            }
+        } else {
+            for row in analysis::by_stack(profile) {
+                let Parts { running, waiting, preempted, function, border } = self.value.of(&row.stats);
+                let samples: f64 = row.inside.iter().map(|&(_, samples)| samples as f64).sum();
+                for (inner, count) in &row.inside {
+                    add(&row.frames, row.truncated, inner, running * *count as f64 / samples);
+                }
+                let waits: f64 = row.waits.iter().map(|(_, nanos)| nanos).sum();
+                for (inner, nanos) in &row.waits {
+                    add(&row.frames, row.truncated, inner, waiting * nanos / waits);
+                }
+                add(&row.frames, row.truncated, &[PREEMPTED], preempted);
+                add(&row.frames, row.truncated, &[], if samples == 0.0 { running + function } else { function });
+                let outside_c = row.frames.iter().position(|frame| frame.kind != Kind::C).unwrap_or(0);
+                add(&row.frames[outside_c..], row.truncated, &[], border);
+            }
+        }
+        lines.sort();
+        (lines, sum)
     }
-    if sum > MOST {
-        return Err(FlamegraphError::Damaged);
+
+    fn is_below(&self, names: &[String]) -> bool {
+        let begins = |mut names: &mut dyn Iterator<Item = &String>| {
+            self.below.iter().all(|&name| (&mut names).next().is_some_and(|own| own == name))
+        };
+        if self.inverted { begins(&mut names.iter().rev()) } else { begins(&mut names.iter()) }
     }
-    let mut colors = PaletteMap::default();
-    let frames = lines.iter().filter_map(|line| line.rsplit_once(' ')).flat_map(|(stack, _)| stack.split(';'));
-    for frame in frames {
-        colors.insert(frame, color(frame));
+
+    /// A frame with the annotation by which inferno colours it.
+    fn annotated(&self, frame: &Frame<'_>) -> String {
+        let Position { function, file, line } = frame.position;
+        let file = file.rsplit('/').next().unwrap_or_default();
+        let mut name = printable(function);
+        if self.by_line && line > 0 && !file.is_empty() {
+            name = format!("{name} {}:{line}", printable(file));
+        }
+        let name = name.replace(';', ":");
+        match frame.kind {
+            Kind::Go => format!("{name}{GO}"),
+            Kind::Border => format!("{name}{BORDER}"),
+            Kind::C => name,
+            Kind::Kernel if frame.position.function == PREEMPTED.position.function => format!("{name}{LOST}"),
+            Kind::Kernel => format!("{name}{KERNEL}"),
+        }
     }
-    let mut options = Options::default();
-    let part = below.last().map_or_else(String::new, |name| format!(", below {name}"));
-    options.title = format!("{}: {}{part}", program(profile), value.title());
-    options.subtitle =
-        Some("green: Go | orange: the border | red: C | yellow: C++ | blue: waiting | click to zoom, Ctrl-F to search".into());
-    options.count_name = if value == Value::Calls { "crossings".into() } else { "ns".into() };
-    // Inferno's own palettes judge by the name: they take `x.part.0`, a C function, for Java.
-    options.palette_map = Some(&mut colors);
-    let recording = &profile.recording;
-    let run = time(recording.duration_ns as f64);
-    let (engine, timing) = (printable(&recording.engine), printable(&recording.timing));
-    options.notes = format!("{run} of run, engine {engine}, timing {timing}");
-    if inverted {
-        options.direction = Direction::Inverted;
-        options.reverse_stack_order = true;
-    }
-    let mut svg = Vec::new();
-    from_lines(&mut options, lines.iter().map(String::as_str), &mut svg).map_err(FlamegraphError::Draw)?;
-    Ok(svg)
 }
+
+const LEGEND: &str = "green: Go | orange: the border | red: C | yellow: C++ | blue: waiting | grey: preempted | \
+                      click to zoom, Ctrl-F to search";
 
 /// Largest sum of all widths: almost three years of a hundred processors, in nanoseconds.
 const MOST: f64 = 9e18;
 
-/// One line for each stack of which this holds, outermost frame first, with the annotations by which inferno colours
-/// frames; and the sum of their widths.
-fn folded(profile: &Profile, value: Value, holds: impl Fn(&[String]) -> bool) -> (Vec<String>, f64) {
-    let (mut lines, mut sum) = (Vec::new(), 0.0);
-    let mut add = |outer: &[Frame<'_>], truncated: bool, inner: &[Frame<'_>], width: f64| {
-        let width = width.max(0.0).round() as u64;
-        if width == 0 {
-            return;
-        }
-        let cut = truncated.then(|| "[truncated]".to_owned());
-        let name = |frame: &Frame<'_>| printable(frame.position.function);
-        let names: Vec<String> = cut.into_iter().chain(inner.iter().chain(outer).rev().map(name)).collect();
-        if !holds(&names) {
-            return;
-        }
-        sum += width as f64;
-        let mut frames: Vec<String> = inner.iter().chain(outer).rev().map(annotated).collect();
-        if truncated {
-            frames.insert(0, format!("[truncated]{GO}"));
-        }
-        lines.push(format!("{} {width}", frames.join(";")));
-    };
-    if value == Value::Cpu {
-        for row in analysis::by_sample(profile) {
-            add(&row.frames, row.truncated, &[], row.cpu.nanos);
-        }
-    } else {
-        for row in analysis::by_stack(profile) {
-            let Parts { running, waiting, function, border } = value.of(&row.stats);
-            let samples: f64 = row.inside.iter().map(|&(_, samples)| samples as f64).sum();
-            for (inner, count) in &row.inside {
-                add(&row.frames, row.truncated, inner, running * *count as f64 / samples);
-            }
-            let waits: f64 = row.waits.iter().map(|(_, nanos)| nanos).sum();
-            for (inner, nanos) in &row.waits {
-                add(&row.frames, row.truncated, inner, waiting * nanos / waits);
-            }
-            add(&row.frames, row.truncated, &[], if samples == 0.0 { running + function } else { function });
-            let outside_c = row.frames.iter().position(|frame| frame.kind != Kind::C).unwrap_or(0);
-            add(&row.frames[outside_c..], row.truncated, &[], border);
-        }
-    }
-    lines.sort();
-    (lines, sum)
-}
-
-/// A frame with the annotation by which inferno colours it.
-fn annotated(frame: &Frame<'_>) -> String {
-    let name = printable(frame.position.function).replace(';', ":");
-    match frame.kind {
-        Kind::Go => format!("{name}{GO}"),
-        Kind::Border => format!("{name}{BORDER}"),
-        Kind::C => name,
-        Kind::Kernel => format!("{name}{KERNEL}"),
-    }
-}
+/// The frame of a thread that had lost its processor.
+const PREEMPTED: Frame<'_> = Frame {
+    position: Position { function: "[preempted]", file: "", line: 0 },
+    kind: Kind::Kernel,
+    inlined: false,
+};
 
 /// The colour of a frame by the annotation of its kind, in a shade of its own.
 fn color(annotated: &str) -> Color {
@@ -161,6 +187,8 @@ fn color(annotated: &str) -> Color {
         [60 + shade, 190 + shade, 60 + shade]
     } else if annotated.ends_with(BORDER) {
         [190 + shade, 110 + shade, 0]
+    } else if annotated.ends_with(LOST) {
+        [130 + shade; 3]
     } else if annotated.ends_with(KERNEL) {
         [60 + shade, 130 + shade, 190 + shade]
     } else if annotated.contains("::") {
@@ -175,6 +203,7 @@ fn color(annotated: &str) -> Color {
 const GO: &str = "_[j]";
 const BORDER: &str = "_[k]";
 const KERNEL: &str = "_[i]";
+const LOST: &str = "_[w]";
 
 fn program(profile: &Profile) -> String {
     printable(profile.target.path.rsplit('/').next().unwrap_or_default())
@@ -210,7 +239,8 @@ mod tests {
     #[test]
     fn the_wait_for_a_p_is_the_borders() {
         let check = |value, expected: &[&str]| {
-            assert_eq!(folded(&waiting("work"), value, |_| true).0, expected, "{value:?}");
+            let drawing = Drawing { value, ..Drawing::default() };
+            assert_eq!(drawing.folded(&waiting("work")).0, expected, "{value:?}");
         };
         let (border, c) = ("main.main_[j];runtime.cgocall_[k] 900", "main.main_[j];runtime.cgocall_[k];work 100");
         check(Value::Total, &[border, c]);
@@ -219,12 +249,38 @@ mod tests {
         check(Value::Calls, &["main.main_[j];runtime.cgocall_[k];work 1"]);
     }
 
+    /// Once it was drawn as what C did.
+    #[test]
+    fn preempted_time_is_drawn_apart_unless_callbacks_may_have_had_it() {
+        let mut profile = waiting("work");
+        profile.cells[0].stats.preempted = 30.0;
+        let folded = |profile: &Profile, value| Drawing { value, ..Drawing::default() }.folded(profile).0;
+        let preempted = "main.main_[j];runtime.cgocall_[k];work;[preempted]_[w] 30";
+        let ran = "main.main_[j];runtime.cgocall_[k];work 70";
+        assert_eq!(folded(&profile, Value::C), [ran, preempted]);
+        assert_eq!(folded(&profile, Value::Preempted), [preempted]);
+        profile.cells[0].stats.callbacks = 1;
+        assert_eq!(folded(&profile, Value::C), ["main.main_[j];runtime.cgocall_[k];work 100"]);
+    }
+
+    #[test]
+    fn frames_are_lines_if_that_is_wanted() {
+        let mut profile = waiting("work");
+        profile.functions[0].file = "/src/work;2.c".to_owned();
+        let drawing = Drawing { value: Value::C, by_line: true, ..Drawing::default() };
+        assert_eq!(drawing.folded(&profile).0, ["main.main_[j];runtime.cgocall_[k];work work:2.c:1 100"]);
+    }
+
     #[test]
     fn frames_are_coloured_by_their_kind_and_not_by_their_names() {
         let hue = |annotated: &str| {
             let Color { r, g, b } = color(annotated);
-            if g > r {
+            if g > r && g > b {
                 "green"
+            } else if r == g && g == b {
+                "grey"
+            } else if b > r {
+                "blue"
             } else if b == 0 {
                 "orange"
             } else if r == g {
@@ -237,9 +293,11 @@ mod tests {
             assert_eq!(hue(name), "red", "{name}");
             assert_eq!(hue(&format!("{name}{GO}")), "green", "{name}");
             assert_eq!(hue(&format!("{name}{BORDER}")), "orange", "{name}");
+            assert_eq!(hue(&format!("{name}{KERNEL}")), "blue", "{name}");
+            assert_eq!(hue(&format!("{name}{LOST}")), "grey", "{name}");
         }
         assert_eq!(hue("ns::method"), "yellow");
-        let svg = draw(&waiting("x.part.0"), Value::Total, false).expect("a drawing");
+        let svg = Drawing::default().draw(&waiting("x.part.0")).expect("a drawing");
         let svg = String::from_utf8(svg).expect("text");
         let Color { r, g, b } = color("x.part.0");
         assert!(svg.contains(&format!("rgb({r},{g},{b})")), "{svg}");

@@ -8,6 +8,7 @@ use super::frames_text::write_frames;
 use super::table;
 use crate::blocked::{self, BlockedRow};
 use crate::units::{count, percent, printable, with_error};
+use crate::waits;
 
 /// Writes at most so many stacks that waited, with what they waited in.
 pub(super) fn write(text: &mut String, profile: &Profile, limit: usize) {
@@ -20,13 +21,16 @@ pub(super) fn write(text: &mut String, profile: &Profile, limit: usize) {
         text.push_str("no slow crossing was blocked\n\n");
         return;
     }
+    if let Some(how) = waits::how_found(profile) {
+        let _ = writeln!(text, "{how}\n");
+    }
     let all: f64 = rows.iter().map(|row| row.time.value).sum();
     for row in rows.iter().take(limit) {
         let (time, share) = (with_error(row.time.value, row.time.error), percent(row.time.value / all));
         let _ = write!(text, "{time} ({share} of the blocked time) in ");
         let _ = match row.waits_in {
-            Some(call) => writeln!(text, "{}, {}", printable(call), looks(row)),
-            None => writeln!(text, "something that no look has found"),
+            Some(call) => writeln!(text, "{}, {}", printable(call), found(row)),
+            None => writeln!(text, "something that is not known"),
         };
         write_frames(text, &row.frames, row.truncated);
         text.push('\n');
@@ -37,6 +41,9 @@ pub(super) fn write(text: &mut String, profile: &Profile, limit: usize) {
     }
 }
 
-fn looks(row: &BlockedRow<'_>) -> String {
-    format!("{} look{}", count(row.looks), if row.looks == 1 { "" } else { "s" })
+fn found(row: &BlockedRow<'_>) -> String {
+    match row.found {
+        1 => "found once".to_owned(),
+        more => format!("found {} times", count(more)),
+    }
 }

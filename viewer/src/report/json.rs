@@ -87,6 +87,7 @@ struct Recording<'a> {
     clock_read_ns: f64,
     sample_period_ns: Option<u64>,
     looks_cost_ns: Option<u64>,
+    every_wait_ns: Option<u64>,
     num_cgo_call: Option<u64>,
     processors: Option<u32>,
     processor_quota: Option<f64>,
@@ -140,7 +141,7 @@ struct Blocked<'a> {
     truncated: bool,
     function: &'a str,
     inside: usize,
-    looks: u64,
+    found: u64,
     blocked_ns: f64,
     blocked_se_ns: f64,
 }
@@ -231,6 +232,7 @@ impl<'a> Recording<'a> {
             clock_read_ns: recording.clock_read_ns,
             sample_period_ns: (recording.sample_period_ns > 0).then_some(recording.sample_period_ns),
             looks_cost_ns: recording.looks_cost_ns,
+            every_wait_ns: recording.looks_cost_ns.map(|_| recording.every_wait_ns),
             num_cgo_call: recording.num_cgo_call,
             processors: parallelism.processors,
             processor_quota: parallelism.quota,
@@ -298,7 +300,7 @@ impl<'a> Blocked<'a> {
             truncated: row.truncated,
             function: row.function,
             inside: row.inside,
-            looks: row.looks,
+            found: row.found,
             blocked_ns: row.time.value,
             blocked_se_ns: row.time.error,
         }

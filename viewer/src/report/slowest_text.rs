@@ -8,6 +8,7 @@ use super::frames_text::write_frames;
 use super::table;
 use crate::slowest::{self, BlockedIn, SlowestRow};
 use crate::units::{count, printable, time};
+use crate::waits;
 
 /// Maximum printed parts of a crossing's blocked time.
 const MOST_PARTS: usize = 4;
@@ -39,6 +40,12 @@ pub(super) fn write(text: &mut String, profile: &Profile, limit: usize) {
         }
         write_frames(text, &row.frames, row.truncated);
         text.push('\n');
+    }
+    let is_unknown = |part: &BlockedIn<'_>| part.waits_in.is_none();
+    if rows.iter().any(|row| row.blocked.iter().any(is_unknown))
+        && let Some(how) = waits::how_found(profile).filter(|_| !waits::mostly_seen(profile))
+    {
+        let _ = writeln!(text, "{how}; to see every wait, record as root with --waits every\n");
     }
     if timeline.crossings.len() > rows.len() {
         table::write_more(text, timeline.crossings.len() - rows.len(), "--slowest");

@@ -1,6 +1,6 @@
 //! The report as a table.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use cgoprof_profile::Profile;
@@ -68,7 +68,10 @@ const WITHOUT_LINES: f64 = 0.01;
 fn without_lines(text: &mut String, rows: &[InsideRow]) {
     let all = rows.iter().fold(0u64, |sum, row| sum.saturating_add(row.own));
     let mut without: BTreeMap<&str, u64> = BTreeMap::new();
-    for row in rows.iter().filter(|row| row.is_code && row.name.is_some() && row.file.is_empty()) {
+    // Where others of a file have lines, those without are not in its debug information: stubs that the linker makes.
+    let with: BTreeSet<&str> = rows.iter().filter(|row| !row.file.is_empty()).map(|row| row.library.as_str()).collect();
+    let is_without = |row: &&InsideRow| row.file.is_empty() && !with.contains(row.library.as_str());
+    for row in rows.iter().filter(|row| row.is_code && row.name.is_some()).filter(is_without) {
         let own = without.entry(&row.library).or_default();
         *own = own.saturating_add(row.own);
     }

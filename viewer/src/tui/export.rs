@@ -12,7 +12,8 @@ use super::screen::Screen;
 use super::state::table::Table;
 use super::state::tables::Kind;
 use super::tables::{Sheet, SortKey};
-use crate::export::{csv as comma_separated, flamegraph};
+use crate::export::csv as comma_separated;
+use crate::export::flamegraph::Drawing;
 use crate::units::printable;
 use crate::value::Value;
 
@@ -36,7 +37,8 @@ pub(super) fn of(app: &App) -> Background {
                 tree.names_down_to(app.flame.zoomed(tree)).into_iter().map(str::to_owned).collect();
             Box::new(move || {
                 let below: Vec<&str> = below.iter().map(String::as_str).collect();
-                let svg = flamegraph::draw_below(&shown.profile, value, direction == Direction::Up, &below);
+                let inverted = direction == Direction::Up;
+                let svg = Drawing { value, inverted, below: &below, ..Drawing::default() }.draw(&shown.profile);
                 svg.map(|svg| file("flame", "svg", svg)).map_err(|error| error.to_string())
             })
         }

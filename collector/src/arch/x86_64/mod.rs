@@ -44,7 +44,7 @@ pub(crate) use stack_distance::{Distances, distances};
 pub(crate) use stack_use::{aligned_stack_accesses, stack_use};
 pub(crate) use system_call::{
     AUDIT_ARCHITECTURE, BREAKPOINT, STUB_LENGTH, STUB_START, SYS_EPOLL_WAIT, SYS_IO_PGETEVENTS, call_and_restore,
-    system_call_name,
+    system_call_name, system_call_of,
 };
 pub(crate) use thread_local::uses_thread_local;
 pub(crate) use wrapper::wrapper_code;

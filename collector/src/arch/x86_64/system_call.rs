@@ -19,11 +19,38 @@ pub(crate) const SYS_IO_PGETEVENTS: i64 = 333;
 /// Returns the name of the system call with this number; none of one that is newer than this list
 /// (arch/x86/entry/syscalls/syscall_64.tbl, Linux 6.16).
 pub(crate) fn system_call_name(number: u64) -> Option<&'static str> {
+    system_calls().find(|&(own, _)| own == number).map(|(_, name)| name)
+}
+
+fn system_calls() -> impl Iterator<Item = (u64, &'static str)> {
     let lines = include_str!("system_calls.txt").lines().filter_map(|line| line.split_once(' '));
-    lines
-        .filter_map(|(own, name)| Some((own.parse::<u64>().ok()?, name)))
-        .find(|&(own, _)| own == number)
-        .map(|(_, name)| name)
+    lines.filter_map(|(own, name)| Some((own.parse().ok()?, name)))
+}
+
+/// Returns the name of the system call that this function of the kernel is, or that ends in it: the compiler may have
+/// made the call of another function its last jump (arch/x86/include/asm/syscall_wrapper.h, include/linux/syscalls.h).
+pub(crate) fn system_call_of(function: &str) -> Option<&'static str> {
+    const PREFIXES: [&str; 7] = ["__x64_sys_", "__ia32_sys_", "__do_sys_", "__se_sys_", "do_sys_", "ksys_", "__sys_"];
+    // Functions that several system calls share are left out: `do_sys_open`, `do_nanosleep`.
+    let name = match function {
+        "do_readv" | "do_writev" | "do_preadv" | "do_pwritev" => &function["do_".len()..],
+        "do_sys_open" => return None,
+        function => PREFIXES.iter().find_map(|prefix| function.strip_prefix(prefix))?,
+    };
+    // Those whose number has another name than their function.
+    let name = match name {
+        "newstat" => "stat",
+        "newfstat" => "fstat",
+        "newlstat" => "lstat",
+        "newuname" => "uname",
+        "sendfile64" => "sendfile",
+        "umount" => "umount2",
+        "mmap_pgoff" => "mmap",
+        "fadvise64_64" => "fadvise64",
+        "openat2" if function.starts_with("do_sys_") => return None,
+        name => name,
+    };
+    system_calls().map(|(_, known)| known).find(|&known| known == name)
 }
 
 /// Returns the code: `syscall`, then restoring all registers that this or its arguments have changed, then a jump to

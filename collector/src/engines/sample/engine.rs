@@ -51,7 +51,7 @@ impl Candidate for Sampling {
         }
         let before_exec = matches!(at, AttachPoint::BeforeExec(_));
         let frequency = Frequency(subject.settings.frequency);
-        let wanted = Wanted { frequency, kernel: true, only_samples: true, before_exec };
+        let wanted = Wanted { frequency, kernel: true, only_samples: true, switches: false, before_exec };
         let mut session = Session::new(at.pid(), wanted, Vec::new())?;
         if before_exec {
             session.watch(at.pid())?
@@ -78,9 +78,7 @@ impl Attached for Sampled {
         let Sampled { session, plan, joined, runs } = *self;
         let mappings = maps::read(pid).unwrap_or_default();
         let mut said: Vec<String> = subject.target.untested().into_iter().collect();
-        if !session.sees_kernel() {
-            said.push(notes::WITHOUT_KERNEL.into());
-        }
+        said.extend(notes::unseen(subject.settings, &session));
         let loaded = |range: &Range<Svma>| range.start.loaded(bias)..range.end.loaded(bias);
         let go = subject.target.go_text(bias);
         let border = Border::Asmcgocall { code: loaded(&plan.asmcgocall), probes: Vec::new() };
@@ -98,7 +96,15 @@ impl Attached for Sampled {
             counters,
             counted_before,
         });
-        let feed = Feed { session: Some(session), source, timebase: Timebase::Kernel, unwinder, runs, begun };
+        let feed = Feed {
+            session: Some(session),
+            source,
+            timebase: Timebase::Kernel,
+            unwinder,
+            runs,
+            begun,
+            waits: subject.settings.waits,
+        };
         let pump = Pump::start(pid, feed).map_err(|without| NoThread::from(without.error))?;
         Ok(RunningEngine { engine: Box::new(Samples), pump, bias, mappings, begun, pause: None, notes: said })
     }

@@ -19,6 +19,7 @@ use super::ticker::Ticker;
 use crate::arch;
 use crate::clock::{Moment, Rate, Timebase};
 use crate::correlate::pump::{Feed, Pump};
+use crate::correlate::waits::WaitsMode;
 use crate::engines::{
     AttachPoint, Attached, Candidate, EngineError, EngineKind, RunningEngine, Settings, Subject, allow_many_files,
     notes,
@@ -188,14 +189,13 @@ impl Hooked {
         let session = session.map_err(|error| {
             said.push(format!("{error}: no CPU and blocked times; to allow it: {}", error.way_out()));
         });
-        if settings.frequency > 0 && session.as_ref().is_ok_and(|session| !session.sees_kernel()) {
-            said.push(notes::WITHOUT_KERNEL.into());
-        }
+        said.extend(session.iter().flat_map(|session| notes::unseen(settings, session)));
         let mut unwinder = Unwinder::new(GoModule { go: target.go_text(bias), border });
         mappings.iter().for_each(|mapping| unwinder.add_mapping(mapping));
         let (begun, pause) = joined.map_or((begun, None), |(begun, pause)| (begun, Some(pause)));
         let (session, source) = (session.ok(), Box::new(events));
-        let feed = Feed { session, source, timebase: Timebase::Counter, unwinder, runs: true, begun };
+        let feed =
+            Feed { session, source, timebase: Timebase::Counter, unwinder, runs: true, begun, waits: settings.waits };
         let pump = Pump::start(pid, feed).unwrap_or_else(|without| {
             said.push(format!("no CPU and blocked times: {}", NoThread::from(without.error)));
             without.pump
@@ -221,7 +221,9 @@ pub(super) fn leave(pid: Pid, placed: &Placed) {
 /// Opens the perf session of a program with hooks.
 fn session(pid: Pid, subject: &Subject<'_>) -> Result<Session, PerfError> {
     let frequency = Frequency(subject.settings.frequency);
-    Session::new(pid, Wanted { frequency, kernel: true, only_samples: false, before_exec: false }, Vec::new())
+    let switches = subject.settings.waits != WaitsMode::Looks;
+    let wanted = Wanted { frequency, kernel: true, only_samples: false, switches, before_exec: false };
+    Session::new(pid, wanted, Vec::new())
 }
 
 /// Returns the settings of the hooks. `rate` is that of their clock.

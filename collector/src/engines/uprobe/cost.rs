@@ -124,7 +124,8 @@ impl Stage {
                 fetches: first,
             });
         }
-        let wanted = Wanted { frequency: Frequency(0), kernel: false, only_samples: false, before_exec: false };
+        let wanted =
+            Wanted { frequency: Frequency(0), kernel: false, only_samples: false, switches: false, before_exec: false };
         let mut session = Session::new(Pid::this(), wanted, probes)?;
         session.watch(gettid())?;
         let frames = usize::from(most_frames()).clamp(8, 40) - 4;

@@ -15,6 +15,7 @@ use crate::arch;
 use crate::clock::{Moment, Monotonic, Timebase};
 use crate::correlate::pump::{Feed, Pump};
 use crate::correlate::source::Source;
+use crate::correlate::waits::WaitsMode;
 use crate::counts::calibration::Calibration;
 use crate::counts::cell_id::CellId;
 use crate::counts::slow_event::SlowEvent;
@@ -70,7 +71,8 @@ impl Candidate for Probing {
             check_unchanged(pid, bias, &plan)?;
         }
         let frequency = Frequency(subject.settings.frequency);
-        let wanted = Wanted { frequency, kernel: true, only_samples: false, before_exec };
+        let switches = subject.settings.waits != WaitsMode::Looks;
+        let wanted = Wanted { frequency, kernel: true, only_samples: false, switches, before_exec };
         // This name works whatever characters the path has, and whatever it leads to by now.
         let program = format!("/proc/self/fd/{}", subject.file.as_raw_fd());
         let pid = at.pid();
@@ -95,9 +97,7 @@ impl Attached for Probed {
         let Probed { session, plan, probes, runs } = *self;
         let mappings = maps::read(pid).unwrap_or_default();
         let mut said: Vec<String> = subject.target.untested().into_iter().collect();
-        if subject.settings.frequency > 0 && !session.sees_kernel() {
-            said.push(notes::WITHOUT_KERNEL.into());
-        }
+        said.extend(notes::unseen(subject.settings, &session));
         if subject.settings.timing != Timing::None {
             said.push(LEAVES_OUT.into());
         }
@@ -106,7 +106,15 @@ impl Attached for Probed {
         let crossings = Crossings::new(landmarks(&plan, bias, subject.settings, 0), probes.cost);
         let crossings = Shared(Arc::new(Mutex::new(crossings)));
         let source = Box::new(crossings.clone());
-        let feed = Feed { session: Some(session), source, timebase: Timebase::Kernel, unwinder, runs, begun };
+        let feed = Feed {
+            session: Some(session),
+            source,
+            timebase: Timebase::Kernel,
+            unwinder,
+            runs,
+            begun,
+            waits: subject.settings.waits,
+        };
         let pump = Pump::start(pid, feed).map_err(|without| NoThread::from(without.error))?;
         let engine = Box::new(Uprobes { pid, settings: subject.settings, crossings, probes, failed: None });
         Ok(RunningEngine { engine, pump, bias, mappings, begun, pause: None, notes: said })

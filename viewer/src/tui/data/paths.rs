@@ -28,6 +28,12 @@ pub(super) struct Step {
     pub(super) line: u32,
 }
 
+impl Step {
+    fn of(line: &Line, ranks: &[u32]) -> Step {
+        Step { rank: Some(ranks[line.function.0]), line: line.line }
+    }
+}
+
 struct Path {
     steps: Range<usize>,
     own: Sizes,
@@ -35,7 +41,7 @@ struct Path {
 }
 
 impl Paths {
-    /// All stacks of a recording. Functions have these ranks.
+    /// All stacks of a recording. Functions have these ranks; the next is that of preempted threads.
     pub(super) fn of(profile: &Profile, direction: Direction, ranks: &[u32]) -> Paths {
         let mut collecting = Collecting { profile, direction, ranks, steps: Vec::new(), paths: Vec::new() };
         collecting.steps.reserve(16 * profile.cells.len());
@@ -113,22 +119,28 @@ impl Collecting<'_> {
             waits.entry(part.cell.id).or_default().push((inside.unwrap_or_default(), part.nanos));
         }
         for cell in &profile.cells {
-            let [running, waiting, function, border] = sizes(&cell.stats);
+            let [running, waiting, preempted, function, border] = sizes(&cell.stats);
             let inside = sampled.get(&cell.id).map_or(&[] as &[_], Vec::as_slice);
             let samples: f64 = inside.iter().map(|(_, samples)| samples).sum();
-            let in_c = running[Value::C as usize] + waiting[Value::C as usize];
-            let waited = if in_c > 0.0 { waiting[Value::C as usize] / in_c } else { 0.0 };
+            let of_c = |sizes: &Sizes| sizes[Value::C as usize];
+            let in_c = of_c(&running) + of_c(&waiting) + of_c(&preempted);
+            let share = |sizes: &Sizes| if in_c > 0.0 { of_c(sizes) / in_c } else { 0.0 };
+            let (waited, off) = (share(&waiting), share(&preempted));
             self.divide(cell, waits.get(&cell.id).map_or(&[], Vec::as_slice), waiting, waited);
+            if preempted[Value::Preempted as usize] > 0.0 {
+                let step = Step { rank: Some(self.ranks.len() as u32), line: 0 };
+                self.add([step], &cell.stack, cell.truncated, preempted, part(cell.stats.c, off));
+            }
             let outside_c = cell.stack.iter().position(|&location| !self.is_c(location)).unwrap_or(0);
             self.add([], &cell.stack[outside_c..], cell.truncated, border, cell.stats.overhead());
             if samples == 0.0 {
                 let own = sum(function, running);
-                self.add([], &cell.stack, cell.truncated, own, part(cell.stats.c, 1.0 - waited));
+                self.add([], &cell.stack, cell.truncated, own, part(cell.stats.c, 1.0 - waited - off));
                 continue;
             }
             // What C did inside is known by samples.
             self.add([], &cell.stack, cell.truncated, function, Estimate::default());
-            self.divide(cell, inside, running, 1.0 - waited);
+            self.divide(cell, inside, running, 1.0 - waited - off);
         }
     }
 
@@ -138,7 +150,8 @@ impl Collecting<'_> {
         for (inner, weight) in among {
             let share = weight / all;
             let total = part(cell.stats.c, share * of_c);
-            let inner = inner.iter().map(|&(line, _)| line);
+            let ranks = self.ranks;
+            let inner = inner.iter().map(|&(line, _)| Step::of(line, ranks));
             self.add(inner, &cell.stack, cell.truncated, sizes.map(|size| size * share), total);
         }
     }
@@ -148,20 +161,19 @@ impl Collecting<'_> {
         innermost.is_some_and(|line| self.profile.functions[line.function.0].kind == Kind::C)
     }
 
-    /// A stack of the lines inside of C, and a stack that called them, innermost first.
-    fn add<'a>(
+    /// A stack of the steps inside of C, and a stack that called them, innermost first.
+    fn add(
         &mut self,
-        inside: impl IntoIterator<Item = &'a Line>,
+        inside: impl IntoIterator<Item = Step>,
         stack: &[LocationId],
         truncated: bool,
         own: Sizes,
         total: Estimate,
     ) {
         let (begin, ranks) = (self.steps.len(), self.ranks);
-        let step = |line: &Line| Step { rank: Some(ranks[line.function.0]), line: line.line };
-        self.steps.extend(inside.into_iter().map(step));
+        self.steps.extend(inside);
         for location in stack {
-            self.steps.extend(self.profile.locations[location.0].lines.iter().map(step));
+            self.steps.extend(self.profile.locations[location.0].lines.iter().map(|line| Step::of(line, ranks)));
         }
         if truncated {
             self.steps.push(Step { rank: None, line: 0 });
@@ -173,11 +185,18 @@ impl Collecting<'_> {
     }
 }
 
-/// Sizes of a cell's crossings in C while they ran and while they waited, of the C function, and at the border.
-fn sizes(stats: &Stats) -> [Sizes; 4] {
+/// Sizes of a cell's crossings in C while they ran, while they waited and while they were preempted, of the C function, and
+/// at the border.
+fn sizes(stats: &Stats) -> [Sizes; 5] {
     let parts = Value::ALL.map(|value| value.of(stats));
     let of = |part: fn(&Parts) -> f64| parts.each_ref().map(part);
-    [of(|part| part.running), of(|part| part.waiting), of(|part| part.function), of(|part| part.border)]
+    [
+        of(|part| part.running),
+        of(|part| part.waiting),
+        of(|part| part.preempted),
+        of(|part| part.function),
+        of(|part| part.border),
+    ]
 }
 
 fn sum(mut one: Sizes, other: Sizes) -> Sizes {

@@ -17,7 +17,7 @@ use crate::value::Value;
 #[derive(Debug)]
 pub(crate) struct Tree {
     pub(super) growth: TreeBuilder,
-    /// All functions in the order of their names, which is that of ranks.
+    /// All functions in the order of their names, which is that of ranks. The last rank is that of preempted threads.
     functions: Vec<FunctionId>,
     /// By rank, safe to show.
     pub(super) names: Vec<String>,
@@ -35,7 +35,9 @@ impl Tree {
         functions.sort_by_key(|function| &profile.functions[function.0].name);
         let mut ranks = vec![0; functions.len()];
         functions.iter().zip(0..).for_each(|(function, rank)| ranks[function.0] = rank);
-        let ranked: Vec<&Function> = functions.iter().map(|function| &profile.functions[function.0]).collect();
+        let preempted = Function::of_wait(Function::PREEMPTED);
+        let in_order = functions.iter().map(|function| &profile.functions[function.0]);
+        let ranked: Vec<&Function> = in_order.chain([&preempted]).collect();
         let growth = TreeBuilder::of(&Paths::of(profile, direction, &ranks), &ranked);
         let mut by_path: Vec<(u64, u32)> = growth.nodes.iter().map(|node| node.path).zip(0..).collect();
         by_path.sort_unstable();
@@ -63,9 +65,9 @@ impl Tree {
         self.growth.links[node].parent as usize
     }
 
-    /// None of the root, and where a stack was cut off.
+    /// None of the root, where a stack was cut off, and where it had lost its processor.
     pub(crate) fn function(&self, node: usize) -> Option<FunctionId> {
-        self.growth.links[node].rank.map(|rank| self.functions[rank as usize])
+        self.functions.get(self.growth.links[node].rank? as usize).copied()
     }
 
     pub(crate) fn name(&self, node: usize) -> &str {
@@ -132,7 +134,7 @@ impl Tree {
     pub(crate) fn measured(&self, node: usize, value: Value) -> Measured {
         let size = self.size(node, value);
         let error = match value {
-            Value::Calls | Value::Blocked => 0.0,
+            Value::Calls | Value::Blocked | Value::Preempted => 0.0,
             Value::Total | Value::C | Value::Overhead | Value::ExitWait => {
                 let Spread { variance, common } = self.growth.spreads[node];
                 Estimate { sum: 0.0, variance, common }.standard_error()

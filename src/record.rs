@@ -1,11 +1,12 @@
 //! `cgoprof record`: runs a program and writes its profile.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use cgoprof_collector::goruntime::TargetError;
 use cgoprof_collector::process::launch::LaunchError;
+use cgoprof_collector::record::output_name::OutputName;
 use cgoprof_collector::record::{EngineKind, Options, Problem, Progress, RecordError, Subject};
 use cgoprof_profile::{Profile, Via};
 use cgoprof_viewer::analysis;
@@ -25,9 +26,9 @@ use crate::{TOOL_ERROR, profile_file};
   cgoprof record -p 4711 --duration 30s
   cgoprof record -o test.pb.gz -- ./x.test -test.run TestQuery")]
 pub(crate) struct Args {
-    /// File for the profile; - for standard output
-    #[arg(short, long, default_value = profile_file::DEFAULT, value_parser = profile_file::output)]
-    output: PathBuf,
+    /// File for the profile, or a folder for one; %p is the process id, %n the program's name, %h the host, %t the time; - is standard output
+    #[arg(short, long, default_value = profile_file::DEFAULT, value_parser = output_name)]
+    output: OutputName,
     /// Do not print a summary
     #[arg(short, long)]
     quiet: bool,
@@ -38,6 +39,12 @@ pub(crate) struct Args {
     whom: Whom,
     #[command(flatten)]
     how: How,
+}
+
+/// Parses the name of a profile.
+fn output_name(argument: &str) -> Result<OutputName, String> {
+    profile_file::output(argument)?;
+    OutputName::parse(argument.as_ref()).map_err(|error| error.to_string())
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -65,7 +72,7 @@ pub(crate) fn record(options: &Options, quiet: bool) -> anyhow::Result<ExitCode>
         say(format_args!("{program} ran without being recorded: {problem}{}", way_out(problem, &options.subject)));
     }
     if let (Some(profile), false) = (&outcome.profile, quiet) {
-        summary(profile, options);
+        summary(profile, outcome.file.as_deref());
     }
     Ok(ExitCode::from(outcome.status))
 }
@@ -92,7 +99,7 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> Option<u8> {
     }
 }
 
-fn summary(profile: &Profile, options: &Options) {
+fn summary(profile: &Profile, file: Option<&Path>) {
     let (crossings, _) = analysis::totals(profile);
     let run = profile.recording.duration_ns as f64;
     let counted = format!("{} crossings in {}", count(crossings.calls), time(run));
@@ -125,7 +132,7 @@ fn summary(profile: &Profile, options: &Options) {
         say(note);
     }
     let is_file = |path: &&Path| path.as_os_str() != profile_file::STANDARD_OUTPUT;
-    if let Some(file) = options.output.as_deref().filter(is_file).map(Path::display) {
+    if let Some(file) = file.filter(is_file).map(Path::display) {
         say(format_args!("written {file}; see it with: cgoprof tui {file}, or cgoprof report {file}"));
     }
 }

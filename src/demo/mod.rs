@@ -57,7 +57,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let options = Options {
         subject: Subject::Command(vec![program.into_os_string()]),
         engine: None,
-        output: Some(output.clone()),
+        output: Some(output.as_path().into()),
         streams: None,
         timing: Timing::Auto,
         max_overhead: MAX_OVERHEAD,

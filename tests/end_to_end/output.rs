@@ -95,3 +95,36 @@ fn a_fifo_that_nobody_reads_is_an_error_before_the_program_runs() {
     assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(125), &b""[..]));
     assert!(said(&output).contains("no process reads this FIFO"), "{}", said(&output));
 }
+
+/// `go test -exec 'cgoprof record -o FOLDER/ --' ./...` once left the profile of the last package alone.
+#[test]
+fn programs_that_are_recorded_into_a_folder_have_a_file_each() {
+    let script = r#"
+        for run in 1 2; do "$0" record -q -o "$2/new/" -- "$1" hot 1000 > /dev/null || exit; done
+        "$0" record -o "$2/%h/%n of %p.pb.gz" -- "$1" hot 1000 > /dev/null || exit
+        "$1" asleep 3 > /dev/null & pid=$!
+        sleep 1
+        "$0" record -q -o "$2/new" --duration 1s -p $pid || exit
+        echo $pid
+        "$0" record -o "$2/%x" -- "$1" hot 1000; echo $?
+        cd "$2" && ls */* && hostname"#;
+    let (output, folder) = shell("folder", script);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let lines: Vec<&str> = text.lines().collect();
+    let [pid, status, files @ .., host] = &lines[..] else { panic!("{text} {}", said(&output)) };
+    assert_eq!(*status, "2", "{}", said(&output));
+    assert!(said(&output).contains("`%x` stands for nothing"), "{}", said(&output));
+    let number =
+        |name: &str, before: &str| -> Option<u32> { name.strip_prefix(before)?.strip_suffix(".pb.gz")?.parse().ok() };
+    let program = crossings().file_name().expect("a name").to_string_lossy().into_owned();
+    let in_folder: Vec<_> = files.iter().filter_map(|file| number(file, &format!("new/{program}."))).collect();
+    assert!(in_folder.len() == 3 && in_folder.contains(&pid.parse().expect("a process")), "{files:?}");
+    let named: Vec<_> = files.iter().filter(|file| number(file, &format!("{host}/{program} of ")).is_some()).collect();
+    assert!(named.len() == 1 && files.len() == 4, "{files:?}");
+    assert!(said(&output).contains(&format!("written {}/{}", folder.display(), named[0])), "{}", said(&output));
+    for file in files {
+        let found = report(&folder.join(file));
+        let process = found["target"]["pid"].as_u64().expect("a process").to_string();
+        assert!(file.contains(&process), "{file}: {process}");
+    }
+}

@@ -6,6 +6,7 @@ mod launched;
 mod modules;
 mod notes;
 pub mod output;
+pub mod output_name;
 mod parallelism;
 mod recorder;
 mod refused;
@@ -43,6 +44,7 @@ use crate::process::proc_mount::{self, ForeignProc};
 use crate::process::remote_syscall::RemoteError;
 use crate::process::status::{self, Unfit};
 use output::{Output, Unwritten};
+use output_name::{NameParts, OutputName};
 
 /// Options of a recording: the program, and how it is recorded.
 #[derive(Clone, Debug)]
@@ -52,7 +54,7 @@ pub struct Options {
     /// The engine that counts crossings; none for the first one that works.
     pub engine: Option<EngineKind>,
     /// The profile's file; none to write no file.
-    pub output: Option<PathBuf>,
+    pub output: Option<OutputName>,
     /// Standard streams of a started program; none for the recorder's own.
     pub streams: Option<Arc<Streams>>,
     /// How often crossings are timed.
@@ -96,13 +98,15 @@ pub struct Outcome {
     pub profile: Option<Profile>,
     /// Why no profile was recorded, or why it could not be written.
     pub problem: Option<Problem>,
+    /// The profile's file, if there is one.
+    pub file: Option<PathBuf>,
     /// Whether the program keeps running, unrecorded.
     pub goes_on: bool,
 }
 
 impl Outcome {
     fn unrecorded(status: u8, problem: Problem) -> Outcome {
-        Outcome { status, profile: None, problem: Some(problem), goes_on: false }
+        Outcome { status, profile: None, problem: Some(problem), file: None, goes_on: false }
     }
 }
 
@@ -317,7 +321,8 @@ fn record_command(
         target => target.map_err(|error| RecordError::Target(image.shown(), error))?,
     };
     let program = Program { image: &image, target: &target };
-    let output = open(options)?;
+    // Its process is not known yet.
+    let mut output = open(options, &program, Pid::this())?;
     let (pid, watched) = match start(options, &program, command, mask, began) {
         Ok(started) => started,
         Err(error) => {
@@ -335,6 +340,9 @@ fn record_command(
             };
         }
     };
+    if let (Some(output), Some(name)) = (&mut output, &options.output) {
+        output.rename(path_of(name, &program, pid));
+    }
     match watched {
         Ok(watched) => {
             let mut recorder = Recorder::new(options, &program, pid, watched, output);
@@ -367,7 +375,7 @@ fn record_process(
     let image = image.ok_or(RecordError::NothingLoaded(pid))?;
     let target = image.target()?;
     let program = Program { image: &image, target: &target };
-    let output = open(options)?;
+    let output = open(options, &program, pid)?;
     let _left_in_any_case = LeavesOnPanic(pid);
     match join(options, &program, pid) {
         Ok(watched) => {
@@ -384,9 +392,15 @@ fn record_process(
     }
 }
 
-fn open(options: &Options) -> Result<Option<Output>, RecordError> {
-    let Some(path) = &options.output else { return Ok(None) };
-    Output::open(path).map(Some).map_err(|error| RecordError::Output(path.clone(), error))
+fn open(options: &Options, program: &Program<'_>, pid: Pid) -> Result<Option<Output>, RecordError> {
+    let Some(name) = &options.output else { return Ok(None) };
+    let path = path_of(name, program, pid);
+    Output::open(&path).map(Some).map_err(|error| RecordError::Output(path, error))
+}
+
+/// Returns the path of a program's profile.
+fn path_of(name: &OutputName, program: &Program<'_>, pid: Pid) -> PathBuf {
+    name.path(&NameParts::of(&program.image.program, pid), Path::is_dir)
 }
 
 /// Returns the facts of a recording that engines need.

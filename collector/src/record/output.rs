@@ -11,7 +11,7 @@ use cgoprof_profile::{Encoder, Profile};
 use nix::fcntl::{FcntlArg, OFlag, fcntl, posix_fallocate};
 
 /// The path that stands for standard output.
-const STANDARD_OUTPUT: &str = "-";
+pub(super) const STANDARD_OUTPUT: &str = "-";
 /// Maximum bytes kept that could not be written yet. Beyond it, the file grows no further until the end.
 const MOST_PENDING: usize = 64 << 20;
 /// Maximum wait for a FIFO's reader.
@@ -53,7 +53,8 @@ pub enum Unwritten {
 }
 
 impl Output {
-    /// Makes sure that the file can be written. Its content stays until the first member. `-` is standard output.
+    /// Makes sure that the file can be written, in a folder that is made if it is missing. Its content stays until the
+    /// first member. `-` is standard output.
     ///
     /// # Errors
     /// If it can't be written, or is a FIFO without a reader.
@@ -65,6 +66,9 @@ impl Output {
         let present = fs::metadata(path);
         if present.as_ref().is_ok_and(|present| present.file_type().is_fifo()) {
             return Ok(Output::with(path, open_fifo(path)?, false, false));
+        }
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            fs::create_dir_all(folder)?;
         }
         let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
         // A name under /dev or /proc, or a link, stands for another file, which must not be replaced.
@@ -84,6 +88,18 @@ impl Output {
             length: 0,
             pending: Vec::new(),
             stalled: false,
+        }
+    }
+
+    /// Returns the path.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Gives the file another name, if it can have that. A file that had this name stays until then.
+    pub(super) fn rename(&mut self, path: PathBuf) {
+        if self.is_replaceable && path != self.path && fs::rename(&self.path, &path).is_ok() {
+            self.path = path;
         }
     }
 

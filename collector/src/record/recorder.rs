@@ -1,6 +1,7 @@
 //! The recorder at work: it watches the program, lets the file grow, and finishes it.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use cgoprof_profile::{Knows, Profile, Recording, Scheduler};
@@ -78,6 +79,8 @@ pub(super) struct Recorder<'a> {
     /// Time of the next timeline for live profiles.
     timeline_due: Instant,
     output: Option<Output>,
+    /// Its path.
+    file: Option<PathBuf>,
     write_error: Option<Unwritten>,
 }
 
@@ -136,6 +139,7 @@ impl<'a> Recorder<'a> {
             became_another: false,
             leave_again: false,
             timeline_due: Instant::now(),
+            file: output.as_ref().map(|output| output.path().to_owned()),
             output,
             write_error: None,
         }
@@ -193,8 +197,8 @@ impl<'a> Recorder<'a> {
         let goes_on = status.is_none() || (child.is_none() && !is_gone(self.pid));
         let left = if goes_on && !self.became_another { self.leave(&mut status, false) } else { None };
         self.finish(progress, left, status.is_some() && child.is_some());
-        let problem =
-            self.write_error.take().map(|error| Problem::Write(self.options.output.clone().unwrap_or_default(), error));
+        let file = self.file.take();
+        let problem = self.write_error.take().map(|error| Problem::Write(file.clone().unwrap_or_default(), error));
         // The probes are removed with their engine before the recorder waits for a program that keeps running.
         let Recorder { profile, engine, pump, .. } = self;
         drop(pump);
@@ -206,7 +210,7 @@ impl<'a> Recorder<'a> {
             (None, None, Some(child), StopSource::Signals(signals)) => signals.wait_for_end(child)?,
             (None, None, ..) => 0,
         };
-        Ok(Outcome { status, profile: Some(profile), problem, goes_on })
+        Ok(Outcome { status, profile: Some(profile), problem, file, goes_on })
     }
 
     /// Whether the process has become another program, or the same program anew.

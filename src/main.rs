@@ -1,11 +1,13 @@
 //! The command line of cgoprof.
 
+mod completions;
 mod demo;
 mod detach;
 mod doctor;
 mod export;
 mod flamegraph;
 mod inspect;
+mod man;
 mod notice;
 mod profile_file;
 mod record;
@@ -42,6 +44,8 @@ enum Command {
     Detach(detach::Args),
     Demo(demo::Args),
     Doctor(doctor::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 fn main() -> ExitCode {
@@ -58,6 +62,8 @@ fn main() -> ExitCode {
         Command::Detach(args) => detach::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
     };
     result.unwrap_or_else(|error| {
         if is_broken_pipe(&error) {

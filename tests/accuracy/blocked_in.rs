@@ -44,7 +44,7 @@ fn check(user: User, options: &[&str]) {
                 }
             }
         }
-        slowest(&report);
+        slowest(&report, if options.contains(&"every") { SLOW } else { 1 });
         advice(&report, &truth);
         let mut compared = Vec::new();
         for (name, calls) in WAYS {
@@ -62,11 +62,15 @@ fn check(user: User, options: &[&str]) {
     });
 }
 
-/// Of single crossings, what each was blocked in adds up to its blocked time, and is what its own stack waits in.
-fn slowest(report: &Value) {
+/// Minimum slow crossings of a run. Where every wait is seen, those of each have a stack.
+const SLOW: usize = 50;
+
+/// Of single crossings, what each was blocked in adds up to its blocked time, and is what its own stack waits in. At least
+/// so many waits have a stack: how many looks find depends on how fast the machine is just then.
+fn slowest(report: &Value, least: usize) {
     let rows: Vec<&Value> = report["slowest"].as_array().expect("rows").iter().collect();
     let rows: Vec<&Value> = rows.into_iter().filter(|row| row["function"] == "block" && row["in_c"] == false).collect();
-    assert!(rows.len() >= 50, "{}", rows.len());
+    assert!(rows.len() >= SLOW, "{}", rows.len());
     let mut found = 0;
     for row in rows {
         let parts = row["blocked_in"].as_array().expect("parts");
@@ -81,7 +85,7 @@ fn slowest(report: &Value) {
             found += 1;
         }
     }
-    assert!(found >= 10, "{found}");
+    assert!(found >= least, "{found}");
 }
 
 /// A sixth of three threads' time is spent waiting for a lock; how long for the disk depends on the disk.

@@ -211,3 +211,35 @@ fn text_reports_of_every_kind() {
         assert!(text.lines().all(|line| line.chars().count() < 260), "{text}");
     }
 }
+
+#[test]
+fn folded_stacks_have_the_time_of_the_report() {
+    let recorded = sqlite();
+    let mut export = command(User::Root);
+    let folded = succeeds(export.args(["export", "--format", "folded"]).arg(&recorded.profile)).stdout;
+    let folded = String::from_utf8(folded).expect("text");
+    let sizes = folded.lines().map(|line| line.rsplit_once(' ').expect("a size").1.parse::<u64>().expect("a number"));
+    let rows = recorded.report["functions"].as_array().expect("rows");
+    let total: f64 = rows.iter().filter_map(|row| row["total_ns"].as_f64()).sum();
+    let sum = sizes.sum::<u64>() as f64;
+    assert!((sum - total).abs() < total * 1e-4, "{sum} of {total}");
+}
+
+#[test]
+fn shells_and_man_take_what_is_written_for_them() {
+    for (shell, check) in [("bash", "bash"), ("zsh", "zsh"), ("fish", "fish")] {
+        let script = succeeds(command(User::Root).args(["completions", shell])).stdout;
+        assert!(String::from_utf8_lossy(&script).contains("cgoprof"), "{shell}");
+        let file = profile_path(User::Root).with_extension(shell);
+        std::fs::write(&file, script).expect("a file");
+        // Not every machine has every shell.
+        if Command::new(check).arg("--version").output().is_ok() {
+            succeeds(Command::new(check).arg("-n").arg(&file));
+        }
+    }
+    let folder = profile_path(User::Root).with_extension("man");
+    succeeds(command(User::Root).arg("man").arg(&folder));
+    let page = std::fs::read_to_string(folder.join("cgoprof-record.1")).expect("a page");
+    assert!(page.contains(r"\-\-waits") && page.contains("context switches a second"), "{page}");
+    assert!(folder.join("cgoprof.1").exists());
+}

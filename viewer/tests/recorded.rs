@@ -68,10 +68,23 @@ fn exports() {
             match format.name() {
                 "csv" => check_csv(&name, &profile, &written),
                 "svg" => assert!(written.starts_with("<?xml") && written.trim_end().ends_with("</svg>"), "{name}"),
+                "folded" => check_folded(&name, &written),
                 other => panic!("{other} is not checked"),
             }
         }
     }
+}
+
+/// What inferno makes of it.
+fn check_folded(name: &str, written: &str) {
+    let sizes = written.lines().map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap());
+    let sum: u64 = sizes.sum();
+    let mut svg = Vec::new();
+    let mut options = inferno::flamegraph::Options::default();
+    inferno::flamegraph::from_lines(&mut options, written.lines(), &mut svg).unwrap();
+    let svg = String::from_utf8(svg).unwrap();
+    let digits: String = svg.split("<title>all (").nth(1).unwrap().chars().take_while(|&c| c != ' ').collect();
+    assert_eq!(digits.replace(',', ""), sum.to_string(), "{name}");
 }
 
 fn check_csv(name: &str, profile: &Profile, written: &str) {

@@ -5,9 +5,10 @@ use inferno::flamegraph::color::{Color, PaletteMap};
 use inferno::flamegraph::{Direction, Options, from_lines};
 
 use super::format::{ExportError, Format};
-use crate::analysis::{self, Frame, Position};
+use super::weighted_stacks::{PREEMPTED, TRUNCATED, WeightedStack, weighted_stacks};
+use crate::analysis::{Frame, Position};
 use crate::units::{printable, time};
-use crate::value::{Parts, Value};
+use crate::value::Value;
 
 /// Why there is no flame graph.
 #[derive(Debug, thiserror::Error)]
@@ -96,44 +97,16 @@ impl Drawing<'_> {
     /// their widths.
     fn folded(&self, profile: &Profile) -> (Vec<String>, f64) {
         let (mut lines, mut sum) = (Vec::new(), 0.0);
-        let mut add = |outer: &[Frame<'_>], truncated: bool, inner: &[Frame<'_>], width: f64| {
-            let width = width.max(0.0).round() as u64;
-            if width == 0 {
-                return;
+        for WeightedStack { frames, truncated, size } in weighted_stacks(profile, self.value) {
+            let cut = |name: String| truncated.then_some(name).into_iter();
+            let names = frames.iter().rev().map(|frame| printable(frame.position.function));
+            if !self.is_below(&cut(TRUNCATED.to_owned()).chain(names).collect::<Vec<_>>()) {
+                continue;
             }
-            let cut = truncated.then(|| "[truncated]".to_owned());
-            let name = |frame: &Frame<'_>| printable(frame.position.function);
-            let names: Vec<String> = cut.into_iter().chain(inner.iter().chain(outer).rev().map(name)).collect();
-            if !self.is_below(&names) {
-                return;
-            }
-            sum += width as f64;
-            let mut frames: Vec<String> = inner.iter().chain(outer).rev().map(|frame| self.annotated(frame)).collect();
-            if truncated {
-                frames.insert(0, format!("[truncated]{GO}"));
-            }
-            lines.push(format!("{} {width}", frames.join(";")));
-        };
-        if self.value == Value::Cpu {
-            for row in analysis::by_sample(profile) {
-                add(&row.frames, row.truncated, &[], row.cpu.nanos);
-            }
-        } else {
-            for row in analysis::by_stack(profile) {
-                let Parts { running, waiting, preempted, function, border } = self.value.of(&row.stats);
-                let samples: f64 = row.inside.iter().map(|&(_, samples)| samples as f64).sum();
-                for (inner, count) in &row.inside {
-                    add(&row.frames, row.truncated, inner, running * *count as f64 / samples);
-                }
-                let waits: f64 = row.waits.iter().map(|(_, nanos)| nanos).sum();
-                for (inner, nanos) in &row.waits {
-                    add(&row.frames, row.truncated, inner, waiting * nanos / waits);
-                }
-                add(&row.frames, row.truncated, &[PREEMPTED], preempted);
-                add(&row.frames, row.truncated, &[], if samples == 0.0 { running + function } else { function });
-                let outside_c = row.frames.iter().position(|frame| frame.kind != Kind::C).unwrap_or(0);
-                add(&row.frames[outside_c..], row.truncated, &[], border);
-            }
+            sum += size as f64;
+            let frames = frames.iter().rev().map(|frame| self.annotated(frame));
+            let frames: Vec<String> = cut(format!("{TRUNCATED}{GO}")).chain(frames).collect();
+            lines.push(format!("{} {size}", frames.join(";")));
         }
         lines.sort();
         (lines, sum)
@@ -170,13 +143,6 @@ const LEGEND: &str = "green: Go | orange: the border | red: C | yellow: C++ | bl
 
 /// Largest sum of all widths: almost three years of a hundred processors, in nanoseconds.
 const MOST: f64 = 9e18;
-
-/// The frame of a thread that had lost its processor.
-const PREEMPTED: Frame<'_> = Frame {
-    position: Position { function: "[preempted]", file: "", line: 0 },
-    kind: Kind::Kernel,
-    inlined: false,
-};
 
 /// The colour of a frame by the annotation of its kind, in a shade of its own.
 fn color(annotated: &str) -> Color {

@@ -1,6 +1,7 @@
 //! Formats in which a profile is written for other programs. The way to add one is in docs/developing.md.
 
 mod format;
+mod weighted_stacks;
 
 pub use format::{ExportError, Format};
 
@@ -17,4 +18,5 @@ macro_rules! formats {
 formats! {
     csv::Csv,
     flamegraph::FlameGraph,
+    folded::Folded,
 }

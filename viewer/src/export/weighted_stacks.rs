@@ -1,0 +1,59 @@
+//! Stacks with their sizes, as flame graphs draw them.
+
+use cgoprof_profile::{Kind, Profile};
+
+use crate::analysis::{self, Frame, Position};
+use crate::value::{Parts, Value};
+
+/// A stack, and how much of a value it has.
+pub(super) struct WeightedStack<'a> {
+    /// The innermost first.
+    pub(super) frames: Vec<Frame<'a>>,
+    /// Whether the stack goes on beyond its frames.
+    pub(super) truncated: bool,
+    /// Crossings, or nanoseconds.
+    pub(super) size: u64,
+}
+
+/// The frame of a thread that had lost its processor.
+pub(super) const PREEMPTED: Frame<'_> =
+    Frame { position: Position { function: "[preempted]", file: "", line: 0 }, kind: Kind::Kernel, inlined: false };
+
+/// Name of the frame that stands for those beyond a stack's.
+pub(super) const TRUNCATED: &str = "[truncated]";
+
+/// Returns all stacks that have any of a value.
+pub(super) fn weighted_stacks<'a>(profile: &'a Profile, value: Value) -> Vec<WeightedStack<'a>> {
+    let mut stacks = Vec::new();
+    if value == Value::Cpu {
+        for row in analysis::by_sample(profile) {
+            add(&mut stacks, &[], &row.frames, row.truncated, row.cpu.nanos);
+        }
+        return stacks;
+    }
+    for row in analysis::by_stack(profile) {
+        let Parts { running, waiting, preempted, function, border } = value.of(&row.stats);
+        let mut add =
+            |inner: &[Frame<'a>], outer: &[Frame<'a>], size| add(&mut stacks, inner, outer, row.truncated, size);
+        let samples: f64 = row.inside.iter().map(|&(_, samples)| samples as f64).sum();
+        for (inner, count) in &row.inside {
+            add(inner, &row.frames, running * *count as f64 / samples);
+        }
+        let waits: f64 = row.waits.iter().map(|(_, nanos)| nanos).sum();
+        for (inner, nanos) in &row.waits {
+            add(inner, &row.frames, waiting * nanos / waits);
+        }
+        add(&[PREEMPTED], &row.frames, preempted);
+        add(&[], &row.frames, if samples == 0.0 { running + function } else { function });
+        let outside_c = row.frames.iter().position(|frame| frame.kind != Kind::C).unwrap_or(0);
+        add(&[], &row.frames[outside_c..], border);
+    }
+    stacks
+}
+
+fn add<'a>(stacks: &mut Vec<WeightedStack<'a>>, inner: &[Frame<'a>], outer: &[Frame<'a>], truncated: bool, size: f64) {
+    let size = size.max(0.0).round() as u64;
+    if size > 0 {
+        stacks.push(WeightedStack { frames: [inner, outer].concat(), truncated, size });
+    }
+}

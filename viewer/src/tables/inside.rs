@@ -1,9 +1,9 @@
-//! C as samples saw it: its functions, lines and libraries, with the processor time in each.
+//! C as samples saw it: its functions, lines and libraries, with the processor time in each, and how long each was blocked.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
-use cgoprof_profile::{Function, Kind, Location, Profile, SampledStack};
+use cgoprof_profile::{Function, Kind, Location, LocationId, Profile};
 
 use super::cell::Cell;
 use super::{Row, column, known};
@@ -12,6 +12,7 @@ use crate::measured::Measured;
 use crate::paths::{file_name, short_path};
 use crate::text_width;
 use crate::units::printable;
+use crate::waits;
 
 type Column = column::Column<InsideRow>;
 
@@ -48,55 +49,79 @@ pub struct InsideRow {
     pub own: u64,
     /// Samples that found a thread in it, or in what it had called.
     pub total: u64,
+    /// How long it, or what it had called, was blocked, in nanoseconds.
+    pub blocked: Measured,
 }
 
 /// What makes a row: name, library, file and line, as far as rows are grouped by them.
 type Key<'a> = (Option<&'a str>, &'a str, &'a str, u32);
 
-/// Returns the rows of a profile, those with the most samples of their own first.
+/// Returns the rows of a profile, those with the most samples of their own first, then those blocked longest.
 pub fn rows(profile: &Profile, group: Group) -> Vec<InsideRow> {
     rows_of(profile, group, |_| true)
 }
 
-/// Does the same for these samples only.
-pub(crate) fn rows_of(profile: &Profile, group: Group, chosen: impl Fn(&SampledStack) -> bool) -> Vec<InsideRow> {
-    let mut rows: HashMap<Key<'_>, InsideRow> = HashMap::new();
-    for sampled in profile.samples.iter().filter(|sampled| chosen(sampled)) {
+/// Does the same for these cells only: their ids, none for C that no crossing has called.
+pub(crate) fn rows_of(profile: &Profile, group: Group, chosen: impl Fn(Option<u64>) -> bool) -> Vec<InsideRow> {
+    let mut rows = Rows { profile, group, by_key: HashMap::new() };
+    for sampled in profile.samples.iter().filter(|sampled| chosen(sampled.cell)) {
+        rows.visit(&sampled.stack, |row, is_innermost| {
+            row.total = row.total.saturating_add(sampled.samples);
+            if is_innermost {
+                row.own = row.own.saturating_add(sampled.samples);
+            }
+        });
+    }
+    for part in waits::parts(profile).into_iter().filter(|part| chosen(Some(part.cell.id))) {
+        rows.visit(part.stack.map_or(&part.cell.stack, |wait| &wait.stack), |row, _| {
+            row.blocked.value += part.nanos;
+            row.blocked.error = row.blocked.error.hypot(part.standard_error);
+        });
+    }
+    let mut rows: Vec<InsideRow> = rows.by_key.into_values().collect();
+    rows.sort_by(|one, other| {
+        let order = (other.own, other.total).cmp(&(one.own, one.total));
+        let order = order.then(other.blocked.value.total_cmp(&one.blocked.value));
+        order.then_with(|| {
+            (&one.name, &one.library, &one.file, one.line).cmp(&(&other.name, &other.library, &other.file, other.line))
+        })
+    });
+    rows
+}
+
+/// Rows in the making.
+struct Rows<'a> {
+    profile: &'a Profile,
+    group: Group,
+    by_key: HashMap<Key<'a>, InsideRow>,
+}
+
+impl<'a> Rows<'a> {
+    /// Visits each row of C that a stack is in, once, and tells whether its innermost frame is that row's.
+    fn visit(&mut self, stack: &[LocationId], mut add: impl FnMut(&mut InsideRow, bool)) {
+        let (profile, group) = (self.profile, self.group);
         let mut seen = HashSet::new();
-        let locations = sampled.stack.iter().map(|&location| &profile.locations[location.0]);
+        let locations = stack.iter().map(|&location| &profile.locations[location.0]);
         for (depth, (function, line, inlined)) in locations.flat_map(|location| lines(profile, location)).enumerate() {
             if function.kind != Kind::C || function.thread().is_some() {
                 continue;
             }
             let key = key(group, function, line);
-            let new = || InsideRow {
+            let row = self.by_key.entry(key).or_insert_with(|| InsideRow {
                 name: key.0.map(str::to_owned),
                 is_code: !function.is_unknown_code(),
                 library: function.library.clone(),
                 file: if group == Group::Library { String::new() } else { function.file.clone() },
                 line: key.3,
                 inlined: true,
-                own: 0,
-                total: 0,
-            };
-            let row = rows.entry(key).or_insert_with(new);
+                ..InsideRow::default()
+            });
             row.inlined &= inlined;
-            if depth == 0 {
-                row.own = row.own.saturating_add(sampled.samples);
-            }
             if seen.insert(key) {
-                row.total = row.total.saturating_add(sampled.samples);
+                add(row, depth == 0);
             }
         }
     }
-    let mut rows: Vec<InsideRow> = rows.into_values().collect();
-    rows.sort_by(|one, other| {
-        let order = (other.own, other.total).cmp(&(one.own, one.total));
-        order.then_with(|| {
-            (&one.name, &one.library, &one.file, one.line).cmp(&(&other.name, &other.library, &other.file, other.line))
-        })
-    });
-    rows
 }
 
 /// The functions at a location with their lines, innermost first, and whether each is inlined in the next.
@@ -131,6 +156,9 @@ fn columns() -> Vec<Column> {
         Column::number("self", "SELF", |row, profile| cpu(row.own, profile)).with_error(),
         Column::number("total", "TOTAL", |row, profile| cpu(row.total, profile)),
         Column::number("samples", "SAMPLES", |row, _| Cell::Count(Some(row.own))),
+        Column::number("blocked", "BLOCKED", |row, _| Cell::Estimate(Some(row.blocked)))
+            .known(|recording| recording.off_cpu)
+            .without_zero(),
         Column::json("name", |row, _| Cell::optional_text(row.name.as_deref())),
         Column::name("function", "C FUNCTION", |row, _| {
             let inlined = if row.inlined && row.name.is_some() { "  (inlined)" } else { "" };
@@ -165,7 +193,7 @@ fn cpu(samples: u64, profile: &Profile) -> Cell<'static> {
 
 #[cfg(test)]
 mod tests {
-    use cgoprof_profile::{FunctionId, Line, LocationId};
+    use cgoprof_profile::{Estimate, FunctionId, Line, SampledStack, Stats, WaitingStack};
 
     use super::*;
 
@@ -212,5 +240,32 @@ mod tests {
         check(Group::Function, &[("sum", 0, 10, 10, true), ("work", 0, 3, 13, false)]);
         check(Group::Line, &[("sum", 5, 10, 10, true), ("work", 30, 3, 13, false), ("work", 20, 0, 10, false)]);
         check(Group::Library, &[("-", 0, 13, 13, false)]);
+    }
+
+    #[test]
+    fn what_waits_is_blocked_and_what_has_called_it() {
+        let mut profile = profile();
+        let function = |name: &str, kind| Function { name: name.into(), kind, ..Function::default() };
+        profile.functions.extend([function("[futex]", Kind::Kernel), function("lock", Kind::C)]);
+        for index in [3, 4] {
+            let lines = vec![Line { function: FunctionId(index), line: 1 }];
+            profile.locations.push(Location { address: index as u64, lines });
+        }
+        let locations = |stack: &[usize]| stack.iter().copied().map(LocationId).collect::<Vec<_>>();
+        let stats = Stats { calls: 1, blocked: 60.0, ..Stats::default() };
+        profile.cells =
+            vec![cgoprof_profile::Cell { id: 7, stack: locations(&[1, 2]), stats, ..cgoprof_profile::Cell::default() }];
+        let time = |sum| Estimate { sum, ..Estimate::default() };
+        let wait = |stack: &[usize], sum| WaitingStack {
+            cell: Some(7),
+            stack: locations(stack),
+            time: time(sum),
+            ..WaitingStack::default()
+        };
+        profile.waits = vec![wait(&[3, 4, 1, 2], 2.0), wait(&[3, 1, 2], 1.0)];
+        let rows = rows(&profile, Group::Function);
+        let found: Vec<_> =
+            rows.iter().map(|row| (row.name.as_deref().unwrap_or("-"), row.own, row.blocked.value)).collect();
+        assert_eq!(found, [("sum", 10, 0.0), ("work", 3, 60.0), ("lock", 0, 40.0)]);
     }
 }

@@ -75,7 +75,7 @@ pub(super) fn hottest_in_c(data: &Data, function: FunctionId, via: Via, files: &
     let own = profile.cells.iter().filter(|cell| cell.function == function && cell.via == via);
     let cells: HashSet<u64> = own.map(|cell| cell.id).collect();
     let of_function = |cell: Option<u64>| cell.is_some_and(|id| cells.contains(&id));
-    let rows = inside::rows_of(profile, Group::Line, |sampled| of_function(sampled.cell));
+    let rows = inside::rows_of(profile, Group::Line, of_function);
     let mut samples: BTreeMap<(&str, u32), u64> = BTreeMap::new();
     let all = rows.iter().fold(0u64, |sum, row| sum.saturating_add(row.own));
     let known = || rows.iter().filter(|row| row.own > 0 && row.line > 0);

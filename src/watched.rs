@@ -53,7 +53,7 @@ pub(crate) struct How {
     /// Samples per second of each thread's processor time
     #[arg(long, default_value_t = 199, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     freq: u32,
-    /// Take no samples: no frames inside C, no CPU of functions with callbacks, waits by looks
+    /// Take no samples: no frames inside C, no CPU of functions with callbacks, waits by looks unless --waits every
     #[arg(long, conflicts_with = "freq")]
     no_samples: bool,
     /// How it is found where C waits

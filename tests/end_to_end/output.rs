@@ -106,14 +106,16 @@ fn programs_that_are_recorded_into_a_folder_have_a_file_each() {
         sleep 1
         "$0" record -q -o "$2/new" --duration 1s -p $pid || exit
         echo $pid
+        "$0" record -q -o "$2/by process/%p/x.pb.gz" -- "$1" hot 1000 > /dev/null || exit
+        ls "$2/by process"/*/x.pb.gz > /dev/null && ls "$2/by process" | wc -l
         "$0" record -o "$2/%x" -- "$1" hot 1000; echo $?
-        cd "$2" && ls */* && hostname"#;
+        cd "$2" && ls */*.gz && hostname"#;
     let (output, folder) = shell("folder", script);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let lines: Vec<&str> = text.lines().collect();
-    let [pid, status, files @ .., host] = &lines[..] else { panic!("{text} {}", said(&output)) };
-    assert_eq!(*status, "2", "{}", said(&output));
-    assert!(said(&output).contains("`%x` stands for nothing"), "{}", said(&output));
+    let [pid, folders, status, files @ .., host] = &lines[..] else { panic!("{text} {}", said(&output)) };
+    assert_eq!((*folders, *status), ("1", "2"), "{}", said(&output));
+    assert!(said(&output).contains("unknown placeholder `%x`"), "{}", said(&output));
     let number =
         |name: &str, before: &str| -> Option<u32> { name.strip_prefix(before)?.strip_suffix(".pb.gz")?.parse().ok() };
     let program = crossings().file_name().expect("a name").to_string_lossy().into_owned();

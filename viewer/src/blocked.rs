@@ -6,7 +6,7 @@ use cgoprof_profile::{FunctionId, Profile, Via};
 
 use crate::analysis::{self, Frame};
 use crate::measured::Measured;
-use crate::waits;
+use crate::waits::{self, BlockedTime};
 
 /// All waits with one stack.
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ pub struct BlockedRow<'a> {
 
 /// By stack, the longest blocked first.
 pub fn by_stack(profile: &Profile) -> Vec<BlockedRow<'_>> {
-    let mut rows: BTreeMap<(Vec<Frame<'_>>, usize), BlockedRow<'_>> = BTreeMap::new();
+    let mut rows: BTreeMap<(Vec<Frame<'_>>, usize), (BlockedRow<'_>, BlockedTime)> = BTreeMap::new();
     for part in waits::parts(profile) {
         let (stack, inside, truncated) = match part.stack {
             Some(wait) => (&wait.stack, wait.inside, wait.truncated),
@@ -38,7 +38,8 @@ pub fn by_stack(profile: &Profile) -> Vec<BlockedRow<'_>> {
         };
         let frames = analysis::frames(profile, stack);
         let inside = analysis::inside(profile, stack, inside).len();
-        let row = rows.entry((frames.clone(), inside)).or_insert_with(|| BlockedRow {
+        let key = (frames.clone(), inside);
+        let new = BlockedRow {
             function: &profile.functions[part.cell.function.0].name,
             waits_in: part.stack.and_then(|wait| wait.waits_in(profile)),
             frames,
@@ -46,13 +47,13 @@ pub fn by_stack(profile: &Profile) -> Vec<BlockedRow<'_>> {
             truncated: false,
             time: Measured::default(),
             found: 0,
-        });
+        };
+        let (row, time) = rows.entry(key).or_insert_with(|| (new, BlockedTime::default()));
         row.truncated |= truncated;
-        row.time.value += part.nanos;
-        row.time.error = row.time.error.hypot(part.standard_error);
+        time.add(&part);
         row.found = row.found.saturating_add(part.stack.map_or(0, |wait| wait.found));
     }
-    let mut rows: Vec<_> = rows.into_values().collect();
+    let mut rows: Vec<_> = rows.into_values().map(|(row, time)| BlockedRow { time: time.measured(), ..row }).collect();
     rows.sort_by(|one, other| other.time.value.total_cmp(&one.time.value));
     rows
 }

@@ -5,10 +5,11 @@
 //! A cell that calls back is also blocked where it is not in C: in Go. There the time that was found counts by itself, and
 //! the rest is left.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use cgoprof_profile::{Cell, Profile, WaitingStack};
 
+use crate::measured::Measured;
 use crate::units::percent;
 
 /// A part of the blocked time of a cell.
@@ -19,8 +20,58 @@ pub(crate) struct WaitPart<'a> {
     pub(crate) stack: Option<&'a WaitingStack>,
     /// Nanoseconds, without those of crossings in callbacks.
     pub(crate) nanos: f64,
-    /// Standard error of how the cell's time is divided.
-    pub(crate) standard_error: f64,
+    /// The time that was found of this stack.
+    found: FoundTime,
+    /// The time that was found of the cell.
+    of_cell: FoundTime,
+    /// By what found time is multiplied.
+    scale: f64,
+}
+
+/// Time that was found, of some stacks of a cell.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct FoundTime {
+    nanos: f64,
+    variance: f64,
+}
+
+impl FoundTime {
+    fn add(&mut self, other: FoundTime) {
+        self.nanos += other.nanos;
+        self.variance += other.variance;
+    }
+
+    /// Standard error of this part of a cell's time, whose sum is known.
+    fn standard_error(self, of_cell: FoundTime, scale: f64) -> f64 {
+        let share = self.nanos / of_cell.nanos;
+        // Of a ratio whose parts are independent.
+        let variance = (1.0 - 2.0 * share) * self.variance + share.powi(2) * of_cell.variance;
+        variance.max(0.0).sqrt() * scale
+    }
+}
+
+/// Blocked time of some parts.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct BlockedTime {
+    nanos: f64,
+    /// By cell: what was found of these parts, and of the cell, and by what it is multiplied.
+    found: BTreeMap<u64, (FoundTime, FoundTime, f64)>,
+}
+
+impl BlockedTime {
+    pub(crate) fn add(&mut self, part: &WaitPart<'_>) {
+        self.nanos += part.nanos;
+        if part.stack.is_some() {
+            let new = (FoundTime::default(), part.of_cell, part.scale);
+            self.found.entry(part.cell.id).or_insert(new).0.add(part.found);
+        }
+    }
+
+    /// Returns the time with its error. All stacks of a cell together have none: that time is known.
+    pub(crate) fn measured(&self) -> Measured {
+        let errors = self.found.values().map(|&(found, of_cell, scale)| found.standard_error(of_cell, scale));
+        Measured { value: self.nanos, error: errors.fold(0.0, f64::hypot) }
+    }
 }
 
 /// Returns how the waits were found: `every wait was seen`. None if they were not.
@@ -65,24 +116,21 @@ pub(crate) fn parts(profile: &Profile) -> Vec<WaitPart<'_>> {
 
 fn of_cell<'a>(cell: &'a Cell, waits: &[&'a WaitingStack]) -> Vec<WaitPart<'a>> {
     let blocked = cell.stats.blocked_self();
-    let found: f64 = waits.iter().map(|wait| wait.time.sum).sum();
-    let variance: f64 = waits.iter().map(|wait| wait.time.variance).sum();
-    let scale = if cell.stats.callbacks > 0 { (blocked / found).min(1.0) } else { blocked / found };
+    let mut of_cell = FoundTime::default();
+    let found = |wait: &WaitingStack| FoundTime { nanos: wait.time.sum, variance: wait.time.variance };
+    waits.iter().for_each(|wait| of_cell.add(found(wait)));
+    let scale = blocked / of_cell.nanos;
+    let scale = if cell.stats.callbacks > 0 { scale.min(1.0) } else { scale };
     let part = |wait: &&'a WaitingStack| {
-        let share = wait.time.sum / found;
-        // Of a ratio whose parts are independent.
-        let variance = (1.0 - 2.0 * share) * wait.time.variance + share.powi(2) * variance;
-        WaitPart {
-            cell,
-            stack: Some(*wait),
-            nanos: wait.time.sum * scale,
-            standard_error: variance.max(0.0).sqrt() * scale,
-        }
+        let found = found(wait);
+        WaitPart { cell, stack: Some(*wait), nanos: found.nanos * scale, found, of_cell, scale }
     };
-    let mut parts: Vec<_> = if found > 0.0 { waits.iter().map(part).collect() } else { Vec::new() };
+    let mut parts: Vec<_> = if of_cell.nanos > 0.0 { waits.iter().map(part).collect() } else { Vec::new() };
     let rest = blocked - parts.iter().map(|part| part.nanos).sum::<f64>();
     if rest > blocked * LEAST_REST {
-        parts.push(WaitPart { cell, stack: None, nanos: rest, standard_error: 0.0 });
+        let none = FoundTime::default();
+        let unknown = WaitPart { cell, stack: None, nanos: rest, found: none, of_cell, scale };
+        parts.push(unknown);
     }
     parts
 }
@@ -109,13 +157,22 @@ mod tests {
             ..Profile::default()
         };
         let parts = parts(&profile);
-        let told: Vec<_> = parts.iter().map(|part| (part.stack.is_some(), part.nanos, part.standard_error)).collect();
+        let error = |part: &WaitPart<'_>| {
+            let mut one = BlockedTime::default();
+            one.add(part);
+            one.measured().error
+        };
+        let told: Vec<_> = parts.iter().map(|part| (part.stack.is_some(), part.nanos, error(part))).collect();
         let is_near = |(one, other): (&(bool, f64, f64), &(bool, f64, f64))| {
             one.0 == other.0 && (one.1 - other.1).abs() < 1e-6 && (one.2 - other.2).abs() < 1e-6
         };
         assert!(told.len() == expected.len() && told.iter().zip(expected).all(is_near), "{what}: {told:?}");
         let sum: f64 = parts.iter().map(|part| part.nanos).sum();
         assert!((sum - blocked).abs() < 1e-6, "{what}: {sum} of {blocked}");
+        let mut all = BlockedTime::default();
+        parts.iter().for_each(|part| all.add(part));
+        let Measured { value, error } = all.measured();
+        assert!((value - blocked).abs() < 1e-6 && (callbacks > 0 || error < 1e-6), "{what}: {value} {error}");
     }
 
     #[test]

@@ -35,8 +35,8 @@ pub(crate) enum Event {
     EveryWait(Monotonic),
     /// It is not, from this time on.
     SomeWaits(Monotonic),
-    /// The begins of this many waits at least were not told.
-    LostBegins(u64),
+    /// The begins of some waits were not told, of this many in all so far.
+    LostBegins { in_all: u64 },
     /// A thread lost its processor or got one.
     Switched(Switch),
     /// A thread was started by another.
@@ -126,8 +126,8 @@ impl Correlator {
                 }
                 self.every_wait.blocked(tid, since, stack, is_whole);
             }
-            Event::LostBegins(count) => {
-                self.samples.lost_begins += count;
+            Event::LostBegins { in_all } => {
+                self.samples.lost_begins = self.samples.lost_begins.max(in_all);
                 self.every_wait.lose_samples();
             }
             Event::EveryWait(from) => self.every_wait.begin(from),

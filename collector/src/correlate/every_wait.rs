@@ -118,17 +118,22 @@ impl EveryWait {
     /// A thread's wait that began at this time is over. Returns it, if its stack is known.
     pub(super) fn back(&mut self, tid: u64, since: Monotonic, at: Monotonic) -> Option<EndedWait> {
         let open = self.open.remove(&tid).filter(|open| open.since == since)?;
-        Some(self.ended_wait(open, at))
+        Some(self.end_wait(tid, open, at))
     }
 
     /// A thread has ended. Returns its last wait, if that was not over.
     pub(super) fn ended(&mut self, tid: u64, at: Monotonic) -> Option<EndedWait> {
+        let ended = self.open.remove(&tid).map(|open| self.end_wait(tid, open, at));
         self.known.remove(&tid);
-        let open = self.open.remove(&tid)?;
-        Some(self.ended_wait(open, at))
+        ended
     }
 
-    fn ended_wait(&self, Open { since, stack, is_whole }: Open, at: Monotonic) -> EndedWait {
+    /// Ends a wait. A look that has found the rest of its stack, but has not been settled, is used now.
+    fn end_wait(&mut self, tid: u64, Open { since, stack, is_whole }: Open, at: Monotonic) -> EndedWait {
+        let is_of_wait = |look: &mut Look| look.tid == tid && (since..=at).contains(&look.at);
+        let looked = if is_whole { None } else { self.looks.extract_if(.., is_of_wait).last() };
+        self.known.insert(tid, since);
+        let stack = looked.map_or(stack, |look| look.stack);
         EndedWait { since, stack, nanos: self.length(since, at), is_new: !is_whole }
     }
 
@@ -136,6 +141,7 @@ impl EveryWait {
     pub(super) fn lose_track(&mut self) {
         self.open.clear();
         self.known.clear();
+        self.lost_some = true;
     }
 
     /// Whether the wait that a thread began at this time needs no look.
@@ -284,6 +290,13 @@ mod tests {
         assert_eq!(waits.settle(at(70), &off).len(), 1);
         assert_eq!(waits.back(1, at(50), at(90)), Some(ended(50, 7, 40)));
         assert_eq!(waits.back(2, at(50), at(90)), Some(EndedWait { is_new: true, ..ended(50, 1, 40) }));
+        // The look is settled only after the wait is over.
+        off.add(Switch { tid: 1, time: at(200), kind: SwitchKind::Blocked });
+        waits.blocked(1, at(200), stack(1), false);
+        waits.look(1, at(210), stack(7));
+        assert_eq!(waits.back(1, at(200), at(230)), Some(EndedWait { is_new: true, ..ended(200, 7, 30) }));
+        off.add(Switch { tid: 1, time: at(230), kind: SwitchKind::In });
+        assert_eq!(waits.settle(at(300), &off).len(), 0, "it is not counted twice");
     }
 
     #[test]

@@ -100,6 +100,10 @@ struct Found {
     rate: SwitchRate,
     /// Every wait in C is seen.
     sees_every_wait: bool,
+    /// Samples of switches that were dropped, as far as that was noticed.
+    lost_switches: u64,
+    /// The same as records tell.
+    lost_by_records: u64,
 }
 
 impl Pump {
@@ -148,6 +152,9 @@ impl Pump {
                 if let Some(session) = session.as_mut().filter(samples_switches) {
                     let wanted = waits == WaitsMode::Every || found.rate.is_low(now.monotonic);
                     found.set_every_wait(session, &mut looks, wanted);
+                }
+                if last && let Some(session) = &session {
+                    found.notice_lost_switches(session);
                 }
                 let next_look =
                     if reads_perf && !last { found.look_at_waits(&mut looks, &mut unwinder, rate) } else { None };
@@ -410,6 +417,8 @@ impl Found {
             leaving: HashMap::new(),
             rate: SwitchRate::new(Monotonic::now()),
             sees_every_wait: false,
+            lost_switches: 0,
+            lost_by_records: 0,
         }
     }
 
@@ -420,9 +429,19 @@ impl Found {
         }
         self.sees_every_wait = session.sample_switches(wanted).is_ok() && wanted;
         self.leaving.clear();
+        self.notice_lost_switches(session);
         let now = Monotonic::now();
         looks.begin(now);
         self.correlator.feed(if self.sees_every_wait { Event::EveryWait(now) } else { Event::SomeWaits(now) });
+    }
+
+    /// Notices samples of switches that were dropped, before a record tells of them: that has to wait for room too.
+    fn notice_lost_switches(&mut self, session: &Session) {
+        let lost = session.lost_switches().unwrap_or(0);
+        if lost > self.lost_switches {
+            self.lost_switches = lost;
+            self.correlator.feed(Event::LostBegins { in_all: lost });
+        }
     }
 
     /// Keeps the stack of a thread in C that loses its processor.
@@ -460,7 +479,10 @@ impl Found {
             Record::Hit(hit) => return self.source.hit(&hit),
             Record::Sample(sample) => Event::Sampled(self.walk(&sample, unwinder, rate)),
             Record::Leaving(leaving) => return self.keep_leaving(&leaving, unwinder, rate),
-            Record::LostLeaving(count) => Event::LostBegins(count),
+            Record::LostLeaving(count) => {
+                self.lost_by_records += count;
+                Event::LostBegins { in_all: self.lost_by_records }
+            }
             Record::Switch(switch) => return self.switch(switch),
             Record::Start { tid, parent, time } => Event::Started { tid, parent, time },
             Record::Name { tid, name } => Event::Named { tid, name },

@@ -89,7 +89,7 @@ fn event(line: &str) -> Event {
         }
         "every_wait" => Event::EveryWait(time),
         "some_waits" => Event::SomeWaits(time),
-        "lost_begins" => Event::LostBegins(line.number("records")),
+        "lost_begins" => Event::LostBegins { in_all: line.number("records") },
         "complete" => Event::Complete { before: time, rate: nanoseconds() },
         kind => Event::Slow(line.slow(kind)),
     }

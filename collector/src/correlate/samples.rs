@@ -79,6 +79,7 @@ impl Samples {
     pub(super) fn add_waited(&mut self, (stack, nanos): (Arc<WaitStack>, u64)) {
         if let Some(time) = self.wait_time(stack) {
             time.sum += nanos as f64;
+            time.found = time.found.max(1);
         }
     }
 

@@ -168,11 +168,19 @@ impl Session {
         let mut both = None;
         if unsampled.is_none() {
             let with_switches = |pages: &usize| {
-                let of_switches = PAGES_OF_SWITCHES.1.min(*pages);
-                Some((map(pages).ok()?, map_rings(&processors, of_switches, of_switches * 4096 / 4).ok()?))
+                let of_switches = (*pages).clamp(PAGES_OF_SWITCHES.0, PAGES_OF_SWITCHES.1);
+                let rings = map(pages)?;
+                Ok((rings, map_rings(&processors, of_switches, of_switches * 4096 / 4)?))
             };
-            both = fitting.clone().filter(|&&pages| pages >= PAGES_OF_SWITCHES.0).find_map(with_switches);
-            unsampled = both.is_none().then_some(SwitchesUnsampled::NoMemory);
+            let mut tried = fitting.clone().map(with_switches);
+            let fits = tried.find(|rings: &Result<_, PerfError>| !matches!(rings, Err(PerfError::Memory)));
+            unsampled = match &fits {
+                Some(Ok(_)) => None,
+                Some(Err(PerfError::Files)) => Some(SwitchesUnsampled::NoFiles),
+                Some(Err(PerfError::Forbidden { .. })) => Some(SwitchesUnsampled::Forbidden),
+                Some(Err(_)) | None => Some(SwitchesUnsampled::NoMemory),
+            };
+            both = fits.and_then(Result::ok);
         }
         let (rings, switch_rings) = match both {
             Some(both) => both,
@@ -364,6 +372,11 @@ impl Session {
         self.rings.iter().map(Ring::lost).sum()
     }
 
+    /// Returns the number of samples of switches that were dropped so far; none where the kernel does not count them.
+    pub(crate) fn lost_switches(&self) -> Option<u64> {
+        self.switch_rings.iter().map(Ring::lost).sum()
+    }
+
     /// Whether there is a processor now that was not there at the start: threads on it are not seen.
     pub(crate) fn has_new_processor(&self) -> bool {
         let watched: Vec<usize> = self.rings.iter().map(|ring| ring.cpu).collect();
@@ -485,7 +498,7 @@ fn parse<'a>(
     }
     let record = record::parse(&raw(bytes, event.map_or(format, |event| event.format)), about, kind, pid)?;
     // A loss belongs to no thread.
-    if !matches!(record, Record::Lost(_)) && !origins.speaks_for(about.tid, about.id) {
+    if !matches!(record, Record::Lost(_) | Record::LostLeaving(_)) && !origins.speaks_for(about.tid, about.id) {
         return None;
     }
     if let Record::Exit { tid, .. } = record {

@@ -322,7 +322,8 @@ fn record_command(
     };
     let program = Program { image: &image, target: &target };
     // Its process is not known yet.
-    let mut output = open(options, &program, Pid::this())?;
+    let parts = NameParts::of(&program.image.program, Pid::this());
+    let output = open(options, &parts)?;
     let (pid, watched) = match start(options, &program, command, mask, began) {
         Ok(started) => started,
         Err(error) => {
@@ -340,9 +341,10 @@ fn record_command(
             };
         }
     };
-    if let (Some(output), Some(name)) = (&mut output, &options.output) {
-        output.rename(path_of(name, &program, pid));
-    }
+    let output = output.zip(options.output.as_ref()).map(|(output, name)| {
+        let parts = NameParts { pid, ..parts };
+        output.moved_to(&name.path(&parts, Path::is_dir))
+    });
     match watched {
         Ok(watched) => {
             let mut recorder = Recorder::new(options, &program, pid, watched, output);
@@ -375,7 +377,7 @@ fn record_process(
     let image = image.ok_or(RecordError::NothingLoaded(pid))?;
     let target = image.target()?;
     let program = Program { image: &image, target: &target };
-    let output = open(options, &program, pid)?;
+    let output = open(options, &NameParts::of(&program.image.program, pid))?;
     let _left_in_any_case = LeavesOnPanic(pid);
     match join(options, &program, pid) {
         Ok(watched) => {
@@ -392,15 +394,10 @@ fn record_process(
     }
 }
 
-fn open(options: &Options, program: &Program<'_>, pid: Pid) -> Result<Option<Output>, RecordError> {
+fn open(options: &Options, parts: &NameParts) -> Result<Option<Output>, RecordError> {
     let Some(name) = &options.output else { return Ok(None) };
-    let path = path_of(name, program, pid);
+    let path = name.path(parts, Path::is_dir);
     Output::open(&path).map(Some).map_err(|error| RecordError::Output(path, error))
-}
-
-/// Returns the path of a program's profile.
-fn path_of(name: &OutputName, program: &Program<'_>, pid: Pid) -> PathBuf {
-    name.path(&NameParts::of(&program.image.program, pid), Path::is_dir)
 }
 
 /// Returns the facts of a recording that engines need.

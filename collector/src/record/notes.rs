@@ -81,18 +81,20 @@ pub(super) fn perf(engine: Capabilities, samples: &Samples, end: Monotonic) -> V
         let lost = samples.lost;
         notes.push(if engine.counts_by_records {
             format!(
-                "{lost} perf records found no room: there were at least as many crossings as counted, and times and \
+                "{lost} perf records were dropped (buffer full): there were at least as many crossings as counted, and times and \
                  nesting may be off"
             )
         } else {
-            format!("{lost} perf records found no room: there are fewer samples, and blocked times may be off")
+            format!("{lost} perf records were dropped (buffer full): there are fewer samples, and blocked times may be off")
         });
     }
     if samples.lost_begins > 0 {
-        let lost = samples.lost_begins;
-        notes.push(format!(
-            "{lost} samples of context switches were dropped (buffer full): the stacks of as many waits may be missing"
-        ));
+        notes.push(match samples.lost_begins {
+            1 => "1 sample of a context switch was dropped (buffer full): the stack of a wait may be missing".to_owned(),
+            lost => format!(
+                "{lost} samples of context switches were dropped (buffer full): the stacks of as many waits may be missing"
+            ),
+        });
     }
     if samples.new_processor {
         let unseen = if engine.counts_by_records {

@@ -96,11 +96,20 @@ impl Output {
         &self.path
     }
 
-    /// Gives the file another name, if it can have that. A file that had this name stays until then.
-    pub(super) fn rename(&mut self, path: PathBuf) {
-        if self.is_replaceable && path != self.path && fs::rename(&self.path, &path).is_ok() {
-            self.path = path;
+    /// Returns the output at another path instead, and removes what was made for this one. Returns this one if the other
+    /// can't be written.
+    pub(super) fn moved_to(self, path: &Path) -> Output {
+        if path == self.path {
+            return self;
         }
+        let Ok(other) = Output::open(path) else { return self };
+        let folder = self.path.parent().filter(|folder| path.parent() != Some(*folder)).map(Path::to_owned);
+        self.discard();
+        if let Some(folder) = folder {
+            // Only if it is empty.
+            let _ = fs::remove_dir(folder);
+        }
+        other
     }
 
     /// Appends the changes since the last member. A member that can't be written now is kept, and written with the

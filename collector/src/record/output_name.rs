@@ -17,7 +17,7 @@ pub struct OutputName(OsString);
 /// Why a path names no profile.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` stands for nothing: use %p (process id), %n (program's name), %h (host), %t (time), or %% for a percent sign"
+    "unknown placeholder `{0}`: use %p (process id), %n (program's name), %h (host), %t (time), or %% for a percent sign"
 )]
 pub struct UnknownPart(String);
 
@@ -67,14 +67,12 @@ impl OutputName {
         Ok(OutputName(name.to_owned()))
     }
 
-    /// Whether it is standard output.
-    pub fn is_standard_output(&self) -> bool {
-        self.0 == STANDARD_OUTPUT
-    }
-
     /// Returns the path of a profile. `is_folder` tells whether a path is one.
     pub(crate) fn path(&self, parts: &NameParts, is_folder: impl Fn(&Path) -> bool) -> PathBuf {
         let path = fill(&self.0, parts);
+        if path.as_os_str() == STANDARD_OUTPUT {
+            return path;
+        }
         let names_folder = path.as_os_str().as_bytes().ends_with(b"/") || is_folder(&path);
         if names_folder { path.join(fill(OsStr::new(IN_FOLDER), parts)) } else { path }
     }
@@ -120,7 +118,8 @@ mod tests {
         };
         let check = |name: &str, expected: &str| {
             let name = OutputName::parse(OsStr::new(name)).expect("a name");
-            assert_eq!(name.path(&parts, |path| path == Path::new("there")), Path::new(expected), "{name:?}");
+            let is_folder = |path: &Path| path == Path::new("there") || path == Path::new("-");
+            assert_eq!(name.path(&parts, is_folder), Path::new(expected), "{name:?}");
         };
         check("cgoprof.pb.gz", "cgoprof.pb.gz");
         check("-", "-");

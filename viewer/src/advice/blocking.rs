@@ -8,7 +8,7 @@ use super::finding::{Advice, Kind};
 use crate::analysis::{self, Frame, Position};
 use crate::measured::Measured;
 use crate::units::{count, percent, printable, with_error};
-use crate::waits::{self, WaitPart};
+use crate::waits::{self, BlockedTime, WaitPart};
 
 /// Minimum share of the run for which threads, all together, were blocked in one lock.
 const LOCKED: f64 = 0.1;
@@ -41,7 +41,7 @@ type Place<'a> = (&'a str, &'a str);
 /// Time that threads were blocked for one reason.
 #[derive(Default)]
 struct Blocked<'a> {
-    time: Measured,
+    time: BlockedTime,
     found: u64,
     /// By C function and line of Go.
     by_site: BTreeMap<(&'a str, Option<Position<'a>>), f64>,
@@ -49,8 +49,7 @@ struct Blocked<'a> {
 
 impl<'a> Blocked<'a> {
     fn add(&mut self, profile: &'a Profile, part: &WaitPart<'a>) {
-        self.time.value += part.nanos;
-        self.time.error = self.time.error.hypot(part.standard_error);
+        self.time.add(part);
         self.found = self.found.saturating_add(part.stack.map_or(0, |stack| stack.found));
         let function = profile.functions[part.cell.function.0].name.as_str();
         *self.by_site.entry((function, analysis::site(profile, part.cell))).or_default() += part.nanos;
@@ -59,13 +58,14 @@ impl<'a> Blocked<'a> {
     /// Whether it is certain to be this time at least. `all_seen` tells whether every wait was seen.
     fn is_at_least(&self, nanos: f64, all_seen: bool) -> bool {
         let is_known = all_seen || self.found >= FOUND;
-        is_known && self.time.value - 2.0 * self.time.error >= nanos
+        let Measured { value, error } = self.time.measured();
+        is_known && value - 2.0 * error >= nanos
     }
 
     /// `115 ms ±3.2 % (11.5 % of the run)`.
     fn told(&self, run: f64) -> String {
-        let time = with_error(self.time.value, self.time.error);
-        format!("{time} ({} of the run)", percent(self.time.value / run))
+        let Measured { value, error } = self.time.measured();
+        format!("{} ({} of the run)", with_error(value, error), percent(value / run))
     }
 
     /// The C function and the line of Go that were blocked longest.

@@ -12,7 +12,7 @@ use crate::measured::Measured;
 use crate::paths::{file_name, short_path};
 use crate::text_width;
 use crate::units::printable;
-use crate::waits;
+use crate::waits::{self, BlockedTime};
 
 type Column = column::Column<InsideRow>;
 
@@ -43,7 +43,7 @@ pub struct InsideRow {
     pub file: String,
     /// The line in it, 0 where it is unknown or the row is of several.
     pub line: u32,
-    /// All of its samples are of places where it is inlined.
+    /// All of its samples are of places where it is inlined; all of its waits, if it has no samples.
     pub inlined: bool,
     /// Samples that found a thread in it.
     pub own: u64,
@@ -65,23 +65,30 @@ pub fn rows(profile: &Profile, group: Group) -> Vec<InsideRow> {
 pub(crate) fn rows_of(profile: &Profile, group: Group, chosen: impl Fn(Option<u64>) -> bool) -> Vec<InsideRow> {
     let mut rows = Rows { profile, group, by_key: HashMap::new() };
     for sampled in profile.samples.iter().filter(|sampled| chosen(sampled.cell)) {
-        rows.visit(&sampled.stack, |row, is_innermost| {
-            row.total = row.total.saturating_add(sampled.samples);
-            if is_innermost {
+        rows.visit(&sampled.stack, |(row, _), frame| {
+            row.inlined &= frame.inlined;
+            if frame.is_first {
+                row.total = row.total.saturating_add(sampled.samples);
+            }
+            if frame.is_innermost {
                 row.own = row.own.saturating_add(sampled.samples);
             }
         });
     }
     for part in waits::parts(profile).into_iter().filter(|part| chosen(Some(part.cell.id))) {
-        rows.visit(part.stack.map_or(&part.cell.stack, |wait| &wait.stack), |row, _| {
-            row.blocked.value += part.nanos;
-            row.blocked.error = row.blocked.error.hypot(part.standard_error);
+        rows.visit(part.stack.map_or(&part.cell.stack, |wait| &wait.stack), |(row, blocked), frame| {
+            if frame.is_first {
+                blocked.add(&part);
+            }
+            // Samples come first: they tell of more places.
+            row.inlined &= frame.inlined || row.total > 0;
         });
     }
-    let mut rows: Vec<InsideRow> = rows.by_key.into_values().collect();
+    let measured = |(row, blocked): (InsideRow, BlockedTime)| InsideRow { blocked: blocked.measured(), ..row };
+    let mut rows: Vec<InsideRow> = rows.by_key.into_values().map(measured).collect();
     rows.sort_by(|one, other| {
-        let order = (other.own, other.total).cmp(&(one.own, one.total));
-        let order = order.then(other.blocked.value.total_cmp(&one.blocked.value));
+        let order = other.own.cmp(&one.own).then(other.blocked.value.total_cmp(&one.blocked.value));
+        let order = order.then(other.total.cmp(&one.total));
         order.then_with(|| {
             (&one.name, &one.library, &one.file, one.line).cmp(&(&other.name, &other.library, &other.file, other.line))
         })
@@ -93,12 +100,20 @@ pub(crate) fn rows_of(profile: &Profile, group: Group, chosen: impl Fn(Option<u6
 struct Rows<'a> {
     profile: &'a Profile,
     group: Group,
-    by_key: HashMap<Key<'a>, InsideRow>,
+    by_key: HashMap<Key<'a>, (InsideRow, BlockedTime)>,
+}
+
+/// A frame of a stack that is a row's.
+struct RowFrame {
+    is_innermost: bool,
+    /// Whether the row has no frame further in.
+    is_first: bool,
+    inlined: bool,
 }
 
 impl<'a> Rows<'a> {
-    /// Visits each row of C that a stack is in, once, and tells whether its innermost frame is that row's.
-    fn visit(&mut self, stack: &[LocationId], mut add: impl FnMut(&mut InsideRow, bool)) {
+    /// Visits the row of each frame of C.
+    fn visit(&mut self, stack: &[LocationId], mut add: impl FnMut(&mut (InsideRow, BlockedTime), RowFrame)) {
         let (profile, group) = (self.profile, self.group);
         let mut seen = HashSet::new();
         let locations = stack.iter().map(|&location| &profile.locations[location.0]);
@@ -107,7 +122,7 @@ impl<'a> Rows<'a> {
                 continue;
             }
             let key = key(group, function, line);
-            let row = self.by_key.entry(key).or_insert_with(|| InsideRow {
+            let new = || InsideRow {
                 name: key.0.map(str::to_owned),
                 is_code: !function.is_unknown_code(),
                 library: function.library.clone(),
@@ -115,11 +130,9 @@ impl<'a> Rows<'a> {
                 line: key.3,
                 inlined: true,
                 ..InsideRow::default()
-            });
-            row.inlined &= inlined;
-            if seen.insert(key) {
-                add(row, depth == 0);
-            }
+            };
+            let row = self.by_key.entry(key).or_insert_with(|| (new(), BlockedTime::default()));
+            add(row, RowFrame { is_innermost: depth == 0, is_first: seen.insert(key), inlined });
         }
     }
 }

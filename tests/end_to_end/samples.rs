@@ -131,7 +131,7 @@ fn a_program_that_becomes_another_costs_the_recorder_nothing() {
 #[test]
 fn a_stripped_program_keeps_its_crossings_and_callers() {
     let build = Build { release: "1.26.6", args: &["-ldflags=-s -w"] };
-    let recorded = record(User::Nobody, &["--freq", "999"], &go::build("inside", build), &["2"]);
+    let recorded = record(User::Nobody, &["--freq", "999"], &go::build("inside", build), &["3"]);
     let mut sums = [0.0, 0.0];
     for stack in recorded.report["samples"].as_array().expect("samples") {
         if stack["frames"][0]["kind"] == "c" {

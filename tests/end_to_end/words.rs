@@ -157,7 +157,7 @@ fn ways_out_are_those_of_the_command() {
     check(&["demo", "--dir", "/nonexistent"], 125, "another with --dir", "-o");
     check(&["inspect", "/tmp"], 125, "/tmp is not a regular file", "device");
     check(&["record", "--", "/bin/true"], 0, "record --wait true", "interpreter");
-    let unwritable = ["record", "-o", "/nonexistent/x", "--"];
+    let unwritable = ["record", "-o", "/proc/nonexistent/x", "--"];
     let program = crossings().display().to_string();
     check(&[&unwritable[..], &[program.as_str(), "hot", "1"]].concat(), 125, "choose another file with -o", "--dir");
     // An engine that was asked for and can't be had.

@@ -53,7 +53,8 @@ pub fn by_stack(profile: &Profile) -> Vec<BlockedRow<'_>> {
         time.add(&part);
         row.found = row.found.saturating_add(part.stack.map_or(0, |wait| wait.found));
     }
-    let mut rows: Vec<_> = rows.into_values().map(|(row, time)| BlockedRow { time: time.measured(), ..row }).collect();
+    let mut rows: Vec<_> =
+        rows.into_values().map(|(row, time)| BlockedRow { time: Measured::from(&time), ..row }).collect();
     rows.sort_by(|one, other| other.time.value.total_cmp(&one.time.value));
     rows
 }

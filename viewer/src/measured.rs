@@ -4,6 +4,7 @@ use cgoprof_profile::Estimate;
 
 use crate::analysis::Cpu;
 use crate::units::percent;
+use crate::waits::BlockedTime;
 
 /// A value and the standard error of its estimate, 0 where it is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -47,5 +48,11 @@ impl From<Estimate> for Measured {
 impl From<Cpu> for Measured {
     fn from(cpu: Cpu) -> Measured {
         Measured { value: cpu.nanos, error: cpu.standard_error }
+    }
+}
+
+impl From<&BlockedTime> for Measured {
+    fn from(time: &BlockedTime) -> Measured {
+        Measured { value: time.nanos(), error: time.standard_error() }
     }
 }

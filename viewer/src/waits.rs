@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, HashMap};
 
 use cgoprof_profile::{Cell, Profile, WaitingStack};
 
-use crate::measured::Measured;
 use crate::units::percent;
 
 /// A part of the blocked time of a cell.
@@ -67,10 +66,15 @@ impl BlockedTime {
         }
     }
 
-    /// Returns the time with its error. All stacks of a cell together have none: that time is known.
-    pub(crate) fn measured(&self) -> Measured {
+    /// Returns it in nanoseconds.
+    pub(crate) fn nanos(&self) -> f64 {
+        self.nanos
+    }
+
+    /// Returns its standard error. All stacks of a cell together have none: that time is known.
+    pub(crate) fn standard_error(&self) -> f64 {
         let errors = self.found.values().map(|&(found, of_cell, scale)| found.standard_error(of_cell, scale));
-        Measured { value: self.nanos, error: errors.fold(0.0, f64::hypot) }
+        errors.fold(0.0, f64::hypot)
     }
 }
 
@@ -160,7 +164,7 @@ mod tests {
         let error = |part: &WaitPart<'_>| {
             let mut one = BlockedTime::default();
             one.add(part);
-            one.measured().error
+            one.standard_error()
         };
         let told: Vec<_> = parts.iter().map(|part| (part.stack.is_some(), part.nanos, error(part))).collect();
         let is_near = |(one, other): (&(bool, f64, f64), &(bool, f64, f64))| {
@@ -171,7 +175,7 @@ mod tests {
         assert!((sum - blocked).abs() < 1e-6, "{what}: {sum} of {blocked}");
         let mut all = BlockedTime::default();
         parts.iter().for_each(|part| all.add(part));
-        let Measured { value, error } = all.measured();
+        let (value, error) = (all.nanos(), all.standard_error());
         assert!((value - blocked).abs() < 1e-6 && (callbacks > 0 || error < 1e-6), "{what}: {value} {error}");
     }
 

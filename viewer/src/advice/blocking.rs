@@ -58,13 +58,13 @@ impl<'a> Blocked<'a> {
     /// Whether it is certain to be this time at least. `all_seen` tells whether every wait was seen.
     fn is_at_least(&self, nanos: f64, all_seen: bool) -> bool {
         let is_known = all_seen || self.found >= FOUND;
-        let Measured { value, error } = self.time.measured();
+        let Measured { value, error } = Measured::from(&self.time);
         is_known && value - 2.0 * error >= nanos
     }
 
     /// `115 ms ±3.2 % (11.5 % of the run)`.
     fn told(&self, run: f64) -> String {
-        let Measured { value, error } = self.time.measured();
+        let Measured { value, error } = Measured::from(&self.time);
         format!("{} ({} of the run)", with_error(value, error), percent(value / run))
     }
 

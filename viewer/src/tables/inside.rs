@@ -84,7 +84,7 @@ pub(crate) fn rows_of(profile: &Profile, group: Group, chosen: impl Fn(Option<u6
             row.inlined &= frame.inlined || row.total > 0;
         });
     }
-    let measured = |(row, blocked): (InsideRow, BlockedTime)| InsideRow { blocked: blocked.measured(), ..row };
+    let measured = |(row, blocked): (InsideRow, BlockedTime)| InsideRow { blocked: Measured::from(&blocked), ..row };
     let mut rows: Vec<InsideRow> = rows.by_key.into_values().map(measured).collect();
     rows.sort_by(|one, other| {
         let order = other.own.cmp(&one.own).then(other.blocked.value.total_cmp(&one.blocked.value));

@@ -32,7 +32,7 @@ fn not_every_wait(unsampled: SwitchesUnsampled) -> String {
 }
 
 /// Note where samples may not be taken in the kernel.
-pub(super) const WITHOUT_KERNEL: &str = "samples leave out what happens in the kernel: seeing that takes root, or \
+const WITHOUT_KERNEL: &str = "samples leave out what happens in the kernel: seeing that takes root, or \
                                          `sysctl kernel.perf_event_paranoid=1`";
 
 /// Returns the note on a library with a Go runtime of its own that is recorded too.

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::{ONE_AT_A_TIME, function};
+use cgoprof_testing::beside::repeating;
 use cgoprof_testing::go::{self, Build, shared_dir};
 use cgoprof_testing::recording::{Recorded, User, command, profile_path, record, report, succeeds};
 use cgoprof_testing::tolerance::{Compared, Tolerance, check_close};
@@ -61,20 +61,14 @@ fn sleepers_have_threads_made() {
 /// asks for: a virtual machine's host lets idle processors wait.
 fn beside_a_sleeper<T>(what: impl FnOnce() -> T) -> (T, f64) {
     const NAP: Duration = Duration::from_millis(10);
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let sleeper = scope.spawn(|| {
-            let (start, mut woken) = (Instant::now(), 0);
-            while !done.load(Ordering::Relaxed) {
-                std::thread::sleep(NAP);
-                woken += 1;
-            }
-            f64::from(woken) * NAP.as_secs_f64() / start.elapsed().as_secs_f64()
-        });
-        let result = what();
-        done.store(true, Ordering::Relaxed);
-        (result, sleeper.join().expect("it sleeps").min(1.0))
-    })
+    let (start, mut times, mut elapsed) = (Instant::now(), 0, Duration::ZERO);
+    let nap = || {
+        std::thread::sleep(NAP);
+        times += 1;
+        elapsed = start.elapsed();
+    };
+    let result = repeating(nap, what);
+    (result, (f64::from(times) * NAP.as_secs_f64() / elapsed.as_secs_f64()).min(1.0))
 }
 
 #[test]

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::joining::{Recorder, Talking, as_user};
 use crate::seccomp_filter::killed_for;
+use cgoprof_testing::beside::repeating;
 use cgoprof_testing::go::{self, Build, shared_dir};
 use cgoprof_testing::recording::{User, binary, profile_path, report, succeeds};
 
@@ -320,31 +321,24 @@ fn a_filter_that_kills_for_what_hooks_need_kills_no_launched_program() {
 #[test]
 fn the_programs_own_lock_on_its_file_is_never_in_the_way() {
     use std::os::fd::AsRawFd as _;
-    use std::sync::atomic::{AtomicBool, Ordering};
     let program = Talking::rounds(User::Root, "1.26.6");
     let file = std::fs::File::open(format!("/proc/{}/exe", program.pid())).expect("its file");
     let lock = |how| {
         // SAFETY: a system call on a descriptor that is open.
         unsafe { libc::flock(file.as_raw_fd(), how) }
     };
-    let over = AtomicBool::new(false);
-    let refused = std::thread::scope(|scope| {
-        let tries = scope.spawn(|| {
-            let (mut refused, mut tries) = (0, 0);
-            while !over.load(Ordering::Relaxed) {
-                refused += u32::from(lock(libc::LOCK_EX | libc::LOCK_NB) != 0);
-                tries += 1;
-                lock(libc::LOCK_UN);
-            }
-            (refused, tries)
-        });
+    let (mut refused, mut tries) = (0, 0);
+    let try_it = || {
+        refused += u32::from(lock(libc::LOCK_EX | libc::LOCK_NB) != 0);
+        tries += 1;
+        lock(libc::LOCK_UN);
+    };
+    repeating(try_it, || {
         for _ in 0..5 {
             Recorder::join(User::Root, program.pid(), &[]).leave();
         }
-        over.store(true, Ordering::Relaxed);
-        tries.join().expect("it counts")
     });
-    assert!(refused.0 == 0 && refused.1 > 1000, "{} of {} times", refused.0, refused.1);
+    assert!(refused == 0 && tries > 1000, "{refused} of {tries} times");
     program.end();
 }
 

@@ -123,11 +123,17 @@ fn compile(program: &str, build: Build) -> PathBuf {
     output
 }
 
+/// What the name of a run's folder begins with, before its process.
+const RUN: &str = "cgoprof-tests-";
+
 /// A folder that every user can read, for programs that run as nobody.
+///
+/// It outlives the run, so that what a failed test made can be looked at, until the next run.
 pub fn shared_dir() -> &'static Path {
     static DIR: OnceLock<PathBuf> = OnceLock::new();
     DIR.get_or_init(|| {
-        let dir = std::env::temp_dir().join(format!("cgoprof-tests-{}", std::process::id()));
+        remove_folders_of_ended_runs();
+        let dir = std::env::temp_dir().join(format!("{RUN}{}", std::process::id()));
         std::fs::create_dir_all(&dir).expect("a temporary folder");
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(&dir, mode).expect("its mode");
@@ -135,9 +141,34 @@ pub fn shared_dir() -> &'static Path {
     })
 }
 
+/// They are close to a gigabyte each: a disk that they filled made tests fail with messages that named other causes.
+fn remove_folders_of_ended_runs() {
+    for entry in std::fs::read_dir(std::env::temp_dir()).expect("the folder of temporary files").flatten() {
+        let name = entry.file_name();
+        let Some(process) = name.to_str().and_then(|name| name.strip_prefix(RUN)) else { continue };
+        if !Path::new("/proc").join(process).exists() {
+            // Another run that begins may be removing it too.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn folders_of_ended_runs_are_removed_and_those_of_others_kept() {
+        // No process has a number so large (`PID_MAX_LIMIT`, include/linux/threads.h).
+        let ended = std::env::temp_dir().join(format!("{RUN}4194305"));
+        let other = std::env::temp_dir().join(format!("{RUN}1"));
+        for folder in [&ended, &other] {
+            std::fs::create_dir_all(folder.join("inner")).expect("a folder");
+        }
+        remove_folders_of_ended_runs();
+        assert!(!ended.exists() && other.exists());
+        std::fs::remove_dir_all(other).expect("it is there");
+    }
 
     #[test]
     fn the_readme_names_the_oldest_and_the_newest_release() {

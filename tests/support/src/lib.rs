@@ -1,5 +1,6 @@
 //! What the tests and benchmarks of the binary share: Go programs, recordings of them, terminals, and comparisons.
 
+pub mod beside;
 pub mod go;
 pub mod host;
 pub mod recording;

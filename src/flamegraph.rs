@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use cgoprof_viewer::export::flamegraph::Drawing;
+use cgoprof_viewer::report::view;
 use cgoprof_viewer::value::Value;
 use clap::ValueEnum;
 
@@ -30,6 +31,22 @@ pub(crate) struct Args {
     /// Make frames of lines of code, not of functions
     #[arg(long)]
     lines: bool,
+    /// Title of the drawing [default: the program and the value]
+    #[arg(long)]
+    title: Option<String>,
+    /// Minimum width of a frame, in percent of the whole [default: 0.01]
+    #[arg(long, value_name = "PERCENT", value_parser = share)]
+    min_width: Option<f64>,
+    /// Regular expression that a function of a stack must match
+    #[arg(long, value_name = "REGEX", value_parser = view::expression)]
+    filter: Option<view::Regex>,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=100.0).contains(&share) => Ok(share),
+        _ => Err("a number from 0 to 100 is needed".into()),
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -65,7 +82,15 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Some(ValueArg::Blocked) => Value::Blocked,
         Some(ValueArg::Preempted) => Value::Preempted,
     };
-    let drawing = Drawing { value, inverted: args.inverted, by_line: args.lines, ..Drawing::default() };
+    let drawing = Drawing {
+        value,
+        inverted: args.inverted,
+        by_line: args.lines,
+        title: args.title.as_deref(),
+        min_width: args.min_width,
+        filter: args.filter.as_ref(),
+        below: &[],
+    };
     let svg = drawing.draw(&profile).with_context(|| args.file.display().to_string())?;
     if args.output.as_os_str() == profile_file::STANDARD_OUTPUT {
         std::io::stdout().write_all(&svg)?;

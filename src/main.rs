@@ -3,12 +3,14 @@
 mod completions;
 mod demo;
 mod detach;
+mod diff;
 mod doctor;
 mod export;
 mod flamegraph;
 mod inspect;
 mod man;
 mod notice;
+mod pager;
 mod profile_file;
 mod record;
 mod report;
@@ -37,6 +39,7 @@ enum Command {
     Record(record::Args),
     Report(report::Args),
     Flamegraph(flamegraph::Args),
+    Diff(diff::Args),
     Export(export::Args),
     Tui(tui::Args),
     Top(top::Args),
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Command::Record(args) => record::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Flamegraph(args) => flamegraph::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Tui(args) => tui::run(&args),
         Command::Top(args) => top::run(&args),

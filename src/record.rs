@@ -7,7 +7,7 @@ use std::time::Duration;
 use cgoprof_collector::goruntime::TargetError;
 use cgoprof_collector::process::launch::LaunchError;
 use cgoprof_collector::record::output_name::OutputName;
-use cgoprof_collector::record::{EngineKind, Options, Problem, Progress, RecordError, Subject};
+use cgoprof_collector::record::{EngineKind, Options, Outcome, Problem, Progress, RecordError, Subject};
 use cgoprof_profile::{Profile, Via};
 use cgoprof_viewer::analysis;
 use cgoprof_viewer::cpu_split::CpuSplit;
@@ -35,6 +35,9 @@ pub(crate) struct Args {
     /// Exit with status 125 if the program can't be recorded, instead of running it unrecorded
     #[arg(long)]
     require: bool,
+    /// Do not record the programs that a command starts which has no crossings of its own (sh, make, go test)
+    #[arg(long, conflicts_with_all = ["pid", "wait"])]
+    no_follow: bool,
     #[command(flatten)]
     whom: Whom,
     #[command(flatten)]
@@ -49,8 +52,13 @@ fn output_name(argument: &str) -> Result<OutputName, String> {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     args.how.check();
-    let options = args.how.options(args.whom.subject(args.quiet));
-    let recorded = record(&Options { output: Some(args.output.clone()), require: args.require, ..options }, args.quiet);
+    let options = Options {
+        output: Some(args.output.clone()),
+        require: args.require,
+        follow: !args.no_follow,
+        ..args.how.options(args.whom.subject(args.quiet))
+    };
+    let recorded = record(&options, args.quiet);
     recorded.map_err(|error| match error.downcast_ref::<RecordError>() {
         Some(RecordError::Output(..)) => anyhow::anyhow!("{error}; choose another file with -o"),
         _ => error,
@@ -59,7 +67,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// Records, prints the summary, and returns the program's own exit status.
 pub(crate) fn record(options: &Options, quiet: bool) -> anyhow::Result<ExitCode> {
-    let outcome = cgoprof_collector::record(options, &Spinner { quiet, ..Spinner::default() })?;
+    let shown = Shown { quiet, ..Shown::default() };
+    let outcome = cgoprof_collector::record(options, &shown)?;
     let program = match &options.subject {
         Subject::Command(command) => command[0].to_string_lossy().into_owned(),
         Subject::Process(pid) => format!("process {pid}"),
@@ -69,7 +78,14 @@ pub(crate) fn record(options: &Options, quiet: bool) -> anyhow::Result<ExitCode>
             say(problem);
             return Ok(ExitCode::from(if outcome.status == 0 { TOOL_ERROR } else { outcome.status }));
         }
-        say(format_args!("{program} ran without being recorded: {problem}{}", way_out(problem, &options.subject)));
+        let others = match outcome.followed {
+            None => "",
+            Some(0) => "; nor was a program that it started",
+            Some(_) if shown.has_failed.get() && outcome.status == 0 => return Ok(ExitCode::from(TOOL_ERROR)),
+            Some(_) => return Ok(ExitCode::from(outcome.status)),
+        };
+        let way_out = way_out(problem, &options.subject);
+        say(format_args!("{program} ran without being recorded: {problem}{others}{way_out}"));
     }
     if let (Some(profile), false) = (&outcome.profile, quiet) {
         summary(profile, outcome.file.as_deref());
@@ -154,12 +170,14 @@ fn sampled_summary(profile: &Profile) {
 
 /// Prints the events of a recording. Shows a spinner if the lookup of symbols takes long enough to be noticed.
 #[derive(Default)]
-struct Spinner {
+struct Shown {
     quiet: bool,
+    /// Whether a recording of those that a command started has failed.
+    has_failed: std::cell::Cell<bool>,
     bar: std::cell::OnceCell<indicatif::ProgressBar>,
 }
 
-impl Progress for Spinner {
+impl Progress for Shown {
     fn waiting(&self, pid: Pid, program: &Path) {
         if !self.quiet {
             let program = printable(&program.display().to_string());
@@ -179,6 +197,30 @@ impl Progress for Spinner {
 
     fn not_recorded(&self, problem: &Problem) {
         say(format_args!("the program runs without being recorded: {problem}"));
+    }
+
+    fn recorded(&self, program: &Path, pid: Pid, recorded: &Result<Outcome, RecordError>) {
+        let shown = format!("{} ({pid})", printable(&program.display().to_string()));
+        match recorded {
+            Ok(outcome) => {
+                if let Some(problem) = &outcome.problem {
+                    self.has_failed.set(true);
+                    say(format_args!("{shown}: {problem}"));
+                } else if let (Some(profile), false) = (&outcome.profile, self.quiet) {
+                    say(format_args!("{shown}:"));
+                    summary(profile, outcome.file.as_deref());
+                }
+            }
+            Err(error) => {
+                self.has_failed.set(true);
+                say(format_args!("{shown}: {error}"));
+            }
+        }
+    }
+
+    fn passed_over(&self, program: &Path, pid: Pid, problem: &Problem) {
+        let shown = printable(&program.display().to_string());
+        say(format_args!("{shown} ({pid}) runs without being recorded: {problem}"));
     }
 
     fn symbolizing(&self, stacks: usize) {

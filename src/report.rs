@@ -4,16 +4,21 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use cgoprof_viewer::report::table::Extent;
+use cgoprof_viewer::report::tabular::{self, Form};
+use cgoprof_viewer::report::view::{self, View};
 use cgoprof_viewer::report::{By, json, text};
 use cgoprof_viewer::tables::inside::Group;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, ValueEnum};
 
-use crate::{Cli, profile_file};
+use crate::{Cli, pager, profile_file};
 
 /// Show a profile as a table or as JSON
 #[derive(clap::Args)]
+#[command(after_help = "Examples:
+  cgoprof report --by site --filter sqlite3 --sort calls
+  cgoprof report --columns total,calls,name,package --limit 5
+  cgoprof report --by package --format markdown")]
 pub(crate) struct Args {
     /// Profile to show
     #[arg(default_value = profile_file::DEFAULT)]
@@ -24,11 +29,23 @@ pub(crate) struct Args {
     /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// Maximum number of rows [default: 20]
+    /// Maximum number of rows [default: 20; all with --format csv]
     #[arg(long)]
     limit: Option<usize>,
+    /// Column to sort rows by: its head, or its key in JSON; numbers descend, names ascend
+    #[arg(long, value_name = "COLUMN")]
+    sort: Option<String>,
+    /// Columns to show: their heads, or their keys in JSON
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
+    columns: Vec<String>,
+    /// Regular expression that a name in the row must match: C function, Go package, library, thread; in stacks, a function
+    #[arg(long, value_name = "REGEX", value_parser = view::expression)]
+    filter: Option<view::Regex>,
+    /// Print to the terminal, without a pager (CGOPROF_PAGER, PAGER, less)
+    #[arg(long)]
+    no_pager: bool,
     /// Number of slowest crossings to list, with what each was blocked in
-    #[arg(long, value_name = "NUMBER", conflicts_with_all = ["by", "limit"])]
+    #[arg(long, value_name = "NUMBER", conflicts_with_all = ["by", "limit", "sort", "columns", "filter"])]
     slowest: Option<usize>,
     /// Add P90 and MAX of C, and quantiles of the overhead: to functions, sites and packages
     #[arg(long)]
@@ -67,27 +84,66 @@ enum ByArg {
 enum Format {
     /// A table
     Text,
-    /// All tables, without --by, --limit and --slowest; docs/report-json.md
+    /// All tables, without options that choose of them; docs/report-json.md
     Json,
+    /// The table as comma-separated values, times in nanoseconds
+    Csv,
+    /// The table for a document or a comment
+    Markdown,
 }
 
 /// Default for the maximum number of rows.
 const ROWS: usize = 20;
 
+impl Args {
+    /// Refuses options that would have no effect, as wrong usage.
+    fn check(&self) {
+        let by = self.by.unwrap_or(ByArg::Function);
+        let chooses = self.sort.is_some() || !self.columns.is_empty();
+        let shapes = chooses || self.by.is_some() || self.limit.is_some() || self.filter.is_some() || self.quantiles;
+        let has_quantiles = matches!(by, ByArg::Function | ByArg::Site | ByArg::Package);
+        let is_table = !matches!(by, ByArg::Stack | ByArg::Blocked) && self.slowest.is_none();
+        let refused = match self.format {
+            Format::Json if shapes || self.slowest.is_some() => Some(
+                "--by, --limit, --sort, --columns, --filter, --slowest and --quantiles are for tables: JSON contains all \
+                 rows, by each of them",
+            ),
+            Format::Csv | Format::Markdown if !is_table => {
+                Some("--by stack, --by blocked and --slowest are no tables: use --format text or json")
+            }
+            Format::Csv if self.quantiles => Some("--quantiles adds columns to text: CSV has all"),
+            Format::Text if chooses && (!is_table || matches!(by, ByArg::Advice)) => {
+                Some("--sort and --columns are for tables, and --by stack, blocked and advice are none")
+            }
+            Format::Text if self.filter.is_some() && matches!(by, ByArg::Advice) => {
+                Some("--filter is for tables and stacks; advice names them all")
+            }
+            _ if self.quantiles && (self.slowest.is_some() || !has_quantiles) => {
+                Some("--quantiles are columns of --by function, site and package")
+            }
+            _ if self.quantiles && !self.columns.is_empty() => Some("--columns chooses quantiles too"),
+            _ => None,
+        };
+        if let Some(why) = refused {
+            Cli::command().error(ErrorKind::ArgumentConflict, why).exit();
+        }
+    }
+}
+
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let shapes_tables = args.by.is_some() || args.limit.is_some() || args.slowest.is_some() || args.quantiles;
-    if matches!(args.format, Format::Json) && shapes_tables {
-        let why = "--by, --limit, --slowest and --quantiles are for tables: JSON contains all rows, by each of them";
-        Cli::command().error(ErrorKind::ArgumentConflict, why).exit();
-    }
-    let has_quantiles = |by| matches!(by, ByArg::Function | ByArg::Site | ByArg::Package);
-    if args.quantiles && (args.slowest.is_some() || !args.by.is_none_or(has_quantiles)) {
-        let why = "--quantiles are columns of --by function, site and package";
-        Cli::command().error(ErrorKind::ArgumentConflict, why).exit();
-    }
+    args.check();
     let profile = profile_file::read(&args.file)?;
-    let limit = args.slowest.or(args.limit).unwrap_or(ROWS);
-    let extent = Extent { limit, quantiles: args.quantiles };
+    let width = pager::width();
+    let all_rows = matches!(args.format, Format::Csv);
+    let view = View {
+        limit: args.slowest.or(args.limit).unwrap_or(if all_rows { usize::MAX } else { ROWS }),
+        quantiles: args.quantiles,
+        sort: args.sort.clone(),
+        columns: args.columns.clone(),
+        filter: args.filter.clone(),
+        width,
+        bold: width.is_some() && std::env::var_os("NO_COLOR").is_none(),
+    };
     let by = match args.by.unwrap_or(ByArg::Function) {
         _ if args.slowest.is_some() => By::Slowest,
         ByArg::Function => By::Function,
@@ -103,10 +159,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         ByArg::Callback => By::Callback,
         ByArg::Advice => By::Advice,
     };
-    let report = match args.format {
-        Format::Text => text::write(&profile, by, extent),
-        Format::Json => json::write(&profile)? + "\n",
+    let table = |form| tabular::write(&profile, by, &view, form);
+    let written = match args.format {
+        Format::Text => {
+            pager::print(&text::write(&profile, by, &view)?, !args.no_pager)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Format::Json => (json::write(&profile)? + "\n").into_bytes(),
+        Format::Csv => table(Form::Csv)?,
+        Format::Markdown => table(Form::Markdown)?,
     };
-    std::io::stdout().write_all(report.as_bytes())?;
+    std::io::stdout().write_all(&written)?;
     Ok(ExitCode::SUCCESS)
 }

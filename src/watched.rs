@@ -188,6 +188,7 @@ impl How {
             duration: self.duration,
             debuginfod: self.debuginfod,
             require: false,
+            follow: false,
         }
     }
 }

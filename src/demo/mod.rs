@@ -10,7 +10,7 @@ use cgoprof_collector::engines::trampoline::{MAX_OVERHEAD, Timing};
 use cgoprof_collector::process::launch::find_program;
 use cgoprof_collector::record::{Options, Subject, WaitsMode};
 use cgoprof_viewer::export::flamegraph::Drawing;
-use cgoprof_viewer::report::table::Extent;
+use cgoprof_viewer::report::view::View;
 use cgoprof_viewer::report::{By, text};
 
 use crate::notice::say;
@@ -69,15 +69,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         duration: None,
         debuginfod: None,
         require: true,
+        follow: false,
     };
     let status = record::record(&options, true)?;
     let profile = profile_file::read(&output)?;
     let mut out = std::io::stdout().lock();
-    write!(out, "\n{}", text::write(&profile, By::Function, Extent::rows(20)))?;
+    write!(out, "\n{}", text::write(&profile, By::Function, &View::rows(20))?)?;
     write!(
         out,
         "{}",
-        text::write(&profile, By::Site, Extent::rows(20)).split_once("\n\n").map_or("", |(_, table)| table)
+        text::write(&profile, By::Site, &View::rows(20))?.split_once("\n\n").map_or("", |(_, table)| table)
     )?;
     let svg = draw(&profile, &args.dir)?;
     writeln!(out, "written {} and {}", output.display(), svg.display())?;

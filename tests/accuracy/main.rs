@@ -1,6 +1,7 @@
 //! Times against the C side's own clock. One test after another: a busy machine measures itself.
 
 mod blocked_in;
+mod difference;
 mod scheduling;
 mod waiting;
 

@@ -9,6 +9,7 @@ mod engines;
 mod fault_shim;
 mod faults;
 mod field;
+mod followed;
 mod formats;
 mod fuzzed;
 mod hostile;

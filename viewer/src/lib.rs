@@ -4,7 +4,9 @@
 pub mod advice;
 pub mod analysis;
 pub mod blocked;
+mod comma_separated;
 pub mod cpu_split;
+pub mod diff;
 pub mod export;
 pub mod measured;
 pub mod oversubscription;

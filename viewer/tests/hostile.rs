@@ -5,7 +5,7 @@ use std::path::Path;
 
 use cgoprof_profile::decode;
 use cgoprof_viewer::export::flamegraph::Drawing;
-use cgoprof_viewer::report::table::Extent;
+use cgoprof_viewer::report::view::View;
 use cgoprof_viewer::report::{By, json, text};
 use proptest::prelude::*;
 
@@ -39,7 +39,7 @@ proptest! {
         gzip.write_all(&message).unwrap();
         if let Ok(profile) = decode(&gzip.finish().unwrap()) {
             for by in By::ALL {
-                let report = text::write(&profile, by, Extent { limit: 20, quantiles: true });
+                let report = text::write(&profile, by, &View { quantiles: true, ..View::rows(20) }).expect("a report");
                 prop_assert!(!report.chars().any(|c| c.is_control() && c != '\n'));
             }
             prop_assert!(json::write(&profile).is_ok());

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use cgoprof_profile::{Cell, Profile, decode};
 use cgoprof_viewer::export::FORMATS;
 use cgoprof_viewer::export::flamegraph::Drawing;
-use cgoprof_viewer::report::table::Extent;
+use cgoprof_viewer::report::view::View;
 use cgoprof_viewer::report::{By, json, text};
 use cgoprof_viewer::tables::inside::Group;
 use cgoprof_viewer::value::Value;
@@ -31,7 +31,10 @@ fn text_reports() {
         let inside = [Group::Function, Group::Line, Group::Library].map(|group| (By::Inside(group), 5));
         let others = scheduling.into_iter().chain(inside).chain([(By::Package, 5), (By::Blocked, 3), (By::Slowest, 3)]);
         for (by, limit) in [(By::Function, 20), (By::Site, 8), (By::Stack, 3)].into_iter().chain(others) {
-            insta::assert_snapshot!(format!("{name}-{by:?}"), text::write(&profile, by, Extent::rows(limit)));
+            insta::assert_snapshot!(
+                format!("{name}-{by:?}"),
+                text::write(&profile, by, &View::rows(limit)).expect("a report")
+            );
         }
     }
 }
@@ -161,6 +164,6 @@ fn names_are_escaped_in_the_flame_graph() {
     profile.functions[0].name = "<script>alert(1)</script>\u{1b}[31m;x".into();
     let svg = String::from_utf8(Drawing { value: Value::Calls, ..Drawing::default() }.draw(&profile).unwrap()).unwrap();
     assert!(!svg.contains("<script>alert") && !svg.contains('\u{1b}'));
-    let report = text::write(&profile, By::Stack, Extent::rows(100));
+    let report = text::write(&profile, By::Stack, &View::rows(100)).expect("a report");
     assert!(!report.contains('\u{1b}'));
 }

@@ -4,7 +4,6 @@ use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
-use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
 
 use super::work::Engine;
@@ -17,7 +16,7 @@ use crate::perf::Session;
 use crate::process::auxv::load_bias;
 use crate::process::maps::Mapping;
 use crate::process::pause::Pause;
-use crate::process::remote_syscall::{RemoteError, Stopped};
+use crate::process::remote_syscall::{RemoteError, Stopped, Trap};
 
 /// Options for an engine.
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +62,7 @@ impl Subject<'_> {
 }
 
 /// State of the program when an engine attaches to it.
-pub(crate) enum AttachPoint<'a> {
+pub(crate) enum AttachPoint {
     /// A process that will become the program.
     BeforeExec(Pid),
     /// The program before it has done anything, under the recorder's ptrace.
@@ -72,8 +71,8 @@ pub(crate) enum AttachPoint<'a> {
         pid: Pid,
         /// Access for acting in it, or why there is none.
         stopped: Result<Stopped, RemoteError>,
-        /// Signals that were blocked when it was started.
-        mask: &'a SigSet,
+        /// How it has inherited SIGTRAP.
+        trap: Trap,
         /// When the recorder began.
         began: Moment,
     },
@@ -86,7 +85,7 @@ pub(crate) enum AttachPoint<'a> {
     },
 }
 
-impl AttachPoint<'_> {
+impl AttachPoint {
     pub(crate) fn pid(&self) -> Pid {
         match self {
             AttachPoint::BeforeExec(pid) | AttachPoint::Stopped { pid, .. } | AttachPoint::Running { pid, .. } => *pid,
@@ -108,7 +107,7 @@ pub(crate) trait Candidate {
     ///
     /// # Errors
     /// See [`EngineError`]: the program is then as it was.
-    fn attach(&self, subject: &Subject<'_>, at: &mut AttachPoint<'_>) -> Result<Box<dyn Attached>, EngineError>;
+    fn attach(&self, subject: &Subject<'_>, at: &mut AttachPoint) -> Result<Box<dyn Attached>, EngineError>;
 }
 
 /// An engine that has attached to a program.

@@ -32,7 +32,7 @@ pub(crate) struct Capabilities {
 }
 
 /// An engine at work on one program. Methods for what an engine does not do keep their defaults.
-pub(crate) trait Engine {
+pub(crate) trait Engine: Send {
     /// Returns what it knows of the program.
     fn capabilities(&self) -> Capabilities;
 

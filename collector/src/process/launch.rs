@@ -229,12 +229,10 @@ impl Waiting {
     /// # Errors
     /// If the program can't be executed.
     pub fn go(mut self) -> Result<(), LaunchError> {
-        write(&self.gate, &[1])?;
-        let mut report = Vec::new();
-        let _ = self.report.read_to_end(&mut report);
-        if let &[b'E', error] = report.as_slice() {
+        self.open_gate()?;
+        if let Some(error) = self.refused() {
             let _ = waitpid(self.pid, None);
-            return Err(LaunchError::not_executable(&self.program, Errno::from_raw(i32::from(error))));
+            return Err(error);
         }
         if self.traced != Some(Ok(())) {
             return Ok(());
@@ -242,6 +240,25 @@ impl Waiting {
         match waitpid(self.pid, None)? {
             WaitStatus::Stopped(..) => Ok(()),
             _ => Err(LaunchError::System(Errno::ECHILD)),
+        }
+    }
+
+    /// Lets it become the program, without waiting for that.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub(crate) fn open_gate(&self) -> Result<(), LaunchError> {
+        write(&self.gate, &[1])?;
+        Ok(())
+    }
+
+    /// Returns why the program could not be executed; none if it was. Waits until that is known.
+    pub(crate) fn refused(&mut self) -> Option<LaunchError> {
+        let mut report = Vec::new();
+        let _ = self.report.read_to_end(&mut report);
+        match report.as_slice() {
+            &[b'E', error] => Some(LaunchError::not_executable(&self.program, Errno::from_raw(i32::from(error)))),
+            _ => None,
         }
     }
 }

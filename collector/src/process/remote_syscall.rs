@@ -29,6 +29,26 @@ pub(crate) struct Stopped {
     memory: Memory,
 }
 
+/// How a program has inherited SIGTRAP. While it is traced, breakpoints change that (kernel/signal.c, `force_sig_info_to_task`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Trap {
+    is_blocked: bool,
+    is_ignored: bool,
+}
+
+impl Trap {
+    /// Of a program that we start: `mask` is what was blocked when we were started.
+    pub(crate) fn ours(mask: &SigSet) -> Trap {
+        Trap { is_blocked: mask.contains(Signal::SIGTRAP), is_ignored: inherited_signals::trap_was_ignored() }
+    }
+
+    /// Of a program that stands at its first instruction.
+    pub(crate) fn of(pid: Pid) -> std::io::Result<Trap> {
+        let status = Status::read(pid)?;
+        Ok(Trap { is_blocked: status.blocks(Signal::SIGTRAP), is_ignored: status.ignores(Signal::SIGTRAP) })
+    }
+}
+
 /// A stopped thread that makes system calls in its process. Dropping it zeroes the code cave, unless the thread is
 /// still inside.
 pub(crate) struct Remote<'a> {
@@ -261,12 +281,11 @@ impl Stopped {
         self.thread.set_registers(self.thread.registers()?.at(at.0))
     }
 
-    /// Restores whether SIGTRAP is blocked and ignored, as the launcher had it: until now it stopped the program for
-    /// us.
-    pub(crate) fn give_back_trap(&mut self, mask: &SigSet) -> Result<(), RemoteError> {
+    /// Restores whether SIGTRAP is blocked and ignored: until now it stopped the program for us.
+    pub(crate) fn give_back_trap(&mut self, trap: Trap) -> Result<(), RemoteError> {
         // A library of the program may have set a handler by now.
         let is_handled = Status::read(self.pid)?.handles(Signal::SIGTRAP);
-        if inherited_signals::trap_was_ignored() && !is_handled {
+        if trap.is_ignored && !is_handled {
             /// Bytes below the stack pointer, beyond any frame that is still to be used.
             const BELOW: u64 = 512;
             let cave = CodeCave::find(&maps::read(self.pid)?)?;
@@ -277,7 +296,7 @@ impl Stopped {
             let args = [libc::SIGTRAP as u64, place, 0, size_of::<u64>() as u64, 0, 0];
             self.remote(cave).call("rt_sigaction", libc::SYS_rt_sigaction, args, &[])?;
         }
-        if mask.contains(Signal::SIGTRAP) {
+        if trap.is_blocked {
             self.thread.block(Signal::SIGTRAP)?;
         }
         Ok(())

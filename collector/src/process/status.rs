@@ -53,6 +53,9 @@ pub(crate) struct Status {
     pub(crate) thread_count: u32,
     /// Signals with a handler, the lowest bit for signal 1.
     handled: u64,
+    /// Signals that are ignored, and those that are blocked.
+    ignored: u64,
+    blocked: u64,
     /// Number of its seccomp filters; 1 stands for one or more where the kernel does not count them (before 5.9).
     pub(crate) filters: u32,
 }
@@ -72,7 +75,17 @@ impl Status {
 
     /// Whether a signal has a handler.
     pub(crate) fn handles(&self, signal: Signal) -> bool {
-        self.handled & 1 << (signal as u64 - 1) != 0
+        self.handled & bit(signal) != 0
+    }
+
+    /// Whether a signal is ignored.
+    pub(crate) fn ignores(&self, signal: Signal) -> bool {
+        self.ignored & bit(signal) != 0
+    }
+
+    /// Whether a signal is blocked.
+    pub(crate) fn blocks(&self, signal: Signal) -> bool {
+        self.blocked & bit(signal) != 0
     }
 
     /// Returns the process that a thread belongs to.
@@ -99,7 +112,9 @@ impl Status {
                 "VmSize" => status.has_memory = true,
                 "PPid" => status.parent = number(),
                 "Threads" => status.thread_count = number().map_or(0, |count| count as u32),
-                "SigCgt" => status.handled = u64::from_str_radix(value, 16).unwrap_or(0),
+                "SigBlk" => status.blocked = signals(value),
+                "SigIgn" => status.ignored = signals(value),
+                "SigCgt" => status.handled = signals(value),
                 "Seccomp" => status.filters = u32::from(value == "2"),
                 "Seccomp_filters" => status.filters = number().map_or(status.filters, |count| count as u32),
                 _ => {}
@@ -157,6 +172,16 @@ fn is_exiting(pid: Pid, tid: Pid) -> bool {
     const PF_EXITING: u64 = 0x4;
     let stat = proc_text::read(format!("/proc/{pid}/task/{tid}/stat")).unwrap_or_default();
     flags(&stat).is_some_and(|flags| flags & PF_EXITING != 0)
+}
+
+/// The place of a signal in a set.
+fn bit(signal: Signal) -> u64 {
+    1 << (signal as u64 - 1)
+}
+
+/// Reads a set of signals.
+fn signals(value: &str) -> u64 {
+    u64::from_str_radix(value, 16).unwrap_or(0)
 }
 
 /// Returns the kernel's flags of a thread (proc_pid_stat(5), field 9): the seventh field after its name, which may

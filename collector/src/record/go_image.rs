@@ -88,7 +88,7 @@ impl GoImage {
             if let Some(waiting) = waiting.take() {
                 waiting(&program.program);
             }
-            if stop.wait(None, BETWEEN_LOOKS, None).is_some() {
+            if stop.wait((None, None), BETWEEN_LOOKS, None).is_some() {
                 return Ok(None);
             }
             if identity(std::fs::metadata(status::program(pid))) != program.identity {
@@ -99,7 +99,7 @@ impl GoImage {
     }
 
     /// Returns the image of the program that a process runs.
-    fn program_of(pid: Pid) -> Result<GoImage, RecordError> {
+    pub(super) fn program_of(pid: Pid) -> Result<GoImage, RecordError> {
         let opened = status::program(pid);
         // These files exist as long as the process has memory, even where they can't be read.
         let lost = |error: std::io::Error| match error.raw_os_error() {

@@ -13,11 +13,11 @@ use crate::clock::Moment;
 use crate::engines::{AttachPoint, Attached, Candidate, EngineError, RunningEngine, Subject};
 use crate::process::launch::{Launch, LaunchError, Waiting, launch};
 use crate::process::own_threads::{self, NoThread};
-use crate::process::remote_syscall::Stopped;
+use crate::process::remote_syscall::{Stopped, Trap};
 
 /// Threads that must remain for the program. If there can't be as many beside the recorder's, the program runs in the
 /// recorder's place.
-const FOR_THE_PROGRAM: usize = 16;
+pub(super) const FOR_THE_PROGRAM: usize = 16;
 
 /// A program that was started but is not recorded.
 pub(super) struct NotRecorded {
@@ -56,7 +56,7 @@ pub(super) fn untouched(
 }
 
 /// A program with an engine at work, or why there is none.
-type Begun = Result<RunningEngine, NotRecorded>;
+pub(super) type Begun = Result<RunningEngine, NotRecorded>;
 
 /// Starts the program with the first engine that works.
 pub(super) fn start(
@@ -91,7 +91,7 @@ pub(super) fn start(
         return Ok((pid, before_exec(options, &subject, waiting, &candidates, refused)?));
     }
     waiting.go()?;
-    match stopped(&subject, &candidates, (pid, mask), began, refused) {
+    match stopped(&subject, &candidates, (pid, Trap::ours(mask)), began, refused) {
         Err(NotRecorded { problem, ended: None }) if options.require => {
             // The program is still at its first instruction, or has just left it.
             let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
@@ -133,14 +133,14 @@ fn before_exec(
 }
 
 /// Attaches an engine to a program that is stopped at its first instruction, and lets the program run.
-fn stopped(
+pub(super) fn stopped(
     subject: &Subject<'_>,
     candidates: &[Box<dyn Candidate>],
-    (pid, mask): (Pid, &SigSet),
+    (pid, trap): (Pid, Trap),
     began: Moment,
     mut refused: Refused,
 ) -> Begun {
-    let mut at = AttachPoint::Stopped { pid, stopped: Stopped::launched(pid), mask, began };
+    let mut at = AttachPoint::Stopped { pid, stopped: Stopped::launched(pid), trap, began };
     let has_ended = |error: &EngineError| error.ended().is_some();
     let attached =
         first_that_works(candidates, &mut refused, has_ended, |candidate| candidate.attach(subject, &mut at));

@@ -1,5 +1,6 @@
 //! A recording from the program's start to the finished file.
 
+mod followed;
 mod go_image;
 mod joined;
 mod launched;
@@ -25,10 +26,11 @@ use nix::errno::Errno;
 use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
 
+use followed::follow;
 use go_image::GoImage;
 use joined::join;
 use launched::{NotRecorded, NotStarted, start};
-use recorder::{LeavesOnPanic, Recorder};
+use recorder::{LeavesOnPanic, Recorder, Tie};
 use stop_source::{Signals, StopSource};
 
 use crate::clock::Moment;
@@ -36,6 +38,7 @@ pub use crate::correlate::waits::WaitsMode;
 pub use crate::engines::{EngineError, EngineKind};
 use crate::engines::{Settings, Subject as EngineSubject, Timing};
 use crate::goruntime::{Target, TargetError};
+use crate::process::end;
 use crate::process::file_privileges::{self, Privileged};
 use crate::process::inherited_signals;
 use crate::process::launch::{LaunchError, Streams, exec_in_place, find_program};
@@ -78,6 +81,8 @@ pub struct Options {
     pub debuginfod: Option<Duration>,
     /// Whether the program must not run if it can't be recorded.
     pub require: bool,
+    /// Whether the programs are recorded that a command starts which has nothing to record itself.
+    pub follow: bool,
 }
 
 /// The program to record.
@@ -102,11 +107,13 @@ pub struct Outcome {
     pub file: Option<PathBuf>,
     /// Whether the program keeps running, unrecorded.
     pub goes_on: bool,
+    /// How many programs were recorded that the program started; none if they were not followed.
+    pub followed: Option<usize>,
 }
 
 impl Outcome {
     fn unrecorded(status: u8, problem: Problem) -> Outcome {
-        Outcome { status, profile: None, problem: Some(problem), file: None, goes_on: false }
+        Outcome { status, profile: None, problem: Some(problem), file: None, goes_on: false, followed: None }
     }
 }
 
@@ -143,6 +150,9 @@ pub enum Problem {
     /// The file could not be written.
     #[error("cannot write {0}: {1}")]
     Write(PathBuf, Unwritten),
+    /// Another program's profile goes to standard output.
+    #[error("standard output takes one profile, and that of another program goes there; use a folder with -o")]
+    OneProfile,
 }
 
 fn list(refused: &[(EngineKind, EngineError)]) -> String {
@@ -203,6 +213,10 @@ pub trait Progress {
     fn joined(&self, pid: Pid, engine: EngineKind);
     /// A program is about to start that can't be recorded from its start.
     fn not_recorded(&self, _: &Problem) {}
+    /// A program that a command started has been recorded.
+    fn recorded(&self, _program: &Path, _: Pid, _: &Result<Outcome, RecordError>) {}
+    /// A program that a command started is not recorded.
+    fn passed_over(&self, _program: &Path, _: Pid, _: &Problem) {}
     /// The lookup of symbols begins, for the stacks of this many cells.
     fn symbolizing(&self, stacks: usize);
     /// The lookup of symbols has ended.
@@ -294,6 +308,9 @@ fn record_command(
             }
             waiting => waiting?,
         };
+        if options.follow && matches!(problem, Problem::Target(_) | Problem::Unreadable(_)) {
+            return follow(options, waiting, stop, progress, problem);
+        }
         let pid = waiting.pid;
         waiting.go()?;
         Ok(Outcome::unrecorded(stop.wait_for_end(pid)?, problem))
@@ -347,7 +364,7 @@ fn record_command(
     });
     match watched {
         Ok(watched) => {
-            let mut recorder = Recorder::new(options, &program, pid, watched, output);
+            let mut recorder = Recorder::new(options, &program, (pid, Tie::Child), watched, output);
             recorder.look_for_modules();
             recorder.run(stop, progress)
         }
@@ -382,7 +399,8 @@ fn record_process(
     match join(options, &program, pid) {
         Ok(watched) => {
             let engine = watched.engine.capabilities().kind;
-            let mut recorder = Recorder::new(options, &program, pid, watched, output);
+            let mut recorder =
+                Recorder::new(options, &program, (pid, Tie::Joined(end::descriptor(pid))), watched, output);
             recorder.look_for_modules();
             progress.joined(pid, engine);
             recorder.run(stop, progress)

@@ -1,6 +1,7 @@
 //! The recorder at work: it watches the program, lets the file grow, and finishes it.
 
 use std::collections::HashMap;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -14,7 +15,7 @@ use super::output::{Output, Unwritten};
 use super::parallelism::ParallelismWatch;
 use super::steal::Processors;
 use super::stop_source::{StopSource, ended};
-use super::{Identity, Options, Outcome, Problem, Program, Progress, RecordError, Subject, identity};
+use super::{Identity, Options, Outcome, Problem, Program, Progress, RecordError, identity};
 use crate::assemble::samples::{assemble_samples, assemble_waits};
 use crate::assemble::scheduler::{Idle, Observed, Span, assemble_scheduler};
 use crate::assemble::{Clock, assemble};
@@ -36,9 +37,9 @@ use crate::process::status;
 use crate::symbolize::{DebugFiles, Symbolizer, tell_apart};
 
 /// Time that the program may take to end after SIGTERM. Then the profile is finished although the program still runs.
-const GRACE: Duration = Duration::from_secs(2);
+pub(super) const GRACE: Duration = Duration::from_secs(2);
 /// Time that the recorder waits for signals between two rounds of its loop.
-const PAUSE: Duration = Duration::from_millis(100);
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
 /// Pause between two live profiles, as a multiple of the processor time that one takes to assemble.
 const REST: u32 = 30;
 /// Maximum pause between two live profiles, so that screens stay current.
@@ -48,10 +49,33 @@ const TIMELINE: Duration = Duration::from_secs(1);
 /// Time between two members of the growing file.
 const MEMBER: Duration = Duration::from_secs(2);
 
+/// What a recorded process is to the recorder.
+#[derive(Debug)]
+pub(super) enum Tie {
+    /// Its child: it was started by it, and signals tell of its end.
+    Child,
+    /// It was started by a process that the recorder follows, and is recorded from its start. The descriptor tells of its
+    /// end.
+    Followed(Option<OwnedFd>),
+    /// It ran already. The descriptor tells of its end.
+    Joined(Option<OwnedFd>),
+}
+
+impl Tie {
+    /// Returns the descriptor that can be read once the process has ended, if there is one.
+    fn end(&self) -> Option<&OwnedFd> {
+        match self {
+            Tie::Child => None,
+            Tie::Followed(end) | Tie::Joined(end) => end.as_ref(),
+        }
+    }
+}
+
 /// A program that is being recorded.
 pub(super) struct Recorder<'a> {
     pub(super) options: &'a Options,
     pub(super) pid: Pid,
+    tie: Tie,
     // Dropped before the engine, whose probes it holds.
     pub(super) pump: Pump,
     pub(super) engine: Box<dyn Engine>,
@@ -88,7 +112,7 @@ impl<'a> Recorder<'a> {
     pub(super) fn new(
         options: &'a Options,
         program: &Program<'a>,
-        pid: Pid,
+        (pid, tie): (Pid, Tie),
         watched: RunningEngine,
         output: Option<Output>,
     ) -> Self {
@@ -110,7 +134,6 @@ impl<'a> Recorder<'a> {
             ..Profile::default()
         };
         notes.extend(notes::stripped(program));
-        let joined = matches!(options.subject, Subject::Process(_));
         let debug_files = DebugFiles::of(pid, options.debuginfod);
         let mut symbolizer = Symbolizer::new(
             debug_files,
@@ -125,7 +148,8 @@ impl<'a> Recorder<'a> {
             pid,
             pump,
             symbolizer,
-            modules: Modules::of(pid, program.image, joined),
+            modules: Modules::of(pid, program.image, matches!(tie, Tie::Joined(_))),
+            tie,
             notes,
             processors: Processors::by_now(),
             parallelism: ParallelismWatch::of(pid, program.target, bias),
@@ -148,10 +172,7 @@ impl<'a> Recorder<'a> {
     /// Records until the program ends, or the recorder is told to finish.
     pub(super) fn run(mut self, stop: StopSource<'_>, progress: &dyn Progress) -> Result<Outcome, RecordError> {
         let _left_in_any_case = LeavesOnPanic(self.pid);
-        let child = match self.options.subject {
-            Subject::Command(_) => Some(self.pid),
-            Subject::Process(_) => None,
-        };
+        let child = matches!(self.tie, Tie::Child).then_some(self.pid);
         let mut status = None;
         let mut asked_to_finish: Option<(Signal, Instant)> = None;
         let (mut last_member, mut next_look, mut last_round) = (Instant::now(), Instant::now(), Instant::now());
@@ -159,7 +180,9 @@ impl<'a> Recorder<'a> {
             let left = self.options.duration.map(|duration| duration.saturating_sub(self.started.elapsed()));
             let pause = self.modules.pause().unwrap_or(PAUSE);
             let pause = left.map_or(pause, |left| left.min(pause));
-            if let (Some(signal), None) = (stop.wait(child, pause, self.engine.loaded()), asked_to_finish) {
+            if let (Some(signal), None) =
+                (stop.wait((child, self.tie.end()), pause, self.engine.loaded()), asked_to_finish)
+            {
                 asked_to_finish = Some((signal, Instant::now()));
                 child.inspect(|&child| stop.end(child));
             }
@@ -210,7 +233,7 @@ impl<'a> Recorder<'a> {
             (None, None, Some(child), StopSource::Signals(signals)) => signals.wait_for_end(child)?,
             (None, None, ..) => 0,
         };
-        Ok(Outcome { status, profile: Some(profile), problem, file, goes_on })
+        Ok(Outcome { status, profile: Some(profile), problem, file, goes_on, followed: None })
     }
 
     /// Whether the process has become another program, or the same program anew.

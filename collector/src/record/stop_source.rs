@@ -1,6 +1,6 @@
 //! Signals to the recorder: it forwards them to the program, or takes them as the order to finish.
 
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -29,23 +29,26 @@ pub(super) enum StopSource<'a> {
 }
 
 impl StopSource<'_> {
-    /// Waits for at most `timeout`, or until the waker, which must not block, is written to. Returns the signal that
-    /// asks the recorder to finish, if one does.
-    pub(super) fn wait(&self, child: Option<Pid>, timeout: Duration, waker: Option<&EventFd>) -> Option<Signal> {
-        let signal = self.wait_for_signal(child, timeout, waker);
+    /// Waits for at most `timeout`, until the process ends, or until the waker, which must not block, is written to.
+    /// Of a child's end signals tell, and of another process's its descriptor. Returns the signal that asks the recorder
+    /// to finish, if one does.
+    pub(super) fn wait(
+        &self,
+        (child, end): (Option<Pid>, Option<&OwnedFd>),
+        timeout: Duration,
+        waker: Option<&EventFd>,
+    ) -> Option<Signal> {
+        let files = waker.map(|waker| waker.as_fd()).into_iter().chain(end.map(|end| end.as_fd()));
+        let signal = match self {
+            StopSource::Signals(signals) => signals.wait_and_forward(child, timeout, files),
+            StopSource::Flag(finish) => {
+                wait_for(files, timeout);
+                finish.load(Ordering::Acquire).then_some(Signal::SIGTERM)
+            }
+        };
         // One write wakes the recorder only once.
         let _ = waker.map(EventFd::read);
         signal
-    }
-
-    fn wait_for_signal(&self, child: Option<Pid>, timeout: Duration, waker: Option<&EventFd>) -> Option<Signal> {
-        match self {
-            StopSource::Signals(signals) => signals.wait_and_forward(child, timeout, waker),
-            StopSource::Flag(finish) => {
-                wait_for(waker.iter().map(|waker| waker.as_fd()), timeout);
-                finish.load(Ordering::Acquire).then_some(Signal::SIGTERM)
-            }
-        }
     }
 
     /// Asks a started program to end. With signals there is nothing to do: they were forwarded to it.
@@ -88,13 +91,13 @@ impl Signals {
     /// if one does. Without a child, any signal does.
     ///
     /// The terminal sends its signals to the program itself; another process sends them only to the recorder.
-    pub(super) fn wait_and_forward(
-        &self,
+    fn wait_and_forward<'a>(
+        &'a self,
         child: Option<Pid>,
         timeout: Duration,
-        waker: Option<&EventFd>,
+        others: impl Iterator<Item = BorrowedFd<'a>>,
     ) -> Option<Signal> {
-        wait_for([self.file.as_fd()].into_iter().chain(waker.map(|waker| waker.as_fd())), timeout);
+        wait_for([self.file.as_fd()].into_iter().chain(others), timeout);
         let mut finish = None;
         while let Ok(Some(info)) = self.file.read_signal() {
             let Ok(signal) = Signal::try_from(info.ssi_signo as i32) else { continue };
@@ -119,7 +122,7 @@ impl Signals {
             if let Some(status) = ended(child)? {
                 return Ok(status);
             }
-            self.wait_and_forward(Some(child), Duration::from_secs(1), None);
+            self.wait_and_forward(Some(child), Duration::from_secs(1), std::iter::empty());
         }
     }
 }

@@ -3,6 +3,7 @@
 use cgoprof_profile::{Kind, Profile};
 use inferno::flamegraph::color::{Color, PaletteMap};
 use inferno::flamegraph::{Direction, Options, from_lines};
+use regex::Regex;
 
 use super::format::{ExportError, Format};
 use super::weighted_stacks::{PREEMPTED, TRUNCATED, WeightedStack, weighted_stacks};
@@ -16,6 +17,9 @@ pub enum FlamegraphError {
     /// Every width is zero.
     #[error("the recording has nothing of this value: --value shows another")]
     Empty,
+    /// No stack matches the filter.
+    #[error("no stack with this value has a function that matches {0}")]
+    NoMatch(String),
     /// More than any recording holds.
     #[error("the recording is damaged: its values are beyond measure")]
     Damaged,
@@ -53,6 +57,12 @@ pub struct Drawing<'a> {
     pub by_line: bool,
     /// Only stacks that begin with these names of functions, from where the graph grows on.
     pub below: &'a [&'a str],
+    /// Title; none for the program and the value.
+    pub title: Option<&'a str>,
+    /// Share of the whole width, in percent, below which a frame is left out; none for 0.01.
+    pub min_width: Option<f64>,
+    /// Only stacks with a function that matches.
+    pub filter: Option<&'a Regex>,
 }
 
 impl Drawing<'_> {
@@ -63,7 +73,8 @@ impl Drawing<'_> {
     pub fn draw(&self, profile: &Profile) -> Result<Vec<u8>, FlamegraphError> {
         let (lines, sum) = self.folded(profile);
         if lines.is_empty() {
-            return Err(FlamegraphError::Empty);
+            let no_match = |filter: &Regex| FlamegraphError::NoMatch(filter.to_string());
+            return Err(self.filter.map_or(FlamegraphError::Empty, no_match));
         }
         if sum > MOST {
             return Err(FlamegraphError::Damaged);
@@ -75,7 +86,10 @@ impl Drawing<'_> {
         }
         let mut options = Options::default();
         let part = self.below.last().map_or_else(String::new, |name| format!(", below {name}"));
-        options.title = format!("{}: {}{part}", program(profile), self.value.title());
+        let matching = self.filter.map_or_else(String::new, |filter| format!(", stacks that match {filter}"));
+        let title = || format!("{}: {}{part}{matching}", program(profile), self.value.title());
+        options.title = self.title.map_or_else(title, printable);
+        options.min_width = self.min_width.unwrap_or(options.min_width);
         options.subtitle = Some(LEGEND.to_owned());
         options.count_name = if self.value == Value::Calls { "crossings".into() } else { "ns".into() };
         // Inferno's own palettes judge by the name: they take `x.part.0`, a C function, for Java.
@@ -100,6 +114,10 @@ impl Drawing<'_> {
         for WeightedStack { frames, truncated, size } in weighted_stacks(profile, self.value) {
             let cut = |name: String| truncated.then_some(name).into_iter();
             let names = frames.iter().rev().map(|frame| printable(frame.position.function));
+            let matches = |filter: &Regex| frames.iter().any(|frame| filter.is_match(frame.position.function));
+            if !self.filter.is_none_or(matches) {
+                continue;
+            }
             if !self.is_below(&cut(TRUNCATED.to_owned()).chain(names).collect::<Vec<_>>()) {
                 continue;
             }
@@ -227,6 +245,21 @@ mod tests {
         assert_eq!(folded(&profile, Value::Preempted), [preempted]);
         profile.cells[0].stats.callbacks = 1;
         assert_eq!(folded(&profile, Value::C), ["main.main_[j];runtime.cgocall_[k];work 100"]);
+    }
+
+    #[test]
+    fn a_filter_keeps_stacks_with_a_function_that_matches() {
+        let (profile, no) = (waiting("work"), Regex::new("play").expect("an expression"));
+        for (expression, lines) in [("main", 2), ("^work$", 1), ("play", 0)] {
+            let filter = Regex::new(expression).expect("an expression");
+            let drawing = Drawing { filter: Some(&filter), ..Drawing::default() };
+            assert_eq!(drawing.folded(&profile).0.len(), lines, "{expression}");
+        }
+        let drawing = Drawing { filter: Some(&no), ..Drawing::default() };
+        assert!(matches!(drawing.draw(&profile), Err(FlamegraphError::NoMatch(_))));
+        let titled = Drawing { title: Some("a <b>"), min_width: Some(20.0), ..Drawing::default() };
+        let svg = String::from_utf8(titled.draw(&profile).expect("a drawing")).expect("text");
+        assert!(svg.contains("a &lt;b&gt;") && !svg.contains("<title>work"), "{svg}");
     }
 
     #[test]

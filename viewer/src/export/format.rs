@@ -23,6 +23,9 @@ pub enum ExportError {
     /// A picture can't be drawn.
     #[error(transparent)]
     Draw(Box<dyn std::error::Error + Send + Sync>),
+    /// The table can't be made.
+    #[error(transparent)]
+    Table(#[from] crate::report::tabular::TabularError),
     /// The report as JSON, which a format is made of, failed.
     #[error("cannot make the report: {0}")]
     Report(#[from] serde_json::Error),

@@ -1,7 +1,7 @@
 //! Formats in which a profile is written for other programs. The way to add one is in docs/developing.md.
 
 mod format;
-mod weighted_stacks;
+pub(crate) mod weighted_stacks;
 
 pub use format::{ExportError, Format};
 

@@ -6,24 +6,24 @@ use crate::analysis::{self, Frame, Position};
 use crate::value::{Parts, Value};
 
 /// A stack, and how much of a value it has.
-pub(super) struct WeightedStack<'a> {
+pub(crate) struct WeightedStack<'a> {
     /// The innermost first.
-    pub(super) frames: Vec<Frame<'a>>,
+    pub(crate) frames: Vec<Frame<'a>>,
     /// Whether the stack goes on beyond its frames.
-    pub(super) truncated: bool,
+    pub(crate) truncated: bool,
     /// Crossings, or nanoseconds.
-    pub(super) size: u64,
+    pub(crate) size: u64,
 }
 
 /// The frame of a thread that had lost its processor.
-pub(super) const PREEMPTED: Frame<'_> =
+pub(crate) const PREEMPTED: Frame<'_> =
     Frame { position: Position { function: "[preempted]", file: "", line: 0 }, kind: Kind::Kernel, inlined: false };
 
 /// Name of the frame that stands for those beyond a stack's.
-pub(super) const TRUNCATED: &str = "[truncated]";
+pub(crate) const TRUNCATED: &str = "[truncated]";
 
 /// Returns all stacks that have any of a value.
-pub(super) fn weighted_stacks<'a>(profile: &'a Profile, value: Value) -> Vec<WeightedStack<'a>> {
+pub(crate) fn weighted_stacks<'a>(profile: &'a Profile, value: Value) -> Vec<WeightedStack<'a>> {
     let mut stacks = Vec::new();
     if value == Value::Cpu {
         for row in analysis::by_sample(profile) {

@@ -2,15 +2,18 @@
 
 mod blocked_text;
 mod counters;
+mod fit;
 mod frames_text;
 pub mod json;
-mod rows;
+pub(crate) mod rows;
 mod scheduler_json;
 mod scheduler_text;
 mod slowest_json;
 mod slowest_text;
-pub mod table;
+pub(crate) mod table;
+pub mod tabular;
 pub mod text;
+pub mod view;
 
 use crate::tables::inside::Group;
 

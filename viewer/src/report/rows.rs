@@ -6,7 +6,7 @@ use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use crate::tables::{Column, Row};
 
 /// Rows with their columns. Each object is made when it is written.
-pub(super) struct Rows<'a, R> {
+pub(crate) struct Rows<'a, R> {
     profile: &'a Profile,
     rows: Vec<R>,
     columns: &'a [Column<R>],
@@ -21,7 +21,7 @@ struct Object<'a, R> {
 
 impl<'a, R> Rows<'a, R> {
     /// Rows of a table that has the same columns for all profiles.
-    pub(super) fn new(profile: &'a Profile, rows: Vec<R>) -> Self
+    pub(crate) fn new(profile: &'a Profile, rows: Vec<R>) -> Self
     where
         R: Row,
     {

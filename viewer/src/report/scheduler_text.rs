@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use cgoprof_profile::{Counters, Profile, Via};
 
-use super::table::{self, Extent};
+use super::table;
+use super::view::{UnknownColumn, View};
 use crate::advice;
 use crate::analysis::Position;
 use crate::paths::short_path;
@@ -14,7 +15,7 @@ use crate::tables::{callbacks, threads};
 use crate::units::{count, printable, time};
 
 /// Threads, then those that the runtime made and why.
-pub(super) fn write_threads(text: &mut String, profile: &Profile, limit: usize) {
+pub(super) fn write_threads(text: &mut String, profile: &Profile, view: &View) -> Result<(), UnknownColumn> {
     if let Some(peak) = &profile.peak {
         let how = if peak.exact { "" } else { "at least " };
         let held = scheduler::held(&scheduler::holders(profile, &peak.holders), peak.threads);
@@ -28,12 +29,13 @@ pub(super) fn write_threads(text: &mut String, profile: &Profile, limit: usize) 
         let _ =
             writeln!(text, "threads on average: {in_c:.1} in C, {in_go:.1} in Go or ready, {idle:.1} idle or waiting");
     }
-    table::write(text, profile, &threads::rows(profile), Extent::rows(limit));
+    table::write(text, profile, &threads::rows(profile), view)?;
     let unknown: Vec<_> = scheduler::births(profile).into_iter().filter(|row| row.birth.tid.is_none()).collect();
     if !unknown.is_empty() {
         let _ = writeln!(text, "{} threads that the runtime made are not among them by number", unknown.len());
     }
     text.push('\n');
+    Ok(())
 }
 
 /// Threads in C, in Go and idle, on average over the looks.
@@ -47,8 +49,8 @@ fn mean_counters(profile: &Profile) -> Option<(f64, f64, f64)> {
 }
 
 /// Goroutines, then the places where they lock themselves to threads.
-pub(super) fn write_goroutines(text: &mut String, profile: &Profile, limit: usize) {
-    table::write(text, profile, &profile.goroutines, Extent::rows(limit));
+pub(super) fn write_goroutines(text: &mut String, profile: &Profile, view: &View) -> Result<(), UnknownColumn> {
+    table::write(text, profile, &profile.goroutines, view)?;
     let forgotten = profile.recording.forgotten;
     if forgotten.goroutines > 0 {
         let _ = writeln!(
@@ -61,30 +63,32 @@ pub(super) fn write_goroutines(text: &mut String, profile: &Profile, limit: usiz
     }
     text.push('\n');
     if profile.locks.is_empty() {
-        return;
+        return Ok(());
     }
     let mut locks: Vec<_> = profile.locks.iter().collect();
     locks.sort_by(|one, other| other.held_ns.total_cmp(&one.held_ns));
-    table::write(text, profile, locks, Extent::rows(limit));
+    table::write(text, profile, locks, &view.beside())?;
     let held = scheduler::held_at_end(profile);
-    for row in held.iter().take(limit) {
+    for row in held.iter().take(view.limit) {
         let name = row.function.map_or_else(String::new, |name| format!(" ({})", printable(name)));
         let since = time(row.since_ns as f64);
         let _ =
             writeln!(text, "goroutine {}{name} was locked to thread {} from {since} on to the end", row.goid, row.tid);
     }
-    table::write_more(text, held.len().saturating_sub(limit), table::LIMIT);
+    table::write_more(text, held.len().saturating_sub(view.limit), table::LIMIT);
     text.push('\n');
+    Ok(())
 }
 
 /// Go functions that C calls.
-pub(super) fn write_callbacks(text: &mut String, profile: &Profile, limit: usize) {
+pub(super) fn write_callbacks(text: &mut String, profile: &Profile, view: &View) -> Result<(), UnknownColumn> {
     if profile.callbacks.is_empty() {
         text.push_str("no callbacks\n");
     } else {
-        table::write(text, profile, &callbacks::rows(profile), Extent::rows(limit));
+        table::write(text, profile, &callbacks::rows(profile), view)?;
     }
     text.push('\n');
+    Ok(())
 }
 
 /// What could be done.

@@ -4,66 +4,64 @@ use std::fmt::Write as _;
 
 use cgoprof_profile::Profile;
 
+use super::fit::{GAP, Wanted, fit};
+use super::view::{UnknownColumn, View};
 use crate::tables::{Align, Column, Row};
 use crate::text_width::{left, right, width};
 
-/// What is shown of a table.
-#[derive(Clone, Copy, Debug)]
-pub struct Extent {
-    /// Maximum rows.
-    pub limit: usize,
-    /// All quantiles of distributions.
-    pub quantiles: bool,
-}
+/// Rank of a column that has no place on the screen, where ranks are given.
+const NO_PLACE: u8 = u8::MAX;
 
-impl Extent {
-    /// So many rows, without the rarer quantiles.
-    pub fn rows(limit: usize) -> Extent {
-        Extent { limit, quantiles: false }
-    }
-}
-
-/// Writes the first rows with their heads, and how many there are more. First come the columns with numbers, then those
-/// with names. A column with nothing but its head is left out.
-pub(super) fn write<'a, R: Row>(
+/// Writes the rows of a view with their heads, how many more there are, and which columns had no room. A column with
+/// nothing but its head is left out, unless it was chosen.
+pub(crate) fn write<'a, R: Row>(
     text: &mut String,
-    profile: &'a Profile,
+    profile: &Profile,
     rows: impl IntoIterator<Item = &'a R>,
-    Extent { limit, quantiles }: Extent,
-) {
-    let mut rows = rows.into_iter();
-    let reported = |align| {
-        R::columns()
-            .iter()
-            .filter(move |column| column.align() == align && column.is_reported(&profile.recording, quantiles))
-    };
-    let columns: Vec<&Column<R>> = reported(Align::Right).chain(reported(Align::Left)).collect();
-    let lines: Vec<Vec<String>> = rows
-        .by_ref()
-        .take(limit)
-        .map(|row| columns.iter().map(|column| column.reported(row, profile)).collect())
-        .collect();
-    let more = rows.count();
-    let mut shown = Vec::new();
-    for (at, column) in columns.iter().enumerate() {
-        let widest = lines.iter().map(|line| width(&line[at])).max();
-        if widest != Some(0) {
-            shown.push((at, column, widest.unwrap_or(0).max(width(column.head()))));
-        }
-    }
-    let mut write = |cell: &dyn Fn(usize, &Column<R>) -> String| {
-        let cells = shown.iter().map(|&(at, column, width)| match column.align() {
-            Align::Left => left(&cell(at, column), width),
-            Align::Right => right(&cell(at, column), width),
+    view: &View,
+) -> Result<(), UnknownColumn> {
+    let (rows, columns) = (view.of(profile, rows)?, view.columns::<R>(profile)?);
+    let limit = rows.len().min(view.limit);
+    let line = |row: &&R| columns.iter().map(|column| column.reported(row, profile)).collect();
+    let lines: Vec<Vec<String>> = rows[..limit].iter().map(line).collect();
+    let widest = |at: usize| lines.iter().map(|line| width(&line[at])).max();
+    let is_shown = |at: &usize| !view.columns.is_empty() || widest(*at) != Some(0);
+    let shown: Vec<usize> = (0..columns.len()).filter(is_shown).collect();
+    let wanted = shown.iter().map(|&at| Wanted {
+        width: widest(at).unwrap_or(0).max(width(head(columns[at]))),
+        align: columns[at].align(),
+        rank: columns[at].place().map_or(NO_PLACE, |place| place.rank),
+    });
+    let widths = fit(&wanted.collect::<Vec<_>>(), view.width);
+    let mut write = |cell: &dyn Fn(usize) -> String, style: [&str; 2]| {
+        let cells = shown.iter().zip(&widths).filter_map(|(&at, width)| {
+            let width = (*width)?;
+            Some(match columns[at].align() {
+                Align::Left => left(&cell(at), width),
+                Align::Right => right(&cell(at), width),
+            })
         });
-        let line = cells.collect::<Vec<_>>().join("  ");
-        let _ = writeln!(text, "{}", line.trim_end());
+        let line = cells.collect::<Vec<_>>().join(&" ".repeat(GAP));
+        let [begin, end] = style;
+        let _ = writeln!(text, "{begin}{}{end}", line.trim_end());
     };
-    write(&|_, column| column.head().to_owned());
+    write(&|at| head(columns[at]).to_owned(), if view.bold { ["\x1b[1m", "\x1b[0m"] } else { [""; 2] });
     for line in &lines {
-        write(&|at, _| line[at].clone());
+        write(&|at| line[at].clone(), [""; 2]);
     }
-    write_more(text, more, LIMIT);
+    write_more(text, rows.len() - limit, LIMIT);
+    let left_out = shown.iter().zip(&widths).filter(|(_, width)| width.is_none());
+    let left_out: Vec<&str> = left_out.map(|(&at, _)| head(columns[at])).collect();
+    if !left_out.is_empty() {
+        let _ =
+            writeln!(text, "... no room for {} (--columns chooses; a wider terminal has more)", left_out.join(", "));
+    }
+    Ok(())
+}
+
+/// Returns the head of a column; its key where it has none, because only other forms of the report show it.
+pub(super) fn head<R>(column: &Column<R>) -> &'static str {
+    if column.head().is_empty() { column.key() } else { column.head() }
 }
 
 /// The option that limits the rows of a table.

@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use cgoprof_profile::Profile;
 
 use super::frames_text::write_frames;
-use super::table::{self, Extent};
+use super::table;
+use super::view::{UnknownColumn, View};
 use super::{By, blocked_text, scheduler_text, slowest_text};
 use crate::analysis;
 use crate::cpu_split::CpuSplit;
@@ -16,21 +17,23 @@ use crate::tables::inside::InsideRow;
 use crate::tables::{functions, inside, packages, sites};
 use crate::units::{calls, count, percent, printable, time, with_error};
 
-/// Writes the report with so much of its table.
-pub fn write(profile: &Profile, by: By, extent: Extent) -> String {
-    let limit = extent.limit;
+/// Writes the report with a view of its table.
+///
+/// # Errors
+/// If the table has no column of a name.
+pub fn write(profile: &Profile, by: By, view: &View) -> Result<String, UnknownColumn> {
     let mut text = header(profile);
     match by {
         By::Function => {
-            table::write(&mut text, profile, &functions::rows(profile), extent);
+            table::write(&mut text, profile, &functions::rows(profile), view)?;
             text.push('\n');
         }
         By::Site => {
-            table::write(&mut text, profile, &sites::rows(profile), extent);
+            table::write(&mut text, profile, &sites::rows(profile), view)?;
             text.push('\n');
         }
         By::Package => {
-            table::write(&mut text, profile, &packages::rows(profile), extent);
+            table::write(&mut text, profile, &packages::rows(profile), view)?;
             text.push('\n');
         }
         By::Inside(_) if profile.recording.sample_period_ns == 0 => {
@@ -38,27 +41,27 @@ pub fn write(profile: &Profile, by: By, extent: Extent) -> String {
         }
         By::Inside(group) => {
             let rows = inside::rows(profile, group);
-            table::write(&mut text, profile, &rows, extent);
+            table::write(&mut text, profile, &rows, view)?;
             text.push('\n');
             without_lines(&mut text, &rows);
         }
-        By::Stack => stacks(&mut text, profile, limit),
-        By::Blocked => blocked_text::write(&mut text, profile, limit),
+        By::Stack => stacks(&mut text, profile, view),
+        By::Blocked => blocked_text::write(&mut text, profile, view),
         By::Thread | By::Goroutine | By::Callback | By::Advice | By::Slowest if !profile.recording.counted() => {
             text.push_str("engine sample sees no crossings, only samples: record with another engine for this\n\n");
         }
         By::Thread | By::Goroutine if !profile.recording.scheduler.migrations => text.push_str(NOT_SEEN),
         By::Callback if !profile.recording.scheduler.callbacks => text.push_str(NOT_SEEN),
-        By::Slowest => slowest_text::write(&mut text, profile, limit),
-        By::Advice => scheduler_text::write_advice(&mut text, profile, limit),
-        By::Thread => scheduler_text::write_threads(&mut text, profile, limit),
-        By::Goroutine => scheduler_text::write_goroutines(&mut text, profile, limit),
-        By::Callback => scheduler_text::write_callbacks(&mut text, profile, limit),
+        By::Slowest => slowest_text::write(&mut text, profile, view.limit),
+        By::Advice => scheduler_text::write_advice(&mut text, profile, view.limit),
+        By::Thread => scheduler_text::write_threads(&mut text, profile, view)?,
+        By::Goroutine => scheduler_text::write_goroutines(&mut text, profile, view)?,
+        By::Callback => scheduler_text::write_callbacks(&mut text, profile, view)?,
     }
     for note in &profile.recording.notes {
         let _ = writeln!(text, "note: {}", printable(note));
     }
-    text
+    Ok(text)
 }
 
 /// Share of the samples in C from which on a file without debug information is named.
@@ -231,9 +234,10 @@ fn processors(text: &mut String, profile: &Profile) {
     }
 }
 
-fn stacks(text: &mut String, profile: &Profile, limit: usize) {
-    let run = profile.recording.duration_ns.max(1) as f64;
-    let rows = analysis::by_stack(profile);
+fn stacks(text: &mut String, profile: &Profile, view: &View) {
+    let (run, limit) = (profile.recording.duration_ns.max(1) as f64, view.limit);
+    let mut rows = analysis::by_stack(profile);
+    rows.retain(|row| row.frames.iter().any(|frame| view.matches(frame.position.function)));
     for row in rows.iter().take(limit) {
         let total = row.stats.total();
         if row.stats.timed > 0 {

@@ -75,7 +75,7 @@ enum Zero {
 
 impl<R> Column<R> {
     /// A column of numbers, with a key for JSON and a head for people.
-    pub(super) const fn number(
+    pub(crate) const fn number(
         key: &'static str,
         head: &'static str,
         value: for<'a> fn(&'a R, &'a Profile) -> Cell<'a>,
@@ -84,7 +84,7 @@ impl<R> Column<R> {
     }
 
     /// A column of names.
-    pub(super) const fn name(
+    pub(crate) const fn name(
         key: &'static str,
         head: &'static str,
         value: for<'a> fn(&'a R, &'a Profile) -> Cell<'a>,
@@ -93,7 +93,7 @@ impl<R> Column<R> {
     }
 
     /// A column that is in JSON and CSV only.
-    pub(super) const fn json(key: &'static str, value: for<'a> fn(&'a R, &'a Profile) -> Cell<'a>) -> Column<R> {
+    pub(crate) const fn json(key: &'static str, value: for<'a> fn(&'a R, &'a Profile) -> Cell<'a>) -> Column<R> {
         Column { is_in_report: false, ..Column::with(key, "", Value::Of(value)) }
     }
 
@@ -131,12 +131,12 @@ impl<R> Column<R> {
     }
 
     /// Not in JSON or CSV.
-    pub(super) const fn not_in_json(self) -> Column<R> {
+    pub(crate) const fn not_in_json(self) -> Column<R> {
         Column { is_in_json: false, ..self }
     }
 
     /// Not in the text report.
-    pub(super) const fn not_in_report(self) -> Column<R> {
+    pub(crate) const fn not_in_report(self) -> Column<R> {
         Column { is_in_report: false, ..self }
     }
 

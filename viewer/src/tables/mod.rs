@@ -7,7 +7,7 @@
 pub mod advice;
 pub mod callbacks;
 mod cell;
-mod column;
+pub(crate) mod column;
 pub mod crossings;
 mod field;
 pub mod functions;

@@ -12,7 +12,7 @@ use super::screen::Screen;
 use super::state::table::Table;
 use super::state::tables::Kind;
 use super::tables::{Sheet, SortKey};
-use crate::export::csv as comma_separated;
+use crate::comma_separated;
 use crate::export::flamegraph::Drawing;
 use crate::units::printable;
 use crate::value::Value;
@@ -23,7 +23,7 @@ pub(super) type Background = Box<dyn FnOnce() -> Result<NewFile, String> + Send>
 /// The file of what a screen shows now, to be made.
 pub(super) fn of(app: &App) -> Background {
     let file = |stem: &str, extension, contents| NewFile { stem: format!("cgoprof-{stem}"), extension, contents };
-    let csv = move |stem: &str, lines: Vec<Vec<String>>| file(stem, "csv", comma_separated::table(&lines));
+    let csv = move |stem: &str, lines: Vec<Vec<String>>| file(stem, "csv", comma_separated::lines(&lines));
     let shown = Arc::clone(&app.shown);
     match (app.kind(), app.screen) {
         (Some(kind), _) => {

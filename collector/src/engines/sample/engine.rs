@@ -44,7 +44,7 @@ impl Candidate for Sampling {
         EngineKind::Sample
     }
 
-    fn attach(&self, subject: &Subject<'_>, at: &mut AttachPoint<'_>) -> Result<Box<dyn Attached>, EngineError> {
+    fn attach(&self, subject: &Subject<'_>, at: &mut AttachPoint) -> Result<Box<dyn Attached>, EngineError> {
         allow_many_files();
         if subject.settings.frequency == 0 {
             return Err(EngineError::NoSamples);

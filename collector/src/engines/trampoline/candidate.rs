@@ -69,7 +69,7 @@ impl Candidate for Planned {
         true
     }
 
-    fn attach(&self, subject: &Subject<'_>, at: &mut AttachPoint<'_>) -> Result<Box<dyn Attached>, EngineError> {
+    fn attach(&self, subject: &Subject<'_>, at: &mut AttachPoint) -> Result<Box<dyn Attached>, EngineError> {
         let hooked = match at {
             AttachPoint::BeforeExec(_) => return Err(EngineError::Untraced(nix::errno::Errno::EPERM)),
             &mut AttachPoint::Running { pid, bias } => self.join(subject, pid, bias)?,
@@ -81,8 +81,8 @@ impl Candidate for Planned {
 
 impl Planned {
     /// Puts hooks into a program that is stopped at its first instruction.
-    fn inject(&self, subject: &Subject<'_>, at: &mut AttachPoint<'_>) -> Result<Hooked, EngineError> {
-        let AttachPoint::Stopped { pid, stopped, mask, began } = at else {
+    fn inject(&self, subject: &Subject<'_>, at: &mut AttachPoint) -> Result<Hooked, EngineError> {
+        let AttachPoint::Stopped { pid, stopped, trap, began } = at else {
             return Err(EngineError::Inject(InjectError::Auxv));
         };
         // The session watches the program before it runs, so that its threads inherit the events.
@@ -95,7 +95,7 @@ impl Planned {
         let target = subject.target;
         let image = load_bias(*pid, target.binary.entry()).map(|bias| Image { target, bias });
         let placed = image.ok_or(InjectError::Auxv).and_then(|image| inject(stopped, image, &self.0, settings));
-        if let Err(error) = stopped.give_back_trap(mask) {
+        if let Err(error) = stopped.give_back_trap(*trap) {
             tracing::debug!("SIGTRAP is not as it was: {error}");
         }
         let (placed, mappings) = (placed?, maps::read(*pid).unwrap_or_default());

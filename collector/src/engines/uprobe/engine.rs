@@ -63,7 +63,7 @@ impl Candidate for Probing {
         EngineKind::Uprobe
     }
 
-    fn attach(&self, subject: &Subject<'_>, at: &mut AttachPoint<'_>) -> Result<Box<dyn Attached>, EngineError> {
+    fn attach(&self, subject: &Subject<'_>, at: &mut AttachPoint) -> Result<Box<dyn Attached>, EngineError> {
         allow_many_files();
         let before_exec = matches!(at, AttachPoint::BeforeExec(_));
         let plan = arch::probe_plan(subject.target)?;

@@ -1,0 +1,3 @@
+module cgoprof.bench/family
+
+go 1.19

@@ -1,0 +1,9 @@
+package pure
+
+import "testing"
+
+func TestDouble(t *testing.T) {
+	if Double(2) != 4 {
+		t.Error("not the double")
+	}
+}

@@ -1,0 +1,203 @@
+//! `cgoprof diff`: compares recordings.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use cgoprof_profile::Profile;
+use cgoprof_viewer::diff::compare::{Diff, Side};
+use cgoprof_viewer::diff::key::By;
+use cgoprof_viewer::diff::measure::Measure;
+use cgoprof_viewer::diff::{flamegraph, table};
+use cgoprof_viewer::report::tabular::Form;
+use cgoprof_viewer::report::view::{self, View};
+use cgoprof_viewer::units::printable;
+use cgoprof_viewer::value::Value;
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, ValueEnum};
+
+use crate::notice::say;
+use crate::{Cli, pager, profile_file};
+
+/// Compare two profiles, or the repeats in two folders
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  cgoprof diff old.pb.gz new.pb.gz
+  cgoprof diff --fail-above calls=5% --fail-above overhead=10% old/ new/
+  cgoprof diff --format svg old/ new/ > difference.svg")]
+pub(crate) struct Args {
+    /// Profile to compare with, or a folder with repeats of it
+    base: PathBuf,
+    /// Profile to compare, or a folder with repeats of it
+    now: PathBuf,
+    /// Group rows by
+    #[arg(long, value_enum, default_value_t = ByArg::Function)]
+    by: ByArg,
+    /// Compare sums of the whole run, or of one second of it
+    #[arg(long, value_enum, default_value_t = Per::Run)]
+    per: Per,
+    /// Output format
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Maximum number of rows below the totals [default: 20; all with --format csv]
+    #[arg(long)]
+    limit: Option<usize>,
+    /// Column to sort rows by, instead of by how much they differ
+    #[arg(long, value_name = "COLUMN")]
+    sort: Option<String>,
+    /// Columns to show: their heads, or their keys in JSON
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
+    columns: Vec<String>,
+    /// Regular expression that a name in the row must match
+    #[arg(long, value_name = "REGEX", value_parser = view::expression)]
+    filter: Option<view::Regex>,
+    /// Exit with status 1 if a measure grew by more than this, and not by noise: calls, total, c, overhead, blocked, each,
+    /// c_each, overhead_each
+    #[arg(long, value_name = "MEASURE=PERCENT", value_parser = limit)]
+    fail_above: Vec<(Measure, f64)>,
+    /// Minimum share of all that a row needs for --fail-above, in percent
+    #[arg(long, value_name = "PERCENT", default_value = "1", value_parser = percent, requires = "fail_above")]
+    least: f64,
+    /// Print to the terminal, without a pager
+    #[arg(long)]
+    no_pager: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ByArg {
+    /// C functions
+    Function,
+    /// C functions, and the Go functions that call them
+    Site,
+    /// Stacks of Go functions
+    Stack,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Per {
+    /// The whole run
+    Run,
+    /// A second of the run
+    Second,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A table
+    Text,
+    /// All rows and measures; docs/report-json.md
+    Json,
+    /// The table as comma-separated values, times in nanoseconds
+    Csv,
+    /// The table for a document or a comment
+    Markdown,
+    /// A flame graph of what differs
+    Svg,
+}
+
+/// Exit status where a measure grew by more than --fail-above permits.
+const GREW: u8 = 1;
+/// Default for the maximum number of rows.
+const ROWS: usize = 20;
+
+fn limit(text: &str) -> Result<(Measure, f64), String> {
+    let known = || Measure::ALL.map(Measure::name).join(", ");
+    let (name, share) = text.split_once('=').ok_or("a measure and a share are needed: calls=5%")?;
+    let measure = Measure::ALL.into_iter().find(|measure| measure.name() == name);
+    Ok((measure.ok_or_else(|| format!("no such measure: {}", known()))?, percent(share)?))
+}
+
+/// Parses a share in percent.
+fn percent(text: &str) -> Result<f64, String> {
+    match text.trim_end_matches('%').trim_end().parse::<f64>() {
+        Ok(percent) if percent >= 0.0 && percent.is_finite() => Ok(percent / 100.0),
+        _ => Err("a number of percent is needed: 5%".into()),
+    }
+}
+
+impl Args {
+    /// Refuses options that would have no effect, as wrong usage.
+    fn check(&self) {
+        let chooses = self.limit.is_some() || self.sort.is_some() || !self.columns.is_empty() || self.filter.is_some();
+        if chooses && matches!(self.format, Format::Json | Format::Svg) {
+            let why = "--limit, --sort, --columns and --filter are for tables: JSON and SVG contain all";
+            Cli::command().error(ErrorKind::ArgumentConflict, why).exit();
+        }
+    }
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    args.check();
+    let (before, after) = (repeats(&args.base)?, repeats(&args.now)?);
+    let side = |repeats| Side { repeats, per_second: args.per == Per::Second };
+    let (base, now) = (side(before.as_slice()), side(after.as_slice()));
+    let by = match args.by {
+        ByArg::Function => By::Function,
+        ByArg::Site => By::Site,
+        ByArg::Stack => By::Stack,
+    };
+    let diff = Diff::between(base, now, by);
+    let width = pager::width();
+    let all_rows = args.format == Format::Csv;
+    let view = View {
+        limit: args.limit.unwrap_or(if all_rows { usize::MAX } else { ROWS }),
+        sort: args.sort.clone(),
+        columns: args.columns.clone(),
+        filter: args.filter.clone(),
+        width,
+        bold: width.is_some() && std::env::var_os("NO_COLOR").is_none(),
+        ..View::all()
+    };
+    let written = match args.format {
+        Format::Text => {
+            pager::print(&table::text(&diff, base, now, &view)?, !args.no_pager)?;
+            Vec::new()
+        }
+        Format::Json => (table::json(&diff, base, now)? + "\n").into_bytes(),
+        Format::Csv => table::rows(&diff, &view, Form::Csv)?,
+        Format::Markdown => table::rows(&diff, &view, Form::Markdown)?,
+        Format::Svg => flamegraph::draw(base, now, Value::default_of(&after[0]))?,
+    };
+    std::io::stdout().write_all(&written)?;
+    let mut grew = false;
+    for &(measure, limit) in &args.fail_above {
+        for row in diff.above(measure, limit, args.least) {
+            grew = true;
+            let name = if row.key.function.is_empty() { "all crossings" } else { &row.key.function };
+            let (change, name, measure) = (row.change(measure).text(), printable(name), measure.name());
+            say(format_args!("{measure} of {name}: {change}, and --fail-above permits {:+} %", limit * 100.0));
+        }
+    }
+    Ok(if grew { ExitCode::from(GREW) } else { ExitCode::SUCCESS })
+}
+
+/// Reads a profile, or all profiles of a folder.
+fn repeats(path: &Path) -> anyhow::Result<Vec<Profile>> {
+    if !path.is_dir() {
+        return Ok(vec![profile_file::read(path)?]);
+    }
+    let shown = path.display();
+    let entries = std::fs::read_dir(path).with_context(|| format!("cannot read {shown}"))?;
+    let mut paths: Vec<PathBuf> = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
+    paths.retain(|path| path.to_string_lossy().ends_with(".pb.gz"));
+    paths.sort();
+    if paths.is_empty() {
+        bail!("{shown} holds no profiles (.pb.gz)");
+    }
+    paths.iter().map(|path| profile_file::read(path)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_name_a_measure_and_a_share() {
+        assert_eq!(limit("calls=5%"), Ok((Measure::Calls, 0.05)));
+        assert_eq!(limit("c_each=12.5"), Ok((Measure::CEach, 0.125)));
+        for wrong in ["calls", "calls=", "calls=-5%", "calls=x", "crossings=5%", "calls=inf"] {
+            assert!(limit(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Programs that shells, make and go start: all that cross are recorded, and all run as they would.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use cgoprof_testing::go::{self, Build, shared_dir};
+use cgoprof_testing::recording::{User, command, report};
+
+/// A family of processes: where they write what they counted, and the recorder what it did.
+struct Family {
+    user: User,
+    counts: PathBuf,
+    profiles: PathBuf,
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn program() -> PathBuf {
+    go::build("family", Build::newest())
+}
+
+fn sources() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("bench-programs/family")
+}
+
+impl Family {
+    fn of(user: User) -> Family {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let folder = shared_dir().join(format!("family-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
+        let family = Family { user, counts: folder.join("counts"), profiles: folder.join("profiles") };
+        for folder in [&family.counts, &family.profiles] {
+            std::fs::create_dir_all(folder).expect("a folder");
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+            std::fs::set_permissions(folder, mode).expect("its mode");
+        }
+        family
+    }
+
+    /// Its recorder, up to the command that is to be recorded. `$FAMILY` is the program.
+    fn recorder(&self, options: &[&str]) -> Command {
+        let mut command = command(self.user);
+        command.env("COUNTS", &self.counts).env("FAMILY", program());
+        command.args(["record", "-o"]).arg(&self.profiles).args(options).arg("--");
+        command
+    }
+
+    fn shell(&self, script: &str) -> Output {
+        self.recorder(&[]).args(["sh", "-c", script]).output().expect("cgoprof runs")
+    }
+
+    /// Crossings by process, as the programs counted them.
+    fn counted(&self) -> BTreeMap<u64, u64> {
+        let read = |entry: std::fs::DirEntry| {
+            let pid = entry.file_name().to_str().and_then(|name| name.parse().ok()).expect("a process");
+            (pid, std::fs::read_to_string(entry.path()).expect("a count").parse().expect("a number"))
+        };
+        std::fs::read_dir(&self.counts).expect("counts").map(|entry| read(entry.expect("an entry"))).collect()
+    }
+
+    /// Crossings by process, as they were recorded.
+    fn recorded(&self) -> BTreeMap<u64, u64> {
+        let read = |entry: std::fs::DirEntry| {
+            let report = report(&entry.path());
+            let pid = report["target"]["pid"].as_u64().expect("a process");
+            (pid, report["totals"]["crossings"].as_u64().expect("a count"))
+        };
+        std::fs::read_dir(&self.profiles).expect("profiles").map(|entry| read(entry.expect("an entry"))).collect()
+    }
+
+    /// As many programs as these have crossed, and all that they did was recorded.
+    fn check(&self, programs: usize, output: &Output) {
+        let (counted, recorded) = (self.counted(), self.recorded());
+        assert_eq!((counted.len(), &counted), (programs, &recorded), "{}", said(output));
+    }
+}
+
+#[test]
+fn programs_of_a_shell_are_recorded_from_their_first_crossing() {
+    for user in [User::Root, User::Nobody] {
+        let family = Family::of(user);
+        let output = family.shell("$FAMILY 1000 & $FAMILY 2000 3 & wait; $FAMILY 50; exec $FAMILY 7 9");
+        assert_eq!(output.status.code(), Some(9), "{}", said(&output));
+        family.check(4, &output);
+        assert!(family.counted().values().any(|&count| count >= 2000));
+    }
+}
+
+#[test]
+fn programs_that_make_runs_at_the_same_time_are_recorded() {
+    let family = Family::of(User::Nobody);
+    let makefile = family.counts.with_file_name("Makefile");
+    let rules: String = (0..6).map(|n| format!("p{n}:\n\t@$(FAMILY) {}\n", 1000 + n)).collect();
+    std::fs::write(&makefile, format!("all: p0 p1 p2 p3 p4 p5\n{rules}")).expect("a file");
+    let output = family.recorder(&[]).args(["make", "-j3", "-f"]).arg(&makefile).output().expect("cgoprof runs");
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    family.check(6, &output);
+}
+
+#[test]
+fn programs_of_go_run_and_go_test_are_recorded() {
+    let go = go::command(go::all().last().expect("a release"));
+    for (args, status, programs) in [
+        (&["run", ".", "1000", "3"][..], 1, 1),
+        (&["test", "-count=1", "-bench", ".", "-benchtime", "1000x", "./..."], 0, 1),
+    ] {
+        let family = Family::of(User::Root);
+        let mut command = family.recorder(&[]);
+        command.arg(&go).args(args).current_dir(sources()).env("GOTOOLCHAIN", "local").env("GOWORK", "off");
+        let output = command.output().expect("cgoprof runs");
+        assert_eq!(output.status.code(), Some(status), "{args:?}: {}", said(&output));
+        family.check(programs, &output);
+        assert!(family.counted().values().all(|&count| count >= 1000), "{args:?}");
+    }
+}
+
+#[test]
+fn go_test_runs_each_package_with_a_recorder() {
+    let (go, family) = (go::command(go::all().last().expect("a release")), Family::of(User::Root));
+    let exec = family.recorder(&["-q"]);
+    let words = std::iter::once(exec.get_program()).chain(exec.get_args());
+    let words: Vec<_> = words.map(|word| word.to_str().expect("text")).collect();
+    let mut command = Command::new(go);
+    command.args(["test", "-count=1", "-exec", &words.join(" "), "./..."]).env("COUNTS", &family.counts);
+    let output = command.current_dir(sources()).env("GOTOOLCHAIN", "local").env("GOWORK", "off").output();
+    let output = output.expect("go runs");
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && told.contains("ok  \tcgoprof.bench/family/pure"), "{told} {}", said(&output));
+    family.check(1, &output);
+}
+
+#[test]
+fn a_daemon_is_recorded_although_the_command_has_ended() {
+    let family = Family::of(User::Nobody);
+    let output = family.shell("(sleep 0.3; setsid sh -c 'sleep 0.3; exec $FAMILY 1000' &) & exit 5");
+    assert_eq!(output.status.code(), Some(5), "{}", said(&output));
+    family.check(1, &output);
+}
+
+#[test]
+fn what_outlives_the_command_and_crosses_nothing_is_not_waited_for() {
+    let family = Family::of(User::Root);
+    let output = family.shell("sleep 300 > /dev/null 2>&1 & echo $!");
+    let sleeper: i32 = String::from_utf8_lossy(&output.stdout).trim().parse().expect("a process");
+    let status = std::fs::read_to_string(format!("/proc/{sleeper}/status")).expect("it lives");
+    assert!(status.contains("TracerPid:\t0\n") && !status.contains("State:\tT"), "{status}");
+    kill(Pid::from_raw(sleeper), Signal::SIGKILL).expect("it is there");
+    assert!(said(&output).contains("nor was a program that it started"), "{}", said(&output));
+}
+
+#[test]
+fn statuses_and_signals_are_those_of_the_command() {
+    for (script, status) in [
+        ("exit 0", 0),
+        ("$FAMILY 10 4", 4),
+        ("kill -TERM $$", 143),
+        ("kill -SEGV $$", 139),
+        ("trap 'exit 6' USR1; kill -USR1 $$; exit 1", 6),
+        ("(sleep 10; true) & kill -STOP $!; kill -CONT $!; kill -KILL $!; wait $!", 137),
+        ("sleep 0.2 & wait; sh -c 'kill -STOP $$; exit 8' & sleep 0.3; kill -CONT $!; wait $!", 8),
+        ("exec /nowhere/program", 127),
+    ] {
+        let family = Family::of(User::Nobody);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script]).env("COUNTS", &family.counts).env("FAMILY", program());
+        let (bare, recorded) = (bare_status(&mut shell), family.shell(script));
+        assert_eq!((bare, recorded.status.code()), (status, Some(status)), "{script}: {}", said(&recorded));
+    }
+}
+
+/// The exit status that a shell tells: 128 + n for a signal.
+fn bare_status(command: &mut Command) -> i32 {
+    use std::os::unix::process::ExitStatusExt as _;
+    let status = command.stderr(Stdio::null()).status().expect("it runs");
+    status.code().unwrap_or_else(|| 128 + status.signal().expect("a signal"))
+}
+
+/// A process can have one tracer only.
+#[test]
+fn debuggers_still_trace_what_they_start() {
+    let family = Family::of(User::Root);
+    let output = family.shell("strace -f -o $COUNTS/../strace $FAMILY 10 4");
+    assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+    let traced = std::fs::read_to_string(family.counts.with_file_name("strace")).expect("a file");
+    assert!(traced.contains("exited with 4"), "{traced}");
+    assert_eq!((family.counted().len(), family.recorded().len()), (1, 0));
+}
+
+#[test]
+fn programs_that_lose_privileges_are_named() {
+    let family = Family::of(User::Nobody);
+    let id = shared_dir().join("followed-set-user-id");
+    assert!(Command::new("cp").arg("/usr/bin/id").arg(&id).status().expect("it runs").success());
+    assert!(Command::new("chmod").arg("4755").arg(&id).status().expect("it runs").success());
+    let output = family.shell(&format!("{} -u; true", id.display()));
+    let expected = format!("{} (", id.display());
+    let line = said(&output).lines().find(|line| line.contains(&expected)).map(str::to_owned);
+    assert!(line.is_some_and(|line| line.contains("a set-user-ID bit")), "{}", said(&output));
+    let direct =
+        family.recorder(&["--no-follow"]).args(["sh", "-c"]).arg(format!("{} -u; true", id.display())).output();
+    assert_eq!(String::from_utf8_lossy(&direct.expect("cgoprof runs").stdout), "0\n");
+}
+
+#[test]
+fn programs_go_on_when_their_recorder_is_killed() {
+    let family = Family::of(User::Root);
+    let script = "for n in 1 2 3 4 5 6 7 8 9 10; do sleep 0.1; $FAMILY 100; done; touch $COUNTS/../done";
+    let mut recorder = family.recorder(&["-q"]).args(["sh", "-c", script]).spawn().expect("cgoprof runs");
+    std::thread::sleep(Duration::from_millis(450));
+    recorder.kill().expect("it runs");
+    recorder.wait().expect("it ends");
+    let done = family.counts.with_file_name("done");
+    for _ in 0..100 {
+        if done.exists() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(done.exists());
+    assert_eq!(family.counted().len(), 10);
+}
+
+#[test]
+fn only_the_command_itself_is_recorded_if_that_is_asked_for() {
+    let family = Family::of(User::Root);
+    let output = family.recorder(&["--no-follow"]).args(["sh", "-c", "$FAMILY 10 4"]).output().expect("cgoprof runs");
+    assert_eq!(output.status.code(), Some(4));
+    assert!(said(&output).contains("it is not a Go program"), "{}", said(&output));
+    assert_eq!((family.counted().len(), family.recorded().len()), (1, 0));
+}
+
+#[test]
+fn one_file_name_is_given_a_process_where_several_programs_are_recorded() {
+    let family = Family::of(User::Root);
+    let profile = family.counts.with_file_name("named.pb.gz");
+    let mut recorder = command(User::Root);
+    recorder.env("COUNTS", &family.counts).env("FAMILY", program()).args(["record", "-o"]).arg(&profile);
+    let output = recorder.args(["--", "sh", "-c", "$FAMILY 10; $FAMILY 20"]).output().expect("cgoprof runs");
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let said = said(&output);
+    let words = said.split_whitespace().filter_map(|word| word.strip_suffix(';'));
+    let is_other = |word: &&str| word.contains("named.") && Path::new(word) != profile;
+    let path = words.into_iter().find(is_other).expect("another file");
+    let (first, other) = (report(&profile), report(Path::new(path)));
+    let stem = profile.with_extension("").with_extension("");
+    assert_eq!(path, format!("{}.{}.pb.gz", stem.display(), other["target"]["pid"]));
+    let totals = [&first, &other].map(|report| report["totals"]["crossings"].as_u64().expect("a count"));
+    assert!(totals[0] >= 10 && totals[1] == totals[0] + 10, "{totals:?}");
+}

@@ -1,0 +1,98 @@
+//! A comparison as text, JSON, CSV and Markdown.
+
+use std::fmt::Write as _;
+
+use cgoprof_profile::Profile;
+use serde_json::json;
+
+use super::compare::{Diff, Side};
+use super::measure::Measure;
+use super::quantity::Change;
+use super::rows::DiffRow;
+use crate::report::rows::Rows;
+use crate::report::table;
+use crate::report::tabular::{Form, table as tabular};
+use crate::report::view::{UnknownColumn, View};
+use crate::units::{count, printable, time};
+
+/// Returns the comparison as text.
+///
+/// # Errors
+/// If there is no column of a name.
+pub fn text(diff: &Diff, base: Side<'_>, now: Side<'_>, view: &View) -> Result<String, UnknownColumn> {
+    let mut text = String::new();
+    for (name, side) in [("base", base), ("now", now)] {
+        let runs = side.repeats.len();
+        let nanos: f64 = side.repeats.iter().map(|profile| profile.recording.duration_ns as f64).sum();
+        let path = side.repeats.first().map_or("", |profile| profile.target.path.as_str());
+        let recordings =
+            if runs == 1 { "1 recording".to_owned() } else { format!("{} recordings", count(runs as u64)) };
+        let mean = time(nanos / runs.max(1) as f64);
+        let each = if runs == 1 { "" } else { " on average" };
+        let _ = writeln!(text, "{name}: {recordings} of {}, {mean}{each}", printable(path));
+    }
+    if base.repeats.len() == 1 || now.repeats.len() == 1 {
+        text.push_str(
+            "~ marks what the errors of estimates explain; how runs differ from each other is known of folders with \
+             repeats only\n",
+        );
+    } else {
+        text.push_str("~ marks what the noise of the repeats explains, at a confidence of 99 %\n");
+    }
+    if base.per_second {
+        text.push_str("sums are per second of the run\n");
+    }
+    text.push('\n');
+    let rows = std::iter::once(&diff.totals).chain(&diff.rows);
+    let rows: Vec<&DiffRow> = rows.collect();
+    let view = View { limit: view.limit.saturating_add(1), ..view.clone() };
+    table::write(&mut text, &Profile::default(), rows, &view)?;
+    Ok(text)
+}
+
+/// Returns the rows for other programs or documents.
+///
+/// # Errors
+/// If there is no column of a name.
+pub fn rows(diff: &Diff, view: &View, form: Form) -> Result<Vec<u8>, UnknownColumn> {
+    let rows: Vec<DiffRow> = std::iter::once(&diff.totals).chain(&diff.rows).cloned().collect();
+    tabular(&Profile::default(), &rows, view, form)
+}
+
+/// Returns the whole comparison as JSON: `cgoprof.diff/1`.
+///
+/// # Errors
+/// None that a comparison can cause.
+pub fn json(diff: &Diff, base: Side<'_>, now: Side<'_>) -> Result<String, serde_json::Error> {
+    let none = Profile::default();
+    let side = |side: Side<'_>| {
+        json!({
+            "recordings": side.repeats.len(),
+            "duration_ns": side.repeats.iter().map(|profile| profile.recording.duration_ns).collect::<Vec<_>>(),
+        })
+    };
+    let noise = |row: &DiffRow| {
+        let changes =
+            Measure::ALL.iter().filter(|&&measure| matches!(row.change(measure), Change::By { is_noise: true, .. }));
+        changes.map(|measure| measure.name()).collect::<Vec<_>>()
+    };
+    let rows = serde_json::to_value(Rows::new(&none, diff.rows.clone()))?;
+    let totals = serde_json::to_value(Rows::new(&none, vec![diff.totals.clone()]))?;
+    let with_noise = |rows: serde_json::Value, of: &[DiffRow]| -> Vec<serde_json::Value> {
+        let rows = rows.as_array().cloned().unwrap_or_default();
+        let named = rows.into_iter().zip(of).map(|(mut row, of)| {
+            row["noise"] = json!(noise(of));
+            row
+        });
+        named.collect()
+    };
+    let document = json!({
+        "schema": "cgoprof.diff/1",
+        "base": side(base),
+        "now": side(now),
+        "per_second": base.per_second,
+        "totals": with_noise(totals, std::slice::from_ref(&diff.totals)).first(),
+        "rows": with_noise(rows, &diff.rows),
+    });
+    serde_json::to_string_pretty(&document)
+}

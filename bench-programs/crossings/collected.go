@@ -7,13 +7,12 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
-// collected crosses on four goroutines for N seconds while two others have garbage collected all the time: what the
+// collected crosses on four goroutines for N seconds, or until the end of its input, while two others have garbage collected all the time: what the
 // collector wants of each P is done by who enters C.
 func collected(t *Truth, n int) {
-	end := time.Now().Add(time.Duration(or(n, 3)) * time.Second)
+	running := lasting(n, 3)
 	var wait sync.WaitGroup
 	var calls uint64
 	all := func(count int, what func()) {
@@ -21,7 +20,7 @@ func collected(t *Truth, n int) {
 			wait.Add(1)
 			go func() {
 				defer wait.Done()
-				for time.Now().Before(end) {
+				for running() {
 					what()
 				}
 			}()

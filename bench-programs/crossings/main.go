@@ -17,6 +17,8 @@ import (
 	"runtime/trace"
 	"sort"
 	"strconv"
+	"sync/atomic"
+	"time"
 )
 
 var scenarios = map[string]func(t *Truth, n int){
@@ -90,6 +92,20 @@ func or(n, own int) int {
 		return own
 	}
 	return n
+}
+
+// lasting returns whether to go on: for N seconds, or for as many as usual; if N is less than 0, until the end of the input.
+func lasting(n, usual int) func() bool {
+	var over uint32
+	go func() {
+		if n < 0 {
+			_, _ = io.Copy(io.Discard, os.Stdin)
+		} else {
+			time.Sleep(time.Duration(or(n, usual)) * time.Second)
+		}
+		atomic.StoreUint32(&over, 1)
+	}()
+	return func() bool { return atomic.LoadUint32(&over) == 0 }
 }
 
 // spent asks C for its own clocks.

@@ -9,7 +9,6 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // The clocks of clib.c.
@@ -90,7 +89,7 @@ func asleep(t *Truth, n int) {
 
 // throng has a thousand threads that cross now and then, for N seconds.
 func throng(t *Truth, n int) {
-	end := time.Now().Add(time.Duration(or(n, 3)) * time.Second)
+	running := lasting(n, 3)
 	var calls uint64
 	var wait sync.WaitGroup
 	for worker := 0; worker < 1000; worker++ {
@@ -98,7 +97,7 @@ func throng(t *Truth, n int) {
 		go func() {
 			defer wait.Done()
 			runtime.LockOSThread()
-			for time.Now().Before(end) {
+			for running() {
 				C.pause_for(50_000_000)
 				C.nop()
 				atomic.AddUint64(&calls, 1)

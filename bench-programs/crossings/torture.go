@@ -26,24 +26,15 @@ func grow(depth int) int {
 	return grow(depth-1) + block[depth%128]
 }
 
-// torture crosses for N seconds while the collector runs without pause, stacks grow and are copied, callbacks
+// torture crosses for N seconds, or until the end of its input, while the collector runs without pause, stacks grow and are copied, callbacks
 // nest, panics go through C, profiling signals arrive, and all stacks are printed again and again.
 func torture(t *Truth, n int) {
-	n = or(n, 2)
 	runtime.SetCPUProfileRate(1000)
 	if err := pprof.StartCPUProfile(io.Discard); err != nil {
 		panic(err)
 	}
 	debug.SetGCPercent(1)
-	stop := make(chan struct{})
-	running := func() bool {
-		select {
-		case <-stop:
-			return false
-		default:
-			return true
-		}
-	}
+	running := lasting(n, 2)
 	var disturbers sync.WaitGroup
 	disturb := func(what func()) {
 		disturbers.Add(1)
@@ -117,8 +108,6 @@ func torture(t *Truth, n int) {
 		<-done
 		time.Sleep(time.Millisecond)
 	})
-	time.Sleep(time.Duration(n) * time.Second)
-	close(stop)
 	workers.Wait()
 	disturbers.Wait()
 	pprof.StopCPUProfile()

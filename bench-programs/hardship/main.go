@@ -1,17 +1,15 @@
-// Command hardship does for some seconds what is hard for whoever joins it, and says whether it was done right:
-// hardship SECONDS.
+// Command hardship does what is hard for whoever joins it, until a line comes on its input, and says whether it was done right.
 package main
 
 // #include "hard.h"
 import "C"
 
 import (
+	"bufio"
 	"encoding/json"
 	"os"
-	"strconv"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 var greeted int64
@@ -29,12 +27,14 @@ func fault() (recovered bool) {
 }
 
 func main() {
-	seconds, err := strconv.Atoi(os.Args[1])
-	if err != nil {
-		panic(err)
-	}
 	os.Stdout.WriteString("ready\n")
-	end := time.Now().Add(time.Duration(seconds) * time.Second)
+	var over uint32
+	running := func() bool { return atomic.LoadUint32(&over) == 0 }
+	go func() {
+		_, _ = bufio.NewReader(os.Stdin).ReadString('\n')
+		atomic.StoreUint32(&over, 1)
+		C.end_all()
+	}()
 	var naps, faults, recovered int64
 	var sent int
 	var wait sync.WaitGroup
@@ -45,18 +45,18 @@ func main() {
 			work()
 		}()
 	}
-	start(func() { C.run_strangers(C.int(seconds)) })
-	start(func() { sent = int(C.take_signals(C.int(seconds))) })
+	start(func() { C.run_strangers() })
+	start(func() { sent = int(C.take_signals()) })
 	for i := 0; i < 3; i++ {
 		start(func() {
-			for time.Now().Before(end) {
+			for running() {
 				C.nap_on_own_stack(500)
 				atomic.AddInt64(&naps, 1)
 			}
 		})
 	}
 	start(func() {
-		for time.Now().Before(end) {
+		for running() {
 			atomic.AddInt64(&faults, 1)
 			if fault() {
 				atomic.AddInt64(&recovered, 1)

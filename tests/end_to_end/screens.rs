@@ -136,6 +136,20 @@ fn it_ends_with_its_terminal() {
     }
 }
 
+/// The pager here marks the lines that it shows.
+#[test]
+fn a_report_on_a_terminal_is_paged_and_fits() {
+    let (tmux, file) = (Tmux::new(80, 20), recorded("sqlite").display().to_string());
+    let report = format!("{} report {file}", binary().display());
+    tmux.command(&format!("CGOPROF_PAGER='grep -e room -e TOTAL | sed s/^/paged:/' {report}"));
+    let screen = tmux.wait_for("paged:... no room for ");
+    let head = screen.lines().find(|line| line.contains("C FUNCTION")).expect("heads");
+    assert!(head.starts_with("paged:") && head.contains("TOTAL"), "{screen}");
+    tmux.command(&format!("clear; PAGER=false {report} --no-pager | tail -3; echo all of it"));
+    let screen = tmux.wait_for("\nall of it");
+    assert!(!screen.contains("no room"), "a pipe has no width: {screen}");
+}
+
 #[test]
 fn without_a_terminal_or_a_recording_one_line_says_so() {
     let run = |args: &[&str]| {

@@ -140,6 +140,20 @@ fn options_without_effect_are_refused() {
         assert_eq!(output.status.code(), Some(2), "{}", said(&output));
         assert!(said(&output).contains("are for tables"), "{}", said(&output));
     }
+    for (options, why) in [
+        (&["report", "--format", "json", "--filter", "x"][..], "are for tables"),
+        (&["report", "--by", "stack", "--sort", "calls"], "are for tables"),
+        (&["report", "--by", "advice", "--filter", "x"], "advice names them all"),
+        (&["report", "--by", "blocked", "--format", "csv"], "are no tables"),
+        (&["report", "--format", "csv", "--quantiles"], "CSV has all"),
+        (&["diff", "--format", "json", "--limit", "3", &shown], "are for tables"),
+        (&["diff", "--least", "3", &shown], "--fail-above"),
+        (&["record", "--no-follow", "-p", "1", "-o"], "--no-follow"),
+    ] {
+        let output = run(&[options, &[&shown]].concat());
+        assert_eq!(output.status.code(), Some(2), "{options:?}: {}", said(&output));
+        assert!(said(&output).contains(why), "{options:?}: {}", said(&output));
+    }
     for timing in ["every", "none"] {
         let output = run(&["record", "--timing", timing, "--max-overhead", "0.2", "/bin/true"]);
         assert_eq!(output.status.code(), Some(2), "{}", said(&output));

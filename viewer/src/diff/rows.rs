@@ -55,18 +55,23 @@ macro_rules! measure {
     ($columns:ident, $measure:ident, $cell:expr, $base_key:literal, $key:literal, $change:literal, $heads:expr) => {
         let heads: Option<[&'static str; 3]> = $heads;
         let head = |at: usize| heads.map_or("", |heads| heads[at]);
-        let shown = |column: Column| if heads.is_some() { column } else { column.not_in_report() };
-        $columns.push(shown(Column::number($base_key, head(0), |row, _| ($cell)(row.quantity(Measure::$measure).0))));
-        $columns.push(shown(Column::number($key, head(1), |row, _| ($cell)(row.quantity(Measure::$measure).1))));
-        $columns.push(shown(
-            Column::number(concat!($change, "_text"), head(2), |row, _| {
-                Cell::text(row.change(Measure::$measure).text())
-            })
-            .not_in_json(),
-        ));
+        // The base is the first to go where a terminal has no room, the change the last.
+        let shown = |column: Column, rank| match heads {
+            Some(_) => column.on_screen(WIDTH, rank),
+            None => column.not_in_report(),
+        };
+        let base = Column::number($base_key, head(0), |row, _| ($cell)(row.quantity(Measure::$measure).0));
+        let now = Column::number($key, head(1), |row, _| ($cell)(row.quantity(Measure::$measure).1));
+        let change = Column::number(concat!($change, "_text"), head(2), |row, _| {
+            Cell::text(row.change(Measure::$measure).text())
+        });
+        $columns.extend([shown(base, 3), shown(now, 2), shown(change.not_in_json(), 0)]);
         $columns.push(Column::json($change, |row, _| Cell::Share(row.change(Measure::$measure).share())));
     };
 }
+
+/// Columns of the terminal that a number needs.
+const WIDTH: u16 = 10;
 
 fn columns() -> Vec<Column> {
     let mut columns = Vec::new();
@@ -99,8 +104,8 @@ fn columns() -> Vec<Column> {
             let name = if row.key.function.is_empty() { "(all)" } else { &row.key.function };
             Cell::text(if row.key.is_direct() { format!("{name}  [direct]") } else { name.to_owned() })
         }),
-        Column::name("package", "GO PACKAGE", |row, _| Cell::text(&row.key.package)),
-        Column::name("callers", "CALLED BY", |row, _| Cell::text(row.key.callers.join(" < "))),
+        Column::name("package", "GO PACKAGE", |row, _| Cell::text(&row.key.package)).on_screen(WIDTH, 1),
+        Column::name("called_by", "CALLED BY", |row, _| Cell::text(row.key.callers.join(" < "))),
     ]);
     columns
 }

@@ -78,9 +78,11 @@ pub fn json(diff: &Diff, base: Side<'_>, now: Side<'_>) -> Result<String, serde_
     };
     let rows = serde_json::to_value(Rows::new(&none, diff.rows.clone()))?;
     let totals = serde_json::to_value(Rows::new(&none, vec![diff.totals.clone()]))?;
-    let with_noise = |rows: serde_json::Value, of: &[DiffRow]| -> Vec<serde_json::Value> {
+    let completed = |rows: serde_json::Value, of: &[DiffRow]| -> Vec<serde_json::Value> {
         let rows = rows.as_array().cloned().unwrap_or_default();
         let named = rows.into_iter().zip(of).map(|(mut row, of)| {
+            row["callers"] = json!(of.key.callers);
+            row.as_object_mut().map(|row| row.remove("called_by"));
             row["noise"] = json!(noise(of));
             row
         });
@@ -91,8 +93,8 @@ pub fn json(diff: &Diff, base: Side<'_>, now: Side<'_>) -> Result<String, serde_
         "base": side(base),
         "now": side(now),
         "per_second": base.per_second,
-        "totals": with_noise(totals, std::slice::from_ref(&diff.totals)).first(),
-        "rows": with_noise(rows, &diff.rows),
+        "totals": completed(totals, std::slice::from_ref(&diff.totals)).first(),
+        "rows": completed(rows, &diff.rows),
     });
     serde_json::to_string_pretty(&document)
 }

@@ -6,7 +6,7 @@ use cgoprof_profile::Profile;
 
 use super::fit::{GAP, Wanted, fit};
 use super::view::{UnknownColumn, View};
-use crate::tables::{Align, Column, Row};
+use crate::tables::{Align, Cell, Column, Row};
 use crate::text_width::{left, right, width};
 
 /// Rank of a column that has no place on the screen, where ranks are given.
@@ -27,16 +27,17 @@ pub(crate) fn write<'a, R: Row>(
     let widest = |at: usize| lines.iter().map(|line| width(&line[at])).max();
     let is_shown = |at: &usize| !view.columns.is_empty() || widest(*at) != Some(0);
     let shown: Vec<usize> = (0..columns.len()).filter(is_shown).collect();
+    let sides: Vec<Align> = columns.iter().map(|column| side(column, profile, rows.first())).collect();
     let wanted = shown.iter().map(|&at| Wanted {
-        width: widest(at).unwrap_or(0).max(width(head(columns[at]))),
-        align: columns[at].align(),
+        width: widest(at).unwrap_or(0).max(width(&head(columns[at]))),
+        align: sides[at],
         rank: columns[at].place().map_or(NO_PLACE, |place| place.rank),
     });
     let widths = fit(&wanted.collect::<Vec<_>>(), view.width);
     let mut write = |cell: &dyn Fn(usize) -> String, style: [&str; 2]| {
         let cells = shown.iter().zip(&widths).filter_map(|(&at, width)| {
             let width = (*width)?;
-            Some(match columns[at].align() {
+            Some(match sides[at] {
                 Align::Left => left(&cell(at), width),
                 Align::Right => right(&cell(at), width),
             })
@@ -45,13 +46,13 @@ pub(crate) fn write<'a, R: Row>(
         let [begin, end] = style;
         let _ = writeln!(text, "{begin}{}{end}", line.trim_end());
     };
-    write(&|at| head(columns[at]).to_owned(), if view.bold { ["\x1b[1m", "\x1b[0m"] } else { [""; 2] });
+    write(&|at| head(columns[at]), if view.bold { ["\x1b[1m", "\x1b[0m"] } else { [""; 2] });
     for line in &lines {
         write(&|at| line[at].clone(), [""; 2]);
     }
     write_more(text, rows.len() - limit, LIMIT);
     let left_out = shown.iter().zip(&widths).filter(|(_, width)| width.is_none());
-    let left_out: Vec<&str> = left_out.map(|(&at, _)| head(columns[at])).collect();
+    let left_out: Vec<String> = left_out.map(|(&at, _)| head(columns[at])).collect();
     if !left_out.is_empty() {
         let _ =
             writeln!(text, "... no room for {} (--columns chooses; a wider terminal has more)", left_out.join(", "));
@@ -59,9 +60,17 @@ pub(crate) fn write<'a, R: Row>(
     Ok(())
 }
 
-/// Returns the head of a column; its key where it has none, because only other forms of the report show it.
-pub(super) fn head<R>(column: &Column<R>) -> &'static str {
-    if column.head().is_empty() { column.key() } else { column.head() }
+/// Returns the head of a column; one made of its key where it has none, because only other forms of the report show it.
+pub(super) fn head<R>(column: &Column<R>) -> String {
+    if column.head().is_empty() { column.key().replace('_', " ").to_uppercase() } else { column.head().to_owned() }
+}
+
+/// Returns on which side a column's values stand. One that only other forms of the report show tells by its first value.
+pub(super) fn side<R>(column: &Column<R>, profile: &Profile, row: Option<&&R>) -> Align {
+    match row.map(|row| column.cell(row, profile)) {
+        Some(Cell::Text(_) | Cell::OptionalText(_)) if column.head().is_empty() => Align::Left,
+        _ => column.align(),
+    }
 }
 
 /// The option that limits the rows of a table.

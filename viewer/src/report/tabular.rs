@@ -4,7 +4,7 @@ use cgoprof_profile::Profile;
 use serde_json::{Value, json};
 
 use super::By;
-use super::table::head;
+use super::table::{head, side};
 use super::view::{UnknownColumn, View};
 use crate::comma_separated;
 use crate::tables::{Align, Column, Field, Row, advice, callbacks, functions, inside, packages, sites, threads};
@@ -106,11 +106,11 @@ fn markdown<R: Row>(profile: &Profile, rows: &[&R], view: &View) -> Result<Vec<u
     let is_shown = |at: &usize| !view.columns.is_empty() || lines.iter().any(|line| !line[*at].is_empty());
     let shown: Vec<usize> = (0..columns.len()).filter(is_shown).collect();
     let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
-    let mut text = line(shown.iter().map(|&at| head(columns[at]).to_owned()).collect());
+    let mut text = line(shown.iter().map(|&at| head(columns[at])).collect());
     text += &line(
         shown
             .iter()
-            .map(|&at| match columns[at].align() {
+            .map(|&at| match side(columns[at], profile, rows.first()) {
                 Align::Left => "---".to_owned(),
                 Align::Right => "---:".to_owned(),
             })

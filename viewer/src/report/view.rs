@@ -105,11 +105,14 @@ pub fn expression(text: &str) -> Result<Regex, regex::Error> {
     RegexBuilder::new(text).case_insensitive(!text.chars().any(char::is_uppercase)).build()
 }
 
-/// Returns the column of this key or head.
+/// Returns the column of this head or key: of several, the one that the text report shows.
 fn find<R: Row>(name: &str) -> Result<&'static Column<R>, UnknownColumn> {
     let named = |column: &&Column<R>| column.key() == name || column.head().eq_ignore_ascii_case(name);
-    R::columns()
-        .iter()
-        .find(named)
-        .ok_or_else(|| UnknownColumn { name: name.to_owned(), known: R::columns().iter().map(Column::key).collect() })
+    let shown = R::columns().iter().filter(|column| column.is_in_report()).find(named);
+    shown.or_else(|| R::columns().iter().find(named)).ok_or_else(|| {
+        let mut known: Vec<&str> = R::columns().iter().map(Column::key).collect();
+        known.sort_unstable();
+        known.dedup();
+        UnknownColumn { name: name.to_owned(), known }
+    })
 }

@@ -146,7 +146,7 @@ impl<R> Column<R> {
     }
 
     /// On the screen, with so many columns of the terminal and this rank.
-    pub(super) const fn on_screen(self, width: u16, rank: u8) -> Column<R> {
+    pub(crate) const fn on_screen(self, width: u16, rank: u8) -> Column<R> {
         Column { screen: Some(Place { width, rank }), ..self }
     }
 

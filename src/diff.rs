@@ -12,7 +12,7 @@ use cgoprof_viewer::diff::measure::Measure;
 use cgoprof_viewer::diff::{flamegraph, table};
 use cgoprof_viewer::report::tabular::Form;
 use cgoprof_viewer::report::view::{self, View};
-use cgoprof_viewer::units::printable;
+use cgoprof_viewer::units::{percent as share, printable};
 use cgoprof_viewer::value::Value;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, ValueEnum};
@@ -31,9 +31,9 @@ pub(crate) struct Args {
     base: PathBuf,
     /// Profile to compare, or a folder with repeats of it
     now: PathBuf,
-    /// Group rows by
-    #[arg(long, value_enum, default_value_t = ByArg::Function)]
-    by: ByArg,
+    /// Group rows by [default: function]
+    #[arg(long, value_enum)]
+    by: Option<ByArg>,
     /// Compare sums of the whole run, or of one second of it
     #[arg(long, value_enum, default_value_t = Per::Run)]
     per: Per,
@@ -120,8 +120,15 @@ impl Args {
     /// Refuses options that would have no effect, as wrong usage.
     fn check(&self) {
         let chooses = self.limit.is_some() || self.sort.is_some() || !self.columns.is_empty() || self.filter.is_some();
-        if chooses && matches!(self.format, Format::Json | Format::Svg) {
-            let why = "--limit, --sort, --columns and --filter are for tables: JSON and SVG contain all";
+        let refused = match self.format {
+            Format::Json | Format::Svg if chooses => {
+                Some("--limit, --sort, --columns and --filter are for tables: JSON and SVG contain all")
+            }
+            Format::Svg if self.by.is_some() => Some("--by groups rows, and SVG draws stacks"),
+            Format::Json | Format::Svg | Format::Csv | Format::Markdown if self.no_pager => Some(pager::ONLY_TEXT),
+            _ => None,
+        };
+        if let Some(why) = refused {
             Cli::command().error(ErrorKind::ArgumentConflict, why).exit();
         }
     }
@@ -130,9 +137,12 @@ impl Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     args.check();
     let (before, after) = (repeats(&args.base)?, repeats(&args.now)?);
+    if before.iter().chain(&after).any(|profile| !profile.recording.counted()) {
+        bail!("engine sample counts no crossings, which diff compares: record with another engine");
+    }
     let side = |repeats| Side { repeats, per_second: args.per == Per::Second };
     let (base, now) = (side(before.as_slice()), side(after.as_slice()));
-    let by = match args.by {
+    let by = match args.by.unwrap_or(ByArg::Function) {
         ByArg::Function => By::Function,
         ByArg::Site => By::Site,
         ByArg::Stack => By::Stack,
@@ -146,27 +156,29 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         columns: args.columns.clone(),
         filter: args.filter.clone(),
         width,
-        bold: width.is_some() && std::env::var_os("NO_COLOR").is_none(),
+        bold: pager::shows_bold(),
         ..View::all()
     };
     let written = match args.format {
-        Format::Text => {
-            pager::print(&table::text(&diff, base, now, &view)?, !args.no_pager)?;
-            Vec::new()
-        }
-        Format::Json => (table::json(&diff, base, now)? + "\n").into_bytes(),
-        Format::Csv => table::rows(&diff, &view, Form::Csv)?,
-        Format::Markdown => table::rows(&diff, &view, Form::Markdown)?,
-        Format::Svg => flamegraph::draw(base, now, Value::default_of(&after[0]))?,
+        Format::Text => pager::print(&table::text(&diff, base, now, &view)?, !args.no_pager),
+        Format::Json => std::io::stdout().write_all((table::json(&diff, base, now)? + "\n").as_bytes()),
+        Format::Csv => std::io::stdout().write_all(&table::rows(&diff, &view, Form::Csv)?),
+        Format::Markdown => std::io::stdout().write_all(&table::rows(&diff, &view, Form::Markdown)?),
+        Format::Svg => std::io::stdout().write_all(&flamegraph::draw(base, now, Value::default_of(&after[0]))?),
     };
-    std::io::stdout().write_all(&written)?;
+    // A reader that has had enough changes nothing about what grew.
+    match written {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => return Err(error.into()),
+        _ => {}
+    }
     let mut grew = false;
     for &(measure, limit) in &args.fail_above {
         for row in diff.above(measure, limit, args.least) {
             grew = true;
-            let name = if row.key.function.is_empty() { "all crossings" } else { &row.key.function };
-            let (change, name, measure) = (row.change(measure).text(), printable(name), measure.name());
-            say(format_args!("{measure} of {name}: {change}, and --fail-above permits {:+} %", limit * 100.0));
+            let callers = row.key.callers.iter().map(|caller| format!(" < {}", printable(caller))).collect::<String>();
+            let name = if row.is_all { "all crossings".to_owned() } else { printable(&row.key.function) };
+            let (change, measure) = (row.change(measure).text(), measure.name());
+            say(format_args!("{measure} of {name}{callers}: {change}, and --fail-above permits +{}", share(limit)));
         }
     }
     Ok(if grew { ExitCode::from(GREW) } else { ExitCode::SUCCESS })
@@ -174,10 +186,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// Reads a profile, or all profiles of a folder.
 fn repeats(path: &Path) -> anyhow::Result<Vec<Profile>> {
+    let shown = path.display();
     if !path.is_dir() {
         return Ok(vec![profile_file::read(path)?]);
     }
-    let shown = path.display();
     let entries = std::fs::read_dir(path).with_context(|| format!("cannot read {shown}"))?;
     let mut paths: Vec<PathBuf> = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
     paths.retain(|path| path.to_string_lossy().ends_with(".pb.gz"));
@@ -185,7 +197,22 @@ fn repeats(path: &Path) -> anyhow::Result<Vec<Profile>> {
     if paths.is_empty() {
         bail!("{shown} holds no profiles (.pb.gz)");
     }
-    paths.iter().map(|path| profile_file::read(path)).collect()
+    let profiles = paths.iter().map(|path| profile_file::read(path)).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut programs: Vec<&str> = profiles.iter().map(|profile| program(&profile.target.path)).collect();
+    programs.sort_unstable();
+    programs.dedup();
+    match programs.as_slice() {
+        [_] => Ok(profiles),
+        several => bail!(
+            "{shown} holds profiles of {}: a folder is for repeats of one program",
+            printable(&several.join(", "))
+        ),
+    }
+}
+
+/// Returns the name of a program's file.
+fn program(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or_default()
 }
 
 #[cfg(test)]

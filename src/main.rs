@@ -15,6 +15,7 @@ mod profile_file;
 mod record;
 mod report;
 mod screen;
+mod stat;
 mod top;
 mod tui;
 mod watched;
@@ -37,6 +38,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Record(record::Args),
+    Stat(stat::Args),
     Report(report::Args),
     Flamegraph(flamegraph::Args),
     Diff(diff::Args),
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let result = match Cli::parse().command {
         Command::Record(args) => record::run(&args),
+        Command::Stat(args) => stat::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Flamegraph(args) => flamegraph::run(&args),
         Command::Diff(args) => diff::run(&args),

@@ -32,8 +32,8 @@ pub(crate) struct Args {
     /// Do not print a summary
     #[arg(short, long)]
     quiet: bool,
-    /// Exit with status 125 if the program can't be recorded, instead of running it unrecorded
-    #[arg(long)]
+    /// Exit with status 125 if the program itself can't be recorded, instead of running it unrecorded
+    #[arg(long, conflicts_with = "no_follow")]
     require: bool,
     /// Do not record the programs that a command starts which has no crossings of its own (sh, make, go test)
     #[arg(long, conflicts_with_all = ["pid", "wait"])]
@@ -199,7 +199,7 @@ impl Progress for Shown {
         say(format_args!("the program runs without being recorded: {problem}"));
     }
 
-    fn recorded(&self, program: &Path, pid: Pid, recorded: &Result<Outcome, RecordError>) {
+    fn recorded(&self, program: &Path, pid: Pid, recorded: Result<Outcome, RecordError>) {
         let shown = format!("{} ({pid})", printable(&program.display().to_string()));
         match recorded {
             Ok(outcome) => {

@@ -111,6 +111,7 @@ impl Args {
             Format::Csv | Format::Markdown if !is_table => {
                 Some("--by stack, --by blocked and --slowest are no tables: use --format text or json")
             }
+            Format::Json | Format::Csv | Format::Markdown if self.no_pager => Some(pager::ONLY_TEXT),
             Format::Csv if self.quantiles => Some("--quantiles adds columns to text: CSV has all"),
             Format::Text if chooses && (!is_table || matches!(by, ByArg::Advice)) => {
                 Some("--sort and --columns are for tables, and --by stack, blocked and advice are none")
@@ -142,7 +143,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         columns: args.columns.clone(),
         filter: args.filter.clone(),
         width,
-        bold: width.is_some() && std::env::var_os("NO_COLOR").is_none(),
+        bold: pager::shows_bold(),
     };
     let by = match args.by.unwrap_or(ByArg::Function) {
         _ if args.slowest.is_some() => By::Slowest,

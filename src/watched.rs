@@ -157,6 +157,11 @@ impl How {
         }
     }
 
+    /// Whether crossings are not counted, only sampled.
+    pub(crate) fn samples_only(&self) -> bool {
+        matches!(self.engine, EngineArg::Sample)
+    }
+
     /// Returns the options, without an output file.
     pub(crate) fn options(&self, subject: Subject) -> Options {
         Options {

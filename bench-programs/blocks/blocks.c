@@ -35,7 +35,7 @@ static void *hold(void *unused)
 {
 	for (;;) {
 		pthread_mutex_lock(&held);
-		rest(3000000);
+		rest(6000000);
 		pthread_mutex_unlock(&held);
 		rest(300000);
 	}

@@ -164,7 +164,10 @@ fn statuses_and_signals_are_those_of_the_command() {
         ("kill -SEGV $$", 139),
         ("trap 'exit 6' USR1; kill -USR1 $$; exit 1", 6),
         ("(sleep 10; true) & kill -STOP $!; kill -CONT $!; kill -KILL $!; wait $!", 137),
-        ("sleep 0.2 & wait; sh -c 'kill -STOP $$; exit 8' & sleep 0.3; kill -CONT $!; wait $!", 8),
+        (
+            "sh -c 'kill -STOP $$; exit 8' & while ! grep -q -i '^State:.T' /proc/$!/status; do :; done; kill -CONT $!; wait $!",
+            8,
+        ),
         ("exec /nowhere/program", 127),
     ] {
         let family = Family::of(User::Nobody);
@@ -180,6 +183,80 @@ fn bare_status(command: &mut Command) -> i32 {
     use std::os::unix::process::ExitStatusExt as _;
     let status = command.stderr(Stdio::null()).status().expect("it runs");
     status.code().unwrap_or_else(|| 128 + status.signal().expect("a signal"))
+}
+
+/// Its stop once waited for a tracer that had given up.
+#[test]
+fn after_its_duration_nothing_is_traced_and_all_goes_on() {
+    let family = Family::of(User::Root);
+    let script = "$FAMILY 100; sleep 1.5; grep TracerPid /proc/self/status; $FAMILY 100 4";
+    let output = family.recorder(&["--duration", "500ms"]).args(["sh", "-c", script]).output().expect("cgoprof runs");
+    assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "TracerPid:\t0\n");
+    assert_eq!((family.counted().len(), family.recorded().len()), (2, 1));
+}
+
+/// A stop of a waiting process would end its `epoll_wait`.
+#[test]
+fn waits_of_what_outlives_the_command_are_not_interrupted() {
+    let family = Family::of(User::Root);
+    let wait = "import select; e = select.epoll(); open(\"$COUNTS/../began\", \"w\")\n\
+                import ctypes; c = ctypes.CDLL(None, use_errno=True)\n\
+                r = c.epoll_wait(e.fileno(), ctypes.create_string_buffer(64), 1, 4000)\n\
+                open(\"$COUNTS/../waited\", \"w\").write(str(r) + \" \" + str(ctypes.get_errno()))";
+    let script = format!("python3 -c '{}' > /dev/null 2>&1 &", wait.replace("$COUNTS", "'$COUNTS'"));
+    let output = family.shell(&script);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let waited = family.counts.with_file_name("waited");
+    for _ in 0..100 {
+        if waited.exists() && std::fs::read_to_string(&waited).is_ok_and(|text| !text.is_empty()) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(std::fs::read_to_string(waited).expect("it waited"), "0 0");
+}
+
+#[test]
+fn a_thread_that_becomes_a_program_is_recorded_as_that() {
+    let family = Family::of(User::Nobody);
+    let script = "import os, threading; threading.Thread(target=lambda: os.execv(os.environ[\"FAMILY\"], [\"family\", \"100\", \"3\"])).start()";
+    let output = family.recorder(&[]).args(["python3", "-c", script]).output().expect("cgoprof runs");
+    assert_eq!(output.status.code(), Some(3), "{}", said(&output));
+    family.check(1, &output);
+}
+
+#[test]
+fn a_signal_to_the_recorder_is_the_commands_and_ends_it() {
+    let family = Family::of(User::Root);
+    let mut recorder = family.recorder(&["-q"]);
+    recorder.args([
+        "sh",
+        "-c",
+        "trap 'exit 6' TERM; $FAMILY 100; touch $COUNTS/../began; while :; do sleep 0.05; done",
+    ]);
+    let mut recorder = recorder.spawn().expect("cgoprof runs");
+    while !family.counts.with_file_name("began").exists() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    kill(Pid::from_raw(recorder.id() as i32), Signal::SIGTERM).expect("it runs");
+    assert_eq!(recorder.wait().expect("it ends").code(), Some(6));
+    assert_eq!(family.recorded(), family.counted());
+}
+
+#[test]
+fn every_engine_records_what_is_followed() {
+    for (engine, counts) in [("uprobe", true), ("sample", false)] {
+        let family = Family::of(User::Root);
+        let output = family.recorder(&["--engine", engine]).args(["sh", "-c", "$FAMILY 1000 4"]).output();
+        let output = output.expect("cgoprof runs");
+        assert_eq!(output.status.code(), Some(4), "{engine}: {}", said(&output));
+        let profile = std::fs::read_dir(&family.profiles).expect("profiles").next().expect("one").expect("an entry");
+        assert_eq!(report(&profile.path())["recording"]["engine"], engine);
+        if counts {
+            family.check(1, &output);
+        }
+    }
 }
 
 /// A process can have one tracer only.
@@ -203,6 +280,9 @@ fn programs_that_lose_privileges_are_named() {
     let expected = format!("{} (", id.display());
     let line = said(&output).lines().find(|line| line.contains(&expected)).map(str::to_owned);
     assert!(line.is_some_and(|line| line.contains("a set-user-ID bit")), "{}", said(&output));
+    assert!(Command::new("chmod").arg("4711").arg(&id).status().expect("it runs").success());
+    let output = family.shell(&format!("{} -u; true", id.display()));
+    assert!(said(&output).contains("its file can't be read"), "{}", said(&output));
     let direct =
         family.recorder(&["--no-follow"]).args(["sh", "-c"]).arg(format!("{} -u; true", id.display())).output();
     assert_eq!(String::from_utf8_lossy(&direct.expect("cgoprof runs").stdout), "0\n");

@@ -26,6 +26,7 @@ mod samples;
 mod screens;
 mod seccomp_filter;
 mod slowest;
+mod statistics;
 mod symbols;
 mod torture;
 mod tracebacks;

@@ -14,6 +14,7 @@ mod paths;
 pub mod report;
 pub mod scheduler;
 pub mod slowest;
+pub mod stat;
 pub mod tables;
 mod text_width;
 pub mod tui;

@@ -72,6 +72,7 @@ fn exports() {
                 "csv" => check_csv(&name, &profile, &written),
                 "svg" => assert!(written.starts_with("<?xml") && written.trim_end().ends_with("</svg>"), "{name}"),
                 "folded" => check_folded(&name, &written),
+                "speedscope" => check_speedscope(&name, &profile, &written),
                 other => panic!("{other} is not checked"),
             }
         }
@@ -88,6 +89,24 @@ fn check_folded(name: &str, written: &str) {
     let svg = String::from_utf8(svg).unwrap();
     let digits: String = svg.split("<title>all (").nth(1).unwrap().chars().take_while(|&c| c != ' ').collect();
     assert_eq!(digits.replace(',', ""), sum.to_string(), "{name}");
+}
+
+/// Sums of its profiles are those of flame graphs, and every sample names frames that are there.
+fn check_speedscope(name: &str, profile: &Profile, written: &str) {
+    let written: serde_json::Value = serde_json::from_str(written).unwrap();
+    let frames = written["shared"]["frames"].as_array().unwrap().len() as u64;
+    let profiles = written["profiles"].as_array().unwrap();
+    let drawn =
+        String::from_utf8(Drawing { value: Value::default_of(profile), ..Drawing::default() }.draw(profile).unwrap());
+    assert!(drawn.unwrap().contains(profiles[0]["name"].as_str().unwrap()), "{name}: the first is the usual value");
+    for one in profiles {
+        let (samples, weights) = (one["samples"].as_array().unwrap(), one["weights"].as_array().unwrap());
+        assert_eq!(samples.len(), weights.len(), "{name}");
+        let mut numbers = samples.iter().flat_map(|sample| sample.as_array().unwrap());
+        assert!(numbers.all(|number| number.as_u64().unwrap() < frames), "{name}");
+        let sum: u64 = weights.iter().map(|weight| weight.as_u64().unwrap()).sum();
+        assert_eq!(one["endValue"], sum, "{name}");
+    }
 }
 
 fn check_csv(name: &str, profile: &Profile, written: &str) {

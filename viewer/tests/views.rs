@@ -6,9 +6,14 @@ use cgoprof_profile::{Profile, decode};
 use cgoprof_viewer::report::tabular::{self, Form, TabularError};
 use cgoprof_viewer::report::view::{View, expression};
 use cgoprof_viewer::report::{By, json, text};
+use cgoprof_viewer::tables::inside::Group;
 
 fn profile() -> Profile {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/profiles/sqlite.pb.gz");
+    named("sqlite")
+}
+
+fn named(name: &str) -> Profile {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../tests/profiles/{name}.pb.gz"));
     decode(&std::fs::read(path).unwrap()).unwrap()
 }
 
@@ -52,7 +57,18 @@ fn a_table_fits_the_terminal_and_names_what_has_no_room() {
         let lines = table(&View { width: Some(width), ..View::all() });
         let (last, rows) = lines.split_last().expect("lines");
         assert!(widest(rows) <= width, "{width}: {lines:#?}");
-        assert!(last.starts_with("... no room for ") && last.contains("GO PACKAGE"), "{width}: {last}");
+        assert!(last.starts_with("... no room for ") && last.contains("EXIT"), "{width}: {last}");
+        assert!(rows[0].contains("TOTAL") && rows[0].contains("C FUNCTION"), "{width}: {lines:#?}");
+    }
+}
+
+/// The line of Go, or of C, was once the first to go.
+#[test]
+fn what_tells_rows_apart_stays_on_a_narrow_terminal() {
+    for (name, by, head) in [("sqlite", By::Site, "LINE"), ("blocked", By::Inside(Group::Line), "LINE")] {
+        let report = text::write(&named(name), by, &View { width: Some(80), ..View::rows(5) }).expect("a report");
+        let heads = report.lines().find(|line| line.contains("TOTAL ") && line.contains("  ")).expect("heads");
+        assert!(heads.contains(head), "{by:?}: {report}");
     }
 }
 

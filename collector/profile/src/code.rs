@@ -120,7 +120,7 @@ pub struct Line {
 }
 
 /// How C was reached.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub enum Via {
     /// By `runtime.cgocall`: counted by `runtime.NumCgoCall`.
     #[default]

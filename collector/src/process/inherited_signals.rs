@@ -77,7 +77,7 @@ fn kernel_action(signal: libc::c_int, new: Option<&KernelAction>) -> KernelActio
     present
 }
 
-/// Restores the dispositions of the C library's reserved signals. Our other threads must have ended.
+/// Restores the dispositions of the C library's reserved signals, in a process without other threads. Async-signal-safe.
 pub(super) fn restore_reserved() {
     for (index, signal) in RESERVED.into_iter().enumerate() {
         let was_ignored = RESERVED_IGNORED.load(Ordering::Relaxed) & 1 << index != 0;

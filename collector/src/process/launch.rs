@@ -194,6 +194,7 @@ unsafe fn become_program(
     let is_traced = how.trace && traced.is_ok();
     // All other dispositions are those that we inherited.
     inherited_signals::restore(is_traced);
+    inherited_signals::restore_reserved();
     if send(b'T', traced.err().map_or(0, |error| error as i32)).is_err() {
         // The recorder is gone, so nothing would open the gate.
         end();

@@ -3,14 +3,16 @@
 //!
 //! A task that comes from a traced one is traced from its own start (ptrace(2), `PTRACE_O_TRACEFORK`). Only births,
 //! executions, ends and signals stop them, not their system calls. Stops are looked at with WNOWAIT and not taken, so a
-//! signal is delivered even if the recorder is killed then.
+//! signal is delivered even if the recorder is killed then. The end of the thread that follows detaches all tasks, without
+//! a stop that would interrupt their system calls.
 
 use std::collections::HashSet;
-use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::ptrace::{self, Options};
 use nix::unistd::Pid;
+
+use super::status::Status;
 
 /// A process, and the tasks that come from it and are followed. All calls must come from the thread that made it.
 #[derive(Debug)]
@@ -38,11 +40,25 @@ enum Change {
     Stopped,
 }
 
+/// What comes next of a tree.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Next {
+    /// This process stands at the first instruction of a program.
+    Program(Pid),
+    /// Nothing has stopped.
+    Nothing,
+    /// More may have stopped.
+    More,
+}
+
+/// Number of changes that are seen to before the caller looks at other things.
+const AT_ONCE: u32 = 100;
+
 /// `PTRACE_EVENT_STOP` (include/uapi/linux/ptrace.h).
 const EVENT_STOP: i32 = 128;
 
 impl ProcessTree {
-    /// Follows a process, which is a child of this thread and has no other threads.
+    /// Follows a child of this process that has no other threads.
     ///
     /// # Errors
     /// If ptrace is not permitted.
@@ -55,8 +71,19 @@ impl ProcessTree {
         Ok(ProcessTree { root, tasks: HashSet::from([root]), root_status: None })
     }
 
-    /// The root's exit status (128 + n for a signal), if it has ended.
-    pub(crate) fn root_status(&self) -> Option<u8> {
+    /// Returns the process that the tree begins with.
+    pub(crate) fn root(&self) -> Pid {
+        self.root
+    }
+
+    /// Returns the root's exit status (128 + n for a signal), if it has ended.
+    pub(crate) fn root_status(&mut self) -> Option<u8> {
+        if self.root_status.is_none() && !self.tasks.contains(&self.root) {
+            // Another thread may be tracing it, whose stops are only looked at here.
+            if let Ok(Some((root, Change::Ended(status)))) = change_of(libc::P_PID, self.root, libc::WNOHANG) {
+                self.bury(root, status);
+            }
+        }
         self.root_status
     }
 
@@ -65,43 +92,55 @@ impl ProcessTree {
         self.tasks.is_empty()
     }
 
-    /// Lets all go on that has stopped, up to a process that stands at the first instruction of a program. Returns that.
-    pub(crate) fn next_program(&mut self) -> Option<Pid> {
-        self.next(libc::WNOHANG)
+    /// Lets those go on that have stopped, up to a process that stands at the first instruction of a program.
+    pub(crate) fn next(&mut self) -> Next {
+        for _ in 0..AT_ONCE {
+            let Ok(Some((task, change))) = changed(libc::WNOHANG) else { return Next::Nothing };
+            if self.is_program(task, change) {
+                return Next::Program(task);
+            }
+        }
+        Next::More
     }
 
     /// Waits until a process stands at the first instruction of a program. Returns none if the root has ended before.
     pub(crate) fn wait_for_program(&mut self) -> Option<Pid> {
-        self.next(0)
-    }
-
-    fn next(&mut self, how: i32) -> Option<Pid> {
-        while self.root_status.is_none() || how != 0 {
-            let Ok(Some((task, change))) = changed(how) else { return None };
-            match change {
-                Change::Ended(status) => self.bury(task, status),
-                _ if task == self.root && !self.tasks.contains(&task) => take(task),
-                Change::Executed => {
-                    // A thread that executes a program takes the number of its process.
-                    if let Ok(before) = ptrace::getevent(task) {
-                        self.tasks.remove(&Pid::from_raw(before as i32));
-                    }
-                    self.tasks.insert(task);
-                    return Some(task);
-                }
-                Change::Made => {
-                    self.note_made(task);
-                    resume(task, libc::PTRACE_CONT, 0);
-                }
-                Change::Signal(signal) => resume(task, libc::PTRACE_CONT, signal),
-                Change::JobControl => resume(task, libc::PTRACE_LISTEN, 0),
-                Change::Stopped => {
-                    self.tasks.insert(task);
-                    resume(task, libc::PTRACE_CONT, 0);
-                }
+        while self.root_status.is_none() {
+            let Ok(Some((task, change))) = changed(0) else { return None };
+            if self.is_program(task, change) {
+                return Some(task);
             }
         }
         None
+    }
+
+    /// Whether a task stands at the first instruction of a program. If not, it is let go on.
+    fn is_program(&mut self, task: Pid, change: Change) -> bool {
+        match change {
+            Change::Ended(status) => self.bury(task, status),
+            Change::Executed => {
+                // The kernel refuses all requests to a thread that has taken its process's number until this stop was
+                // waited for (kernel/ptrace.c, `looks_like_a_spurious_pid`). No signal is in it that could be lost.
+                take_stop(task);
+                // A thread that executes a program takes the number of its process.
+                if let Ok(before) = ptrace::getevent(task) {
+                    self.tasks.remove(&Pid::from_raw(before as i32));
+                }
+                self.tasks.insert(task);
+                return true;
+            }
+            Change::Made => {
+                self.note_made(task);
+                resume(task, libc::PTRACE_CONT, 0);
+            }
+            Change::Signal(signal) => resume(task, libc::PTRACE_CONT, signal),
+            Change::JobControl => resume(task, libc::PTRACE_LISTEN, 0),
+            Change::Stopped => {
+                self.tasks.insert(task);
+                resume(task, libc::PTRACE_CONT, 0);
+            }
+        }
+        false
     }
 
     /// Lets a process go on that stands at the first instruction of a program.
@@ -135,41 +174,11 @@ impl ProcessTree {
         }
     }
 
-    /// Lets all go on untraced.
-    pub(crate) fn release(&mut self) {
-        /// Those that do not stop by then are in the kernel, and are released by the end of this thread.
-        const LONGEST: Duration = Duration::from_secs(1);
-        let deadline = Instant::now() + LONGEST;
-        for &task in &self.tasks {
-            let _ = ptrace::interrupt(task);
-        }
-        while !self.tasks.is_empty() && Instant::now() < deadline {
-            let Ok(Some((task, change))) = changed(libc::WNOHANG) else {
-                std::thread::sleep(Duration::from_millis(1));
-                continue;
-            };
-            match change {
-                Change::Ended(status) => {
-                    self.bury(task, status);
-                    continue;
-                }
-                Change::Made => self.note_made(task),
-                _ => {}
-            }
-            if task == self.root && !self.tasks.contains(&task) {
-                take(task);
-                continue;
-            }
-            self.tasks.remove(&task);
-            resume(task, libc::PTRACE_DETACH, if let Change::Signal(signal) = change { signal } else { 0 });
-        }
-    }
-
-    /// Adds the task that this one has made, unless that has ended by now.
+    /// Adds the task that this one has made, unless that is no longer followed: its own stops may have come first.
     fn note_made(&mut self, maker: Pid) {
         if let Ok(made) = ptrace::getevent(maker) {
             let made = Pid::from_raw(made as i32);
-            if std::path::Path::new(&format!("/proc/{made}")).exists() {
+            if Status::read(made).is_ok_and(|status| status.tracer == Some(nix::unistd::gettid())) {
                 self.tasks.insert(made);
             }
         }
@@ -186,9 +195,9 @@ impl ProcessTree {
     }
 }
 
-/// Takes the report of a stop that is not ours: job control stops a child that is no longer traced.
-fn take(task: Pid) {
-    let flags = libc::WSTOPPED | libc::WNOHANG;
+/// Waits for a stop that is there.
+fn take_stop(task: Pid) {
+    let flags = libc::WSTOPPED | libc::__WALL | libc::WNOHANG;
     // SAFETY: a system call that may write no information, because the pointer is null.
     unsafe { libc::waitid(libc::P_PID, task.as_raw() as u32, std::ptr::null_mut(), flags) };
 }
@@ -233,6 +242,8 @@ fn change(code: i32, status: i32) -> Change {
         (_, libc::PTRACE_EVENT_EXEC) => Change::Executed,
         (_, libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK | libc::PTRACE_EVENT_CLONE) => Change::Made,
         (_, EVENT_STOP) if signal != libc::SIGTRAP => Change::JobControl,
+        // What is left of a system call that was to be made in it.
+        (_, 0) if signal & 0x80 != 0 => Change::Stopped,
         (_, 0) => Change::Signal(signal),
         _ => Change::Stopped,
     }
@@ -255,6 +266,7 @@ mod tests {
             (libc::CLD_STOPPED, event(EVENT_STOP, libc::SIGTSTP), Change::JobControl),
             (libc::CLD_TRAPPED, libc::SIGURG, Change::Signal(libc::SIGURG)),
             (libc::CLD_TRAPPED, libc::SIGTRAP, Change::Signal(libc::SIGTRAP)),
+            (libc::CLD_TRAPPED, libc::SIGTRAP | 0x80, Change::Stopped),
         ] {
             assert_eq!(change(code, status), expected, "{code} {status:x}");
         }

@@ -46,7 +46,7 @@ pub(crate) enum Stop {
 impl Tracee {
     /// Returns the thread of a launched program, which has asked to be traced and stands at its first instruction.
     pub(crate) fn launched(pid: Pid) -> nix::Result<Tracee> {
-        ptrace::setoptions(pid, ptrace::Options::PTRACE_O_TRACESYSGOOD)?;
+        ptrace::setoptions(pid, ptrace::Options::PTRACE_O_TRACESYSGOOD | ptrace::Options::PTRACE_O_TRACEEXEC)?;
         let mut thread = Tracee::born(pid);
         thread.stopped = true;
         Ok(thread)

@@ -1,21 +1,22 @@
 //! Recording the programs that a command starts which has nothing to record itself: a shell, make, `go test`.
 
-use std::collections::HashSet;
-use std::io;
+use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::go_image::GoImage;
 use super::launched::{FOR_THE_PROGRAM, stopped};
-use super::output::{Output, STANDARD_OUTPUT, Unwritten};
+use super::output::{Output, Unwritten};
 use super::output_name::{NameParts, with_process};
 use super::recorder::{GRACE, PAUSE, Recorder, Tie};
 use super::refused::candidates;
@@ -27,8 +28,8 @@ use crate::goruntime::{Target, TargetError};
 use crate::process::end;
 use crate::process::file_privileges;
 use crate::process::launch::Waiting;
-use crate::process::own_threads;
-use crate::process::process_tree::ProcessTree;
+use crate::process::own_threads::{self, NoThread};
+use crate::process::process_tree::{Next, ProcessTree};
 use crate::process::remote_syscall::Trap;
 use crate::process::status;
 
@@ -39,22 +40,21 @@ const LINGER: Duration = Duration::from_secs(2);
 /// A file as it was: device, inode, size, and when it was changed.
 type FileState = (u64, u64, u64, (i64, i64));
 
-/// The processes that come from a command, and the recordings of those that have crossings.
-struct Follower<'a> {
+/// The processes that come from a command, and the recordings of those that have crossings. It belongs to the thread
+/// that traces them, whose end detaches them all.
+struct Follower {
     options: Arc<Options>,
-    progress: &'a dyn Progress,
+    news: Sender<News>,
     tree: ProcessTree,
-    root: Pid,
     recordings: Vec<Recording>,
     /// Written to by a recording that has ended.
     waker: Arc<EventFd>,
     /// Whether recordings are to end.
     finish: Arc<AtomicBool>,
-    /// Paths of profiles of this command.
-    taken: HashSet<PathBuf>,
+    /// Paths of profiles of this command, and whether another profile can have a path like it.
+    taken: HashMap<PathBuf, bool>,
     /// Programs that have nothing to record.
     without: HashSet<FileState>,
-    recorded: usize,
 }
 
 /// The recording of one program.
@@ -64,107 +64,188 @@ struct Recording {
     thread: JoinHandle<Result<Outcome, RecordError>>,
 }
 
+/// What the follower tells of programs.
+enum News {
+    Recorded(PathBuf, Pid, Box<Result<Outcome, RecordError>>),
+    PassedOver(PathBuf, Pid, Problem),
+}
+
+/// What is left when nothing is followed any more.
+struct Left {
+    recordings: Vec<Recording>,
+    root_status: Option<u8>,
+    ended_by: Option<Signal>,
+}
+
+/// Why a command is not followed.
+enum NotFollowed {
+    /// ptrace is not permitted. The process still waits.
+    Untraced(Waiting, Errno),
+    Failed(RecordError),
+}
+
 /// Lets a process become the command's program, follows it and all that come from it, and records each program that has
 /// crossings, from its first instruction. `problem` is why the command's own program is not recorded.
 ///
 /// # Errors
-/// If the program can't be executed.
+/// If the program can't be executed, or the system refuses a thread.
 pub(super) fn follow(
     options: &Options,
-    mut waiting: Waiting,
+    waiting: Waiting,
     stop: StopSource<'_>,
     progress: &dyn Progress,
     problem: Problem,
 ) -> Result<Outcome, RecordError> {
     let root = waiting.pid;
-    let (begun, duration) = (Instant::now(), options.duration);
-    let tree = match ProcessTree::seize(root) {
-        Ok(tree) => tree,
-        Err(error) => {
-            tracing::debug!("processes of the command can't be followed: {error}");
+    let until = options.duration.map(|duration| Instant::now() + duration);
+    let (news, told) = channel();
+    let finish = Arc::<AtomicBool>::default();
+    let options = Arc::new(Options { duration: None, ..options.clone() });
+    let mut recorded = 0;
+    let mut tell = |news: News| match news {
+        News::Recorded(program, pid, outcome) => {
+            recorded += 1;
+            progress.recorded(&program, pid, *outcome);
+        }
+        News::PassedOver(program, pid, problem) => progress.passed_over(&program, pid, &problem),
+    };
+    let left = std::thread::scope(|scope| {
+        let finish = finish.clone();
+        let follow = move || Follower::start(waiting, options, news, finish)?.run(stop, until);
+        let follower = std::thread::Builder::new().name("follower".into()).spawn_scoped(scope, follow)?;
+        told.iter().for_each(&mut tell);
+        Ok::<_, std::io::Error>(joined(follower.join()))
+    });
+    let left = match left.map_err(|error| error.raw_os_error().map_or(Errno::EAGAIN, Errno::from_raw))? {
+        Ok(left) => left,
+        Err(NotFollowed::Failed(error)) => return Err(error),
+        Err(NotFollowed::Untraced(waiting, error)) => {
             waiting.go()?;
-            return Ok(Outcome::unrecorded(stop.wait_for_end(root)?, problem));
+            let status = stop.wait_for_end(root)?;
+            return Ok(Outcome::unrecorded(status, Problem::Unfollowed(Box::new(problem), error)));
         }
     };
-    let mut follower = Follower {
-        options: Arc::new(Options { duration: None, ..options.clone() }),
-        progress,
-        tree,
-        root,
-        recordings: Vec::new(),
-        waker: Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?),
-        finish: Arc::default(),
-        taken: HashSet::new(),
-        without: HashSet::new(),
-        recorded: 0,
-    };
-    waiting.open_gate()?;
-    let executed = follower.tree.wait_for_program();
-    if let Some(error) = waiting.refused() {
-        return Err(error.into());
+    finish.store(true, Ordering::Release);
+    for Recording { pid, program, thread } in left.recordings {
+        tell(News::Recorded(program, pid, Box::new(joined(thread.join()))));
     }
-    if let Some(pid) = executed {
-        follower.begins(pid);
-    }
-    let ended_by = follower.run(stop, duration.map(|duration| begun + duration));
-    follower.finish.store(true, Ordering::Release);
-    follower.tree.release();
-    follower.take_ended(|_| true);
-    let status = match (follower.tree.root_status(), ended_by) {
+    let status = match (left.root_status, left.ended_by) {
         (Some(status), _) => status,
         (None, Some(signal)) => 128 + signal as i32 as u8,
         (None, None) => stop.wait_for_end(root)?,
     };
-    Ok(Outcome { followed: Some(follower.recorded), ..Outcome::unrecorded(status, problem) })
+    Ok(Outcome { followed: Some(recorded), ..Outcome::unrecorded(status, problem) })
 }
 
-impl Follower<'_> {
-    /// Records until nothing is left to record, `until`, or a signal. Returns the signal.
-    fn run(&mut self, stop: StopSource<'_>, until: Option<Instant>) -> Option<Signal> {
+/// Returns what a thread returned, and panics if it has.
+fn joined<T>(result: std::thread::Result<T>) -> T {
+    result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+impl Follower {
+    /// Lets a process become the command's program.
+    fn start(
+        mut waiting: Waiting,
+        options: Arc<Options>,
+        news: Sender<News>,
+        finish: Arc<AtomicBool>,
+    ) -> Result<Follower, NotFollowed> {
+        let tree = match ProcessTree::seize(waiting.pid) {
+            Ok(tree) => tree,
+            Err(error) => return Err(NotFollowed::Untraced(waiting, error)),
+        };
+        let waker = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK);
+        let mut follower = Follower {
+            options,
+            news,
+            tree,
+            recordings: Vec::new(),
+            waker: Arc::new(waker.map_err(|error| NotFollowed::Failed(error.into()))?),
+            finish,
+            taken: HashMap::new(),
+            without: HashSet::new(),
+        };
+        waiting.open_gate().map_err(|error| NotFollowed::Failed(error.into()))?;
+        let executed = follower.tree.wait_for_program();
+        if let Some(error) = waiting.refused() {
+            return Err(NotFollowed::Failed(error.into()));
+        }
+        if let Some(pid) = executed {
+            follower.begins(pid);
+        }
+        Ok(follower)
+    }
+
+    /// Records until nothing is left to record, `until`, or a signal.
+    fn run(mut self, stop: StopSource<'_>, until: Option<Instant>) -> Result<Left, NotFollowed> {
+        let root = self.tree.root();
         let mut asked: Option<(Signal, Instant)> = None;
         let mut idle_since = Instant::now();
         loop {
-            while let Some(pid) = self.tree.next_program() {
+            let next = self.tree.next();
+            if let Next::Program(pid) = next {
                 self.begins(pid);
             }
-            self.take_ended(JoinHandle::is_finished);
-            let root = Some(self.root).filter(|_| self.tree.root_status().is_none());
-            if root.is_some() || !self.recordings.is_empty() {
+            self.take_ended();
+            let root_status = self.tree.root_status();
+            if root_status.is_none() || !self.recordings.is_empty() {
                 idle_since = Instant::now();
             }
-            let asked_for_long = asked.is_some_and(|(_, since)| root.is_none() || since.elapsed() >= GRACE);
-            let nothing_left = root.is_none() && self.recordings.is_empty() && self.tree.is_empty();
-            if nothing_left || asked_for_long || idle_since.elapsed() >= LINGER {
-                return asked.map(|(signal, _)| signal);
-            }
-            if until.is_some_and(|until| until <= Instant::now()) {
-                return None;
+            let asked_for_long = asked.is_some_and(|(_, since)| root_status.is_some() || since.elapsed() >= GRACE);
+            let nothing_left = root_status.is_some() && self.recordings.is_empty() && self.tree.is_empty();
+            let is_over = until.is_some_and(|until| until <= Instant::now());
+            if nothing_left || asked_for_long || is_over || idle_since.elapsed() >= LINGER {
+                let ended_by = asked.map(|(signal, _)| signal);
+                return Ok(Left { recordings: self.recordings, root_status, ended_by });
             }
             let left = until.map_or(PAUSE, |until| until.saturating_duration_since(Instant::now()).min(PAUSE));
-            if let Some(signal) = stop.wait((root, None), left, Some(&self.waker)) {
+            let pause = if next == Next::Nothing { left } else { Duration::ZERO };
+            let child = root_status.is_none().then_some(root);
+            if let Some(signal) = stop.wait((child, None), pause, Some(&self.waker)) {
                 asked.get_or_insert((signal, Instant::now()));
             }
         }
     }
 
+    fn tell(&self, news: News) {
+        // The receiver is there as long as this thread runs.
+        let _ = self.news.send(news);
+    }
+
     /// Records a process that stands at the first instruction of a program, if that has crossings, and lets it go on.
     fn begins(&mut self, pid: Pid) {
-        let Ok(image) = GoImage::program_of(pid) else { return self.tree.go_on(pid) };
-        if let Err(error) = file_privileges::check(&status::program(pid)) {
-            self.progress.passed_over(&image.program, pid, &error.into());
+        let file = status::program(pid);
+        if let Err(error) = file_privileges::check(&file) {
+            // It has lost them already.
+            let program = file.read_link().unwrap_or(file);
+            self.tell(News::PassedOver(program, pid, Problem::Privileged(error)));
+            return self.tree.go_on(pid);
         }
-        let state = image
-            .file
-            .metadata()
-            .ok()
-            .map(|file| (file.dev(), file.ino(), file.size(), (file.mtime(), file.mtime_nsec())));
+        let image = match GoImage::program_of(pid) {
+            Ok(image) => image,
+            Err(RecordError::Unreadable(program, error)) => {
+                self.tell(News::PassedOver(program.into(), pid, Problem::Unreadable(error)));
+                return self.tree.go_on(pid);
+            }
+            // It may be executed but not read, so it may not be looked at either.
+            Err(RecordError::Process(_, error)) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                let name = status::name(pid).unwrap_or_default();
+                self.tell(News::PassedOver(name.into(), pid, Problem::Unreadable(error)));
+                return self.tree.go_on(pid);
+            }
+            Err(_) => return self.tree.go_on(pid),
+        };
+        let state = image.file.metadata().ok();
+        let state = state.map(|file| (file.dev(), file.ino(), file.size(), (file.mtime(), file.mtime_nsec())));
         if state.is_some_and(|state| self.without.contains(&state)) {
             return self.tree.go_on(pid);
         }
         let begun = match image.parsed() {
             Ok(target) => self.attach(pid, &image, &target),
-            Err(_) if traces_others(&image) => return self.tree.let_go(pid),
             Err(TargetError::NotGo | TargetError::NoCgo { .. } | TargetError::Binary(_)) => {
+                if traces_others(&image) {
+                    return self.tree.let_go(pid);
+                }
                 self.without.extend(state);
                 return self.tree.go_on(pid);
             }
@@ -174,13 +255,11 @@ impl Follower<'_> {
             }
         };
         let program = image.program.clone();
-        let started = begun.and_then(|(engine, output, tie)| self.start((pid, tie), image, engine, output));
-        match started {
-            Ok(thread) => {
-                self.recorded += 1;
-                self.recordings.push(Recording { pid, program, thread });
-            }
-            Err(problem) => self.progress.passed_over(&program, pid, &problem),
+        match begun.and_then(|(engine, output, tie)| self.start_recorder((pid, tie), image, engine, output)) {
+            Ok(thread) => self.recordings.push(Recording { pid, program, thread }),
+            // It was killed as it began.
+            Err(Problem::Ended) => {}
+            Err(problem) => self.tell(News::PassedOver(program, pid, problem)),
         }
     }
 
@@ -191,12 +270,14 @@ impl Follower<'_> {
         image: &GoImage,
         target: &Target<'_>,
     ) -> Result<(RunningEngine, Option<Output>, Tie), Problem> {
+        /// The thread of the recorder itself, beside those that it starts.
+        const OWN: usize = 1;
         let tie = Tie::Followed(end::descriptor(pid));
-        let prepared = own_threads::check_room(THREADS + FOR_THE_PROGRAM)
+        let prepared = own_threads::check_room(OWN + THREADS + FOR_THE_PROGRAM)
             .map_err(Problem::from)
-            .and_then(|()| self.open(&image.program, pid))
-            .and_then(|output| Ok((output, Trap::of(pid).map_err(|_| Problem::Ended)?)));
-        let (output, trap) = match prepared {
+            .and_then(|()| Trap::of(pid).map_err(|_| Problem::Ended))
+            .and_then(|trap| Ok((trap, self.open(&image.program, pid)?)));
+        let (trap, output) = match prepared {
             Ok(prepared) => prepared,
             Err(problem) => {
                 self.tree.go_on(pid);
@@ -215,7 +296,10 @@ impl Follower<'_> {
         match engine {
             Ok(engine) => Ok((engine, output, tie)),
             Err(problem) => {
-                output.into_iter().for_each(Output::discard);
+                if let Some(output) = output {
+                    self.taken.remove(output.path());
+                    output.discard();
+                }
                 Err(problem)
             }
         }
@@ -225,18 +309,20 @@ impl Follower<'_> {
     fn open(&mut self, program: &Path, pid: Pid) -> Result<Option<Output>, Problem> {
         let Some(name) = &self.options.output else { return Ok(None) };
         let mut path = name.path(&NameParts::of(program, pid), Path::is_dir);
-        if path.as_os_str() == STANDARD_OUTPUT && self.taken.contains(&path) {
-            return Err(Problem::OneProfile);
-        }
-        while !self.taken.insert(path.clone()) {
+        while let Some(has_others_like_it) = self.taken.get(&path) {
+            if !has_others_like_it {
+                return Err(Problem::OneProfile(path));
+            }
             path = with_process(&path, pid);
         }
         let opened = Output::open(&path);
-        opened.map(Some).map_err(|error: io::Error| Problem::Write(path, Unwritten::from(error)))
+        let output = opened.map_err(|error| Problem::Write(path.clone(), Unwritten::from(error)))?;
+        self.taken.insert(path, output.is_replaceable());
+        Ok(Some(output))
     }
 
     /// Starts the thread that records a program.
-    fn start(
+    fn start_recorder(
         &self,
         (pid, tie): (Pid, Tie),
         image: GoImage,
@@ -255,24 +341,29 @@ impl Follower<'_> {
             outcome
         };
         let thread = std::thread::Builder::new().name(format!("recorder {pid}")).spawn(record);
-        thread.map_err(|error| Problem::Threads(error.into()))
+        thread.map_err(|error| Problem::Threads(NoThread::from(error)))
     }
 
-    /// Hands over the recordings that have ended, and waits for those that are about to.
-    fn take_ended(&mut self, is_ending: impl Fn(&JoinHandle<Result<Outcome, RecordError>>) -> bool) {
-        for Recording { pid, program, thread } in self.recordings.extract_if(.., |one| is_ending(&one.thread)) {
-            match thread.join() {
-                Ok(outcome) => self.progress.recorded(&program, pid, &outcome),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
+    /// Tells of the recordings that have ended.
+    fn take_ended(&mut self) {
+        let ended: Vec<Recording> = self.recordings.extract_if(.., |one| one.thread.is_finished()).collect();
+        for Recording { pid, program, thread } in ended {
+            self.tell(News::Recorded(program, pid, Box::new(joined(thread.join()))));
         }
     }
 }
 
-/// Whether a program that is not Go traces other processes, as debuggers and strace do. It could not trace those that
-/// are traced already.
+/// Whether a program traces other processes, or its own threads: debuggers, strace, and LeakSanitizer at a program's
+/// end. It could not trace those that are traced already.
 fn traces_others(image: &GoImage) -> bool {
-    cgoprof_symbols::Binary::parse(&image.data).is_ok_and(|binary| binary.imports().contains(&"ptrace"))
+    let Ok(binary) = cgoprof_symbols::Binary::parse(&image.data) else { return false };
+    let traces = |name: &str| {
+        name == "ptrace"
+            || name.ends_with(".PtraceAttach")
+            || name.starts_with("__lsan_")
+            || name.starts_with("__asan_")
+    };
+    binary.imports().iter().any(|name| traces(name)) || binary.functions().iter().any(|symbol| traces(symbol.name))
 }
 
 /// The progress of a recording beside others.

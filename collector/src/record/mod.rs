@@ -150,9 +150,17 @@ pub enum Problem {
     /// The file could not be written.
     #[error("cannot write {0}: {1}")]
     Write(PathBuf, Unwritten),
-    /// Another program's profile goes to standard output.
-    #[error("standard output takes one profile, and that of another program goes there; use a folder with -o")]
-    OneProfile,
+    /// Another program's profile goes to this file, which is no regular one.
+    #[error("{shown} takes one profile, and that of another program goes there; use a folder with -o", shown = named(.0))]
+    OneProfile(PathBuf),
+    /// The program has nothing to record, and ptrace is refused, so what it starts is not recorded either.
+    #[error("{0}; what it starts can't be followed: ptrace: {1}")]
+    Unfollowed(Box<Problem>, Errno),
+}
+
+/// Returns the name of a file for people.
+fn named(path: &Path) -> String {
+    if path.as_os_str() == output::STANDARD_OUTPUT { "standard output".to_owned() } else { path.display().to_string() }
 }
 
 fn list(refused: &[(EngineKind, EngineError)]) -> String {
@@ -214,7 +222,7 @@ pub trait Progress {
     /// A program is about to start that can't be recorded from its start.
     fn not_recorded(&self, _: &Problem) {}
     /// A program that a command started has been recorded.
-    fn recorded(&self, _program: &Path, _: Pid, _: &Result<Outcome, RecordError>) {}
+    fn recorded(&self, _program: &Path, _: Pid, _: Result<Outcome, RecordError>) {}
     /// A program that a command started is not recorded.
     fn passed_over(&self, _program: &Path, _: Pid, _: &Problem) {}
     /// The lookup of symbols begins, for the stacks of this many cells.

@@ -91,6 +91,11 @@ impl Output {
         }
     }
 
+    /// Whether it is a regular file under a name of its own: others can lie beside it.
+    pub(super) fn is_replaceable(&self) -> bool {
+        self.is_replaceable
+    }
+
     /// Returns the path.
     pub(super) fn path(&self) -> &Path {
         &self.path

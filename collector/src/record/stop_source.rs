@@ -1,6 +1,7 @@
 //! Signals to the recorder: it forwards them to the program, or takes them as the order to finish.
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use nix::unistd::Pid;
 /// The signals that a launcher must handle, as a file.
 pub(super) struct Signals {
     file: SignalFd,
-    /// The signal mask before the block.
+    /// The signal mask with which we were started.
     pub(super) mask_before: SigSet,
 }
 
@@ -82,7 +83,10 @@ impl Signals {
         for signal in [Signal::SIGCHLD, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGHUP] {
             set.add(signal);
         }
-        let mask_before = set.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+        /// A second recording of this process finds them blocked.
+        static AT_START: OnceLock<SigSet> = OnceLock::new();
+        let present = set.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+        let mask_before = *AT_START.get_or_init(|| present);
         let file = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         Ok(Signals { file, mask_before })
     }

@@ -7,7 +7,7 @@ use cgoprof_profile::{Profile, Stats};
 use super::key::{By, Key};
 use super::measure::Measure;
 use super::quantity::Quantity;
-use super::rows::DiffRow;
+use super::rows::{DiffRow, Quantities};
 use crate::analysis;
 use crate::measured::Measured;
 
@@ -42,6 +42,7 @@ impl Diff {
         keys.dedup();
         let row = |key: &Key| DiffRow {
             key: key.clone(),
+            is_all: false,
             base: quantities(base, &before, key),
             now: quantities(now, &after, key),
         };
@@ -53,6 +54,7 @@ impl Diff {
         };
         let totals = DiffRow {
             key: Key::default(),
+            is_all: true,
             base: quantities(base, &all(base), &Key::default()),
             now: quantities(now, &all(now), &Key::default()),
         };
@@ -67,8 +69,10 @@ impl Diff {
             measure if measure.is_sum() => measure,
             _ => Measure::Total,
         };
-        let share =
-            |quantity: Quantity, total: Quantity| if total.value > 0.0 { quantity.value / total.value } else { 0.0 };
+        let share = |of: Option<Quantity>, all: Option<Quantity>| match (of, all) {
+            (Some(of), Some(all)) if all.value > 0.0 => of.value / all.value,
+            _ => 0.0,
+        };
         let counts = |row: &&DiffRow| {
             let (base, now) = row.quantity(weight);
             let (all_base, all_now) = self.totals.quantity(weight);
@@ -79,18 +83,22 @@ impl Diff {
     }
 }
 
-/// Returns each measure of a row.
-fn quantities(side: Side<'_>, sums: &[Sums], key: &Key) -> [Quantity; Measure::ALL.len()] {
+/// Returns each measure of a row; none where a repeat has the row and did not measure it.
+fn quantities(side: Side<'_>, sums: &[Sums], key: &Key) -> Quantities {
     Measure::ALL.map(|measure| {
         let repeats = side.repeats.iter().zip(sums).filter_map(|(profile, sums)| {
-            let stats = sums.get(key);
-            // One crossing of a repeat without any takes no time, but that of others is known.
-            let value = stats.map_or_else(|| measure.is_sum().then(Measured::default), |stats| measure.of(stats))?;
+            let measured = match sums.get(key) {
+                Some(stats) => measure.of(stats, &profile.recording),
+                // Without crossings there is no time of one.
+                None if measure.is_sum() => Some(Measured::default()),
+                None => return None,
+            };
             let seconds = profile.recording.duration_ns.max(1) as f64 / 1e9;
             let scale = if side.per_second && measure.is_sum() { 1.0 / seconds } else { 1.0 };
-            Some(Measured { value: value.value * scale, error: value.error * scale })
+            Some(measured.map(|value| Measured { value: value.value * scale, error: value.error * scale }))
         });
-        Quantity::of(&repeats.collect::<Vec<_>>())
+        let repeats: Vec<Measured> = repeats.collect::<Option<_>>()?;
+        (!repeats.is_empty()).then(|| Quantity::of(&repeats))
     })
 }
 
@@ -177,6 +185,18 @@ mod tests {
         assert!(above(Measure::Calls, 0.2, 0.01).is_empty());
     }
 
+    /// Of what was not timed, the time is not nothing.
+    #[test]
+    fn what_was_not_measured_has_not_changed() {
+        let (mut base, now) = (profile(&[("f", "a", 10, 100.0)]), profile(&[("f", "a", 10, 100.0)]));
+        base.cells[0].stats = Stats { calls: 10, ..Stats::default() };
+        let diff = between(&[base], &[now], false);
+        let row = &diff.rows[0];
+        assert_eq!((row.change(Measure::Calls).text(), row.change(Measure::C).text()), ("=".into(), String::new()));
+        assert_eq!(row.quantity(Measure::C).0, None);
+        assert!(diff.above(Measure::C, 0.0, 0.0).is_empty());
+    }
+
     #[test]
     fn repeats_tell_noise_and_seconds_make_runs_comparable() {
         let repeat = |calls, c| profile(&[("f", "a", calls, c)]);
@@ -190,6 +210,6 @@ mod tests {
         longer.iter_mut().for_each(|profile| profile.cells[0].stats.calls *= 10);
         let diff = between(&base, &longer, true);
         assert_eq!(diff.rows[0].change(Measure::Calls).text(), "=");
-        assert_eq!(diff.rows[0].quantity(Measure::Calls).0.value, 50.0);
+        assert_eq!(diff.rows[0].quantity(Measure::Calls).0.expect("a count").value, 50.0);
     }
 }

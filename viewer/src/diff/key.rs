@@ -22,8 +22,8 @@ pub struct Key {
     pub function: String,
     /// The Go package that calls it.
     pub package: String,
-    /// How C is reached: 0 for crossings.
-    via: u8,
+    /// How C is reached.
+    pub via: Via,
     /// The Go function that calls, or the whole stack, innermost first.
     pub callers: Vec<String>,
 }
@@ -41,11 +41,6 @@ impl Key {
                 frames.iter().filter(is_go).map(|frame| frame.position.function.to_owned()).collect()
             }
         };
-        Key { function: name.to_owned(), package: package.to_owned(), via: cell.via as u8, callers }
-    }
-
-    /// Whether these are direct crossings.
-    pub fn is_direct(&self) -> bool {
-        self.via != Via::Cgocall as u8
+        Key { function: name.to_owned(), package: package.to_owned(), via: cell.via, callers }
     }
 }

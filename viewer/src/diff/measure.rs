@@ -1,6 +1,6 @@
 //! What is compared of crossings.
 
-use cgoprof_profile::Stats;
+use cgoprof_profile::{Recording, Stats};
 
 use crate::measured::Measured;
 
@@ -57,19 +57,21 @@ impl Measure {
         !matches!(self, Measure::Each | Measure::CEach | Measure::OverheadEach)
     }
 
-    /// Returns its value of crossings; none where it was not measured.
-    pub(super) fn of(self, stats: &Stats) -> Option<Measured> {
-        let times = |value: f64, error: f64| (stats.timed > 0).then_some(Measured { value, error });
+    /// Returns its value of crossings of a recording; none where it was not measured.
+    pub(super) fn of(self, stats: &Stats, recording: &Recording) -> Option<Measured> {
+        // Of no crossings, all times are known.
+        let is_timed = stats.timed > 0 || stats.calls == 0;
+        let times = |value: f64, error: f64| is_timed.then_some(Measured { value, error });
         let each = |measured: Option<Measured>| measured.map(|sum| sum.each(stats.measured_calls()));
         match self {
             Measure::Calls => Some(Measured::count(stats.calls)),
             Measure::Total => times(stats.total_self(), stats.total().standard_error()),
             Measure::C => times(stats.c_self(), stats.c.standard_error()),
             Measure::Overhead => times(stats.overhead().sum, stats.overhead().standard_error()),
-            Measure::Blocked => times(stats.blocked_self(), 0.0),
-            Measure::Each => each(Measure::Total.of(stats)),
-            Measure::CEach => each(Measure::C.of(stats)),
-            Measure::OverheadEach => each(Measure::Overhead.of(stats)),
+            Measure::Blocked => times(stats.blocked_self(), 0.0).filter(|_| recording.off_cpu),
+            Measure::Each => each(Measure::Total.of(stats, recording)),
+            Measure::CEach => each(Measure::C.of(stats, recording)),
+            Measure::OverheadEach => each(Measure::Overhead.of(stats, recording)),
         }
     }
 }

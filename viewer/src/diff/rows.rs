@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use super::key::Key;
 use super::measure::Measure;
 use super::quantity::{Change, Quantity};
+use crate::tables::functions::{via_name, way};
 use crate::tables::{Cell, Row, column};
 
 type Column = column::Column<DiffRow>;
@@ -12,30 +13,44 @@ type Column = column::Column<DiffRow>;
 /// A row of both sides.
 #[derive(Clone, Debug)]
 pub struct DiffRow {
-    /// What it is of.
+    /// What it is of; empty for all crossings.
     pub key: Key,
-    pub(super) base: [Quantity; Measure::ALL.len()],
-    pub(super) now: [Quantity; Measure::ALL.len()],
+    /// Whether it is of all crossings.
+    pub is_all: bool,
+    pub(super) base: Quantities,
+    pub(super) now: Quantities,
 }
+
+/// Each measure; none where it was not measured.
+pub(super) type Quantities = [Option<Quantity>; Measure::ALL.len()];
 
 impl DiffRow {
     /// Returns a measure of the base, and the same now.
-    pub fn quantity(&self, measure: Measure) -> (Quantity, Quantity) {
+    pub fn quantity(&self, measure: Measure) -> (Option<Quantity>, Option<Quantity>) {
         (self.base[measure as usize], self.now[measure as usize])
     }
 
-    /// Returns how a measure has changed.
+    /// Returns how a measure has changed. What has no crossings on one side is new or gone.
     pub fn change(&self, measure: Measure) -> Change {
-        let (base, now) = self.quantity(measure);
-        now.change_from(base)
+        let calls = |(base, now): (Option<Quantity>, Option<Quantity>)| {
+            [base, now].map(|calls| calls.map_or(0.0, |calls| calls.value))
+        };
+        match (calls(self.quantity(Measure::Calls)), self.quantity(measure)) {
+            ([0.0, 0.0], _) => Change::Unknown,
+            ([0.0, _], _) => Change::New,
+            ([_, 0.0], _) => Change::Gone,
+            (_, (Some(base), Some(now))) => now.change_from(base),
+            _ => Change::Unknown,
+        }
     }
 
-    /// By how much it differs: of the total, or of calls where nothing was timed. What noise explains comes last.
+    /// By how much it differs: of the total, or of calls where times are not known. What noise explains comes last.
     pub(super) fn weight(&self) -> f64 {
-        let (base, now) = self.quantity(Measure::Total);
-        let measure = if base.value == 0.0 && now.value == 0.0 { Measure::Calls } else { Measure::Total };
+        let is_known = self.quantity(Measure::Total) != (None, None);
+        let measure = if is_known { Measure::Total } else { Measure::Calls };
         let (base, now) = self.quantity(measure);
-        let difference = (now.value - base.value).abs();
+        let value = |quantity: Option<Quantity>| quantity.map_or(0.0, |quantity| quantity.value);
+        let difference = (value(now) - value(base)).abs();
         match self.change(measure) {
             Change::By { is_noise: true, .. } => -1.0 / difference.max(f64::MIN_POSITIVE),
             _ => difference,
@@ -62,11 +77,8 @@ macro_rules! measure {
         };
         let base = Column::number($base_key, head(0), |row, _| ($cell)(row.quantity(Measure::$measure).0));
         let now = Column::number($key, head(1), |row, _| ($cell)(row.quantity(Measure::$measure).1));
-        let change = Column::number(concat!($change, "_text"), head(2), |row, _| {
-            Cell::text(row.change(Measure::$measure).text())
-        });
-        $columns.extend([shown(base, 3), shown(now, 2), shown(change.not_in_json(), 0)]);
-        $columns.push(Column::json($change, |row, _| Cell::Share(row.change(Measure::$measure).share())));
+        let difference = Column::number($change, head(2), |row, _| change(row.change(Measure::$measure)));
+        $columns.extend([shown(base, 3), shown(now, 2), shown(difference, 0)]);
     };
 }
 
@@ -100,20 +112,27 @@ fn columns() -> Vec<Column> {
     measure!(columns, OverheadEach, time, "overhead_each_base", "overhead_each", "overhead_each_change", None);
     measure!(columns, Blocked, time, "blocked_base", "blocked", "blocked_change", None);
     columns.extend([
-        Column::name("name", "C FUNCTION", |row, _| {
-            let name = if row.key.function.is_empty() { "(all)" } else { &row.key.function };
-            Cell::text(if row.key.is_direct() { format!("{name}  [direct]") } else { name.to_owned() })
-        }),
+        Column::name("name", "C FUNCTION", |row, _| Cell::text(&row.key.function)).not_in_report(),
+        Column::name("function", "C FUNCTION", |row, _| {
+            let name = if row.is_all { "(all)" } else { &row.key.function };
+            Cell::text(format!("{name}{}", way(row.key.via)))
+        })
+        .not_in_json(),
+        Column::json("via", |row, _| Cell::text(via_name(row.key.via))),
         Column::name("package", "GO PACKAGE", |row, _| Cell::text(&row.key.package)).on_screen(WIDTH, 1),
         Column::name("called_by", "CALLED BY", |row, _| Cell::text(row.key.callers.join(" < "))),
     ]);
     columns
 }
 
-fn time(quantity: Quantity) -> Cell<'static> {
-    Cell::Estimate(Some(quantity.measured()))
+fn time(quantity: Option<Quantity>) -> Cell<'static> {
+    Cell::Estimate(quantity.map(Quantity::measured))
 }
 
-fn count(quantity: Quantity) -> Cell<'static> {
-    Cell::Count(Some(quantity.value.round() as u64))
+fn count(quantity: Option<Quantity>) -> Cell<'static> {
+    Cell::Count(quantity.map(|quantity| quantity.value.round() as u64))
+}
+
+fn change(change: Change) -> Cell<'static> {
+    Cell::Change { text: change.text(), rank: change.rank(), share: change.share() }
 }

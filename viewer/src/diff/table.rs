@@ -43,11 +43,16 @@ pub fn text(diff: &Diff, base: Side<'_>, now: Side<'_>, view: &View) -> Result<S
         text.push_str("sums are per second of the run\n");
     }
     text.push('\n');
-    let rows = std::iter::once(&diff.totals).chain(&diff.rows);
-    let rows: Vec<&DiffRow> = rows.collect();
-    let view = View { limit: view.limit.saturating_add(1), ..view.clone() };
+    let (rows, view) = shown(diff, view)?;
     table::write(&mut text, &Profile::default(), rows, &view)?;
     Ok(text)
+}
+
+/// Returns the totals, then the rows of a view in their order, and the view of these.
+fn shown<'a>(diff: &'a Diff, view: &View) -> Result<(Vec<&'a DiffRow>, View), UnknownColumn> {
+    let mut rows = view.of(&Profile::default(), &diff.rows)?;
+    rows.insert(0, &diff.totals);
+    Ok((rows, View { limit: view.limit.saturating_add(1), sort: None, filter: None, ..view.clone() }))
 }
 
 /// Returns the rows for other programs or documents.
@@ -55,8 +60,9 @@ pub fn text(diff: &Diff, base: Side<'_>, now: Side<'_>, view: &View) -> Result<S
 /// # Errors
 /// If there is no column of a name.
 pub fn rows(diff: &Diff, view: &View, form: Form) -> Result<Vec<u8>, UnknownColumn> {
-    let rows: Vec<DiffRow> = std::iter::once(&diff.totals).chain(&diff.rows).cloned().collect();
-    tabular(&Profile::default(), &rows, view, form)
+    let (rows, view) = shown(diff, view)?;
+    let rows: Vec<DiffRow> = rows.into_iter().cloned().collect();
+    tabular(&Profile::default(), &rows, &view, form)
 }
 
 /// Returns the whole comparison as JSON: `cgoprof.diff/1`.

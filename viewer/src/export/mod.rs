@@ -19,4 +19,5 @@ formats! {
     csv::Csv,
     flamegraph::FlameGraph,
     folded::Folded,
+    speedscope::Speedscope,
 }

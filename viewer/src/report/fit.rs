@@ -5,7 +5,7 @@ use crate::tables::Align;
 /// Columns of the terminal between two columns of a table.
 pub(super) const GAP: usize = 2;
 /// Width to which names are shortened before columns are left out.
-const READABLE: usize = 32;
+const READABLE: usize = 20;
 /// Least width of a name.
 const LEAST: usize = 12;
 
@@ -77,8 +77,9 @@ mod tests {
         check(Some(92), [Some(10), Some(8), Some(8), Some(60)]);
         check(Some(80), [Some(10), Some(8), Some(8), Some(48)]);
         check(Some(64), [Some(10), Some(8), Some(8), Some(32)]);
-        check(Some(63), [Some(10), None, Some(8), Some(41)]);
-        check(Some(50), [Some(10), None, None, Some(38)]);
+        check(Some(52), [Some(10), Some(8), Some(8), Some(20)]);
+        check(Some(51), [Some(10), None, Some(8), Some(29)]);
+        check(Some(41), [Some(10), None, None, Some(29)]);
         check(Some(30), [Some(10), None, None, Some(18)]);
         check(Some(5), [Some(10), None, None, Some(12)]);
     }

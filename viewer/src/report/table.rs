@@ -7,9 +7,9 @@ use cgoprof_profile::Profile;
 use super::fit::{GAP, Wanted, fit};
 use super::view::{UnknownColumn, View};
 use crate::tables::{Align, Cell, Column, Row};
-use crate::text_width::{left, right, width};
+use crate::text_width::{end, left, right, width};
 
-/// Rank of a column that has no place on the screen, where ranks are given.
+/// Rank of a number that has no place on the screen, where ranks are given.
 const NO_PLACE: u8 = u8::MAX;
 
 /// Writes the rows of a view with their heads, how many more there are, and which columns had no room. A column with
@@ -31,13 +31,21 @@ pub(crate) fn write<'a, R: Row>(
     let wanted = shown.iter().map(|&at| Wanted {
         width: widest(at).unwrap_or(0).max(width(&head(columns[at]))),
         align: sides[at],
-        rank: columns[at].place().map_or(NO_PLACE, |place| place.rank),
+        rank: match (columns[at].place(), sides[at]) {
+            (Some(place), _) => place.rank,
+            // Names tell rows apart. They are shortened first.
+            (None, Align::Left) => 0,
+            (None, Align::Right) => NO_PLACE,
+        },
     });
+    let first_name = shown.iter().copied().find(|&at| sides[at] == Align::Left);
     let widths = fit(&wanted.collect::<Vec<_>>(), view.width);
     let mut write = |cell: &dyn Fn(usize) -> String, style: [&str; 2]| {
         let cells = shown.iter().zip(&widths).filter_map(|(&at, width)| {
             let width = (*width)?;
             Some(match sides[at] {
+                // Paths, and Go names with their packages, are told apart by their ends.
+                Align::Left if Some(at) != first_name => left(&end(&cell(at), width), width),
                 Align::Left => left(&cell(at), width),
                 Align::Right => right(&cell(at), width),
             })

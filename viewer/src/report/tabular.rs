@@ -4,7 +4,7 @@ use cgoprof_profile::Profile;
 use serde_json::{Value, json};
 
 use super::By;
-use super::table::{head, side};
+use super::table::{LIMIT, head, side, write_more};
 use super::view::{UnknownColumn, View};
 use crate::comma_separated;
 use crate::tables::{Align, Column, Field, Row, advice, callbacks, functions, inside, packages, sites, threads};
@@ -52,10 +52,18 @@ pub fn write(profile: &Profile, by: By, view: &View, form: Form) -> Result<Vec<u
 
 pub(crate) fn table<R: Row>(profile: &Profile, rows: &[R], view: &View, form: Form) -> Result<Vec<u8>, UnknownColumn> {
     let mut rows = view.of(profile, rows)?;
+    let more = rows.len().saturating_sub(view.limit);
     rows.truncate(view.limit);
     match form {
         Form::Csv => csv(profile, &rows, view),
-        Form::Markdown => markdown(profile, &rows, view),
+        Form::Markdown => {
+            let mut text = markdown(profile, &rows, view)?;
+            if more > 0 {
+                text += "\n";
+                write_more(&mut text, more, LIMIT);
+            }
+            Ok(text.into_bytes())
+        }
     }
 }
 
@@ -99,7 +107,7 @@ fn text(value: &Value) -> String {
     }
 }
 
-fn markdown<R: Row>(profile: &Profile, rows: &[&R], view: &View) -> Result<Vec<u8>, UnknownColumn> {
+fn markdown<R: Row>(profile: &Profile, rows: &[&R], view: &View) -> Result<String, UnknownColumn> {
     let columns = view.columns::<R>(profile)?;
     let cells = |row: &&R| columns.iter().map(|column| column.reported(row, profile)).collect::<Vec<_>>();
     let lines: Vec<Vec<String>> = rows.iter().map(cells).collect();
@@ -119,7 +127,7 @@ fn markdown<R: Row>(profile: &Profile, rows: &[&R], view: &View) -> Result<Vec<u
     for cells in &lines {
         text += &line(shown.iter().map(|&at| escaped(&cells[at])).collect());
     }
-    Ok(text.into_bytes())
+    Ok(text)
 }
 
 /// Returns a text in which nothing is Markdown (CommonMark 2.4, backslash escapes).

@@ -55,7 +55,7 @@ impl View {
     }
 
     /// Returns the rows that are to be shown, in their order, beyond the limit too.
-    pub(super) fn of<'a, R: Row>(
+    pub(crate) fn of<'a, R: Row>(
         &self,
         profile: &Profile,
         rows: impl IntoIterator<Item = &'a R>,
@@ -105,11 +105,15 @@ pub fn expression(text: &str) -> Result<Regex, regex::Error> {
     RegexBuilder::new(text).case_insensitive(!text.chars().any(char::is_uppercase)).build()
 }
 
-/// Returns the column of this head or key: of several, the one that the text report shows.
+/// Returns the column of this key or head; of several, the one that the text report shows.
 fn find<R: Row>(name: &str) -> Result<&'static Column<R>, UnknownColumn> {
-    let named = |column: &&Column<R>| column.key() == name || column.head().eq_ignore_ascii_case(name);
-    let shown = R::columns().iter().filter(|column| column.is_in_report()).find(named);
-    shown.or_else(|| R::columns().iter().find(named)).ok_or_else(|| {
+    let find = |is_it: &dyn Fn(&Column<R>) -> bool| {
+        let shown = R::columns().iter().find(|column| column.is_in_report() && is_it(column));
+        shown.or_else(|| R::columns().iter().find(|column| is_it(column)))
+    };
+    let by_key = find(&|column| column.key() == name);
+    let by_head = || find(&|column| !column.head().is_empty() && column.head().eq_ignore_ascii_case(name));
+    by_key.or_else(by_head).ok_or_else(|| {
         let mut known: Vec<&str> = R::columns().iter().map(Column::key).collect();
         known.sort_unstable();
         known.dedup();

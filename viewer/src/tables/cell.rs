@@ -39,6 +39,15 @@ pub enum Cell<'a> {
     AtLeast(Option<Measured>),
     /// How times are spread, in JSON and CSV; elsewhere the median.
     Times(&'a Distribution),
+    /// A relative change: in words, what it is sorted by, and as a share in JSON and CSV.
+    Change {
+        /// As people read it.
+        text: String,
+        /// What is sorted by.
+        rank: f64,
+        /// 0.1 for a tenth more; none where it is not known.
+        share: Option<f64>,
+    },
     /// A stack, in JSON only.
     Frames(Vec<analysis::Frame<'a>>),
     /// Why a thread was made, in JSON only.
@@ -79,6 +88,7 @@ impl<'a> Cell<'a> {
             Cell::End(_) => Cell::End(None),
             Cell::Estimate(_) | Cell::AtLeast(_) => Cell::Estimate(None),
             Cell::Times(_) => Cell::Times(NONE),
+            Cell::Change { .. } => Cell::Change { text: String::new(), rank: f64::NEG_INFINITY, share: None },
             Cell::Frames(_) => Cell::Frames(Vec::new()),
             Cell::Birth(_) => Cell::Birth(None),
         }
@@ -99,6 +109,7 @@ impl<'a> Cell<'a> {
             Cell::Estimate(time) => nanos(time.map(|time| time.value)),
             Cell::AtLeast(least) => least.map_or_else(String::new, |least| format!("\u{2265}{}", time(least.value))),
             Cell::Times(times) => nanos(times.quantile(0.5)),
+            Cell::Change { text, .. } => text.clone(),
             Cell::Frames(_) | Cell::Birth(_) => String::new(),
         }
     }
@@ -116,6 +127,7 @@ impl<'a> Cell<'a> {
         match self {
             Cell::Text(text) => text.is_empty(),
             Cell::OptionalText(text) => text.as_deref().is_none_or(str::is_empty),
+            Cell::Change { text, .. } => text.is_empty(),
             number => matches!(number.sort_key(), SortKey::Number(number) if number <= 0.0),
         }
     }
@@ -139,6 +151,7 @@ impl<'a> Cell<'a> {
             Cell::Number(count) | Cell::Count(count) | Cell::Moment(count) => number(count.map(|count| count as f64)),
             Cell::Flag(flag) => number(flag.map(|flag| f64::from(u8::from(flag)))),
             Cell::Share(share) | Cell::Nanos(share) => number(*share),
+            Cell::Change { rank, .. } => SortKey::Number(*rank),
             Cell::Estimate(time) | Cell::AtLeast(time) => number(time.map(|time| time.value)),
             Cell::Times(times) => number(times.quantile(0.5)),
             Cell::Frames(_) | Cell::Birth(_) => number(None),
@@ -154,7 +167,7 @@ impl<'a> Cell<'a> {
             Cell::OptionalText(text) => vec![field(key.into(), json!(text))],
             Cell::Number(number) | Cell::Count(number) => vec![field(key.into(), json!(number))],
             Cell::Flag(flag) => vec![field(key.into(), json!(flag))],
-            Cell::Share(share) => vec![field(key.into(), json!(share))],
+            Cell::Share(share) | Cell::Change { share, .. } => vec![field(key.into(), json!(share))],
             Cell::Nanos(nanos) => vec![field(format!("{key}_ns"), json!(nanos))],
             Cell::Moment(nanos) | Cell::End(nanos) => vec![field(format!("{key}_ns"), json!(nanos))],
             Cell::Estimate(time) | Cell::AtLeast(time) => vec![

@@ -95,13 +95,7 @@ fn columns() -> Vec<Column> {
             Cell::optional_text(known(row.of(profile, |function| &function.library)))
         }),
         Column::json("symbol", |row, profile| Cell::optional_text(known(row.of(profile, |function| &function.symbol)))),
-        Column::json("via", |row, _| {
-            Cell::text(match row.via {
-                Via::Cgocall => "cgocall",
-                Via::Runtime => "runtime",
-                Via::Direct => "direct",
-            })
-        }),
+        Column::json("via", |row, _| Cell::text(via_name(row.via))),
         Column::name("function", "C FUNCTION", |row, _| Cell::text(&row.name))
             .not_in_json()
             .not_in_report()
@@ -141,8 +135,17 @@ fn blocked_in(shares: &[(String, f64)]) -> Option<String> {
     (!shown.is_empty()).then(|| shown.join(", "))
 }
 
+/// Name in JSON of the way in which a function is reached.
+pub(crate) fn via_name(via: Via) -> &'static str {
+    match via {
+        Via::Cgocall => "cgocall",
+        Via::Runtime => "runtime",
+        Via::Direct => "direct",
+    }
+}
+
 /// How a function is reached, where that is not by cgocall.
-fn way(via: Via) -> &'static str {
+pub(crate) fn way(via: Via) -> &'static str {
     match via {
         Via::Cgocall => "",
         Via::Runtime => " [runtime's own]",

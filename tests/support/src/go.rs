@@ -75,13 +75,21 @@ pub fn command(release: &str) -> PathBuf {
     let path = if release == "1.19" {
         PathBuf::from("/usr/lib/go-1.19/bin/go")
     } else {
-        let dir = std::env::var_os("CGOPROF_GO_DIR")
-            .map(PathBuf::from)
-            .unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").expect("HOME")).join(".cache/cgoprof-go"));
-        dir.join(release).join("go/bin/go")
+        installed().join(release).join("go/bin/go")
     };
     assert!(path.exists(), "Go {release} is not at {}: run tests/install-toolchains", path.display());
     path
+}
+
+/// Where tests/install-toolchains puts the Go releases.
+fn installed() -> PathBuf {
+    let own = || PathBuf::from(std::env::var_os("HOME").expect("HOME")).join(".cache/cgoprof-go");
+    std::env::var_os("CGOPROF_GO_DIR").map_or_else(own, PathBuf::from)
+}
+
+/// Where it puts programs that read our exports.
+pub fn readers() -> PathBuf {
+    installed().with_file_name("cgoprof-readers")
 }
 
 /// Builds a bench program, or a package of one; each way of building it once in a test run.

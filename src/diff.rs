@@ -148,6 +148,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         ByArg::Stack => By::Stack,
     };
     let diff = Diff::between(base, now, by);
+    for (measure, _) in &args.fail_above {
+        if let (None, _) | (_, None) = diff.totals.quantity(*measure) {
+            bail!("{} was not measured in all of the profiles, so --fail-above can't judge it", measure.name());
+        }
+    }
     let width = pager::width();
     let all_rows = args.format == Format::Csv;
     let view = View {
@@ -164,7 +169,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Format::Json => std::io::stdout().write_all((table::json(&diff, base, now)? + "\n").as_bytes()),
         Format::Csv => std::io::stdout().write_all(&table::rows(&diff, &view, Form::Csv)?),
         Format::Markdown => std::io::stdout().write_all(&table::rows(&diff, &view, Form::Markdown)?),
-        Format::Svg => std::io::stdout().write_all(&flamegraph::draw(base, now, Value::default_of(&after[0]))?),
+        Format::Svg => std::io::stdout().write_all(&flamegraph::draw(base, now, drawn(&before, &after))?),
     };
     // A reader that has had enough changes nothing about what grew.
     match written {
@@ -182,6 +187,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(if grew { ExitCode::from(GREW) } else { ExitCode::SUCCESS })
+}
+
+/// Returns the value that is drawn: one that all profiles know.
+fn drawn(before: &[Profile], after: &[Profile]) -> Value {
+    let mut values = before.iter().chain(after).map(Value::default_of);
+    if values.all(|value| value == Value::Total) { Value::Total } else { Value::Calls }
 }
 
 /// Reads a profile, or all profiles of a folder.

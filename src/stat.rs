@@ -40,6 +40,9 @@ pub(crate) struct Args {
     how: How,
 }
 
+/// The exit status from which on a signal has ended a program.
+const BY_SIGNAL: u8 = 128;
+
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     args.how.check();
     if args.how.samples_only() {
@@ -58,12 +61,19 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let mut profiles = found.profiles.into_inner();
         profiles.extend(outcome.profile);
         status = if status == 0 { outcome.status } else { status };
+        if outcome.status >= BY_SIGNAL && !runs.is_empty() {
+            // Ctrl-C ends the runs, and the numbers are those of the whole ones.
+            break;
+        }
         if profiles.is_empty() {
             let why = outcome.problem.map_or_else(String::new, |problem| format!(": {problem}"));
             say(format_args!("{} ran without being recorded{why}", printable(&command[0])));
             return Ok(ExitCode::from(if status == 0 { TOOL_ERROR } else { status }));
         }
         runs.push(profiles);
+        if outcome.status >= BY_SIGNAL {
+            break;
+        }
     }
     let text = if args.json { stat::json(&command, &runs)? + "\n" } else { stat::text(&command.join(" "), &runs) };
     match &args.output {

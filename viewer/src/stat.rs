@@ -153,7 +153,10 @@ fn counters(runs: &[Run]) -> Vec<Counter> {
         counter("migrations", "migrations of goroutines", Kind::Count, |profile| {
             counted(profile, |stats| stats.migrations).filter(|_| profile.recording.scheduler.migrations)
         }),
-        counter("threads", "threads", Kind::Count, |profile| Some(Measured::count(profile.threads.len() as u64))),
+        counter("threads", "threads", Kind::Count, |profile| {
+            let all_are_seen = profile.recording.scheduler.threads;
+            all_are_seen.then(|| Measured::count(profile.threads.len() as u64))
+        }),
         counter("threads_made_for_c", "threads made while others were in C", Kind::Count, |profile| {
             let births = scheduler::births(profile);
             let made = births.iter().filter(|row| !row.why.is_usual() && row.birth.in_c > 0).count();

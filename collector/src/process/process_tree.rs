@@ -10,9 +10,12 @@ use std::collections::HashSet;
 
 use nix::errno::Errno;
 use nix::sys::ptrace::{self, Options};
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
+use super::interrupted_call;
 use super::status::Status;
+use crate::arch::Registers;
 
 /// A process, and the tasks that come from it and are followed. All calls must come from the thread that made it.
 #[derive(Debug)]
@@ -133,7 +136,10 @@ impl ProcessTree {
                 self.note_made(task);
                 resume(task, libc::PTRACE_CONT, 0);
             }
-            Change::Signal(signal) => resume(task, libc::PTRACE_CONT, signal),
+            Change::Signal(signal) => {
+                restart_wait(task, signal);
+                resume(task, libc::PTRACE_CONT, signal);
+            }
             Change::JobControl => resume(task, libc::PTRACE_LISTEN, 0),
             Change::Stopped => {
                 self.tasks.insert(task);
@@ -192,6 +198,24 @@ impl ProcessTree {
         }
         // SAFETY: a system call that may write no information, because the pointer is null.
         unsafe { libc::waitid(libc::P_PID, task.as_raw() as u32, std::ptr::null_mut(), libc::WEXITED | libc::__WALL) };
+    }
+}
+
+/// Restarts a wait that ends with EINTR only because an ignored signal has stopped its thread for us. Without a tracer such a
+/// signal does not wake it (kernel/signal.c, `sig_ignored`).
+fn restart_wait(task: Pid, signal: i32) {
+    const IGNORED_BY_DEFAULT: [Signal; 4] = [Signal::SIGCHLD, Signal::SIGURG, Signal::SIGWINCH, Signal::SIGCONT];
+    let (Ok(signal), Ok(registers)) = (Signal::try_from(signal), Registers::read(task)) else { return };
+    if registers.result() != -i64::from(libc::EINTR) {
+        return;
+    }
+    let Ok(status) = Status::read(task) else { return };
+    if status.handles(signal) || !(status.ignores(signal) || IGNORED_BY_DEFAULT.contains(&signal)) {
+        return;
+    }
+    if let Some(restarted) = interrupted_call::taken_up(task, &registers) {
+        // This fails if the task was killed.
+        let _ = restarted.write(task);
     }
 }
 

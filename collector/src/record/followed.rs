@@ -79,8 +79,8 @@ struct Left {
 
 /// Why a command is not followed.
 enum NotFollowed {
-    /// ptrace is not permitted. The process still waits.
-    Untraced(Waiting, Errno),
+    /// The system refuses something that following needs. The process still waits.
+    Refused(Waiting, Problem),
     Failed(RecordError),
 }
 
@@ -111,23 +111,34 @@ pub(super) fn follow(
     };
     let left = std::thread::scope(|scope| {
         let finish = finish.clone();
-        let follow = move || Follower::start(waiting, options, news, finish)?.run(stop, until);
-        let follower = std::thread::Builder::new().name("follower".into()).spawn_scoped(scope, follow)?;
-        told.iter().for_each(&mut tell);
-        Ok::<_, std::io::Error>(joined(follower.join()))
+        // Handed over only when the thread is there.
+        let (hand_over, handed_over) = channel();
+        let follow = move || {
+            let waiting = handed_over.recv().map_err(|_| NotFollowed::Failed(Errno::ESRCH.into()))?;
+            Follower::start(waiting, options, news, finish)?.run(stop, until)
+        };
+        match std::thread::Builder::new().name("follower".into()).spawn_scoped(scope, follow) {
+            Ok(follower) => {
+                // It receives it as its first act.
+                let _ = hand_over.send(waiting);
+                told.iter().for_each(&mut tell);
+                follower.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            }
+            Err(error) => Err(NotFollowed::Refused(waiting, Problem::Threads(error.into()))),
+        }
     });
-    let left = match left.map_err(|error| error.raw_os_error().map_or(Errno::EAGAIN, Errno::from_raw))? {
+    let left = match left {
         Ok(left) => left,
         Err(NotFollowed::Failed(error)) => return Err(error),
-        Err(NotFollowed::Untraced(waiting, error)) => {
+        Err(NotFollowed::Refused(waiting, why)) => {
             waiting.go()?;
             let status = stop.wait_for_end(root)?;
-            return Ok(Outcome::unrecorded(status, Problem::Unfollowed(Box::new(problem), error)));
+            return Ok(Outcome::unrecorded(status, Problem::Unfollowed(Box::new(problem), Box::new(why))));
         }
     };
     finish.store(true, Ordering::Release);
     for Recording { pid, program, thread } in left.recordings {
-        tell(News::Recorded(program, pid, Box::new(joined(thread.join()))));
+        tell(News::Recorded(program, pid, Box::new(outcome_of(thread))));
     }
     let status = match (left.root_status, left.ended_by) {
         (Some(status), _) => status,
@@ -137,9 +148,9 @@ pub(super) fn follow(
     Ok(Outcome { followed: Some(recorded), ..Outcome::unrecorded(status, problem) })
 }
 
-/// Returns what a thread returned, and panics if it has.
-fn joined<T>(result: std::thread::Result<T>) -> T {
-    result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+/// Returns what a recorder returned. One that has panicked has said why; the others go on.
+fn outcome_of(thread: JoinHandle<Result<Outcome, RecordError>>) -> Result<Outcome, RecordError> {
+    thread.join().unwrap_or(Err(RecordError::Panicked))
 }
 
 impl Follower {
@@ -150,17 +161,17 @@ impl Follower {
         news: Sender<News>,
         finish: Arc<AtomicBool>,
     ) -> Result<Follower, NotFollowed> {
-        let tree = match ProcessTree::seize(waiting.pid) {
-            Ok(tree) => tree,
-            Err(error) => return Err(NotFollowed::Untraced(waiting, error)),
-        };
         let waker = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK);
+        let (tree, waker) = match waker.and_then(|waker| Ok((ProcessTree::seize(waiting.pid)?, waker))) {
+            Ok(begun) => begun,
+            Err(error) => return Err(NotFollowed::Refused(waiting, Problem::Untraced(error))),
+        };
         let mut follower = Follower {
             options,
             news,
             tree,
             recordings: Vec::new(),
-            waker: Arc::new(waker.map_err(|error| NotFollowed::Failed(error.into()))?),
+            waker: Arc::new(waker),
             finish,
             taken: HashMap::new(),
             without: HashSet::new(),
@@ -241,6 +252,7 @@ impl Follower {
             return self.tree.go_on(pid);
         }
         let begun = match image.parsed() {
+            Ok(target) if is_go_command(&target) => return self.tree.go_on(pid),
             Ok(target) => self.attach(pid, &image, &target),
             Err(TargetError::NotGo | TargetError::NoCgo { .. } | TargetError::Binary(_)) => {
                 if traces_others(&image) {
@@ -348,9 +360,14 @@ impl Follower {
     fn take_ended(&mut self) {
         let ended: Vec<Recording> = self.recordings.extract_if(.., |one| one.thread.is_finished()).collect();
         for Recording { pid, program, thread } in ended {
-            self.tell(News::Recorded(program, pid, Box::new(joined(thread.join()))));
+            self.tell(News::Recorded(program, pid, Box::new(outcome_of(thread))));
         }
     }
+}
+
+/// Whether a program is the `go` command, which distributions build with cgo. What it runs is recorded, not what it does itself.
+pub(super) fn is_go_command(target: &Target<'_>) -> bool {
+    target.build.main_package() == Some("cmd/go")
 }
 
 /// Whether a program traces other processes, or its own threads: debuggers, strace, and LeakSanitizer at a program's

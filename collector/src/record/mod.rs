@@ -26,7 +26,7 @@ use nix::errno::Errno;
 use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
 
-use followed::follow;
+use followed::{follow, is_go_command};
 use go_image::GoImage;
 use joined::join;
 use launched::{NotRecorded, NotStarted, start};
@@ -153,9 +153,15 @@ pub enum Problem {
     /// Another program's profile goes to this file, which is no regular one.
     #[error("{shown} takes one profile, and that of another program goes there; use a folder with -o", shown = named(.0))]
     OneProfile(PathBuf),
-    /// The program has nothing to record, and ptrace is refused, so what it starts is not recorded either.
-    #[error("{0}; what it starts can't be followed: ptrace: {1}")]
-    Unfollowed(Box<Problem>, Errno),
+    /// The program has nothing to record, and what it starts is not recorded either, for the second reason.
+    #[error("{0}; what it starts can't be followed: {1}")]
+    Unfollowed(Box<Problem>, Box<Problem>),
+    /// ptrace is refused.
+    #[error("ptrace: {0}")]
+    Untraced(Errno),
+    /// What the program starts is recorded, not what it does itself.
+    #[error("it is the go command")]
+    GoCommand,
 }
 
 /// Returns the name of a file for people.
@@ -197,6 +203,9 @@ pub enum RecordError {
     /// The profile could not be written.
     #[error("cannot write {0}: {1}")]
     Output(PathBuf, std::io::Error),
+    /// A recorder beside others has panicked.
+    #[error("its recorder failed; that is a fault of cgoprof: please report what was printed")]
+    Panicked,
     /// The system refused something.
     #[error("cannot watch the program: {0}")]
     System(#[from] Errno),
@@ -316,7 +325,7 @@ fn record_command(
             }
             waiting => waiting?,
         };
-        if options.follow && matches!(problem, Problem::Target(_) | Problem::Unreadable(_)) {
+        if options.follow && matches!(problem, Problem::Target(_) | Problem::Unreadable(_) | Problem::GoCommand) {
             return follow(options, waiting, stop, progress, problem);
         }
         let pid = waiting.pid;
@@ -345,6 +354,9 @@ fn record_command(
         Err(error) if !options.require => return unrecorded(Problem::Target(error)),
         target => target.map_err(|error| RecordError::Target(image.shown(), error))?,
     };
+    if options.follow && !options.require && is_go_command(&target) {
+        return unrecorded(Problem::GoCommand);
+    }
     let program = Program { image: &image, target: &target };
     // Its process is not known yet.
     let parts = NameParts::of(&program.image.program, Pid::this());

@@ -10,7 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::EventFd;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 
 /// The signals that a launcher must handle, as a file.
@@ -139,11 +139,14 @@ fn wait_for<'a>(files: impl Iterator<Item = BorrowedFd<'a>>, timeout: Duration) 
 
 /// Returns the exit status of a program, if it has ended.
 pub(super) fn ended(pid: Pid) -> nix::Result<Option<u8>> {
-    match waitpid(pid, Some(WaitPidFlag::WNOHANG)) {
-        Ok(WaitStatus::Exited(_, code)) => Ok(Some(code as u8)),
-        Ok(WaitStatus::Signaled(_, signal, _)) => Ok(Some(128 + signal as i32 as u8)),
-        Ok(_) => Ok(None),
-        Err(Errno::EINTR) => Ok(None),
-        Err(error) => Err(error),
-    }
+    // Only looked at, until it has ended: to take a stop that another thread's ptrace has made would lose its signal.
+    let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    let status = match waitid(Id::Pid(pid), look) {
+        Ok(WaitStatus::Exited(_, code)) => code as u8,
+        Ok(WaitStatus::Signaled(_, signal, _)) => 128 + signal as i32 as u8,
+        Ok(_) | Err(Errno::EINTR) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
+    Ok(Some(status))
 }

@@ -64,6 +64,11 @@ impl BuildInfo {
         Some(BuildInfo { version: GoVersion::parse(&version_text), version_text, module })
     }
 
+    /// Import path of the main package, if recorded.
+    pub fn main_package(&self) -> Option<&str> {
+        self.module.lines().find_map(|line| line.strip_prefix("path\t"))
+    }
+
     /// A build setting, for example `CGO_ENABLED`.
     pub fn setting(&self, name: &str) -> Option<&str> {
         self.module.lines().find_map(|line| line.strip_prefix("build\t")?.strip_prefix(name)?.strip_prefix('='))

@@ -69,14 +69,18 @@ impl Diff {
             measure if measure.is_sum() => measure,
             _ => Measure::Total,
         };
-        let share = |of: Option<Quantity>, all: Option<Quantity>| match (of, all) {
-            (Some(of), Some(all)) if all.value > 0.0 => of.value / all.value,
-            _ => 0.0,
-        };
+        let share = |of: f64, all: f64| if all > 0.0 { of / all } else { 0.0 };
+        // Direct crossings are rows, and not in the totals.
+        let value = |quantity: Option<Quantity>| quantity.map_or(0.0, |quantity| quantity.value);
+        let (mut all_base, mut all_now) = (0.0, 0.0);
+        for row in &self.rows {
+            let (base, now) = row.quantity(weight);
+            all_base += value(base);
+            all_now += value(now);
+        }
         let counts = |row: &&DiffRow| {
             let (base, now) = row.quantity(weight);
-            let (all_base, all_now) = self.totals.quantity(weight);
-            share(base, all_base).max(share(now, all_now)) >= least
+            share(value(base), all_base).max(share(value(now), all_now)) >= least
         };
         let rows = self.rows.iter().filter(counts);
         std::iter::once(&self.totals).chain(rows).filter(|row| row.change(measure).exceeds(limit)).collect()

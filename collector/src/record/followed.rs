@@ -55,6 +55,8 @@ struct Follower {
     taken: HashMap<PathBuf, bool>,
     /// Programs that have nothing to record.
     without: HashSet<FileState>,
+    /// Whether the command's own program has begun. Why it is not recorded is told in the end.
+    has_begun: bool,
 }
 
 /// The recording of one program.
@@ -175,6 +177,7 @@ impl Follower {
             finish,
             taken: HashMap::new(),
             without: HashSet::new(),
+            has_begun: false,
         };
         waiting.open_gate().map_err(|error| NotFollowed::Failed(error.into()))?;
         let executed = follower.tree.wait_for_program();
@@ -225,6 +228,7 @@ impl Follower {
 
     /// Records a process that stands at the first instruction of a program, if that has crossings, and lets it go on.
     fn begins(&mut self, pid: Pid) {
+        let is_commands_own = !std::mem::replace(&mut self.has_begun, true);
         let file = status::program(pid);
         if let Err(error) = file_privileges::check(&file) {
             // It has lost them already.
@@ -234,17 +238,20 @@ impl Follower {
         }
         let image = match GoImage::program_of(pid) {
             Ok(image) => image,
-            Err(RecordError::Unreadable(program, error)) => {
-                self.tell(News::PassedOver(program.into(), pid, Problem::Unreadable(error)));
+            Err(error) => {
+                let unreadable = match error {
+                    RecordError::Unreadable(program, error) => Some((PathBuf::from(program), error)),
+                    // It may be executed but not read, so it may not be looked at either.
+                    RecordError::Process(_, error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                        Some((status::name(pid).unwrap_or_default().into(), error))
+                    }
+                    _ => None,
+                };
+                if let Some((program, error)) = unreadable.filter(|_| !is_commands_own) {
+                    self.tell(News::PassedOver(program, pid, Problem::Unreadable(error)));
+                }
                 return self.tree.go_on(pid);
             }
-            // It may be executed but not read, so it may not be looked at either.
-            Err(RecordError::Process(_, error)) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-                let name = status::name(pid).unwrap_or_default();
-                self.tell(News::PassedOver(name.into(), pid, Problem::Unreadable(error)));
-                return self.tree.go_on(pid);
-            }
-            Err(_) => return self.tree.go_on(pid),
         };
         let state = image.file.metadata().ok();
         let state = state.map(|file| (file.dev(), file.ino(), file.size(), (file.mtime(), file.mtime_nsec())));

@@ -145,11 +145,12 @@ fn a_report_on_a_terminal_is_paged_and_fits() {
     let screen = tmux.wait_for("paged:... no room for ");
     let head = screen.lines().find(|line| line.contains("C FUNCTION")).expect("heads");
     assert!(head.starts_with("paged:") && head.contains("TOTAL"), "{screen}");
-    tmux.command(&format!("clear; CGOPROF_PAGER='sed s/^/paged:/' {report} --limit 2 --no-pager; echo all of it"));
+    // The words waited for are in no command line, which may be broken before them, and not on the screen before.
+    tmux.command(&format!("clear; CGOPROF_PAGER='sed s/^/paged:/' {report} --limit 2 --no-pager; echo all' 'of it"));
     let screen = tmux.wait_for("\nall of it");
     assert!(screen.contains("\n... no room for ") && !screen.contains("\npaged:"), "{screen}");
-    tmux.command(&format!("clear; {report} | tail -3; echo all of it"));
-    let screen = tmux.wait_for("\nall of it");
+    tmux.command(&format!("clear; {report} | tail -3; echo no' 'more"));
+    let screen = tmux.wait_for("\nno more");
     assert!(!screen.contains("no room"), "a pipe has no width: {screen}");
 }
 

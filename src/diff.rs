@@ -11,13 +11,13 @@ use cgoprof_viewer::diff::key::By;
 use cgoprof_viewer::diff::measure::Measure;
 use cgoprof_viewer::diff::{flamegraph, table};
 use cgoprof_viewer::report::tabular::Form;
-use cgoprof_viewer::report::view::{self, View};
 use cgoprof_viewer::units::{percent as share, printable};
 use cgoprof_viewer::value::Value;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, ValueEnum};
 
 use crate::notice::say;
+use crate::table_options::TableOptions;
 use crate::{Cli, pager, profile_file};
 
 /// Compare two profiles, or the repeats in two folders
@@ -40,18 +40,8 @@ pub(crate) struct Args {
     /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// Maximum number of rows below the totals [default: 20; all with --format csv]
-    #[arg(long)]
-    limit: Option<usize>,
-    /// Column to sort rows by, instead of by how much they differ
-    #[arg(long, value_name = "COLUMN")]
-    sort: Option<String>,
-    /// Columns to show: their heads, or their keys in JSON
-    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
-    columns: Vec<String>,
-    /// Regular expression that a name in the row must match
-    #[arg(long, value_name = "REGEX", value_parser = view::expression)]
-    filter: Option<view::Regex>,
+    #[command(flatten)]
+    table: TableOptions,
     /// Exit with status 1 if a measure grew by more than this, and not by noise: calls, total, c, overhead, blocked, each,
     /// c_each, overhead_each
     #[arg(long, value_name = "MEASURE=PERCENT", value_parser = limit)]
@@ -59,9 +49,6 @@ pub(crate) struct Args {
     /// Minimum share of all that a row needs for --fail-above, in percent
     #[arg(long, value_name = "PERCENT", default_value = "1", value_parser = percent, requires = "fail_above")]
     least: f64,
-    /// Print to the terminal, without a pager
-    #[arg(long)]
-    no_pager: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -98,9 +85,6 @@ enum Format {
 
 /// Exit status where a measure grew by more than --fail-above permits.
 const GREW: u8 = 1;
-/// Default for the maximum number of rows.
-const ROWS: usize = 20;
-
 fn limit(text: &str) -> Result<(Measure, f64), String> {
     let known = || Measure::ALL.map(Measure::name).join(", ");
     let (name, share) = text.split_once('=').ok_or("a measure and a share are needed: calls=5%")?;
@@ -119,13 +103,15 @@ fn percent(text: &str) -> Result<f64, String> {
 impl Args {
     /// Refuses options that would have no effect, as wrong usage.
     fn check(&self) {
-        let chooses = self.limit.is_some() || self.sort.is_some() || !self.columns.is_empty() || self.filter.is_some();
+        let chooses = self.table.choose();
         let refused = match self.format {
             Format::Json | Format::Svg if chooses => {
                 Some("--limit, --sort, --columns and --filter are for tables: JSON and SVG contain all")
             }
             Format::Svg if self.by.is_some() => Some("--by groups rows, and SVG draws stacks"),
-            Format::Json | Format::Svg | Format::Csv | Format::Markdown if self.no_pager => Some(pager::ONLY_TEXT),
+            Format::Json | Format::Svg | Format::Csv | Format::Markdown if self.table.no_pager => {
+                Some(pager::ONLY_TEXT)
+            }
             _ => None,
         };
         if let Some(why) = refused {
@@ -153,19 +139,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             bail!("{} was not measured in all of the profiles, so --fail-above can't judge it", measure.name());
         }
     }
-    let width = pager::width();
-    let all_rows = args.format == Format::Csv;
-    let view = View {
-        limit: args.limit.unwrap_or(if all_rows { usize::MAX } else { ROWS }),
-        sort: args.sort.clone(),
-        columns: args.columns.clone(),
-        filter: args.filter.clone(),
-        width,
-        bold: pager::shows_bold(),
-        ..View::all()
-    };
+    let view = args.table.view(args.format == Format::Csv);
     let written = match args.format {
-        Format::Text => pager::print(&table::text(&diff, base, now, &view)?, !args.no_pager),
+        Format::Text => pager::print(&table::text(&diff, base, now, &view)?, !args.table.no_pager),
         Format::Json => std::io::stdout().write_all((table::json(&diff, base, now)? + "\n").as_bytes()),
         Format::Csv => std::io::stdout().write_all(&table::rows(&diff, &view, Form::Csv)?),
         Format::Markdown => std::io::stdout().write_all(&table::rows(&diff, &view, Form::Markdown)?),

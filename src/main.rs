@@ -16,6 +16,7 @@ mod record;
 mod report;
 mod screen;
 mod stat;
+mod table_options;
 mod top;
 mod tui;
 mod watched;

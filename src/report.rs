@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use cgoprof_viewer::report::tabular::{self, Form};
-use cgoprof_viewer::report::view::{self, View};
+use cgoprof_viewer::report::view::View;
 use cgoprof_viewer::report::{By, json, text};
 use cgoprof_viewer::tables::inside::Group;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, ValueEnum};
 
+use crate::table_options::TableOptions;
 use crate::{Cli, pager, profile_file};
 
 /// Show a profile as a table or as JSON
@@ -29,21 +30,8 @@ pub(crate) struct Args {
     /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// Maximum number of rows [default: 20; all with --format csv]
-    #[arg(long)]
-    limit: Option<usize>,
-    /// Column to sort rows by: its head, or its key in JSON; numbers descend, names ascend
-    #[arg(long, value_name = "COLUMN")]
-    sort: Option<String>,
-    /// Columns to show: their heads, or their keys in JSON
-    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
-    columns: Vec<String>,
-    /// Regular expression that a name in the row must match: C function, Go package, library, thread; in stacks, a function
-    #[arg(long, value_name = "REGEX", value_parser = view::expression)]
-    filter: Option<view::Regex>,
-    /// Print to the terminal, without a pager (CGOPROF_PAGER, PAGER, less)
-    #[arg(long)]
-    no_pager: bool,
+    #[command(flatten)]
+    table: TableOptions,
     /// Number of slowest crossings to list, with what each was blocked in
     #[arg(long, value_name = "NUMBER", conflicts_with_all = ["by", "limit", "sort", "columns", "filter"])]
     slowest: Option<usize>,
@@ -92,15 +80,12 @@ enum Format {
     Markdown,
 }
 
-/// Default for the maximum number of rows.
-const ROWS: usize = 20;
-
 impl Args {
     /// Refuses options that would have no effect, as wrong usage.
     fn check(&self) {
         let by = self.by.unwrap_or(ByArg::Function);
-        let chooses = self.sort.is_some() || !self.columns.is_empty();
-        let shapes = chooses || self.by.is_some() || self.limit.is_some() || self.filter.is_some() || self.quantiles;
+        let chooses = self.table.choose_columns();
+        let shapes = self.table.choose() || self.by.is_some() || self.quantiles;
         let has_quantiles = matches!(by, ByArg::Function | ByArg::Site | ByArg::Package);
         let is_table = !matches!(by, ByArg::Stack | ByArg::Blocked) && self.slowest.is_none();
         let refused = match self.format {
@@ -111,18 +96,18 @@ impl Args {
             Format::Csv | Format::Markdown if !is_table => {
                 Some("--by stack, --by blocked and --slowest are no tables: use --format text or json")
             }
-            Format::Json | Format::Csv | Format::Markdown if self.no_pager => Some(pager::ONLY_TEXT),
+            Format::Json | Format::Csv | Format::Markdown if self.table.no_pager => Some(pager::ONLY_TEXT),
             Format::Csv if self.quantiles => Some("--quantiles adds columns to text: CSV has all"),
             Format::Text if chooses && (!is_table || matches!(by, ByArg::Advice)) => {
                 Some("--sort and --columns are for tables, and --by stack, blocked and advice are none")
             }
-            Format::Text if self.filter.is_some() && matches!(by, ByArg::Advice) => {
+            Format::Text if self.table.filter() && matches!(by, ByArg::Advice) => {
                 Some("--filter is for tables and stacks; advice names them all")
             }
             _ if self.quantiles && (self.slowest.is_some() || !has_quantiles) => {
                 Some("--quantiles are columns of --by function, site and package")
             }
-            _ if self.quantiles && !self.columns.is_empty() => Some("--columns chooses quantiles too"),
+            _ if self.quantiles && self.table.name_columns() => Some("--columns chooses quantiles too"),
             _ => None,
         };
         if let Some(why) = refused {
@@ -134,17 +119,8 @@ impl Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     args.check();
     let profile = profile_file::read(&args.file)?;
-    let width = pager::width();
-    let all_rows = matches!(args.format, Format::Csv);
-    let view = View {
-        limit: args.slowest.or(args.limit).unwrap_or(if all_rows { usize::MAX } else { ROWS }),
-        quantiles: args.quantiles,
-        sort: args.sort.clone(),
-        columns: args.columns.clone(),
-        filter: args.filter.clone(),
-        width,
-        bold: pager::shows_bold(),
-    };
+    let view = args.table.view(matches!(args.format, Format::Csv));
+    let view = View { limit: args.slowest.unwrap_or(view.limit), quantiles: args.quantiles, ..view };
     let by = match args.by.unwrap_or(ByArg::Function) {
         _ if args.slowest.is_some() => By::Slowest,
         ByArg::Function => By::Function,
@@ -163,7 +139,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let table = |form| tabular::write(&profile, by, &view, form);
     let written = match args.format {
         Format::Text => {
-            pager::print(&text::write(&profile, by, &view)?, !args.no_pager)?;
+            pager::print(&text::write(&profile, by, &view)?, !args.table.no_pager)?;
             return Ok(ExitCode::SUCCESS);
         }
         Format::Json => (json::write(&profile)? + "\n").into_bytes(),

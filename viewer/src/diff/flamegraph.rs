@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use cgoprof_profile::Profile;
 use inferno::flamegraph::{Options, from_lines};
 
 use super::compare::Side;
 use crate::export::flamegraph::FlamegraphError;
-use crate::export::weighted_stacks::{TRUNCATED, weighted_stacks};
-use crate::units::printable;
+use crate::export::weighted_stacks::weighted_stacks;
 use crate::value::Value;
 
 /// Draws what differs, as an SVG.
@@ -21,8 +19,8 @@ pub fn draw(base: Side<'_>, now: Side<'_>, value: Value) -> Result<Vec<u8>, Flam
         for profile in side.repeats {
             let seconds = if side.per_second { profile.recording.duration_ns.max(1) as f64 / 1e9 } else { 1.0 };
             let share = 1.0 / side.repeats.len() as f64 / seconds;
-            for (stack, size) in folded(profile, value) {
-                stacks.entry(stack).or_default()[at] += size * share;
+            for stack in weighted_stacks(profile, value) {
+                stacks.entry(stack.folded()).or_default()[at] += stack.size as f64 * share;
             }
         }
     }
@@ -40,14 +38,4 @@ pub fn draw(base: Side<'_>, now: Side<'_>, value: Value) -> Result<Vec<u8>, Flam
     let mut svg = Vec::new();
     from_lines(&mut options, lines.iter().map(String::as_str), &mut svg).map_err(FlamegraphError::Draw)?;
     Ok(svg)
-}
-
-fn folded(profile: &Profile, value: Value) -> Vec<(String, f64)> {
-    let stacks = weighted_stacks(profile, value).into_iter().map(|stack| {
-        let names = stack.frames.iter().rev().map(|frame| printable(frame.position.function));
-        let names = stack.truncated.then(|| TRUNCATED.to_owned()).into_iter().chain(names);
-        let names: Vec<String> = names.map(|name| name.replace(';', ":")).collect();
-        (names.join(";"), stack.size as f64)
-    });
-    stacks.collect()
 }

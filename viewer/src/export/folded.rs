@@ -5,8 +5,7 @@ use std::fmt::Write as _;
 use cgoprof_profile::Profile;
 
 use super::format::{ExportError, Format};
-use super::weighted_stacks::{TRUNCATED, weighted_stacks};
-use crate::units::printable;
+use super::weighted_stacks::weighted_stacks;
 use crate::value::Value;
 
 /// Lines like `main.main;runtime.cgocall;work 1000`: the outermost function first, then nanoseconds, or crossings where
@@ -25,11 +24,7 @@ impl Format for Folded {
     fn write(&self, profile: &Profile) -> Result<Vec<u8>, ExportError> {
         let mut lines = Vec::new();
         for stack in weighted_stacks(profile, Value::default_of(profile)) {
-            let names = stack.frames.iter().rev().map(|frame| printable(frame.position.function));
-            let names = stack.truncated.then(|| TRUNCATED.to_owned()).into_iter().chain(names);
-            // A semicolon ends a name.
-            let names: Vec<String> = names.map(|name| name.replace(';', ":")).collect();
-            lines.push((names.join(";"), stack.size));
+            lines.push((stack.folded(), stack.size));
         }
         lines.sort();
         let mut text = String::new();

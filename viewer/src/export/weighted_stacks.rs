@@ -3,6 +3,7 @@
 use cgoprof_profile::{Kind, Profile};
 
 use crate::analysis::{self, Frame, Position};
+use crate::units::printable;
 use crate::value::{Parts, Value};
 
 /// A stack, and how much of a value it has.
@@ -13,6 +14,15 @@ pub(crate) struct WeightedStack<'a> {
     pub(crate) truncated: bool,
     /// Crossings, or nanoseconds.
     pub(crate) size: u64,
+}
+
+impl WeightedStack<'_> {
+    /// Returns the names of its functions for a line of folded stacks: the outermost first, and without semicolons, which end a name.
+    pub(crate) fn folded(&self) -> String {
+        let names = self.frames.iter().rev().map(|frame| printable(frame.position.function));
+        let names = self.truncated.then(|| TRUNCATED.to_owned()).into_iter().chain(names);
+        names.map(|name| name.replace(';', ":")).collect::<Vec<_>>().join(";")
+    }
 }
 
 /// The frame of a thread that had lost its processor.

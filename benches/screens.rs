@@ -167,7 +167,11 @@ fn made() -> Profile {
     let go = |at| function(format!("example.com/app/package{}.(*Type).Method{at}", at % 100), Kind::Go);
     profile.functions.extend((0..GO_FUNCTIONS).map(go));
     profile.locations = (0..profile.functions.len())
-        .map(|at| Location { address: at as u64 + 1, lines: vec![Line { function: FunctionId(at), line: at as u32 }] })
+        .map(|at| Location {
+            address: at as u64 + 1,
+            lines: vec![Line { function: FunctionId(at), line: at as u32 }],
+            ..Location::default()
+        })
         .collect();
     for id in 0..STACKS {
         let c = 1 + numbers.below(C_FUNCTIONS);

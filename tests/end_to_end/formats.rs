@@ -8,6 +8,8 @@ use std::process::Command;
 use cgoprof_testing::go::{self, Build};
 use cgoprof_testing::recording::{Recorded, User, command, profile_path, record, report, succeeds};
 
+use crate::browser::page_of;
+
 fn sqlite() -> Recorded {
     record(User::Root, &[], &go::build("sqlite", Build::newest()), &[])
 }
@@ -191,55 +193,9 @@ fn the_flame_graph_renders_in_a_browser_and_search_and_zoom_work() {
     succeeds(command(User::Root).arg("flamegraph").arg(&recorded.profile).arg("--inverted").arg("-o").arg(&svg));
 }
 
-/// Speedscope itself opens the export and shows the report's sums.
-#[test]
-fn speedscope_shows_the_totals_of_the_report() {
-    let recorded = sqlite();
-    let (file, script) = (recorded.profile.with_extension("json"), recorded.profile.with_extension("js"));
-    let export = ["export", "--format", "speedscope", "-o"];
-    succeeds(command(User::Root).args(export).arg(&file).arg(&recorded.profile));
-    let encoded = succeeds(Command::new("base64").args(["-w", "0"]).arg(&file)).stdout;
-    let encoded = String::from_utf8(encoded).expect("text");
-    std::fs::write(&script, format!("speedscope.loadFileFromBase64('export.json', '{encoded}')")).expect("a file");
-    let page = go::readers().join("speedscope-1.25.0/dist/release/index.html");
-    let url = format!("file://{}#localProfilePath={}&view=sandwich", page.display(), script.display());
-    // It draws with WebGL.
-    let options = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader"];
-    let shown = page_of(&url, &script.with_extension("chromium"), &options);
-    let functions = recorded.report["functions"].as_array().expect("functions");
-    let calls: u64 = functions.iter().map(|function| function["calls"].as_u64().expect("a count")).sum();
-    let total = |field: &str| recorded.report["totals"][field].as_f64().expect("a time");
-    // Of functions it draws only the rows that are to be seen; the profiles, with their sums, are all there.
-    for expected in [
-        cgoprof_viewer::units::count(calls),
-        shown_by_speedscope(total("overhead_ns")),
-        "time of Go/C crossings".to_owned(),
-    ] {
-        assert!(shown.contains(&expected), "{expected}: {}", &shown[..shown.len().min(4000)]);
-    }
-}
-
-/// A time as speedscope writes it.
-fn shown_by_speedscope(nanos: f64) -> String {
-    match nanos {
-        nanos if nanos >= 1e9 => format!("{:.2}s", nanos / 1e9),
-        nanos if nanos >= 1e6 => format!("{:.2}ms", nanos / 1e6),
-        nanos => format!("{:.2}\u{b5}s", nanos / 1e3),
-    }
-}
-
 /// The drawing as headless Chromium has it after its scripts have run.
 fn in_browser(svg: &Path, query: &str) -> String {
     page_of(&format!("file://{}?{query}", svg.display()), &svg.with_extension("chromium"), &["--disable-gpu"])
-}
-
-fn page_of(url: &str, browsers_own: &Path, options: &[&str]) -> String {
-    let mut chromium = Command::new("chromium");
-    chromium.args(["--headless", "--no-sandbox", "--no-first-run", "--disable-background-networking"]).args(options);
-    chromium.arg("--virtual-time-budget=3000").arg("--dump-dom");
-    chromium.arg(format!("--user-data-dir={}", browsers_own.display()));
-    let output = succeeds(chromium.arg(url));
-    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 #[test]

@@ -2,10 +2,12 @@
 
 mod attach;
 mod bad_input;
+mod browser;
 mod builds;
 mod c_lines;
 mod debug_files;
 mod engines;
+mod exports;
 mod fault_shim;
 mod faults;
 mod field;

@@ -136,7 +136,7 @@ mod tests {
             for &(name, kind) in functions {
                 profile.functions.push(Function { name: name.into(), kind, ..Function::default() });
                 let lines = vec![Line { function: FunctionId(profile.functions.len() - 1), line: 1 }];
-                profile.locations.push(Location { address: 1, lines });
+                profile.locations.push(Location { address: 1, lines, ..Location::default() });
                 stack.push(LocationId(profile.locations.len() - 1));
             }
             profile.samples.push(SampledStack { stack, samples, ..SampledStack::default() });

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use cgoprof_profile::{Cell, Profile, decode};
+use cgoprof_profile::{Cell, DecodeError, Profile, decode};
 use cgoprof_viewer::export::FORMATS;
 use cgoprof_viewer::export::flamegraph::Drawing;
 use cgoprof_viewer::report::view::View;
@@ -67,8 +67,22 @@ fn first_of_each(value: &serde_json::Value, depth: usize) -> String {
 fn exports() {
     for (name, profile) in profiles() {
         for format in FORMATS {
-            let written = String::from_utf8(format.write(&profile).unwrap()).unwrap();
+            let mut written = Vec::new();
+            format.write(&profile, &mut written).unwrap();
+            if format.is_binary() {
+                match format.name() {
+                    "otlp" => assert!(written.len() > 100, "{name}"),
+                    "perfetto" => check_perfetto(&name, &written),
+                    "pprof" => assert!(matches!(decode(&written), Err(DecodeError::NotOurs)), "{name}"),
+                    other => panic!("{other} is not checked"),
+                }
+                continue;
+            }
+            let written = String::from_utf8(written).unwrap();
             match format.name() {
+                "benchfmt" => check_benchfmt(&name, &written),
+                "firefox" => check_firefox(&name, &profile, &written),
+                "markdown" => insta::assert_snapshot!(format!("{name}-markdown"), written),
                 "csv" => check_csv(&name, &profile, &written),
                 "svg" => assert!(written.starts_with("<?xml") && written.trim_end().ends_with("</svg>"), "{name}"),
                 "folded" => check_folded(&name, &written),
@@ -76,6 +90,59 @@ fn exports() {
                 other => panic!("{other} is not checked"),
             }
         }
+    }
+}
+
+/// It is a sequence of packets to its end.
+fn check_perfetto(name: &str, written: &[u8]) {
+    let (mut rest, mut packets) = (written, 0);
+    while let Some((&key, after)) = rest.split_first() {
+        assert_eq!(key, 0x0a, "{name}");
+        let bytes = after.iter().position(|byte| byte & 0x80 == 0).unwrap() + 1;
+        let seven = |length: usize, byte: &u8| length << 7 | usize::from(byte & 0x7f);
+        let length = after[..bytes].iter().rev().fold(0, seven);
+        rest = &after[bytes + length..];
+        packets += 1;
+    }
+    assert!(packets > 1, "{name}");
+}
+
+/// Lines of key and value, then of a name, a number and values with units.
+fn check_benchfmt(name: &str, written: &str) {
+    for line in written.lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        if !line.starts_with("Benchmark") {
+            assert!(words.len() == 2 && words[0].ends_with(':'), "{name}: {line}");
+            continue;
+        }
+        assert!(words.len() >= 4 && words.len().is_multiple_of(2) && words[1].parse::<u64>().is_ok(), "{name}: {line}");
+        assert!(words[2..].chunks(2).all(|pair| pair[0].parse::<f64>().is_ok()), "{name}: {line}");
+    }
+}
+
+/// Columns are as long as their tables, and sums of samples are those of flame graphs.
+fn check_firefox(name: &str, profile: &Profile, written: &str) {
+    let written: serde_json::Value = serde_json::from_str(written).unwrap();
+    let threads = written["threads"].as_array().unwrap();
+    for thread in threads {
+        for table in ["frameTable", "funcTable", "stackTable", "samples", "markers"] {
+            let table = thread[table].as_object().unwrap();
+            let columns = table.values().filter_map(serde_json::Value::as_array);
+            for column in columns {
+                assert_eq!(column.len() as u64, table["length"].as_u64().unwrap(), "{name}: {table:?}");
+            }
+        }
+    }
+    let mut speedscope = Vec::new();
+    FORMATS.iter().find(|it| it.name() == "speedscope").unwrap().write(profile, &mut speedscope).unwrap();
+    let speedscope: serde_json::Value = serde_json::from_slice(&speedscope).unwrap();
+    for (one, thread) in speedscope["profiles"].as_array().unwrap().iter().zip(threads) {
+        assert_eq!(one["name"], thread["name"], "{name}");
+        let weights = thread["samples"]["weight"].as_array().unwrap().iter();
+        let sum: f64 = weights.map(|weight| weight.as_f64().unwrap()).sum();
+        let scale = if one["unit"] == "none" { 1.0 } else { 1e6 };
+        let expected = one["endValue"].as_f64().unwrap();
+        assert!((sum * scale - expected).abs() <= expected * 1e-9 + 1.0, "{name}: {sum}, {expected}");
     }
 }
 

@@ -101,11 +101,38 @@ pub struct Wrapper {
     pub nocallback: bool,
 }
 
+/// Index of a [`Library`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct LibraryId(pub usize);
+
+/// A file with code beside the program's own: a shared library, or a plugin.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Library {
+    /// Its path.
+    pub path: String,
+    /// GNU build id in hexadecimal, empty if there is none.
+    pub build_id: String,
+}
+
+/// The file that states an address.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub enum CodeFile {
+    /// The program's own.
+    #[default]
+    Program,
+    /// A library.
+    Library(LibraryId),
+    /// None: code that the program has made, and what stands for no code.
+    None,
+}
+
 /// A code address.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Location {
     /// Address as in the file.
     pub address: u64,
+    /// The file.
+    pub file: CodeFile,
     /// Lines that it stands for, inlined calls first.
     pub lines: Vec<Line>,
 }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use flate2::read::MultiGzDecoder;
 use prost::Message as _;
 
-use crate::code::{Function, Kind, Line, Location, Via, Wrapper};
+use crate::code::{CodeFile, Function, Kind, Library, LibraryId, Line, Location, Via, Wrapper};
+use crate::encode::FIRST_LIBRARY;
 use crate::estimate::finite;
 use crate::metrics::Stats;
 use crate::model::{Cell, Profile, SampledStack};
@@ -39,6 +40,7 @@ pub fn decode_message(bytes: &[u8]) -> Result<Profile, DecodeError> {
     }
     let mut profile = Profile::default();
     read_functions(&message, &mut profile)?;
+    read_libraries(&message, &mut profile)?;
     read_locations(&message, &mut profile)?;
     let (mut by_id, mut by_stack) = (HashMap::new(), HashMap::new());
     for extension in message.cgoprof {
@@ -109,11 +111,25 @@ fn inflate(file: &[u8]) -> Result<(Vec<u8>, bool), DecodeError> {
     }
 }
 
+fn string(message: &pprof::Profile, index: i64) -> Result<String, DecodeError> {
+    let found = usize::try_from(index).ok().and_then(|index| message.string_table.get(index));
+    found.cloned().ok_or(DecodeError::Dangling("string", index as u64))
+}
+
+/// Reads the mappings after the program's.
+fn read_libraries(message: &pprof::Profile, profile: &mut Profile) -> Result<(), DecodeError> {
+    for (mapping, expected) in message.mapping.iter().skip(1).zip(FIRST_LIBRARY..) {
+        if mapping.id != expected {
+            return Err(DecodeError::Dangling("mapping", mapping.id));
+        }
+        let (path, build_id) = (string(message, mapping.filename)?, string(message, mapping.build_id)?);
+        profile.libraries.push(Library { path, build_id });
+    }
+    Ok(())
+}
+
 fn read_functions(message: &pprof::Profile, profile: &mut Profile) -> Result<(), DecodeError> {
-    let string = |index: i64| -> Result<String, DecodeError> {
-        let found = usize::try_from(index).ok().and_then(|index| message.string_table.get(index));
-        found.cloned().ok_or(DecodeError::Dangling("string", index as u64))
-    };
+    let string = |index: i64| string(message, index);
     for (index, function) in message.function.iter().enumerate() {
         if function.id != index as u64 + 1 {
             return Err(DecodeError::Dangling("function", function.id));
@@ -153,7 +169,13 @@ fn read_locations(message: &pprof::Profile, profile: &mut Profile) -> Result<(),
         if lines.is_empty() {
             return Err(DecodeError::Dangling("line of location", location.id));
         }
-        profile.locations.push(Location { address: location.address, lines });
+        let file = match location.mapping_id.checked_sub(FIRST_LIBRARY) {
+            Some(library) if library < profile.libraries.len() as u64 => CodeFile::Library(LibraryId(library as usize)),
+            Some(_) => return Err(DecodeError::Dangling("mapping", location.mapping_id)),
+            None if location.mapping_id == 0 => CodeFile::None,
+            None => CodeFile::Program,
+        };
+        profile.locations.push(Location { address: location.address, file, lines });
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use prost::Message as _;
 
-use crate::code::{Kind, LocationId};
+use crate::code::{CodeFile, Kind, LocationId};
 use crate::metrics::{Numbers, Stats};
 use crate::model::{Cell, Profile, SampledStack};
 use crate::recording::Parallelism;
@@ -30,6 +30,7 @@ pub const SAMPLE_TYPES: [(&str, &str); 7] = [
 #[derive(Default)]
 pub struct Encoder {
     strings: HashMap<String, i64>,
+    libraries: usize,
     functions: usize,
     locations: usize,
     written: HashMap<u64, Stats>,
@@ -38,13 +39,27 @@ pub struct Encoder {
     members: u32,
 }
 
+/// Returns a profile as one gzip member with the fields of pprof alone.
+pub fn plain(profile: &Profile) -> Vec<u8> {
+    let mut message = Encoder::default().message(profile);
+    message.cgoprof.clear();
+    for function in &mut message.function {
+        let pprof::Function { id, name, system_name, filename, start_line, .. } = *function;
+        *function = pprof::Function { id, name, system_name, filename, start_line, ..pprof::Function::default() };
+    }
+    gzipped(&message)
+}
+
+fn gzipped(message: &pprof::Profile) -> Vec<u8> {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+    let written = gzip.write_all(&message.encode_to_vec());
+    written.and_then(|()| gzip.finish()).unwrap_or_default()
+}
+
 impl Encoder {
     /// Returns the next member: gzipped, complete in itself.
     pub fn member(&mut self, profile: &Profile) -> Vec<u8> {
-        let message = self.message(profile);
-        let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
-        let written = gzip.write_all(&message.encode_to_vec());
-        written.and_then(|()| gzip.finish()).unwrap_or_default()
+        gzipped(&self.message(profile))
     }
 
     fn message(&mut self, profile: &Profile) -> pprof::Profile {
@@ -54,6 +69,7 @@ impl Encoder {
             self.begin(profile, &mut message);
         }
         message.duration_nanos = profile.recording.duration_ns as i64;
+        self.add_libraries(profile, &mut message);
         self.add_functions(profile, &mut message);
         self.add_locations(profile, &mut message);
         let mut cells = Vec::new();
@@ -115,12 +131,17 @@ impl Encoder {
         message.period_type = message.sample_type.first().cloned();
         message.period = 1;
         message.time_nanos = profile.recording.start_unix_ns as i64;
+        self.add_mapping(PROGRAM, &profile.target.path, &profile.target.build_id, message);
+    }
+
+    /// Adds a file. Its mapping spans all addresses: those of locations are as the file states them.
+    fn add_mapping(&mut self, id: u64, path: &str, build_id: &str, message: &mut pprof::Profile) {
         let mapping = pprof::Mapping {
-            id: 1,
+            id,
             memory_start: 0,
             memory_limit: u64::MAX,
-            filename: self.string(&profile.target.path, message),
-            build_id: self.string(&profile.target.build_id, message),
+            filename: self.string(path, message),
+            build_id: self.string(build_id, message),
             has_functions: true,
             has_filenames: true,
             has_line_numbers: true,
@@ -128,6 +149,13 @@ impl Encoder {
             ..Default::default()
         };
         message.mapping.push(mapping);
+    }
+
+    fn add_libraries(&mut self, profile: &Profile, message: &mut pprof::Profile) {
+        for (index, library) in profile.libraries.iter().enumerate().skip(self.libraries) {
+            self.add_mapping(FIRST_LIBRARY + index as u64, &library.path, &library.build_id, message);
+        }
+        self.libraries = profile.libraries.len();
     }
 
     fn string(&mut self, text: &str, message: &mut pprof::Profile) -> i64 {
@@ -174,7 +202,11 @@ impl Encoder {
                 .map(|line| pprof::Line { function_id: line.function.0 as u64 + 1, line: i64::from(line.line) });
             message.location.push(pprof::Location {
                 id: index as u64 + 1,
-                mapping_id: 1,
+                mapping_id: match location.file {
+                    CodeFile::Program => PROGRAM,
+                    CodeFile::Library(library) => FIRST_LIBRARY + library.0 as u64,
+                    CodeFile::None => 0,
+                },
                 address: location.address,
                 line: line.collect(),
             });
@@ -206,16 +238,22 @@ impl Encoder {
     }
 }
 
+/// Id of the program's mapping.
+const PROGRAM: u64 = 1;
+
+/// Id of the first library's mapping.
+pub(crate) const FIRST_LIBRARY: u64 = PROGRAM + 1;
+
 /// Members from one with all threads and goroutines to the next, once there are many.
 const WHOLE_EVERY: u32 = 32;
 
 /// Place of `cpu` in [`SAMPLE_TYPES`].
-const CPU: usize = 5;
+pub const CPU: usize = 5;
 
 /// Returns the values of a cell's sample, in the order of [`SAMPLE_TYPES`]. Processor time has samples of its own.
 /// Times leave out callbacks, because the crossings in them have samples of their own, and readers add up along the
 /// stack.
-fn values(stats: &Stats) -> [i64; SAMPLE_TYPES.len()] {
+pub fn values(stats: &Stats) -> [i64; SAMPLE_TYPES.len()] {
     let round = |nanos: f64| nanos.round() as i64;
     [
         stats.calls as i64,

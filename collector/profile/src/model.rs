@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::code::{Function, FunctionId, Location, LocationId, Via};
+use crate::code::{Function, FunctionId, Library, Location, LocationId, Via};
 use crate::estimate::Estimate;
 use crate::metrics::Stats;
 use crate::recording::{Recording, Target};
@@ -19,6 +19,8 @@ pub struct Profile {
     pub functions: Vec<Function>,
     /// Code addresses with what they mean; a [`LocationId`] is an index.
     pub locations: Vec<Location>,
+    /// Files of locations beside the program's own; a [`crate::LibraryId`] is an index.
+    pub libraries: Vec<Library>,
     /// Crossings and their numbers.
     pub cells: Vec<Cell>,
     /// Samples of running threads, by stack.

@@ -1,9 +1,10 @@
 //! Tests of the file: a written profile can be read, in any number of members, and any other bytes are an error.
 
 use cgoprof_profile::{
-    Birth, Callback, Cell, Counters, Distribution, Encoder, Estimate, Forgotten, Function, FunctionId, Goroutine,
-    Holder, Kind, Knows, Line, Location, LocationId, Lock, Locked, Made, Parallelism, Peak, Profile, SampledStack,
-    Scheduler, SlowCrossing, Stats, Thread, Timeline, Via, Wait, WaitingStack, Wrapper, decode,
+    Birth, Callback, Cell, CodeFile, Counters, Distribution, Encoder, Estimate, Forgotten, Function, FunctionId,
+    Goroutine, Holder, Kind, Knows, Library, LibraryId, Line, Location, LocationId, Lock, Locked, Made, Parallelism,
+    Peak, Profile, SampledStack, Scheduler, SlowCrossing, Stats, Thread, Timeline, Via, Wait, WaitingStack, Wrapper,
+    decode,
 };
 use proptest::prelude::*;
 
@@ -19,7 +20,9 @@ fn profile(calls: &[u64]) -> Profile {
         let (kind, package) = (Kind::C, "main".to_owned());
         profile.functions.push(Function { name: name.clone(), kind, c_name: name, package, ..Function::default() });
         let lines = vec![Line { function: FunctionId(index), line: 7 }];
-        profile.locations.push(Location { address: 0x1000 + index as u64, lines });
+        profile.libraries.push(Library { path: format!("/lib{index}.so"), build_id: format!("{index:040x}") });
+        let file = [CodeFile::Program, CodeFile::Library(LibraryId(index)), CodeFile::None][index % 3];
+        profile.locations.push(Location { address: 0x1000 + index as u64, file, lines });
         let stats = Stats {
             calls,
             timed: calls / 2,

@@ -26,11 +26,14 @@ struct Library {
     unnamed: OnceCell<Vec<(Svma, u64)>>,
     /// Names that it exports.
     exports: HashMap<String, Svma>,
+    build_id: String,
 }
 
 /// A function of a library.
 pub(super) struct Found {
     pub(super) path: String,
+    /// GNU build id of the library, empty if there is none.
+    pub(super) build_id: String,
     /// The address as the library states it.
     pub(super) stated: Svma,
     /// The symbol that covers it; none if no symbol does.
@@ -56,7 +59,7 @@ impl Libraries {
         let library = self.read(&mapping)?;
         let stated = library.layout.stated_address(offset)?;
         let symbol = library.functions.name_at(stated).map(str::to_owned);
-        Some(Found { path, stated, symbol })
+        Some(Found { path, build_id: library.build_id.clone(), stated, symbol })
     }
 
     /// Returns where the function at an address begins that has no name; the address itself if that is unknown.
@@ -118,7 +121,8 @@ impl Library {
         // Of two functions at one address, the one with a symbol comes first and is kept.
         let functions = FunctionTable::new(named.chain(ifunc::implementations(&binary)));
         let exports = binary.exports().into_iter().map(|(name, address)| (name.to_owned(), address)).collect();
-        Some(Library { layout: binary.layout(), functions, unnamed: OnceCell::new(), exports })
+        let build_id = binary.build_id().unwrap_or_default();
+        Some(Library { layout: binary.layout(), functions, unnamed: OnceCell::new(), exports, build_id })
     }
 }
 

@@ -11,7 +11,9 @@ use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use cgoprof_profile::{Function, FunctionId, Kind, Line, Location, LocationId, Profile, Wrapper};
+use cgoprof_profile::{
+    CodeFile, Function, FunctionId, Kind, Library, LibraryId, Line, Location, LocationId, Profile, Wrapper,
+};
 use cgoprof_symbols::binary::Symbol;
 use cgoprof_symbols::c_function::{self, CFunction};
 use cgoprof_symbols::demangle::demangle;
@@ -40,6 +42,8 @@ pub(crate) struct Symbolizer<'target, 'data> {
     unnamed: OnceCell<Vec<(Svma, u64)>>,
     imports: Vec<&'data str>,
     libraries: Libraries,
+    /// Libraries of the profile by path.
+    known_libraries: HashMap<String, LibraryId>,
     debug_files: DebugFiles,
     functions: HashMap<FunctionKey, FunctionId>,
     go_locations: HashMap<Avma, LocationId>,
@@ -88,6 +92,7 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
             unnamed: OnceCell::new(),
             imports: target.binary.imports().to_vec(),
             libraries: Libraries::default(),
+            known_libraries: HashMap::new(),
             debug_files,
             functions: HashMap::new(),
             go_locations: HashMap::new(),
@@ -161,6 +166,7 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
         if let Some(&known) = self.go_locations.get(&return_address) {
             return known;
         }
+        let file = self.go_file(profile, Avma(return_address.0.wrapping_sub(1)));
         let (code, call) = self.go_code(Avma(return_address.0.wrapping_sub(1)));
         let (stated, frames) = (Svma(call.0.wrapping_add(1)), code.pclntab.frames_at(call));
         let mut lines = Vec::new();
@@ -180,7 +186,7 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
                 line: 0,
             });
         }
-        let location = add_location(profile, Location { address: stated.0, lines });
+        let location = add_location(profile, Location { address: stated.0, file, lines });
         self.go_locations.insert(return_address, location);
         location
     }
@@ -194,7 +200,8 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
         let function = self.function(profile, FunctionKey::Go(name.to_owned(), "border".to_owned()), new);
         let start = self.target.pclntab.functions().find(|function| function.name == name);
         let address = start.map_or(0, |function| function.start.0);
-        let location = add_location(profile, Location { address, lines: vec![Line { function, line: 0 }] });
+        let file = self.own_file(profile);
+        let location = add_location(profile, Location { address, file, lines: vec![Line { function, line: 0 }] });
         self.borders.insert(name, location);
         location
     }
@@ -267,6 +274,11 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
             None if extent.contains(&stated) => self.own_library.clone(),
             None => String::new(),
         };
+        let file = match &in_library {
+            Some(found) => self.library(profile, &found.path, &found.build_id),
+            None if extent.contains(&stated) => self.own_file(profile),
+            None => CodeFile::None,
+        };
         let symbol = own.or(in_library.and_then(|found| found.symbol)).unwrap_or_default();
         let key = FunctionKey::C(named.clone(), module);
         let new = Function {
@@ -294,7 +306,8 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
         if let Some(&known) = self.c_locations.get(&key) {
             return (function, known);
         }
-        let location = add_location(profile, Location { address: stated.0, lines: vec![Line { function, line: 0 }] });
+        let lines = vec![Line { function, line: 0 }];
+        let location = add_location(profile, Location { address: stated.0, file, lines });
         self.c_locations.insert(key, location);
         (function, location)
     }
@@ -322,16 +335,18 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
             return known;
         }
         let own = address.stated(self.bias);
-        let (stated, symbol, library, file) = if self.target.binary.extent().contains(&own) {
-            (own, self.own_symbol(own).map(str::to_owned), String::new(), Some(self.file.clone()))
+        let (stated, symbol, library, file, file_name) = if self.target.binary.extent().contains(&own) {
+            let symbol = self.own_symbol(own).map(str::to_owned);
+            (own, symbol, String::new(), self.own_file(profile), Some(self.file.clone()))
         } else if let Some(found) = self.libraries.find(address) {
-            let file = file_name(&found.path).to_owned();
-            (found.stated, found.symbol, found.path, Some(file))
+            let file = self.library(profile, &found.path, &found.build_id);
+            let name = file_name(&found.path).to_owned();
+            (found.stated, found.symbol, found.path, file, Some(name))
         } else {
-            (Svma(address.0), None, String::new(), None)
+            (Svma(address.0), None, String::new(), CodeFile::None, None)
         };
-        let is_in_file = file.is_some();
-        let name = match (&symbol, file) {
+        let is_in_file = file_name.is_some();
+        let name = match (&symbol, file_name) {
             (Some(symbol), _) => demangle(symbol),
             (None, Some(file)) => format!("{file}+{}", self.start_of_unnamed(address, stated)),
             (None, None) => Function::UNKNOWN_CODE.to_owned(),
@@ -344,7 +359,8 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
             ..Function::default()
         };
         let function = self.function(profile, FunctionKey::Inside(name, library), new);
-        let location = add_location(profile, Location { address: stated.0, lines: vec![Line { function, line: 0 }] });
+        let lines = vec![Line { function, line: 0 }];
+        let location = add_location(profile, Location { address: stated.0, file, lines });
         // An address in no file may turn out later to be in a library.
         if is_in_file {
             self.inside_locations.insert(address, location);
@@ -367,11 +383,39 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
             return known;
         }
         let inside = self.inside(profile, address);
-        let address_stated = profile.locations[inside.0].address;
         let lines = vec![Line { function, line: 0 }];
-        let location = add_location(profile, Location { address: address_stated, lines });
+        let location = Location { lines, ..profile.locations[inside.0].clone() };
+        let location = add_location(profile, location);
         self.called_locations.insert((address, function), location);
         location
+    }
+
+    /// Returns a library as the file of locations.
+    fn library(&mut self, profile: &mut Profile, path: &str, build_id: &str) -> CodeFile {
+        if let Some(&known) = self.known_libraries.get(path) {
+            return CodeFile::Library(known);
+        }
+        let id = LibraryId(profile.libraries.len());
+        profile.libraries.push(Library { path: path.to_owned(), build_id: build_id.to_owned() });
+        self.known_libraries.insert(path.to_owned(), id);
+        CodeFile::Library(id)
+    }
+
+    /// Returns the target's file as that of locations.
+    fn own_file(&mut self, profile: &mut Profile) -> CodeFile {
+        if self.own_library.is_empty() {
+            return CodeFile::Program;
+        }
+        let build_id = self.target.binary.build_id().unwrap_or_default();
+        self.library(profile, &self.own_library.clone(), &build_id)
+    }
+
+    /// Returns the file of the Go code that an address lies in.
+    fn go_file(&mut self, profile: &mut Profile, address: Avma) -> CodeFile {
+        let Some(index) = self.module_of(address) else { return self.own_file(profile) };
+        let module = &self.modules[index];
+        let (path, build_id) = (module.path.to_string_lossy().into_owned(), module.target.binary.build_id());
+        self.library(profile, &path, &build_id.unwrap_or_default())
     }
 
     /// Whether an address lies in a file's code.
@@ -407,7 +451,8 @@ impl<'target, 'data> Symbolizer<'target, 'data> {
         if let Some(&known) = self.c_locations.get(&(Avma(0), function)) {
             return known;
         }
-        let location = add_location(profile, Location { address: 0, lines: vec![Line { function, line: 0 }] });
+        let lines = vec![Line { function, line: 0 }];
+        let location = add_location(profile, Location { address: 0, file: CodeFile::None, lines });
         self.c_locations.insert((Avma(0), function), location);
         location
     }

@@ -94,6 +94,21 @@ pub fn readers() -> PathBuf {
 
 /// Builds a bench program, or a package of one; each way of building it once in a test run.
 pub fn build(program: &str, build: Build) -> PathBuf {
+    once(program, build, || compile(&sources().join("bench-programs").join(program), program, ".", build))
+}
+
+/// Builds a package that reads our exports, of a module in tests/readers; once in a test run.
+pub fn reader(module: &str, package: &str) -> PathBuf {
+    let build = Build::newest();
+    let name = format!("reader-{module}");
+    once(&name, build, || compile(&sources().join("tests/readers").join(module), &name, package, build))
+}
+
+fn sources() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn once(program: &str, build: Build, compile: impl FnOnce() -> PathBuf) -> PathBuf {
     type Once = Arc<OnceLock<PathBuf>>;
     static BUILT: Mutex<Option<HashMap<(String, Build), Once>>> = Mutex::new(None);
     let once = {
@@ -101,11 +116,10 @@ pub fn build(program: &str, build: Build) -> PathBuf {
         let map = built.get_or_insert_with(HashMap::new);
         Arc::clone(map.entry((program.to_owned(), build)).or_default())
     };
-    once.get_or_init(|| compile(program, build)).clone()
+    once.get_or_init(compile).clone()
 }
 
-fn compile(program: &str, build: Build) -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bench-programs").join(program);
+fn compile(source: &Path, program: &str, package: &str, build: Build) -> PathBuf {
     let name: String = build.args.concat().chars().filter(|c| c.is_ascii_alphanumeric()).collect();
     let output = shared_dir().join(format!("{}-{}-{name}", program.replace('/', "-"), build.release));
     let go = command(build.release);
@@ -114,8 +128,8 @@ fn compile(program: &str, build: Build) -> PathBuf {
         .args(build.args)
         .arg("-o")
         .arg(&output)
-        .arg(".")
-        .current_dir(&source)
+        .arg(package)
+        .current_dir(source)
         .env("GOTOOLCHAIN", "local")
         .env("GOWORK", "off")
         .env("GOFLAGS", "-mod=mod")

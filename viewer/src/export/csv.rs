@@ -1,5 +1,7 @@
 //! C functions as comma-separated values, times in nanoseconds.
 
+use std::io::Write;
+
 use cgoprof_profile::Profile;
 
 use super::format::{ExportError, Format};
@@ -19,7 +21,7 @@ impl Format for Csv {
         "C functions as comma-separated values, one column for each number"
     }
 
-    fn write(&self, profile: &Profile) -> Result<Vec<u8>, ExportError> {
-        Ok(tabular::write(profile, By::Function, &View::all(), Form::Csv)?)
+    fn write(&self, profile: &Profile, output: &mut dyn Write) -> Result<(), ExportError> {
+        Ok(output.write_all(&tabular::write(profile, By::Function, &View::all(), Form::Csv)?)?)
     }
 }

@@ -1,5 +1,7 @@
 //! Flame graphs: Go frames, the border, the C function.
 
+use std::io::Write;
+
 use cgoprof_profile::{Kind, Profile};
 use inferno::flamegraph::color::{Color, PaletteMap};
 use inferno::flamegraph::{Direction, Options, from_lines};
@@ -40,9 +42,10 @@ impl Format for FlameGraph {
         "Flame graph as cgoprof flamegraph draws it without options"
     }
 
-    fn write(&self, profile: &Profile) -> Result<Vec<u8>, ExportError> {
+    fn write(&self, profile: &Profile, output: &mut dyn Write) -> Result<(), ExportError> {
         let drawing = Drawing { value: Value::default_of(profile), ..Drawing::default() };
-        drawing.draw(profile).map_err(|error| ExportError::Draw(error.into()))
+        let drawn = drawing.draw(profile).map_err(|error| ExportError::Draw(error.into()))?;
+        Ok(output.write_all(&drawn)?)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Folded stacks, a line each, as flame graph tools read them.
 
-use std::fmt::Write as _;
+use std::io::Write;
 
 use cgoprof_profile::Profile;
 
@@ -21,18 +21,17 @@ impl Format for Folded {
         "A stack a line with its time, for flamegraph.pl, inferno, speedscope and other flame graph tools"
     }
 
-    fn write(&self, profile: &Profile) -> Result<Vec<u8>, ExportError> {
+    fn write(&self, profile: &Profile, output: &mut dyn Write) -> Result<(), ExportError> {
         let mut lines = Vec::new();
         for stack in weighted_stacks(profile, Value::default_of(profile)) {
             lines.push((stack.folded(), stack.size));
         }
         lines.sort();
-        let mut text = String::new();
         for same in lines.chunk_by(|one, other| one.0 == other.0) {
             let size = same.iter().fold(0u64, |sum, (_, size)| sum.saturating_add(*size));
-            let _ = writeln!(text, "{} {size}", same[0].0);
+            writeln!(output, "{} {size}", same[0].0)?;
         }
-        Ok(text.into_bytes())
+        Ok(())
     }
 }
 
@@ -67,7 +66,11 @@ mod tests {
             ..Profile::default()
         };
         profile.recording.knows.counts = true;
-        let folded = |profile: &Profile| String::from_utf8(Folded.write(profile).expect("lines")).expect("text");
+        let folded = |profile: &Profile| {
+            let mut lines = Vec::new();
+            Folded.write(profile, &mut lines).expect("lines");
+            String::from_utf8(lines).expect("text")
+        };
         let lines = "main.main;runtime.cgocall 900\nmain.main;runtime.cgocall;f:g\u{fffd} 100\n";
         assert_eq!(folded(&profile), lines);
         profile.cells[0].truncated = true;

@@ -1,5 +1,7 @@
 //! What a format is.
 
+use std::io::{self, Write};
+
 use cgoprof_profile::Profile;
 
 /// A format for other programs.
@@ -10,11 +12,16 @@ pub trait Format: Sync {
     /// What it is, for the help.
     fn about(&self) -> &'static str;
 
-    /// The profile in this format.
+    /// Whether it is for programs alone, and must not be printed on a terminal.
+    fn is_binary(&self) -> bool {
+        false
+    }
+
+    /// Writes the profile in this format.
     ///
     /// # Errors
-    /// If the profile holds nothing that the format can show, or is damaged.
-    fn write(&self, profile: &Profile) -> Result<Vec<u8>, ExportError>;
+    /// If the profile holds nothing that the format can show, or is damaged, or the output fails.
+    fn write(&self, profile: &Profile, output: &mut dyn Write) -> Result<(), ExportError>;
 }
 
 /// Why a profile can't be written in a format.
@@ -26,7 +33,10 @@ pub enum ExportError {
     /// The table can't be made.
     #[error(transparent)]
     Table(#[from] crate::report::tabular::TabularError),
-    /// The report as JSON, which a format is made of, failed.
-    #[error("cannot make the report: {0}")]
-    Report(#[from] serde_json::Error),
+    /// The output failed.
+    #[error("cannot write: {0}")]
+    Write(#[from] io::Error),
+    /// The JSON of a format failed, or its output did.
+    #[error("cannot write: {0}")]
+    Json(#[from] serde_json::Error),
 }

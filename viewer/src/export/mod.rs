@@ -1,6 +1,7 @@
 //! Formats in which a profile is written for other programs. The way to add one is in docs/developing.md.
 
 mod format;
+mod tracks;
 pub(crate) mod weighted_stacks;
 
 pub use format::{ExportError, Format};
@@ -16,8 +17,14 @@ macro_rules! formats {
 }
 
 formats! {
+    benchfmt::Benchfmt,
     csv::Csv,
+    firefox::Firefox,
     flamegraph::FlameGraph,
     folded::Folded,
+    markdown::Markdown,
+    otlp::Otlp,
+    perfetto::Perfetto,
+    pprof::Pprof,
     speedscope::Speedscope,
 }

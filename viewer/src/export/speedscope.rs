@@ -1,6 +1,7 @@
 //! Stacks for speedscope (https://github.com/jlfwong/speedscope/wiki/Importing-from-custom-sources).
 
 use std::collections::HashMap;
+use std::io::Write;
 
 use cgoprof_profile::Profile;
 use serde_json::{Value as Json, json};
@@ -23,7 +24,7 @@ impl Format for Speedscope {
         "Stacks for speedscope.app, a profile for each value (time, time in C, crossings, ...)"
     }
 
-    fn write(&self, profile: &Profile) -> Result<Vec<u8>, ExportError> {
+    fn write(&self, profile: &Profile, output: &mut dyn Write) -> Result<(), ExportError> {
         let mut frames = Frames::default();
         let default = Value::default_of(profile);
         let others = Value::ALL.into_iter().filter(|&value| value != default);
@@ -38,7 +39,7 @@ impl Format for Speedscope {
             "shared": { "frames": frames.shared },
             "profiles": profiles,
         });
-        Ok(serde_json::to_vec(&document)?)
+        Ok(serde_json::to_writer(output, &document)?)
     }
 }
 
@@ -115,7 +116,9 @@ mod tests {
             ..Profile::default()
         };
         profile.recording.knows.counts = true;
-        let written: Json = serde_json::from_slice(&Speedscope.write(&profile).expect("JSON")).expect("JSON");
+        let mut written = Vec::new();
+        Speedscope.write(&profile, &mut written).expect("JSON");
+        let written: Json = serde_json::from_slice(&written).expect("JSON");
         let frames = written["shared"]["frames"].as_array().expect("frames");
         assert_eq!(frames.len(), 4);
         assert_eq!(frames[3], json!({ "name": "f", "file": "/src/f.c", "line": 7 }));

@@ -18,6 +18,8 @@ pub enum Form {
     Csv,
     /// A table of Markdown, with the columns of the text report.
     Markdown,
+    /// The same as a part of a document, which has no options to name.
+    Document,
 }
 
 /// Why a report is not written in a form.
@@ -56,11 +58,13 @@ pub(crate) fn table<R: Row>(profile: &Profile, rows: &[R], view: &View, form: Fo
     rows.truncate(view.limit);
     match form {
         Form::Csv => csv(profile, &rows, view),
-        Form::Markdown => {
+        Form::Markdown | Form::Document => {
             let mut text = markdown(profile, &rows, view)?;
-            if more > 0 {
+            if more > 0 && form == Form::Markdown {
                 text += "\n";
                 write_more(&mut text, more, LIMIT);
+            } else if more > 0 {
+                text += &format!("\n{more} more rows are left out.\n");
             }
             Ok(text.into_bytes())
         }
@@ -131,7 +135,7 @@ fn markdown<R: Row>(profile: &Profile, rows: &[&R], view: &View) -> Result<Strin
 }
 
 /// Returns a text in which nothing is Markdown (CommonMark 2.4, backslash escapes).
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         if "\\`*_{}[]<>|~&".contains(c) {

@@ -110,7 +110,7 @@ fn command_line(path: &str, args: &[String]) -> String {
     shown
 }
 
-fn header(profile: &Profile) -> String {
+pub(crate) fn header(profile: &Profile) -> String {
     let (target, recording) = (&profile.target, &profile.recording);
     let (crossings, direct) = analysis::totals(profile);
     let run = recording.duration_ns as f64;

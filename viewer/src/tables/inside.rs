@@ -225,7 +225,7 @@ mod tests {
             function("main.main", Kind::Go, "main.go"),
         ];
         let line = |function, line| Line { function: FunctionId(function), line };
-        let location = |lines: &[Line]| Location { address: 1, lines: lines.to_vec() };
+        let location = |lines: &[Line]| Location { address: 1, lines: lines.to_vec(), ..Location::default() };
         profile.locations =
             vec![location(&[line(1, 5), line(0, 20)]), location(&[line(0, 30)]), location(&[line(2, 7)])];
         let sampled = |stack: &[usize], samples| SampledStack {
@@ -262,7 +262,7 @@ mod tests {
         profile.functions.extend([function("[futex]", Kind::Kernel), function("lock", Kind::C)]);
         for index in [3, 4] {
             let lines = vec![Line { function: FunctionId(index), line: 1 }];
-            profile.locations.push(Location { address: index as u64, lines });
+            profile.locations.push(Location { address: index as u64, lines, ..Location::default() });
         }
         let locations = |stack: &[usize]| stack.iter().copied().map(LocationId).collect::<Vec<_>>();
         let stats = Stats { calls: 1, blocked: 60.0, ..Stats::default() };

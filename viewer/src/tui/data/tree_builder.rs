@@ -150,7 +150,7 @@ mod tests {
         let mut profile = Profile { functions: ["main", "work", "work"].map(function).into(), ..Profile::default() };
         for (address, (of, line)) in [(0, 10), (0, 11), (1, 5), (2, 6), (2, 6)].into_iter().enumerate() {
             let lines = vec![Line { function: FunctionId(of), line }];
-            profile.locations.push(Location { address: address as u64, lines });
+            profile.locations.push(Location { address: address as u64, lines, ..Location::default() });
         }
         let stats = |calls| Stats { calls, ..Stats::default() };
         for (id, (stack, truncated)) in

@@ -148,7 +148,7 @@ mod tests {
         profile.functions = vec![function("work", "work.c"), function("other", "other.c"), function("gone", "gone.h")];
         let mut place = |function, line| {
             let lines = vec![Line { function: FunctionId(function), line }];
-            profile.locations.push(Location { address: 1, lines });
+            profile.locations.push(Location { address: 1, lines, ..Location::default() });
             LocationId(profile.locations.len() - 1)
         };
         let (begin, hot, near, far) = (place(0, 10), place(0, 50), place(0, 52), place(0, 90));

@@ -1,0 +1,171 @@
+//! The messages of OTLP profiles that are written, with the fields that are used (opentelemetry-proto 1.10,
+//! opentelemetry/proto/profiles/v1development/profiles.proto).
+
+use prost::Message;
+
+/// `ProfilesData`. An `ExportProfilesServiceRequest` has the same fields.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ProfilesData {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) resource_profiles: Vec<ResourceProfiles>,
+    #[prost(message, optional, tag = "2")]
+    pub(super) dictionary: Option<ProfilesDictionary>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ResourceProfiles {
+    #[prost(message, optional, tag = "1")]
+    pub(super) resource: Option<Resource>,
+    #[prost(message, repeated, tag = "2")]
+    pub(super) scope_profiles: Vec<ScopeProfiles>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Resource {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) attributes: Vec<KeyValue>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct KeyValue {
+    #[prost(string, tag = "1")]
+    pub(super) key: String,
+    #[prost(message, optional, tag = "2")]
+    pub(super) value: Option<AnyValue>,
+}
+
+/// `AnyValue`, one of whose fields is set.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct AnyValue {
+    #[prost(string, optional, tag = "1")]
+    pub(super) string_value: Option<String>,
+    #[prost(int64, optional, tag = "3")]
+    pub(super) int_value: Option<i64>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ScopeProfiles {
+    #[prost(message, optional, tag = "1")]
+    pub(super) scope: Option<InstrumentationScope>,
+    #[prost(message, repeated, tag = "2")]
+    pub(super) profiles: Vec<OneProfile>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct InstrumentationScope {
+    #[prost(string, tag = "1")]
+    pub(super) name: String,
+    #[prost(string, tag = "2")]
+    pub(super) version: String,
+}
+
+/// `Profile`: the samples of one value.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct OneProfile {
+    #[prost(message, optional, tag = "1")]
+    pub(super) sample_type: Option<ValueType>,
+    #[prost(message, repeated, tag = "2")]
+    pub(super) samples: Vec<Sample>,
+    #[prost(fixed64, tag = "3")]
+    pub(super) time_unix_nano: u64,
+    #[prost(uint64, tag = "4")]
+    pub(super) duration_nano: u64,
+    #[prost(message, optional, tag = "5")]
+    pub(super) period_type: Option<ValueType>,
+    #[prost(int64, tag = "6")]
+    pub(super) period: i64,
+    #[prost(bytes = "vec", tag = "7")]
+    pub(super) profile_id: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ValueType {
+    #[prost(int32, tag = "1")]
+    pub(super) type_strindex: i32,
+    #[prost(int32, tag = "2")]
+    pub(super) unit_strindex: i32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Sample {
+    #[prost(int32, tag = "1")]
+    pub(super) stack_index: i32,
+    #[prost(int64, repeated, tag = "4")]
+    pub(super) values: Vec<i64>,
+}
+
+/// `ProfilesDictionary`. The first entry of each table stands for nothing.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ProfilesDictionary {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) mapping_table: Vec<Mapping>,
+    #[prost(message, repeated, tag = "2")]
+    pub(super) location_table: Vec<Location>,
+    #[prost(message, repeated, tag = "3")]
+    pub(super) function_table: Vec<Function>,
+    #[prost(message, repeated, tag = "4")]
+    pub(super) link_table: Vec<Link>,
+    #[prost(string, repeated, tag = "5")]
+    pub(super) string_table: Vec<String>,
+    #[prost(message, repeated, tag = "6")]
+    pub(super) attribute_table: Vec<KeyValueAndUnit>,
+    #[prost(message, repeated, tag = "7")]
+    pub(super) stack_table: Vec<Stack>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Mapping {
+    #[prost(uint64, tag = "2")]
+    pub(super) memory_limit: u64,
+    #[prost(int32, tag = "4")]
+    pub(super) filename_strindex: i32,
+    #[prost(int32, repeated, tag = "5")]
+    pub(super) attribute_indices: Vec<i32>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Location {
+    #[prost(int32, tag = "1")]
+    pub(super) mapping_index: i32,
+    #[prost(uint64, tag = "2")]
+    pub(super) address: u64,
+    #[prost(message, repeated, tag = "3")]
+    pub(super) lines: Vec<Line>,
+    #[prost(int32, repeated, tag = "4")]
+    pub(super) attribute_indices: Vec<i32>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Line {
+    #[prost(int32, tag = "1")]
+    pub(super) function_index: i32,
+    #[prost(int64, tag = "2")]
+    pub(super) line: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Function {
+    #[prost(int32, tag = "1")]
+    pub(super) name_strindex: i32,
+    #[prost(int32, tag = "2")]
+    pub(super) system_name_strindex: i32,
+    #[prost(int32, tag = "3")]
+    pub(super) filename_strindex: i32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Link {}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct KeyValueAndUnit {
+    #[prost(int32, tag = "1")]
+    pub(super) key_strindex: i32,
+    #[prost(message, optional, tag = "2")]
+    pub(super) value: Option<AnyValue>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Stack {
+    #[prost(int32, repeated, tag = "1")]
+    pub(super) location_indices: Vec<i32>,
+}

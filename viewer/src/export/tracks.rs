@@ -1,0 +1,211 @@
+//! The timeline as programs for traces show it: for each thread, tracks of intervals that nest.
+
+use std::collections::{BTreeMap, HashMap};
+
+use cgoprof_profile::{Cell, Profile, SlowCrossing, Wait};
+
+use crate::analysis::{self, Frame};
+use crate::slowest::other_thread;
+use crate::units::printable;
+
+/// A thread, and what happened on it.
+pub(crate) struct ThreadTracks<'a> {
+    /// Kernel thread id.
+    pub(crate) tid: u64,
+    /// M and name: `M3 app`.
+    pub(crate) name: String,
+    /// Start of the thread, in nanoseconds since the recording's; none if it was there before.
+    pub(crate) created_ns: Option<u64>,
+    /// End of the thread, in nanoseconds since the recording's start; none if it has not ended.
+    pub(crate) exited_ns: Option<u64>,
+    /// The thread that started it.
+    pub(crate) parent: Option<u64>,
+    /// Slow crossings, from the start of their enter phase until C returned.
+    pub(crate) crossings: Vec<Interval<&'a SlowCrossing>>,
+    /// Times in which goroutines that had been in C on it waited for a P.
+    pub(crate) waits_for_p: Vec<Interval<&'a SlowCrossing>>,
+    /// Waits in C.
+    pub(crate) blocked: Vec<Interval<&'a Wait>>,
+    /// Waits for anything, in C or not.
+    pub(crate) asleep: Vec<Interval<&'a Wait>>,
+    /// Times in which a goroutine, by its number, was locked to it.
+    pub(crate) locked: Vec<Interval<u64>>,
+    /// Goroutines that came back from C on it after they had called on another.
+    pub(crate) arrivals: Vec<(u64, &'a SlowCrossing)>,
+}
+
+/// A time, in nanoseconds since the recording's start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Interval<T> {
+    pub(crate) from: u64,
+    /// None if it lasted beyond the recording's end.
+    pub(crate) to: Option<u64>,
+    pub(crate) what: T,
+}
+
+impl<T> Interval<T> {
+    fn end(&self) -> u64 {
+        self.to.unwrap_or(u64::MAX)
+    }
+}
+
+/// Returns all threads of which the recording tells something, those of the lowest Ms first.
+pub(crate) fn threads(profile: &Profile) -> Vec<ThreadTracks<'_>> {
+    let mut tracks: BTreeMap<u64, ThreadTracks<'_>> = BTreeMap::new();
+    let mut order: HashMap<u64, u64> = HashMap::new();
+    // The kernel uses ids again: what happened on a later thread with the same id is shown with the first.
+    for thread in &profile.threads {
+        let new = || {
+            let m = thread.m.map_or_else(String::new, |m| format!("M{m} "));
+            ThreadTracks { name: m + &printable(&thread.name), ..ThreadTracks::new(thread.tid) }
+        };
+        let own = tracks.entry(thread.tid).or_insert_with(new);
+        (own.created_ns, own.exited_ns, own.parent) = (thread.created_ns, thread.exited_ns, thread.parent);
+        order.entry(thread.tid).or_insert(thread.m.unwrap_or(u64::MAX));
+    }
+    let timeline = &profile.timeline;
+    for crossing in &timeline.crossings {
+        let own = tracks.entry(crossing.tid).or_insert_with(|| ThreadTracks::new(crossing.tid));
+        let returned = crossing.called_ns.saturating_add(crossing.c_ns.unwrap_or(0));
+        own.crossings.push(Interval {
+            from: crossing.called_ns.saturating_sub(crossing.enter_ns),
+            to: (!crossing.open).then_some(returned),
+            what: crossing,
+        });
+        let back = returned.saturating_add(crossing.exit_ns);
+        if crossing.exit_ns > 0 {
+            own.waits_for_p.push(Interval { from: returned, to: Some(back), what: crossing });
+        }
+        if let Some(other) = other_thread(crossing) {
+            tracks.entry(other).or_insert_with(|| ThreadTracks::new(other)).arrivals.push((back, crossing));
+        }
+    }
+    for wait in &timeline.waits {
+        let own = tracks.entry(wait.tid).or_insert_with(|| ThreadTracks::new(wait.tid));
+        own.blocked.push(Interval { from: wait.from_ns, to: Some(wait.to_ns), what: wait });
+    }
+    for wait in &timeline.asleep {
+        let own = tracks.entry(wait.tid).or_insert_with(|| ThreadTracks::new(wait.tid));
+        own.asleep.push(Interval { from: wait.from_ns, to: Some(wait.to_ns), what: wait });
+    }
+    for locked in &timeline.locked {
+        let own = tracks.entry(locked.tid).or_insert_with(|| ThreadTracks::new(locked.tid));
+        own.locked.push(Interval { from: locked.from_ns, to: locked.to_ns, what: locked.goid });
+    }
+    let mut tracks: Vec<_> = tracks.into_values().collect();
+    tracks.sort_by_key(|track| (order.get(&track.tid).copied().unwrap_or(u64::MAX), track.tid));
+    tracks
+}
+
+impl ThreadTracks<'_> {
+    fn new(tid: u64) -> Self {
+        ThreadTracks {
+            tid,
+            name: format!("thread {tid}"),
+            created_ns: None,
+            exited_ns: None,
+            parent: None,
+            crossings: Vec::new(),
+            waits_for_p: Vec::new(),
+            blocked: Vec::new(),
+            asleep: Vec::new(),
+            locked: Vec::new(),
+            arrivals: Vec::new(),
+        }
+    }
+}
+
+/// Divides intervals among as few tracks as it takes for those of one to nest: of any two, one holds the other, or they
+/// are apart. Those of a track are in the order in which they begin, outer ones first.
+pub(crate) fn nested<T>(mut intervals: Vec<Interval<T>>) -> Vec<Vec<Interval<T>>> {
+    intervals.sort_by_key(|interval| (interval.from, std::cmp::Reverse(interval.end())));
+    let mut tracks: Vec<(Vec<u64>, Vec<Interval<T>>)> = Vec::new();
+    for interval in intervals {
+        let fits = tracks.iter_mut().find_map(|(ends, held)| {
+            while ends.last().is_some_and(|&end| end <= interval.from) {
+                ends.pop();
+            }
+            ends.last().is_none_or(|&end| end >= interval.end()).then_some((ends, held))
+        });
+        match fits {
+            Some((ends, held)) => {
+                ends.push(interval.end());
+                held.push(interval);
+            }
+            None => tracks.push((vec![interval.end()], vec![interval])),
+        }
+    }
+    tracks.into_iter().map(|(_, held)| held).collect()
+}
+
+/// Returns the numbers of threads over time that the recording has: name, then moments with values.
+pub(crate) fn counters(profile: &Profile) -> Vec<(&'static str, Vec<(u64, u64)>)> {
+    let all = &profile.timeline.counters;
+    let named = [
+        ("threads in C", all.iter().map(|at| (at.at_ns, Some(at.in_c))).collect::<Vec<_>>()),
+        ("threads in Go", all.iter().map(|at| (at.at_ns, at.in_go)).collect()),
+        ("threads idle", all.iter().map(|at| (at.at_ns, at.idle)).collect()),
+    ];
+    let known = named.into_iter().map(|(name, values)| {
+        (name, values.into_iter().filter_map(|(at, value)| Some((at, value?))).collect::<Vec<_>>())
+    });
+    known.filter(|(_, values)| !values.is_empty()).collect()
+}
+
+/// The names of what intervals stand for.
+pub(crate) struct Names<'a> {
+    profile: &'a Profile,
+    cells: HashMap<u64, &'a Cell>,
+    waits: HashMap<u32, &'a str>,
+}
+
+impl<'a> Names<'a> {
+    pub(crate) fn new(profile: &'a Profile) -> Names<'a> {
+        let waits = profile.waits.iter().filter_map(|stack| Some((stack, stack.waits_in(profile)?)));
+        Names {
+            profile,
+            cells: profile.cells.iter().map(|cell| (cell.id, cell)).collect(),
+            waits: waits.flat_map(|(stack, call)| stack.numbers.iter().map(move |&number| (number, call))).collect(),
+        }
+    }
+
+    /// Returns the C function of a crossing.
+    pub(crate) fn function(&self, crossing: &SlowCrossing) -> String {
+        let cell = self.cells.get(&crossing.cell);
+        cell.map_or_else(|| "[unknown]".to_owned(), |cell| printable(&self.profile.functions[cell.function.0].name))
+    }
+
+    /// Returns the frames of a crossing's stack, innermost first.
+    pub(crate) fn frames(&self, cell: u64) -> Vec<Frame<'a>> {
+        let cell = self.cells.get(&cell);
+        cell.map_or_else(Vec::new, |cell| analysis::frames(self.profile, &cell.stack))
+    }
+
+    /// Returns what a thread waited in.
+    pub(crate) fn wait(&self, wait: &Wait) -> String {
+        let call = wait.stack.and_then(|number| self.waits.get(&number));
+        call.map_or_else(|| "[not known in what]".to_owned(), |call| printable(call))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_of_a_track_nest() {
+        let interval = |from, to| Interval { from, to: Some(to), what: () };
+        let check = |intervals: &[(u64, u64)], expected: &[&[(u64, u64)]]| {
+            let tracks = nested(intervals.iter().map(|&(from, to)| interval(from, to)).collect());
+            let found: Vec<Vec<_>> =
+                tracks.iter().map(|track| track.iter().map(|one| (one.from, one.end())).collect()).collect();
+            assert_eq!(found, expected);
+        };
+        check(&[], &[]);
+        check(&[(5, 9), (0, 5)], &[&[(0, 5), (5, 9)]]);
+        check(&[(2, 3), (0, 10), (3, 10), (4, 4)], &[&[(0, 10), (2, 3), (3, 10), (4, 4)]]);
+        check(&[(0, 10), (5, 15), (6, 9), (12, 20)], &[&[(0, 10), (6, 9), (12, 20)], &[(5, 15)]]);
+        let open = nested(vec![Interval { from: 3, to: None, what: () }, interval(4, 7), interval(1, 5)]);
+        assert_eq!(open.len(), 2);
+    }
+}

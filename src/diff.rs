@@ -1,6 +1,6 @@
 //! `cgoprof diff`: compares recordings.
 
-use std::io::Write as _;
+use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -10,6 +10,7 @@ use cgoprof_viewer::diff::compare::{Diff, Side};
 use cgoprof_viewer::diff::key::By;
 use cgoprof_viewer::diff::measure::Measure;
 use cgoprof_viewer::diff::{flamegraph, table};
+use cgoprof_viewer::page::{self, Comparison};
 use cgoprof_viewer::report::tabular::Form;
 use cgoprof_viewer::units::{percent as share, printable};
 use cgoprof_viewer::value::Value;
@@ -81,6 +82,8 @@ enum Format {
     Markdown,
     /// A flame graph of what differs
     Svg,
+    /// A page for a browser, in one file; cgoprof web OLD NEW shows it
+    Html,
 }
 
 /// Exit status where a measure grew by more than --fail-above permits.
@@ -105,11 +108,11 @@ impl Args {
     fn check(&self) {
         let chooses = self.table.choose();
         let refused = match self.format {
-            Format::Json | Format::Svg if chooses => {
-                Some("--limit, --sort, --columns and --filter are for tables: JSON and SVG contain all")
+            Format::Json | Format::Svg | Format::Html if chooses => {
+                Some("--limit, --sort, --columns and --filter are for tables: JSON, SVG and HTML contain all")
             }
             Format::Svg if self.by.is_some() => Some("--by groups rows, and SVG draws stacks"),
-            Format::Json | Format::Svg | Format::Csv | Format::Markdown if self.table.no_pager => {
+            Format::Json | Format::Svg | Format::Html | Format::Csv | Format::Markdown if self.table.no_pager => {
                 Some(pager::ONLY_TEXT)
             }
             _ => None,
@@ -123,9 +126,7 @@ impl Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     args.check();
     let (before, after) = (repeats(&args.base)?, repeats(&args.now)?);
-    if before.iter().chain(&after).any(|profile| !profile.recording.counted()) {
-        bail!("engine sample counts no crossings, which diff compares: record with another engine");
-    }
+    check(&before, &after)?;
     let side = |repeats| Side { repeats, per_second: args.per == Per::Second };
     let (base, now) = (side(before.as_slice()), side(after.as_slice()));
     let by = match args.by.unwrap_or(ByArg::Function) {
@@ -146,6 +147,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Format::Csv => std::io::stdout().write_all(&table::rows(&diff, &view, Form::Csv)?),
         Format::Markdown => std::io::stdout().write_all(&table::rows(&diff, &view, Form::Markdown)?),
         Format::Svg => std::io::stdout().write_all(&flamegraph::draw(base, now, drawn(&before, &after))?),
+        Format::Html => {
+            let comparison = Comparison { diff: &diff, base, now };
+            page::write(&after[0], Some(comparison), &mut BufWriter::new(std::io::stdout().lock()))
+        }
     };
     // A reader that has had enough changes nothing about what grew.
     match written {
@@ -165,14 +170,22 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(if grew { ExitCode::from(GREW) } else { ExitCode::SUCCESS })
 }
 
+/// Refuses profiles that can't be compared.
+pub(crate) fn check(before: &[Profile], after: &[Profile]) -> anyhow::Result<()> {
+    if before.iter().chain(after).any(|profile| !profile.recording.counted()) {
+        bail!("engine sample counts no crossings, which are compared: record with another engine");
+    }
+    Ok(())
+}
+
 /// Returns the value that is drawn: one that all profiles know.
 fn drawn(before: &[Profile], after: &[Profile]) -> Value {
     let mut values = before.iter().chain(after).map(Value::default_of);
     if values.all(|value| value == Value::Total) { Value::Total } else { Value::Calls }
 }
 
-/// Reads a profile, or all profiles of a folder.
-fn repeats(path: &Path) -> anyhow::Result<Vec<Profile>> {
+/// Reads a profile, or all profiles of a folder: at least one.
+pub(crate) fn repeats(path: &Path) -> anyhow::Result<Vec<Profile>> {
     let shown = path.display();
     if !path.is_dir() {
         return Ok(vec![profile_file::read(path)?]);

@@ -20,6 +20,7 @@ mod table_options;
 mod top;
 mod tui;
 mod watched;
+mod web;
 
 use std::process::ExitCode;
 
@@ -44,6 +45,7 @@ enum Command {
     Flamegraph(flamegraph::Args),
     Diff(diff::Args),
     Export(export::Args),
+    Web(web::Args),
     Tui(tui::Args),
     Top(top::Args),
     Inspect(inspect::Args),
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         Command::Flamegraph(args) => flamegraph::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::Web(args) => web::run(&args),
         Command::Tui(args) => tui::run(&args),
         Command::Top(args) => top::run(&args),
         Command::Inspect(args) => inspect::run(&args),

@@ -23,6 +23,7 @@ mod launcher;
 mod libraries;
 mod matrix;
 mod output;
+mod page;
 mod plugins;
 mod samples;
 mod screens;

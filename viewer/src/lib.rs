@@ -10,6 +10,7 @@ pub mod diff;
 pub mod export;
 pub mod measured;
 pub mod oversubscription;
+pub mod page;
 mod paths;
 pub mod report;
 pub mod scheduler;

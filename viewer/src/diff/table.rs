@@ -20,6 +20,15 @@ use crate::units::{count, printable, time};
 /// # Errors
 /// If there is no column of a name.
 pub fn text(diff: &Diff, base: Side<'_>, now: Side<'_>, view: &View) -> Result<String, UnknownColumn> {
+    let mut text = head(base, now);
+    text.push('\n');
+    let (rows, view) = shown(diff, view)?;
+    table::write(&mut text, &Profile::default(), rows, &view)?;
+    Ok(text)
+}
+
+/// Returns what is compared, and how noise is told from changes, in a few lines.
+pub(crate) fn head(base: Side<'_>, now: Side<'_>) -> String {
     let mut text = String::new();
     for (name, side) in [("base", base), ("now", now)] {
         let runs = side.repeats.len();
@@ -42,10 +51,7 @@ pub fn text(diff: &Diff, base: Side<'_>, now: Side<'_>, view: &View) -> Result<S
     if base.per_second {
         text.push_str("sums are per second of the run\n");
     }
-    text.push('\n');
-    let (rows, view) = shown(diff, view)?;
-    table::write(&mut text, &Profile::default(), rows, &view)?;
-    Ok(text)
+    text
 }
 
 /// Returns the totals, then the rows of a view in their order, and the view of these.

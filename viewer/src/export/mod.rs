@@ -1,7 +1,7 @@
 //! Formats in which a profile is written for other programs. The way to add one is in docs/developing.md.
 
 mod format;
-mod tracks;
+pub(crate) mod tracks;
 pub(crate) mod weighted_stacks;
 
 pub use format::{ExportError, Format};
@@ -22,6 +22,7 @@ formats! {
     firefox::Firefox,
     flamegraph::FlameGraph,
     folded::Folded,
+    html::Html,
     markdown::Markdown,
     otlp::Otlp,
     perfetto::Perfetto,

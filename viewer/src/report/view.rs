@@ -83,7 +83,7 @@ impl View {
     }
 
     /// Returns the columns that are to be shown: numbers, then names, unless they were chosen.
-    pub(super) fn columns<R: Row>(&self, profile: &Profile) -> Result<Vec<&'static Column<R>>, UnknownColumn> {
+    pub(crate) fn columns<R: Row>(&self, profile: &Profile) -> Result<Vec<&'static Column<R>>, UnknownColumn> {
         if !self.columns.is_empty() {
             return self.columns.iter().map(|name| find::<R>(name)).collect();
         }

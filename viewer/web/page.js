@@ -55,7 +55,6 @@ function show(key) {
 /** Fills a view when it is first shown, and draws it anew when the theme or the width has changed since. */
 function make(one) {
   if (one.keys === null) {
-    one.view.classList.add('made');
     one.keys = one.fill(one.view);
   } else if (one.isOld && one.keys.redraw) {
     one.keys.redraw();
@@ -117,5 +116,4 @@ document.getElementById('theme').addEventListener('click', () => setTheme(docume
 document.getElementById('keys').addEventListener('click', showHelp);
 document.addEventListener('keydown', onKey);
 window.addEventListener('resize', () => { clearTimeout(window.resizing); window.resizing = setTimeout(redraw, 150); });
-window.addEventListener('beforeprint', () => views.filter((one) => one.key !== 'timeline').forEach(make));
 show(location.hash.slice(1));

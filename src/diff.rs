@@ -4,7 +4,7 @@ use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use cgoprof_profile::Profile;
 use cgoprof_viewer::diff::compare::{Diff, Side};
 use cgoprof_viewer::diff::key::By;
@@ -187,16 +187,7 @@ fn drawn(before: &[Profile], after: &[Profile]) -> Value {
 /// Reads a profile, or all profiles of a folder: at least one.
 pub(crate) fn repeats(path: &Path) -> anyhow::Result<Vec<Profile>> {
     let shown = path.display();
-    if !path.is_dir() {
-        return Ok(vec![profile_file::read(path)?]);
-    }
-    let entries = std::fs::read_dir(path).with_context(|| format!("cannot read {shown}"))?;
-    let mut paths: Vec<PathBuf> = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
-    paths.retain(|path| path.to_string_lossy().ends_with(".pb.gz"));
-    paths.sort();
-    if paths.is_empty() {
-        bail!("{shown} holds no profiles (.pb.gz)");
-    }
+    let paths = profile_file::all_in(path)?;
     let profiles = paths.iter().map(|path| profile_file::read(path)).collect::<anyhow::Result<Vec<_>>>()?;
     let mut programs: Vec<&str> = profiles.iter().map(|profile| program(&profile.target.path)).collect();
     programs.sort_unstable();

@@ -9,6 +9,7 @@ mod export;
 mod flamegraph;
 mod inspect;
 mod man;
+mod merge;
 mod notice;
 mod pager;
 mod profile_file;
@@ -44,6 +45,7 @@ enum Command {
     Report(report::Args),
     Flamegraph(flamegraph::Args),
     Diff(diff::Args),
+    Merge(merge::Args),
     Export(export::Args),
     Web(web::Args),
     Tui(tui::Args),
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
         Command::Report(args) => report::run(&args),
         Command::Flamegraph(args) => flamegraph::run(&args),
         Command::Diff(args) => diff::run(&args),
+        Command::Merge(args) => merge::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Web(args) => web::run(&args),
         Command::Tui(args) => tui::run(&args),

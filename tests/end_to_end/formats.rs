@@ -240,3 +240,33 @@ fn shells_and_man_take_what_is_written_for_them() {
     assert!(page.contains(r"\-\-waits") && page.contains("context switches a second"), "{page}");
     assert!(folder.join("cgoprof.1").exists());
 }
+
+#[test]
+fn merged_profiles_have_the_sums_of_all() {
+    let program = go::build("crossings", Build::newest());
+    let runs = [500, 300].map(|count| record(User::Root, &[], &program, &["nested", &count.to_string()]));
+    let folder = runs[0].profile.with_extension("folder");
+    std::fs::create_dir(&folder).expect("a folder");
+    std::fs::copy(&runs[1].profile, folder.join("one.pb.gz")).expect("a copy");
+    let merged = folder.join("all");
+    succeeds(command(User::Root).arg("merge").args([&runs[0].profile, &folder]).arg("-o").arg(&merged));
+    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&merged).expect("a file"));
+    assert_eq!(mode & 0o777, 0o600);
+    let found = report(&merged);
+    for field in ["crossings", "callbacks"] {
+        let sum: u64 = runs.iter().filter_map(|run| run.report["totals"][field].as_u64()).sum();
+        assert_eq!(found["totals"][field], sum, "{field}");
+    }
+    for function in ["leaf", "call_back"] {
+        let sum: u64 = runs.iter().filter_map(|run| function_calls(&run.report, function)).sum();
+        assert_eq!(function_calls(&found, function), Some(sum), "{function}");
+    }
+    let pprof = pprof_top(&merged, "crossings");
+    assert_eq!(pprof.get("leaf").map(|&calls| calls as u64), function_calls(&found, "leaf"));
+    let sampled =
+        record(User::Root, &["--engine", "sample"], &go::build("crossings", Build::newest()), &["torture", "1"]);
+    let refused = command(User::Root).arg("merge").args([&merged, &sampled.profile]).args(["-o", "-"]).output();
+    let refused = refused.expect("cgoprof runs");
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(refused.status.code() == Some(125) && said.contains("their engines do not measure the same"), "{said}");
+}

@@ -34,7 +34,7 @@ impl Distribution {
         Distribution { extremes, buckets }
     }
 
-    /// Adds another distribution.
+    /// Adds another distribution. Buckets of the same times become one, with the middle that this one has.
     pub fn merge(&mut self, other: &Distribution) {
         self.extremes = match (self.extremes, other.extremes) {
             (Some((low, high)), Some((a, b))) => Some((low.min(a), high.max(b))),
@@ -46,7 +46,7 @@ impl Distribution {
             (self.buckets.iter().copied().peekable(), other.buckets.iter().copied().peekable());
         loop {
             match (ours.peek(), theirs.peek()) {
-                (Some(&(a, count)), Some(&(b, more))) if a == b => {
+                (Some(&(a, count)), Some(&(b, more))) if (a - b).abs() <= a.min(b) * SAME => {
                     merged.push((a, count.saturating_add(more)));
                     ours.next();
                     theirs.next();

@@ -12,6 +12,7 @@ mod distribution;
 pub mod encode;
 mod estimate;
 mod kinds;
+pub mod merge;
 pub mod metrics;
 pub mod model;
 mod pprof;

@@ -1,0 +1,315 @@
+//! Sums of several recordings.
+//!
+//! A sum has what adds up: crossings, samples, waits in C, callbacks and places of locks, by function and stack. What is of
+//! single threads, goroutines and moments is left out, so that a sum of thousands of files stays as large as their stacks.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use crate::code::{CodeFile, Function, FunctionId, Library, LibraryId, Line, Location, LocationId, Via};
+use crate::model::{Cell, Profile, SampledStack, WaitingStack};
+use crate::recording::{Parallelism, Recording, Scheduler};
+use crate::scheduler::{Callback, Lock};
+
+/// Adds recordings up, one after the other.
+#[derive(Default)]
+pub struct Merger {
+    sum: Profile,
+    recordings: u64,
+    /// Names of the programs.
+    programs: Vec<String>,
+    notes: Vec<String>,
+    libraries: HashMap<Library, usize>,
+    functions: HashMap<Function, usize>,
+    locations: HashMap<Location, usize>,
+    cells: HashMap<CellKey, usize>,
+    samples: HashMap<StackKey, usize>,
+    waits: HashMap<StackKey, usize>,
+    callbacks: HashMap<(FunctionId, Option<FunctionId>), usize>,
+    locks: HashMap<Vec<LocationId>, usize>,
+}
+
+/// What tells cells apart.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct CellKey {
+    function: FunctionId,
+    stack: Vec<LocationId>,
+    via: Via,
+    locked: bool,
+    truncated: bool,
+}
+
+/// What tells sampled, or waiting, stacks apart.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct StackKey {
+    cell: Option<u64>,
+    stack: Vec<LocationId>,
+    inside: usize,
+    truncated: bool,
+}
+
+/// Why a recording can't be added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MergeError {
+    /// Its numbers mean something else than those before.
+    #[error("cannot be added to those before it: {0}")]
+    Differs(&'static str),
+}
+
+/// Notes that a sum keeps of its recordings.
+const MOST_NOTES: usize = 20;
+
+impl Merger {
+    /// Adds a recording.
+    ///
+    /// # Errors
+    /// If its numbers do not add up with those of the recordings before. The sum is then as it was.
+    pub fn add(&mut self, profile: &Profile) -> Result<(), MergeError> {
+        if self.recordings == 0 {
+            self.sum.target = profile.target.clone();
+            self.sum.recording = Recording { notes: Vec::new(), ..profile.recording.clone() };
+        } else {
+            differs(&self.sum.recording, &profile.recording)?;
+            let calls = |profile: &Profile| profile.cells.iter().map(|cell| cell.stats.calls).sum::<u64>() as f64;
+            let weights = (calls(&self.sum), calls(profile));
+            add_recording(&mut self.sum.recording, &profile.recording, weights);
+        }
+        self.recordings += 1;
+        let program = profile.target.path.rsplit('/').next().unwrap_or_default();
+        if !self.programs.iter().any(|known| known == program) {
+            self.programs.push(program.to_owned());
+        }
+        for note in &profile.recording.notes {
+            if !self.notes.contains(note) && self.notes.len() < MOST_NOTES {
+                self.notes.push(note.clone());
+            }
+        }
+        self.add_content(profile);
+        Ok(())
+    }
+
+    /// Returns the sum.
+    pub fn finish(mut self) -> Profile {
+        let recording = &mut self.sum.recording;
+        // Threads are left out, and what is known of them.
+        recording.scheduler.threads = false;
+        recording.notes = self.notes;
+        recording.notes.push(format!(
+            "this is the sum of {} recordings of {}: threads, goroutines and the timeline are left out",
+            self.recordings,
+            self.programs.join(", ")
+        ));
+        self.sum
+    }
+
+    fn add_content(&mut self, profile: &Profile) {
+        let libraries: Vec<LibraryId> = profile
+            .libraries
+            .iter()
+            .map(|library| LibraryId(index(&mut self.libraries, &mut self.sum.libraries, library.clone())))
+            .collect();
+        let functions: Vec<FunctionId> = profile
+            .functions
+            .iter()
+            .map(|function| FunctionId(index(&mut self.functions, &mut self.sum.functions, function.clone())))
+            .collect();
+        let locations: Vec<LocationId> = profile
+            .locations
+            .iter()
+            .map(|location| {
+                let line = |line: &Line| Line { function: functions[line.function.0], line: line.line };
+                let file = match location.file {
+                    CodeFile::Library(library) => CodeFile::Library(libraries[library.0]),
+                    file => file,
+                };
+                let location = Location { file, lines: location.lines.iter().map(line).collect(), ..*location };
+                LocationId(index(&mut self.locations, &mut self.sum.locations, location))
+            })
+            .collect();
+        let stack = |stack: &[LocationId]| stack.iter().map(|location| locations[location.0]).collect::<Vec<_>>();
+        let cells = self.add_cells(profile, &functions, stack);
+        let cell = |cell: Option<u64>| cell.and_then(|id| cells.get(&id).copied());
+        for sampled in &profile.samples {
+            let SampledStack { inside, truncated, .. } = *sampled;
+            let key = StackKey { cell: cell(sampled.cell), stack: stack(&sampled.stack), inside, truncated };
+            let sum = entry(&mut self.samples, &mut self.sum.samples, key, |key| SampledStack {
+                cell: key.cell,
+                stack: key.stack.clone(),
+                inside,
+                truncated,
+                samples: 0,
+            });
+            sum.samples = sum.samples.saturating_add(sampled.samples);
+        }
+        for waiting in &profile.waits {
+            let WaitingStack { inside, truncated, .. } = *waiting;
+            let key = StackKey { cell: cell(waiting.cell), stack: stack(&waiting.stack), inside, truncated };
+            let sum = entry(&mut self.waits, &mut self.sum.waits, key, |key| WaitingStack {
+                cell: key.cell,
+                stack: key.stack.clone(),
+                inside,
+                truncated,
+                ..WaitingStack::default()
+            });
+            sum.time += waiting.time;
+            sum.found = sum.found.saturating_add(waiting.found);
+        }
+        for callback in &profile.callbacks {
+            let key = (functions[callback.function.0], callback.within.map(|within| functions[within.0]));
+            let sum = entry(&mut self.callbacks, &mut self.sum.callbacks, key, |&(function, within)| Callback {
+                function,
+                within,
+                ..Callback::default()
+            });
+            add_callback(sum, callback);
+        }
+        for lock in &profile.locks {
+            let sum = entry(&mut self.locks, &mut self.sum.locks, stack(&lock.stack), |stack| Lock {
+                stack: stack.clone(),
+                ..Lock::default()
+            });
+            sum.locks = sum.locks.saturating_add(lock.locks);
+            sum.held = sum.held.saturating_add(lock.held);
+            sum.held_ns += lock.held_ns;
+            sum.longest_ns = sum.longest_ns.max(lock.longest_ns);
+            sum.idle_ns = both(sum.idle_ns, lock.idle_ns, |one, other| one + other);
+        }
+    }
+
+    /// Adds crossings, and returns the ids that their cells have in the sum.
+    fn add_cells(
+        &mut self,
+        profile: &Profile,
+        functions: &[FunctionId],
+        stack: impl Fn(&[LocationId]) -> Vec<LocationId>,
+    ) -> HashMap<u64, u64> {
+        let mut ids = HashMap::new();
+        for cell in &profile.cells {
+            let key = CellKey {
+                function: functions[cell.function.0],
+                stack: stack(&cell.stack),
+                via: cell.via,
+                locked: cell.locked,
+                truncated: cell.truncated,
+            };
+            let id = self.sum.cells.len() as u64 + 1;
+            let sum = entry(&mut self.cells, &mut self.sum.cells, key, |key| Cell {
+                id,
+                function: key.function,
+                stack: key.stack.clone(),
+                via: key.via,
+                locked: key.locked,
+                truncated: key.truncated,
+                ..Cell::default()
+            });
+            sum.stats.add(&cell.stats);
+            ids.insert(cell.id, sum.id);
+        }
+        ids
+    }
+}
+
+/// Returns the index of a thing in a list, where it is added if it is new.
+fn index<T: Clone + Eq + Hash>(indices: &mut HashMap<T, usize>, all: &mut Vec<T>, thing: T) -> usize {
+    *indices.entry(thing).or_insert_with_key(|thing| {
+        all.push(thing.clone());
+        all.len() - 1
+    })
+}
+
+/// Returns what a key stands for in a list, where it is added if it is new.
+fn entry<'a, K: Eq + Hash, T>(
+    indices: &mut HashMap<K, usize>,
+    all: &'a mut Vec<T>,
+    key: K,
+    new: impl FnOnce(&K) -> T,
+) -> &'a mut T {
+    let index = *indices.entry(key).or_insert_with_key(|key| {
+        all.push(new(key));
+        all.len() - 1
+    });
+    &mut all[index]
+}
+
+/// Returns both values together; none where one is not known.
+fn both<T>(one: Option<T>, other: Option<T>, together: impl FnOnce(T, T) -> T) -> Option<T> {
+    Some(together(one?, other?))
+}
+
+fn differs(sum: &Recording, added: &Recording) -> Result<(), MergeError> {
+    let untimed = |recording: &Recording| recording.timing == "none";
+    let checks = [
+        (sum.knows == added.knows, "their engines do not measure the same"),
+        (untimed(sum) == untimed(added), "only some have times (--timing none)"),
+        (
+            sum.sample_period_ns == added.sample_period_ns,
+            "their samples stand for different times (--freq, --no-samples)",
+        ),
+        (sum.off_cpu == added.off_cpu, "only some have blocked times"),
+    ];
+    checks.into_iter().find(|&(is_same, _)| !is_same).map_or(Ok(()), |(_, why)| Err(MergeError::Differs(why)))
+}
+
+/// Adds the facts of a recording; `weights` are the crossings of both.
+fn add_recording(sum: &mut Recording, added: &Recording, (ours, theirs): (f64, f64)) {
+    let mean = |one: f64, other: f64| (one * ours + other * theirs) / (ours + theirs).max(1.0);
+    sum.hook_ns_per_crossing = mean(sum.hook_ns_per_crossing, added.hook_ns_per_crossing);
+    sum.clock_read_ns = mean(sum.clock_read_ns, added.clock_read_ns);
+    for (one, other) in [(&mut sum.engine, &added.engine), (&mut sum.timing, &added.timing)] {
+        if !one.split(", ").any(|known| known == other) {
+            *one += ", ";
+            *one += other;
+        }
+    }
+    sum.start_unix_ns = sum.start_unix_ns.min(added.start_unix_ns);
+    for (one, other) in [
+        (&mut sum.duration_ns, added.duration_ns),
+        (&mut sum.folded_stacks, added.folded_stacks),
+        (&mut sum.foreign_callbacks, added.foreign_callbacks),
+        (&mut sum.every_wait_ns, added.every_wait_ns),
+        (&mut sum.lost_events, added.lost_events),
+        (&mut sum.lost_samples, added.lost_samples),
+        (&mut sum.forgotten.goroutines, added.forgotten.goroutines),
+        (&mut sum.forgotten.alive, added.forgotten.alive),
+        (&mut sum.forgotten.calls, added.forgotten.calls),
+        (&mut sum.forgotten.migrations, added.forgotten.migrations),
+    ] {
+        *one = one.saturating_add(other);
+    }
+    sum.looks_cost_ns = both(sum.looks_cost_ns, added.looks_cost_ns, u64::saturating_add);
+    sum.num_cgo_call = both(sum.num_cgo_call, added.num_cgo_call, u64::saturating_add);
+    let (one, other) = (sum.scheduler, added.scheduler);
+    sum.scheduler = Scheduler {
+        migrations: one.migrations && other.migrations,
+        ps: one.ps && other.ps,
+        callbacks: one.callbacks && other.callbacks,
+        locks: one.locks && other.locks,
+        threads: one.threads && other.threads,
+    };
+    let (one, other) = (sum.parallelism, added.parallelism);
+    sum.parallelism = Parallelism {
+        processors: one.processors.filter(|_| one.processors == other.processors),
+        quota: one.quota.filter(|_| one.quota == other.quota),
+        gomaxprocs: one.gomaxprocs.filter(|_| one.gomaxprocs == other.gomaxprocs),
+        ran_ns: both(one.ran_ns, other.ran_ns, u64::saturating_add),
+        preempted_ns: both(one.preempted_ns, other.preempted_ns, u64::saturating_add),
+    };
+}
+
+fn add_callback(sum: &mut Callback, added: &Callback) {
+    for (one, other) in [
+        (&mut sum.calls, added.calls),
+        (&mut sum.timed, added.timed),
+        (&mut sum.abandoned, added.abandoned),
+        (&mut sum.foreign_threads, added.foreign_threads),
+        (&mut sum.attached, added.attached),
+    ] {
+        *one = one.saturating_add(other);
+    }
+    sum.acquire += added.acquire;
+    sum.go += added.go;
+    sum.release += added.release;
+    sum.go_times.merge(&added.go_times);
+    sum.border_times.merge(&added.border_times);
+    sum.attach_ns += added.attach_ns;
+}

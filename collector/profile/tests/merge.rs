@@ -1,0 +1,102 @@
+//! Sums of recorded profiles.
+
+use std::path::{Path, PathBuf};
+
+use cgoprof_profile::merge::{MergeError, Merger};
+use cgoprof_profile::{Encoder, Profile, Stats, decode};
+
+/// The recorded profiles by name.
+fn recorded() -> Vec<(String, Profile)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/profiles");
+    let mut paths: Vec<PathBuf> =
+        std::fs::read_dir(folder).expect("a folder").flatten().map(|entry| entry.path()).collect();
+    paths.retain(|path| path.to_string_lossy().ends_with(".pb.gz"));
+    paths.sort();
+    let read = |path: PathBuf| {
+        let profile = decode(&std::fs::read(&path).expect("a file")).expect("a profile");
+        (path.file_name().expect("a name").to_string_lossy().into_owned(), profile)
+    };
+    paths.into_iter().map(read).collect()
+}
+
+fn sum(profiles: &[&Profile]) -> Profile {
+    let mut merger = Merger::default();
+    profiles.iter().for_each(|profile| merger.add(profile).expect("it adds up"));
+    merger.finish()
+}
+
+fn totals(profile: &Profile) -> Stats {
+    let mut totals = Stats::default();
+    profile.cells.iter().for_each(|cell| totals.add(&cell.stats));
+    totals
+}
+
+#[test]
+fn the_sum_of_a_recording_and_itself_is_twice_the_recording() {
+    for (name, profile) in recorded() {
+        let (once, twice) = (sum(&[&profile]), sum(&[&profile, &profile]));
+        let samples = |profile: &Profile| profile.samples.iter().map(|stack| stack.samples).sum::<u64>();
+        let waits = |profile: &Profile| profile.waits.iter().map(|stack| stack.time.sum).sum::<f64>();
+        let callbacks = |profile: &Profile| profile.callbacks.iter().map(|callback| callback.calls).sum::<u64>();
+        let locks = |profile: &Profile| profile.locks.iter().map(|lock| lock.locks).sum::<u64>();
+        for (sum, times) in [(&once, 1), (&twice, 2)] {
+            let (found, expected) = (totals(sum), totals(&profile));
+            assert_eq!(found.calls, times * expected.calls, "{name}");
+            assert_eq!((found.timed, found.p_lost), (times * expected.timed, times * expected.p_lost), "{name}");
+            let close = |one: f64, other: f64| (one - other * times as f64).abs() <= other.abs() * 1e-9 + 1e-3;
+            assert!(close(found.c.sum, expected.c.sum) && close(found.blocked, expected.blocked), "{name}");
+            let counts = |stats: &Stats| stats.c_times.buckets.iter().map(|bucket| bucket.1).sum::<u64>();
+            assert_eq!(counts(&found), times * counts(&expected), "{name}");
+            assert_eq!(samples(sum), times * samples(&profile), "{name}");
+            assert!(close(waits(sum), waits(&profile)), "{name}");
+            assert_eq!((callbacks(sum), locks(sum)), (times * callbacks(&profile), times * locks(&profile)), "{name}");
+            assert_eq!(sum.recording.duration_ns, times * profile.recording.duration_ns, "{name}");
+        }
+        assert_eq!(once.cells.len(), twice.cells.len(), "{name}");
+        // It is a profile like any other.
+        let written = decode(&Encoder::default().member(&twice)).expect("a profile");
+        assert_eq!(totals(&written).calls, totals(&twice).calls, "{name}");
+        assert!(written.recording.notes.iter().any(|note| note.starts_with("this is the sum of 2 recordings")));
+    }
+}
+
+#[test]
+fn a_sum_does_not_grow_with_the_number_of_recordings() {
+    for (name, profile) in recorded() {
+        // Clocks are calibrated for each recording, so the middles of buckets differ a little from one to the next.
+        let mut shifted = profile.clone();
+        let mut size = None;
+        let mut merger = Merger::default();
+        for round in 0..50 {
+            let factor = 1.0 + f64::from(round % 7) * 1e-4;
+            for (cell, original) in shifted.cells.iter_mut().zip(&profile.cells) {
+                let buckets = original.stats.c_times.buckets.iter().map(|&(middle, count)| (middle * factor, count));
+                cell.stats.c_times.buckets = buckets.collect();
+            }
+            merger.add(&shifted).expect("it adds up");
+            if round == 0 {
+                size = Some(sum(&[&shifted]));
+            }
+        }
+        let (all, first) = (merger.finish(), size.expect("a sum"));
+        let sizes = |profile: &Profile| {
+            let buckets = profile.cells.iter().map(|cell| cell.stats.c_times.buckets.len()).sum::<usize>();
+            let code = [profile.functions.len(), profile.locations.len(), profile.libraries.len()];
+            (code, profile.cells.len(), profile.samples.len(), profile.waits.len(), buckets)
+        };
+        assert_eq!(sizes(&all), sizes(&first), "{name}");
+    }
+}
+
+#[test]
+fn recordings_of_different_kinds_are_not_added() {
+    let all = recorded();
+    let find = |wanted: &str| &all.iter().find(|(name, _)| name.starts_with(wanted)).expect("a profile").1;
+    let mut merger = Merger::default();
+    merger.add(find("busy")).expect("the first");
+    assert!(matches!(merger.add(find("sampled")), Err(MergeError::Differs(_))));
+    let mut untimed = find("busy").clone();
+    untimed.recording.timing = "none".into();
+    assert_eq!(merger.add(&untimed), Err(MergeError::Differs("only some have times (--timing none)")));
+    assert_eq!(totals(&merger.finish()).calls, totals(find("busy")).calls, "the sum is as it was");
+}

@@ -105,7 +105,7 @@ fn percent(text: &str) -> Result<f64, String> {
 
 impl Args {
     /// Refuses options that would have no effect, as wrong usage.
-    fn check(&self) {
+    pub(crate) fn check(&self) {
         let chooses = self.table.choose();
         let refused = match self.format {
             Format::Json | Format::Svg | Format::Html if chooses => {
@@ -124,7 +124,6 @@ impl Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    args.check();
     let (before, after) = (repeats(&args.base)?, repeats(&args.now)?);
     check(&before, &after)?;
     let side = |repeats| Side { repeats, per_second: args.per == Per::Second };

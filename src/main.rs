@@ -16,10 +16,12 @@ mod profile_file;
 mod record;
 mod report;
 mod screen;
+mod settings;
 mod stat;
 mod table_options;
 mod top;
 mod tui;
+mod version;
 mod watched;
 mod web;
 
@@ -30,9 +32,12 @@ use clap::{Parser, Subcommand};
 /// Exit status of an error of cgoprof's own, as with `env` and `timeout`.
 const TOOL_ERROR: u8 = 125;
 
+/// Where more is told than in the help.
+const AFTER_HELP: &str = "Defaults of options are read from ~/.config/cgoprof/config.toml and CGOPROF_COMMAND_OPTION, as CGOPROF_RECORD_FREQ=99.";
+
 /// Profiler for Go programs that call C.
 #[derive(Parser)]
-#[command(version, about, propagate_version = true)]
+#[command(version = version::SHORT, long_version = version::long(), about, propagate_version = true, after_help = AFTER_HELP)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -61,24 +66,9 @@ enum Command {
 fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_env("CGOPROF_LOG").unwrap_or_else(|_| "warn".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let result = match Cli::parse().command {
-        Command::Record(args) => record::run(&args),
-        Command::Stat(args) => stat::run(&args),
-        Command::Report(args) => report::run(&args),
-        Command::Flamegraph(args) => flamegraph::run(&args),
-        Command::Diff(args) => diff::run(&args),
-        Command::Merge(args) => merge::run(&args),
-        Command::Export(args) => export::run(&args),
-        Command::Web(args) => web::run(&args),
-        Command::Tui(args) => tui::run(&args),
-        Command::Top(args) => top::run(&args),
-        Command::Inspect(args) => inspect::run(&args),
-        Command::Detach(args) => detach::run(&args),
-        Command::Demo(args) => demo::run(&args),
-        Command::Doctor(args) => doctor::run(&args),
-        Command::Completions(args) => completions::run(&args),
-        Command::Man(args) => man::run(&args),
-    };
+    // First as it is typed, so that defaults conflict with nothing that is.
+    Cli::parse().command.check();
+    let result = settings::parse().and_then(|cli| cli.command.run());
     result.unwrap_or_else(|error| {
         if is_broken_pipe(&error) {
             return ExitCode::SUCCESS;
@@ -86,6 +76,38 @@ fn main() -> ExitCode {
         notice::say(format_args!("{}", with_causes(&error)));
         ExitCode::from(record::exit_code(&error).unwrap_or(TOOL_ERROR))
     })
+}
+
+impl Command {
+    /// Refuses options that would have no effect, as wrong usage. Those of a recording are checked with its defaults.
+    fn check(&self) {
+        match self {
+            Command::Report(args) => args.check(),
+            Command::Diff(args) => args.check(),
+            _ => {}
+        }
+    }
+
+    fn run(&self) -> anyhow::Result<ExitCode> {
+        match self {
+            Command::Record(args) => record::run(args),
+            Command::Stat(args) => stat::run(args),
+            Command::Report(args) => report::run(args),
+            Command::Flamegraph(args) => flamegraph::run(args),
+            Command::Diff(args) => diff::run(args),
+            Command::Merge(args) => merge::run(args),
+            Command::Export(args) => export::run(args),
+            Command::Web(args) => web::run(args),
+            Command::Tui(args) => tui::run(args),
+            Command::Top(args) => top::run(args),
+            Command::Inspect(args) => inspect::run(args),
+            Command::Detach(args) => detach::run(args),
+            Command::Demo(args) => demo::run(args),
+            Command::Doctor(args) => doctor::run(args),
+            Command::Completions(args) => completions::run(args),
+            Command::Man(args) => man::run(args),
+        }
+    }
 }
 
 /// Returns an error with its causes. A cause that the text already ends with is left out.

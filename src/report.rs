@@ -82,7 +82,7 @@ enum Format {
 
 impl Args {
     /// Refuses options that would have no effect, as wrong usage.
-    fn check(&self) {
+    pub(crate) fn check(&self) {
         let by = self.by.unwrap_or(ByArg::Function);
         let chooses = self.table.choose_columns();
         let shapes = self.table.choose() || self.by.is_some() || self.quantiles;
@@ -117,7 +117,6 @@ impl Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    args.check();
     let profile = profile_file::read(&args.file)?;
     let view = args.table.view(matches!(args.format, Format::Csv));
     let view = View { limit: args.slowest.unwrap_or(view.limit), quantiles: args.quantiles, ..view };

@@ -28,6 +28,7 @@ mod plugins;
 mod samples;
 mod screens;
 mod seccomp_filter;
+mod settings;
 mod slowest;
 mod statistics;
 mod symbols;

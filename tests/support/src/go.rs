@@ -193,10 +193,11 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_names_the_oldest_and_the_newest_release() {
+    fn the_readme_and_the_version_name_the_oldest_and_the_newest_release() {
         let minor = |release: Option<&'static str>| release.expect("a release").split('.').nth(1).expect("1.minor");
         let (oldest, newest) = (minor(all().next()), minor(all().last()));
-        let readme = include_str!("../../../README.md");
-        assert!(readme.contains(&format!("built by Go 1.{oldest} to 1.{newest}")), "1.{oldest} to 1.{newest}");
+        for text in [include_str!("../../../README.md"), include_str!("../../../src/version.rs")] {
+            assert!(text.contains(&format!("built by Go 1.{oldest} to 1.{newest}")), "1.{oldest} to 1.{newest}");
+        }
     }
 }

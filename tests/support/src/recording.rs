@@ -40,14 +40,17 @@ pub fn built() -> PathBuf {
 
 /// A command line of cgoprof.
 pub fn command(user: User) -> Command {
-    match user {
+    let mut command = match user {
         User::Root => Command::new(binary()),
         User::Nobody => {
             let mut command = Command::new("setpriv");
             command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(binary());
             command
         }
-    }
+    };
+    // The defaults of whoever runs the tests are not theirs.
+    command.env("CGOPROF_CONFIG", "/dev/null");
+    command
 }
 
 /// A new path for a profile that this user can write.

@@ -1,5 +1,6 @@
 //! The command line of cgoprof.
 
+mod bench;
 mod completions;
 mod demo;
 mod detach;
@@ -47,6 +48,7 @@ struct Cli {
 enum Command {
     Record(record::Args),
     Stat(stat::Args),
+    Bench(bench::Args),
     Report(report::Args),
     Flamegraph(flamegraph::Args),
     Diff(diff::Args),
@@ -92,6 +94,7 @@ impl Command {
         match self {
             Command::Record(args) => record::run(args),
             Command::Stat(args) => stat::run(args),
+            Command::Bench(args) => bench::run(args),
             Command::Report(args) => report::run(args),
             Command::Flamegraph(args) => flamegraph::run(args),
             Command::Diff(args) => diff::run(args),

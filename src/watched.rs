@@ -162,6 +162,11 @@ impl How {
         matches!(self.engine, EngineArg::Sample)
     }
 
+    /// Whether the recording ends before the program.
+    pub(crate) fn has_duration(&self) -> bool {
+        self.duration.is_some()
+    }
+
     /// Returns the options, without an output file.
     pub(crate) fn options(&self, subject: Subject) -> Options {
         Options {

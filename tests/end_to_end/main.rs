@@ -2,6 +2,7 @@
 
 mod attach;
 mod bad_input;
+mod benchmarks;
 mod browser;
 mod builds;
 mod c_lines;

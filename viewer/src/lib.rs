@@ -3,6 +3,7 @@
 
 pub mod advice;
 pub mod analysis;
+pub mod benchmark;
 pub mod blocked;
 mod comma_separated;
 pub mod cpu_split;

@@ -1,0 +1,102 @@
+//! Crossings per operation of Go benchmarks.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use cgoprof_testing::go;
+use cgoprof_testing::recording::{User, command, profile_path, succeeds};
+
+fn module(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("bench-programs").join(name)
+}
+
+/// Runs `cgoprof bench` in a module, with a Go release.
+fn bench(release: &'static str, module: &Path, more: &str, args: &[&str]) -> Output {
+    let mut bench = command(User::Root);
+    let go = go::command(release);
+    let path = format!("{}:{}", go.parent().expect("a folder").display(), std::env::var("PATH").expect("PATH"));
+    bench.arg("bench").args(args).current_dir(module).env("PATH", path).env("MORE", more);
+    bench.env("GOTOOLCHAIN", "local").env("GOWORK", "off").output().expect("cgoprof runs")
+}
+
+/// The crossings per operation of each line.
+fn per_operation(lines: &str) -> Vec<(String, f64)> {
+    let lines = lines.lines().filter(|line| line.starts_with("Benchmark")).map(|line| {
+        let words: Vec<&str> = line.split(' ').collect();
+        assert_eq!(words[3], "cgo-crossings/op", "{line}");
+        let name = words[0].rsplit_once('-').map_or(words[0], |(name, _)| name);
+        (name.to_owned(), words[2].parse().expect("a number"))
+    });
+    lines.collect()
+}
+
+#[test]
+fn crossings_per_operation_are_those_that_a_benchmark_makes() {
+    let output = bench("1.26.6", &module("benchmarks"), "", &["--operations", "500", "--timing", "every"]);
+    let (lines, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}");
+    let expected = [
+        ("BenchmarkN", 3.0),
+        // What it does before its loop counts once.
+        ("BenchmarkLoop", 2.0 + 7.0 / 500.0),
+        ("BenchmarkParts/n=1", 1.0),
+        ("BenchmarkParts/n=4", 4.0),
+        ("BenchmarkParallel", 5.0),
+        ("BenchmarkNone", 0.0),
+        ("BenchmarkElsewhere", 0.0),
+    ];
+    assert_eq!(per_operation(&lines), expected.map(|(name, crossings)| (name.to_owned(), crossings)), "{lines}");
+    assert!(lines.contains("pkg: benchmarks\n") && lines.contains(" cgo-ns/op "), "{lines}");
+    assert!(said.contains("BenchmarkElsewhere") && said.contains("501 crossings of other goroutines"), "{said}");
+}
+
+#[test]
+fn benchstat_shows_that_a_later_version_crosses_more_often() {
+    let files = ["", "2"].map(|more| {
+        let file = profile_path(User::Root).with_extension("txt");
+        let named = file.to_str().expect("a path");
+        let args = ["--bench", "^BenchmarkN$", "--operations", "200", "--count", "6", "-o", named];
+        let output = bench("1.26.6", &module("benchmarks"), more, &args);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        file
+    });
+    let mut benchstat = Command::new(go::reader("benchstat", "golang.org/x/perf/cmd/benchstat"));
+    let table = String::from_utf8(succeeds(benchstat.args(["-format", "csv"]).args(&files)).stdout).expect("text");
+    let mut parts = table.split("\n\n").filter(|part| part.contains("cgo-crossings/op"));
+    let row = parts.next().expect("a table").lines().find(|line| line.starts_with("N-")).expect("a row");
+    let cells: Vec<&str> = row.split(',').collect();
+    assert_eq!((cells[1], cells[3], cells[5]), ("3", "5", "+66.67%"), "{table}");
+}
+
+#[test]
+fn packages_without_crossings_are_named_and_those_without_benchmarks_are_an_error() {
+    let output = bench("1.27.3", &module("family"), "", &["--operations", "10", "./..."]);
+    let (lines, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}");
+    assert_eq!(per_operation(&lines), [("BenchmarkCross".to_owned(), 1.0)], "{lines}");
+    let none = bench("1.27.3", &module("family"), "", &["--bench", "NoSuch", "./border"]);
+    let said = String::from_utf8_lossy(&none.stderr);
+    assert!(
+        none.status.code() == Some(125) && said.contains("no benchmark in these packages matches NoSuch"),
+        "{said}"
+    );
+}
+
+/// A release whose testing package is another.
+#[test]
+fn benchmarks_of_the_oldest_release_are_told_apart_too() {
+    let folder = profile_path(User::Root).with_extension("module");
+    std::fs::create_dir(&folder).expect("a folder");
+    std::fs::copy(module("benchmarks").join("cross.go"), folder.join("cross.go")).expect("a copy");
+    std::fs::write(folder.join("go.mod"), "module benchmarks\n\ngo 1.19\n").expect("a file");
+    let test = "package benchmarks\n\nimport \"testing\"\n\nfunc BenchmarkN(b *testing.B) {\n\tfor i := 0; i < b.N; i++ {\n\t\tCross(3)\n\t}\n}\n";
+    std::fs::write(folder.join("cross_test.go"), test).expect("a file");
+    let output = bench("1.19", &folder, "", &["--operations", "100"]);
+    let lines = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(
+        per_operation(&lines),
+        [("BenchmarkN".to_owned(), 3.0)],
+        "{lines}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}

@@ -74,6 +74,7 @@ fn packages_without_crossings_are_named_and_those_without_benchmarks_are_an_erro
     let (lines, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{said}");
     assert_eq!(per_operation(&lines), [("BenchmarkCross".to_owned(), 1.0)], "{lines}");
+    assert!(said.contains("family/pure: its benchmarks are not recorded: "), "{said}");
     let none = bench("1.27.3", &module("family"), "", &["--bench", "NoSuch", "./border"]);
     let said = String::from_utf8_lossy(&none.stderr);
     assert!(

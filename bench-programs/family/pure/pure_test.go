@@ -7,3 +7,9 @@ func TestDouble(t *testing.T) {
 		t.Error("not the double")
 	}
 }
+
+func BenchmarkDouble(b *testing.B) {
+	for i := 0; i < b.N; i++ {
+		Double(i)
+	}
+}

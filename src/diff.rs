@@ -14,12 +14,11 @@ use cgoprof_viewer::page::{self, Comparison};
 use cgoprof_viewer::report::tabular::Form;
 use cgoprof_viewer::units::{percent as share, printable};
 use cgoprof_viewer::value::Value;
-use clap::error::ErrorKind;
-use clap::{CommandFactory as _, ValueEnum};
+use clap::ValueEnum;
 
 use crate::notice::say;
 use crate::table_options::TableOptions;
-use crate::{Cli, pager, profile_file};
+use crate::{pager, profile_file};
 
 /// Compare two profiles, or the repeats in two folders
 #[derive(clap::Args)]
@@ -104,10 +103,10 @@ fn percent(text: &str) -> Result<f64, String> {
 }
 
 impl Args {
-    /// Refuses options that would have no effect, as wrong usage.
-    pub(crate) fn check(&self) {
+    /// Returns why options would have no effect, if they would have none.
+    pub(crate) fn refused(&self) -> Option<&'static str> {
         let chooses = self.table.choose();
-        let refused = match self.format {
+        match self.format {
             Format::Json | Format::Svg | Format::Html if chooses => {
                 Some("--limit, --sort, --columns and --filter are for tables: JSON, SVG and HTML contain all")
             }
@@ -116,9 +115,6 @@ impl Args {
                 Some(pager::ONLY_TEXT)
             }
             _ => None,
-        };
-        if let Some(why) = refused {
-            Cli::command().error(ErrorKind::ArgumentConflict, why).exit();
         }
     }
 }
@@ -148,7 +144,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Format::Svg => std::io::stdout().write_all(&flamegraph::draw(base, now, drawn(&before, &after))?),
         Format::Html => {
             let comparison = Comparison { diff: &diff, base, now };
-            page::write(&after[0], Some(comparison), &mut BufWriter::new(std::io::stdout().lock()))
+            let mut output = BufWriter::new(std::io::stdout().lock());
+            page::write(&after[0], Some(comparison), &mut output).and_then(|()| output.flush())
         }
     };
     // A reader that has had enough changes nothing about what grew.

@@ -25,6 +25,7 @@ mod tui;
 mod version;
 mod watched;
 mod web;
+mod written_file;
 
 use std::process::ExitCode;
 
@@ -68,8 +69,6 @@ enum Command {
 fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_env("CGOPROF_LOG").unwrap_or_else(|_| "warn".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    // First as it is typed, so that defaults conflict with nothing that is.
-    Cli::parse().command.check();
     let result = settings::parse().and_then(|cli| cli.command.run());
     result.unwrap_or_else(|error| {
         if is_broken_pipe(&error) {
@@ -81,12 +80,16 @@ fn main() -> ExitCode {
 }
 
 impl Command {
-    /// Refuses options that would have no effect, as wrong usage. Those of a recording are checked with its defaults.
-    fn check(&self) {
+    /// Returns why options would have no effect, if they would have none.
+    fn refused(&self) -> Option<&'static str> {
         match self {
-            Command::Report(args) => args.check(),
-            Command::Diff(args) => args.check(),
-            _ => {}
+            Command::Record(args) => args.refused(),
+            Command::Stat(args) => args.refused(),
+            Command::Bench(args) => args.refused(),
+            Command::Report(args) => args.refused(),
+            Command::Diff(args) => args.refused(),
+            Command::Top(args) => args.refused(),
+            _ => None,
         }
     }
 
@@ -124,8 +127,11 @@ fn with_causes(error: &anyhow::Error) -> String {
 
 /// Whether the reader of the output has closed it.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let io = error.downcast_ref::<std::io::Error>();
-    io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    error.chain().any(|cause| {
+        let io = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        let json = cause.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind);
+        io.or(json) == Some(std::io::ErrorKind::BrokenPipe)
+    })
 }
 
 #[cfg(test)]

@@ -1,16 +1,16 @@
 //! `cgoprof merge`: adds profiles up.
 
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use cgoprof_profile::Encoder;
 use cgoprof_profile::merge::Merger;
+use cgoprof_viewer::units::count;
 
 use crate::notice::say;
-use crate::profile_file;
+use crate::{profile_file, written_file};
 
 /// Add profiles up, of several runs or processes
 #[derive(clap::Args)]
@@ -28,25 +28,22 @@ pub(crate) struct Args {
     output: PathBuf,
 }
 
-/// The profile may have names that only its user may see.
-const MODE: u32 = 0o600;
-
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let paths = args.files.iter().map(|path| profile_file::all_in(path)).collect::<anyhow::Result<Vec<_>>>()?.concat();
     let mut merger = Merger::default();
-    let mut merged = 0;
-    for path in args.files.iter().map(|path| profile_file::all_in(path)).collect::<anyhow::Result<Vec<_>>>()?.concat() {
-        merger.add(&profile_file::read(&path)?).with_context(|| path.display().to_string())?;
-        merged += 1;
+    for path in &paths {
+        if written_file::is_same(path, &args.output) {
+            bail!("{} would be added to itself: name a file for the sum that is none of the profiles", path.display());
+        }
+        merger.add(&profile_file::read(path)?).with_context(|| path.display().to_string())?;
     }
     let bytes = Encoder::default().member(&merger.finish());
     if args.output.as_os_str() == profile_file::STANDARD_OUTPUT {
         std::io::stdout().write_all(&bytes)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let written = || format!("cannot write {}", args.output.display());
-    let mut options = std::fs::OpenOptions::new();
-    let file = options.write(true).create(true).truncate(true).mode(MODE).open(&args.output);
-    file.and_then(|mut file| file.write_all(&bytes)).with_context(written)?;
-    say(format_args!("written {}, the sum of {merged} profiles", args.output.display()));
+    written_file::write(&args.output, written_file::PRIVATE, |output| Ok(output.write_all(&bytes)?))?;
+    let plural = if paths.len() == 1 { "" } else { "s" };
+    say(format_args!("written {}, the sum of {} profile{plural}", args.output.display(), count(paths.len() as u64)));
     Ok(ExitCode::SUCCESS)
 }

@@ -50,8 +50,14 @@ fn output_name(argument: &str) -> Result<OutputName, String> {
     OutputName::parse(argument.as_ref()).map_err(|error| error.to_string())
 }
 
+impl Args {
+    /// Returns why options would have no effect, if they would have none.
+    pub(crate) fn refused(&self) -> Option<&'static str> {
+        self.how.refused()
+    }
+}
+
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    args.how.check();
     let options = Options {
         output: Some(args.output.clone()),
         require: args.require,

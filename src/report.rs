@@ -8,11 +8,10 @@ use cgoprof_viewer::report::tabular::{self, Form};
 use cgoprof_viewer::report::view::View;
 use cgoprof_viewer::report::{By, json, text};
 use cgoprof_viewer::tables::inside::Group;
-use clap::error::ErrorKind;
-use clap::{CommandFactory as _, ValueEnum};
+use clap::ValueEnum;
 
 use crate::table_options::TableOptions;
-use crate::{Cli, pager, profile_file};
+use crate::{pager, profile_file};
 
 /// Show a profile as a table or as JSON
 #[derive(clap::Args)]
@@ -81,14 +80,14 @@ enum Format {
 }
 
 impl Args {
-    /// Refuses options that would have no effect, as wrong usage.
-    pub(crate) fn check(&self) {
+    /// Returns why options would have no effect, if they would have none.
+    pub(crate) fn refused(&self) -> Option<&'static str> {
         let by = self.by.unwrap_or(ByArg::Function);
         let chooses = self.table.choose_columns();
         let shapes = self.table.choose() || self.by.is_some() || self.quantiles;
         let has_quantiles = matches!(by, ByArg::Function | ByArg::Site | ByArg::Package);
         let is_table = !matches!(by, ByArg::Stack | ByArg::Blocked) && self.slowest.is_none();
-        let refused = match self.format {
+        match self.format {
             Format::Json if shapes || self.slowest.is_some() => Some(
                 "--by, --limit, --sort, --columns, --filter, --slowest and --quantiles are for tables: JSON contains all \
                  rows, by each of them",
@@ -109,9 +108,6 @@ impl Args {
             }
             _ if self.quantiles && self.table.name_columns() => Some("--columns chooses quantiles too"),
             _ => None,
-        };
-        if let Some(why) = refused {
-            Cli::command().error(ErrorKind::ArgumentConflict, why).exit();
         }
     }
 }

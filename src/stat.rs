@@ -10,13 +10,11 @@ use cgoprof_collector::record::{EngineKind, Options, Outcome, Problem, Progress,
 use cgoprof_profile::Profile;
 use cgoprof_viewer::stat;
 use cgoprof_viewer::units::printable;
-use clap::CommandFactory as _;
-use clap::error::ErrorKind;
 use nix::unistd::Pid;
 
+use crate::TOOL_ERROR;
 use crate::notice::say;
 use crate::watched::{How, Whom};
-use crate::{Cli, TOOL_ERROR};
 
 /// Run a command and print what it did at the border, as `perf stat` does
 #[derive(clap::Args)]
@@ -43,12 +41,15 @@ pub(crate) struct Args {
 /// The exit status from which on a signal has ended a program.
 const BY_SIGNAL: u8 = 128;
 
-pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    args.how.check();
-    if args.how.samples_only() {
-        let why = "--engine sample sees no crossings, which stat counts";
-        Cli::command().error(ErrorKind::ArgumentConflict, why).exit();
+impl Args {
+    /// Returns why options would have no effect, if they would have none.
+    pub(crate) fn refused(&self) -> Option<&'static str> {
+        let samples = "--engine sample sees no crossings, which stat counts";
+        self.how.refused().or_else(|| self.how.samples_only().then_some(samples))
     }
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let options = Options { follow: true, ..args.how.options(args.whom.subject(true)) };
     let command: Vec<String> = match &options.subject {
         Subject::Command(command) => command.iter().map(|word| word.to_string_lossy().into_owned()).collect(),

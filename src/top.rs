@@ -42,8 +42,14 @@ pub(crate) struct Args {
 /// Time between two checks whether there is something to show.
 const BETWEEN_CHECKS: Duration = Duration::from_millis(10);
 
+impl Args {
+    /// Returns why options would have no effect, if they would have none.
+    pub(crate) fn refused(&self) -> Option<&'static str> {
+        self.how.refused()
+    }
+}
+
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    args.how.check();
     let base = read_base(args.base.as_deref())?;
     let terminal = screen::open()?;
     let subject = args.whom.subject(false);

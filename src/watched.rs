@@ -6,11 +6,9 @@ use std::time::Duration;
 use cgoprof_collector::engines::trampoline::{MAX_OVERHEAD, Timing};
 use cgoprof_collector::record::{EngineKind, Options, Subject, WaitsMode};
 use cgoprof_viewer::units::printable;
-use clap::error::ErrorKind;
-use clap::{CommandFactory as _, ValueEnum};
+use clap::ValueEnum;
 use nix::unistd::Pid;
 
-use crate::Cli;
 use crate::notice::say;
 
 /// The program.
@@ -145,16 +143,15 @@ fn wait_for(name: &str, quiet: bool) -> Pid {
 }
 
 impl How {
-    /// Refuses options that would have no effect, as wrong usage.
-    pub(crate) fn check(&self) {
+    /// Returns why options would have no effect, if they would have none.
+    pub(crate) fn refused(&self) -> Option<&'static str> {
         if self.max_overhead.is_some() && !matches!(self.timing, TimingArg::Auto) {
-            let why = "--max-overhead bounds --timing auto: every and none do not choose how often they time";
-            Cli::command().error(ErrorKind::ArgumentConflict, why).exit();
+            return Some("--max-overhead bounds --timing auto: every and none do not choose how often they time");
         }
         if matches!((self.waits, self.engine), (WaitsArg::Every, EngineArg::Sample)) {
-            let why = "--waits every finds where crossings are blocked, and --engine sample sees no crossings";
-            Cli::command().error(ErrorKind::ArgumentConflict, why).exit();
+            return Some("--waits every finds where crossings are blocked, and --engine sample sees no crossings");
         }
+        None
     }
 
     /// Whether crossings are not counted, only sampled.

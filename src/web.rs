@@ -2,6 +2,7 @@
 
 use std::io::{BufWriter, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
@@ -9,6 +10,7 @@ use anyhow::{Context as _, bail};
 use cgoprof_viewer::diff::compare::{Diff, Side};
 use cgoprof_viewer::diff::key::By;
 use cgoprof_viewer::page::{self, Comparison};
+use tempfile::NamedTempFile;
 use tiny_http::{Header, Method, Request, Response, Server};
 
 use crate::diff;
@@ -24,10 +26,10 @@ use crate::profile_file;
 
 The page has an address that nobody can guess, because every user of this machine can reach its ports.")]
 pub(crate) struct Args {
-    /// Profile, or the older of two; a folder holds repeats
+    /// Profile, or the older of two
     #[arg(default_value = profile_file::DEFAULT)]
     file: PathBuf,
-    /// Newer profile, or folder, to compare with
+    /// Newer profile to compare with; two folders hold repeats
     now: Option<PathBuf>,
     /// Port on 127.0.0.1; 0 for any that is free
     #[arg(long, default_value_t = 0)]
@@ -48,9 +50,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let path = format!("/{}/", secret()?);
     let url = format!("http://{address}{path}");
     say(format_args!("serving {url} until Ctrl-C"));
-    if !args.no_browser {
-        open(&url);
-    }
+    let _leads_there = if args.no_browser { None } else { Some(open(&url).context("no browser was started")?) };
     for request in server.incoming_requests() {
         // A browser that has gone away is no error of the server's.
         let _ = answer(request, &page, &address, &path);
@@ -63,6 +63,9 @@ fn page(args: &Args) -> anyhow::Result<Vec<u8>> {
     let mut written = Vec::new();
     let mut output = BufWriter::new(&mut written);
     match &args.now {
+        None if args.file.is_dir() => {
+            bail!("{} is a folder: name a profile, or two folders to compare", args.file.display())
+        }
         None => page::write(&profile_file::read(&args.file)?, None, &mut output)?,
         Some(now) => {
             let (before, after) = (diff::repeats(&args.file)?, diff::repeats(now)?);
@@ -87,14 +90,31 @@ fn secret() -> anyhow::Result<String> {
 }
 
 /// Opens an address in the user's browser. Without one, the user has the address.
-fn open(url: &str) {
-    let named = std::env::var_os("BROWSER").filter(|named| !named.is_empty());
-    let mut browser = Command::new(named.unwrap_or_else(|| "xdg-open".into()));
-    let opened = browser.arg(url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    if let Err(error) = opened {
-        let browser = browser.get_program().to_string_lossy();
-        say(format_args!("cannot open a browser with {browser} ({error}): open the address above"));
+///
+/// The browser gets a file of the user's own that leads to the address: command lines can be read by every user. Returns that
+/// file, which is there as long as the value is.
+fn open(url: &str) -> anyhow::Result<NamedTempFile> {
+    let mut file = tempfile::Builder::new().prefix("cgoprof-web-").suffix(".html").tempfile()?;
+    write!(file, "<!DOCTYPE html><meta http-equiv=refresh content='0; url={url}'><a href='{url}'>cgoprof</a>")?;
+    let named = std::env::var("BROWSER").unwrap_or_default();
+    let browsers = named.split(':').chain(["xdg-open"]).map(str::trim).filter(|browser| !browser.is_empty());
+    let path = file.path().to_string_lossy().into_owned();
+    for browser in browsers {
+        let mut words = browser.split_whitespace();
+        let mut command = Command::new(words.next().unwrap_or_default());
+        let words: Vec<&str> = words.collect();
+        command.args(words.iter().map(|word| word.replace("%s", &path)));
+        if !words.iter().any(|word| word.contains("%s")) {
+            command.arg(&path);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        // Ctrl-C here is not for the browser.
+        if command.process_group(0).spawn().is_ok() {
+            return Ok(file);
+        }
     }
+    say("no browser could be started: open the address above");
+    Ok(file)
 }
 
 /// Answers with the page if the request is for it, by the name that the server has: a page of another site whose name leads

@@ -37,6 +37,14 @@ func BenchmarkParts(b *testing.B) {
 	}
 }
 
+func BenchmarkSizes(b *testing.B) {
+	b.Run("size-8", func(b *testing.B) {
+		for i := 0; i < b.N; i++ {
+			Cross(8)
+		}
+	})
+}
+
 func BenchmarkParallel(b *testing.B) {
 	b.RunParallel(func(p *testing.PB) {
 		for p.Next() {

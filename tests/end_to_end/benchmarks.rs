@@ -16,6 +16,8 @@ fn bench(release: &'static str, module: &Path, more: &str, args: &[&str]) -> Out
     let go = go::command(release);
     let path = format!("{}:{}", go.parent().expect("a folder").display(), std::env::var("PATH").expect("PATH"));
     bench.arg("bench").args(args).current_dir(module).env("PATH", path).env("MORE", more);
+    // The tests of one module write their own counts there.
+    bench.env("COUNTS", go::shared_dir());
     bench.env("GOTOOLCHAIN", "local").env("GOWORK", "off").output().expect("cgoprof runs")
 }
 
@@ -37,17 +39,21 @@ fn crossings_per_operation_are_those_that_a_benchmark_makes() {
     assert!(output.status.success(), "{said}");
     let expected = [
         ("BenchmarkN", 3.0),
-        // What it does before its loop counts once.
-        ("BenchmarkLoop", 2.0 + 7.0 / 500.0),
+        // The crossings before its loop are not the loop's.
+        ("BenchmarkLoop", 2.0),
         ("BenchmarkParts/n=1", 1.0),
         ("BenchmarkParts/n=4", 4.0),
+        ("BenchmarkSizes/size-8", 8.0),
         ("BenchmarkParallel", 5.0),
         ("BenchmarkNone", 0.0),
         ("BenchmarkElsewhere", 0.0),
     ];
     assert_eq!(per_operation(&lines), expected.map(|(name, crossings)| (name.to_owned(), crossings)), "{lines}");
     assert!(lines.contains("pkg: benchmarks\n") && lines.contains(" cgo-ns/op "), "{lines}");
-    assert!(said.contains("BenchmarkElsewhere") && said.contains("501 crossings of other goroutines"), "{said}");
+    assert!(
+        said.contains("BenchmarkElsewhere") && said.contains("501 crossings of goroutines that it started"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -81,6 +87,31 @@ fn packages_without_crossings_are_named_and_those_without_benchmarks_are_an_erro
         none.status.code() == Some(125) && said.contains("no benchmark in these packages matches NoSuch"),
         "{said}"
     );
+}
+
+/// Names of parts may look like a number of processors, and packages of other modules are built where the command runs.
+#[test]
+fn names_that_end_in_a_number_are_run_with_one_processor_too() {
+    let mut bench = command(User::Root);
+    let go = go::command("1.26.6");
+    let path = format!("{}:{}", go.parent().expect("a folder").display(), std::env::var("PATH").expect("PATH"));
+    bench.args(["bench", "--operations", "50", "--bench", "Sizes"]).current_dir(module("benchmarks"));
+    bench.env("PATH", path).env("GOTOOLCHAIN", "local").env("GOWORK", "off").env("GOMAXPROCS", "1");
+    let lines = String::from_utf8(succeeds(&mut bench).stdout).expect("text");
+    assert!(lines.contains("BenchmarkSizes/size-8 50 8.000 cgo-crossings/op"), "{lines}");
+}
+
+#[test]
+fn a_file_of_lines_stays_as_it_was_if_nothing_is_run() {
+    let file = profile_path(User::Root).with_extension("txt");
+    std::fs::write(&file, "older").expect("a file");
+    for args in [["--bench", "NoSuch"], ["--bench", "."]] {
+        let package = if args[1] == "." { "./nosuch" } else { "." };
+        let named = file.to_str().expect("a path");
+        let output = bench("1.26.6", &module("benchmarks"), "", &[args[0], args[1], "-o", named, package]);
+        assert_eq!(output.status.code(), Some(125));
+        assert_eq!(std::fs::read_to_string(&file).expect("a file"), "older");
+    }
 }
 
 /// A release whose testing package is another.

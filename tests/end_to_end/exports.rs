@@ -200,8 +200,9 @@ service:
     let printed_to = std::fs::File::create(&output).expect("a file");
     let mut collector = Command::new(go::reader("collector", "."));
     collector.arg("--config").arg(&config).arg("--feature-gates=service.profilesSupport");
-    let mut collector =
+    let collector =
         collector.stdout(printed_to).stderr(Stdio::null()).stdin(Stdio::null()).spawn().expect("the collector runs");
+    let _ends = EndsWithTest(collector);
     until(Duration::from_secs(60), "the collector listens", || TcpStream::connect(address).is_ok());
     let body = std::fs::read(&file).expect("the export");
     let mut stream = TcpStream::connect(address).expect("a connection");
@@ -216,7 +217,6 @@ service:
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
     let printed = || std::fs::read_to_string(&output).expect("what it prints");
     until(Duration::from_secs(30), "the profiles are printed", || printed().contains("\"end\":true"));
-    collector.kill().and_then(|()| collector.wait()).expect("it ends");
     let lines: Vec<Json> = printed().lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let of = |name: &str| lines.iter().find(|line| line["type"] == name).unwrap_or_else(|| panic!("{name}: {lines:?}"));
     assert_eq!(
@@ -236,6 +236,15 @@ service:
     let build_id = "process.executable.build_id.gnu";
     assert_eq!(file(program).expect("the program")[build_id], recorded.report["target"]["build_id"]);
     assert_eq!(libc.expect("the C library")[build_id], build_id_of("/lib/x86_64-linux-gnu/libc.so.6"));
+}
+
+/// A process that does not outlive its test, whatever that finds.
+struct EndsWithTest(std::process::Child);
+
+impl Drop for EndsWithTest {
+    fn drop(&mut self) {
+        let _ = self.0.kill().and_then(|()| self.0.wait());
+    }
 }
 
 /// Returns the build id of a file, as readelf prints it.
@@ -290,5 +299,29 @@ fn pprof_has_each_library_with_its_build_id_as_a_mapping() {
         };
         assert!(of("fsync").contains(&format!("M={number}")), "{}", of("fsync"));
         assert!(of("main.main").contains("M=1"), "{}", of("main.main"));
+    }
+}
+
+#[test]
+fn a_profile_is_not_replaced_by_its_own_export_and_a_reader_that_has_enough_is_no_error() {
+    let recorded = sqlite();
+    let before = std::fs::read(&recorded.profile).expect("the profile");
+    let mut export = command(User::Root);
+    let refused =
+        export.args(["export", "--format", "pprof", "-o"]).args([&recorded.profile, &recorded.profile]).output();
+    let said = String::from_utf8_lossy(&refused.expect("cgoprof runs").stderr).into_owned();
+    assert!(said.contains("is the profile itself"), "{said}");
+    assert_eq!(std::fs::read(&recorded.profile).expect("the profile"), before);
+    for format in ["csv", "speedscope", "html"] {
+        let mut writer = command(User::Root);
+        writer
+            .args(["export", "--format", format])
+            .arg(&recorded.profile)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut writer = writer.spawn().expect("cgoprof runs");
+        drop(writer.stdout.take());
+        let output = writer.wait_with_output().expect("it ends");
+        assert!(output.status.success() && output.stderr.is_empty(), "{format}: {output:?}");
     }
 }

@@ -52,13 +52,12 @@ fn page(profile: &Path) -> PathBuf {
 }
 
 #[test]
-fn the_page_shows_the_numbers_of_the_report_and_asks_no_network() {
+fn the_page_shows_the_numbers_of_the_report_and_forbids_the_network() {
     let recorded = record(User::Root, &[], &go::build("crossings", Build::newest()), &["nested", "500"]);
     let page = page(&recorded.profile);
     let text = std::fs::read_to_string(&page).expect("the page");
-    for reference in ["src=\"http", "href=\"http", "url(http", "import("] {
-        assert!(!text.contains(reference), "{reference}");
-    }
+    let policy = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:";
+    assert!(text.contains(&format!("<meta http-equiv=\"Content-Security-Policy\" content=\"{policy}\">")));
     let shown = on(
         &page,
         "show('functions'); await frame(); const functions = cells(), heads = head();
@@ -178,6 +177,40 @@ fn a_large_page_is_sorted_searched_and_zoomed_with_the_keyboard() {
     assert_eq!((&shown["theme"], &shown["help"]), (&"dark".into(), &true.into()));
 }
 
+/// A timeline once drew waits of a microsecond as wide as a pixel in full colour: a thread seemed to wait all the time.
+#[test]
+fn the_timeline_shows_threads_with_what_they_did_and_zooms() {
+    let recorded = record(User::Root, &[], &go::build("scheduler", Build::newest()), &["sleepers", "4"]);
+    let page = page(&recorded.profile);
+    let shown = on(
+        &page,
+        "show('timeline'); await frame();
+         const canvases = current.view.querySelectorAll('canvas'), lanes = canvases[canvases.length - 1];
+         const painted = () => {
+           const pixels = lanes.getContext('2d').getImageData(0, 0, lanes.width, lanes.height).data;
+           let sum = 0;
+           for (let at = 3; at < pixels.length; at += 4) sum += pixels[at] > 0;
+           return sum;
+         };
+         const whole = painted();
+         key('+'); key('+'); await frame();
+         const zoomed = painted();
+         const shares = new Float64Array(11);
+         cover(shares, [0, 10, 0, 2, 3, 0, 50, 50, 0], 50, 0, 100);
+         show('slowest'); await frame();
+         return { threads: data.timeline.threads.length, whole, zoomed, shares: [...shares], slowest: current.view.textContent };",
+    );
+    assert!(shown["threads"].as_u64() >= Some(4) && shown["whole"].as_u64() > Some(100), "{shown}");
+    assert_ne!(shown["whole"], shown["zoomed"]);
+    let shares: Vec<f64> = shown["shares"].as_array().expect("shares").iter().filter_map(Json::as_f64).collect();
+    assert_eq!(shares, [1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0], "nested ones count once");
+    let slowest = &recorded.report["slowest"][0];
+    assert!(
+        shown["slowest"].as_str().expect("text").contains(slowest["function"].as_str().expect("a name")),
+        "{shown}"
+    );
+}
+
 #[test]
 fn a_name_that_is_markup_is_shown_as_text() {
     let name = "<img src=x onerror=\"document.title='owned'\">";
@@ -230,9 +263,38 @@ fn web_serves_the_page_at_an_address_that_is_its_own() {
         String::from_utf8_lossy(&answer).into_owned()
     };
     let page = get(address, path);
-    assert!(page.contains(" 200 ") && page.contains("\"key\":\"change\""), "{}", &page[..page.len().min(300)]);
+    let has_change = page.contains("\"key\":\"change\"") && page.contains("\"hasBefore\":true");
+    assert!(page.contains(" 200 ") && has_change, "{}", &page[..page.len().min(300)]);
     for (host, path) in [("example.com", path), (address, ""), (address, "x/"), ("example.com", "")] {
         assert!(get(host, path).contains(" 404 "), "{host} {path}");
+    }
+    web.kill().and_then(|()| web.wait()).expect("it ends");
+
+    let html =
+        succeeds(command(User::Root).args(["diff", "--format", "html"]).args([&old.profile, &new.profile])).stdout;
+    let html = String::from_utf8(html).expect("text");
+    assert!(html.contains("\"key\":\"change\"") && html.trim_end().ends_with("</html>"));
+    let folder = old.profile.parent().expect("a folder");
+    let refused = command(User::Root).arg("web").arg(folder).output().expect("cgoprof runs");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("is a folder"));
+}
+
+/// Command lines can be read by every user, and addresses in them.
+#[test]
+fn the_browser_is_given_a_file_that_leads_to_the_page() {
+    let recorded = record(User::Root, &[], &go::build("crossings", Build::newest()), &["nested", "50"]);
+    let seen = recorded.profile.with_extension("seen");
+    let mut web = command(User::Root);
+    let browser = format!("sh -c cat<%s>{}", seen.display()).replace("cat<%s>", "cat${IFS}%s>");
+    let web = web.arg("web").arg(&recorded.profile).env("BROWSER", format!("nosuchbrowser:{browser}"));
+    let mut web = web.stderr(Stdio::piped()).spawn().expect("cgoprof runs");
+    let mut line = String::new();
+    BufReader::new(web.stderr.take().expect("a pipe")).read_line(&mut line).expect("a line");
+    let url = line.split_whitespace().find(|word| word.starts_with("http://")).expect("an address").to_owned();
+    let start = std::time::Instant::now();
+    while !std::fs::read_to_string(&seen).is_ok_and(|text| text.contains(&url)) {
+        assert!(start.elapsed().as_secs() < 30, "the browser has not been started");
+        std::thread::sleep(std::time::Duration::from_millis(20));
     }
     web.kill().and_then(|()| web.wait()).expect("it ends");
 }

@@ -37,3 +37,22 @@ fn a_default_that_does_not_apply_is_no_error() {
     let typed = command(User::Root).args(["report", "--format", "json", "--limit", "1"]).arg(&profile).output();
     assert_eq!(typed.expect("cgoprof runs").status.code(), Some(2));
 }
+
+/// A default that could not be read once kept a program from running.
+#[test]
+fn a_home_that_is_not_ours_to_read_sets_nothing() {
+    let home = profile_path(User::Root).with_extension("home");
+    std::fs::create_dir_all(home.join(".config/cgoprof")).expect("a folder");
+    std::fs::write(home.join(".config/cgoprof/config.toml"), "[record]\nfreq = 0\n").expect("a file");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    std::fs::set_permissions(&home, mode).expect("its mode");
+    for (user, home, expected) in
+        [(User::Nobody, home.as_path(), 0), (User::Root, "/dev/null".as_ref(), 0), (User::Root, &home, 125)]
+    {
+        let mut doctor = command(user);
+        doctor.env_remove("CGOPROF_CONFIG").env_remove("XDG_CONFIG_HOME").env("HOME", home);
+        let output = doctor.args(["record", "-q", "-o", "/dev/null", "--", "true"]).output().expect("cgoprof runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(expected), "{user:?}, {}: {said}", home.display());
+    }
+}

@@ -62,6 +62,12 @@ impl Value {
         }
     }
 
+    /// Returns all values, the one that is shown by default first.
+    pub(crate) fn default_first(profile: &Profile) -> impl Iterator<Item = Value> {
+        let default = Value::default_of(profile);
+        std::iter::once(default).chain(Value::ALL.into_iter().filter(move |&value| value != default))
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Value::Calls => "calls",

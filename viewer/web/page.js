@@ -33,7 +33,7 @@ function showSlowest(view) {
 const views = [];
 function add(key, title, fill) {
   const view = element('section', { className: 'view', id: `view-${key}`, role: 'tabpanel', ariaLabel: title });
-  const tab = element('button', { textContent: title, role: 'tab', title: `${title} (${(views.length + 1) % 10})` });
+  const tab = element('button', { textContent: title, role: 'tab', title: views.length < 10 ? `${title} (${(views.length + 1) % 10})` : title });
   tab.addEventListener('click', () => show(key));
   document.getElementById('views').append(view);
   document.getElementById('tabs').append(tab);
@@ -76,7 +76,7 @@ function showHelp() {
   const rows = [
     ['1 ... 9, 0', 'a view'], ['[ ]', 'previous, next view'], ['/', 'filter rows, or search frames'], ['Esc', 'clear the search; the whole graph or time'],
     ['\u2191 \u2193', 'row; frame outside, inside'], ['\u2190 \u2192', 'frame beside; earlier, later'], ['< >', 'sort by the previous, next column'],
-    ['i', 'reverse the order'], ['v', 'next value of the flame graph'], ['Enter', 'zoom into the frame'], ['+ -', 'zoom the timeline'], ['0', 'the whole graph or time'],
+    ['i', 'reverse the order'], ['v', 'next value of the flame graph'], ['Enter', 'zoom into the frame'], ['+ -', 'zoom the timeline'], ['0', 'in a graph or the timeline: all of it'],
     ['t', 'light or dark'], ['?', 'these keys'],
   ];
   const help = document.getElementById('help');

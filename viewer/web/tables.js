@@ -11,7 +11,7 @@ function showTable(view, sheet) {
     headerSortStartingDir: column.number ? 'desc' : 'asc', maxWidth: column.number ? undefined : 560,
     sorter: (one, other, oneRow, otherRow) => compare(oneRow.getData()[`s${at}`], otherRow.getData()[`s${at}`]),
   }));
-  // What a row is of stays in sight.
+  // The name of a row stays in sight.
   const first = columns.findIndex((_, at) => !sheet.columns[at].number);
   if (first >= 0) columns.unshift({ ...columns.splice(first, 1)[0], frozen: true, maxWidth: 420 });
   const rows = sheet.rows.map((row, index) => {
@@ -35,6 +35,10 @@ function showTable(view, sheet) {
   const table = new Tabulator(holder, {
     data: rows, columns, layout: 'fitDataFill', height: '100%', selectableRows: 1, selectableRowsRollingSelection: true,
     columnDefaults: { resizable: 'header' }, printAsHtml: true, printRowRange: () => table.getRows('active').slice(0, MOST_PRINTED),
+    printFooter: () => {
+      const more = table.getDataCount('active') - MOST_PRINTED;
+      return element('p', { textContent: more > 0 ? `${count(more)} more rows are not printed.` : '' });
+    },
   });
   const names = sheet.columns.flatMap((column, at) => (column.number ? [] : [`t${at}`]));
   const say = (number) => { shown.textContent = number === rows.length ? `${count(number)} rows` : `${count(number)} of ${count(rows.length)} rows`; };
@@ -81,7 +85,7 @@ function showTable(view, sheet) {
 function compare(one, other) {
   const isNumber = (value) => typeof value === 'number';
   if (isNumber(one) && isNumber(other)) return one - other;
-  // What is not known is less than any number.
+  // An unknown value is less than any number.
   if (isNumber(one) !== isNumber(other)) return isNumber(one) ? 1 : -1;
   return one < other ? -1 : one > other ? 1 : 0;
 }

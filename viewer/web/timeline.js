@@ -20,12 +20,14 @@ function showTimeline(view) {
     square.style.background = `var(--${mark.color})`;
     return element('span', {}, square, mark.label);
   }));
-  const note = timeline.shortest > 0
-    ? `${count(timeline.dropped)} slow crossings shorter than ${time(timeline.shortest)} are not kept` : 'slow crossings only (record --slow)';
+  const notes = ['slow crossings only (record --slow)'];
+  if (timeline.dropped > 0) notes.push(`${count(timeline.dropped)} shorter than ${time(timeline.shortest)} left out`);
+  if (timeline.droppedOthers > 0) notes.push(`${count(timeline.droppedOthers)} other intervals left out`);
+  if (timeline.hiddenThreads > 0) notes.push(`${count(timeline.hiddenThreads)} threads left out that did less`);
   const line = element('div', { className: 'line mono' });
   const holder = element('div', { className: 'lanes' });
   view.classList.add('filled');
-  view.append(element('div', { className: 'tools' }, legend, element('span', { textContent: `${note}; drag to zoom, double-click for all` })), line, holder);
+  view.append(element('div', { className: 'tools' }, legend, element('span', { textContent: `${notes.join('; ')}; drag to zoom, double-click for all` })), line, holder);
 
   const sync = uPlot.sync('time');
   const charts = [];

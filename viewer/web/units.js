@@ -5,9 +5,9 @@ const data = JSON.parse(document.getElementById('data').textContent);
 
 /** Nanoseconds for people, with three digits. */
 function time(nanos) {
-  const [scale, unit] = nanos >= 1e9 ? [1e9, 's'] : nanos >= 1e6 ? [1e6, 'ms'] : nanos >= 1e3 ? [1e3, 'us'] : [1, 'ns'];
+  const [scale, unit] = nanos < 999.5 ? [1, 'ns'] : nanos < 999.5e3 ? [1e3, 'us'] : nanos < 999.5e6 ? [1e6, 'ms'] : [1e9, 's'];
   const value = nanos / scale;
-  return `${value.toFixed(value >= 100 ? 0 : value >= 10 ? 1 : 2)} ${unit}`;
+  return `${value.toFixed(value < 9.995 ? 2 : value < 99.95 ? 1 : 0)} ${unit}`;
 }
 
 function count(number) {
@@ -15,7 +15,14 @@ function count(number) {
 }
 
 function percent(share) {
-  return share > 0 && share < 0.001 ? '<0.1 %' : `${(share * 100).toFixed(1)} %`;
+  const value = share * 100;
+  if (value > 0 && value < 0.05) return '<0.1 %';
+  return `${value.toFixed(value >= 999.5 ? 0 : 1)} %`;
+}
+
+/** A change as a share, with its sign. */
+function signed(share) {
+  return `${share > 0 ? '+' : ''}${(share * 100).toFixed(1)} %`;
 }
 
 /** An element with properties and children. Texts become text, never markup. */

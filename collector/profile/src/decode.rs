@@ -269,6 +269,7 @@ fn recording(found: pprof::Recording) -> Recording {
         looks_cost_ns: found.looks_cost_ns,
         every_wait_ns: found.every_wait_ns,
         parallelism: found.parallelism.map_or_else(Parallelism::default, parallelism),
+        recordings: found.recordings,
         notes: found.notes,
     }
 }

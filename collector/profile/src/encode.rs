@@ -316,6 +316,7 @@ fn recording(profile: &Profile) -> pprof::Recording {
         looks_cost_ns: recording.looks_cost_ns,
         every_wait_ns: recording.every_wait_ns,
         parallelism: Some(parallelism(recording.parallelism)),
+        recordings: recording.recordings,
         notes: recording.notes,
     }
 }

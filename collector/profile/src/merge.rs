@@ -1,7 +1,7 @@
 //! Sums of several recordings.
 //!
-//! A sum has what adds up: crossings, samples, waits in C, callbacks and places of locks, by function and stack. What is of
-//! single threads, goroutines and moments is left out, so that a sum of thousands of files stays as large as their stacks.
+//! A sum has crossings, samples, waits in C, callbacks and places of locks, by function and stack. It has no threads,
+//! goroutines and moments, so that a sum of thousands of files is as large as their stacks.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -19,6 +19,8 @@ pub struct Merger {
     /// Names of the programs.
     programs: Vec<String>,
     notes: Vec<String>,
+    /// Notes beyond those that are kept.
+    more_notes: usize,
     libraries: HashMap<Library, usize>,
     functions: HashMap<Function, usize>,
     locations: HashMap<Location, usize>,
@@ -29,7 +31,7 @@ pub struct Merger {
     locks: HashMap<Vec<LocationId>, usize>,
 }
 
-/// What tells cells apart.
+/// Identity of a cell.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct CellKey {
     function: FunctionId,
@@ -39,14 +41,8 @@ struct CellKey {
     truncated: bool,
 }
 
-/// What tells sampled, or waiting, stacks apart.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct StackKey {
-    cell: Option<u64>,
-    stack: Vec<LocationId>,
-    inside: usize,
-    truncated: bool,
-}
+/// Identity of a sampled, or waiting, stack: its cell, and its locations.
+type StackKey = (Option<u64>, Vec<LocationId>);
 
 /// Why a recording can't be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -70,18 +66,27 @@ impl Merger {
             self.sum.recording = Recording { notes: Vec::new(), ..profile.recording.clone() };
         } else {
             differs(&self.sum.recording, &profile.recording)?;
-            let calls = |profile: &Profile| profile.cells.iter().map(|cell| cell.stats.calls).sum::<u64>() as f64;
+            let calls = |profile: &Profile| profile.cells.iter().map(|cell| cell.stats.calls as f64).sum::<f64>();
             let weights = (calls(&self.sum), calls(profile));
             add_recording(&mut self.sum.recording, &profile.recording, weights);
+            // Neither is the sum's.
+            self.sum.target.pid = 0;
+            self.sum.target.args.clear();
         }
-        self.recordings += 1;
+        let merged = profile.recording.recordings;
+        self.recordings = self.recordings.saturating_add(merged.max(1));
         let program = profile.target.path.rsplit('/').next().unwrap_or_default();
         if !self.programs.iter().any(|known| known == program) {
             self.programs.push(program.to_owned());
         }
-        for note in &profile.recording.notes {
-            if !self.notes.contains(note) && self.notes.len() < MOST_NOTES {
+        // The last note of a sum says of what it is the sum.
+        let own = profile.recording.notes.len() - usize::from(merged > 1).min(profile.recording.notes.len());
+        for note in profile.recording.notes[..own].iter().filter(|note| !self.notes.contains(note)).collect::<Vec<_>>()
+        {
+            if self.notes.len() < MOST_NOTES {
                 self.notes.push(note.clone());
+            } else {
+                self.more_notes += 1;
             }
         }
         self.add_content(profile);
@@ -94,8 +99,13 @@ impl Merger {
         // Threads are left out, and what is known of them.
         recording.scheduler.threads = false;
         recording.notes = self.notes;
+        if self.more_notes > 0 {
+            recording.notes.push(format!("{} other notes of the recordings are left out", self.more_notes));
+        }
+        recording.recordings = self.recordings;
+        let plural = if self.recordings == 1 { "" } else { "s" };
         recording.notes.push(format!(
-            "this is the sum of {} recordings of {}: threads, goroutines and the timeline are left out",
+            "this is the sum of {} recording{plural} of {}: threads, goroutines and the timeline are left out",
             self.recordings,
             self.programs.join(", ")
         ));
@@ -108,6 +118,14 @@ impl Merger {
             .iter()
             .map(|library| LibraryId(index(&mut self.libraries, &mut self.sum.libraries, library.clone())))
             .collect();
+        let target = Library { path: profile.target.path.clone(), build_id: profile.target.build_id.clone() };
+        let is_first = (&self.sum.target.path, &self.sum.target.build_id) == (&target.path, &target.build_id);
+        // A program that is not the sum's is a file like a library.
+        let program = if is_first {
+            CodeFile::Program
+        } else {
+            CodeFile::Library(LibraryId(index(&mut self.libraries, &mut self.sum.libraries, target)))
+        };
         let functions: Vec<FunctionId> = profile
             .functions
             .iter()
@@ -120,7 +138,8 @@ impl Merger {
                 let line = |line: &Line| Line { function: functions[line.function.0], line: line.line };
                 let file = match location.file {
                     CodeFile::Library(library) => CodeFile::Library(libraries[library.0]),
-                    file => file,
+                    CodeFile::Program => program,
+                    CodeFile::None => CodeFile::None,
                 };
                 let location = Location { file, lines: location.lines.iter().map(line).collect(), ..*location };
                 LocationId(index(&mut self.locations, &mut self.sum.locations, location))
@@ -130,27 +149,25 @@ impl Merger {
         let cells = self.add_cells(profile, &functions, stack);
         let cell = |cell: Option<u64>| cell.and_then(|id| cells.get(&id).copied());
         for sampled in &profile.samples {
-            let SampledStack { inside, truncated, .. } = *sampled;
-            let key = StackKey { cell: cell(sampled.cell), stack: stack(&sampled.stack), inside, truncated };
-            let sum = entry(&mut self.samples, &mut self.sum.samples, key, |key| SampledStack {
-                cell: key.cell,
-                stack: key.stack.clone(),
-                inside,
-                truncated,
-                samples: 0,
+            let key = (cell(sampled.cell), stack(&sampled.stack));
+            let sum = entry(&mut self.samples, &mut self.sum.samples, key, |(cell, stack)| SampledStack {
+                cell: *cell,
+                stack: stack.clone(),
+                inside: sampled.inside,
+                ..SampledStack::default()
             });
+            sum.truncated |= sampled.truncated;
             sum.samples = sum.samples.saturating_add(sampled.samples);
         }
         for waiting in &profile.waits {
-            let WaitingStack { inside, truncated, .. } = *waiting;
-            let key = StackKey { cell: cell(waiting.cell), stack: stack(&waiting.stack), inside, truncated };
-            let sum = entry(&mut self.waits, &mut self.sum.waits, key, |key| WaitingStack {
-                cell: key.cell,
-                stack: key.stack.clone(),
-                inside,
-                truncated,
+            let key = (cell(waiting.cell), stack(&waiting.stack));
+            let sum = entry(&mut self.waits, &mut self.sum.waits, key, |(cell, stack)| WaitingStack {
+                cell: *cell,
+                stack: stack.clone(),
+                inside: waiting.inside,
                 ..WaitingStack::default()
             });
+            sum.truncated |= waiting.truncated;
             sum.time += waiting.time;
             sum.found = sum.found.saturating_add(waiting.found);
         }
@@ -256,9 +273,11 @@ fn add_recording(sum: &mut Recording, added: &Recording, (ours, theirs): (f64, f
     sum.hook_ns_per_crossing = mean(sum.hook_ns_per_crossing, added.hook_ns_per_crossing);
     sum.clock_read_ns = mean(sum.clock_read_ns, added.clock_read_ns);
     for (one, other) in [(&mut sum.engine, &added.engine), (&mut sum.timing, &added.timing)] {
-        if !one.split(", ").any(|known| known == other) {
-            *one += ", ";
-            *one += other;
+        for name in other.split(", ") {
+            if !one.split(", ").any(|known| known == name) {
+                *one += ", ";
+                *one += name;
+            }
         }
     }
     sum.start_unix_ns = sum.start_unix_ns.min(added.start_unix_ns);

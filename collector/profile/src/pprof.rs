@@ -253,6 +253,8 @@ pub(crate) struct Recording {
     pub(crate) looks_cost_ns: Option<u64>,
     #[prost(uint64, tag = "20")]
     pub(crate) every_wait_ns: u64,
+    #[prost(uint64, tag = "21")]
+    pub(crate) recordings: u64,
     #[prost(message, optional, tag = "18")]
     pub(crate) parallelism: Option<Parallelism>,
 }

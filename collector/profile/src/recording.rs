@@ -69,6 +69,8 @@ pub struct Recording {
     pub parallelism: Parallelism,
     /// The Go runtime's own count, where no crossings were counted: with the sample engine.
     pub num_cgo_call: Option<u64>,
+    /// Number of recordings that it is the sum of; 0 for one that is no sum.
+    pub recordings: u64,
     /// Notes for the reader.
     pub notes: Vec<String>,
 }

@@ -100,3 +100,26 @@ fn recordings_of_different_kinds_are_not_added() {
     assert_eq!(merger.add(&untimed), Err(MergeError::Differs("only some have times (--timing none)")));
     assert_eq!(totals(&merger.finish()).calls, totals(find("busy")).calls, "the sum is as it was");
 }
+
+/// Stacks of samples were once lost that differ only in whether they go on.
+#[test]
+fn recordings_of_different_programs_keep_their_files_and_samples() {
+    let all = recorded();
+    let named = |wanted: &str| all.iter().find(|(name, _)| name.starts_with(wanted)).expect("a profile").1.clone();
+    let (one, mut other) = (named("busy"), named("busy"));
+    other.target.path = "/bin/other".into();
+    other.target.build_id = "0f0f".into();
+    for stack in &mut other.samples {
+        stack.truncated = !stack.truncated;
+    }
+    let found = sum(&[&one, &other, &one]);
+    let libraries: Vec<_> = found.libraries.iter().filter(|library| library.path == "/bin/other").collect();
+    assert!(libraries.len() == 1 && libraries[0].build_id == "0f0f", "{libraries:?}");
+    let written = decode(&Encoder::default().member(&found)).expect("a profile");
+    let samples = |profile: &Profile| profile.samples.iter().map(|stack| stack.samples).sum::<u64>();
+    assert_eq!(samples(&written), 2 * samples(&one) + samples(&other));
+    assert_eq!((found.target.pid, found.target.args.len()), (0, 0), "of several processes");
+    let again = sum(&[&found, &one]);
+    let told = |profile: &Profile| profile.recording.notes.iter().filter(|note| note.contains("is the sum of")).count();
+    assert_eq!((again.recording.recordings, told(&again)), (4, 1));
+}

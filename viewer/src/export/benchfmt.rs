@@ -1,5 +1,6 @@
 //! Go's format of benchmark results (https://go.dev/design/14313-benchmark-format), for benchstat.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
 
 use cgoprof_profile::{Profile, Stats, Via};
@@ -22,13 +23,28 @@ impl Format for Benchfmt {
     }
 
     fn write(&self, profile: &Profile, output: &mut dyn Write) -> Result<(), ExportError> {
+        if !profile.recording.counted() {
+            return Err(ExportError::Nothing("engine sample counts no crossings: record with another engine"));
+        }
         writeln!(output, "goos: linux\ngoarch: {}", go_architecture(&profile.target.arch))?;
         writeln!(output, "program: {}", printable(file_name(&profile.target.path)))?;
         let (all, _) = analysis::totals(profile);
         line(output, "Crossings", profile, &all)?;
+        let mut names: HashMap<String, usize> = HashMap::new();
         for row in analysis::by_function(profile) {
-            let via = if row.via == Via::Direct { "/via=direct" } else { "" };
-            line(output, &format!("Crossing/function={}{via}", word(&row.function.name)), profile, &row.stats)?;
+            let via = match row.via {
+                Via::Cgocall => "",
+                Via::Direct => "/via=direct",
+                Via::Runtime => "/via=runtime",
+            };
+            let mut name = format!("Crossing/function={}{via}", word(&row.function.name));
+            let same = names.entry(name.clone()).or_default();
+            if *same > 0 {
+                // As the testing package tells benchmarks of one name apart.
+                name += &format!("#{same:02}");
+            }
+            *same += 1;
+            line(output, &name, profile, &row.stats)?;
         }
         Ok(())
     }

@@ -33,6 +33,9 @@ pub enum ExportError {
     /// The table can't be made.
     #[error(transparent)]
     Table(#[from] crate::report::tabular::TabularError),
+    /// The profile has nothing that the format can show.
+    #[error("{0}")]
+    Nothing(&'static str),
     /// The output failed.
     #[error("cannot write: {0}")]
     Write(#[from] io::Error),

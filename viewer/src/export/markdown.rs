@@ -43,6 +43,9 @@ impl Format for Markdown {
             writeln!(output, "  {}", escaped(&printable(&one.why)))?;
             writeln!(output, "  *{}*", escaped(&printable(&one.what)))?;
         }
+        if advice.len() > ROWS {
+            writeln!(output, "\n{} more pieces of advice are left out.", advice.len() - ROWS)?;
+        }
         let sections = [
             ("C functions", By::Function, functions::rows(profile).is_empty()),
             ("Lines of Go", By::Site, sites::rows(profile).is_empty()),

@@ -26,9 +26,7 @@ impl Format for Speedscope {
 
     fn write(&self, profile: &Profile, output: &mut dyn Write) -> Result<(), ExportError> {
         let mut frames = Frames::default();
-        let default = Value::default_of(profile);
-        let others = Value::ALL.into_iter().filter(|&value| value != default);
-        let profiles = std::iter::once(default).chain(others).filter_map(|value| sampled(profile, value, &mut frames));
+        let profiles = Value::default_first(profile).filter_map(|value| sampled(profile, value, &mut frames));
         let profiles: Vec<Json> = profiles.collect();
         let program = profile.target.path.rsplit('/').next().unwrap_or_default();
         let document = json!({

@@ -1,5 +1,6 @@
 //! The timeline as programs for traces show it: for each thread, tracks of intervals that nest.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use cgoprof_profile::{Cell, Profile, SlowCrossing, Wait};
@@ -53,15 +54,24 @@ impl<T> Interval<T> {
 pub(crate) fn threads(profile: &Profile) -> Vec<ThreadTracks<'_>> {
     let mut tracks: BTreeMap<u64, ThreadTracks<'_>> = BTreeMap::new();
     let mut order: HashMap<u64, u64> = HashMap::new();
-    // The kernel uses ids again: what happened on a later thread with the same id is shown with the first.
+    // The kernel uses ids again: a later thread with the same id is shown as the first one, which then lives longer.
     for thread in &profile.threads {
         let new = || {
             let m = thread.m.map_or_else(String::new, |m| format!("M{m} "));
             ThreadTracks { name: m + &printable(&thread.name), ..ThreadTracks::new(thread.tid) }
         };
-        let own = tracks.entry(thread.tid).or_insert_with(new);
-        (own.created_ns, own.exited_ns, own.parent) = (thread.created_ns, thread.exited_ns, thread.parent);
-        order.entry(thread.tid).or_insert(thread.m.unwrap_or(u64::MAX));
+        match tracks.entry(thread.tid) {
+            Entry::Vacant(entry) => {
+                let own = entry.insert(new());
+                (own.created_ns, own.exited_ns, own.parent) = (thread.created_ns, thread.exited_ns, thread.parent);
+                order.insert(thread.tid, thread.m.unwrap_or(u64::MAX));
+            }
+            Entry::Occupied(mut entry) => {
+                let own = entry.get_mut();
+                own.created_ns = own.created_ns.zip(thread.created_ns).map(|(one, other)| one.min(other));
+                own.exited_ns = own.exited_ns.zip(thread.exited_ns).map(|(one, other)| one.max(other));
+            }
+        }
     }
     let timeline = &profile.timeline;
     for crossing in &timeline.crossings {
@@ -115,12 +125,18 @@ impl ThreadTracks<'_> {
     }
 }
 
+/// Maximum tracks of intervals that do not nest. Those of a program's threads need one or two.
+const MOST_TRACKS: usize = 64;
+
 /// Divides intervals among as few tracks as it takes for those of one to nest: of any two, one holds the other, or they
-/// are apart. Those of a track are in the order in which they begin, outer ones first.
-pub(crate) fn nested<T>(mut intervals: Vec<Interval<T>>) -> Vec<Vec<Interval<T>>> {
+/// are apart. Those of a track are in the order in which they begin, outer ones first. Returns also the number of intervals
+/// for which there was no track.
+pub(crate) fn nested<T>(mut intervals: Vec<Interval<T>>) -> (Vec<Vec<Interval<T>>>, usize) {
+    let mut left_out = 0;
     intervals.sort_by_key(|interval| (interval.from, std::cmp::Reverse(interval.end())));
     let mut tracks: Vec<(Vec<u64>, Vec<Interval<T>>)> = Vec::new();
     for interval in intervals {
+        let has_room = tracks.len() < MOST_TRACKS;
         let fits = tracks.iter_mut().find_map(|(ends, held)| {
             while ends.last().is_some_and(|&end| end <= interval.from) {
                 ends.pop();
@@ -132,10 +148,32 @@ pub(crate) fn nested<T>(mut intervals: Vec<Interval<T>>) -> Vec<Vec<Interval<T>>
                 ends.push(interval.end());
                 held.push(interval);
             }
-            None => tracks.push((vec![interval.end()], vec![interval])),
+            None if has_room => tracks.push((vec![interval.end()], vec![interval])),
+            None => left_out += 1,
         }
     }
-    tracks.into_iter().map(|(_, held)| held).collect()
+    (tracks.into_iter().map(|(_, held)| held).collect(), left_out)
+}
+
+/// Returns what is known of a crossing beside its time and function: key and value. Keys of nanoseconds end in `_ns`.
+pub(crate) fn facts(crossing: &SlowCrossing) -> Vec<(&'static str, u64)> {
+    let timed = |nanos: u64| Some(nanos).filter(|&nanos| nanos > 0);
+    let facts = [
+        ("goroutine", goroutine(crossing.goid)),
+        ("enter_ns", timed(crossing.enter_ns)),
+        ("c_ns", crossing.c_ns),
+        ("exit_ns", timed(crossing.exit_ns)),
+        ("blocked_ns", Some(crossing.blocked_ns)),
+        ("preempted_ns", crossing.preempted_ns),
+        ("stands_for_crossings", Some(crossing.weight.max(1))),
+        ("back_on_thread", other_thread(crossing)),
+    ];
+    facts.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
+}
+
+/// Returns a goroutine's number; none if it is not known.
+pub(crate) fn goroutine(goid: u64) -> Option<u64> {
+    (goid != 0).then_some(goid)
 }
 
 /// Returns the numbers of threads over time that the recording has: name, then moments with values.
@@ -196,7 +234,8 @@ mod tests {
     fn intervals_of_a_track_nest() {
         let interval = |from, to| Interval { from, to: Some(to), what: () };
         let check = |intervals: &[(u64, u64)], expected: &[&[(u64, u64)]]| {
-            let tracks = nested(intervals.iter().map(|&(from, to)| interval(from, to)).collect());
+            let (tracks, left_out) = nested(intervals.iter().map(|&(from, to)| interval(from, to)).collect());
+            assert_eq!(left_out, 0);
             let found: Vec<Vec<_>> =
                 tracks.iter().map(|track| track.iter().map(|one| (one.from, one.end())).collect()).collect();
             assert_eq!(found, expected);
@@ -206,6 +245,8 @@ mod tests {
         check(&[(2, 3), (0, 10), (3, 10), (4, 4)], &[&[(0, 10), (2, 3), (3, 10), (4, 4)]]);
         check(&[(0, 10), (5, 15), (6, 9), (12, 20)], &[&[(0, 10), (6, 9), (12, 20)], &[(5, 15)]]);
         let open = nested(vec![Interval { from: 3, to: None, what: () }, interval(4, 7), interval(1, 5)]);
-        assert_eq!(open.len(), 2);
+        assert_eq!((open.0.len(), open.1), (2, 0));
+        let steps = nested((0..1000).map(|at| interval(at, 1000 + at)).collect());
+        assert_eq!((steps.0.len(), steps.1), (MOST_TRACKS, 1000 - MOST_TRACKS), "a file may have any intervals");
     }
 }

@@ -17,16 +17,17 @@ struct Node {
     name: usize,
     kind: Kind,
     size: f64,
+    /// Its size in the recording that this one is compared with.
+    before: f64,
     children: HashMap<(usize, Kind), usize>,
 }
 
-/// Returns the trees of all values that the recording has, the usual one first, and the names that they share.
-pub(super) fn all(profile: &Profile) -> Json {
+/// Returns the trees of all values that the recording has, the usual one first, and the names that they share. With a
+/// recording from before, frames have their sizes in that, too.
+pub(super) fn all(profile: &Profile, before: Option<&Profile>) -> Json {
     let mut names = Names::default();
-    let default = Value::default_of(profile);
-    let others = Value::ALL.into_iter().filter(|&value| value != default);
-    let graphs: Vec<Json> =
-        std::iter::once(default).chain(others).filter_map(|value| graph(profile, value, &mut names)).collect();
+    let values = Value::default_first(profile);
+    let graphs: Vec<Json> = values.filter_map(|value| graph(profile, before, value, &mut names)).collect();
     json!({ "names": names.all, "graphs": graphs })
 }
 
@@ -45,30 +46,61 @@ impl Names {
     }
 }
 
-/// Returns the tree of a value as `[depth, name, kind, size]` of each frame, outer ones first; none if it is empty.
-fn graph(profile: &Profile, value: Value, names: &mut Names) -> Option<Json> {
-    let mut nodes =
-        vec![Node { name: names.number("all".into()), kind: Kind::Go, size: 0.0, children: HashMap::new() }];
-    for stack in weighted_stacks(profile, value) {
-        let outermost = stack.truncated.then(|| (TRUNCATED.to_owned(), Kind::Go));
-        let frames = stack.frames.iter().rev().map(|frame| (printable(frame.position.function), frame.kind));
-        nodes[0].size += stack.size as f64;
-        let mut at = 0;
-        for (name, kind) in outermost.into_iter().chain(frames) {
-            let key = (names.number(name), kind);
-            let next = nodes.len();
-            at = *nodes[at].children.entry(key).or_insert(next);
-            if at == next {
-                nodes.push(Node { name: key.0, kind, size: 0.0, children: HashMap::new() });
+/// Frames of a tree, the root first.
+struct Nodes(Vec<Node>);
+
+impl Nodes {
+    fn new(names: &mut Names) -> Nodes {
+        let mut nodes = Nodes(Vec::new());
+        nodes.push(names.number("all".into()), Kind::Go);
+        nodes
+    }
+
+    fn push(&mut self, name: usize, kind: Kind) -> usize {
+        self.0.push(Node { name, kind, size: 0.0, before: 0.0, children: HashMap::new() });
+        self.0.len() - 1
+    }
+
+    /// Adds the stacks of a recording to one of the sizes.
+    fn add(&mut self, profile: &Profile, value: Value, names: &mut Names, size: impl Fn(&mut Node) -> &mut f64) {
+        for stack in weighted_stacks(profile, value) {
+            let outermost = stack.truncated.then(|| (TRUNCATED.to_owned(), Kind::Go));
+            let frames = stack.frames.iter().rev().map(|frame| (printable(frame.position.function), frame.kind));
+            let mut at = 0;
+            *size(&mut self.0[at]) += stack.size as f64;
+            for (name, kind) in outermost.into_iter().chain(frames) {
+                let key = (names.number(name), kind);
+                at = match self.0[at].children.get(&key) {
+                    Some(&child) => child,
+                    None => {
+                        let child = self.push(key.0, kind);
+                        self.0[at].children.insert(key, child);
+                        child
+                    }
+                };
+                *size(&mut self.0[at]) += stack.size as f64;
             }
-            nodes[at].size += stack.size as f64;
         }
     }
+}
+
+/// Returns the tree of a value as `[depth, name, kind, size]` of each frame, outer ones first, and its size before if the
+/// recording from before has any of the value; none if the tree is empty.
+fn graph(profile: &Profile, before: Option<&Profile>, value: Value, names: &mut Names) -> Option<Json> {
+    let mut nodes = Nodes::new(names);
+    nodes.add(profile, value, names, |node| &mut node.size);
+    if let Some(before) = before {
+        nodes.add(before, value, names, |node| &mut node.before);
+    }
+    let nodes = nodes.0;
+    let has_before = nodes[0].before > 0.0;
     let (least, mut left_out) = (nodes[0].size * LEAST, 0u64);
     let (mut flat, mut open) = (Vec::new(), vec![(0, 0)]);
     while let Some((depth, at)) = open.pop() {
         let node = &nodes[at];
-        flat.push(json!([depth, node.name, kind_number(node.kind), node.size]));
+        let mut frame = vec![json!(depth), json!(node.name), json!(kind_number(node.kind)), json!(node.size)];
+        frame.extend(has_before.then(|| json!(node.before)));
+        flat.push(frame);
         let mut children: Vec<usize> = node.children.values().copied().collect();
         // The largest first, and those of one size in the order of their names.
         children.sort_by(|&one, &other| {
@@ -76,16 +108,17 @@ fn graph(profile: &Profile, value: Value, names: &mut Names) -> Option<Json> {
             by_size.then_with(|| names.all[nodes[other].name].cmp(&names.all[nodes[one].name]))
         });
         for child in children {
-            if nodes[child].size >= least {
-                open.push((depth + 1, child));
-            } else {
-                left_out += 1;
+            // What is gone has no width.
+            match nodes[child].size {
+                0.0 => {}
+                size if size >= least => open.push((depth + 1, child)),
+                _ => left_out += 1,
             }
         }
     }
     (nodes[0].size > 0.0).then(|| {
         json!({ "key": value.name(), "title": value.title(), "isTime": value != Value::Calls, "leftOut": left_out,
-                "nodes": flat })
+                "hasBefore": has_before, "nodes": flat })
     })
 }
 

@@ -100,15 +100,20 @@ fn data(profile: &Profile, comparison: Option<Comparison<'_>>) -> Json {
                 "why": printable(&one.why), "what": printable(&one.what) })
     });
     let notes = profile.recording.notes.iter().map(|note| printable(note));
+    let mut facts: Vec<String> = text::header(profile).lines().map(str::to_owned).collect();
+    facts.retain(|fact| !fact.is_empty());
+    if let Some(runs) = comparison.map(|it| it.now.repeats.len()).filter(|&runs| runs > 1) {
+        facts.push(format!("all views but Change show the first of {runs} recordings"));
+    }
     json!({
         "program": printable(file_name(&profile.target.path)),
-        "facts": text::header(profile).lines().filter(|line| !line.is_empty()).collect::<Vec<_>>(),
+        "facts": facts,
         "notes": notes.collect::<Vec<_>>(),
         "advice": shown.collect::<Vec<_>>(),
         "compared": comparison.map(|it| table::head(it.base, it.now).lines().map(str::to_owned).collect::<Vec<_>>()),
         "sheets": sheets::all(profile, comparison.map(|it| it.diff)),
         "histograms": sheets::histograms(profile),
-        "flames": flames::all(profile),
+        "flames": flames::all(profile, comparison.and_then(|it| it.base.repeats.first())),
         "timeline": timeline::data(profile),
         "slowest": slowest_rows(profile),
     })

@@ -32,7 +32,7 @@ pub(super) fn all(profile: &Profile, diff: Option<&Diff>) -> Vec<Json> {
 
 /// Returns a table. A cell is its text, or its text and a number that it is sorted by.
 fn sheet<R: Row>(key: &str, title: &str, profile: &Profile, rows: &[R]) -> Json {
-    // Columns that nobody names are those of the report, so none is unknown.
+    // These are the columns of the report: without names, none is unknown.
     let columns = View::all().columns::<R>(profile).unwrap_or_default();
     let cell = |row: &R, column: &crate::tables::Column<R>| {
         let text = column.reported(row, profile);

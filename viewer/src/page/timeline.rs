@@ -1,21 +1,22 @@
 //! The timeline of the page: for each thread, intervals as flat lists of numbers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use cgoprof_profile::Profile;
 use serde_json::{Value as Json, json};
 
-use crate::export::tracks::{self, Interval, Names};
+use crate::export::tracks::{self, Interval, Names, ThreadTracks};
 
 /// Intervals of each kind that are in the page: it stays small whatever the recording has.
 const MOST: usize = 50_000;
 
 /// Returns the threads with what happened on them, and the numbers of threads over time; null without a timeline.
 pub(super) fn data(profile: &Profile) -> Json {
-    let threads = tracks::threads(profile);
+    let mut threads = tracks::threads(profile);
     if threads.is_empty() {
         return Json::Null;
     }
+    let hidden = keep_busiest(&mut threads);
     let (sources, duration) = (Names::new(profile), profile.recording.duration_ns);
     let mut names = Numbers::default();
     let crossings = Kept::of(threads.iter().flat_map(|thread| &thread.crossings), duration);
@@ -35,9 +36,29 @@ pub(super) fn data(profile: &Profile) -> Json {
         .collect();
     let counters =
         tracks::counters(profile).into_iter().map(|(name, values)| json!({ "name": name, "values": values }));
+    let others = [&waits, &blocked, &locked].map(|kept| kept.dropped);
+    let others = others.into_iter().fold(profile.timeline.dropped_waits, u64::saturating_add);
     json!({ "duration": duration, "names": names.all, "threads": shown, "counters": counters.collect::<Vec<_>>(),
             "shortest": crossings.shortest.max(profile.timeline.shortest_ns),
-            "dropped": crossings.dropped + profile.timeline.dropped })
+            "dropped": crossings.dropped.saturating_add(profile.timeline.dropped),
+            "droppedOthers": others, "hiddenThreads": hidden })
+}
+
+/// Threads that the page shows: browsers draw no picture that is much higher.
+const MOST_THREADS: usize = 500;
+
+/// Keeps the threads with the most intervals, in their order. Returns the number of the others.
+fn keep_busiest(threads: &mut Vec<ThreadTracks<'_>>) -> usize {
+    let hidden = threads.len().saturating_sub(MOST_THREADS);
+    if hidden > 0 {
+        let busy = |thread: &ThreadTracks<'_>| thread.crossings.len() + thread.blocked.len() + thread.locked.len();
+        let mut busiest: Vec<usize> = (0..threads.len()).collect();
+        busiest.sort_by_key(|&at| std::cmp::Reverse(busy(&threads[at])));
+        let kept: HashSet<usize> = busiest.into_iter().take(MOST_THREADS).collect();
+        let mut at = 0..;
+        threads.retain(|_| at.next().is_some_and(|at| kept.contains(&at)));
+    }
+    hidden
 }
 
 /// The intervals of a kind that are in the page: the longest.
@@ -55,7 +76,7 @@ impl Kept {
             return Kept { duration, shortest: 0, dropped: 0 };
         }
         lengths.sort_unstable_by(|one, other| other.cmp(one));
-        // Of the same length all are kept or none.
+        // Of intervals with one length all are kept or none, so there may be fewer than could be.
         let shortest = lengths[MOST].saturating_add(1);
         Kept { duration, shortest, dropped: lengths.iter().filter(|&&length| length < shortest).count() as u64 }
     }

@@ -64,7 +64,8 @@ pub(crate) fn table<R: Row>(profile: &Profile, rows: &[R], view: &View, form: Fo
                 text += "\n";
                 write_more(&mut text, more, LIMIT);
             } else if more > 0 {
-                text += &format!("\n{more} more rows are left out.\n");
+                let rows = if more == 1 { "row is" } else { "rows are" };
+                text += &format!("\n{more} more {rows} left out.\n");
             }
             Ok(text.into_bytes())
         }

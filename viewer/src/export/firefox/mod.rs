@@ -13,7 +13,6 @@ use super::format::{ExportError, Format};
 use super::tracks::{self, Interval, Names, ThreadTracks, threads};
 use super::weighted_stacks::{TRUNCATED, weighted_stacks};
 use crate::paths::file_name;
-use crate::slowest::other_thread;
 use crate::units::printable;
 use crate::value::Value;
 
@@ -32,9 +31,7 @@ impl Format for Firefox {
 
     fn write(&self, profile: &Profile, output: &mut dyn Write) -> Result<(), ExportError> {
         let program = printable(file_name(&profile.target.path));
-        let default = Value::default_of(profile);
-        let others = Value::ALL.into_iter().filter(|&value| value != default);
-        let values = std::iter::once(default).chain(others).filter_map(|value| of_value(profile, value, &program));
+        let values = Value::default_first(profile).filter_map(|value| of_value(profile, value, &program));
         let mut all: Vec<Json> = values.collect();
         if let Some(first) = all.first_mut() {
             first["isMainThread"] = json!(true);
@@ -98,8 +95,8 @@ fn of_thread(profile: &Profile, thread: &ThreadTracks<'_>, names: &Names<'_>, pr
     for wait in &thread.waits_for_p {
         let (from, to) = range(wait, end);
         let mut data = json!({ "type": "wait for a P", "after": names.function(wait.what) });
-        if wait.what.goid != 0 {
-            data["goroutine"] = json!(wait.what.goid);
+        if let Some(goid) = tracks::goroutine(wait.what.goid) {
+            data["goroutine"] = json!(goid);
         }
         tables.marker("wait for a P".into(), Kind::Border, from, to, data);
     }
@@ -125,23 +122,11 @@ fn of_thread(profile: &Profile, thread: &ThreadTracks<'_>, names: &Names<'_>, pr
 }
 
 fn crossing_data(crossing: &SlowCrossing, stack: Option<usize>) -> Json {
-    let timed = |nanos: u64| (nanos > 0).then_some(nanos);
-    let numbers = [
-        ("enter", timed(crossing.enter_ns)),
-        ("c", crossing.c_ns),
-        ("exit", timed(crossing.exit_ns)),
-        ("blocked", Some(crossing.blocked_ns)),
-        ("preempted", crossing.preempted_ns),
-        ("goroutine", timed(crossing.goid)),
-        ("backOn", other_thread(crossing)),
-        ("standsFor", Some(crossing.weight.max(1))),
-    ];
     let mut data = json!({ "type": "crossing" });
-    for (key, value) in numbers {
-        if let Some(value) = value {
-            // The format's durations are in milliseconds.
-            let is_time = ["enter", "c", "exit", "blocked", "preempted"].contains(&key);
-            data[key] = if is_time { json!(millis(value)) } else { json!(value) };
+    for (key, value) in tracks::facts(crossing) {
+        match key.strip_suffix("_ns") {
+            Some(key) => data[key] = json!(millis(value)),
+            None => data[key] = json!(value),
         }
     }
     if crossing.open {
@@ -173,8 +158,8 @@ fn marker_schema() -> Json {
                 field("blocked", "Blocked in C", "duration"),
                 field("preempted", "Preempted in C", "duration"),
                 goroutine(),
-                field("backOn", "Back on thread", "integer"),
-                field("standsFor", "Crossings that it stands for", "integer"),
+                field("back_on_thread", "Back on thread", "integer"),
+                field("stands_for_crossings", "Crossings that it stands for", "integer"),
                 field("open", "State", "string"),
             ]
         ),
@@ -188,8 +173,9 @@ fn marker_schema() -> Json {
 fn counters(profile: &Profile) -> Vec<Json> {
     let of = |(name, values): (&str, Vec<(u64, u64)>)| {
         let times: Vec<f64> = values.iter().map(|&(at, _)| millis(at)).collect();
-        let before = std::iter::once(0).chain(values.iter().map(|&(_, value)| value as i64));
-        let counts: Vec<i64> = values.iter().zip(before).map(|(&(_, value), before)| value as i64 - before).collect();
+        let counted = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        let before = std::iter::once(0).chain(values.iter().map(|&(_, value)| counted(value)));
+        let counts: Vec<i64> = values.iter().zip(before).map(|(&(_, value), before)| counted(value) - before).collect();
         json!({ "name": name, "category": CATEGORIES[category(Kind::C)].0, "description": name,
                 "pid": profile.target.pid.to_string(), "mainThreadIndex": 0,
                 "samples": { "length": times.len(), "time": times, "count": counts } })

@@ -37,7 +37,7 @@ impl Dictionary {
             },
             strings: HashMap::from([(String::new(), 0)]),
             attributes: HashMap::new(),
-            stacks: HashMap::new(),
+            stacks: HashMap::from([(Vec::new(), 0)]),
         };
         let target = (&profile.target.path, &profile.target.build_id);
         let libraries = profile.libraries.iter().map(|library| (&library.path, &library.build_id));

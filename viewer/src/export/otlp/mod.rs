@@ -3,6 +3,7 @@
 mod dictionary;
 mod proto;
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::Write;
 
 use cgoprof_profile::encode::{CPU, SAMPLE_TYPES, values};
@@ -36,7 +37,11 @@ impl Format for Otlp {
     }
 
     fn write(&self, profile: &Profile, output: &mut dyn Write) -> Result<(), ExportError> {
-        Ok(output.write_all(&profiles_data(profile).encode_to_vec())?)
+        let data = profiles_data(profile);
+        if data.resource_profiles.iter().all(|one| one.scope_profiles.iter().all(|scope| scope.profiles.is_empty())) {
+            return Err(ExportError::Nothing("the recording has no samples"));
+        }
+        Ok(output.write_all(&data.encode_to_vec())?)
     }
 }
 
@@ -93,18 +98,23 @@ fn of_value(profile: &Profile, at: usize, dictionary: &mut Dictionary) -> Option
         unit_strindex: dictionary.string(unit),
     };
     (!samples.is_empty()).then(|| OneProfile {
+        profile_id: profile_id(profile, name, &samples),
         sample_type: Some(value_type(dictionary)),
         samples,
         time_unix_nano: profile.recording.start_unix_ns,
         duration_nano: profile.recording.duration_ns,
         period_type: Some(value_type(dictionary)),
         period: if at == CPU { profile.recording.sample_period_ns as i64 } else { 1 },
-        profile_id: profile_id(profile, at),
     })
 }
 
-/// Returns 16 bytes that no other profile has: the time and the process of the recording, and the value.
-fn profile_id(profile: &Profile, at: usize) -> Vec<u8> {
-    let start = profile.recording.start_unix_ns.to_be_bytes();
-    [&start[..], &profile.target.pid.to_be_bytes(), &(at as u32 + 1).to_be_bytes()].concat()
+/// Returns 16 bytes by which receivers know a profile again: a hash of its samples and its time.
+fn profile_id(profile: &Profile, name: &str, samples: &[Sample]) -> Vec<u8> {
+    let half = |seed: u64| {
+        let mut hash = DefaultHasher::new();
+        (seed, name, profile.recording.start_unix_ns, profile.recording.duration_ns, profile.target.pid).hash(&mut hash);
+        samples.iter().for_each(|sample| (sample.stack_index, &sample.values).hash(&mut hash));
+        hash.finish().to_be_bytes()
+    };
+    [half(1), half(2)].concat()
 }

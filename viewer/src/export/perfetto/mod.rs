@@ -40,11 +40,15 @@ impl Format for Perfetto {
     }
 
     fn write(&self, profile: &Profile, output: &mut dyn Write) -> Result<(), ExportError> {
+        let threads = threads(profile);
+        if threads.is_empty() && profile.timeline.counters.is_empty() {
+            return Err(ExportError::Nothing("the recording has no timeline: sums and samples alone have none"));
+        }
         let mut trace = Trace { output, interned: Interned::default(), tracks: 0 };
         trace.begin(profile)?;
         let process = trace.process(profile)?;
         let (names, mut flows) = (Names::new(profile), Flows::default());
-        for thread in threads(profile) {
+        for thread in threads {
             trace.thread(profile, process, &thread, &names, &mut flows)?;
         }
         trace.counters(profile, process)?;
@@ -154,22 +158,22 @@ impl Trace<'_> {
             details.flow = other_thread(crossing).map(|_| flows.of(crossing));
             details
         };
-        for (at, crossings) in nested(thread.crossings.clone()).into_iter().enumerate() {
+        for (at, crossings) in self.nested(own, &thread.crossings)?.into_iter().enumerate() {
             let track = if at == 0 { own } else { self.child(own, "crossings")? };
             self.slices(track, "crossing", &crossings, |it| names.function(it), &mut crossing_details)?;
         }
-        for waits in nested(thread.waits_for_p.clone()) {
+        for waits in self.nested(own, &thread.waits_for_p)? {
             let track = self.child(own, "waits for a P")?;
             let details = |it: &&SlowCrossing| Details { numbers: goroutine(it.goid), ..Details::default() };
             self.slices(track, "p_wait", &waits, |it| names.function(it), details)?;
         }
         for (title, waits) in [("blocked in C", &thread.blocked), ("asleep, in C or not", &thread.asleep)] {
-            for waits in nested(waits.clone()) {
+            for waits in self.nested(own, waits)? {
                 let track = self.child(own, title)?;
                 self.slices(track, "wait", &waits, |it| names.wait(it), |_| Details::default())?;
             }
         }
-        for locked in nested(thread.locked.clone()) {
+        for locked in self.nested(own, &thread.locked)? {
             let track = self.child(own, "locked to a goroutine")?;
             let details = |&goid: &u64| Details { numbers: goroutine(goid), ..Details::default() };
             self.slices(track, "locked", &locked, |goid| format!("goroutine {goid}"), details)?;
@@ -189,6 +193,16 @@ impl Trace<'_> {
             self.event(own, *at, INSTANT, Some(("migration", &name)), details)?;
         }
         Ok(())
+    }
+
+    /// Divides intervals among tracks, and says on the thread's own how many have none.
+    fn nested<T: Clone>(&mut self, own: Track, intervals: &[Interval<T>]) -> io::Result<Vec<Vec<Interval<T>>>> {
+        let (tracks, left_out) = nested(intervals.to_vec());
+        if left_out > 0 {
+            let name = format!("{left_out} intervals are left out: too many overlap");
+            self.event(own, 0, INSTANT, Some(("left_out", &name)), Details::default())?;
+        }
+        Ok(tracks)
     }
 
     /// Writes intervals that nest, outer ones first.
@@ -267,23 +281,11 @@ impl Trace<'_> {
 
 /// Returns a goroutine's number as a detail; none if it is not known.
 fn goroutine(goid: u64) -> Vec<(&'static str, u64)> {
-    (goid != 0).then_some(("goroutine", goid)).into_iter().collect()
+    tracks::goroutine(goid).map(|goid| ("goroutine", goid)).into_iter().collect()
 }
 
 fn crossing_details(crossing: &SlowCrossing, names: &Names<'_>) -> Details {
-    let mut numbers = goroutine(crossing.goid);
-    let timed = |nanos: u64| Some(nanos).filter(|&nanos| nanos > 0);
-    let known = [
-        ("enter_ns", timed(crossing.enter_ns)),
-        ("c_ns", crossing.c_ns),
-        ("exit_ns", timed(crossing.exit_ns)),
-        ("blocked_ns", Some(crossing.blocked_ns)),
-        ("preempted_ns", crossing.preempted_ns),
-        ("stands_for_crossings", Some(crossing.weight.max(1))),
-        ("back_on_thread", other_thread(crossing)),
-    ];
-    numbers.extend(known.into_iter().filter_map(|(name, value)| Some((name, value?))));
     let frames = names.frames(crossing.cell);
     let stack: Vec<String> = frames.iter().map(|frame| printable(frame.position.function)).collect();
-    Details { numbers, texts: vec![("stack", stack.join(" < "))], ..Details::default() }
+    Details { numbers: tracks::facts(crossing), texts: vec![("stack", stack.join(" < "))], ..Details::default() }
 }

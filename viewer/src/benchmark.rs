@@ -52,8 +52,8 @@ pub struct Runs {
     has_phases: bool,
 }
 
-/// Where crossings were made: the part of the benchmark's life, and the names of the functions of their stack.
-type Key = (Run, Vec<String>);
+/// Where crossings were made: the part of the benchmark's life, and the functions and lines of their stack.
+type Key = (Run, Vec<(String, u32)>);
 
 /// Work of each operation at the border.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -93,8 +93,9 @@ impl Runs {
         let mut sums: HashMap<Key, Stats> = HashMap::new();
         for cell in profile.cells.iter().filter(|cell| cell.via == Via::Cgocall) {
             let frames = analysis::frames(profile, &cell.stack);
-            let names: Vec<String> = frames.iter().map(|frame| frame.position.function.to_owned()).collect();
-            sums.entry((run(cell, &names), names)).or_default().add(&cell.stats);
+            let names: Vec<&str> = frames.iter().map(|frame| frame.position.function).collect();
+            let places = frames.iter().map(|frame| (frame.position.function.to_owned(), frame.position.line));
+            sums.entry((run(cell, &names), places.collect())).or_default().add(&cell.stats);
         }
         Runs {
             operations: result.operations.max(1),
@@ -151,11 +152,11 @@ impl Runs {
     }
 }
 
-fn run(cell: &Cell, names: &[String]) -> Run {
+fn run(cell: &Cell, names: &[&str]) -> Run {
     let has = |prefix: &str| names.iter().any(|name| name.starts_with(prefix));
     if has("testing.(*B).RunParallel") {
         Run::Parallel
-    } else if let Some(run_n) = names.iter().position(|name| name == "testing.(*B).runN") {
+    } else if let Some(run_n) = names.iter().position(|&name| name == "testing.(*B).runN") {
         let is_printed = names[run_n..].iter().any(|name| name.starts_with("testing.(*B).launch"));
         if is_printed { Run::Printed } else { Run::First }
     } else if has("main.main") || has("runtime.main") {

@@ -11,7 +11,7 @@ use cgoprof_viewer::value::Value;
 use clap::ValueEnum;
 
 use crate::notice::say;
-use crate::profile_file;
+use crate::{profile_file, written_file};
 
 /// Draw a profile as a flame graph (SVG)
 #[derive(clap::Args)]
@@ -31,6 +31,9 @@ pub(crate) struct Args {
     /// Make frames of lines of code, not of functions
     #[arg(long)]
     lines: bool,
+    /// Group by thread, then by C function; values are calls and c [default: c]
+    #[arg(long, conflicts_with = "lines")]
+    by_thread: bool,
     /// Title of the drawing [default: the program and the value]
     #[arg(long)]
     title: Option<String>,
@@ -72,6 +75,7 @@ enum ValueArg {
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let profile = profile_file::read(&args.file)?;
     let value = match args.value {
+        None if args.by_thread && profile.recording.timing != "none" => Value::C,
         None => Value::default_of(&profile),
         Some(ValueArg::Calls) => Value::Calls,
         Some(ValueArg::Total) => Value::Total,
@@ -86,6 +90,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         value,
         inverted: args.inverted,
         by_line: args.lines,
+        by_thread: args.by_thread,
         title: args.title.as_deref(),
         min_width: args.min_width,
         filter: args.filter.as_ref(),
@@ -96,7 +101,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         std::io::stdout().write_all(&svg)?;
         return Ok(ExitCode::SUCCESS);
     }
-    std::fs::write(&args.output, svg).with_context(|| format!("cannot write {}", args.output.display()))?;
+    written_file::write(&args.output, written_file::USUAL, |output| Ok(output.write_all(&svg)?))?;
     say(format_args!("written {}; open it in a browser", args.output.display()));
     Ok(ExitCode::SUCCESS)
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use cgoprof_profile::{Cell, DecodeError, Profile, decode};
-use cgoprof_viewer::export::flamegraph::Drawing;
+use cgoprof_viewer::export::flamegraph::{Drawing, FlamegraphError};
 use cgoprof_viewer::export::{ExportError, FORMATS};
 use cgoprof_viewer::report::view::View;
 use cgoprof_viewer::report::{By, json, text};
@@ -239,6 +239,23 @@ fn check_csv(name: &str, profile: &Profile, written: &str) {
     }
     assert_eq!((lines.next(), written.lines().count()), (None, functions.len() + 1), "{name}");
     insta::assert_snapshot!(format!("{name}-csv"), written.lines().take(2).collect::<Vec<_>>().join("\n"));
+}
+
+/// Widths are those of the threads' crossings.
+#[test]
+fn flame_graphs_by_thread() {
+    for (name, profile) in profiles() {
+        let draw = |value| Drawing { value, by_thread: true, ..Drawing::default() }.draw(&profile);
+        if profile.threads.iter().all(|thread| thread.made.is_empty()) {
+            assert!(matches!(draw(Value::Calls), Err(FlamegraphError::NoThreads)), "{name}");
+            continue;
+        }
+        let calls: u64 = profile.threads.iter().flat_map(|thread| &thread.made).map(|made| made.calls).sum();
+        let svg = String::from_utf8(draw(Value::Calls).unwrap()).unwrap();
+        let all = svg.split("<title>all (").nth(1).unwrap().split(' ').next().unwrap().replace(',', "");
+        assert_eq!(all, calls.to_string(), "{name}");
+        assert!(matches!(draw(Value::Blocked), Err(FlamegraphError::NotOfThreads)), "{name}");
+    }
 }
 
 #[test]

@@ -22,6 +22,12 @@ pub enum FlamegraphError {
     /// No stack matches the filter.
     #[error("no stack with this value has a function that matches {0}")]
     NoMatch(String),
+    /// Threads are asked for with another value.
+    #[error("crossings of threads are known with their number and their time in C: --value calls or c")]
+    NotOfThreads,
+    /// Crossings are not known by thread.
+    #[error("the recording does not tell which threads crossed: sums and samples alone do not")]
+    NoThreads,
     /// More than any recording holds.
     #[error("the recording is damaged: its values are beyond measure")]
     Damaged,
@@ -58,6 +64,8 @@ pub struct Drawing<'a> {
     pub inverted: bool,
     /// Frames are lines of functions, not functions.
     pub by_line: bool,
+    /// Stacks are a thread and a C function.
+    pub by_thread: bool,
     /// Only stacks that begin with these names of functions, from where the graph grows on.
     pub below: &'a [&'a str],
     /// Title; none for the program and the value.
@@ -74,7 +82,7 @@ impl Drawing<'_> {
     /// # Errors
     /// See [`FlamegraphError`].
     pub fn draw(&self, profile: &Profile) -> Result<Vec<u8>, FlamegraphError> {
-        let (lines, sum) = self.folded(profile);
+        let (lines, sum) = if self.by_thread { self.of_threads(profile)? } else { self.folded(profile) };
         if lines.is_empty() {
             let no_match = |filter: &Regex| FlamegraphError::NoMatch(filter.to_string());
             return Err(self.filter.map_or(FlamegraphError::Empty, no_match));
@@ -90,7 +98,8 @@ impl Drawing<'_> {
         let mut options = Options::default();
         let part = self.below.last().map_or_else(String::new, |name| format!(", below {name}"));
         let matching = self.filter.map_or_else(String::new, |filter| format!(", stacks that match {filter}"));
-        let title = || format!("{}: {}{part}{matching}", program(profile), self.value.title());
+        let threads = if self.by_thread { ", by thread" } else { "" };
+        let title = || format!("{}: {}{threads}{part}{matching}", program(profile), self.value.title());
         options.title = self.title.map_or_else(title, printable);
         options.min_width = self.min_width.unwrap_or(options.min_width);
         options.subtitle = Some(LEGEND.to_owned());
@@ -131,6 +140,33 @@ impl Drawing<'_> {
         }
         lines.sort();
         (lines, sum)
+    }
+
+    /// The same of threads: a thread, then a C function.
+    fn of_threads(&self, profile: &Profile) -> Result<(Vec<String>, f64), FlamegraphError> {
+        if profile.threads.iter().all(|thread| thread.made.is_empty()) {
+            return Err(FlamegraphError::NoThreads);
+        }
+        let (mut lines, mut sum) = (Vec::new(), 0.0);
+        for thread in &profile.threads {
+            let m = thread.m.map_or_else(String::new, |m| format!("M{m} "));
+            let name = format!("{m}{} ({})", printable(&thread.name), thread.tid).replace(';', ":");
+            for made in &thread.made {
+                let function = &profile.functions[made.function.0].name;
+                let size = match self.value {
+                    Value::Calls => made.calls as f64,
+                    Value::C => made.c_ns.round(),
+                    _ => return Err(FlamegraphError::NotOfThreads),
+                };
+                let matches = |filter: &Regex| filter.is_match(function) || filter.is_match(&name);
+                if size > 0.0 && self.filter.is_none_or(matches) {
+                    sum += size;
+                    lines.push(format!("{name}{GO};{} {size:.0}", printable(function).replace(';', ":")));
+                }
+            }
+        }
+        lines.sort();
+        Ok((lines, sum))
     }
 
     fn is_below(&self, names: &[String]) -> bool {

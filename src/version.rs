@@ -1,4 +1,4 @@
-//! What `cgoprof --version` prints.
+//! The text of `cgoprof --version`.
 
 use cgoprof_collector::record::EngineKind;
 use cgoprof_viewer::export::FORMATS;

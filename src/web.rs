@@ -24,7 +24,7 @@ use crate::profile_file;
   cgoprof web old.pb.gz new.pb.gz
   cgoprof web --no-browser --port 8080 app.pb.gz    # then: ssh -L 8080:127.0.0.1:8080 HOST
 
-The page has an address that nobody can guess, because every user of this machine can reach its ports.")]
+The address of the page can't be guessed, because every user of this machine can reach its ports.")]
 pub(crate) struct Args {
     /// Profile, or the older of two
     #[arg(default_value = profile_file::DEFAULT)]

@@ -125,6 +125,8 @@ fn perfetto_shows_each_slow_crossing_wait_and_migration_where_it_was() {
     assert_eq!(slices("crossing"), (crossings.len() as u64, ns));
     let waits_for_p: Vec<u64> = crossings.iter().map(|it| it.exit_ns).filter(|&exit| exit > 0).collect();
     assert_eq!(slices("p_wait"), (waits_for_p.len() as u64, waits_for_p.iter().sum()));
+    let asleep: Vec<u64> = timeline.asleep.iter().map(|wait| wait.to_ns - wait.from_ns).collect();
+    assert_eq!(slices("asleep"), (asleep.len() as u64, asleep.iter().sum()));
     assert_eq!(answers[1][0]["n"], crossings.iter().map(|it| it.weight.max(1)).sum::<u64>());
     let migrated = crossings.iter().filter(|it| it.exit_tid.is_some_and(|tid| tid != it.tid)).count();
     assert_eq!((answers[2][0]["n"].as_u64(), slices("migration").0), (Some(migrated as u64), migrated as u64));

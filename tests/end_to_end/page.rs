@@ -14,7 +14,7 @@ use serde_json::Value as Json;
 
 use crate::browser::page_of;
 
-/// What the scripts of a test have at hand, beside the page's own.
+/// Functions for the scripts of tests, beside the page's own.
 const HELPERS: &str = "
 const key = (name) => document.activeElement.dispatchEvent(new KeyboardEvent('keydown', { key: name, bubbles: true }));
 const frame = () => new Promise((done) => setTimeout(done, 30));

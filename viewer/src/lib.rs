@@ -10,6 +10,7 @@ pub mod cpu_split;
 pub mod diff;
 pub mod export;
 pub mod measured;
+mod numbered;
 pub mod oversubscription;
 pub mod page;
 mod paths;

@@ -1,4 +1,4 @@
-// What threads did when: axes, zoom and cursor are uPlot's (https://github.com/leeoniya/uPlot), the intervals are drawn here.
+// The timeline: axes, zoom and cursor are uPlot's (https://github.com/leeoniya/uPlot), the intervals are drawn here.
 
 /** Height of a thread's lane, in pixels. */
 const LANE = 22;
@@ -160,7 +160,7 @@ function cover(shares, flat, longest, min, max) {
   }
 }
 
-/** What is under the cursor: the innermost interval of each kind. */
+/** The innermost intervals of each kind under the cursor, as text. */
 function under(chart, threads) {
   const { left, top } = chart.cursor;
   if (left === undefined || left < 0) return '';

@@ -22,6 +22,28 @@ pub enum Kind {
     Kernel,
 }
 
+impl Kind {
+    /// Returns its number in a file.
+    pub fn number(self) -> u32 {
+        match self {
+            Kind::Go => 0,
+            Kind::Border => 1,
+            Kind::C => 2,
+            Kind::Kernel => 3,
+        }
+    }
+
+    /// Converts a number in a file.
+    pub(crate) fn from_number(number: u32) -> Kind {
+        match number {
+            1 => Kind::Border,
+            2 => Kind::C,
+            3 => Kind::Kernel,
+            _ => Kind::Go,
+        }
+    }
+}
+
 /// A function.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Function {

@@ -134,12 +134,7 @@ fn read_functions(message: &pprof::Profile, profile: &mut Profile) -> Result<(),
         if function.id != index as u64 + 1 {
             return Err(DecodeError::Dangling("function", function.id));
         }
-        let kind = match function.kind {
-            1 => Kind::Border,
-            2 => Kind::C,
-            3 => Kind::Kernel,
-            _ => Kind::Go,
-        };
+        let kind = Kind::from_number(function.kind);
         let (name, symbol) = (string(function.name)?, string(function.system_name)?);
         profile.functions.push(Function {
             symbol: if symbol == name { String::new() } else { symbol },

@@ -7,7 +7,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use prost::Message as _;
 
-use crate::code::{CodeFile, Kind, LocationId};
+use crate::code::{CodeFile, LocationId};
 use crate::metrics::{Numbers, Stats};
 use crate::model::{Cell, Profile, SampledStack};
 use crate::recording::Parallelism;
@@ -177,12 +177,7 @@ impl Encoder {
                 system_name: self.string(system_name, message),
                 filename: self.string(&function.file, message),
                 start_line: 0,
-                kind: match function.kind {
-                    Kind::Go => 0,
-                    Kind::Border => 1,
-                    Kind::C => 2,
-                    Kind::Kernel => 3,
-                },
+                kind: function.kind.number(),
                 c_name: function.c_name.clone(),
                 package: function.package.clone(),
                 library: function.library.clone(),

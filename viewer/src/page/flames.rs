@@ -6,6 +6,7 @@ use cgoprof_profile::{Kind, Profile};
 use serde_json::{Value as Json, json};
 
 use crate::export::weighted_stacks::{TRUNCATED, weighted_stacks};
+use crate::numbered::Numbered;
 use crate::units::printable;
 use crate::value::Value;
 
@@ -25,32 +26,17 @@ struct Node {
 /// Returns the trees of all values that the recording has, the usual one first, and the names that they share. With a
 /// recording from before, frames have their sizes in that, too.
 pub(super) fn all(profile: &Profile, before: Option<&Profile>) -> Json {
-    let mut names = Names::default();
+    let mut names = Numbered::default();
     let values = Value::default_first(profile);
     let graphs: Vec<Json> = values.filter_map(|value| graph(profile, before, value, &mut names)).collect();
-    json!({ "names": names.all, "graphs": graphs })
-}
-
-#[derive(Default)]
-struct Names {
-    numbers: HashMap<String, usize>,
-    all: Vec<String>,
-}
-
-impl Names {
-    fn number(&mut self, name: String) -> usize {
-        *self.numbers.entry(name).or_insert_with_key(|name| {
-            self.all.push(name.clone());
-            self.all.len() - 1
-        })
-    }
+    json!({ "names": names.all(), "graphs": graphs })
 }
 
 /// Frames of a tree, the root first.
 struct Nodes(Vec<Node>);
 
 impl Nodes {
-    fn new(names: &mut Names) -> Nodes {
+    fn new(names: &mut Numbered<String>) -> Nodes {
         let mut nodes = Nodes(Vec::new());
         nodes.push(names.number("all".into()), Kind::Go);
         nodes
@@ -62,7 +48,13 @@ impl Nodes {
     }
 
     /// Adds the stacks of a recording to one of the sizes.
-    fn add(&mut self, profile: &Profile, value: Value, names: &mut Names, size: impl Fn(&mut Node) -> &mut f64) {
+    fn add(
+        &mut self,
+        profile: &Profile,
+        value: Value,
+        names: &mut Numbered<String>,
+        size: impl Fn(&mut Node) -> &mut f64,
+    ) {
         for stack in weighted_stacks(profile, value) {
             let outermost = stack.truncated.then(|| (TRUNCATED.to_owned(), Kind::Go));
             let frames = stack.frames.iter().rev().map(|frame| (printable(frame.position.function), frame.kind));
@@ -86,7 +78,7 @@ impl Nodes {
 
 /// Returns the tree of a value as `[depth, name, kind, size]` of each frame, outer ones first, and its size before if the
 /// recording from before has any of the value; none if the tree is empty.
-fn graph(profile: &Profile, before: Option<&Profile>, value: Value, names: &mut Names) -> Option<Json> {
+fn graph(profile: &Profile, before: Option<&Profile>, value: Value, names: &mut Numbered<String>) -> Option<Json> {
     let mut nodes = Nodes::new(names);
     nodes.add(profile, value, names, |node| &mut node.size);
     if let Some(before) = before {
@@ -98,17 +90,17 @@ fn graph(profile: &Profile, before: Option<&Profile>, value: Value, names: &mut 
     let (mut flat, mut open) = (Vec::new(), vec![(0, 0)]);
     while let Some((depth, at)) = open.pop() {
         let node = &nodes[at];
-        let mut frame = vec![json!(depth), json!(node.name), json!(kind_number(node.kind)), json!(node.size)];
+        let mut frame = vec![json!(depth), json!(node.name), json!(node.kind.number()), json!(node.size)];
         frame.extend(has_before.then(|| json!(node.before)));
         flat.push(frame);
         let mut children: Vec<usize> = node.children.values().copied().collect();
         // The largest first, and those of one size in the order of their names.
         children.sort_by(|&one, &other| {
             let by_size = nodes[one].size.total_cmp(&nodes[other].size);
-            by_size.then_with(|| names.all[nodes[other].name].cmp(&names.all[nodes[one].name]))
+            by_size.then_with(|| names.all()[nodes[other].name].cmp(&names.all()[nodes[one].name]))
         });
         for child in children {
-            // What is gone has no width.
+            // Frames that are gone have no width.
             match nodes[child].size {
                 0.0 => {}
                 size if size >= least => open.push((depth + 1, child)),
@@ -120,13 +112,4 @@ fn graph(profile: &Profile, before: Option<&Profile>, value: Value, names: &mut 
         json!({ "key": value.name(), "title": value.title(), "isTime": value != Value::Calls, "leftOut": left_out,
                 "hasBefore": has_before, "nodes": flat })
     })
-}
-
-fn kind_number(kind: Kind) -> u8 {
-    match kind {
-        Kind::Go => 0,
-        Kind::Border => 1,
-        Kind::C => 2,
-        Kind::Kernel => 3,
-    }
 }

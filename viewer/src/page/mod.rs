@@ -20,10 +20,10 @@ use crate::report::text;
 use crate::slowest;
 use crate::units::printable;
 
-/// The page with places for what is put in.
+/// The page with places for texts.
 const TEMPLATE: &str = include_str!("../../web/page.html");
 
-/// What is put in, by the place's name.
+/// Texts for the places of the page, by the place's name.
 const PARTS: [(&str, &[&str]); 3] = [
     (
         "licenses",
@@ -64,9 +64,9 @@ const PARTS: [(&str, &[&str]); 3] = [
 pub struct Comparison<'a> {
     /// The comparison.
     pub diff: &'a Diff,
-    /// What was before.
+    /// The recordings from before.
     pub base: Side<'a>,
-    /// What is now.
+    /// The recordings that are compared with them.
     pub now: Side<'a>,
 }
 

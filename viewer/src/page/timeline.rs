@@ -1,11 +1,12 @@
 //! The timeline of the page: for each thread, intervals as flat lists of numbers.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use cgoprof_profile::Profile;
 use serde_json::{Value as Json, json};
 
 use crate::export::tracks::{self, Interval, Names, ThreadTracks};
+use crate::numbered::Numbered;
 
 /// Intervals of each kind that are in the page: it stays small whatever the recording has.
 const MOST: usize = 50_000;
@@ -18,7 +19,7 @@ pub(super) fn data(profile: &Profile) -> Json {
     }
     let hidden = keep_busiest(&mut threads);
     let (sources, duration) = (Names::new(profile), profile.recording.duration_ns);
-    let mut names = Numbers::default();
+    let mut names = Numbered::default();
     let crossings = Kept::of(threads.iter().flat_map(|thread| &thread.crossings), duration);
     let waits = Kept::of(threads.iter().flat_map(|thread| &thread.waits_for_p), duration);
     let blocked = Kept::of(threads.iter().flat_map(|thread| &thread.blocked), duration);
@@ -38,7 +39,7 @@ pub(super) fn data(profile: &Profile) -> Json {
         tracks::counters(profile).into_iter().map(|(name, values)| json!({ "name": name, "values": values }));
     let others = [&waits, &blocked, &locked].map(|kept| kept.dropped);
     let others = others.into_iter().fold(profile.timeline.dropped_waits, u64::saturating_add);
-    json!({ "duration": duration, "names": names.all, "threads": shown, "counters": counters.collect::<Vec<_>>(),
+    json!({ "duration": duration, "names": names.all(), "threads": shown, "counters": counters.collect::<Vec<_>>(),
             "shortest": crossings.shortest.max(profile.timeline.shortest_ns),
             "dropped": crossings.dropped.saturating_add(profile.timeline.dropped),
             "droppedOthers": others, "hiddenThreads": hidden })
@@ -96,21 +97,6 @@ impl Kept {
 /// Returns how long an interval lasts, at most to the recording's end.
 fn length<T>(interval: &Interval<T>, duration: u64) -> u64 {
     interval.to.unwrap_or(duration).saturating_sub(interval.from)
-}
-
-#[derive(Default)]
-struct Numbers {
-    numbers: HashMap<String, usize>,
-    all: Vec<String>,
-}
-
-impl Numbers {
-    fn number(&mut self, name: String) -> usize {
-        *self.numbers.entry(name).or_insert_with_key(|name| {
-            self.all.push(name.clone());
-            self.all.len() - 1
-        })
-    }
 }
 
 #[cfg(test)]

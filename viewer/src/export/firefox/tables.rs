@@ -1,24 +1,19 @@
 //! A thread of a processed profile with its tables, in columns as the format has them.
 
-use std::collections::HashMap;
-
 use cgoprof_profile::Kind;
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use crate::analysis::Frame;
+use crate::numbered::Numbered;
 use crate::units::printable;
 
-/// Colours of frames, by [`Kind`]; the names and their colours are in the profile once.
+/// Names and colours of frames, by [`Kind::number`].
 pub(super) const CATEGORIES: [(&str, &str); 4] = [("Go", "green"), ("Border", "purple"), ("C", "orange"), ("Kernel", "grey")];
 
+/// Returns the place of a kind in [`CATEGORIES`].
 pub(super) fn category(kind: Kind) -> usize {
-    match kind {
-        Kind::Go => 0,
-        Kind::Border => 1,
-        Kind::C => 2,
-        Kind::Kernel => 3,
-    }
+    kind.number() as usize
 }
 
 /// A thread that is being filled.
@@ -32,31 +27,8 @@ pub(super) struct Tables {
     markers: Markers,
 }
 
-/// Things by the order in which they came.
-struct Numbered<K> {
-    numbers: HashMap<K, usize>,
-    all: Vec<K>,
-}
-
-impl<K> Default for Numbered<K> {
-    fn default() -> Self {
-        Numbered { numbers: HashMap::new(), all: Vec::new() }
-    }
-}
-
-impl<K: Clone + Eq + std::hash::Hash> Numbered<K> {
-    fn number(&mut self, key: K) -> usize {
-        if let Some(&known) = self.numbers.get(&key) {
-            return known;
-        }
-        self.all.push(key.clone());
-        self.numbers.insert(key, self.all.len() - 1);
-        self.all.len() - 1
-    }
-
-    fn column(&self, of: impl Fn(&K) -> Json) -> Vec<Json> {
-        self.all.iter().map(of).collect()
-    }
+fn column<K>(things: &[K], of: impl Fn(&K) -> Json) -> Vec<Json> {
+    things.iter().map(of).collect()
 }
 
 #[derive(Default)]
@@ -129,12 +101,12 @@ impl Tables {
 
     pub(super) fn into_thread(mut self, head: &Head<'_>) -> Json {
         let (mut names, mut files) = (Vec::new(), Vec::new());
-        for (name, file) in std::mem::take(&mut self.functions.all) {
-            names.push(self.strings.number(name));
-            files.push((!file.is_empty()).then(|| self.strings.number(file)));
+        for (name, file) in self.functions.all() {
+            names.push(self.strings.number(name.clone()));
+            files.push((!file.is_empty()).then(|| self.strings.number(file.clone())));
         }
         let functions = names.len();
-        let frames = self.frames.all.len();
+        let frames = self.frames.all().len();
         let none = |length: usize| vec![Json::Null; length];
         json!({
             "name": head.name, "isMainThread": head.is_main, "processType": "default", "processName": head.process,
@@ -143,10 +115,10 @@ impl Tables {
             "pausedRanges": [], "pid": head.pid.to_string(), "tid": head.tid, "showMarkersInTimeline": true,
             "frameTable": {
                 "length": frames, "address": vec![-1; frames], "inlineDepth": vec![0; frames],
-                "category": self.frames.column(|frame| json!(frame.1)), "subcategory": vec![0; frames],
-                "func": self.frames.column(|frame| json!(frame.0)), "nativeSymbol": none(frames),
+                "category": column(self.frames.all(), |frame| json!(frame.1)), "subcategory": vec![0; frames],
+                "func": column(self.frames.all(), |frame| json!(frame.0)), "nativeSymbol": none(frames),
                 "innerWindowID": vec![0; frames],
-                "line": self.frames.column(|frame| if frame.2 == 0 { Json::Null } else { json!(frame.2) }),
+                "line": column(self.frames.all(), |frame| if frame.2 == 0 { Json::Null } else { json!(frame.2) }),
                 "column": none(frames),
             },
             "funcTable": {
@@ -155,8 +127,8 @@ impl Tables {
                 "lineNumber": none(functions), "columnNumber": none(functions),
             },
             "stackTable": {
-                "length": self.stacks.all.len(), "prefix": self.stacks.column(|stack| json!(stack.0)),
-                "frame": self.stacks.column(|stack| json!(stack.1)),
+                "length": self.stacks.all().len(), "prefix": column(self.stacks.all(), |stack| json!(stack.0)),
+                "frame": column(self.stacks.all(), |stack| json!(stack.1)),
             },
             "samples": {
                 "length": self.samples.stacks.len(), "weightType": head.weight, "stack": self.samples.stacks,
@@ -165,7 +137,7 @@ impl Tables {
             "markers": self.markers,
             "nativeSymbols": { "length": 0, "address": [], "functionSize": [], "libIndex": [], "name": [] },
             "resourceTable": { "length": 0, "lib": [], "name": [], "host": [], "type": [] },
-            "stringArray": self.strings.all,
+            "stringArray": self.strings.all(),
         })
     }
 }

@@ -1,4 +1,4 @@
-//! What the samples of OTLP profiles refer to, each thing once.
+//! The tables that samples of OTLP profiles refer to, each entry once.
 
 use std::collections::HashMap;
 use std::hash::Hash;

@@ -1,8 +1,7 @@
 //! Strings that a trace has once, and refers to by numbers from then on.
 
-use std::collections::HashMap;
-
 use super::proto::{InternedData, InternedString};
+use crate::numbered::Numbered;
 
 /// All strings of a trace so far.
 #[derive(Default)]
@@ -15,21 +14,27 @@ pub(super) struct Interned {
 /// The strings of one use.
 #[derive(Default)]
 struct Strings {
-    numbers: HashMap<String, u64>,
-    new: Vec<InternedString>,
+    all: Numbered<String>,
+    /// Number of strings that packets have.
+    written: usize,
 }
 
 impl Strings {
     fn number(&mut self, text: &str) -> u64 {
-        if let Some(&number) = self.numbers.get(text) {
-            return number;
-        }
-        // 0 is no number of a string.
-        let number = self.numbers.len() as u64 + 1;
-        self.numbers.insert(text.to_owned(), number);
-        self.new.push(InternedString { iid: number, name: text.to_owned() });
-        number
+        iid(self.all.number(text.to_owned()))
     }
+
+    fn take_new(&mut self) -> Vec<InternedString> {
+        let new = self.all.all().iter().enumerate().skip(self.written);
+        let new = new.map(|(number, name)| InternedString { iid: iid(number), name: name.clone() }).collect();
+        self.written = self.all.all().len();
+        new
+    }
+}
+
+/// Returns the number that a trace has for a string: 0 is none.
+fn iid(number: usize) -> u64 {
+    number as u64 + 1
 }
 
 impl Interned {
@@ -51,9 +56,9 @@ impl Interned {
     /// Returns the strings that the packets so far don't have.
     pub(super) fn take_new(&mut self) -> Option<InternedData> {
         let new = InternedData {
-            event_names: std::mem::take(&mut self.events.new),
-            debug_annotation_names: std::mem::take(&mut self.annotations.new),
-            debug_annotation_string_values: std::mem::take(&mut self.values.new),
+            event_names: self.events.take_new(),
+            debug_annotation_names: self.annotations.take_new(),
+            debug_annotation_string_values: self.values.take_new(),
         };
         (new != InternedData::default()).then_some(new)
     }

@@ -67,7 +67,7 @@ struct Trace<'o> {
 #[derive(Clone, Copy)]
 struct Track(u64);
 
-/// What an event says beside its name.
+/// Details of an event, beside its name.
 #[derive(Default)]
 struct Details {
     numbers: Vec<(&'static str, u64)>,
@@ -167,11 +167,13 @@ impl Trace<'_> {
             let details = |it: &&SlowCrossing| Details { numbers: goroutine(it.goid), ..Details::default() };
             self.slices(track, "p_wait", &waits, |it| names.function(it), details)?;
         }
-        for (title, waits) in [("blocked in C", &thread.blocked), ("asleep, in C or not", &thread.asleep)] {
-            for waits in self.nested(own, waits)? {
-                let track = self.child(own, title)?;
-                self.slices(track, "wait", &waits, |it| names.wait(it), |_| Details::default())?;
-            }
+        for waits in self.nested(own, &thread.blocked)? {
+            let track = self.child(own, "blocked in C")?;
+            self.slices(track, "wait", &waits, |it| names.wait(it), |_| Details::default())?;
+        }
+        for waits in self.nested(own, &thread.asleep)? {
+            let track = self.child(own, "asleep, in C or not")?;
+            self.slices(track, "asleep", &waits, |_| "asleep".to_owned(), |_| Details::default())?;
         }
         for locked in self.nested(own, &thread.locked)? {
             let track = self.child(own, "locked to a goroutine")?;

@@ -6,6 +6,7 @@
 const fs = require('fs');
 const path = require('path');
 const vm = require('vm');
+const { webcrypto } = require('crypto');
 
 const [folder, trace, ...queries] = process.argv.slice(2);
 
@@ -19,7 +20,7 @@ class XMLHttpRequest {
 const self = { location: { href: 'https://worker/engine_bundle.js' } };
 const context = vm.createContext({
   self, XMLHttpRequest, WorkerGlobalScope() {}, console: { log() {}, warn() {}, error: console.error },
-  setTimeout, TextDecoder, TextEncoder, URL, performance, crypto,
+  setTimeout, TextDecoder, TextEncoder, URL, performance, crypto: webcrypto,
 });
 vm.runInContext(fs.readFileSync(path.join(folder, 'engine_bundle.js'), 'utf8'), context);
 

@@ -13,8 +13,8 @@ pub(crate) const USUAL: u32 = 0o666;
 /// Mode of a profile: it may have names that only its user may see.
 pub(crate) const PRIVATE: u32 = 0o600;
 
-/// Writes a file by a function. A file that is there stays as it was until the new one is complete; where the folder takes
-/// no new file, and of a device, it is written to in place.
+/// Writes a file by a function. A file that is there stays as it was until the new one is complete, which gets its mode.
+/// Where the folder takes no new file, and of a device, it is written to in place.
 ///
 /// # Errors
 /// If the file can't be written, or the function fails.
@@ -24,12 +24,18 @@ pub(crate) fn write(
     write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let cannot = || format!("cannot write {}", path.display());
-    let is_special = std::fs::metadata(path).is_ok_and(|found| !found.is_file());
+    // A link stays one, and leads to the new file.
+    let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let present = std::fs::metadata(path).ok();
+    let is_special = present.as_ref().is_some_and(|found| !found.is_file());
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut beside = tempfile::Builder::new();
     let beside = beside.prefix(".cgoprof-").permissions(Permissions::from_mode(mode));
     match (!is_special).then(|| beside.tempfile_in(parent)) {
         Some(Ok(file)) => {
+            if let Some(present) = present {
+                file.as_file().set_permissions(present.permissions()).with_context(cannot)?;
+            }
             let mut output = BufWriter::new(file);
             write(&mut output).with_context(cannot)?;
             let file = output.into_inner().map_err(std::io::IntoInnerError::into_error).with_context(cannot)?;
@@ -72,8 +78,16 @@ mod tests {
             assert_eq!(std::fs::read(&path).expect("a file"), vec![b'y'; bytes]);
         }
         assert_eq!(std::fs::read_dir(&folder).expect("a folder").count(), 1, "nothing is left beside it");
-        write(&path, PRIVATE, |_| Ok(())).expect("written");
-        assert_eq!(std::fs::metadata(&path).expect("a file").permissions().mode() & 0o777, 0o600);
+        let mode = |path: &Path| std::fs::metadata(path).expect("a file").permissions().mode() & 0o777;
+        std::fs::set_permissions(&path, Permissions::from_mode(0o640)).expect("its mode");
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).expect("a link");
+        write(&link, PRIVATE, |output| Ok(output.write_all(b"z")?)).expect("written");
+        assert!(std::fs::symlink_metadata(&link).expect("it is there").is_symlink());
+        assert_eq!((std::fs::read(&path).expect("a file"), mode(&path)), (b"z".to_vec(), 0o640));
+        let other = folder.path().join("other");
+        write(&other, PRIVATE, |_| Ok(())).expect("written");
+        assert_eq!(mode(&other), 0o600);
         write(Path::new("/dev/null"), USUAL, |output| Ok(output.write_all(b"x")?)).expect("a device");
         assert!(!std::fs::metadata("/dev/null").expect("it is there").is_file());
     }

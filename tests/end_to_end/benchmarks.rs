@@ -3,11 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use cgoprof_testing::go;
+use cgoprof_testing::go::{self, Build};
 use cgoprof_testing::recording::{User, command, profile_path, succeeds};
 
 fn module(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("bench-programs").join(name)
+}
+
+fn newest() -> &'static str {
+    Build::newest().release
 }
 
 /// Runs `cgoprof bench` in a module, with a Go release.
@@ -34,7 +38,7 @@ fn per_operation(lines: &str) -> Vec<(String, f64)> {
 
 #[test]
 fn crossings_per_operation_are_those_that_a_benchmark_makes() {
-    let output = bench("1.26.6", &module("benchmarks"), "", &["--operations", "500", "--timing", "every"]);
+    let output = bench(newest(), &module("benchmarks"), "", &["--operations", "500", "--timing", "every"]);
     let (lines, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{said}");
     let expected = [
@@ -62,7 +66,7 @@ fn benchstat_shows_that_a_later_version_crosses_more_often() {
         let file = profile_path(User::Root).with_extension("txt");
         let named = file.to_str().expect("a path");
         let args = ["--bench", "^BenchmarkN$", "--operations", "200", "--count", "6", "-o", named];
-        let output = bench("1.26.6", &module("benchmarks"), more, &args);
+        let output = bench(newest(), &module("benchmarks"), more, &args);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         file
     });
@@ -76,12 +80,12 @@ fn benchstat_shows_that_a_later_version_crosses_more_often() {
 
 #[test]
 fn packages_without_crossings_are_named_and_those_without_benchmarks_are_an_error() {
-    let output = bench("1.27.3", &module("family"), "", &["--operations", "10", "./..."]);
+    let output = bench(newest(), &module("family"), "", &["--operations", "10", "./..."]);
     let (lines, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{said}");
     assert_eq!(per_operation(&lines), [("BenchmarkCross".to_owned(), 1.0)], "{lines}");
     assert!(said.contains("family/pure: its benchmarks are not recorded: "), "{said}");
-    let none = bench("1.27.3", &module("family"), "", &["--bench", "NoSuch", "./border"]);
+    let none = bench(newest(), &module("family"), "", &["--bench", "NoSuch", "./border"]);
     let said = String::from_utf8_lossy(&none.stderr);
     assert!(
         none.status.code() == Some(125) && said.contains("no benchmark in these packages matches NoSuch"),
@@ -93,7 +97,7 @@ fn packages_without_crossings_are_named_and_those_without_benchmarks_are_an_erro
 #[test]
 fn names_that_end_in_a_number_are_run_with_one_processor_too() {
     let mut bench = command(User::Root);
-    let go = go::command("1.26.6");
+    let go = go::command(newest());
     let path = format!("{}:{}", go.parent().expect("a folder").display(), std::env::var("PATH").expect("PATH"));
     bench.args(["bench", "--operations", "50", "--bench", "Sizes"]).current_dir(module("benchmarks"));
     bench.env("PATH", path).env("GOTOOLCHAIN", "local").env("GOWORK", "off").env("GOMAXPROCS", "1");
@@ -108,7 +112,7 @@ fn a_file_of_lines_stays_as_it_was_if_nothing_is_run() {
     for args in [["--bench", "NoSuch"], ["--bench", "."]] {
         let package = if args[1] == "." { "./nosuch" } else { "." };
         let named = file.to_str().expect("a path");
-        let output = bench("1.26.6", &module("benchmarks"), "", &[args[0], args[1], "-o", named, package]);
+        let output = bench(newest(), &module("benchmarks"), "", &[args[0], args[1], "-o", named, package]);
         assert_eq!(output.status.code(), Some(125));
         assert_eq!(std::fs::read_to_string(&file).expect("a file"), "older");
     }

@@ -284,7 +284,7 @@ fn benchstat_reads_the_times_per_crossing() {
 fn pprof_has_each_library_with_its_build_id_as_a_mapping() {
     let recorded = sqlite();
     for file in [recorded.profile.clone(), export(&recorded, "pprof", "pprof")] {
-        let mut pprof = Command::new(go::command("1.27.3"));
+        let mut pprof = Command::new(go::command(Build::newest().release));
         pprof.args(["tool", "pprof", "-raw"]).arg(&file).env("GOTOOLCHAIN", "local");
         let raw = String::from_utf8(succeeds(&mut pprof).stdout).expect("text");
         let mapping = |name: &str| {

@@ -16,7 +16,7 @@ fn sqlite() -> Recorded {
 
 /// Flat values by function, as `go tool pprof -top` prints them.
 fn pprof_top(profile: &Path, index: &str) -> BTreeMap<String, f64> {
-    let mut pprof = Command::new(go::command("1.27.3"));
+    let mut pprof = Command::new(go::command(Build::newest().release));
     pprof.args(["tool", "pprof", "-top", "-nodecount=1000", "-nodefraction=0", "-edgefraction=0"]);
     let unit = if index == "crossings" { "-unit=count" } else { "-unit=ns" };
     pprof.arg(unit).arg(format!("-sample_index={index}")).arg(profile).env("GOTOOLCHAIN", "local");
@@ -263,6 +263,15 @@ fn merged_profiles_have_the_sums_of_all() {
     }
     let pprof = pprof_top(&merged, "crossings");
     assert_eq!(pprof.get("leaf").map(|&calls| calls as u64), function_calls(&found, "leaf"));
+    let itself = command(User::Root).arg("merge").args([&runs[0].profile, &merged]).arg("-o").arg(&merged).output();
+    let said = String::from_utf8_lossy(&itself.expect("cgoprof runs").stderr).into_owned();
+    assert!(said.contains("would be added to itself"), "{said}");
+    let again = folder.join("again");
+    succeeds(command(User::Root).arg("merge").args([&merged, &runs[1].profile]).arg("-o").arg(&again));
+    let notes = report(&again)["recording"]["notes"].clone();
+    let notes: Vec<&str> = notes.as_array().expect("notes").iter().filter_map(serde_json::Value::as_str).collect();
+    let sums: Vec<&&str> = notes.iter().filter(|note| note.contains("the sum of")).collect();
+    assert!(sums.len() == 1 && sums[0].starts_with("this is the sum of 3 recordings of crossings-"), "{notes:?}");
     let sampled =
         record(User::Root, &["--engine", "sample"], &go::build("crossings", Build::newest()), &["torture", "1"]);
     let refused = command(User::Root).arg("merge").args([&merged, &sampled.profile]).args(["-o", "-"]).output();

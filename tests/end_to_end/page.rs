@@ -177,6 +177,19 @@ fn a_large_page_is_sorted_searched_and_zoomed_with_the_keyboard() {
     assert_eq!((&shown["theme"], &shown["help"]), (&"dark".into(), &true.into()));
 }
 
+/// The page writes numbers by its own script: 1 ms was once 1000 us there.
+#[test]
+fn numbers_on_the_page_are_written_as_in_the_report() {
+    let recorded = record(User::Root, &[], &go::build("crossings", Build::newest()), &["nested", "50"]);
+    let nanos = [0.0, 0.4, 9.994, 9.996, 99.96, 999.4, 999.6, 12_345.0, 999_499.0, 999_600.0, 1e6, 9.996e8, 1.5e12];
+    let shares = [0.0, 0.0004, 0.0006, 0.5, 1.0, 9.994, 12.3];
+    let script = format!("return [{nanos:?}.map(time), {shares:?}.map(percent), count(1234567)];");
+    let shown = on(&page(&recorded.profile), &script);
+    let times = nanos.map(cgoprof_viewer::units::time);
+    let shares = shares.map(cgoprof_viewer::units::percent);
+    assert_eq!(shown, serde_json::json!([times, shares, cgoprof_viewer::units::count(1_234_567)]));
+}
+
 /// A timeline once drew waits of a microsecond as wide as a pixel in full colour: a thread seemed to wait all the time.
 #[test]
 fn the_timeline_shows_threads_with_what_they_did_and_zooms() {

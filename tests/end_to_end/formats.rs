@@ -263,6 +263,8 @@ fn merged_profiles_have_the_sums_of_all() {
     }
     let pprof = pprof_top(&merged, "crossings");
     assert_eq!(pprof.get("leaf").map(|&calls| calls as u64), function_calls(&found, "leaf"));
+    let text = String::from_utf8(succeeds(command(User::Root).arg("report").arg(&merged)).stdout).expect("text");
+    assert!(!text.contains("pid"), "{text}");
     let itself = command(User::Root).arg("merge").args([&runs[0].profile, &merged]).arg("-o").arg(&merged).output();
     let said = String::from_utf8_lossy(&itself.expect("cgoprof runs").stderr).into_owned();
     assert!(said.contains("would be added to itself"), "{said}");

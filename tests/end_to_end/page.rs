@@ -141,6 +141,8 @@ fn a_large_page_is_sorted_searched_and_zoomed_with_the_keyboard() {
          key('ArrowDown'); await frame(); key('ArrowDown'); await frame();
          result.selected = current.view.querySelector('.tabulator-selected .tabulator-cell').textContent;
          result.histograms = current.view.querySelectorAll('.detail canvas').length;
+         key('End'); await frame();
+         result.without = current.view.querySelector('.detail').textContent;
          key('/'); await type('c_function_77$');
          result.filtered = [named(), tools()];
          key('Escape'); await frame();
@@ -165,6 +167,7 @@ fn a_large_page_is_sorted_searched_and_zoomed_with_the_keyboard() {
     assert_eq!(shown["reversed"][0], name(9999));
     assert_eq!(shown["selected"], shown["reversed"][1]);
     assert_eq!(shown["histograms"], 1);
+    assert_eq!(shown["without"], "The page has histograms of the first 1,000 functions only.");
     assert_eq!(shown["filtered"][0], serde_json::json!([name(77)]));
     assert!(shown["filtered"][1].as_str().expect("text").contains("1 of 10,000 rows"), "{}", shown["filtered"]);
     assert!(shown["cleared"].as_str().expect("text").contains("10,000 rows"), "{}", shown["cleared"]);

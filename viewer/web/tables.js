@@ -93,7 +93,11 @@ function compare(one, other) {
 /** Shows under the table what more is known of a row. */
 function showDetail(detail, sheet, row) {
   detail.replaceChildren();
-  if (sheet.key !== 'functions' || !data.histograms[row.id]) return;
+  if (sheet.key !== 'functions') return;
+  if (!data.histograms[row.id]) {
+    detail.append(element('p', { className: 'faint', textContent: `The page has histograms of the first ${count(data.histograms.length)} functions only.` }));
+    return;
+  }
   const [c, border] = data.histograms[row.id];
   showHistogram(detail, 'time in C', c, color('in-c'));
   showHistogram(detail, 'time at the border', border, color('p-wait'));

@@ -116,7 +116,9 @@ pub(crate) fn header(profile: &Profile) -> String {
     let run = recording.duration_ns as f64;
     let mut text = String::new();
     let program = command_line(&target.path, &target.args);
-    let _ = writeln!(text, "{program}  (pid {}, {})", target.pid, printable(&target.go_version));
+    // A sum is of several processes.
+    let process = if target.pid == 0 { String::new() } else { format!("pid {}, ", target.pid) };
+    let _ = writeln!(text, "{program}  ({process}{})", printable(&target.go_version));
     if !recording.counted() {
         sampled_header(&mut text, profile);
         return text;

@@ -67,11 +67,13 @@ fn resource(profile: &Profile) -> Resource {
         ("service.name", text(&name)),
         ("process.executable.name", text(&name)),
         ("process.executable.path", text(&target.path)),
-        ("process.pid", AnyValue { string_value: None, int_value: Some(i64::from(target.pid)) }),
         ("process.runtime.name", text("go")),
         ("process.runtime.version", text(&target.go_version)),
     ];
-    let attributes = attributes.into_iter().map(|(key, value)| KeyValue { key: key.into(), value: Some(value) });
+    // A sum is of several processes.
+    let pid = AnyValue { string_value: None, int_value: Some(i64::from(target.pid)) };
+    let pid = (target.pid != 0).then_some(("process.pid", pid));
+    let attributes = attributes.into_iter().chain(pid).map(|(key, value)| KeyValue { key: key.into(), value: Some(value) });
     Resource { attributes: attributes.collect() }
 }
 

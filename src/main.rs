@@ -14,6 +14,7 @@ mod merge;
 mod notice;
 mod pager;
 mod profile_file;
+mod push;
 mod record;
 mod report;
 mod screen;

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cgoprof_collector::goruntime::TargetError;
 use cgoprof_collector::process::launch::LaunchError;
 use cgoprof_collector::record::output_name::OutputName;
-use cgoprof_collector::record::{EngineKind, Options, Outcome, Problem, Progress, RecordError, Subject};
+use cgoprof_collector::record::{EngineKind, Options, Outcome, Problem, Progress, RecordError, Subject, Subscriber};
 use cgoprof_profile::{Profile, Via};
 use cgoprof_viewer::analysis;
 use cgoprof_viewer::cpu_split::CpuSplit;
@@ -17,7 +18,7 @@ use nix::unistd::Pid;
 
 use crate::notice::say;
 use crate::watched::{How, Whom};
-use crate::{TOOL_ERROR, profile_file};
+use crate::{TOOL_ERROR, profile_file, push};
 
 /// Record the Go/C crossings of a program
 #[derive(clap::Args)]
@@ -42,6 +43,8 @@ pub(crate) struct Args {
     whom: Whom,
     #[command(flatten)]
     how: How,
+    #[command(flatten)]
+    push: push::Args,
 }
 
 /// Parses the name of a profile.
@@ -58,13 +61,19 @@ impl Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let pusher = args.push.pusher()?;
+    let subscriber = pusher.clone().map(|pusher| pusher as Arc<dyn Subscriber>);
     let options = Options {
         output: Some(args.output.clone()),
         require: args.require,
         follow: !args.no_follow,
+        subscriber,
         ..args.how.options(args.whom.subject(args.quiet))
     };
     let recorded = record(&options, args.quiet);
+    if let Some(pusher) = pusher {
+        pusher.finish(args.quiet);
+    }
     recorded.map_err(|error| match error.downcast_ref::<RecordError>() {
         Some(RecordError::Output(..)) => anyhow::anyhow!("{error}; choose another file with -o"),
         _ => error,

@@ -43,7 +43,7 @@ pub(crate) struct How {
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=256))]
     stack_depth: u16,
     /// Maximum memory of the hooks' tables in the program (64M, 1G) [default: an eighth of the memory available to it, at most 256M]
-    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
     max_memory: Option<u64>,
     /// C time from which a crossing is slow: slow ones get blocked times and a timeline (50us, 1ms)
     #[arg(long, default_value = "10us", value_parser = humantime::parse_duration)]
@@ -107,7 +107,7 @@ fn positive(text: &str) -> Result<f64, String> {
 }
 
 /// Parses a size as `ulimit` and control groups take it: bytes, or K, M or G of 1024.
-fn bytes(text: &str) -> Result<u64, String> {
+pub(crate) fn size(text: &str) -> Result<u64, String> {
     let (number, unit) = text.split_at(text.trim_end_matches(|last: char| !last.is_ascii_digit()).len());
     let shift = match unit.trim_end_matches(['b', 'B', 'i']).to_ascii_lowercase().as_str() {
         "" => Some(0),
@@ -119,7 +119,7 @@ fn bytes(text: &str) -> Result<u64, String> {
     let size = shift.and_then(|shift| number.parse::<u64>().ok()?.checked_mul(1 << shift));
     match size {
         Some(size) if size >= 2 << 20 => Ok(size),
-        Some(_) => Err("the tables need 2M at least".into()),
+        Some(_) => Err("2M at least".into()),
         None => Err("a size is needed: 64M or 1G".into()),
     }
 }
@@ -196,6 +196,7 @@ impl How {
             debuginfod: self.debuginfod,
             require: false,
             follow: false,
+            subscriber: None,
         }
     }
 }

@@ -70,6 +70,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         debuginfod: None,
         require: true,
         follow: false,
+        subscriber: None,
     };
     let status = record::record(&options, true)?;
     let profile = profile_file::read(&output)?;

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cgoprof_profile::{Profile, decode};
 use cgoprof_testing::go::{self, Build};
@@ -13,6 +13,7 @@ use cgoprof_testing::recording::{Recorded, User, command, profile_path, report, 
 use serde_json::Value as Json;
 
 use crate::browser::page_of;
+use crate::servers::{self, until};
 
 /// Sqlite with its rows in a file that goroutines share, so that they wait in C and lose their Ps; every wait is recorded.
 fn sqlite() -> Recorded {
@@ -38,14 +39,6 @@ fn profile(recorded: &Recorded) -> Profile {
 fn sum(recorded: &Recorded, field: &str) -> f64 {
     let functions = recorded.report["functions"].as_array().expect("functions");
     functions.iter().filter_map(|function| function[field].as_f64()).sum()
-}
-
-fn until(most: Duration, what: &str, holds: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < most, "{what}: not within {most:?}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 fn close(what: &str, found: f64, expected: f64, tolerance: f64) {
@@ -188,25 +181,9 @@ fn firefox_profiler_shows_the_totals_of_the_report_and_the_timeline() {
 fn the_opentelemetry_collector_has_the_totals_of_the_report() {
     let recorded = sqlite();
     let file = export(&recorded, "otlp", "otlp");
-    let address = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port");
-    let config = recorded.profile.with_extension("yaml");
-    let text = format!(
-        "receivers: {{otlp: {{protocols: {{http: {{endpoint: '{address}'}}}}}}}}
-exporters: {{print: {{}}}}
-service:
-  telemetry: {{metrics: {{level: none}}}}
-  pipelines: {{profiles: {{receivers: [otlp], exporters: [print]}}}}
-"
-    );
-    std::fs::write(&config, text).expect("a file");
-    let output = recorded.profile.with_extension("collected");
-    let printed_to = std::fs::File::create(&output).expect("a file");
-    let mut collector = Command::new(go::reader("collector", "."));
-    collector.arg("--config").arg(&config).arg("--feature-gates=service.profilesSupport");
-    let collector =
-        collector.stdout(printed_to).stderr(Stdio::null()).stdin(Stdio::null()).spawn().expect("the collector runs");
-    let _ends = EndsWithTest(collector);
-    until(Duration::from_secs(60), "the collector listens", || TcpStream::connect(address).is_ok());
+    let mut collector = servers::collector(&recorded.profile.with_extension("collector"), None);
+    collector.start();
+    let address = collector.address;
     let body = std::fs::read(&file).expect("the export");
     let mut stream = TcpStream::connect(address).expect("a connection");
     let head = format!(
@@ -218,9 +195,8 @@ service:
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
-    let printed = || std::fs::read_to_string(&output).expect("what it prints");
-    until(Duration::from_secs(30), "the profiles are printed", || printed().contains("\"end\":true"));
-    let lines: Vec<Json> = printed().lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    until(Duration::from_secs(30), "the profiles are printed", || collector.printed().contains("\"end\":true"));
+    let lines: Vec<Json> = collector.printed().lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let of = |name: &str| lines.iter().find(|line| line["type"] == name).unwrap_or_else(|| panic!("{name}: {lines:?}"));
     assert_eq!(
         (of("crossings")["sum"].as_f64(), &of("crossings")["unit"]),
@@ -239,15 +215,6 @@ service:
     let build_id = "process.executable.build_id.gnu";
     assert_eq!(file(program).expect("the program")[build_id], recorded.report["target"]["build_id"]);
     assert_eq!(libc.expect("the C library")[build_id], build_id_of("/lib/x86_64-linux-gnu/libc.so.6"));
-}
-
-/// A process that does not outlive its test, whatever that finds.
-struct EndsWithTest(std::process::Child);
-
-impl Drop for EndsWithTest {
-    fn drop(&mut self) {
-        let _ = self.0.kill().and_then(|()| self.0.wait());
-    }
 }
 
 /// Returns the build id of a file, as readelf prints it.

@@ -13,7 +13,7 @@ pub mod measured;
 mod numbered;
 pub mod oversubscription;
 pub mod page;
-mod paths;
+pub mod paths;
 pub mod report;
 pub mod scheduler;
 pub mod slowest;

@@ -1,7 +1,7 @@
 //! Paths as reports show them.
 
-/// The last part of a path.
-pub(crate) fn file_name(path: &str) -> &str {
+/// Returns the last part of a path.
+pub fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 

@@ -7,7 +7,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use prost::Message as _;
 
-use crate::code::{CodeFile, LocationId};
+use crate::code::{CodeFile, Function, Line, Location};
+use crate::counted_samples::CountedSamples;
 use crate::metrics::{Numbers, Stats};
 use crate::model::{Cell, Profile, SampledStack};
 use crate::recording::Parallelism;
@@ -34,23 +35,12 @@ pub struct Encoder {
     functions: usize,
     locations: usize,
     written: HashMap<u64, Stats>,
-    written_samples: HashMap<(Option<u64>, Vec<LocationId>), u64>,
+    samples: CountedSamples,
     begun: bool,
     members: u32,
 }
 
-/// Returns a profile as one gzip member with the fields of pprof alone.
-pub fn plain(profile: &Profile) -> Vec<u8> {
-    let mut message = Encoder::default().message(profile);
-    message.cgoprof.clear();
-    for function in &mut message.function {
-        let pprof::Function { id, name, system_name, filename, start_line, .. } = *function;
-        *function = pprof::Function { id, name, system_name, filename, start_line, ..pprof::Function::default() };
-    }
-    gzipped(&message)
-}
-
-fn gzipped(message: &pprof::Profile) -> Vec<u8> {
+pub(crate) fn gzipped(message: &pprof::Profile) -> Vec<u8> {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
     let written = gzip.write_all(&message.encode_to_vec());
     written.and_then(|()| gzip.finish()).unwrap_or_default()
@@ -79,8 +69,9 @@ impl Encoder {
         // Threads and goroutines are always written as a whole, so members with them get rarer as the file grows.
         let whole = self.members.is_power_of_two() || self.members.is_multiple_of(WHOLE_EVERY);
         self.members += 1;
-        let added = profile.samples.iter().filter_map(|stack| self.added_samples(profile, stack, &mut message));
-        let sampled = added.collect();
+        let added = self.samples.added(&profile.samples);
+        let added = profile.samples.iter().zip(added).filter(|&(_, samples)| samples > 0);
+        let sampled = added.map(|(stack, samples)| added_samples(profile, stack, samples, &mut message)).collect();
         message.cgoprof.push(pprof::Extension {
             version: 1,
             target: Some(target(profile)),
@@ -95,32 +86,7 @@ impl Encoder {
         message
     }
 
-    fn added_samples(
-        &mut self,
-        profile: &Profile,
-        stack: &SampledStack,
-        message: &mut pprof::Profile,
-    ) -> Option<pprof::SampledStack> {
-        let before = self.written_samples.entry((stack.cell, stack.stack.clone())).or_default();
-        let samples = stack.samples.saturating_sub(*before);
-        *before = stack.samples;
-        if samples == 0 {
-            return None;
-        }
-        let location_id: Vec<u64> = stack.stack.iter().map(|location| location.0 as u64 + 1).collect();
-        let mut value = vec![0; SAMPLE_TYPES.len()];
-        value[CPU] = samples.saturating_mul(profile.recording.sample_period_ns) as i64;
-        message.sample.push(pprof::Sample { location_id: location_id.clone(), value, label: Vec::new() });
-        Some(pprof::SampledStack {
-            cell_id: stack.cell,
-            location_id,
-            inside: stack.inside as u32,
-            truncated: stack.truncated,
-            samples,
-        })
-    }
-
-    fn begin(&mut self, profile: &Profile, message: &mut pprof::Profile) {
+    pub(crate) fn begin(&mut self, profile: &Profile, message: &mut pprof::Profile) {
         self.string("", message);
         for (name, unit) in SAMPLE_TYPES {
             let value = pprof::ValueType { r#type: self.string(name, message), unit: self.string(unit, message) };
@@ -151,7 +117,7 @@ impl Encoder {
         message.mapping.push(mapping);
     }
 
-    fn add_libraries(&mut self, profile: &Profile, message: &mut pprof::Profile) {
+    pub(crate) fn add_libraries(&mut self, profile: &Profile, message: &mut pprof::Profile) {
         for (index, library) in profile.libraries.iter().enumerate().skip(self.libraries) {
             self.add_mapping(FIRST_LIBRARY + index as u64, &library.path, &library.build_id, message);
         }
@@ -170,43 +136,60 @@ impl Encoder {
 
     fn add_functions(&mut self, profile: &Profile, message: &mut pprof::Profile) {
         for (index, function) in profile.functions.iter().enumerate().skip(self.functions) {
-            let system_name = if function.symbol.is_empty() { &function.name } else { &function.symbol };
-            let encoded = pprof::Function {
-                id: index as u64 + 1,
-                name: self.string(&function.name, message),
-                system_name: self.string(system_name, message),
-                filename: self.string(&function.file, message),
-                start_line: 0,
-                kind: function.kind.number(),
-                c_name: function.c_name.clone(),
-                package: function.package.clone(),
-                library: function.library.clone(),
-                thread_local: function.thread_local,
-                wrapper: function.wrapper.map(|found| u32::from(found.escapes) | u32::from(found.nocallback) << 1),
-            };
+            let encoded = self.function(index, function, message);
             message.function.push(encoded);
         }
         self.functions = profile.functions.len();
     }
 
+    pub(crate) fn function(
+        &mut self,
+        index: usize,
+        function: &Function,
+        message: &mut pprof::Profile,
+    ) -> pprof::Function {
+        let system_name = if function.symbol.is_empty() { &function.name } else { &function.symbol };
+        pprof::Function {
+            id: index as u64 + 1,
+            name: self.string(&function.name, message),
+            system_name: self.string(system_name, message),
+            filename: self.string(&function.file, message),
+            start_line: 0,
+            kind: function.kind.number(),
+            c_name: function.c_name.clone(),
+            package: function.package.clone(),
+            library: function.library.clone(),
+            thread_local: function.thread_local,
+            wrapper: function.wrapper.map(|found| u32::from(found.escapes) | u32::from(found.nocallback) << 1),
+        }
+    }
+
     fn add_locations(&mut self, profile: &Profile, message: &mut pprof::Profile) {
         for (index, location) in profile.locations.iter().enumerate().skip(self.locations) {
-            let line = location
-                .lines
-                .iter()
-                .map(|line| pprof::Line { function_id: line.function.0 as u64 + 1, line: i64::from(line.line) });
-            message.location.push(pprof::Location {
-                id: index as u64 + 1,
-                mapping_id: match location.file {
-                    CodeFile::Program => PROGRAM,
-                    CodeFile::Library(library) => FIRST_LIBRARY + library.0 as u64,
-                    CodeFile::None => 0,
-                },
-                address: location.address,
-                line: line.collect(),
-            });
+            message.location.push(Self::location(index, location));
         }
         self.locations = profile.locations.len();
+    }
+
+    pub(crate) fn location(index: usize, location: &Location) -> pprof::Location {
+        let line = |line: &Line| pprof::Line { function_id: line.function.0 as u64 + 1, line: i64::from(line.line) };
+        pprof::Location {
+            id: index as u64 + 1,
+            mapping_id: match location.file {
+                CodeFile::Program => PROGRAM,
+                CodeFile::Library(library) => FIRST_LIBRARY + library.0 as u64,
+                CodeFile::None => 0,
+            },
+            address: location.address,
+            line: location.lines.iter().map(line).collect(),
+        }
+    }
+
+    /// Returns the labels of a cell's sample.
+    pub(crate) fn labels(&mut self, locked: bool, message: &mut pprof::Profile) -> Vec<pprof::Label> {
+        let mut label =
+            || pprof::Label { key: self.string("locked", message), str: self.string("true", message), num: 0 };
+        locked.then(&mut label).into_iter().collect()
     }
 
     fn add_cell(&mut self, cell: &Cell, message: &mut pprof::Profile, cells: &mut Vec<pprof::Cell>) {
@@ -216,11 +199,7 @@ impl Encoder {
         }
         let before = written.cloned().unwrap_or_default();
         let location_id: Vec<u64> = cell.stack.iter().map(|location| location.0 as u64 + 1).collect();
-        let label = if cell.locked {
-            vec![pprof::Label { key: self.string("locked", message), str: self.string("true", message), num: 0 }]
-        } else {
-            Vec::new()
-        };
+        let label = self.labels(cell.locked, message);
         let now = values(&cell.stats);
         let value: Vec<i64> = now.iter().zip(values(&before)).map(|(now, before)| now - before).collect();
         if value.iter().any(|&value| value != 0) {
@@ -259,6 +238,26 @@ pub fn values(stats: &Stats) -> [i64; SAMPLE_TYPES.len()] {
         0,
         round(stats.blocked_self()),
     ]
+}
+
+/// Adds new samples of a stack to the samples, and returns them as what cgoprof keeps beside those.
+fn added_samples(
+    profile: &Profile,
+    stack: &SampledStack,
+    samples: u64,
+    message: &mut pprof::Profile,
+) -> pprof::SampledStack {
+    let location_id: Vec<u64> = stack.stack.iter().map(|location| location.0 as u64 + 1).collect();
+    let mut value = vec![0; SAMPLE_TYPES.len()];
+    value[CPU] = samples.saturating_mul(profile.recording.sample_period_ns) as i64;
+    message.sample.push(pprof::Sample { location_id: location_id.clone(), value, label: Vec::new() });
+    pprof::SampledStack {
+        cell_id: stack.cell,
+        location_id,
+        inside: stack.inside as u32,
+        truncated: stack.truncated,
+        samples,
+    }
 }
 
 fn added(cell: &Cell, before: &Stats, location_id: Vec<u64>) -> pprof::Cell {

@@ -7,14 +7,17 @@
 #[macro_use]
 mod declare;
 mod code;
+mod counted_samples;
 pub mod decode;
 mod distribution;
 pub mod encode;
 mod estimate;
+pub mod increment;
 mod kinds;
 pub mod merge;
 pub mod metrics;
 pub mod model;
+mod plain;
 mod pprof;
 mod recording;
 mod references;
@@ -29,6 +32,7 @@ pub use encode::Encoder;
 pub use estimate::Estimate;
 pub use metrics::Stats;
 pub use model::*;
+pub use plain::plain;
 pub use recording::*;
 pub use references::DecodeError;
 pub use scheduler::*;

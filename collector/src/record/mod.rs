@@ -83,6 +83,17 @@ pub struct Options {
     pub require: bool,
     /// Whether the programs are recorded that a command starts which has nothing to record itself.
     pub follow: bool,
+    /// Receiver of each program's profile while it grows.
+    pub subscriber: Option<Arc<dyn Subscriber>>,
+}
+
+/// Receives the profiles of recorded programs while they grow. It is called by the thread that records, so it must not take
+/// long.
+pub trait Subscriber: std::fmt::Debug + Send + Sync {
+    /// Time between two calls for one program.
+    fn interval(&self) -> Duration;
+    /// Receives all that was recorded of a program so far. `is_complete` tells that nothing will come after it.
+    fn receive(&self, profile: &Profile, is_complete: bool);
 }
 
 /// The program to record.

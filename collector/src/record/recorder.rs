@@ -176,6 +176,7 @@ impl<'a> Recorder<'a> {
         let mut status = None;
         let mut asked_to_finish: Option<(Signal, Instant)> = None;
         let (mut last_member, mut next_look, mut last_round) = (Instant::now(), Instant::now(), Instant::now());
+        let mut last_received = Instant::now();
         loop {
             let left = self.options.duration.map(|duration| duration.saturating_sub(self.started.elapsed()));
             let pause = self.modules.pause().unwrap_or(PAUSE);
@@ -210,9 +211,17 @@ impl<'a> Recorder<'a> {
                 self.append();
                 last_member = Instant::now();
             }
+            if let Some(subscriber) = &self.options.subscriber
+                && last_received.elapsed() >= subscriber.interval()
+            {
+                // The timeline's parts go to the growing file.
+                subscriber.receive(&self.so_far(None), false);
+                last_received = Instant::now();
+            }
             if progress.looks_on() && Instant::now() >= next_look {
                 let before = own_time();
-                progress.so_far(self.so_far());
+                let timeline = self.due_timeline();
+                progress.so_far(self.so_far(timeline));
                 // The program loses this processor time where it keeps all processors busy.
                 next_look = Instant::now() + ((own_time() - before) * REST).min(LONGEST_REST);
             }
@@ -250,13 +259,17 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    /// Returns the live profile: all that was recorded so far. The timeline is updated only when it is due.
-    fn so_far(&mut self) -> Profile {
+    /// Returns the whole timeline for live profiles, if it is due.
+    fn due_timeline(&mut self) -> Option<Part> {
         let due = self.timeline_due <= Instant::now();
-        let timeline = due.then(|| {
+        due.then(|| {
             self.timeline_due = Instant::now() + TIMELINE;
             self.pump.timeline(true)
-        });
+        })
+    }
+
+    /// Returns the live profile: all that was recorded so far; with this timeline, or with the timeline as it is.
+    fn so_far(&mut self, timeline: Option<Part>) -> Profile {
         self.take_stock(timeline);
         let mut profile = self.profile.clone();
         profile.recording.notes.retain(|note| !note.ends_with(notes::STILL_IN_C));
@@ -448,6 +461,9 @@ impl<'a> Recorder<'a> {
         self.symbolizer.add_lines(&mut self.profile);
         tell_apart(&mut self.profile);
         progress.symbolized();
+        if let Some(subscriber) = &self.options.subscriber {
+            subscriber.receive(&self.profile, true);
+        }
         if let Some(output) = self.output.take()
             && let Err(error) = output.finish(&self.profile)
         {

@@ -99,7 +99,8 @@ pub fn build(program: &str, build: Build) -> PathBuf {
 
 /// Builds a package that reads our exports, of a module in tests/readers; once in a test run.
 pub fn reader(module: &str, package: &str) -> PathBuf {
-    let build = Build::newest();
+    // Pyroscope and Parca use assembly and functions of older runtimes where they may.
+    let build = Build { args: &["-tags=purego", "-ldflags=-checklinkname=0"], ..Build::newest() };
     let name = format!("reader-{module}");
     once(&name, build, || compile(&sources().join("tests/readers").join(module), &name, package, build))
 }

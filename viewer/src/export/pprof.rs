@@ -2,7 +2,8 @@
 
 use std::io::Write;
 
-use cgoprof_profile::{Profile, encode};
+use cgoprof_profile::increment::Increment;
+use cgoprof_profile::{Profile, plain};
 
 use super::format::{ExportError, Format};
 
@@ -23,6 +24,6 @@ impl Format for Pprof {
     }
 
     fn write(&self, profile: &Profile, output: &mut dyn Write) -> Result<(), ExportError> {
-        Ok(output.write_all(&encode::plain(profile))?)
+        Ok(output.write_all(&plain(profile, &Increment::whole(profile)))?)
     }
 }

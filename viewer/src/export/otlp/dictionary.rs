@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use cgoprof_profile::{CodeFile, Function, Kind, Location, LocationId, Profile};
+use cgoprof_profile::{CodeFile, Function, FunctionId, Kind, Location, LocationId, Profile};
 
 use super::proto::{
     AnyValue, Function as FunctionEntry, KeyValueAndUnit, Line, Link, Location as LocationEntry, Mapping,
@@ -11,21 +11,25 @@ use super::proto::{
 };
 use crate::units::printable;
 
-/// A dictionary that grows.
-pub(super) struct Dictionary {
+/// A dictionary that grows. It has those functions and locations of the profile that stacks need.
+pub(super) struct Dictionary<'a> {
+    profile: &'a Profile,
     tables: ProfilesDictionary,
     strings: HashMap<String, i32>,
     attributes: HashMap<(&'static str, String), i32>,
+    functions: HashMap<FunctionId, i32>,
+    locations: HashMap<LocationId, i32>,
     stacks: HashMap<Vec<LocationId>, i32>,
 }
 
 /// Index of the program's mapping; those of libraries follow.
 const PROGRAM: i32 = 1;
 
-impl Dictionary {
-    /// Returns a dictionary with the files, functions and locations of a profile.
-    pub(super) fn new(profile: &Profile) -> Dictionary {
+impl<'a> Dictionary<'a> {
+    /// Returns a dictionary with the files of a profile.
+    pub(super) fn new(profile: &'a Profile) -> Dictionary<'a> {
         let mut dictionary = Dictionary {
+            profile,
             tables: ProfilesDictionary {
                 mapping_table: vec![Mapping::default()],
                 location_table: vec![LocationEntry::default()],
@@ -37,6 +41,8 @@ impl Dictionary {
             },
             strings: HashMap::from([(String::new(), 0)]),
             attributes: HashMap::new(),
+            functions: HashMap::new(),
+            locations: HashMap::new(),
             stacks: HashMap::from([(Vec::new(), 0)]),
         };
         let target = (&profile.target.path, &profile.target.build_id);
@@ -44,14 +50,6 @@ impl Dictionary {
         for (path, build_id) in std::iter::once(target).chain(libraries) {
             let mapping = dictionary.mapping(path, build_id);
             dictionary.tables.mapping_table.push(mapping);
-        }
-        for function in &profile.functions {
-            let function = dictionary.function(function);
-            dictionary.tables.function_table.push(function);
-        }
-        for location in &profile.locations {
-            let location = dictionary.location(profile, location);
-            dictionary.tables.location_table.push(location);
         }
         dictionary
     }
@@ -65,9 +63,8 @@ impl Dictionary {
     }
 
     pub(super) fn stack(&mut self, stack: &[LocationId]) -> i32 {
-        let entry = |stack: &Vec<LocationId>| Stack {
-            location_indices: stack.iter().map(|location| location.0 as i32 + 1).collect(),
-        };
+        let locations: Vec<i32> = stack.iter().map(|&location| self.location_index(location)).collect();
+        let entry = |_: &Vec<LocationId>| Stack { location_indices: locations.clone() };
         number(&mut self.stacks, &mut self.tables.stack_table, stack.to_vec(), entry)
     }
 
@@ -82,6 +79,22 @@ impl Dictionary {
         }
     }
 
+    fn function_index(&mut self, id: FunctionId) -> i32 {
+        if let Some(&index) = self.functions.get(&id) {
+            return index;
+        }
+        let entry = self.function(&self.profile.functions[id.0]);
+        number(&mut self.functions, &mut self.tables.function_table, id, |_| entry.clone())
+    }
+
+    fn location_index(&mut self, id: LocationId) -> i32 {
+        if let Some(&index) = self.locations.get(&id) {
+            return index;
+        }
+        let entry = self.location(&self.profile.locations[id.0]);
+        number(&mut self.locations, &mut self.tables.location_table, id, |_| entry.clone())
+    }
+
     fn function(&mut self, function: &Function) -> FunctionEntry {
         let system_name = if function.symbol.is_empty() { &function.name } else { &function.symbol };
         FunctionEntry {
@@ -91,13 +104,14 @@ impl Dictionary {
         }
     }
 
-    fn location(&mut self, profile: &Profile, location: &Location) -> LocationEntry {
+    fn location(&mut self, location: &Location) -> LocationEntry {
         let line = |line: &cgoprof_profile::Line| Line {
-            function_index: line.function.0 as i32 + 1,
+            function_index: self.function_index(line.function),
             line: i64::from(line.line),
         };
+        let lines = location.lines.iter().map(line).collect();
         // The values that OpenTelemetry's conventions have for this attribute.
-        let kind = location.lines.first().map(|line| profile.functions[line.function.0].kind);
+        let kind = location.lines.first().map(|line| self.profile.functions[line.function.0].kind);
         let kind = match kind.unwrap_or_default() {
             Kind::Go | Kind::Border => "go",
             Kind::C => "native",
@@ -110,7 +124,7 @@ impl Dictionary {
                 CodeFile::None => 0,
             },
             address: location.address,
-            lines: location.lines.iter().map(line).collect(),
+            lines,
             attribute_indices: vec![self.attribute("profile.frame.type", kind)],
         }
     }

@@ -68,8 +68,8 @@ impl Endpoint {
             return Err("a URL begins with http:// or https:// and a host".into());
         }
         let path = uri.path().trim_end_matches('/');
-        let known = [&PYROSCOPE, &PARCA, &OTLP].into_iter();
-        let protocol = known.filter(|protocol| protocol.paths.iter().any(|end| path.ends_with(end))).next();
+        let known = [&PYROSCOPE, &PARCA, &OTLP];
+        let protocol = known.into_iter().find(|protocol| protocol.paths.iter().any(|end| path.ends_with(end)));
         let protocol = protocol.ok_or(
             "its path tells what the server understands: /ingest (Pyroscope), /api/profiles/writeraw (Parca), or \
              /v1development/profiles (OpenTelemetry Collector)",

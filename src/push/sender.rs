@@ -152,8 +152,7 @@ fn send(agent: &Agent, endpoint: &Endpoint, credentials: &Credentials, request: 
     for (name, value) in request.headers.iter().chain(&credentials.0) {
         post = post.header(name, value);
     }
-    let mut answer =
-        post.send(&request.body[..]).map_err(|error| Unsent::Later(printable(&error.to_string()).into()))?;
+    let mut answer = post.send(&request.body[..]).map_err(|error| Unsent::Later(printable(&error.to_string())))?;
     let status = answer.status();
     let body = answer.body_mut().with_config().limit(ANSWER).read_to_vec().unwrap_or_default();
     let text = String::from_utf8_lossy(&body);

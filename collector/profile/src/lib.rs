@@ -17,6 +17,7 @@ mod kinds;
 pub mod merge;
 pub mod metrics;
 pub mod model;
+pub mod parts;
 mod plain;
 mod pprof;
 mod recording;

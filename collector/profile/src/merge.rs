@@ -31,6 +31,16 @@ pub struct Merger {
     locks: HashMap<Vec<LocationId>, usize>,
 }
 
+/// What the numbers of a recording are in a sum.
+pub(crate) struct Renumbered {
+    pub(crate) functions: Vec<FunctionId>,
+    pub(crate) locations: Vec<LocationId>,
+    /// By [`Cell::id`].
+    pub(crate) cells: HashMap<u64, u64>,
+    /// Indices of stacks that waited.
+    waits: Vec<usize>,
+}
+
 /// Identity of a cell.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct CellKey {
@@ -61,6 +71,11 @@ impl Merger {
     /// # Errors
     /// If its numbers do not add up with those of the recordings before. The sum is then as it was.
     pub fn add(&mut self, profile: &Profile) -> Result<(), MergeError> {
+        self.add_renumbered(profile).map(|_| ())
+    }
+
+    /// Adds a recording like [`Merger::add`], and returns what its numbers are in the sum.
+    pub(crate) fn add_renumbered(&mut self, profile: &Profile) -> Result<Renumbered, MergeError> {
         if self.recordings == 0 {
             self.sum.target = profile.target.clone();
             self.sum.recording = Recording { notes: Vec::new(), ..profile.recording.clone() };
@@ -89,8 +104,21 @@ impl Merger {
                 self.more_notes += 1;
             }
         }
-        self.add_content(profile);
-        Ok(())
+        Ok(self.add_content(profile))
+    }
+
+    /// Adds the numbers of a recording's waits, from `first` on.
+    pub(crate) fn add_numbers(&mut self, profile: &Profile, renumbered: &Renumbered, first: u32) {
+        for (waiting, &index) in profile.waits.iter().zip(&renumbered.waits) {
+            self.sum.waits[index].numbers.extend(waiting.numbers.iter().map(|number| first + number));
+        }
+    }
+
+    /// Returns the sum with its notes, and whether threads are known in all recordings.
+    pub(crate) fn into_sum(mut self) -> (Profile, bool) {
+        let threads = self.sum.recording.scheduler.threads;
+        self.finish_notes();
+        (self.sum, threads)
     }
 
     /// Returns the sum.
@@ -98,11 +126,9 @@ impl Merger {
         let recording = &mut self.sum.recording;
         // Threads are left out, and what is known of them.
         recording.scheduler.threads = false;
-        recording.notes = self.notes;
-        if self.more_notes > 0 {
-            recording.notes.push(format!("{} other notes of the recordings are left out", self.more_notes));
-        }
         recording.recordings = self.recordings;
+        self.finish_notes();
+        let recording = &mut self.sum.recording;
         let plural = if self.recordings == 1 { "" } else { "s" };
         recording.notes.push(format!(
             "this is the sum of {} recording{plural} of {}: threads, goroutines and the timeline are left out",
@@ -112,7 +138,15 @@ impl Merger {
         self.sum
     }
 
-    fn add_content(&mut self, profile: &Profile) {
+    fn finish_notes(&mut self) {
+        let notes = &mut self.sum.recording.notes;
+        notes.append(&mut self.notes);
+        if self.more_notes > 0 {
+            notes.push(format!("{} other notes of the recordings are left out", self.more_notes));
+        }
+    }
+
+    fn add_content(&mut self, profile: &Profile) -> Renumbered {
         let libraries: Vec<LibraryId> = profile
             .libraries
             .iter()
@@ -159,8 +193,11 @@ impl Merger {
             sum.truncated |= sampled.truncated;
             sum.samples = sum.samples.saturating_add(sampled.samples);
         }
+        let mut waits = Vec::new();
         for waiting in &profile.waits {
             let key = (cell(waiting.cell), stack(&waiting.stack));
+            let next = self.sum.waits.len();
+            waits.push(self.waits.get(&key).copied().unwrap_or(next));
             let sum = entry(&mut self.waits, &mut self.sum.waits, key, |(cell, stack)| WaitingStack {
                 cell: *cell,
                 stack: stack.clone(),
@@ -191,6 +228,7 @@ impl Merger {
             sum.longest_ns = sum.longest_ns.max(lock.longest_ns);
             sum.idle_ns = both(sum.idle_ns, lock.idle_ns, |one, other| one + other);
         }
+        Renumbered { functions, locations, cells, waits }
     }
 
     /// Adds crossings, and returns the ids that their cells have in the sum.

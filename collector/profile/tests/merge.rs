@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use cgoprof_profile::merge::{MergeError, Merger};
+use cgoprof_profile::parts::Parts;
 use cgoprof_profile::{Encoder, Profile, Stats, decode};
 
 /// The recorded profiles by name.
@@ -122,4 +123,66 @@ fn recordings_of_different_programs_keep_their_files_and_samples() {
     let again = sum(&[&found, &one]);
     let told = |profile: &Profile| profile.recording.notes.iter().filter(|note| note.contains("is the sum of")).count();
     assert_eq!((again.recording.recordings, told(&again)), (4, 1));
+}
+
+#[test]
+fn parts_of_a_recording_have_their_threads_and_follow_each_other_in_time() {
+    for (name, profile) in recorded() {
+        let mut parts = Parts::default();
+        parts.add(&profile).expect("it adds up");
+        let once = parts.finish();
+        let mut parts = Parts::default();
+        parts.add(&profile).expect("it adds up");
+        parts.add(&profile).expect("it adds up");
+        let twice = parts.finish();
+        assert_eq!((&once.target, once.recording.recordings), (&profile.target, 0), "{name}");
+        assert_eq!(once.recording.scheduler, profile.recording.scheduler, "{name}");
+        let timeline = (&profile.timeline, &once.timeline, &twice.timeline);
+        assert_eq!(timeline.1.crossings.len(), timeline.0.crossings.len(), "{name}");
+        assert_eq!(timeline.2.crossings.len(), 2 * timeline.0.crossings.len(), "{name}");
+        let (begin, count) = (profile.recording.duration_ns, timeline.0.crossings.len());
+        let calls = |profile: &Profile| totals(profile).calls;
+        assert_eq!((calls(&once), calls(&twice)), (calls(&profile), 2 * calls(&profile)), "{name}");
+        let cell = |profile: &Profile, at: usize| {
+            let id = profile.timeline.crossings[at].cell;
+            let cell = profile.cells.iter().find(|cell| cell.id == id).expect("a cell");
+            profile.functions[cell.function.0].name.clone()
+        };
+        for at in 0..count {
+            let (first, second) = (timeline.2.crossings[at], timeline.2.crossings[count + at]);
+            assert_eq!(second.called_ns, begin + timeline.0.crossings[at].called_ns, "{name}");
+            assert_eq!(first.called_ns, timeline.0.crossings[at].called_ns, "{name}");
+            assert_eq!(
+                (cell(&twice, at), cell(&twice, count + at)),
+                (cell(&profile, at), cell(&profile, at)),
+                "{name}"
+            );
+        }
+        // Each wait of the timeline still has its stack.
+        let stack = |profile: &Profile, number: Option<u32>| {
+            let waiting =
+                profile.waits.iter().find(|stack| number.is_some_and(|number| stack.numbers.contains(&number)));
+            waiting.and_then(|stack| stack.waits_in(profile).map(str::to_owned))
+        };
+        let waits = timeline.0.waits.len();
+        for (at, wait) in timeline.0.waits.iter().enumerate() {
+            let expected = stack(&profile, wait.stack);
+            for at in [at, waits + at] {
+                assert_eq!(stack(&twice, timeline.2.waits[at].stack), expected, "{name}");
+            }
+        }
+        let crossings = |profile: &Profile| {
+            let made = profile.threads.iter().flat_map(|thread| &thread.made);
+            made.map(|made| made.calls).sum::<u64>()
+        };
+        assert_eq!((crossings(&once), crossings(&twice)), (crossings(&profile), 2 * crossings(&profile)), "{name}");
+        let goroutines = |profile: &Profile| profile.goroutines.iter().map(|one| one.calls).sum::<u64>();
+        assert_eq!((goroutines(&once), goroutines(&twice)), (goroutines(&profile), 2 * goroutines(&profile)), "{name}");
+        assert_eq!(once.goroutines.len(), twice.goroutines.len(), "{name}");
+        let notes =
+            |profile: &Profile| profile.recording.notes.iter().filter(|note| note.contains("was paused")).count();
+        assert_eq!((notes(&once), notes(&twice)), (0, 1), "{name}");
+        let written = decode(&Encoder::default().member(&twice)).expect("a profile");
+        assert_eq!((written.threads.len(), written.births.len()), (twice.threads.len(), twice.births.len()), "{name}");
+    }
 }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod completions;
+mod ctl;
 mod demo;
 mod detach;
 mod diff;
@@ -60,6 +61,7 @@ enum Command {
     Tui(tui::Args),
     Top(top::Args),
     Inspect(inspect::Args),
+    Ctl(ctl::Args),
     Detach(detach::Args),
     Demo(demo::Args),
     Doctor(doctor::Args),
@@ -108,6 +110,7 @@ impl Command {
             Command::Tui(args) => tui::run(args),
             Command::Top(args) => top::run(args),
             Command::Inspect(args) => inspect::run(args),
+            Command::Ctl(args) => ctl::run(args),
             Command::Detach(args) => detach::run(args),
             Command::Demo(args) => demo::run(args),
             Command::Doctor(args) => doctor::run(args),

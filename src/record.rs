@@ -34,11 +34,14 @@ pub(crate) struct Args {
     #[arg(short, long)]
     quiet: bool,
     /// Exit with status 125 if the program itself can't be recorded, instead of running it unrecorded
-    #[arg(long, conflicts_with = "no_follow")]
+    #[arg(long, conflicts_with_all = ["no_follow", "start_after"])]
     require: bool,
     /// Do not record the programs that a command starts which has no crossings of its own (sh, make, go test)
-    #[arg(long, conflicts_with_all = ["pid", "wait"])]
+    #[arg(long, conflicts_with_all = ["pid", "wait", "start_after"])]
     no_follow: bool,
+    /// Begin after this time (10s); the program runs unrecorded until then, and what it starts is not recorded
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    start_after: Option<Duration>,
     #[command(flatten)]
     whom: Whom,
     #[command(flatten)]
@@ -66,7 +69,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let options = Options {
         output: Some(args.output.clone()),
         require: args.require,
-        follow: !args.no_follow,
+        follow: !args.no_follow && args.start_after.is_none(),
+        start_after: args.start_after,
+        control: true,
         subscriber,
         ..args.how.options(args.whom.subject(args.quiet))
     };

@@ -196,6 +196,8 @@ impl How {
             debuginfod: self.debuginfod,
             require: false,
             follow: false,
+            start_after: None,
+            control: false,
             subscriber: None,
         }
     }

@@ -70,6 +70,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         debuginfod: None,
         require: true,
         follow: false,
+        start_after: None,
+        control: false,
         subscriber: None,
     };
     let status = record::record(&options, true)?;

@@ -1,6 +1,7 @@
 //! Recording the programs that a command starts which has nothing to record itself: a shell, make, `go test`.
 
 use std::collections::{HashMap, HashSet};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,8 +19,9 @@ use super::go_image::GoImage;
 use super::launched::{FOR_THE_PROGRAM, stopped};
 use super::output::{Output, Unwritten};
 use super::output_name::{NameParts, with_process};
-use super::recorder::{GRACE, PAUSE, Recorder, Tie};
+use super::recorder::{GRACE, PAUSE, Tie};
 use super::refused::candidates;
+use super::session::{Attached, Session};
 use super::stop_source::StopSource;
 use super::{Options, Outcome, Problem, Program, Progress, RecordError, THREADS, subject};
 use crate::clock::Moment;
@@ -215,9 +217,11 @@ impl Follower {
             let left = until.map_or(PAUSE, |until| until.saturating_duration_since(Instant::now()).min(PAUSE));
             let pause = if next == Next::Nothing { left } else { Duration::ZERO };
             let child = root_status.is_none().then_some(root);
-            if let Some(signal) = stop.wait((child, None), pause, Some(&self.waker)) {
+            if let Some(signal) = stop.wait(child, &[self.waker.as_fd()], pause) {
                 asked.get_or_insert((signal, Instant::now()));
             }
+            // One write wakes the follower only once.
+            let _ = self.waker.read();
         }
     }
 
@@ -352,9 +356,9 @@ impl Follower {
         let record = move || {
             let target = image.target()?;
             let program = Program { image: &image, target: &target };
-            let mut recorder = Recorder::new(&options, &program, (pid, tie), engine, output);
-            recorder.look_for_modules();
-            let outcome = recorder.run(StopSource::Flag(&finish), &Silent);
+            let session = Session::new(&options, &program, (pid, tie), output);
+            let attached = Attached { engine, ran_already: false };
+            let outcome = session.record(Some(attached), StopSource::Flag(&finish), &Silent);
             // The follower looks by itself, if later, where this fails.
             let _ = waker.write(1);
             outcome

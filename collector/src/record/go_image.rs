@@ -88,7 +88,7 @@ impl GoImage {
             if let Some(waiting) = waiting.take() {
                 waiting(&program.program);
             }
-            if stop.wait((None, None), BETWEEN_LOOKS, None).is_some() {
+            if stop.wait(None, &[], BETWEEN_LOOKS).is_some() {
                 return Ok(None);
             }
             if identity(std::fs::metadata(status::program(pid))) != program.identity {

@@ -1,5 +1,6 @@
 //! A recording from the program's start to the finished file.
 
+pub mod control;
 mod followed;
 mod go_image;
 mod joined;
@@ -11,6 +12,7 @@ pub mod output_name;
 mod parallelism;
 mod recorder;
 mod refused;
+mod session;
 mod steal;
 mod stop_source;
 
@@ -30,7 +32,8 @@ use followed::{follow, is_go_command};
 use go_image::GoImage;
 use joined::join;
 use launched::{NotRecorded, NotStarted, start};
-use recorder::{LeavesOnPanic, Recorder, Tie};
+use recorder::{LeavesOnPanic, Tie};
+use session::{Attached, Session};
 use stop_source::{Signals, StopSource};
 
 use crate::clock::Moment;
@@ -83,6 +86,10 @@ pub struct Options {
     pub require: bool,
     /// Whether the programs are recorded that a command starts which has nothing to record itself.
     pub follow: bool,
+    /// Time for which the program runs before it is recorded; none to record it from its start.
+    pub start_after: Option<Duration>,
+    /// Whether the recording takes commands ([`control`]).
+    pub control: bool,
     /// Receiver of each program's profile while it grows.
     pub subscriber: Option<Arc<dyn Subscriber>>,
 }
@@ -158,6 +165,12 @@ pub enum Problem {
     /// The program ended too early.
     #[error("it ended before it could be recorded")]
     Ended,
+    /// The recording was to begin later.
+    #[error("the recording ended before it began")]
+    NotBegun,
+    /// The process has become another program.
+    #[error("the process runs another program by now")]
+    Another,
     /// The file could not be written.
     #[error("cannot write {0}: {1}")]
     Write(PathBuf, Unwritten),
@@ -372,6 +385,18 @@ fn record_command(
     // Its process is not known yet.
     let parts = NameParts::of(&program.image.program, Pid::this());
     let output = open(options, &parts)?;
+    let renamed = |output: Option<Output>, pid: Pid| {
+        output.zip(options.output.as_ref()).map(|(output, name)| {
+            let parts = NameParts { pid, ..parts.clone() };
+            output.moved_to(&name.path(&parts, Path::is_dir))
+        })
+    };
+    if options.start_after.is_some() {
+        let waiting = launched::untouched(options, &path, command, mask)?;
+        let pid = waiting.pid;
+        waiting.go()?;
+        return Session::new(options, &program, (pid, Tie::Child), renamed(output, pid)).record(None, stop, progress);
+    }
     let (pid, watched) = match start(options, &program, command, mask, began) {
         Ok(started) => started,
         Err(error) => {
@@ -389,15 +414,11 @@ fn record_command(
             };
         }
     };
-    let output = output.zip(options.output.as_ref()).map(|(output, name)| {
-        let parts = NameParts { pid, ..parts };
-        output.moved_to(&name.path(&parts, Path::is_dir))
-    });
+    let output = renamed(output, pid);
     match watched {
         Ok(watched) => {
-            let mut recorder = Recorder::new(options, &program, (pid, Tie::Child), watched, output);
-            recorder.look_for_modules();
-            recorder.run(stop, progress)
+            let attached = Attached { engine: watched, ran_already: false };
+            Session::new(options, &program, (pid, Tie::Child), output).record(Some(attached), stop, progress)
         }
         Err(NotRecorded { problem, ended }) => {
             output.into_iter().for_each(Output::discard);
@@ -427,15 +448,12 @@ fn record_process(
     let program = Program { image: &image, target: &target };
     let output = open(options, &NameParts::of(&program.image.program, pid))?;
     let _left_in_any_case = LeavesOnPanic(pid);
+    let session = |output| Session::new(options, &program, (pid, Tie::Joined(end::descriptor(pid))), output);
+    if options.start_after.is_some() {
+        return session(output).record(None, stop, progress);
+    }
     match join(options, &program, pid) {
-        Ok(watched) => {
-            let engine = watched.engine.capabilities().kind;
-            let mut recorder =
-                Recorder::new(options, &program, (pid, Tie::Joined(end::descriptor(pid))), watched, output);
-            recorder.look_for_modules();
-            progress.joined(pid, engine);
-            recorder.run(stop, progress)
-        }
+        Ok(engine) => session(output).record(Some(Attached { engine, ran_already: true }), stop, progress),
         Err(problem) => {
             output.into_iter().for_each(Output::discard);
             Err(RecordError::Join(pid, problem))

@@ -79,7 +79,7 @@ impl OutputName {
 }
 
 /// Returns a path with the process id before its endings, for another profile than that of this path.
-pub(crate) fn with_process(path: &Path, pid: Pid) -> PathBuf {
+pub fn with_process(path: &Path, pid: Pid) -> PathBuf {
     const ENDING: &[u8] = b".pb.gz";
     let name = path.file_name().unwrap_or_default().as_bytes();
     let (stem, ending) = name.strip_suffix(ENDING).map_or((name, &b""[..]), |stem| (stem, ENDING));

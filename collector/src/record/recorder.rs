@@ -1,21 +1,22 @@
 //! The recorder at work: it watches the program, lets the file grow, and finishes it.
 
 use std::collections::HashMap;
-use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant, SystemTime};
 
-use cgoprof_profile::{Knows, Profile, Recording, Scheduler};
+use cgoprof_profile::{Encoder, Knows, Profile, Recording, Scheduler};
+use nix::sys::eventfd::EventFd;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
+use super::control::{Command, Request};
 use super::modules::Modules;
 use super::notes;
-use super::output::{Output, Unwritten};
 use super::parallelism::ParallelismWatch;
+use super::session::{Attached, Session, whole};
 use super::steal::Processors;
 use super::stop_source::{StopSource, ended};
-use super::{Identity, Options, Outcome, Problem, Program, Progress, RecordError, identity};
+use super::{Identity, Options, Outcome, Program, Progress, RecordError, identity};
 use crate::assemble::samples::{assemble_samples, assemble_waits};
 use crate::assemble::scheduler::{Idle, Observed, Span, assemble_scheduler};
 use crate::assemble::{Clock, assemble};
@@ -62,8 +63,13 @@ pub(super) enum Tie {
 }
 
 impl Tie {
+    /// Returns the process, if it is a child.
+    pub(super) fn child(&self, pid: Pid) -> Option<Pid> {
+        matches!(self, Tie::Child).then_some(pid)
+    }
+
     /// Returns the descriptor that can be read once the process has ended, if there is one.
-    fn end(&self) -> Option<&OwnedFd> {
+    pub(super) fn end(&self) -> Option<&OwnedFd> {
         match self {
             Tie::Child => None,
             Tie::Followed(end) | Tie::Joined(end) => end.as_ref(),
@@ -71,11 +77,19 @@ impl Tie {
     }
 }
 
+/// What ends the run of a recorder.
+pub(super) enum Run<'a> {
+    Ended(Outcome),
+    /// The engine has detached, and what it counted is a part of the session.
+    Paused(Box<Session<'a>>),
+}
+
 /// A program that is being recorded.
 pub(super) struct Recorder<'a> {
     pub(super) options: &'a Options,
     pub(super) pid: Pid,
-    tie: Tie,
+    /// What remains when the engine detaches.
+    session: Session<'a>,
     // Dropped before the engine, whose probes it holds.
     pub(super) pump: Pump,
     pub(super) engine: Box<dyn Engine>,
@@ -102,21 +116,12 @@ pub(super) struct Recorder<'a> {
     leave_again: bool,
     /// Time of the next timeline for live profiles.
     timeline_due: Instant,
-    output: Option<Output>,
-    /// Its path.
-    file: Option<PathBuf>,
-    write_error: Option<Unwritten>,
 }
 
 impl<'a> Recorder<'a> {
-    pub(super) fn new(
-        options: &'a Options,
-        program: &Program<'a>,
-        (pid, tie): (Pid, Tie),
-        watched: RunningEngine,
-        output: Option<Output>,
-    ) -> Self {
-        let RunningEngine { engine, pump, bias, mappings, begun, pause, mut notes } = watched;
+    pub(super) fn new(session: Session<'a>, attached: Attached) -> Self {
+        let Session { options, program, pid, .. } = session;
+        let RunningEngine { engine, pump, bias, mappings, begun, pause, mut notes } = attached.engine;
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let (sampling, engine_has) = (pump.reads_perf(), engine.capabilities());
         let profile = Profile {
@@ -148,8 +153,7 @@ impl<'a> Recorder<'a> {
             pid,
             pump,
             symbolizer,
-            modules: Modules::of(pid, program.image, matches!(tie, Tie::Joined(_))),
-            tie,
+            modules: Modules::of(pid, program.image, attached.ran_already),
             notes,
             processors: Processors::by_now(),
             parallelism: ParallelismWatch::of(pid, program.target, bias),
@@ -163,27 +167,30 @@ impl<'a> Recorder<'a> {
             became_another: false,
             leave_again: false,
             timeline_due: Instant::now(),
-            file: output.as_ref().map(|output| output.path().to_owned()),
-            output,
-            write_error: None,
+            session,
         }
     }
 
-    /// Records until the program ends, or the recorder is told to finish.
-    pub(super) fn run(mut self, stop: StopSource<'_>, progress: &dyn Progress) -> Result<Outcome, RecordError> {
+    /// Whether somebody else has started the program.
+    pub(super) fn is_of_other(&self) -> bool {
+        self.session.tie.child(self.pid).is_none()
+    }
+
+    /// Records until the program ends, or the recorder is told to finish or to pause.
+    pub(super) fn run(mut self, stop: StopSource<'_>, progress: &dyn Progress) -> Result<Run<'a>, RecordError> {
         let _left_in_any_case = LeavesOnPanic(self.pid);
-        let child = matches!(self.tie, Tie::Child).then_some(self.pid);
+        let child = self.session.tie.child(self.pid);
+        let duration = self.session.left();
+        let mut paused: Option<Request> = None;
         let mut status = None;
         let mut asked_to_finish: Option<(Signal, Instant)> = None;
         let (mut last_member, mut next_look, mut last_round) = (Instant::now(), Instant::now(), Instant::now());
         let mut last_received = Instant::now();
         loop {
-            let left = self.options.duration.map(|duration| duration.saturating_sub(self.started.elapsed()));
+            let left = duration.map(|duration| duration.saturating_sub(self.started.elapsed()));
             let pause = self.modules.pause().unwrap_or(PAUSE);
             let pause = left.map_or(pause, |left| left.min(pause));
-            if let (Some(signal), None) =
-                (stop.wait((child, self.tie.end()), pause, self.engine.loaded()), asked_to_finish)
-            {
+            if let (Some(signal), None) = (self.wait(stop, child, pause), asked_to_finish) {
                 asked_to_finish = Some((signal, Instant::now()));
                 child.inspect(|&child| stop.end(child));
             }
@@ -192,10 +199,16 @@ impl<'a> Recorder<'a> {
             } else if asked_to_finish.is_some() || is_gone(self.pid) {
                 status = Some(0);
             }
-            let over = self.options.duration.is_some_and(|duration| self.started.elapsed() >= duration)
+            let over = duration.is_some_and(|duration| self.started.elapsed() >= duration)
                 || asked_to_finish.is_some_and(|(_, since)| since.elapsed() >= GRACE);
             if status.is_some() || over {
                 break;
+            }
+            if asked_to_finish.is_none() {
+                paused = self.answer();
+                if paused.is_some() {
+                    break;
+                }
             }
             self.became_another |= self.is_another();
             if !self.became_another {
@@ -207,7 +220,7 @@ impl<'a> Recorder<'a> {
             }
             last_round = Instant::now();
             self.engine.poll(self.pump.reads_perf());
-            if self.output.is_some() && last_member.elapsed() >= MEMBER {
+            if self.session.output.is_some() && last_member.elapsed() >= MEMBER {
                 self.append();
                 last_member = Instant::now();
             }
@@ -221,7 +234,8 @@ impl<'a> Recorder<'a> {
             if progress.looks_on() && Instant::now() >= next_look {
                 let before = own_time();
                 let timeline = self.due_timeline();
-                progress.so_far(self.so_far(timeline));
+                let profile = self.so_far(timeline);
+                progress.so_far(self.with_parts(profile));
                 // The program loses this processor time where it keeps all processors busy.
                 next_look = Instant::now() + ((own_time() - before) * REST).min(LONGEST_REST);
             }
@@ -229,12 +243,19 @@ impl<'a> Recorder<'a> {
         let goes_on = status.is_none() || (child.is_none() && !is_gone(self.pid));
         let left = if goes_on && !self.became_another { self.leave(&mut status, false) } else { None };
         self.finish(progress, left, status.is_some() && child.is_some());
-        let file = self.file.take();
-        let problem = self.write_error.take().map(|error| Problem::Write(file.clone().unwrap_or_default(), error));
         // The probes are removed with their engine before the recorder waits for a program that keeps running.
-        let Recorder { profile, engine, pump, .. } = self;
+        let Recorder { profile, engine, pump, mut session, .. } = self;
         drop(pump);
         drop(engine);
+        if let Some(request) = paused
+            && status.is_none()
+        {
+            session.parts.push(profile);
+            session.write_part();
+            request.done(b"");
+            return Ok(Run::Paused(Box::new(session)));
+        }
+        let (profile, problem, file) = session.finish(profile);
         let goes_on = goes_on && child.is_none_or(|_| status.is_none());
         let status = match (status, asked_to_finish, child, stop) {
             (Some(status), ..) => status,
@@ -242,7 +263,42 @@ impl<'a> Recorder<'a> {
             (None, None, Some(child), StopSource::Signals(signals)) => signals.wait_for_end(child)?,
             (None, None, ..) => 0,
         };
-        Ok(Outcome { status, profile: Some(profile), problem, file, goes_on, followed: None })
+        Ok(Run::Ended(Outcome { status, profile: Some(profile), problem, file, goes_on, followed: None }))
+    }
+
+    /// Waits for what comes next: the program's end, a signal to finish, which it returns, a command, a library that is loaded.
+    fn wait(&self, stop: StopSource<'_>, child: Option<Pid>, pause: Duration) -> Option<Signal> {
+        let end = self.session.tie.end().map(|end| end.as_fd());
+        let control = self.session.control.as_ref().map(|control| control.as_fd());
+        let loaded = self.engine.loaded();
+        let files: Vec<BorrowedFd<'_>> =
+            [end, control, loaded.map(|loaded| loaded.as_fd())].into_iter().flatten().collect();
+        let signal = stop.wait(child, &files, pause);
+        // One write wakes the recorder only once.
+        let _ = loaded.map(EventFd::read);
+        signal
+    }
+
+    /// Follows a command, if one has come. Returns the command to pause.
+    fn answer(&mut self) -> Option<Request> {
+        let request = self.session.control.as_ref()?.request()?;
+        match request.command {
+            Command::Pause => return Some(request),
+            Command::Resume => request.refuse("it is not paused"),
+            Command::Snapshot => {
+                let growing = std::mem::take(&mut self.profile.timeline);
+                let timeline = self.pump.timeline(true);
+                let profile = self.so_far(Some(timeline));
+                self.profile.timeline = growing;
+                request.done(&Encoder::default().member(&self.with_parts(profile)));
+            }
+        }
+        None
+    }
+
+    /// Returns the whole recording, of which this is the latest part.
+    fn with_parts(&self, latest: Profile) -> Profile {
+        if self.session.parts.is_empty() { latest } else { whole(&self.session.parts, Some(&latest)) }
     }
 
     /// Whether the process has become another program, or the same program anew.
@@ -254,7 +310,9 @@ impl<'a> Recorder<'a> {
     fn append(&mut self) {
         let timeline = self.pump.timeline(false);
         self.take_stock(Some(timeline));
-        if let Some(output) = &mut self.output {
+        if self.session.parts.is_empty()
+            && let Some(output) = &mut self.session.output
+        {
             output.append(&self.profile);
         }
     }
@@ -464,11 +522,6 @@ impl<'a> Recorder<'a> {
         if let Some(subscriber) = &self.options.subscriber {
             subscriber.receive(&self.profile, true);
         }
-        if let Some(output) = self.output.take()
-            && let Err(error) = output.finish(&self.profile)
-        {
-            self.write_error = Some(error);
-        }
     }
 }
 
@@ -484,7 +537,7 @@ fn per_crossing(calibration: &Calibration, snapshot: &Snapshot, timing: Timing) 
 }
 
 /// Whether a process runs another program than this file. False if its file may not be looked at.
-fn is_another(pid: Pid, program: Option<Identity>) -> bool {
+pub(super) fn is_another(pid: Pid, program: Option<Identity>) -> bool {
     let now = identity(std::fs::metadata(status::program(pid)));
     now.is_some() && program.is_some() && now != program
 }

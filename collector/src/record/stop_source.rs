@@ -1,13 +1,12 @@
 //! Signals to the recorder: it forwards them to the program, or takes them as the order to finish.
 
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::eventfd::EventFd;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
@@ -30,26 +29,17 @@ pub(super) enum StopSource<'a> {
 }
 
 impl StopSource<'_> {
-    /// Waits for at most `timeout`, until the process ends, or until the waker, which must not block, is written to.
-    /// Of a child's end signals tell, and of another process's its descriptor. Returns the signal that asks the recorder
-    /// to finish, if one does.
-    pub(super) fn wait(
-        &self,
-        (child, end): (Option<Pid>, Option<&OwnedFd>),
-        timeout: Duration,
-        waker: Option<&EventFd>,
-    ) -> Option<Signal> {
-        let files = waker.map(|waker| waker.as_fd()).into_iter().chain(end.map(|end| end.as_fd()));
-        let signal = match self {
+    /// Waits for at most `timeout`, until a child ends, or until one of the files can be read. Returns the signal that asks
+    /// the recorder to finish, if one does.
+    pub(super) fn wait(&self, child: Option<Pid>, files: &[BorrowedFd<'_>], timeout: Duration) -> Option<Signal> {
+        let files = files.iter().copied();
+        match self {
             StopSource::Signals(signals) => signals.wait_and_forward(child, timeout, files),
             StopSource::Flag(finish) => {
                 wait_for(files, timeout);
                 finish.load(Ordering::Acquire).then_some(Signal::SIGTERM)
             }
-        };
-        // One write wakes the recorder only once.
-        let _ = waker.map(EventFd::read);
-        signal
+        }
     }
 
     /// Asks a started program to end. With signals there is nothing to do: they were forwarded to it.

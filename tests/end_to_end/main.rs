@@ -6,6 +6,7 @@ mod benchmarks;
 mod browser;
 mod builds;
 mod c_lines;
+mod control;
 mod debug_files;
 mod engines;
 mod exports;

@@ -4,10 +4,12 @@ use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::{Pid, Uid};
+
+use super::recorder::is_gone;
 
 /// What all names begin with. The recorder's and the program's process ids follow.
 const NAME: &str = "cgoprof-control";
@@ -120,10 +122,19 @@ pub enum ControlError {
     Refused(String),
 }
 
-/// Returns the recordings of a process, or by the recorder that is this process.
+/// Returns the recordings of a process, or by the recorder that is this process. Waits a moment for one that is about to begin.
 pub fn recordings(pid: Pid) -> Vec<Controllable> {
-    let sockets = std::fs::read_to_string("/proc/net/unix").unwrap_or_default();
-    named_in(&sockets, pid)
+    const BEGINS: Duration = Duration::from_secs(1);
+    const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
+    let begun = Instant::now();
+    loop {
+        let sockets = std::fs::read_to_string("/proc/net/unix").unwrap_or_default();
+        let found = named_in(&sockets, pid);
+        if !found.is_empty() || begun.elapsed() >= BEGINS || is_gone(pid) {
+            return found;
+        }
+        std::thread::sleep(BETWEEN_LOOKS);
+    }
 }
 
 fn named_in(sockets: &str, pid: Pid) -> Vec<Controllable> {
@@ -150,12 +161,14 @@ fn named_in(sockets: &str, pid: Pid) -> Vec<Controllable> {
 pub fn send(recording: &Controllable, command: Command) -> Result<Vec<u8>, ControlError> {
     let mut stream = UnixStream::connect_addr(&SocketAddr::from_abstract_name(&recording.name)?)?;
     stream.set_read_timeout(Some(ANSWER))?;
-    stream.write_all(command.word().as_bytes())?;
     let mut answer = Vec::new();
-    match stream.read_to_end(&mut answer) {
-        // The recorder has closed it without reading.
-        Err(error) if error.kind() == ErrorKind::ConnectionReset => return Err(ControlError::NotOurs),
-        read => read?,
+    let asked = stream.write_all(command.word().as_bytes()).and_then(|()| stream.read_to_end(&mut answer));
+    match asked {
+        // The recorder has closed it, before or after it was written to.
+        Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
+            return Err(ControlError::NotOurs);
+        }
+        asked => asked?,
     };
     if let Some(content) = answer.strip_prefix(b"done\n") {
         return Ok(content.to_vec());

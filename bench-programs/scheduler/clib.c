@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "clib.h"
+#include <errno.h>
 #include <pthread.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -19,8 +20,10 @@ int thread_id(void) { return syscall(SYS_gettid); }
 
 // Returns when it was done.
 long sleep_for(long nanos) {
-	struct timespec t = {nanos / 1000000000L, nanos % 1000000000L};
-	nanosleep(&t, 0);
+	struct timespec left = {nanos / 1000000000L, nanos % 1000000000L};
+	// Go's signals may come in between.
+	while (nanosleep(&left, &left) != 0 && errno == EINTR) {
+	}
 	return now_ns();
 }
 

@@ -11,9 +11,11 @@ package main
 import "C"
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/pprof"
 	"runtime/trace"
 	"strconv"
 	"sync"
@@ -30,6 +32,7 @@ var scenarios = map[string]func(t *Truth, n int){
 	"ended":      ended,
 	"nested":     nested,
 	"foreign":    foreign,
+	"labels":     labels,
 	"panics":     panics,
 	"many":       many,
 }
@@ -57,6 +60,31 @@ func main() {
 	truth := newTruth(os.Args[1])
 	scenarios[os.Args[1]](truth, n)
 	truth.print()
+}
+
+// labels: requests that sleep in C, each for a time of its own and with a label that tells it, and calls without labels between them.
+func labels(t *Truth, n int) {
+	const workers = 4
+	n = or(n, 4)
+	var wait sync.WaitGroup
+	for worker := 0; worker < workers; worker++ {
+		wait.Add(1)
+		go func(worker int) {
+			defer wait.Done()
+			for i := 0; i < n; i++ {
+				milliseconds := 40 + 20*(worker+workers*i)
+				own := pprof.Labels("milliseconds", strconv.Itoa(milliseconds), "path", "/sleep")
+				pprof.Do(context.Background(), own, func(ctx context.Context) {
+					pprof.Do(ctx, pprof.Labels("part", "inner"), func(context.Context) {
+						C.sleep_here(C.long(milliseconds * 1_000_000))
+					})
+				})
+				C.sleep_here(3_000_000)
+			}
+		}(worker)
+	}
+	wait.Wait()
+	t.Calls["sleep_here"] = 2 * workers * uint64(n)
 }
 
 func or(n, otherwise int) int {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use cgoprof_testing::go::{self, Build};
-use cgoprof_testing::recording::{User, command, profile_path, report, succeeds};
+use cgoprof_testing::recording::{User, command, profile_path, record, report, succeeds};
 
 /// Records the program, and returns the profile.
 fn recorded(user: User, options: &[&str]) -> PathBuf {
@@ -118,4 +118,55 @@ fn threads_that_switch_often_are_looked_at() {
     // It sees every wait until it has seen how many there are.
     assert!(seen > 0.0 && seen < 0.5, "{seen}");
     assert!(number("looks_cost_ns") > 0.0);
+}
+
+/// Each request of the program sleeps for a time that its label tells.
+fn labels_are_those_of_the_request(release: &'static str) {
+    let program = go::build("scheduler", Build::of(release));
+    for user in [User::Root, User::Nobody] {
+        let recorded = record(user, &[], &program, &["labels"]);
+        let slowest = recorded.report["slowest"].as_array().expect("rows");
+        let requests: Vec<&Value> = slowest.iter().filter(|row| row["c_ns"].as_f64() > Some(20e6)).collect();
+        assert_eq!(requests.len(), 16, "Go {release}");
+        let mut unread = 0;
+        for row in requests {
+            let labels = row["labels"].as_object().expect("labels");
+            if labels.is_empty() {
+                unread += 1;
+                continue;
+            }
+            let slept = labels["milliseconds"].as_str().expect("a label").parse::<f64>().expect("a number");
+            let took = row["c_ns"].as_f64().expect("a time") / 1e6;
+            assert!((took - slept).abs() < 9.0, "Go {release}: {took} ms, labels {labels:?}");
+            assert_eq!((&labels["path"], &labels["part"], labels.len()), (&"/sleep".into(), &"inner".into(), 3));
+        }
+        // Looks rest after one that took long, as on a machine that is busy with other tests.
+        assert!(unread <= 2, "Go {release}: {unread}");
+        let others = slowest.iter().filter(|row| row["c_ns"].as_f64() < Some(20e6));
+        assert!(others.clone().count() >= 16 && others.into_iter().all(|row| row["labels"] == serde_json::json!({})));
+    }
+}
+
+mod labels_of_pprof_do_are_on_slow_crossings {
+    cgoprof_testing::each_release!(super::labels_are_those_of_the_request);
+}
+
+#[test]
+fn labels_are_in_every_view_of_single_crossings() {
+    let program = go::build("scheduler", Build::newest());
+    let recorded = record(User::Root, &[], &program, &["labels"]);
+    let shown = |arguments: &[&str]| {
+        let output = succeeds(command(User::Root).args(arguments).arg(&recorded.profile));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let expected = "milliseconds=340, part=inner, path=/sleep";
+    for arguments in
+        [&["report", "--slowest", "50"][..], &["export", "--format", "firefox"], &["export", "--format", "html"]]
+    {
+        assert!(shown(arguments).contains(expected), "{arguments:?}");
+    }
+    let trace = recorded.profile.with_extension("pftrace");
+    succeeds(command(User::Root).args(["export", "--format", "perfetto", "-o"]).args([&trace, &recorded.profile]));
+    let trace = std::fs::read(trace).expect("the trace");
+    assert!(trace.windows(expected.len()).any(|window| window == expected.as_bytes()));
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use cgoprof_profile::{Cell, Profile, SlowCrossing, Wait};
 
 use crate::analysis::{self, Frame};
-use crate::units::time;
+use crate::units::{printable, time};
 
 /// A crossing of the timeline.
 #[derive(Clone, Debug)]
@@ -21,6 +21,8 @@ pub struct SlowestRow<'a> {
     pub truncated: bool,
     /// What it was blocked in, the longest first. They add up to its blocked time.
     pub blocked: Vec<BlockedIn<'a>>,
+    /// Labels that its goroutine had (`pprof.Do`): keys with values.
+    pub labels: &'a [(String, String)],
 }
 
 /// What a crossing was blocked in for part of its time.
@@ -53,6 +55,18 @@ pub(crate) fn other_thread(crossing: &SlowCrossing) -> Option<u64> {
     crossing.exit_tid.filter(|&tid| tid != crossing.tid)
 }
 
+/// Returns the labels that a crossing's goroutine had; none if it had none, or none were read.
+pub(crate) fn labels<'a>(profile: &'a Profile, crossing: &SlowCrossing) -> &'a [(String, String)] {
+    let set = crossing.labels.and_then(|index| profile.timeline.label_sets.get(index as usize));
+    set.map_or(&[], Vec::as_slice)
+}
+
+/// Returns labels for people: `path=/a, request=4711`; none if there are none.
+pub(crate) fn labels_text(labels: &[(String, String)]) -> Option<String> {
+    let texts: Vec<String> = labels.iter().map(|(key, value)| printable(&format!("{key}={value}"))).collect();
+    (!texts.is_empty()).then(|| texts.join(", "))
+}
+
 /// Returns at most so many crossings, the slowest first.
 pub fn rows(profile: &Profile, limit: usize) -> Vec<SlowestRow<'_>> {
     let mut slowest: Vec<&SlowCrossing> = profile.timeline.crossings.iter().collect();
@@ -68,6 +82,7 @@ pub fn rows(profile: &Profile, limit: usize) -> Vec<SlowestRow<'_>> {
             frames: cell.map_or(Vec::new(), |cell| analysis::frames(profile, &cell.stack)),
             truncated: cell.is_some_and(|cell| cell.truncated),
             blocked: waits.blocked_in(crossing),
+            labels: labels(profile, crossing),
         }
     });
     rows.collect()

@@ -19,11 +19,12 @@ function showOverview(view) {
 function showSlowest(view) {
   for (const one of data.slowest) {
     const goroutine = one.goid ? `, goroutine ${one.goid}` : '';
+    const labels = one.labels ? `, labels ${one.labels}` : '';
     const state = one.open ? ' so far' : '';
     const blocked = one.blocked.map(([call, nanos]) => `${call ?? '[not known in what]'} ${time(nanos)}`).join(', ');
     view.append(element('div', { className: 'advice' },
       element('p', {}, element('span', { className: 'kind', textContent: `${time(one.ns)}${state}` }), ' ', element('span', { className: 'mono', textContent: one.function ?? '[unknown]' }),
-        element('span', { className: 'faint', textContent: ` at ${time(one.at)}, thread ${one.tid}${goroutine}` })),
+        element('span', { className: 'faint', textContent: ` at ${time(one.at)}, thread ${one.tid}${goroutine}${labels}` })),
       blocked ? element('p', { textContent: `blocked in ${blocked}` }) : null,
       element('p', { className: 'mono faint', textContent: one.frames.join(' < ') })));
   }

@@ -139,11 +139,14 @@ impl Moments {
 
     fn add_timeline(&mut self, part: &Timeline, begin: u64, to: &Renumbered) {
         let (all, first_number) = (&mut self.timeline, self.next_number);
+        let first_set = all.label_sets.len() as u32;
+        all.label_sets.extend(part.label_sets.iter().cloned());
         // Only those of the last part are still in C.
         all.crossings.iter_mut().for_each(|crossing| crossing.open = false);
         all.crossings.extend(part.crossings.iter().map(|crossing| SlowCrossing {
             cell: to.cell(crossing.cell),
             called_ns: begin + crossing.called_ns,
+            labels: crossing.labels.map(|index| first_set + index),
             ..*crossing
         }));
         let later = |wait: &Wait| Wait {

@@ -166,6 +166,8 @@ pub struct Lock {
 pub struct Timeline {
     /// Slow crossings, about in the order in which they ended.
     pub crossings: Vec<SlowCrossing>,
+    /// Labels that the program gave goroutines by `pprof.Do`: keys with values, sorted by key.
+    pub label_sets: Vec<Vec<(String, String)>>,
     /// Waits in C.
     pub waits: Vec<Wait>,
     /// Times in which goroutines were locked to their threads.
@@ -213,6 +215,8 @@ pub struct SlowCrossing {
     pub preempted_ns: Option<u64>,
     /// Number of crossings that it stands for.
     pub weight: u64,
+    /// Labels of the goroutine, by their index in [`Timeline::label_sets`]; none if it had none, or none were read.
+    pub labels: Option<u32>,
     /// Whether it was still in C when the recording ended. `c_ns` is then its time so far. Such crossings come last in
     /// a timeline.
     pub open: bool,

@@ -248,6 +248,19 @@ pub(crate) struct Timeline {
     /// Of `wait`: a number of the waiting stack plus one; 0 for none.
     #[prost(uint64, repeated, tag = "34")]
     pub(crate) wait_stack: Vec<u64>,
+    /// Sets of labels in this member.
+    #[prost(message, repeated, tag = "35")]
+    pub(crate) label_set: Vec<LabelSet>,
+    /// Of crossings: an index into `label_set` plus one; 0 for none. Absent if no crossing has one.
+    #[prost(uint32, repeated, tag = "36")]
+    pub(crate) labels: Vec<u32>,
+}
+
+/// Keys and values by turns.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct LabelSet {
+    #[prost(string, repeated, tag = "1")]
+    pub(crate) text: Vec<String>,
 }
 
 pub(crate) fn seen(seen: Seen) -> u32 {
@@ -517,7 +530,17 @@ pub(crate) fn timeline(timeline: &model::Timeline) -> Timeline {
         shortest_asleep: timeline.shortest_asleep_ns,
         dropped_asleep: timeline.dropped_asleep,
         open: crossings().rev().take_while(|one| one.open).count() as u64,
+        label_set: timeline.label_sets.iter().map(|labels| LabelSet { text: texts(labels) }).collect(),
+        labels: if crossings().any(|one| one.labels.is_some()) {
+            crossings().map(|one| one.labels.map_or(0, |index| index.saturating_add(1))).collect()
+        } else {
+            Vec::new()
+        },
     }
+}
+
+fn texts(labels: &[(String, String)]) -> Vec<String> {
+    labels.iter().flat_map(|(key, value)| [key.clone(), value.clone()]).collect()
 }
 
 /// Adds a member's part. Columns of different lengths are read up to the end of the shortest.
@@ -525,6 +548,14 @@ pub(crate) fn read_timeline(found: Timeline, timeline: &mut model::Timeline) {
     let at = |column: &[u64], index: usize| column.get(index).copied().unwrap_or(0);
     let rows = [found.tid.len(), found.goid.len(), found.cell.len(), found.c.len(), found.weight.len()];
     let rows = rows.into_iter().min().unwrap_or(0);
+    let first_set = timeline.label_sets.len() as u32;
+    let sets = found.label_set.len() as u32;
+    let pairs = |set: LabelSet| set.text.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
+    timeline.label_sets.extend(found.label_set.into_iter().map(pairs));
+    let labels = |index: usize| {
+        let own = found.labels.get(index)?.checked_sub(1).filter(|&own| own < sets)?;
+        first_set.checked_add(own)
+    };
     for (index, called_ns) in sums(&found.called).take(rows).enumerate() {
         timeline.crossings.push(model::SlowCrossing {
             cell: found.cell_id.get(found.cell[index] as usize).copied().unwrap_or(0),
@@ -539,6 +570,7 @@ pub(crate) fn read_timeline(found: Timeline, timeline: &mut model::Timeline) {
             preempted_ns: at(&found.preempted, index).checked_sub(1),
             weight: found.weight[index],
             open: (rows - index) as u64 <= found.open,
+            labels: labels(index),
         });
     }
     for (index, ((from_ns, &tid), &nanos)) in sums(&found.wait_from).zip(&found.wait_tid).zip(&found.wait).enumerate() {

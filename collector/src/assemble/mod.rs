@@ -1,6 +1,7 @@
 //! Converts the tables' raw numbers to the profile's cells: ticks become nanoseconds, and the hooks' share is
 //! subtracted.
 
+mod label_sets;
 pub(crate) mod samples;
 pub(crate) mod scheduler;
 

@@ -8,12 +8,14 @@ use cgoprof_profile::{
 };
 use cgoprof_symbols::Avma;
 
+use crate::assemble::label_sets::LabelSets;
 use crate::assemble::{Clock, Crossing};
 use crate::clock::Monotonic;
 use crate::clock::{Moment, Rate};
 use crate::correlate::offcpu::OffTime;
 use crate::correlate::timeline::Part;
 use crate::counts::cell_id::CellId;
+use crate::counts::label_looks::LabelLooks;
 use crate::counts::snapshot::{BirthCopy, GoroutineCopy, InCSnapshot, LockedCopy, Snapshot, ThreadCopy};
 use crate::symbolize::Symbolizer;
 
@@ -29,6 +31,8 @@ pub(crate) struct Observed<'a> {
     pub(crate) idle: Option<Idle<'a>>,
     /// The timeline, or its latest part.
     pub(crate) timeline: Option<Part>,
+    /// Labels that goroutines had in C, if they were read.
+    pub(crate) labels: Option<&'a LabelLooks>,
 }
 
 /// Times in nanoseconds for which threads waited outside of C for goroutines locked to them.
@@ -123,10 +127,12 @@ pub(crate) fn assemble_scheduler(
     });
     let lasting: Vec<_> = lasting.collect();
     if let Some(part) = &observed.timeline {
-        let mut timeline = timeline(part, crossings, span, lasting);
+        let mut sets = LabelSets::new(observed.labels);
+        let mut timeline = timeline(part, crossings, span, lasting, &mut sets);
         if part.whole {
-            timeline.crossings.extend(open(snapshot, crossings, clock, span, part.shortest_crossing));
+            timeline.crossings.extend(open(snapshot, crossings, clock, span, part.shortest_crossing, &mut sets));
         }
+        timeline.label_sets = sets.into_sets();
         profile.timeline = timeline.into();
     }
 }
@@ -375,6 +381,7 @@ fn open<'a>(
     clock: &'a Clock,
     span: &'a Span,
     shortest: u64,
+    sets: &'a mut LabelSets<'_>,
 ) -> impl Iterator<Item = SlowCrossing> + 'a {
     snapshot.in_flight.iter().filter_map(move |entry| {
         let c_ns = clock.nanos(clock.so_far(entry).0 as f64) as u64;
@@ -384,14 +391,25 @@ fn open<'a>(
             called_ns: span.ticks_since_start(entry.called),
             c_ns: Some(c_ns),
             weight: 1,
+            labels: sets.of(entry.tid, entry.cell, entry.called, span.end.ticks),
             open: true,
             ..SlowCrossing::default()
         })
     })
 }
 
-fn timeline(part: &Part, crossings: &HashMap<CellId, Crossing>, span: &Span, lasting: Vec<Locked>) -> Timeline {
+fn timeline(
+    part: &Part,
+    crossings: &HashMap<CellId, Crossing>,
+    span: &Span,
+    lasting: Vec<Locked>,
+    sets: &mut LabelSets<'_>,
+) -> Timeline {
     let id = |cell: CellId| crossings.get(&cell).map_or(0, |crossing| crossing.id);
+    let mut labels = |one: &crate::correlate::timeline::Crossing| {
+        let returned = Monotonic(one.called.0 + one.c?);
+        sets.of(one.tid, one.cell, span.rate.ticks(one.called), span.rate.ticks(returned))
+    };
     let crossing = |one: &crate::correlate::timeline::Crossing| SlowCrossing {
         cell: id(one.cell),
         tid: one.tid,
@@ -405,6 +423,7 @@ fn timeline(part: &Part, crossings: &HashMap<CellId, Crossing>, span: &Span, las
         preempted_ns: one.preempted,
         weight: one.gap,
         open: false,
+        labels: labels(one),
     };
     let wait = |one: &crate::correlate::timeline::Wait| Wait {
         tid: one.tid,
@@ -425,6 +444,7 @@ fn timeline(part: &Part, crossings: &HashMap<CellId, Crossing>, span: &Span, las
         idle: one.idle,
     };
     Timeline {
+        label_sets: Vec::new(),
         crossings: part.crossings.iter().map(crossing).collect(),
         waits: part.waits.iter().map(wait).collect(),
         locked: ended.chain(lasting).collect(),

@@ -7,6 +7,7 @@ use super::EngineKind;
 use crate::clock::{Moment, Monotonic, Timebase};
 use crate::correlate::pump::Pump;
 use crate::counts::calibration::Calibration;
+use crate::counts::label_looks::SharedLooks;
 use crate::counts::snapshot::{Snapshot, ThreadEvents};
 use crate::loaded::LoadedGo;
 use crate::process::maps::Mapping;
@@ -47,6 +48,11 @@ pub(crate) trait Engine: Send {
     /// Returns the threads that the runtime made, and when most were in C.
     fn seen(&self) -> ThreadEvents {
         ThreadEvents::default()
+    }
+
+    /// Returns the labels that goroutines had in C, if the engine can read them.
+    fn labels(&self) -> Option<SharedLooks> {
+        None
     }
 
     /// Returns the time that the engine's own work adds to times, in ticks; none if it could not be measured.

@@ -1,6 +1,7 @@
 //! Knowledge of a Go binary and its runtime that holds on any architecture. Pure functions over the bytes of the file.
 
 pub(crate) mod functions;
+pub(crate) mod labels;
 pub mod module;
 pub mod own_count;
 pub mod plan;

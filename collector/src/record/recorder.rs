@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant, SystemTime};
 
 use cgoprof_profile::{Encoder, Knows, Profile, Recording, Scheduler};
@@ -79,7 +80,7 @@ impl Tie {
 
 /// What ends the run of a recorder.
 pub(super) enum Run<'a> {
-    Ended(Outcome),
+    Ended(Box<Outcome>),
     /// The engine has detached, and what it counted is a part of the session.
     Paused(Box<Session<'a>>),
 }
@@ -263,7 +264,8 @@ impl<'a> Recorder<'a> {
             (None, None, Some(child), StopSource::Signals(signals)) => signals.wait_for_end(child)?,
             (None, None, ..) => 0,
         };
-        Ok(Run::Ended(Outcome { status, profile: Some(profile), problem, file, goes_on, followed: None }))
+        let outcome = Outcome { status, profile: Some(profile), problem, file, goes_on, followed: None };
+        Ok(Run::Ended(Box::new(outcome)))
     }
 
     /// Waits for what comes next: the program's end, a signal to finish, which it returns, a command, a library that is loaded.
@@ -397,7 +399,11 @@ impl<'a> Recorder<'a> {
                 blocked: switches.map(|samples| &samples.blocked),
                 idle: switches.map(|samples| Idle { by_lock: &samples.idle, by_thread: &samples.thread_idle }),
                 timeline: timeline.filter(|_| !suspended),
+                labels: None,
             };
+            let labels = self.engine.labels();
+            let labels = labels.as_ref().map(|looks| looks.lock().unwrap_or_else(PoisonError::into_inner));
+            let observed = Observed { labels: labels.as_deref(), ..observed };
             let span = Span { rate, begun: self.begun.monotonic, end };
             let off = |tid, from, to| {
                 let (mut off, ended) = self.pump.off(tid, from, to);

@@ -42,7 +42,7 @@ pub(super) struct Attached {
 /// What ends a pause.
 enum Next {
     Resumes(Attached),
-    Ended(Outcome),
+    Ended(Box<Outcome>),
 }
 
 impl<'a> Session<'a> {
@@ -72,7 +72,7 @@ impl<'a> Session<'a> {
                 Some(engine) => engine,
                 None => match self.wait(until.take(), stop)? {
                     Next::Resumes(engine) => engine,
-                    Next::Ended(outcome) => return Ok(outcome),
+                    Next::Ended(outcome) => return Ok(*outcome),
                 },
             };
             let kind = engine.engine.engine.capabilities().kind;
@@ -83,7 +83,7 @@ impl<'a> Session<'a> {
                 progress.joined(recorder.pid, kind);
             }
             self = match recorder.run(stop, progress)? {
-                Run::Ended(outcome) => return Ok(outcome),
+                Run::Ended(outcome) => return Ok(*outcome),
                 Run::Paused(session) => *session,
             };
         }
@@ -114,12 +114,12 @@ impl<'a> Session<'a> {
                 None => (asked.is_some() || is_gone(self.pid)).then_some(0),
             };
             if let Some(status) = status {
-                return Ok(Next::Ended(self.over(status, child.is_none() && !is_gone(self.pid))));
+                return Ok(Next::Ended(Box::new(self.over(status, child.is_none() && !is_gone(self.pid)))));
             }
             if let Some((signal, since)) = asked
                 && since.elapsed() >= GRACE
             {
-                return Ok(Next::Ended(self.over(128 + signal as i32 as u8, true)));
+                return Ok(Next::Ended(Box::new(self.over(128 + signal as i32 as u8, true))));
             }
             if let Some(engine) = self.answer() {
                 return Ok(Next::Resumes(engine));
@@ -210,7 +210,7 @@ impl<'a> Session<'a> {
     fn not_begun(&mut self, problem: Problem, stop: StopSource<'_>) -> Result<Next, RecordError> {
         self.output.take().into_iter().for_each(Output::discard);
         match self.tie.child(self.pid) {
-            Some(child) => Ok(Next::Ended(Outcome::unrecorded(stop.wait_for_end(child)?, problem))),
+            Some(child) => Ok(Next::Ended(Box::new(Outcome::unrecorded(stop.wait_for_end(child)?, problem)))),
             None => Err(RecordError::Join(self.pid, problem)),
         }
     }

@@ -54,6 +54,8 @@ fields! {
     m_curg = m.curg,
     /// `g.goid`.
     g_goid = g.goid,
+    /// `g.labels`.
+    g_labels = g.labels,
     /// `g.syscallsp`; `g.syscallpc` follows.
     g_syscallsp = g.syscallsp,
 }

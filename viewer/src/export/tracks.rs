@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use cgoprof_profile::{Cell, Profile, SlowCrossing, Wait};
 
 use crate::analysis::{self, Frame};
-use crate::slowest::other_thread;
+use crate::slowest::{self, other_thread};
 use crate::units::printable;
 
 /// A thread, and what happened on it.
@@ -217,6 +217,11 @@ impl<'a> Names<'a> {
     pub(crate) fn frames(&self, cell: u64) -> Vec<Frame<'a>> {
         let cell = self.cells.get(&cell);
         cell.map_or_else(Vec::new, |cell| analysis::frames(self.profile, &cell.stack))
+    }
+
+    /// Returns the labels of a crossing's goroutine; none if it had none, or none were read.
+    pub(crate) fn labels(&self, crossing: &SlowCrossing) -> Option<String> {
+        slowest::labels_text(slowest::labels(self.profile, crossing))
     }
 
     /// Returns what a thread waited in.

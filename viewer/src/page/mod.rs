@@ -128,7 +128,7 @@ fn slowest_rows(profile: &Profile) -> Vec<Json> {
         let blocked = row.blocked.iter().map(|part| json!([part.waits_in.map(printable), part.nanos]));
         json!({ "ns": slowest::total(row.crossing), "at": row.crossing.called_ns, "tid": row.crossing.tid,
                 "goid": row.crossing.goid, "function": row.function.map(printable), "frames": frames,
-                "blocked": blocked.collect::<Vec<_>>(), "open": row.crossing.open })
+                "blocked": blocked.collect::<Vec<_>>(), "open": row.crossing.open, "labels": slowest::labels_text(row.labels) })
     });
     rows.collect()
 }

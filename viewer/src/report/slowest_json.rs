@@ -1,5 +1,7 @@
 //! The slowest crossings, as JSON.
 
+use std::collections::BTreeMap;
+
 use cgoprof_profile::Profile;
 use serde::Serialize;
 
@@ -23,6 +25,7 @@ pub(super) struct Slowest<'a> {
     preempted_ns: Option<u64>,
     blocked_in: Vec<BlockedIn<'a>>,
     goroutine: Option<u64>,
+    labels: BTreeMap<&'a str, &'a str>,
     thread: u64,
     exit_thread: Option<u64>,
     stands_for: u64,
@@ -68,6 +71,7 @@ impl<'a> Slowest<'a> {
             preempted_ns: crossing.preempted_ns.and_then(off),
             blocked_in: blocked_in.collect(),
             goroutine: Some(crossing.goid).filter(|&goid| goid > 0),
+            labels: row.labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect(),
             thread: crossing.tid,
             exit_thread: crossing.exit_tid,
             stands_for: crossing.weight,

@@ -64,6 +64,9 @@ fn head(row: &SlowestRow<'_>) -> String {
     if let Some(other) = slowest::other_thread(crossing) {
         let _ = write!(head, ", went on in thread {other}");
     }
+    if let Some(labels) = slowest::labels_text(row.labels) {
+        let _ = write!(head, ", labels {labels}");
+    }
     head
 }
 

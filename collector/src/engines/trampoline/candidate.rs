@@ -10,6 +10,7 @@ use super::calibrate;
 use super::detach::undo_own;
 use super::engine::Hooking;
 use super::inject::{HookSettings, InjectError, Placed, inject};
+use super::label_reader::LabelReader;
 use super::plugins::{PluginLoader, Plugins};
 use super::policy::Budget;
 use super::self_check::SelfCheck;
@@ -182,7 +183,8 @@ impl Hooked {
         let border = Border::Hooks { code: placed.hooks, returns, markers };
         let tables = TableSet::of(placed.tables);
         let events = HookEvents::new(tables.clone());
-        let ticker = Ticker::start(tables.clone(), pid, settings.timing, placed.module, loader, &events)
+        let labels = LabelReader::of(pid, target);
+        let ticker = Ticker::start(tables.clone(), pid, settings.timing, placed.module, loader, labels, &events)
             .map_err(InjectError::Tables)?;
         let calibration = calibrate();
         ticker.set_budget(Budget::of(&calibration.unwrap_or_default(), settings.max_overhead));

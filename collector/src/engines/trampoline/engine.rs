@@ -18,6 +18,7 @@ use crate::arch;
 use crate::clock::{Moment, Monotonic, Rate, Timebase, ticks};
 use crate::correlate::pump::Pump;
 use crate::counts::calibration::Calibration;
+use crate::counts::label_looks::SharedLooks;
 use crate::counts::snapshot::{Snapshot, ThreadEvents};
 use crate::engines::{
     AddError, AddedModule, Capabilities, DetachError, Detached, Engine, EngineError, EngineKind, ReportedModule,
@@ -77,6 +78,10 @@ impl Engine for Hooking {
 
     fn seen(&self) -> ThreadEvents {
         self.ticker.seen()
+    }
+
+    fn labels(&self) -> Option<SharedLooks> {
+        self.ticker.labels()
     }
 
     fn calibration(&self) -> Option<Calibration> {

@@ -49,7 +49,14 @@ pub fn tables(program: &Target<'_>, image: &TablesImage, data: &[u8]) {
     };
     let at = |ticks| Moment { ticks, monotonic: Monotonic(ticks / 2), suspended: 0 };
     let span = Span { rate: Rate::between(at(0), at(10_000)), begun: Monotonic(0), end: at(10_000) };
-    let observed = Observed { births: &births, peak: Some((&peak, false)), blocked: None, idle: None, timeline: None };
+    let observed = Observed {
+        births: &births,
+        peak: Some((&peak, false)),
+        blocked: None,
+        idle: None,
+        timeline: None,
+        labels: None,
+    };
     let mut profile = Profile::default();
     let crossings = assemble(&mut profile, &snapshot, &mut symbolizer, clock, &HashMap::new());
     let off = |_, _, _| (OffTime::default(), None);

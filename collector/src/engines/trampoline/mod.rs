@@ -9,6 +9,7 @@ mod detach;
 mod engine;
 mod hook_frames;
 pub mod inject;
+mod label_reader;
 pub(crate) mod lying_tables;
 pub(crate) mod module;
 pub(crate) mod plugins;

@@ -40,6 +40,20 @@ pub struct Tables {
     first_cell: u32,
 }
 
+/// A crossing that has been in C for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LongInC {
+    /// Kernel thread id.
+    pub(crate) tid: u64,
+    pub(crate) cell: CellId,
+    /// Address of the M.
+    pub(crate) m: u64,
+    /// Coarse tick in which it was entered.
+    entered: u64,
+    /// Number of crossings in flight.
+    depth: usize,
+}
+
 /// Number of references from one module's first cell to the next module's. Tables are smaller than 4 GiB.
 pub(super) const CELLS_OF_MODULE: u32 = 1 << 26;
 /// Maximum number of modules whose tables are told apart.
@@ -325,6 +339,34 @@ impl Tables {
             // SAFETY: a table lies in the mapping.
             in_c.then(|| (self.tids.ours(unsafe { (*table.at()).tid }), outside(cell, self.first_cell)))
         })
+    }
+
+    /// Returns the crossings of threads that have been in them, in C, since before the last tick.
+    pub(crate) fn long_in_c(&self) -> impl Iterator<Item = LongInC> + '_ {
+        let now = self.header().coarse.sequence.load(Relaxed);
+        let tables = self.used().filter(|&table| owner(table) > RELEASING);
+        tables.filter_map(|table| self.innermost_in_c(table)).filter(move |one| one.entered + 1 < now)
+    }
+
+    /// Whether a thread is still in the same crossing, in C.
+    pub(crate) fn is_still(&self, one: &LongInC) -> bool {
+        let tables = self.used().filter(|&table| owner(table) == one.m);
+        tables.filter_map(|table| self.innermost_in_c(table)).any(|found| found == *one)
+    }
+
+    /// Returns the innermost crossing of a thread, if that is in C.
+    fn innermost_in_c(&self, table: Table) -> Option<LongInC> {
+        let (depth, in_flight) = self.in_flight(table);
+        // SAFETY: depth is at most IN_FLIGHT, so the entry is there, and it is plain numbers.
+        let entry = unsafe { &*in_flight.add(depth.checked_sub(1)?) };
+        let cell = self.reference(entry.cell() as u64);
+        // SAFETY: cell() checks the place.
+        let is_direct = unsafe { (*self.cell(cell)?).flags & flags::DIRECT != 0 };
+        // SAFETY: a table lies in the mapping; the id is a plain number.
+        let tid = self.tids.ours(unsafe { (*table.at()).tid });
+        let found =
+            LongInC { tid, cell: outside(cell, self.first_cell), m: owner(table), entered: entry.coarse, depth };
+        (entry.in_go == 0 && !is_direct).then_some(found)
     }
 
     /// Returns the crossing in which a thread has been in C since before a time, and when that began. None if it is not

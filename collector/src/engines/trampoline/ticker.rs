@@ -11,9 +11,11 @@ use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use nix::unistd::Pid;
 
+use super::label_reader::LabelReader;
 use super::source::HookEvents;
 use crate::clock::{own_time, ticks};
 use crate::counts::cell_id::CellId;
+use crate::counts::label_looks::SharedLooks;
 use crate::counts::slow_event::{SUSPICIOUS, SlowEvent};
 use crate::counts::snapshot::ThreadEvents;
 use crate::engines::trampoline::module::Link;
@@ -54,6 +56,8 @@ pub(crate) struct Ticker {
     stop: Arc<AtomicBool>,
     mappings: Arc<Mutex<Vec<Vec<Mapping>>>>,
     seen: Arc<Mutex<ThreadEvents>>,
+    /// Labels of goroutines, if they can be read.
+    looks: Option<SharedLooks>,
     /// The module that is still to be added.
     module: Arc<Mutex<Option<Link>>>,
     loaded: Arc<EventFd>,
@@ -78,6 +82,7 @@ impl Ticker {
         timing: Timing,
         module: Option<Link>,
         mut plugins: PluginLoader,
+        mut labels: Option<LabelReader>,
         events: &HookEvents,
     ) -> std::io::Result<Ticker> {
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_CLOEXEC)?;
@@ -93,6 +98,7 @@ impl Ticker {
         let waker = Arc::clone(&loaded);
         let mut libraries = LinkMap::of(pid);
         let first = tables.first();
+        let looks = labels.as_ref().map(LabelReader::looks);
         let budget = Arc::new(OnceLock::new());
         let given = Arc::clone(&budget);
         let read_events =
@@ -105,6 +111,7 @@ impl Ticker {
             };
         let thread = std::thread::Builder::new().spawn(move || {
             let (mut ticks_so_far, mut foreign, mut used) = (0u64, 0, own_time());
+            let mut reading_labels = Duration::ZERO;
             let (started, started_ticks) = (Instant::now(), ticks());
             let mut outliers = HashMap::new();
             let (mut intervals_due, mut look_due, mut count_due) = (started, started, started);
@@ -136,6 +143,9 @@ impl Ticker {
                     noted.lock().unwrap_or_else(PoisonError::into_inner).note_peak(&tables, at);
                     count_due = now + COUNT_REST * (own_time() - before);
                 }
+                if let Some(labels) = &mut labels {
+                    reading_labels += labels.look(&first);
+                }
                 if now >= look_due {
                     events.looks().push(tables.look(at));
                     look_due = (look_due + BETWEEN_LOOKS).max(now);
@@ -166,8 +176,9 @@ impl Ticker {
                 ticks_so_far += 1;
                 if ticks_so_far.is_multiple_of(REVIEW) {
                     tables.note_locked(AddressSpace::of(pid).locked);
-                    let now = own_time();
-                    let _ = set(&timer, period((now - used) / REVIEW as u32));
+                    // Reading labels has a pace of its own.
+                    let now = own_time() - reading_labels;
+                    let _ = set(&timer, period(now.saturating_sub(used) / REVIEW as u32));
                     used = now;
                 }
                 let _ = timer.wait();
@@ -176,7 +187,7 @@ impl Ticker {
             noted.lock().unwrap_or_else(PoisonError::into_inner).note_births(&tables);
         })?;
         let thread = Some(thread);
-        Ok(Ticker { stop, mappings, seen, module, loaded, budget, thread })
+        Ok(Ticker { stop, mappings, seen, looks, module, loaded, budget, thread })
     }
 
     /// Takes the lists of the program's mappings that were read since the last call.
@@ -197,6 +208,11 @@ impl Ticker {
     /// Returns what the ticker has seen so far.
     pub(crate) fn seen(&self) -> ThreadEvents {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns the labels that goroutines had in C, if they can be read.
+    pub(crate) fn labels(&self) -> Option<SharedLooks> {
+        self.looks.clone()
     }
 
     /// Stops ticking.

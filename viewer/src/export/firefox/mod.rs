@@ -90,7 +90,7 @@ fn of_thread(profile: &Profile, thread: &ThreadTracks<'_>, names: &Names<'_>, pr
     for crossing in &thread.crossings {
         let stack = tables.stack(&names.frames(crossing.what.cell), None);
         let (from, to) = range(crossing, end);
-        tables.marker(names.function(crossing.what), Kind::C, from, to, crossing_data(crossing.what, stack));
+        tables.marker(names.function(crossing.what), Kind::C, from, to, crossing_data(crossing.what, names, stack));
     }
     for wait in &thread.waits_for_p {
         let (from, to) = range(wait, end);
@@ -121,13 +121,16 @@ fn of_thread(profile: &Profile, thread: &ThreadTracks<'_>, names: &Names<'_>, pr
     tables.into_thread(&head)
 }
 
-fn crossing_data(crossing: &SlowCrossing, stack: Option<usize>) -> Json {
+fn crossing_data(crossing: &SlowCrossing, names: &Names<'_>, stack: Option<usize>) -> Json {
     let mut data = json!({ "type": "crossing" });
     for (key, value) in tracks::facts(crossing) {
         match key.strip_suffix("_ns") {
             Some(key) => data[key] = json!(millis(value)),
             None => data[key] = json!(value),
         }
+    }
+    if let Some(labels) = names.labels(crossing) {
+        data["labels"] = json!(labels);
     }
     if crossing.open {
         data["open"] = json!("still in C when the recording ended");
@@ -158,6 +161,7 @@ fn marker_schema() -> Json {
                 field("blocked", "Blocked in C", "duration"),
                 field("preempted", "Preempted in C", "duration"),
                 goroutine(),
+                field("labels", "Labels", "string"),
                 field("back_on_thread", "Back on thread", "integer"),
                 field("stands_for_crossings", "Crossings that it stands for", "integer"),
                 field("open", "State", "string"),

@@ -289,5 +289,7 @@ fn goroutine(goid: u64) -> Vec<(&'static str, u64)> {
 fn crossing_details(crossing: &SlowCrossing, names: &Names<'_>) -> Details {
     let frames = names.frames(crossing.cell);
     let stack: Vec<String> = frames.iter().map(|frame| printable(frame.position.function)).collect();
-    Details { numbers: tracks::facts(crossing), texts: vec![("stack", stack.join(" < "))], ..Details::default() }
+    let labels = names.labels(crossing).map(|labels| ("labels", labels));
+    let texts = [("stack", stack.join(" < "))].into_iter().chain(labels).collect();
+    Details { numbers: tracks::facts(crossing), texts, ..Details::default() }
 }

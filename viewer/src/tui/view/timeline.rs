@@ -262,6 +262,9 @@ fn event_lines(app: &App, event: &SlowCrossing) -> (String, String) {
     if event.goid > 0 {
         what += &format!(", goroutine {}", event.goid);
     }
+    if let Some(labels) = slowest::labels_text(slowest::labels(profile, event)) {
+        what += &format!(", labels {labels}");
+    }
     if let Some(other) = slowest::other_thread(event) {
         what += &format!(", went on in thread {other}");
     }

@@ -1,0 +1,80 @@
+//! Labels of goroutines that were found in C.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex};
+
+use super::cell_id::CellId;
+use crate::goruntime::labels::Labels;
+
+/// Maximum looks that are kept of a thread.
+const MOST_OF_THREAD: usize = 20_000;
+/// Maximum different sets that are kept.
+const MOST_SETS: usize = 100_000;
+
+/// The looks, which another thread adds to.
+pub(crate) type SharedLooks = Arc<Mutex<LabelLooks>>;
+
+/// What looks at threads in C found, by thread.
+#[derive(Debug, Default)]
+pub(crate) struct LabelLooks {
+    by_thread: HashMap<u64, VecDeque<Look>>,
+    /// Each set of labels once.
+    sets: HashSet<Arc<Labels>>,
+}
+
+#[derive(Debug)]
+struct Look {
+    cell: CellId,
+    /// In ticks.
+    at: u64,
+    labels: Arc<Labels>,
+}
+
+impl LabelLooks {
+    /// Adds what the crossing in which a thread was at a time has. Looks at a thread come in the order of time.
+    pub(crate) fn add(&mut self, tid: u64, cell: CellId, at: u64, labels: Labels) {
+        let labels = match self.sets.get(&labels) {
+            Some(known) => Arc::clone(known),
+            None if self.sets.len() >= MOST_SETS => return,
+            None => {
+                let new = Arc::new(labels);
+                self.sets.insert(Arc::clone(&new));
+                new
+            }
+        };
+        let looks = self.by_thread.entry(tid).or_default();
+        if looks.len() >= MOST_OF_THREAD {
+            looks.pop_front();
+        }
+        looks.push_back(Look { cell, at, labels });
+    }
+
+    /// Returns the labels of the crossing of a cell in which a thread was between two times, in ticks, if a look found it.
+    pub(crate) fn of(&self, tid: u64, cell: CellId, from: u64, to: u64) -> Option<&Arc<Labels>> {
+        let looks = self.by_thread.get(&tid)?;
+        let first = looks.partition_point(|look| look.at < from);
+        let within = looks.iter().skip(first).take_while(|look| look.at <= to);
+        within.filter(|look| look.cell == cell).map(|look| &look.labels).next()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_within_a_crossing_tells_its_labels() {
+        let mut looks = LabelLooks::default();
+        let labels = |value: &str| vec![("request".to_owned(), value.to_owned())];
+        looks.add(1, CellId(7), 100, labels("a"));
+        looks.add(1, CellId(7), 200, labels("b"));
+        looks.add(1, CellId(8), 210, labels("inner"));
+        looks.add(2, CellId(7), 150, labels("other"));
+        let of = |tid, cell, from, to| looks.of(tid, CellId(cell), from, to).map(|labels| labels[0].1.as_str());
+        assert_eq!(of(1, 7, 90, 110), Some("a"));
+        assert_eq!(of(1, 7, 190, 300), Some("b"));
+        assert_eq!(of(1, 8, 190, 300), Some("inner"));
+        assert_eq!(of(2, 7, 100, 200), Some("other"));
+        assert_eq!((of(1, 7, 101, 199), of(3, 7, 0, 1000)), (None, None));
+    }
+}

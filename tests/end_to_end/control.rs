@@ -206,5 +206,5 @@ fn commands_go_to_all_programs_of_a_recorder_and_only_from_its_user() {
     drop(recorder.stdin.take());
     assert!(recorder.wait().expect("it ends").success());
     let nobody = ctl(User::Root, recorder.id(), &["pause"]);
-    assert!(String::from_utf8_lossy(&nobody.stderr).contains("neither recorded nor a recorder"), "{nobody:?}");
+    assert!(String::from_utf8_lossy(&nobody.stderr).contains("is not recorded by"), "{nobody:?}");
 }

@@ -71,16 +71,36 @@ impl Merger {
     /// # Errors
     /// If its numbers do not add up with those of the recordings before. The sum is then as it was.
     pub fn add(&mut self, profile: &Profile) -> Result<(), MergeError> {
-        self.add_renumbered(profile).map(|_| ())
+        if self.recordings > 0 {
+            differs(&self.sum.recording, &profile.recording)?;
+        }
+        self.add_numbers_of(profile);
+        Ok(())
     }
 
-    /// Adds a recording like [`Merger::add`], and returns what its numbers are in the sum.
-    pub(crate) fn add_renumbered(&mut self, profile: &Profile) -> Result<Renumbered, MergeError> {
+    /// Adds a part of the same recording, and returns what its numbers are in the sum. Where only some parts have samples,
+    /// times or blocked times, the sum has less of them than of the counts, or none.
+    pub(crate) fn add_part(&mut self, part: &Profile) -> Renumbered {
+        let mut part = part.clone();
+        if self.recordings > 0 {
+            let (sum, added) = (&mut self.sum.recording, &mut part.recording);
+            let period = sum.sample_period_ns.max(added.sample_period_ns);
+            (sum.sample_period_ns, added.sample_period_ns) = (period, period);
+            sum.off_cpu &= added.off_cpu;
+            added.off_cpu = sum.off_cpu;
+            if untimed(sum) != untimed(added) {
+                leave_untimed(if untimed(sum) { &mut self.sum } else { &mut part });
+            }
+        }
+        self.add_numbers_of(&part)
+    }
+
+    /// Adds a recording whose numbers add up with those of the sum.
+    fn add_numbers_of(&mut self, profile: &Profile) -> Renumbered {
         if self.recordings == 0 {
             self.sum.target = profile.target.clone();
             self.sum.recording = Recording { notes: Vec::new(), ..profile.recording.clone() };
         } else {
-            differs(&self.sum.recording, &profile.recording)?;
             let calls = |profile: &Profile| profile.cells.iter().map(|cell| cell.stats.calls as f64).sum::<f64>();
             let weights = (calls(&self.sum), calls(profile));
             add_recording(&mut self.sum.recording, &profile.recording, weights);
@@ -104,7 +124,7 @@ impl Merger {
                 self.more_notes += 1;
             }
         }
-        Ok(self.add_content(profile))
+        self.add_content(profile)
     }
 
     /// Adds the numbers of a recording's waits, from `first` on.
@@ -291,8 +311,20 @@ fn both<T>(one: Option<T>, other: Option<T>, together: impl FnOnce(T, T) -> T) -
     Some(together(one?, other?))
 }
 
+/// Whether no crossing was timed.
+fn untimed(recording: &Recording) -> bool {
+    recording.timing == "none"
+}
+
+/// Notes that the crossings so far have no times, though later ones have, or the other way round.
+fn leave_untimed(profile: &mut Profile) {
+    profile.recording.timing = "auto".into();
+    for stats in profile.cells.iter_mut().map(|cell| &mut cell.stats) {
+        stats.untimed = stats.calls.saturating_sub(stats.abandoned);
+    }
+}
+
 fn differs(sum: &Recording, added: &Recording) -> Result<(), MergeError> {
-    let untimed = |recording: &Recording| recording.timing == "none";
     let checks = [
         (sum.knows == added.knows, "their engines do not measure the same"),
         (untimed(sum) == untimed(added), "only some have times (--timing none)"),

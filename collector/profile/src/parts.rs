@@ -1,8 +1,11 @@
 //! Recordings of one process, one after the other: what a recording with pauses is made of.
 
+use std::collections::HashMap;
+
 use crate::code::{FunctionId, LocationId};
-use crate::merge::{MergeError, Merger, Renumbered};
+use crate::merge::{Merger, Renumbered};
 use crate::model::Profile;
+use crate::recording::Target;
 use crate::scheduler::{Birth, Counters, Goroutine, Holder, Locked, Made, Peak, SlowCrossing, Thread, Timeline, Wait};
 
 /// Parts of a recording, which become one. The time between parts is left out: each begins where the one before it ended.
@@ -11,9 +14,7 @@ pub struct Parts {
     merger: Merger,
     /// What sums leave out.
     moments: Moments,
-    first: Option<Profile>,
-    /// Number of parts.
-    count: u64,
+    target: Option<Target>,
 }
 
 /// What has a place in time, or belongs to one process.
@@ -23,6 +24,8 @@ struct Moments {
     births: Vec<Birth>,
     peak: Option<Peak>,
     goroutines: Vec<Goroutine>,
+    /// By their numbers.
+    goroutine_index: HashMap<u64, usize>,
     timeline: Timeline,
     /// Duration of the parts so far.
     until_ns: u64,
@@ -32,29 +35,20 @@ struct Moments {
 
 impl Parts {
     /// Adds a part.
-    ///
-    /// # Errors
-    /// If its numbers do not add up with those of the parts before. The parts are then as they were.
-    pub fn add(&mut self, part: &Profile) -> Result<(), MergeError> {
-        let renumbered = self.merger.add_renumbered(part)?;
+    pub fn add(&mut self, part: &Profile) {
+        let renumbered = self.merger.add_part(part);
         self.merger.add_numbers(part, &renumbered, self.moments.next_number);
         self.moments.add(part, &renumbered);
-        self.count += 1;
-        if self.first.is_none() {
-            let timeline = std::sync::Arc::default();
-            self.first = Some(Profile { target: part.target.clone(), timeline, ..Profile::default() });
-        }
-        Ok(())
+        self.target.get_or_insert_with(|| part.target.clone());
     }
 
-    /// Returns the whole recording.
-    pub fn finish(self) -> Profile {
+    /// Returns the whole recording, which was paused so many times.
+    pub fn finish(self, pauses: u64) -> Profile {
         let Moments { threads, births, peak, goroutines, timeline, .. } = self.moments;
         let (mut whole, threads_known) = self.merger.into_sum();
-        whole.target = self.first.map(|first| first.target).unwrap_or_default();
+        whole.target = self.target.unwrap_or_default();
         whole.recording.scheduler.threads = threads_known;
         whole.recording.recordings = 0;
-        let pauses = self.count.saturating_sub(1);
         if pauses > 0 {
             let times = if pauses == 1 { "once".to_owned() } else { format!("{pauses} times") };
             whole.recording.notes.push(format!(
@@ -87,7 +81,9 @@ impl Moments {
         }
         for goroutine in &part.goroutines {
             let function = goroutine.function.map(|function| to.functions[function.0]);
-            match self.goroutines.iter_mut().find(|known| known.goid == goroutine.goid) {
+            let next = self.goroutines.len();
+            let index = *self.goroutine_index.entry(goroutine.goid).or_insert(next);
+            match self.goroutines.get_mut(index) {
                 Some(known) => {
                     known.function = known.function.or(function);
                     known.calls = known.calls.saturating_add(goroutine.calls);

@@ -140,12 +140,15 @@ fn timeline(from: u64) -> Timeline {
         preempted_ns: Some(4),
         weight: 1,
         open: false,
+        labels: Some(1),
     };
     // Crossings come when they end, so not in the order of their beginnings.
-    let early = SlowCrossing { cell: 5, called_ns: from + 20, c_ns: None, exit_tid: None, ..slow };
-    let still = SlowCrossing { called_ns: from + 10, open: true, ..slow };
+    let early = SlowCrossing { cell: 5, called_ns: from + 20, c_ns: None, exit_tid: None, labels: None, ..slow };
+    let still = SlowCrossing { called_ns: from + 10, open: true, labels: Some(0), ..slow };
+    let labels = |key: &str, value: &str| (key.to_owned(), value.to_owned());
     Timeline {
         crossings: vec![slow, early, still],
+        label_sets: vec![vec![labels("path", "/a"), labels("request", &from.to_string())], vec![labels("user", "")]],
         waits: vec![
             Wait { tid: 7, from_ns: from + 50, to_ns: from + 60, stack: Some(0) },
             Wait { tid: 8, from_ns: from + 50, to_ns: from + 60, stack: None },
@@ -177,7 +180,11 @@ fn of_a_timeline_each_member_holds_a_part() {
         file.extend(encoder.member(&stage));
     }
     let read = decode(&file).unwrap().timeline;
-    assert_eq!(read.crossings, [timeline(0).crossings, timeline(1000).crossings].concat());
+    let (first, mut second) = (timeline(0), timeline(1000));
+    // Each member has its own sets of labels.
+    second.crossings.iter_mut().for_each(|crossing| crossing.labels = crossing.labels.map(|index| index + 2));
+    assert_eq!(read.label_sets, [first.label_sets, second.label_sets].concat());
+    assert_eq!(read.crossings, [first.crossings, second.crossings].concat());
     assert_eq!(read.counters, [timeline(0).counters, timeline(1000).counters].concat());
     assert_eq!((read.locked.len(), read.dropped), (4, 20));
     assert_eq!(read.waits, [timeline(0).waits, timeline(1000).waits].concat());

@@ -129,12 +129,12 @@ fn recordings_of_different_programs_keep_their_files_and_samples() {
 fn parts_of_a_recording_have_their_threads_and_follow_each_other_in_time() {
     for (name, profile) in recorded() {
         let mut parts = Parts::default();
-        parts.add(&profile).expect("it adds up");
-        let once = parts.finish();
+        parts.add(&profile);
+        let once = parts.finish(0);
         let mut parts = Parts::default();
-        parts.add(&profile).expect("it adds up");
-        parts.add(&profile).expect("it adds up");
-        let twice = parts.finish();
+        parts.add(&profile);
+        parts.add(&profile);
+        let twice = parts.finish(1);
         assert_eq!((&once.target, once.recording.recordings), (&profile.target, 0), "{name}");
         assert_eq!(once.recording.scheduler, profile.recording.scheduler, "{name}");
         let timeline = (&profile.timeline, &once.timeline, &twice.timeline);
@@ -184,5 +184,32 @@ fn parts_of_a_recording_have_their_threads_and_follow_each_other_in_time() {
         assert_eq!((notes(&once), notes(&twice)), (0, 1), "{name}");
         let written = decode(&Encoder::default().member(&twice)).expect("a profile");
         assert_eq!((written.threads.len(), written.births.len()), (twice.threads.len(), twice.births.len()), "{name}");
+    }
+}
+
+/// A part without samples, because files were few when it began, was once left out with all its counts.
+#[test]
+fn a_part_without_samples_or_times_is_counted() {
+    for (name, profile) in recorded() {
+        let mut bare = profile.clone();
+        bare.recording.sample_period_ns = 0;
+        bare.recording.off_cpu = false;
+        bare.recording.timing = "none".into();
+        bare.samples.clear();
+        let calls = totals(&profile).calls;
+        for order in [[&profile, &bare], [&bare, &profile]] {
+            let mut parts = Parts::default();
+            order.into_iter().for_each(|part| parts.add(part));
+            let whole = parts.finish(1);
+            assert_eq!(totals(&whole).calls, 2 * calls, "{name}");
+            assert_eq!(
+                (whole.recording.sample_period_ns, whole.recording.off_cpu),
+                (profile.recording.sample_period_ns, false)
+            );
+            if profile.recording.timing != "none" {
+                assert!(totals(&whole).untimed >= calls - totals(&profile).abandoned, "{name}");
+                assert!(whole.recording.timing != "none", "{name}");
+            }
+        }
     }
 }

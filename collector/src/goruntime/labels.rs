@@ -141,12 +141,12 @@ mod tests {
         let mut memory = Pieces::default();
         let [key, value, other, text] = ["request", "4711", "path", "/a"].map(|text| memory.string(text));
         let bucket = |hashes: [u8; 8], pairs: &[([u64; 2], [u64; 2])], next: u64| {
-            let column = |of: fn(&([u64; 2], [u64; 2])) -> [u64; 2]| {
-                let mut strings: Vec<[u64; 2]> = pairs.iter().map(of).collect();
+            let column = |mut strings: Vec<[u64; 2]>| {
                 strings.resize(8, [0; 2]);
                 bytes(strings.as_flattened())
             };
-            [hashes.to_vec(), column(|pair| pair.0), column(|pair| pair.1), bytes(&[next])].concat()
+            let (keys, values) = pairs.iter().copied().unzip();
+            [hashes.to_vec(), column(keys), column(values), bytes(&[next])].concat()
         };
         let next = memory.put(bucket([9, 0, 0, 0, 0, 0, 0, 0], &[(other, text)], 0));
         let first = memory.put(bucket([1, 7, 0, 0, 0, 0, 0, 0], &[([0; 2], [0; 2]), (key, value)], next));

@@ -3,6 +3,7 @@
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
@@ -11,12 +12,15 @@ use nix::unistd::{Pid, Uid};
 
 use super::recorder::is_gone;
 
-/// What all names begin with. The recorder's and the program's process ids follow.
+/// What all names begin with. The PID namespace, the recorder's and the program's process ids follow: containers of a pod share
+/// abstract names, but not process ids.
 const NAME: &str = "cgoprof-control";
 /// Maximum wait for the rest of a command, and for its sender to take the answer. The recorder does nothing else meanwhile.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// Maximum wait for an answer: the recorder may be attaching, or looking up symbols.
 const ANSWER: Duration = Duration::from_secs(60);
+/// Maximum bytes of an answer.
+const MOST_ANSWERED: u64 = 4 << 30;
 
 /// A command to a recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +57,7 @@ pub(super) struct Request {
 impl Control {
     /// Listens for commands to the recording of a process. None where the system has no abstract names, or the name is taken.
     pub(super) fn of(program: Pid) -> Option<Control> {
-        let name = format!("{NAME} {} {program}", Pid::this());
+        let name = format!("{NAME} {} {} {program}", pid_namespace(), Pid::this());
         let listener = SocketAddr::from_abstract_name(name).and_then(|name| UnixListener::bind_addr(&name));
         let listener = listener.and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
         listener
@@ -62,23 +66,28 @@ impl Control {
             .map(Control)
     }
 
-    /// Returns a command, if one has come. The recorder's user and root may send some; others are not answered.
+    /// Returns a command, if one has come. Only the recorder's user and root may send some.
     pub(super) fn request(&self) -> Option<Request> {
         let (mut sender, _) = self.0.accept().ok()?;
-        let user = Uid::from_raw(getsockopt(&sender, PeerCredentials).ok()?.uid());
-        if !user.is_root() && user != Uid::effective() {
-            return None;
-        }
         sender.set_read_timeout(Some(PATIENCE)).ok()?;
         sender.set_write_timeout(Some(PATIENCE)).ok()?;
+        if !is_trusted(&sender) {
+            refuse(&mut sender, "its recorder belongs to another user; run cgoprof as that user, or as root");
+            return None;
+        }
         let mut word = Vec::new();
         let mut byte = [0];
         while !word.ends_with(b"\n") && word.len() < NAME.len() {
             sender.read_exact(&mut byte).ok()?;
             word.push(byte[0]);
         }
-        let command = Command::ALL.into_iter().find(|command| command.word().as_bytes() == word)?;
-        Some(Request { command, sender })
+        match Command::ALL.into_iter().find(|command| command.word().as_bytes() == word) {
+            Some(command) => Some(Request { command, sender }),
+            None => {
+                refuse(&mut sender, "its recorder does not know this command: it is another version of cgoprof");
+                None
+            }
+        }
     }
 }
 
@@ -91,13 +100,32 @@ impl AsFd for Control {
 impl Request {
     /// Says that the command was followed, and sends what it asked for. A sender that has gone away misses it.
     pub(super) fn done(mut self, content: &[u8]) {
-        let _ = self.sender.write_all(b"done\n").and_then(|()| self.sender.write_all(content));
+        answer(&mut self.sender, DONE, content);
     }
 
     /// Says why the command was not followed.
     pub(super) fn refuse(mut self, why: &str) {
-        let _ = self.sender.write_all(format!("refused\n{why}").as_bytes());
+        refuse(&mut self.sender, why);
     }
+}
+
+/// First words of answers; the number of bytes that follow is the second one.
+const DONE: &str = "done";
+const REFUSED: &str = "refused";
+
+fn refuse(sender: &mut UnixStream, why: &str) {
+    answer(sender, REFUSED, why.as_bytes());
+}
+
+fn answer(sender: &mut UnixStream, word: &str, content: &[u8]) {
+    // A sender that has gone away misses it.
+    let _ = sender.write_all(format!("{word} {}\n", content.len()).as_bytes()).and_then(|()| sender.write_all(content));
+}
+
+/// Whether the other end of a socket is of this user, or of root.
+fn is_trusted(socket: &UnixStream) -> bool {
+    let other = getsockopt(socket, PeerCredentials).map(|other| Uid::from_raw(other.uid()));
+    other.is_ok_and(|user| user.is_root() || user == Uid::effective())
 }
 
 /// A recording that takes commands.
@@ -114,8 +142,11 @@ pub enum ControlError {
     /// The recorder did not answer.
     #[error("its recorder does not answer: {0}")]
     Silent(#[from] io::Error),
-    /// It belongs to another user.
-    #[error("its recorder belongs to another user; run as that one, or as root")]
+    /// The recorder has ended, or answered with something else.
+    #[error("its recorder has ended, or was interrupted in its answer")]
+    Cut,
+    /// Another process has taken the name of a recorder.
+    #[error("a process of another user takes its commands; run cgoprof as the recorder's user")]
     NotOurs,
     /// The recorder says why.
     #[error("{0}")]
@@ -129,7 +160,7 @@ pub fn recordings(pid: Pid) -> Vec<Controllable> {
     let begun = Instant::now();
     loop {
         let sockets = std::fs::read_to_string("/proc/net/unix").unwrap_or_default();
-        let found = named_in(&sockets, pid);
+        let found = named_in(&sockets, &pid_namespace(), pid);
         if !found.is_empty() || begun.elapsed() >= BEGINS || is_gone(pid) {
             return found;
         }
@@ -137,12 +168,13 @@ pub fn recordings(pid: Pid) -> Vec<Controllable> {
     }
 }
 
-fn named_in(sockets: &str, pid: Pid) -> Vec<Controllable> {
+fn named_in(sockets: &str, namespace: &str, pid: Pid) -> Vec<Controllable> {
     let pid = pid.to_string();
     let names = sockets.lines().filter_map(|line| Some(line.split_once('@')?.1));
     let mut found: Vec<Controllable> = names
         .filter_map(|name| {
-            let (recorder, program) = name.strip_prefix(NAME)?.trim_start().split_once(' ')?;
+            let rest = name.strip_prefix(NAME)?.trim_start().strip_prefix(namespace)?.strip_prefix(' ')?;
+            let (recorder, program) = rest.split_once(' ')?;
             let program_pid = Pid::from_raw(program.parse().ok()?);
             let is_meant = recorder == pid || program == pid;
             is_meant.then(|| Controllable { name: name.to_owned(), program: program_pid })
@@ -154,29 +186,42 @@ fn named_in(sockets: &str, pid: Pid) -> Vec<Controllable> {
     found
 }
 
+/// Returns what tells the PID namespace of this process; the same for all where the kernel does not tell.
+fn pid_namespace() -> String {
+    let link = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    link.to_string_lossy().chars().filter(char::is_ascii_digit).collect()
+}
+
 /// Sends a command to a recording. Returns what it asked for.
 ///
 /// # Errors
 /// If the recorder does not follow the command.
 pub fn send(recording: &Controllable, command: Command) -> Result<Vec<u8>, ControlError> {
     let mut stream = UnixStream::connect_addr(&SocketAddr::from_abstract_name(&recording.name)?)?;
+    // Anybody may take a name: root takes answers from the program's user too, whose recorder it may be.
+    let owner = std::fs::metadata(format!("/proc/{}", recording.program)).map(|program| program.uid());
+    let is_owner = |peer: Uid| Uid::effective().is_root() && owner.is_ok_and(|owner| owner == peer.as_raw());
+    let peer = getsockopt(&stream, PeerCredentials).map(|peer| Uid::from_raw(peer.uid()));
+    if !is_trusted(&stream) && !peer.is_ok_and(is_owner) {
+        return Err(ControlError::NotOurs);
+    }
     stream.set_read_timeout(Some(ANSWER))?;
     let mut answer = Vec::new();
-    let asked = stream.write_all(command.word().as_bytes()).and_then(|()| stream.read_to_end(&mut answer));
+    let asked =
+        stream.write_all(command.word().as_bytes()).and_then(|()| stream.take(MOST_ANSWERED).read_to_end(&mut answer));
     match asked {
         // The recorder has closed it, before or after it was written to.
-        Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
-            return Err(ControlError::NotOurs);
-        }
-        asked => asked?,
+        Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {}
+        asked => drop(asked?),
     };
-    if let Some(content) = answer.strip_prefix(b"done\n") {
-        return Ok(content.to_vec());
-    }
-    match answer.strip_prefix(b"refused\n") {
-        Some(why) => Err(ControlError::Refused(String::from_utf8_lossy(why).into_owned())),
-        None if answer.is_empty() => Err(ControlError::NotOurs),
-        None => Err(io::Error::from(ErrorKind::UnexpectedEof).into()),
+    let end = answer.iter().position(|&byte| byte == b'\n').ok_or(ControlError::Cut)?;
+    let head = String::from_utf8_lossy(&answer[..end]).into_owned();
+    let content = answer.split_off(end + 1);
+    match head.split_once(' ') {
+        Some((_, length)) if length.parse() != Ok(content.len()) => Err(ControlError::Cut),
+        Some((DONE, _)) => Ok(content),
+        Some((REFUSED, _)) => Err(ControlError::Refused(String::from_utf8_lossy(&content).into_owned())),
+        _ => Err(ControlError::Cut),
     }
 }
 
@@ -187,13 +232,14 @@ mod tests {
     #[test]
     fn recordings_are_found_by_the_program_and_by_the_recorder() {
         let sockets = "Num RefCount Protocol Flags Type St Inode Path
-0000000000000000: 00000002 00000000 00010000 0001 01 21474 @cgoprof-control 10 20
-0000000000000000: 00000003 00000000 00000000 0001 03 21475 @cgoprof-control 10 20
-0000000000000000: 00000002 00000000 00010000 0001 01 21476 @cgoprof-control 10 21
+0000000000000000: 00000002 00000000 00010000 0001 01 21474 @cgoprof-control 42 10 20
+0000000000000000: 00000003 00000000 00000000 0001 03 21475 @cgoprof-control 42 10 20
+0000000000000000: 00000002 00000000 00010000 0001 01 21476 @cgoprof-control 42 10 21
 0000000000000000: 00000002 00000000 00010000 0001 01 21477 @cgoprof 254:1 20
-0000000000000000: 00000002 00000000 00010000 0001 01 21478 /run/cgoprof-control 10 20";
+0000000000000000: 00000002 00000000 00010000 0001 01 21479 @cgoprof-control 43 10 22
+0000000000000000: 00000002 00000000 00010000 0001 01 21478 /run/cgoprof-control 42 10 20";
         let programs = |pid| {
-            let found = named_in(sockets, Pid::from_raw(pid));
+            let found = named_in(sockets, "42", Pid::from_raw(pid));
             found.iter().map(|one| one.program.as_raw()).collect::<Vec<_>>()
         };
         assert_eq!((programs(10), programs(20), programs(21), programs(1)), (vec![20, 21], vec![20], vec![21], vec![]));

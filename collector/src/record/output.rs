@@ -183,6 +183,15 @@ impl Output {
         written
     }
 
+    /// Replaces the file with the profile so far. Unlike [`Output::finish`], it leaves nothing elsewhere if that fails.
+    ///
+    /// # Errors
+    /// If the file can't be written.
+    pub(super) fn replace_now(self, profile: &Profile) -> io::Result<()> {
+        let member = Encoder::default().member(profile);
+        self.replace(&member).or_else(|error| if self.is_there() { self.finish_in_place(&member) } else { Err(error) })
+    }
+
     /// Whether the file still has its name. It may have been moved, or its folder removed.
     fn is_there(&self) -> bool {
         let identity = |file: fs::Metadata| (file.dev(), file.ino());

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::PoisonError;
 use std::time::{Duration, Instant, SystemTime};
 
-use cgoprof_profile::{Encoder, Knows, Profile, Recording, Scheduler};
+use cgoprof_profile::{Knows, Profile, Recording, Scheduler};
 use nix::sys::eventfd::EventFd;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
@@ -14,7 +14,7 @@ use super::control::{Command, Request};
 use super::modules::Modules;
 use super::notes;
 use super::parallelism::ParallelismWatch;
-use super::session::{Attached, Session, whole};
+use super::session::{Attached, Session};
 use super::steal::Processors;
 use super::stop_source::{StopSource, ended};
 use super::{Identity, Options, Outcome, Program, Progress, RecordError, identity};
@@ -50,6 +50,8 @@ const LONGEST_REST: Duration = Duration::from_secs(1);
 const TIMELINE: Duration = Duration::from_secs(1);
 /// Time between two members of the growing file.
 const MEMBER: Duration = Duration::from_secs(2);
+/// Time between two writings of the whole file, after a pause.
+const WHOLE: Duration = Duration::from_secs(30);
 
 /// What a recorded process is to the recorder.
 #[derive(Debug)]
@@ -221,7 +223,14 @@ impl<'a> Recorder<'a> {
             }
             last_round = Instant::now();
             self.engine.poll(self.pump.reads_perf());
-            if self.session.output.is_some() && last_member.elapsed() >= MEMBER {
+            let has_parts = !self.session.parts.is_empty();
+            if has_parts && last_member.elapsed() >= WHOLE {
+                let profile = self.whole_so_far();
+                if let Err(error) = self.session.write(&profile) {
+                    tracing::debug!("{error}; tried again later");
+                }
+                last_member = Instant::now();
+            } else if !has_parts && self.session.output.is_some() && last_member.elapsed() >= MEMBER {
                 self.append();
                 last_member = Instant::now();
             }
@@ -236,25 +245,28 @@ impl<'a> Recorder<'a> {
                 let before = own_time();
                 let timeline = self.due_timeline();
                 let profile = self.so_far(timeline);
-                progress.so_far(self.with_parts(profile));
+                progress.so_far(self.session.with_latest(profile));
                 // The program loses this processor time where it keeps all processors busy.
                 next_look = Instant::now() + ((own_time() - before) * REST).min(LONGEST_REST);
             }
         }
         let goes_on = status.is_none() || (child.is_none() && !is_gone(self.pid));
+        let notes_before = self.notes.len();
         let left = if goes_on && !self.became_another { self.leave(&mut status, false) } else { None };
+        // What the engine says of hooks that it could not remove.
+        let stays = if left.is_none() { self.notes[notes_before..].to_vec() } else { Vec::new() };
         self.finish(progress, left, status.is_some() && child.is_some());
         // The probes are removed with their engine before the recorder waits for a program that keeps running.
         let Recorder { profile, engine, pump, mut session, .. } = self;
         drop(pump);
         drop(engine);
-        if let Some(request) = paused
-            && status.is_none()
-        {
-            session.parts.push(profile);
-            session.write_part();
-            request.done(b"");
-            return Ok(Run::Paused(Box::new(session)));
+        if let Some(request) = paused {
+            if status.is_none() {
+                let said: Vec<String> = stays.into_iter().chain(session.pause(profile)).collect();
+                request.done(said.join("; ").as_bytes());
+                return Ok(Run::Paused(Box::new(session)));
+            }
+            request.refuse("the program has ended");
         }
         let (profile, problem, file) = session.finish(profile);
         let goes_on = goes_on && child.is_none_or(|_| status.is_none());
@@ -281,6 +293,16 @@ impl<'a> Recorder<'a> {
         signal
     }
 
+    /// Returns all that was recorded so far, the timeline included.
+    fn whole_so_far(&mut self) -> Profile {
+        // The growing file has parts of the timeline.
+        let growing = std::mem::take(&mut self.profile.timeline);
+        let timeline = self.pump.timeline(true);
+        let profile = self.so_far(Some(timeline));
+        self.profile.timeline = growing;
+        self.session.with_latest(profile)
+    }
+
     /// Follows a command, if one has come. Returns the command to pause.
     fn answer(&mut self) -> Option<Request> {
         let request = self.session.control.as_ref()?.request()?;
@@ -288,19 +310,11 @@ impl<'a> Recorder<'a> {
             Command::Pause => return Some(request),
             Command::Resume => request.refuse("it is not paused"),
             Command::Snapshot => {
-                let growing = std::mem::take(&mut self.profile.timeline);
-                let timeline = self.pump.timeline(true);
-                let profile = self.so_far(Some(timeline));
-                self.profile.timeline = growing;
-                request.done(&Encoder::default().member(&self.with_parts(profile)));
+                let whole = self.whole_so_far();
+                request.done(&self.session.answer_with(&whole));
             }
         }
         None
-    }
-
-    /// Returns the whole recording, of which this is the latest part.
-    fn with_parts(&self, latest: Profile) -> Profile {
-        if self.session.parts.is_empty() { latest } else { whole(&self.session.parts, Some(&latest)) }
     }
 
     /// Whether the process has become another program, or the same program anew.
@@ -312,9 +326,7 @@ impl<'a> Recorder<'a> {
     fn append(&mut self) {
         let timeline = self.pump.timeline(false);
         self.take_stock(Some(timeline));
-        if self.session.parts.is_empty()
-            && let Some(output) = &mut self.session.output
-        {
+        if let Some(output) = &mut self.session.output {
             output.append(&self.profile);
         }
     }

@@ -1,6 +1,7 @@
 //! A recording with pauses: parts that become one profile.
 
 use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,8 @@ pub(super) struct Session<'a> {
     pub(super) control: Option<Control>,
     /// The parts before this one.
     pub(super) parts: Vec<Profile>,
+    /// Pauses so far.
+    pauses: u64,
     write_error: Option<Unwritten>,
 }
 
@@ -41,7 +44,7 @@ pub(super) struct Attached {
 
 /// What ends a pause.
 enum Next {
-    Resumes(Attached),
+    Resumes(Box<Attached>),
     Ended(Box<Outcome>),
 }
 
@@ -55,7 +58,7 @@ impl<'a> Session<'a> {
     ) -> Session<'a> {
         let control = if options.control { Control::of(pid) } else { None };
         let file = output.as_ref().map(|output| output.path().to_owned());
-        Session { options, program, pid, tie, output, file, control, parts: Vec::new(), write_error: None }
+        Session { options, program, pid, tie, output, file, control, parts: Vec::new(), pauses: 0, write_error: None }
     }
 
     /// Records until the program ends, or the recorder is told to finish. Without an engine it begins with a pause, which
@@ -66,12 +69,13 @@ impl<'a> Session<'a> {
         stop: StopSource<'_>,
         progress: &dyn Progress,
     ) -> Result<Outcome, RecordError> {
-        let mut until = self.options.start_after.map(|after| Instant::now() + after);
+        // A time that no clock reaches is never.
+        let mut until = self.options.start_after.and_then(|after| Instant::now().checked_add(after));
         loop {
             let engine = match attached.take() {
                 Some(engine) => engine,
-                None => match self.wait(until.take(), stop)? {
-                    Next::Resumes(engine) => engine,
+                None => match self.wait(until.take(), stop, progress)? {
+                    Next::Resumes(engine) => *engine,
                     Next::Ended(outcome) => return Ok(*outcome),
                 },
             };
@@ -96,7 +100,12 @@ impl<'a> Session<'a> {
     }
 
     /// Waits until the recording goes on, at `until` at the latest, or is over.
-    fn wait(&mut self, until: Option<Instant>, stop: StopSource<'_>) -> Result<Next, RecordError> {
+    fn wait(
+        &mut self,
+        until: Option<Instant>,
+        stop: StopSource<'_>,
+        progress: &dyn Progress,
+    ) -> Result<Next, RecordError> {
         let mut until = until;
         let mut asked: Option<(Signal, Instant)> = None;
         loop {
@@ -122,15 +131,16 @@ impl<'a> Session<'a> {
                 return Ok(Next::Ended(Box::new(self.over(128 + signal as i32 as u8, true))));
             }
             if let Some(engine) = self.answer() {
-                return Ok(Next::Resumes(engine));
+                return Ok(Next::Resumes(Box::new(engine)));
             }
             if until.is_some_and(|until| until <= Instant::now()) {
-                until = None;
+                // An engine that finds the program about to end is tried again if it has not ended.
+                until = Instant::now().checked_add(GRACE);
                 match self.attach() {
-                    Ok(engine) => return Ok(Next::Resumes(engine)),
+                    Ok(engine) => return Ok(Next::Resumes(Box::new(engine))),
                     // Seen in the next round.
                     Err(Problem::Ended) => {}
-                    Err(problem) => return self.not_begun(problem, stop),
+                    Err(problem) => return self.not_begun(problem, stop, progress),
                 }
             }
         }
@@ -142,7 +152,7 @@ impl<'a> Session<'a> {
         match request.command {
             Command::Pause => request.refuse("it is paused already"),
             Command::Snapshot if self.parts.is_empty() => request.refuse("nothing is recorded yet"),
-            Command::Snapshot => request.done(&Encoder::default().member(&whole(&self.parts, None))),
+            Command::Snapshot => request.done(&self.answer_with(&whole(&self.parts, None, self.pauses))),
             Command::Resume => match self.attach() {
                 Ok(engine) => {
                     request.done(b"");
@@ -172,33 +182,58 @@ impl<'a> Session<'a> {
             self.output.take().into_iter().for_each(Output::discard);
             return Outcome { goes_on, ..Outcome::unrecorded(status, Problem::NotBegun) };
         }
-        let (profile, problem) = self.written(whole(&self.parts, None));
+        let (profile, problem) = self.written(whole(&self.parts, None, self.pauses));
         Outcome { status, profile: Some(profile), problem, file, goes_on, followed: None }
     }
 
     /// Writes the finished profile, of which this is the latest part. Returns it, with what is wrong with its file.
     pub(super) fn finish(mut self, latest: Profile) -> (Profile, Option<Problem>, Option<PathBuf>) {
         let file = self.file.clone();
-        let profile = if self.parts.is_empty() { latest } else { whole(&self.parts, Some(&latest)) };
+        let profile = self.with_latest(latest);
         let (profile, problem) = self.written(profile);
         (profile, problem, file)
     }
 
-    /// Writes the profile so far, if its file can be written again later.
-    pub(super) fn write_part(&mut self) {
-        let Some(output) = self.output.take_if(|output| output.is_replaceable()) else { return };
-        let path = output.path().to_owned();
-        let written = output.finish(&whole(&self.parts, None));
-        match written.and_then(|()| Ok(Output::open(&path)?)) {
-            Ok(output) => self.output = Some(output),
-            Err(error) => self.write_error = Some(error),
+    /// Adds a part that a pause has ended, and writes the profile so far. Returns what is wrong with its file.
+    pub(super) fn pause(&mut self, part: Profile) -> Option<String> {
+        self.parts.push(part);
+        self.pauses += 1;
+        self.write(&whole(&self.parts, None, self.pauses)).err().map(|error| error.to_string())
+    }
+
+    /// Writes a profile so far, if its file can be written again later. Its path is tried again later if it can't be written now.
+    pub(super) fn write(&mut self, profile: &Profile) -> Result<(), Unwritten> {
+        if self.output.as_ref().is_some_and(|output| !output.is_replaceable()) {
+            return Ok(());
         }
+        let Some(path) = &self.file else { return Ok(()) };
+        let output = match self.output.take() {
+            Some(output) => output,
+            None => Output::open(path)?,
+        };
+        output.replace_now(profile)?;
+        self.output = Some(Output::open(path)?);
+        Ok(())
+    }
+
+    /// Returns the whole recording, of which this is the latest part.
+    pub(super) fn with_latest(&self, latest: Profile) -> Profile {
+        if self.parts.is_empty() { latest } else { whole(&self.parts, Some(&latest), self.pauses) }
+    }
+
+    /// Returns the answer to a command that asks for a profile: a line with the recording's file, and the profile's.
+    pub(super) fn answer_with(&self, profile: &Profile) -> Vec<u8> {
+        let file = self.file.as_ref().and_then(|file| std::path::absolute(file).ok()).unwrap_or_default();
+        let file = file.as_os_str().as_bytes().escape_ascii().to_string();
+        [file.as_bytes(), b"\n", &Encoder::default().member(profile)].concat()
     }
 
     fn written(&mut self, profile: Profile) -> (Profile, Option<Problem>) {
-        if let Some(output) = self.output.take()
-            && let Err(error) = output.finish(&profile)
-        {
+        let output = match self.output.take() {
+            None if self.pauses > 0 => self.file.as_ref().map(|file| Output::open(file).map_err(Unwritten::from)),
+            output => output.map(Ok),
+        };
+        if let Some(Err(error)) = output.map(|output| output.and_then(|output| output.finish(&profile))) {
             self.write_error = Some(error);
         }
         let file = || self.file.clone().unwrap_or_default();
@@ -207,25 +242,27 @@ impl<'a> Session<'a> {
     }
 
     /// Returns the outcome if no engine attaches when the recording is to begin.
-    fn not_begun(&mut self, problem: Problem, stop: StopSource<'_>) -> Result<Next, RecordError> {
+    fn not_begun(
+        &mut self,
+        problem: Problem,
+        stop: StopSource<'_>,
+        progress: &dyn Progress,
+    ) -> Result<Next, RecordError> {
         self.output.take().into_iter().for_each(Output::discard);
         match self.tie.child(self.pid) {
-            Some(child) => Ok(Next::Ended(Box::new(Outcome::unrecorded(stop.wait_for_end(child)?, problem)))),
+            Some(child) => {
+                progress.not_recorded(&problem);
+                let outcome = Outcome::unrecorded(stop.wait_for_end(child)?, problem);
+                Ok(Next::Ended(Box::new(outcome)))
+            }
             None => Err(RecordError::Join(self.pid, problem)),
         }
     }
 }
 
 /// Returns the whole of a recording: parts, and the one that is not finished.
-pub(super) fn whole(parts: &[Profile], latest: Option<&Profile>) -> Profile {
+fn whole(parts: &[Profile], latest: Option<&Profile>, pauses: u64) -> Profile {
     let mut all = Parts::default();
-    let mut left_out = None;
-    for part in parts.iter().chain(latest) {
-        if let Err(error) = all.add(part) {
-            left_out = Some(error);
-        }
-    }
-    let mut whole = all.finish();
-    whole.recording.notes.extend(left_out.map(|error| format!("a part of the recording after a pause {error}")));
-    whole
+    parts.iter().chain(latest).for_each(|part| all.add(part));
+    all.finish(pauses)
 }

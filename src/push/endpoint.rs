@@ -10,6 +10,7 @@ use cgoprof_profile::increment::Increment;
 use cgoprof_profile::{Profile, plain};
 use cgoprof_viewer::export::otlp;
 use cgoprof_viewer::paths::file_name;
+use cgoprof_viewer::units::printable;
 use serde_json::json;
 use ureq::http::Uri;
 
@@ -19,24 +20,26 @@ use super::label::{Label, SERVICE};
 #[derive(Clone, Debug)]
 pub(crate) struct Endpoint {
     uri: Uri,
+    /// Without slashes at its end.
+    path: String,
     protocol: &'static Protocol,
 }
 
 /// What a server understands, as its path says.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Protocol {
-    /// Ending of files in the spool.
-    pub(super) name: &'static str,
+struct Protocol {
+    /// Name of the server.
+    name: &'static str,
     /// Ends of the paths.
     paths: &'static [&'static str],
 }
 
 /// Pyroscope's HTTP API (https://grafana.com/docs/pyroscope/latest/reference-server-api).
-static PYROSCOPE: Protocol = Protocol { name: "pyroscope", paths: &["/ingest"] };
+static PYROSCOPE: Protocol = Protocol { name: "Pyroscope", paths: &["/ingest"] };
 /// Parca's `ProfileStoreService.WriteRaw`, as its gateway has it (proto/parca/profilestore/v1alpha1/profilestore.proto).
-static PARCA: Protocol = Protocol { name: "parca", paths: &["/profiles/writeraw"] };
+static PARCA: Protocol = Protocol { name: "Parca", paths: &["/profiles/writeraw"] };
 /// OTLP over HTTP (https://opentelemetry.io/docs/specs/otlp/#otlphttp).
-static OTLP: Protocol = Protocol { name: "otlp", paths: &["/v1development/profiles", "/v1/profiles"] };
+static OTLP: Protocol = Protocol { name: "OTLP", paths: &["/v1development/profiles", "/v1/profiles"] };
 
 /// Name of the profiles: `cgo:crossings:count` and so on.
 const PROFILE: &str = "cgo";
@@ -51,13 +54,22 @@ pub(super) struct Request {
     pub(super) body: Vec<u8>,
 }
 
-/// What a server answered, if it is no success.
+/// What a server answered, if it is no success, with the reason.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// The same request may succeed later.
-    Later,
+    /// The same request may succeed later, or with another token or address.
+    Later(String),
     /// The request is wrong.
-    Never,
+    Never(String),
+}
+
+/// An answer of a server.
+#[derive(Debug, Default)]
+pub(super) struct Answer<'a> {
+    pub(super) status: u16,
+    /// `Location`, of a redirect.
+    pub(super) location: Option<&'a str>,
+    pub(super) body: &'a [u8],
 }
 
 impl Endpoint {
@@ -67,18 +79,14 @@ impl Endpoint {
         if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none() {
             return Err("a URL begins with http:// or https:// and a host".into());
         }
-        let path = uri.path().trim_end_matches('/');
+        let path = uri.path().trim_end_matches('/').to_owned();
         let known = [&PYROSCOPE, &PARCA, &OTLP];
         let protocol = known.into_iter().find(|protocol| protocol.paths.iter().any(|end| path.ends_with(end)));
         let protocol = protocol.ok_or(
             "its path tells what the server understands: /ingest (Pyroscope), /api/profiles/writeraw (Parca), or \
              /v1development/profiles (OpenTelemetry Collector)",
         )?;
-        Ok(Endpoint { uri, protocol })
-    }
-
-    pub(super) fn protocol(&self) -> &'static Protocol {
-        self.protocol
+        Ok(Endpoint { uri, path, protocol })
     }
 
     /// Returns the user and the password in the address, if there are any.
@@ -90,7 +98,7 @@ impl Endpoint {
     pub(super) fn shown(&self) -> String {
         let authority = self.uri.authority().map(|authority| authority.as_str()).unwrap_or_default();
         let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-        format!("{}://{host}{}", self.uri.scheme_str().unwrap_or_default(), self.uri.path())
+        format!("{}://{host}{}", self.uri.scheme_str().unwrap_or_default(), self.path)
     }
 
     /// Returns the address of a request.
@@ -101,13 +109,26 @@ impl Endpoint {
         format!("{}{mark}{}", self.shown(), queries.join("&"))
     }
 
-    /// Checks that the server can take a label.
-    pub(super) fn check(&self, label: &Label) -> anyhow::Result<()> {
-        if *self.protocol != OTLP && label.key.contains('.') {
-            bail!("{} has no labels with dots in their keys", self.protocol.name);
-        }
-        if *self.protocol == PYROSCOPE && label.value.contains([',', '{', '}']) {
-            bail!("Pyroscope takes no comma or brace in a value");
+    /// Checks that the server can take these labels.
+    pub(super) fn check(&self, labels: &[Label]) -> anyhow::Result<()> {
+        for (at, label) in labels.iter().enumerate() {
+            let (name, is_service) = (self.protocol.name, label.is_service());
+            let is_same = |other: &Label| other.key == label.key || is_service && other.is_service();
+            if labels[..at].iter().any(is_same) {
+                bail!("--label {label}: there is another value of this key");
+            }
+            if *self.protocol != OTLP && !label.has_plain_key() && !is_service {
+                bail!("--label {label}: keys of {name} have letters, digits and _ only");
+            }
+            if *self.protocol != OTLP && label.key.starts_with("__") {
+                bail!("--label {label}: keys of {name} that begin with __ are its own");
+            }
+            if *self.protocol == PYROSCOPE && label.value.contains([',', '{', '}']) {
+                bail!("--label {label}: a value of {name} has no comma and no brace");
+            }
+            if *self.protocol == PYROSCOPE && is_service && !label.value.chars().all(is_in_service) {
+                bail!("--label {label}: a service of {name} has letters, digits and -_./ only");
+            }
         }
         Ok(())
     }
@@ -115,9 +136,9 @@ impl Endpoint {
     /// Returns the request for a part of a profile.
     pub(super) fn request(&self, profile: &Profile, part: &Increment, labels: &[Label]) -> Request {
         let own = file_name(&profile.target.path);
-        let given = labels.iter().find(|label| label.key == SERVICE);
+        let given = labels.iter().find(|label| label.is_service());
         let service = given.map_or(own, |label| &label.value);
-        let labels: Vec<&Label> = labels.iter().filter(|label| label.key != SERVICE).collect();
+        let labels: Vec<&Label> = labels.iter().filter(|label| !label.is_service()).collect();
         if *self.protocol == PYROSCOPE {
             pyroscope(profile, part, service, &labels)
         } else if *self.protocol == PARCA {
@@ -127,14 +148,28 @@ impl Endpoint {
         }
     }
 
-    /// Tells what an answer means. Pyroscope says in its text what is wrong with a request, and answers with one status
-    /// both where that can't be taken and where it can't be taken now.
-    pub(super) fn refusal(&self, status: u16, text: &str) -> Option<Refusal> {
-        match status {
+    /// Tells what an answer means. Where the address or the token is wrong, a request is kept: it is not to blame. Pyroscope
+    /// says in its text what is wrong with a request, and answers with one status both where that can't be taken and where it
+    /// can't be taken now. OTLP has a list of the statuses after which a request is sent again.
+    pub(super) fn refusal(&self, answer: &Answer<'_>) -> Option<Refusal> {
+        let text = String::from_utf8_lossy(answer.body);
+        let status = ureq::http::StatusCode::from_u16(answer.status)
+            .map_or_else(|_| answer.status.to_string(), |it| it.to_string());
+        let first = text.lines().next().unwrap_or_default();
+        let why = || printable(&format!("{status}: {first}")).trim_end_matches([':', ' ']).to_owned();
+        let is_otlp = *self.protocol == OTLP;
+        match answer.status {
+            200..=299 if is_otlp => otlp::rejected(answer.body).map(|why| Refusal::Never(printable(&why))),
             200..=299 => None,
-            408 | 425 | 429 | 500..=599 => Some(Refusal::Later),
-            422 if *self.protocol == PYROSCOPE && !text.contains("invalid_argument") => Some(Refusal::Later),
-            _ => Some(Refusal::Never),
+            300..=399 => {
+                let place = printable(answer.location.unwrap_or("another place"));
+                Some(Refusal::Later(format!("{status}: it is at {place}; push to that address")))
+            }
+            401 | 403 | 404 | 405 | 407 => Some(Refusal::Later(why())),
+            429 | 502..=504 => Some(Refusal::Later(why())),
+            408 | 425 | 500..=599 if !is_otlp => Some(Refusal::Later(why())),
+            422 if *self.protocol == PYROSCOPE && !text.contains("invalid_argument") => Some(Refusal::Later(why())),
+            _ => Some(Refusal::Never(why())),
         }
     }
 }
@@ -145,9 +180,7 @@ fn pyroscope(profile: &Profile, part: &Increment, service: &str, labels: &[&Labe
     let seconds = |nanos: u64| nanos / 1_000_000_000;
     let until = part.start_unix_ns + part.duration_ns;
     let labels: Vec<String> = labels.iter().map(ToString::to_string).collect();
-    // Pyroscope's names have these characters (pkg/og/flameql/flameql.go).
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
-    let service: String = service.chars().map(|c| if allowed(c) { c } else { '_' }).collect();
+    let service: String = service.chars().map(|c| if is_in_service(c) { c } else { '_' }).collect();
     let name = format!("{service}{{{}}}", labels.join(","));
     let query = format!(
         "name={}&from={}&until={}&spyName=cgoprof",
@@ -194,6 +227,11 @@ fn otlp(profile: &Profile, part: &Increment, service: &str, labels: &[&Label]) -
     Request { query: String::new(), headers, body }
 }
 
+/// Whether Pyroscope's names of services have a character (pkg/og/flameql/flameql.go).
+fn is_in_service(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "-_./".contains(c)
+}
+
 fn content_type(value: &str) -> Vec<(String, String)> {
     vec![("Content-Type".into(), value.into())]
 }
@@ -226,6 +264,7 @@ mod tests {
         check("http://localhost:4040/ingest", &PYROSCOPE);
         check("https://user:secret@profiles.example/pyroscope/ingest/", &PYROSCOPE);
         check("http://localhost:7070/api/profiles/writeraw", &PARCA);
+        assert_eq!(endpoint("http://a/ingest//").shown(), "http://a/ingest");
         check("http://localhost:4318/v1development/profiles", &OTLP);
         for wrong in ["localhost:4040/ingest", "http://localhost:4040", "ftp://localhost/ingest", "/ingest", ""] {
             assert!(Endpoint::parse(wrong).is_err(), "{wrong}");
@@ -244,25 +283,52 @@ mod tests {
     #[test]
     fn a_server_that_starts_is_asked_again_and_a_wrong_request_is_not_sent_again() {
         let (pyroscope, otlp) = (endpoint("http://a/ingest"), endpoint("http://a/v1development/profiles"));
-        let check = |endpoint: &Endpoint, status, text: &str, expected| {
-            assert_eq!(endpoint.refusal(status, text), expected, "{status} {text}");
+        let check = |endpoint: &Endpoint, status, body: &[u8], comes: Option<bool>| {
+            let answer = Answer { status, body, location: None };
+            let found = endpoint.refusal(&answer).map(|refusal| matches!(refusal, Refusal::Later(_)));
+            assert_eq!(found, comes, "{status} {body:?}");
         };
-        check(&pyroscope, 200, "", None);
-        check(&pyroscope, 422, "pushing failed: at least 1 live replicas required", Some(Refusal::Later));
-        check(&pyroscope, 422, "pushing failed invalid_argument: outside of ingestion window", Some(Refusal::Never));
-        check(&otlp, 503, "", Some(Refusal::Later));
-        check(&otlp, 429, "", Some(Refusal::Later));
-        check(&otlp, 401, "", Some(Refusal::Never));
-        check(&otlp, 404, "", Some(Refusal::Never));
-        check(&otlp, 422, "", Some(Refusal::Never));
+        check(&pyroscope, 200, b"", None);
+        check(&pyroscope, 422, b"pushing failed: at least 1 live replicas required", Some(true));
+        check(&pyroscope, 422, b"pushing failed invalid_argument: outside of ingestion window", Some(false));
+        check(&pyroscope, 500, b"", Some(true));
+        for (status, comes) in [(503, true), (429, true), (500, false), (400, false), (422, false), (413, false)] {
+            check(&otlp, status, b"", Some(comes));
+        }
+        // The token or the address is wrong, not the request.
+        for status in [301, 302, 401, 403, 404] {
+            check(&pyroscope, status, b"", Some(true));
+            check(&otlp, status, b"", Some(true));
+        }
+    }
+
+    #[test]
+    fn a_redirect_is_said_and_not_followed() {
+        let answer = Answer { status: 302, location: Some("https://b/ingest"), ..Answer::default() };
+        let expected = "302 Found: it is at https://b/ingest; push to that address";
+        assert_eq!(endpoint("http://a/ingest").refusal(&answer), Some(Refusal::Later(expected.into())));
     }
 
     #[test]
     fn labels_are_those_of_the_server() {
-        let label = |text: &str| Label::parse(text).expect("a label");
-        let (pyroscope, otlp) = (endpoint("http://a/ingest"), endpoint("http://a/v1/profiles"));
-        assert!(pyroscope.check(&label("env=a b")).is_ok() && otlp.check(&label("k8s.pod=a,b")).is_ok());
-        assert!(pyroscope.check(&label("k8s.pod=a")).is_err() && pyroscope.check(&label("env=a,b")).is_err());
+        let labels = |texts: &[&str]| texts.iter().map(|text| Label::parse(text).expect("a label")).collect::<Vec<_>>();
+        let check = |url: &str, texts: &[&str], taken: bool| {
+            assert_eq!(endpoint(url).check(&labels(texts)).is_ok(), taken, "{url} {texts:?}");
+        };
+        let (pyroscope, parca, otlp) = ("http://a/ingest", "http://a/profiles/writeraw", "http://a/v1/profiles");
+        check(pyroscope, &["env=a b", "zone=1"], true);
+        check(otlp, &["k8s.pod-name/x=a,b"], true);
+        for url in [pyroscope, parca] {
+            check(url, &["k8s.pod=a"], false);
+            check(url, &["__name__=a"], false);
+            check(url, &["service.name=a"], true);
+        }
+        check(pyroscope, &["env=a,b"], false);
+        check(pyroscope, &["service_name=my app"], false);
+        for url in [pyroscope, parca, otlp] {
+            check(url, &["a=1", "a=2"], false);
+            check(url, &["service_name=a", "service.name=b"], false);
+        }
     }
 
     #[test]

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
-/// The label with the name of a service, which goes before the program's name.
+/// The label with the name of a service, which replaces the program's name.
 pub(super) const SERVICE: &str = "service_name";
+/// The same label, as OpenTelemetry calls it.
+const OTLP_SERVICE: &str = "service.name";
 
 /// A key with its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,15 +18,26 @@ impl Label {
     /// Parses `key=value`.
     pub(super) fn parse(text: &str) -> Result<Label, String> {
         let (key, value) = text.split_once('=').ok_or("a label is KEY=VALUE")?;
-        let is_name =
-            |(at, c): (usize, char)| c.is_ascii_alphabetic() || c == '_' || at > 0 && (c.is_ascii_digit() || c == '.');
-        if key.is_empty() || !key.char_indices().all(is_name) {
-            return Err(format!("`{}` is no key: letters, digits, _ and .", key.escape_debug()));
+        let is_in_key = |(at, c): (usize, char)| {
+            c.is_ascii_alphabetic() || c == '_' || at > 0 && (c.is_ascii_digit() || ".-/".contains(c))
+        };
+        if key.is_empty() || !key.char_indices().all(is_in_key) {
+            return Err(format!("a key has letters, digits and _.-/ only, not `{}`", key.escape_debug()));
         }
         if value.trim().is_empty() || value.contains(char::is_control) {
             return Err("the value must be a line of text".into());
         }
         Ok(Label { key: key.into(), value: value.trim().into() })
+    }
+
+    /// Whether its value is the name of the service.
+    pub(super) fn is_service(&self) -> bool {
+        [SERVICE, OTLP_SERVICE].contains(&self.key.as_str())
+    }
+
+    /// Whether its key has letters, digits and `_` only.
+    pub(super) fn has_plain_key(&self) -> bool {
+        self.key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
     }
 }
 

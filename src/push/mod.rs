@@ -8,18 +8,19 @@ mod spool;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::Context as _;
 use cgoprof_collector::record::Subscriber;
 use cgoprof_profile::Profile;
 use cgoprof_profile::increment::{Increment, Increments};
 use cgoprof_viewer::units::count;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use self::endpoint::Endpoint;
 use self::label::Label;
 use self::sender::{Credentials, Sender};
-use self::spool::Spool;
+use self::spool::{Left, Spool};
 
 use crate::notice::say;
 use crate::watched::size;
@@ -30,24 +31,24 @@ use crate::watched::size;
 pub(crate) struct Args {
     /// Push to Pyroscope (http://HOST:4040/ingest), Parca (http://HOST:7070/api/profiles/writeraw) or an OpenTelemetry
     /// Collector (http://HOST:4318/v1development/profiles) while the program runs
-    #[arg(long, value_name = "URL", value_parser = Endpoint::parse)]
-    push: Option<Endpoint>,
+    #[arg(long, value_name = "URL")]
+    push: Option<String>,
     /// Time between two pushes
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = interval, requires = "push")]
     interval: Duration,
-    /// Label of all that is pushed; service_name=NAME goes before the program's name
+    /// Label of all that is pushed; service_name=NAME replaces the program's name
     #[arg(long, value_name = "KEY=VALUE", value_parser = Label::parse, requires = "push")]
     label: Vec<Label>,
-    /// File with the token by which the server knows its users [default: the token in CGOPROF_PUSH_TOKEN]
+    /// File with the bearer token [default: the token in CGOPROF_PUSH_TOKEN]
     #[arg(long, value_name = "FILE", requires = "push")]
     token_file: Option<PathBuf>,
     /// Header of each request: 'X-Scope-OrgID: team'
     #[arg(long, value_name = "NAME: VALUE", value_parser = sender::header, requires = "push")]
     header: Vec<(String, String)>,
-    /// Folder for what could not be pushed yet; what an earlier recording left there is pushed first [default: a temporary folder]
+    /// Folder for requests that the server has not taken yet, those of an earlier recording included [default: a temporary folder]
     #[arg(long, value_name = "FOLDER", requires = "push")]
     spool: Option<PathBuf>,
-    /// Size from which the spool takes no more; then the pushes span longer times (64M, 1G)
+    /// Maximum size of the spool; when it is full, pushes cover longer times (64M, 1G)
     #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = size, requires = "push")]
     spool_size: u64,
 }
@@ -62,6 +63,9 @@ fn interval(text: &str) -> Result<Duration, String> {
 
 /// Maximum stacks in a request. Pyroscope refuses profiles with more than 16,000 samples, or of more than 4 MB.
 const STACKS_IN_REQUEST: usize = 5000;
+
+/// Maximum time before now at which an increment is said to begin. Those that waited in a full spool are longer.
+const LONGEST_AGO: Duration = Duration::from_secs(1800);
 
 /// Time for which the end of a recording waits for what is not pushed yet.
 const FLUSH: Duration = Duration::from_secs(10);
@@ -86,14 +90,17 @@ impl Args {
     /// # Errors
     /// If the token can't be read, the spool can't be used, or a label is not one of the server's.
     pub(crate) fn pusher(&self) -> anyhow::Result<Option<Arc<Pusher>>> {
-        let Some(endpoint) = &self.push else { return Ok(None) };
-        for label in &self.label {
-            endpoint.check(label).with_context(|| format!("--label {label}"))?;
-        }
-        let credentials = Credentials::new(endpoint, self.token_file.as_deref(), &self.header)?;
-        let spool = Spool::open(self.spool.as_deref(), endpoint.protocol(), self.spool_size)?;
+        let Some(url) = &self.push else { return Ok(None) };
+        // A message of the argument parser would show the password in it.
+        let endpoint = Endpoint::parse(url).map_err(|why| anyhow::anyhow!("--push: {why}"))?;
+        endpoint.check(&self.label)?;
+        let token = std::env::var(sender::TOKEN).ok().filter(|token| !token.is_empty());
+        // SAFETY: no other thread runs yet, so none reads the environment: the sender and those of a recording start later.
+        unsafe { std::env::remove_var(sender::TOKEN) };
+        let credentials = Credentials::new(&endpoint, self.token_file.as_deref(), token, &self.header)?;
+        let spool = Spool::open(self.spool.as_deref(), &endpoint, self.spool_size)?;
         Ok(Some(Arc::new(Pusher {
-            endpoint: endpoint.clone(),
+            endpoint,
             labels: self.label.clone(),
             interval: self.interval,
             spool: Arc::new(spool),
@@ -110,8 +117,7 @@ impl Subscriber for Pusher {
     }
 
     fn receive(&self, profile: &Profile, is_complete: bool) {
-        let start = || Sender::start(self.endpoint.clone(), self.credentials.clone(), self.spool.clone());
-        self.sender.get_or_init(start);
+        self.start_sender();
         // Without room, the next increment has what this one would have had.
         if self.spool.has_room() || is_complete {
             self.spool_increment(profile, is_complete);
@@ -120,6 +126,11 @@ impl Subscriber for Pusher {
 }
 
 impl Pusher {
+    fn start_sender(&self) {
+        let start = || Sender::start(self.endpoint.clone(), self.credentials.clone(), self.spool.clone());
+        self.sender.get_or_init(start);
+    }
+
     fn spool_increment(&self, profile: &Profile, is_complete: bool) {
         let key = (profile.target.pid, profile.recording.start_unix_ns);
         let mut growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -128,40 +139,73 @@ impl Pusher {
             growing.remove(&key);
         }
         drop(growing);
+        // The clock of a recording stands while the system is suspended, and Pyroscope takes nothing that is older than an hour.
+        let before = Duration::from_nanos(increment.duration_ns).min(LONGEST_AGO);
+        let begin = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(before);
+        let begin_ns = begin.as_nanos() as u64;
         for (number, stacks) in increment.stacks.chunks(STACKS_IN_REQUEST).enumerate() {
             // Servers take profiles of one time for the same.
-            let start_unix_ns = increment.start_unix_ns + number as u64;
+            let start_unix_ns = begin_ns + number as u64;
             let part = Increment { start_unix_ns, stacks: stacks.to_vec(), ..increment };
             self.spool.add(&self.endpoint.request(profile, &part, &self.labels));
         }
     }
 
-    /// Waits a while until all is pushed, and says what was. Removes the spool if it is empty and temporary.
+    /// Waits a while until all is pushed, or for Ctrl-C or another signal to end, and says what was.
     pub(crate) fn finish(&self, quiet: bool) {
         let url = self.endpoint.shown();
-        if let Some(Err(error)) = self.sender.get() {
-            say(format_args!("nothing is pushed to {url}: the system refuses a thread: {error}"));
+        if !self.spool.is_empty() {
+            self.start_sender();
         }
-        let left = self.spool.close(FLUSH);
-        if left.refused > 0 {
-            let why = left.refusal.as_deref().unwrap_or_default();
-            say(format_args!("{url} refused {} of {}: {why}", left.refused, requests(left.added)));
+        let time = match self.sender.get() {
+            Some(Err(error)) => {
+                say(format_args!("nothing is pushed to {url}: the system refuses a thread: {error}"));
+                Duration::ZERO
+            }
+            _ => FLUSH,
+        };
+        let signals = Signals::block();
+        let Left { counts, folder, waiting, unwritten, failure } = self.spool.close(time, || !signals.have_come());
+        let shown = folder.unwrap_or_default();
+        let shown = shown.display();
+        if let Some(why) = &counts.refusal {
+            say(format_args!("{url} refused {} of {}: {why}", count(counts.refused), requests(counts.added)));
         }
-        if left.unwritten > 0 {
-            let folder = left.folder.display();
-            say(format_args!("{} to {url} could not be written to {folder}, and are lost", requests(left.unwritten)));
+        if counts.damaged > 0 {
+            say(format_args!("{} in {shown} can't be read, and stay there", requests(counts.damaged)));
         }
-        if left.waiting > 0 {
-            let (why, folder) = (left.failure.as_deref().unwrap_or("it does not answer"), left.folder.display());
+        if unwritten > 0 {
+            say(format_args!("{} to {url} could not be written to {shown}, and are lost", requests(unwritten)));
+        }
+        if waiting > 0 {
+            let why = failure.map(|why| format!(": {why}")).unwrap_or_default();
             say(format_args!(
-                "{} of {} could not be pushed to {url}: {why}; what is left is in {folder}, and is pushed by the next recording \
-                 with --spool {folder}",
-                left.waiting,
-                requests(left.added)
+                "{} of {} could not be pushed to {url}{why}; to push them with the next recording: --spool {shown}",
+                count(waiting),
+                requests(counts.added)
             ));
-        } else if !quiet && left.delivered > 0 {
-            say(format_args!("pushed to {url} in {}", requests(left.delivered)));
+        } else if !quiet && counts.delivered > 0 {
+            say(format_args!("pushed to {url} in {}", requests(counts.delivered)));
         }
+    }
+}
+
+/// Signals that end the wait for a server, as a file.
+struct Signals(Option<SignalFd>);
+
+impl Signals {
+    /// Blocks them: a recording has blocked them already.
+    fn block() -> Signals {
+        let mut set = SigSet::empty();
+        [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGHUP]
+            .into_iter()
+            .for_each(|signal| set.add(signal));
+        let _ = set.thread_block();
+        Signals(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).ok())
+    }
+
+    fn have_come(&self) -> bool {
+        self.0.as_ref().is_some_and(|file| file.read_signal().is_ok_and(|signal| signal.is_some()))
     }
 }
 

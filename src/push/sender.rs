@@ -1,7 +1,7 @@
 //! The thread that sends requests.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use cgoprof_viewer::units::printable;
 use ureq::Agent;
 use ureq::tls::{RootCerts, TlsConfig};
 
-use super::endpoint::{Endpoint, Refusal, Request};
+use super::endpoint::{Answer, Endpoint, Refusal, Request};
 use super::spool::Spool;
 use crate::notice::say;
 
@@ -28,7 +28,7 @@ const REQUEST: Duration = Duration::from_secs(30);
 const ANSWER: u64 = 64 << 10;
 
 /// The variable with the token.
-const TOKEN: &str = "CGOPROF_PUSH_TOKEN";
+pub(super) const TOKEN: &str = "CGOPROF_PUSH_TOKEN";
 
 /// A thread that sends what is in a spool.
 #[derive(Debug)]
@@ -36,7 +36,11 @@ pub(super) struct Sender;
 
 /// Headers by which a server knows its users.
 #[derive(Clone)]
-pub(super) struct Credentials(Vec<(String, String)>);
+pub(super) struct Credentials {
+    headers: Vec<(String, String)>,
+    /// File with a token. It is read for each request, because tokens are renewed.
+    file: Option<PathBuf>,
+}
 
 impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -49,38 +53,72 @@ pub(super) fn header(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once(':').ok_or("a header is NAME: VALUE")?;
     let (name, value) = (name.trim(), value.trim());
     let is_valid = ureq::http::HeaderName::try_from(name).is_ok() && ureq::http::HeaderValue::try_from(value).is_ok();
-    if is_valid { Ok((name.into(), value.into())) } else { Err("the name or the value is none of a header".into()) }
+    if is_valid {
+        Ok((name.into(), value.into()))
+    } else {
+        Err("the name or the value has characters that headers don't have".into())
+    }
 }
 
 impl Credentials {
-    /// Reads the token, from a file or else from the environment, or takes the user in the endpoint's address.
+    /// Takes the token from a file, or the token in the environment, or the user in the endpoint's address. `headers` are those
+    /// of the user.
     ///
     /// # Errors
-    /// If the file can't be read, or what it has can't be in a header.
+    /// If the file can't be read, what it has can't be in a header, or there are two ways to tell who the user is.
     pub(super) fn new(
         endpoint: &Endpoint,
         file: Option<&Path>,
+        token: Option<String>,
         headers: &[(String, String)],
     ) -> anyhow::Result<Credentials> {
-        let token = match file {
-            Some(file) => {
-                let text = std::fs::read_to_string(file);
-                Some(text.with_context(|| format!("cannot read the token in {}", file.display()))?)
-            }
-            None => std::env::var(TOKEN).ok(),
-        };
-        let token = token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty());
-        let token = token.map(|token| format!("Bearer {token}"));
-        let user = endpoint.user().map(|user| format!("Basic {}", BASE64.encode(percent_decoded(user))));
-        let mut all = headers.to_vec();
-        if let Some(authorization) = token.or(user) {
-            if ureq::http::HeaderValue::try_from(&authorization).is_err() {
-                bail!("the token is not one line of text");
-            }
-            all.push(("Authorization".into(), authorization));
+        const OURS: [&str; 3] = ["content-type", "content-encoding", "content-length"];
+        let is_given = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("Authorization"));
+        if let Some((name, _)) = headers.iter().find(|(name, _)| OURS.contains(&name.to_ascii_lowercase().as_str())) {
+            bail!("--header {name}: this header belongs to the request");
         }
-        Ok(Credentials(all))
+        let user = endpoint.user().map(|user| {
+            let user = percent_decoded(user);
+            let colon = if user.contains(&b':') { &b""[..] } else { b":" };
+            format!("Basic {}", BASE64.encode([&user, colon].concat()))
+        });
+        let given = is_given.then_some("--header Authorization");
+        let ways = [
+            given,
+            user.as_ref().map(|_| "the user in the address"),
+            file.map(|_| "--token-file"),
+            token.as_ref().filter(|_| file.is_none()).map(|_| TOKEN),
+        ];
+        if let [one, other, ..] = ways.into_iter().flatten().collect::<Vec<_>>()[..] {
+            bail!("{one} and {other} both say who you are; give one of them");
+        }
+        let mut all = headers.to_vec();
+        let token = token.filter(|_| file.is_none()).map(|token| bearer(&token).with_context(|| TOKEN.to_owned()));
+        all.extend(token.transpose()?.or(user).map(|value| ("Authorization".to_owned(), value)));
+        let credentials = Credentials { headers: all, file: file.map(Path::to_owned) };
+        credentials.headers()?;
+        Ok(credentials)
     }
+
+    /// Returns the headers of a request.
+    ///
+    /// # Errors
+    /// If the token can't be read.
+    fn headers(&self) -> anyhow::Result<Vec<(String, String)>> {
+        let Some(file) = &self.file else { return Ok(self.headers.clone()) };
+        let token = std::fs::read_to_string(file).map_err(anyhow::Error::from).and_then(|text| bearer(&text));
+        let token = token.with_context(|| format!("cannot read the token in {}", file.display()))?;
+        Ok([&self.headers[..], &[("Authorization".into(), token)]].concat())
+    }
+}
+
+/// Returns the value of a header for a token.
+fn bearer(token: &str) -> anyhow::Result<String> {
+    let value = format!("Bearer {}", token.trim());
+    if token.trim().is_empty() || ureq::http::HeaderValue::try_from(&value).is_err() {
+        bail!("a token is one line of text");
+    }
+    Ok(value)
 }
 
 /// Decodes the `%40` of a user or a password.
@@ -94,14 +132,6 @@ fn percent_decoded(text: &str) -> Vec<u8> {
         rest = if code.is_some() { &after[2..] } else { after };
     }
     decoded
-}
-
-/// Why a request was not taken.
-enum Unsent {
-    /// It may be taken later.
-    Later(String),
-    /// It will never be.
-    Never(String),
 }
 
 impl Sender {
@@ -120,48 +150,82 @@ fn run(endpoint: &Endpoint, credentials: &Credentials, spool: &Spool) {
     let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
     let config = Agent::config_builder()
         .http_status_as_error(false)
+        // A redirect would turn the request into another one, and send its headers to another host.
+        .max_redirects(0)
         .timeout_connect(Some(CONNECT))
         .timeout_global(Some(REQUEST))
         .user_agent(concat!("cgoprof/", env!("CARGO_PKG_VERSION")))
         .tls_config(tls);
     let agent = config.build().new_agent();
-    let mut pause = FIRST_PAUSE;
-    while let Some((number, request)) = spool.oldest() {
+    let (mut pause, mut has_said) = (FIRST_PAUSE, false);
+    while let Some((place, request)) = spool.next() {
         match send(&agent, endpoint, credentials, &request) {
-            Ok(()) => {
-                spool.delivered(number);
+            Sent::Taken => {
+                spool.delivered(place);
                 pause = FIRST_PAUSE;
             }
-            Err(Unsent::Never(why)) => spool.refused(number, why),
-            Err(Unsent::Later(why)) => {
-                if spool.failed(why.clone()) {
+            Sent::Refused(why) => {
+                if spool.refused(place, &why) {
+                    say(format_args!("{} refuses what is pushed: {why}", endpoint.shown()));
+                }
+            }
+            Sent::Failed { why, answered, after } => {
+                if !has_said {
                     say(format_args!(
                         "cannot push to {}: {why}; tried again until the recording ends",
                         endpoint.shown()
                     ));
                 }
-                spool.pause(pause);
+                has_said = true;
+                spool.failed(place, &why, answered);
+                spool.pause(after.unwrap_or(pause).min(LONGEST_PAUSE));
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }
     }
 }
 
-fn send(agent: &Agent, endpoint: &Endpoint, credentials: &Credentials, request: &Request) -> Result<(), Unsent> {
+/// What became of an attempt.
+enum Sent {
+    Taken,
+    /// The server will never take it.
+    Refused(String),
+    /// The server may take it later.
+    Failed {
+        why: String,
+        /// Whether the server has answered.
+        answered: bool,
+        /// Time that it asked to wait for.
+        after: Option<Duration>,
+    },
+}
+
+fn send(agent: &Agent, endpoint: &Endpoint, credentials: &Credentials, request: &Request) -> Sent {
+    let failed = |why: &dyn std::fmt::Display| Sent::Failed {
+        why: printable(&format!("{why:#}")),
+        answered: false,
+        after: None,
+    };
+    let own = match credentials.headers() {
+        Ok(own) => own,
+        Err(error) => return failed(&error),
+    };
     let mut post = agent.post(endpoint.address(request));
-    for (name, value) in request.headers.iter().chain(&credentials.0) {
+    for (name, value) in request.headers.iter().chain(&own) {
         post = post.header(name, value);
     }
-    let mut answer = post.send(&request.body[..]).map_err(|error| Unsent::Later(printable(&error.to_string())))?;
-    let status = answer.status();
+    let mut answer = match post.send(&request.body[..]) {
+        Ok(answer) => answer,
+        Err(error) => return failed(&error),
+    };
     let body = answer.body_mut().with_config().limit(ANSWER).read_to_vec().unwrap_or_default();
-    let text = String::from_utf8_lossy(&body);
-    let first = text.lines().next().unwrap_or_default();
-    let why = || printable(&format!("{status}: {first}")).trim_end_matches([':', ' ']).to_owned();
-    match endpoint.refusal(status.as_u16(), &text) {
-        None => Ok(()),
-        Some(Refusal::Later) => Err(Unsent::Later(why())),
-        Some(Refusal::Never) => Err(Unsent::Never(why())),
+    let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok());
+    let after = header("Retry-After").and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
+    let status = answer.status().as_u16();
+    match endpoint.refusal(&Answer { status, location: header("Location"), body: &body }) {
+        None => Sent::Taken,
+        Some(Refusal::Later(why)) => Sent::Failed { why, answered: true, after },
+        Some(Refusal::Never(why)) => Sent::Refused(why),
     }
 }
 
@@ -169,29 +233,53 @@ fn send(agent: &Agent, endpoint: &Endpoint, credentials: &Credentials, request: 
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_user_in_the_address_is_for_the_header() {
-        let endpoint = |url: &str| Endpoint::parse(url).expect("a URL");
-        let of = |url: &str| Credentials::new(&endpoint(url), None, &[]).expect("credentials").0;
-        assert_eq!(of("http://a/ingest"), []);
-        let expected = format!("Basic {}", BASE64.encode("me:p@ss"));
-        assert_eq!(of("http://me:p%40ss@a/ingest"), [("Authorization".to_owned(), expected)]);
+    fn endpoint(url: &str) -> Endpoint {
+        Endpoint::parse(url).expect("a URL")
     }
 
     #[test]
-    fn a_token_goes_before_a_user_and_is_one_line() {
-        let endpoint = Endpoint::parse("http://me:pass@a/ingest").expect("a URL");
+    fn a_user_in_the_address_is_for_the_header() {
+        let of = |url: &str| {
+            let credentials = Credentials::new(&endpoint(url), None, None, &[]).expect("credentials");
+            credentials.headers().expect("headers")
+        };
+        assert_eq!(of("http://a/ingest"), []);
+        let expected = |user: &str| [("Authorization".to_owned(), format!("Basic {}", BASE64.encode(user)))];
+        assert_eq!(of("http://me:p%40ss@a/ingest"), expected("me:p@ss"));
+        assert_eq!(of("http://me@a/ingest"), expected("me:"));
+    }
+
+    #[test]
+    fn a_token_is_one_line_and_is_read_again() {
+        let endpoint = endpoint("http://a/ingest");
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("token");
         let of = |text: &str| {
             std::fs::write(&file, text).expect("a file");
-            Credentials::new(&endpoint, Some(&file), &[("X-Scope-OrgID".into(), "team".into())])
+            Credentials::new(&endpoint, Some(&file), None, &[("X-Scope-OrgID".into(), "team".into())])
         };
-        let found = of("abc\n").expect("credentials").0;
-        assert_eq!(found[1], ("Authorization".into(), "Bearer abc".into()));
-        assert_eq!(found[0].0, "X-Scope-OrgID");
-        assert!(of("a\nb").is_err());
-        assert!(Credentials::new(&endpoint, Some(Path::new("/nowhere")), &[]).is_err());
+        let credentials = of("abc\n").expect("credentials");
+        let token = || credentials.headers().expect("headers")[1].clone();
+        assert_eq!(token(), ("Authorization".into(), "Bearer abc".into()));
+        std::fs::write(&file, "renewed").expect("a file");
+        assert_eq!(token().1, "Bearer renewed");
+        assert!(of("a\nb").is_err() && of("\n").is_err());
+        assert!(Credentials::new(&endpoint, Some(Path::new("/nowhere")), None, &[]).is_err());
+        let environment = Credentials::new(&endpoint, None, Some("abc".into()), &[]).expect("credentials");
+        assert_eq!(environment.headers().expect("headers"), [("Authorization".into(), "Bearer abc".into())]);
+    }
+
+    #[test]
+    fn two_ways_to_say_who_one_is_are_an_error() {
+        let header = |name: &str| [(name.to_owned(), "x".to_owned())];
+        let check = |url: &str, token: Option<&str>, headers: &[(String, String)]| {
+            let token = token.map(str::to_owned);
+            assert!(Credentials::new(&endpoint(url), None, token, headers).is_err(), "{url} {headers:?}");
+        };
+        check("http://me:pass@a/ingest", Some("abc"), &[]);
+        check("http://me:pass@a/ingest", None, &header("authorization"));
+        check("http://a/ingest", Some("abc"), &header("Authorization"));
+        check("http://a/ingest", None, &header("Content-Type"));
     }
 
     #[test]

@@ -253,7 +253,7 @@ fn crossings(requests: &[&Received], folder: &Path) -> i64 {
     samples.lines().skip(1).filter(|line| line.contains(':')).filter_map(first).sum()
 }
 
-/// Records `crossings mixed` with a push, and returns what cgoprof said, its crossings, and how long it took.
+/// Records `crossings durations` with a push, and returns what cgoprof said, its crossings, and how long it took.
 fn pushed(url: &str, arguments: &[&str]) -> (String, i64, Duration) {
     let profile = profile_path(User::Root);
     let mut recorder = command(User::Root);
@@ -285,11 +285,11 @@ fn a_server_that_refuses_for_a_while_gets_everything_with_the_users_headers() {
 
 #[test]
 fn a_request_that_is_refused_for_good_is_said_and_not_sent_again() {
-    let server = Scripted::new(|_| Some("401 Unauthorized"));
+    let server = Scripted::new(|_| Some("400 Bad Request"));
     let (said, ..) = pushed(&server.url(), &[]);
     let count = server.received(|_| ()).len();
     assert!(
-        said.contains(&format!("refused {count} of {count} request")) && said.contains(": 401 Unauthorized: why"),
+        said.contains(&format!("refused {count} of {count} request")) && said.contains(": 400 Bad Request: why"),
         "{said}"
     );
 }

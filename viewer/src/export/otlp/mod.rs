@@ -13,7 +13,7 @@ use prost::Message as _;
 
 use self::dictionary::Dictionary;
 use self::proto::{
-    AnyValue, InstrumentationScope, KeyValue, OneProfile, ProfilesData, Resource, ResourceProfiles, Sample,
+    AnyValue, ExportResponse, InstrumentationScope, KeyValue, OneProfile, ProfilesData, Resource, ResourceProfiles, Sample,
     ScopeProfiles, ValueType,
 };
 use super::format::{ExportError, Format};
@@ -60,6 +60,13 @@ pub fn request(profile: &Profile, increment: &Increment, attributes: &[(String, 
         dictionary: Some(dictionary.into_tables()),
     };
     data.encode_to_vec()
+}
+
+/// Returns why a collector has not taken all of a request, by the body of an answer that says success
+/// (`ExportProfilesServiceResponse`).
+pub fn rejected(answer: &[u8]) -> Option<String> {
+    let partial = ExportResponse::decode(answer).ok()?.partial_success?;
+    (partial.rejected_profiles > 0).then(|| format!("{} profiles rejected: {}", partial.rejected_profiles, partial.error_message))
 }
 
 /// Returns what the program is, by OpenTelemetry's conventions for resources.
@@ -114,4 +121,20 @@ fn profile_id(profile: &Profile, increment: &Increment, name: &str, samples: &[S
         hash.finish().to_be_bytes()
     };
     [half(1), half(2)].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::proto::PartialSuccess;
+    use super::*;
+
+    #[test]
+    fn a_success_that_is_partial_is_told() {
+        let answer = |rejected_profiles| {
+            let partial = PartialSuccess { rejected_profiles, error_message: "too old".into() };
+            ExportResponse { partial_success: Some(partial) }.encode_to_vec()
+        };
+        assert_eq!(rejected(&answer(2)), Some("2 profiles rejected: too old".into()));
+        assert_eq!((rejected(&answer(0)), rejected(b""), rejected(b"{}")), (None, None, None));
+    }
 }

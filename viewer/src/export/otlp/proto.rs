@@ -169,3 +169,19 @@ pub(super) struct Stack {
     #[prost(int32, repeated, tag = "1")]
     pub(super) location_indices: Vec<i32>,
 }
+
+/// `ExportProfilesServiceResponse`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ExportResponse {
+    #[prost(message, optional, tag = "1")]
+    pub(super) partial_success: Option<PartialSuccess>,
+}
+
+/// `ExportProfilesPartialSuccess`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct PartialSuccess {
+    #[prost(int64, tag = "1")]
+    pub(super) rejected_profiles: i64,
+    #[prost(string, tag = "2")]
+    pub(super) error_message: String,
+}

@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,8 @@ use cgoprof_profile::encode::SAMPLE_TYPES;
 use cgoprof_profile::increment::Increment;
 use cgoprof_testing::go::{self, Build};
 use cgoprof_testing::recording::{User, command, profile_path, succeeds};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value as Json;
 
 use crate::servers::{self, Server, until};
@@ -174,19 +177,19 @@ fn the_opentelemetry_collector_has_the_totals_of_the_file_though_it_was_killed_t
 }
 
 /// What a request was.
-struct Received {
+pub(crate) struct Received {
     head: String,
     body: Vec<u8>,
 }
 
 /// A server with a fixed answer; none for one that never answers.
-struct Scripted {
+pub(crate) struct Scripted {
     address: SocketAddr,
-    received: Arc<Mutex<Vec<Received>>>,
+    pub(crate) received: Arc<Mutex<Vec<Received>>>,
 }
 
 impl Scripted {
-    fn new(answers: impl Fn(usize) -> Option<&'static str> + Send + 'static) -> Scripted {
+    pub(crate) fn new(answers: impl Fn(usize) -> Option<&'static str> + Send + 'static) -> Scripted {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("its address");
         let received = Arc::<Mutex<Vec<Received>>>::default();
@@ -209,7 +212,7 @@ impl Scripted {
         Scripted { address, received }
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}/ingest", self.address)
     }
 
@@ -233,7 +236,7 @@ fn read_request(stream: &mut TcpStream) -> Option<Received> {
 }
 
 /// Crossings in the profiles of requests, as `go tool pprof` adds them up.
-fn crossings(requests: &[&Received], folder: &Path) -> i64 {
+pub(crate) fn crossings(requests: &[&Received], folder: &Path) -> i64 {
     std::fs::create_dir_all(folder).expect("a folder");
     let mut pprof = Command::new(go::command(Build::newest().release));
     pprof.args(["tool", "pprof", "-raw"]).env("GOTOOLCHAIN", "local");
@@ -255,9 +258,13 @@ fn crossings(requests: &[&Received], folder: &Path) -> i64 {
 
 /// Records `crossings durations` with a push, and returns what cgoprof said, its crossings, and how long it took.
 fn pushed(url: &str, arguments: &[&str]) -> (String, i64, Duration) {
+    recorded(&[&["--push", url, "--interval", "500ms"], arguments].concat())
+}
+
+fn recorded(arguments: &[&str]) -> (String, i64, Duration) {
     let profile = profile_path(User::Root);
     let mut recorder = command(User::Root);
-    recorder.args(["record", "--push", url, "--interval", "500ms"]).args(arguments).arg("-o").arg(&profile);
+    recorder.arg("record").args(arguments).arg("-o").arg(&profile);
     let begun = Instant::now();
     let output = succeeds(recorder.arg("--").arg(go::build("crossings", Build::newest())).args(["durations", "200"]));
     let took = begun.elapsed();
@@ -296,21 +303,87 @@ fn a_request_that_is_refused_for_good_is_said_and_not_sent_again() {
 
 #[test]
 fn a_server_that_never_answers_holds_nothing_up_and_what_it_missed_is_pushed_later() {
-    let silent = Scripted::new(|_| None);
-    let (spool, alone) = (folder("spool"), profile_path(User::Root));
+    let answers = Arc::new(AtomicBool::new(false));
+    let does = answers.clone();
+    let server = Scripted::new(move |_| does.load(Ordering::Acquire).then_some("200 OK"));
+    let spool = folder("spool");
     let spool = spool.to_str().expect("a path");
-    let (said, first, took) = pushed(&silent.url(), &["--spool", spool]);
+    let (said, first, took) = pushed(&server.url(), &["--spool", spool]);
     assert!(said.contains("could not be pushed") && said.contains(&format!("--spool {spool}")), "{said}");
-    let mut bare = command(User::Root);
-    let begun = Instant::now();
-    bare.args(["record", "-q", "-o"]).arg(&alone).arg("--");
-    succeeds(bare.arg(go::build("crossings", Build::newest())).args(["durations", "200"]));
-    let most = begun.elapsed() + Duration::from_secs(14);
+    let (_, _, alone) = recorded(&[]);
+    let most = alone + Duration::from_secs(14);
     assert!(took < most, "{took:?}: the end waits ten seconds, not more ({most:?})");
-    let server = Scripted::new(|_| Some("200 OK"));
+    answers.store(true, Ordering::Release);
+    server.received.lock().expect("no panic").clear();
     let (_, second, _) = pushed(&server.url(), &["--spool", spool]);
     let requests = server.received.lock().expect("no panic");
     assert_eq!(crossings(&requests.iter().collect::<Vec<_>>(), &folder("late")), first + second);
+}
+
+/// A redirect was once followed by a GET without the profile, with the user's headers, and its success was believed.
+#[test]
+fn a_redirect_is_not_followed_and_what_it_is_for_is_kept() {
+    let other = Scripted::new(|_| Some("200 OK"));
+    let answer: &'static str = format!("302 Found\r\nLocation: http://{}/login", other.address).leak();
+    let server = Scripted::new(move |_| Some(answer));
+    let spool = folder("redirected");
+    let (said, ..) = pushed(&server.url(), &["--header", "X-Secret: 1", "--spool", spool.to_str().expect("a path")]);
+    assert!(said.contains("push to that address") && said.contains("could not be pushed"), "{said}");
+    assert!(other.received(|_| ()).is_empty());
+    let waiting = std::fs::read_dir(&spool).expect("the spool").flatten();
+    assert!(waiting.into_iter().any(|file| file.file_name().to_string_lossy().ends_with(".request")));
+}
+
+/// A wrong token once lost all that was recorded until the end, where it was said.
+#[test]
+fn a_token_that_is_refused_is_said_at_once_and_nothing_is_lost() {
+    let server = Scripted::new(|number| if number < 2 { Some("401 Unauthorized") } else { Some("200 OK") });
+    let (said, calls, _) = pushed(&server.url(), &[]);
+    let (first, last) = (said.find("cannot push to"), said.find("cgoprof: pushed to"));
+    assert!(first.is_some() && first < last && said.contains("401 Unauthorized: why"), "{said}");
+    let requests = server.received.lock().expect("no panic");
+    assert_eq!(crossings(&requests[2..].iter().collect::<Vec<_>>(), &folder("unauthorized")), calls);
+}
+
+#[test]
+fn ctrl_c_ends_the_wait_for_a_server() {
+    let server = Scripted::new(|_| None);
+    let mut recorder = command(User::Root);
+    recorder.args(["record", "--push", &server.url(), "-o"]).arg(profile_path(User::Root)).arg("--");
+    recorder.arg(go::build("crossings", Build::newest())).args(["hot", "1000"]).stdout(Stdio::null());
+    let recorder = recorder.stderr(Stdio::piped()).spawn().expect("cgoprof runs");
+    until(Duration::from_secs(20), "the last request", || !server.received(|_| ()).is_empty());
+    let begun = Instant::now();
+    kill(Pid::from_raw(recorder.id() as i32), Signal::SIGINT).expect("it runs");
+    let output = recorder.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(begun.elapsed() < Duration::from_secs(6) && said.contains("--spool "), "{:?}: {said}", begun.elapsed());
+    let left = said.split("--spool ").nth(1).and_then(|rest| rest.lines().next()).expect("a folder");
+    std::fs::remove_dir_all(left).expect("it is there");
+}
+
+#[test]
+fn the_program_does_not_get_the_token() {
+    let server = Scripted::new(|_| Some("200 OK"));
+    let script =
+        format!("echo token=$CGOPROF_PUSH_TOKEN; exec {} hot 1000", go::build("crossings", Build::newest()).display());
+    let mut recorder = command(User::Root);
+    recorder.env("CGOPROF_PUSH_TOKEN", "secret").args(["record", "--push", &server.url(), "-o"]);
+    let output = succeeds(recorder.arg(profile_path(User::Root)).args(["--", "sh", "-c", &script]));
+    assert!(String::from_utf8_lossy(&output.stdout).starts_with("token=\n"));
+    assert!(
+        server.received(|request| request.head.to_lowercase().contains("authorization: bearer secret")).contains(&true)
+    );
+}
+
+#[test]
+fn a_password_is_in_no_message() {
+    for url in ["https://user:secret@host/nowhere", "https://user:secret@ho st/ingest", "user:secret@host"] {
+        let mut recorder = command(User::Root);
+        let output = recorder.args(["record", "--push", url, "--", "true"]).output().expect("cgoprof runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && !said.contains("secret") && said.contains("--push"), "{said}");
+    }
 }
 
 #[test]

@@ -34,7 +34,7 @@ struct State {
     until: Option<Instant>,
 }
 
-/// What became of requests.
+/// Requests by what has happened to them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Counts {
     /// Requests that there were.
@@ -57,7 +57,7 @@ pub(super) enum Place {
     Unwritten,
 }
 
-/// What is left when the recorder ends.
+/// State of a spool when the recorder ends.
 #[derive(Debug)]
 pub(super) struct Left {
     pub(super) counts: Counts,

@@ -1,4 +1,4 @@
-//! What a growing recording has more than when it was last looked at, in the values of pprof's samples.
+//! Increments of a growing recording, in the values of pprof's samples.
 
 use std::collections::HashMap;
 
@@ -63,7 +63,7 @@ struct Counted {
 }
 
 impl Increments {
-    /// Returns what a recording has more than at the last call. Nothing comes after the last one.
+    /// Returns what was added to a recording since the last call. Nothing comes after the last increment.
     pub fn next(&mut self, profile: &Profile, is_last: bool) -> Increment {
         let begin_ns = std::mem::replace(&mut self.until_ns, profile.recording.duration_ns);
         let mut increment = Increment {

@@ -1,6 +1,7 @@
 //! A recording from the program's start to the finished file.
 
 pub mod control;
+mod facts;
 mod followed;
 mod go_image;
 mod joined;
@@ -15,6 +16,7 @@ mod refused;
 mod session;
 mod steal;
 mod stop_source;
+mod tie;
 
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt as _;
@@ -32,9 +34,10 @@ use followed::{follow, is_go_command};
 use go_image::GoImage;
 use joined::join;
 use launched::{NotRecorded, NotStarted, start};
-use recorder::{LeavesOnPanic, Tie};
+use recorder::LeavesOnPanic;
 use session::{Attached, Session};
 use stop_source::{Signals, StopSource};
+use tie::Tie;
 
 use crate::clock::Moment;
 pub use crate::correlate::waits::WaitsMode;
@@ -99,7 +102,8 @@ pub struct Options {
 pub trait Subscriber: std::fmt::Debug + Send + Sync {
     /// Time between two calls for one program.
     fn interval(&self) -> Duration;
-    /// Receives all that was recorded of a program so far. `is_complete` tells that nothing will come after it.
+    /// Receives all that was recorded of a program so far. `is_complete` tells that nothing will be added to it. After a pause,
+    /// another recording of the program begins, with a start of its own.
     fn receive(&self, profile: &Profile, is_complete: bool);
 }
 

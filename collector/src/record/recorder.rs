@@ -1,7 +1,7 @@
 //! The recorder at work: it watches the program, lets the file grow, and finishes it.
 
 use std::collections::HashMap;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::PoisonError;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -11,13 +11,14 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::control::{Command, Request};
+use super::facts::{per_crossing, target_facts};
 use super::modules::Modules;
 use super::notes;
 use super::parallelism::ParallelismWatch;
 use super::session::{Attached, Session};
 use super::steal::Processors;
 use super::stop_source::{StopSource, ended};
-use super::{Identity, Options, Outcome, Program, Progress, RecordError, identity};
+use super::{Identity, Options, Outcome, Progress, RecordError, identity};
 use crate::assemble::samples::{assemble_samples, assemble_waits};
 use crate::assemble::scheduler::{Idle, Observed, Span, assemble_scheduler};
 use crate::assemble::{Clock, assemble};
@@ -26,12 +27,10 @@ use crate::correlate::pump::Pump;
 use crate::correlate::samples::Samples;
 use crate::correlate::slow::Slow;
 use crate::correlate::timeline::Part;
-use crate::counts::calibration::Calibration;
 use crate::counts::cell_id::CellId;
 use crate::counts::snapshot::Snapshot;
 use crate::engines::trampoline::undo_mine;
 use crate::engines::{DetachError, Engine, RunningEngine, Timing};
-use crate::goruntime::Target;
 use crate::perf::Frequency;
 use crate::process::execution::Execution;
 use crate::process::pause::Pause;
@@ -52,33 +51,6 @@ const TIMELINE: Duration = Duration::from_secs(1);
 const MEMBER: Duration = Duration::from_secs(2);
 /// Time between two writings of the whole file, after a pause.
 const WHOLE: Duration = Duration::from_secs(30);
-
-/// What a recorded process is to the recorder.
-#[derive(Debug)]
-pub(super) enum Tie {
-    /// Its child: it was started by it, and signals tell of its end.
-    Child,
-    /// It was started by a process that the recorder follows, and is recorded from its start. The descriptor tells of its
-    /// end.
-    Followed(Option<OwnedFd>),
-    /// It ran already. The descriptor tells of its end.
-    Joined(Option<OwnedFd>),
-}
-
-impl Tie {
-    /// Returns the process, if it is a child.
-    pub(super) fn child(&self, pid: Pid) -> Option<Pid> {
-        matches!(self, Tie::Child).then_some(pid)
-    }
-
-    /// Returns the descriptor that can be read once the process has ended, if there is one.
-    pub(super) fn end(&self) -> Option<&OwnedFd> {
-        match self {
-            Tie::Child => None,
-            Tie::Followed(end) | Tie::Joined(end) => end.as_ref(),
-        }
-    }
-}
 
 /// What ends the run of a recorder.
 pub(super) enum Run<'a> {
@@ -543,17 +515,6 @@ impl<'a> Recorder<'a> {
     }
 }
 
-/// Mean cost of counting a crossing, in ticks.
-fn per_crossing(calibration: &Calibration, snapshot: &Snapshot, timing: Timing) -> f64 {
-    if timing == Timing::Every {
-        return calibration.timed_crossing;
-    }
-    let calls: u64 = snapshot.cells.iter().map(|cell| cell.shown.calls).sum();
-    let timed: u64 = snapshot.cells.iter().map(|cell| cell.shown.timed).sum();
-    let share = timed as f64 / calls.max(1) as f64;
-    calibration.untimed_crossing * (1.0 - share) + calibration.timed_crossing * share
-}
-
 /// Whether a process runs another program than this file. False if its file may not be looked at.
 pub(super) fn is_another(pid: Pid, program: Option<Identity>) -> bool {
     let now = identity(std::fs::metadata(status::program(pid)));
@@ -605,22 +566,4 @@ fn off_cpu(
         }
     }
     off
-}
-
-fn target_facts(program: &Program<'_>, pid: Pid) -> cgoprof_profile::Target {
-    let target: &Target<'_> = program.target;
-    let path = &program.image.program;
-    let absolute = path.canonicalize().unwrap_or_else(|_| path.clone());
-    cgoprof_profile::Target {
-        path: absolute.to_string_lossy().into_owned(),
-        args: program.image.arguments.clone(),
-        pid: pid.as_raw() as u32,
-        go_version: target.build.version_text.clone(),
-        arch: std::env::consts::ARCH.to_owned(),
-        build_id: target.binary.build_id().unwrap_or_default(),
-        pie: target.binary.is_position_independent(),
-        stripped: !target.binary.has_symbol_table(),
-        race: target.build.setting("-race") == Some("true"),
-        cgo: target.build.setting("CGO_ENABLED") != Some("0"),
-    }
 }

@@ -13,8 +13,9 @@ use nix::unistd::Pid;
 use super::control::{Command, Control};
 use super::joined::join;
 use super::output::{Output, Unwritten};
-use super::recorder::{GRACE, PAUSE, Recorder, Run, Tie, is_another, is_gone};
+use super::recorder::{GRACE, PAUSE, Recorder, Run, is_another, is_gone};
 use super::stop_source::{StopSource, ended};
+use super::tie::Tie;
 use super::{Options, Outcome, Problem, Program, Progress, RecordError};
 use crate::engines::RunningEngine;
 

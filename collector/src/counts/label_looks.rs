@@ -8,6 +8,8 @@ use crate::goruntime::labels::Labels;
 
 /// Maximum looks that are kept of a thread.
 const MOST_OF_THREAD: usize = 20_000;
+/// Maximum looks that are kept of all threads.
+const MOST_LOOKS: usize = 500_000;
 /// Maximum different sets that are kept.
 const MOST_SETS: usize = 100_000;
 
@@ -18,6 +20,8 @@ pub(crate) type SharedLooks = Arc<Mutex<LabelLooks>>;
 #[derive(Debug, Default)]
 pub(crate) struct LabelLooks {
     by_thread: HashMap<u64, VecDeque<Look>>,
+    /// Number of looks.
+    count: usize,
     /// Each set of labels once.
     sets: HashSet<Arc<Labels>>,
 }
@@ -33,9 +37,11 @@ struct Look {
 impl LabelLooks {
     /// Adds what the crossing in which a thread was at a time has. Looks at a thread come in the order of time.
     pub(crate) fn add(&mut self, tid: u64, cell: CellId, at: u64, labels: Labels) {
+        if self.count >= MOST_LOOKS || self.sets.len() >= MOST_SETS {
+            self.forget_half();
+        }
         let labels = match self.sets.get(&labels) {
             Some(known) => Arc::clone(known),
-            None if self.sets.len() >= MOST_SETS => return,
             None => {
                 let new = Arc::new(labels);
                 self.sets.insert(Arc::clone(&new));
@@ -45,8 +51,20 @@ impl LabelLooks {
         let looks = self.by_thread.entry(tid).or_default();
         if looks.len() >= MOST_OF_THREAD {
             looks.pop_front();
+            self.count -= 1;
         }
         looks.push_back(Look { cell, at, labels });
+        self.count += 1;
+    }
+
+    /// Drops the older half of each thread's looks, and sets that only those had.
+    fn forget_half(&mut self) {
+        self.by_thread.retain(|_, looks| {
+            looks.drain(..looks.len().div_ceil(2));
+            !looks.is_empty()
+        });
+        self.count = self.by_thread.values().map(VecDeque::len).sum();
+        self.sets.retain(|set| Arc::strong_count(set) > 1);
     }
 
     /// Returns the labels of the crossing of a cell in which a thread was between two times, in ticks, if a look found it.
@@ -61,6 +79,18 @@ impl LabelLooks {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_is_bounded_and_the_latest_looks_are_kept() {
+        let mut looks = LabelLooks::default();
+        for at in 0..MOST_LOOKS as u64 + 1000 {
+            looks.add(at % 1000, CellId(7), at, vec![("request".to_owned(), at.to_string())]);
+        }
+        let last = MOST_LOOKS as u64 + 999;
+        assert!(looks.count <= MOST_LOOKS && looks.sets.len() <= MOST_SETS);
+        assert!(looks.of(last % 1000, CellId(7), last, last).is_some() && looks.of(0, CellId(7), 0, 0).is_none());
+        assert_eq!(looks.count, looks.by_thread.values().map(VecDeque::len).sum::<usize>());
+    }
 
     #[test]
     fn a_look_within_a_crossing_tells_its_labels() {

@@ -27,7 +27,7 @@ pub(super) struct LabelReader {
     g_labels: u64,
     /// Of the Go release.
     minor: u32,
-    /// The crossing of each thread that was looked at last.
+    /// The crossings of the last look, by thread.
     seen: HashMap<u64, LongInC>,
     due: Instant,
     looks: SharedLooks,
@@ -61,10 +61,11 @@ impl LabelReader {
             return Duration::ZERO;
         }
         let before = own_time();
-        let mut found: Vec<LongInC> = tables.long_in_c().collect();
-        found.retain(|one| self.seen.insert(one.tid, *one) != Some(*one));
-        if !found.is_empty() {
-            self.read(tables, &found);
+        let found: HashMap<u64, LongInC> = tables.long_in_c().map(|one| (one.tid, one)).collect();
+        let new: Vec<LongInC> = found.values().filter(|one| self.seen.get(&one.tid) != Some(one)).copied().collect();
+        self.seen = found;
+        if !new.is_empty() {
+            self.read(tables, &new);
         }
         let cost = own_time() - before;
         self.due = now + REST * cost;

@@ -46,6 +46,16 @@ fn the_programs_own_profile_has_its_stacks() {
     }
 }
 
+/// Whether an address is in the C library, by the lines of `/proc/PID/maps`.
+fn is_in_c_library(maps: &str, address: u64) -> bool {
+    let holds = |line: &str| {
+        let (begin, end) = line.split_once(' ')?.0.split_once('-')?;
+        let number = |text| u64::from_str_radix(text, 16).ok();
+        Some((number(begin)?..number(end)?).contains(&address))
+    };
+    maps.lines().any(|line| line.ends_with("/libc.so.6") && holds(line) == Some(true))
+}
+
 /// Once one dump in three said "unknown pc" of a goroutine in a hook, and left it out.
 #[test]
 fn a_dump_on_sigquit_has_every_goroutine() {
@@ -63,12 +73,18 @@ fn a_dump_on_sigquit_has_every_goroutine() {
                 recorder.arg("5000").stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("cgoprof runs");
             std::thread::sleep(Duration::from_millis(200));
             let children = succeeds(Command::new("pgrep").arg("-P").arg(child.id().to_string())).stdout;
-            let pid = String::from_utf8_lossy(&children).trim().parse().expect("the program");
+            let pid: i32 = String::from_utf8_lossy(&children).trim().parse().expect("the program");
+            let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).expect("it runs");
             kill(Pid::from_raw(pid), Signal::SIGQUIT).expect("a signal");
             let dump = child.wait_with_output().expect("it ends");
             assert_eq!(dump.status.code(), Some(2), "{release}");
             let dump = String::from_utf8_lossy(&dump.stderr).into_owned();
-            assert!(!dump.contains("unknown pc"), "{release}: {dump}");
+            // A thread that the C library lets wait, because the system is short of threads, has none without a recorder either.
+            let mut unknown = dump.split("unknown pc 0x").skip(1).map(|rest| {
+                let digits = rest.split(|c: char| !c.is_ascii_hexdigit()).next().unwrap_or_default();
+                u64::from_str_radix(digits, 16).expect("an address")
+            });
+            assert!(unknown.all(|pc| is_in_c_library(&maps, pc)), "{release}: {dump}");
             // What runs on another thread and does not stop within the runtime's five milliseconds is told without its
             // stack, recorded or not.
             let (shown, running) = (dump.matches("main.crossing(").count(), dump.matches("stack unavailable").count());

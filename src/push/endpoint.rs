@@ -22,24 +22,32 @@ pub(crate) struct Endpoint {
     uri: Uri,
     /// Without slashes at its end.
     path: String,
-    protocol: &'static Protocol,
+    protocol: Protocol,
 }
 
 /// What a server understands, as its path says.
-#[derive(Debug, PartialEq, Eq)]
-struct Protocol {
-    /// Name of the server.
-    name: &'static str,
-    /// Ends of the paths.
-    paths: &'static [&'static str],
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    /// Pyroscope's HTTP API (https://grafana.com/docs/pyroscope/latest/reference-server-api).
+    Pyroscope,
+    /// Parca's `ProfileStoreService.WriteRaw`, as its gateway has it (proto/parca/profilestore/v1alpha1/profilestore.proto).
+    Parca,
+    /// OTLP over HTTP (https://opentelemetry.io/docs/specs/otlp/#otlphttp).
+    Otlp,
 }
 
-/// Pyroscope's HTTP API (https://grafana.com/docs/pyroscope/latest/reference-server-api).
-static PYROSCOPE: Protocol = Protocol { name: "Pyroscope", paths: &["/ingest"] };
-/// Parca's `ProfileStoreService.WriteRaw`, as its gateway has it (proto/parca/profilestore/v1alpha1/profilestore.proto).
-static PARCA: Protocol = Protocol { name: "Parca", paths: &["/profiles/writeraw"] };
-/// OTLP over HTTP (https://opentelemetry.io/docs/specs/otlp/#otlphttp).
-static OTLP: Protocol = Protocol { name: "OTLP", paths: &["/v1development/profiles", "/v1/profiles"] };
+impl Protocol {
+    /// Returns the protocol of a path.
+    fn of(path: &str) -> Option<Protocol> {
+        let ends = [
+            ("/ingest", Protocol::Pyroscope),
+            ("/profiles/writeraw", Protocol::Parca),
+            ("/v1development/profiles", Protocol::Otlp),
+            ("/v1/profiles", Protocol::Otlp),
+        ];
+        ends.into_iter().find(|(end, _)| path.ends_with(end)).map(|(_, protocol)| protocol)
+    }
+}
 
 /// Name of the profiles: `cgo:crossings:count` and so on.
 const PROFILE: &str = "cgo";
@@ -80,9 +88,7 @@ impl Endpoint {
             return Err("a URL begins with http:// or https:// and a host".into());
         }
         let path = uri.path().trim_end_matches('/').to_owned();
-        let known = [&PYROSCOPE, &PARCA, &OTLP];
-        let protocol = known.into_iter().find(|protocol| protocol.paths.iter().any(|end| path.ends_with(end)));
-        let protocol = protocol.ok_or(
+        let protocol = Protocol::of(&path).ok_or(
             "its path tells what the server understands: /ingest (Pyroscope), /api/profiles/writeraw (Parca), or \
              /v1development/profiles (OpenTelemetry Collector)",
         )?;
@@ -112,22 +118,22 @@ impl Endpoint {
     /// Checks that the server can take these labels.
     pub(super) fn check(&self, labels: &[Label]) -> anyhow::Result<()> {
         for (at, label) in labels.iter().enumerate() {
-            let (name, is_service) = (self.protocol.name, label.is_service());
+            let (protocol, is_service) = (self.protocol, label.is_service());
             let is_same = |other: &Label| other.key == label.key || is_service && other.is_service();
             if labels[..at].iter().any(is_same) {
                 bail!("--label {label}: there is another value of this key");
             }
-            if *self.protocol != OTLP && !label.has_plain_key() && !is_service {
-                bail!("--label {label}: keys of {name} have letters, digits and _ only");
+            if protocol != Protocol::Otlp && !label.has_plain_key() && !is_service {
+                bail!("--label {label}: keys of {protocol:?} have letters, digits and _ only");
             }
-            if *self.protocol != OTLP && label.key.starts_with("__") {
-                bail!("--label {label}: keys of {name} that begin with __ are its own");
+            if protocol != Protocol::Otlp && label.key.starts_with("__") {
+                bail!("--label {label}: keys of {protocol:?} that begin with __ are its own");
             }
-            if *self.protocol == PYROSCOPE && label.value.contains([',', '{', '}']) {
-                bail!("--label {label}: a value of {name} has no comma and no brace");
+            if protocol == Protocol::Pyroscope && label.value.contains([',', '{', '}']) {
+                bail!("--label {label}: a value of {protocol:?} has no comma and no brace");
             }
-            if *self.protocol == PYROSCOPE && is_service && !label.value.chars().all(is_in_service) {
-                bail!("--label {label}: a service of {name} has letters, digits and -_./ only");
+            if protocol == Protocol::Pyroscope && is_service && !label.value.chars().all(is_in_service) {
+                bail!("--label {label}: a service of {protocol:?} has letters, digits and -_./ only");
             }
         }
         Ok(())
@@ -139,13 +145,12 @@ impl Endpoint {
         let given = labels.iter().find(|label| label.is_service());
         let service = given.map_or(own, |label| &label.value);
         let labels: Vec<&Label> = labels.iter().filter(|label| !label.is_service()).collect();
-        if *self.protocol == PYROSCOPE {
-            pyroscope(profile, part, service, &labels)
-        } else if *self.protocol == PARCA {
-            parca(profile, part, service, &labels)
-        } else {
-            otlp(profile, part, service, &labels)
-        }
+        let make = match self.protocol {
+            Protocol::Pyroscope => pyroscope,
+            Protocol::Parca => parca,
+            Protocol::Otlp => otlp,
+        };
+        make(profile, part, service, &labels)
     }
 
     /// Tells what an answer means. Where the address or the token is wrong, a request is kept: it is not to blame. Pyroscope
@@ -157,7 +162,7 @@ impl Endpoint {
             .map_or_else(|_| answer.status.to_string(), |it| it.to_string());
         let first = text.lines().next().unwrap_or_default();
         let why = || printable(&format!("{status}: {first}")).trim_end_matches([':', ' ']).to_owned();
-        let is_otlp = *self.protocol == OTLP;
+        let is_otlp = self.protocol == Protocol::Otlp;
         match answer.status {
             200..=299 if is_otlp => otlp::rejected(answer.body).map(|why| Refusal::Never(printable(&why))),
             200..=299 => None,
@@ -168,7 +173,9 @@ impl Endpoint {
             401 | 403 | 404 | 405 | 407 => Some(Refusal::Later(why())),
             429 | 502..=504 => Some(Refusal::Later(why())),
             408 | 425 | 500..=599 if !is_otlp => Some(Refusal::Later(why())),
-            422 if *self.protocol == PYROSCOPE && !text.contains("invalid_argument") => Some(Refusal::Later(why())),
+            422 if self.protocol == Protocol::Pyroscope && !text.contains("invalid_argument") => {
+                Some(Refusal::Later(why()))
+            }
             _ => Some(Refusal::Never(why())),
         }
     }
@@ -260,12 +267,12 @@ mod tests {
 
     #[test]
     fn the_path_tells_the_protocol() {
-        let check = |url: &str, protocol: &Protocol| assert_eq!(endpoint(url).protocol, protocol, "{url}");
-        check("http://localhost:4040/ingest", &PYROSCOPE);
-        check("https://user:secret@profiles.example/pyroscope/ingest/", &PYROSCOPE);
-        check("http://localhost:7070/api/profiles/writeraw", &PARCA);
+        let check = |url: &str, protocol: Protocol| assert_eq!(endpoint(url).protocol, protocol, "{url}");
+        check("http://localhost:4040/ingest", Protocol::Pyroscope);
+        check("https://user:secret@profiles.example/pyroscope/ingest/", Protocol::Pyroscope);
+        check("http://localhost:7070/api/profiles/writeraw", Protocol::Parca);
         assert_eq!(endpoint("http://a/ingest//").shown(), "http://a/ingest");
-        check("http://localhost:4318/v1development/profiles", &OTLP);
+        check("http://localhost:4318/v1development/profiles", Protocol::Otlp);
         for wrong in ["localhost:4040/ingest", "http://localhost:4040", "ftp://localhost/ingest", "/ingest", ""] {
             assert!(Endpoint::parse(wrong).is_err(), "{wrong}");
         }

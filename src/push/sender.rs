@@ -185,7 +185,7 @@ fn run(endpoint: &Endpoint, credentials: &Credentials, spool: &Spool) {
     }
 }
 
-/// What became of an attempt.
+/// Result of an attempt.
 enum Sent {
     Taken,
     /// The server will never take it.

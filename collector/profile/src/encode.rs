@@ -9,6 +9,7 @@ use prost::Message as _;
 
 use crate::code::{CodeFile, Function, Line, Location};
 use crate::counted_samples::CountedSamples;
+use crate::estimate::Estimate;
 use crate::metrics::{Numbers, Stats};
 use crate::model::{Cell, Profile, SampledStack};
 use crate::recording::Parallelism;
@@ -223,6 +224,15 @@ const WHOLE_EVERY: u32 = 32;
 
 /// Place of `cpu` in [`SAMPLE_TYPES`].
 pub const CPU: usize = 5;
+
+/// Place of `blocked` in [`SAMPLE_TYPES`].
+pub(crate) const BLOCKED: usize = 6;
+
+/// Returns the standard errors of [`values`] that come from timing only some crossings; 0 where there is none.
+pub(crate) fn sampling_errors(stats: &Stats) -> [f64; SAMPLE_TYPES.len()] {
+    let error = |estimate: Estimate| estimate.variance.max(0.0).sqrt();
+    [0.0, error(stats.total()), error(stats.c), error(stats.overhead()), error(stats.exit), 0.0, 0.0]
+}
 
 /// Returns the values of a cell's sample, in the order of [`SAMPLE_TYPES`]. Processor time has samples of its own.
 /// Times leave out callbacks, because the crossings in them have samples of their own, and readers add up along the

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::code::LocationId;
 use crate::counted_samples::CountedSamples;
-use crate::encode::{CPU, SAMPLE_TYPES, values};
+use crate::encode::{BLOCKED, CPU, SAMPLE_TYPES, sampling_errors, values};
 use crate::metrics::Stats;
 use crate::model::{Cell, Profile};
 
@@ -42,8 +42,8 @@ impl Increment {
 
 /// Divides a growing recording into increments, whose sum is the recording.
 ///
-/// Estimates of times fall now and then, and increments can't take time back: servers drop negative values. So as much of
-/// each time as its standard error comes only with the last increment, and blocked time, which has none, one increment later:
+/// Estimates of times fall now and then, and increments can't take time back: servers drop negative values. So of each time,
+/// three times its error from timing only some crossings comes only with the last increment, and blocked time, which has none, one increment later:
 /// a crossing that has not ended may turn out to have been preempted. If an estimate falls further, its increments are larger
 /// than the recording by that.
 #[derive(Debug, Default)]
@@ -97,21 +97,15 @@ impl Increments {
     }
 }
 
-/// Place of `blocked` in [`SAMPLE_TYPES`].
-const BLOCKED: usize = 6;
+/// Standard errors below its estimate down to which a time is certain: estimates vary by less while a recording grows. What
+/// is wrong in the same way throughout a recording does not vary.
+const CERTAIN: f64 = 3.0;
 
-/// Returns the values of a cell's sample less their standard errors, and of the blocked time what was there before.
+/// Returns the certain part of the values of a cell's sample, and of the blocked time what was there before.
 fn certain(stats: &Stats, values: Values, blocked_before: i64) -> Values {
-    let errors = [
-        0.0,
-        stats.total().standard_error(),
-        stats.c.standard_error(),
-        stats.overhead().standard_error(),
-        stats.exit.standard_error(),
-        0.0,
-        0.0,
-    ];
-    let mut certain: Values = std::array::from_fn(|at| values[at].saturating_sub(errors[at].ceil() as i64).max(0));
+    let errors = sampling_errors(stats);
+    let mut certain: Values =
+        std::array::from_fn(|at| values[at].saturating_sub((CERTAIN * errors[at]).ceil() as i64).max(0));
     certain[BLOCKED] = values[BLOCKED].min(blocked_before);
     certain
 }
@@ -181,6 +175,6 @@ mod tests {
             profile.cells[0].stats.c.variance = 400.0;
             sums(&increments.next(&profile, is_last))[1]
         };
-        assert_eq!([at(1, 100.0, false), at(2, 110.0, false), at(3, 95.0, false), at(4, 105.0, true)], [80, 10, 0, 15]);
+        assert_eq!([at(1, 100.0, false), at(2, 110.0, false), at(3, 95.0, false), at(4, 105.0, true)], [40, 10, 0, 55]);
     }
 }

@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use super::tables::{LongInC, Tables};
 use crate::arch;
 use crate::clock::{own_time, ticks};
-use crate::counts::label_looks::SharedLooks;
+use crate::counts::label_looks::{Look, SharedLooks};
 use crate::goruntime::Target;
 use crate::goruntime::labels::read_labels;
 use crate::process::memory::Memory;
@@ -62,7 +62,8 @@ impl LabelReader {
         }
         let before = own_time();
         let found: HashMap<u64, LongInC> = tables.long_in_c().map(|one| (one.tid, one)).collect();
-        let new: Vec<LongInC> = found.values().filter(|one| self.seen.get(&one.tid) != Some(one)).copied().collect();
+        let is_new = |one: &&LongInC| self.seen.get(&one.tid).is_none_or(|seen| !seen.is_same(one));
+        let new: Vec<LongInC> = found.values().filter(is_new).copied().collect();
         self.seen = found;
         if !new.is_empty() {
             self.read(tables, &new);
@@ -82,7 +83,7 @@ impl LabelReader {
             let now = ticks();
             if tables.is_still(one) && !labels.is_empty() {
                 let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
-                looks.add(one.tid, one.cell, now, labels);
+                looks.add(one.tid, Look { cell: one.cell, entered_by: one.entered_by, at: now, labels });
             }
         }
     }

@@ -41,7 +41,7 @@ pub struct Tables {
 }
 
 /// A crossing that has been in C for a while.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct LongInC {
     /// Kernel thread id.
     pub(crate) tid: u64,
@@ -50,8 +50,18 @@ pub(crate) struct LongInC {
     pub(crate) m: u64,
     /// Coarse tick in which it was entered.
     entered: u64,
+    /// When that tick ended, in ticks of the counter; a guess if that is more than a second ago.
+    pub(crate) entered_by: u64,
     /// Number of crossings in flight.
     depth: usize,
+}
+
+impl LongInC {
+    /// Whether this is the same crossing at another moment.
+    pub(crate) fn is_same(&self, other: &LongInC) -> bool {
+        let key = |one: &LongInC| (one.tid, one.cell, one.m, one.entered, one.depth);
+        key(self) == key(other)
+    }
 }
 
 /// Number of references from one module's first cell to the next module's. Tables are smaller than 4 GiB.
@@ -351,7 +361,7 @@ impl Tables {
     /// Whether a thread is still in the same crossing, in C.
     pub(crate) fn is_still(&self, one: &LongInC) -> bool {
         let tables = self.used().filter(|&table| owner(table) == one.m);
-        tables.filter_map(|table| self.innermost_in_c(table)).any(|found| found == *one)
+        tables.filter_map(|table| self.innermost_in_c(table)).any(|found| found.is_same(one))
     }
 
     /// Returns the innermost crossing of a thread, if that is in C.
@@ -364,8 +374,14 @@ impl Tables {
         let is_direct = unsafe { (*self.cell(cell)?).flags & flags::DIRECT != 0 };
         // SAFETY: a table lies in the mapping; the id is a plain number.
         let tid = self.tids.ours(unsafe { (*table.at()).tid });
-        let found =
-            LongInC { tid, cell: outside(cell, self.first_cell), m: owner(table), entered: entry.coarse, depth };
+        let found = LongInC {
+            tid,
+            cell: outside(cell, self.first_cell),
+            m: owner(table),
+            entered: entry.coarse,
+            entered_by: self.tick_time(entry.coarse + 1),
+            depth,
+        };
         (entry.in_go == 0 && !is_direct).then_some(found)
     }
 

@@ -329,17 +329,22 @@ fn each_kind_of_advice_is_given_to_its_program_and_none_to_the_healthy_one() {
                 let report = report(&profile);
                 (profile, report)
             };
-            // What is within two of its stated errors is not known, and no advice: a preemption on a busy machine can do that.
+            // What is within two of its stated errors is not known, and no advice: a preemption or a stolen millisecond can do that.
             let is_known = |(_, report): &(_, Value)| {
                 let known = |name: &str| {
                     let number = |field: &str| function(report, name)[field].as_f64().expect("a number");
-                    number("overhead_ns") - number("p_wait_ns") > 2.0 * number("overhead_se_ns")
+                    let border = number("overhead_ns") - number("p_wait_ns");
+                    // One stolen millisecond in a timed crossing counts for all that were not timed: C's error is larger then.
+                    let in_c_at_most = number("c_self_ns") - number("preempted_ns") + 2.0 * number("c_se_ns");
+                    let in_c_at_least = in_c_at_most - 4.0 * number("c_se_ns");
+                    let tells_which_is_longer = in_c_at_most < border || in_c_at_least > border;
+                    border > 2.0 * number("overhead_se_ns") && tells_which_is_longer
                 };
                 expected.iter().filter(|(kind, ..)| *kind == "chatty").all(|(_, name, _)| known(name))
             };
-            let recorded = (0..3).map(|_| record()).find(is_known);
+            let recorded = (0..5).map(|_| record()).find(is_known);
             let (profile, report) =
-                recorded.unwrap_or_else(|| panic!("{release} {scenario}: too large errors in 3 recordings"));
+                recorded.unwrap_or_else(|| panic!("{release} {scenario}: too large errors in 5 recordings"));
             let advice = report["advice"].as_array().expect("advice");
             let mut found: Vec<_> = advice
                 .iter()

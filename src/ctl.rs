@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use cgoprof_collector::record::control::{Command, Controllable, recordings, send};
-use cgoprof_collector::record::output_name::with_process;
+use cgoprof_collector::record::output_name::with_infix;
 use cgoprof_viewer::units::printable;
 use nix::unistd::Pid;
 
@@ -92,7 +92,7 @@ fn write(recording: &Controllable, output: &Path, answer: &[u8], is_one: bool) -
     if output.as_os_str() == profile_file::STANDARD_OUTPUT {
         return Ok(std::io::stdout().write_all(content)?);
     }
-    let path = if is_one { output.to_owned() } else { with_process(output, recording.program) };
+    let path = if is_one { output.to_owned() } else { with_infix(output, &recording.program.to_string()) };
     if written_file::is_same(&path, Path::new(&*own)) {
         bail!("{} is the file that it writes itself; choose another with -o", path.display());
     }

@@ -19,6 +19,8 @@ pub(crate) struct Args {
     /// Profile to draw
     #[arg(default_value = profile_file::DEFAULT)]
     file: PathBuf,
+    #[command(flatten)]
+    of_process: profile_file::OfProcess,
     /// File to write; - for standard output
     #[arg(short, long, default_value = "cgoprof.svg", value_parser = profile_file::output)]
     output: PathBuf,
@@ -73,7 +75,7 @@ enum ValueArg {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let profile = profile_file::read(&args.file)?;
+    let profile = args.of_process.read(&args.file)?;
     let value = match args.value {
         None if args.by_thread && profile.recording.timing != "none" => Value::C,
         None => Value::default_of(&profile),

@@ -4,7 +4,8 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use cgoprof_profile::Profile;
+use cgoprof_profile::{Profile, processes};
+use cgoprof_viewer::programs;
 
 /// The file that `record` writes unless told otherwise.
 pub(crate) const DEFAULT: &str = "cgoprof.pb.gz";
@@ -28,6 +29,35 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<Profile> {
     let shown = path.display();
     let bytes = std::fs::read(path).with_context(|| format!("cannot read {shown}"))?;
     cgoprof_profile::decode(&bytes).map_err(|error| anyhow::anyhow!("{shown} {error}"))
+}
+
+/// Which of a profile's processes are shown.
+#[derive(clap::Args)]
+pub(crate) struct OfProcess {
+    /// Process of a profile that has several, by its id, or all of one program, by its name
+    #[arg(long, value_name = "PID|NAME")]
+    process: Option<String>,
+}
+
+impl OfProcess {
+    /// Whether a process is named.
+    pub(crate) fn is_named(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// Reads a profile, or the part of it that is shown.
+    pub(crate) fn read(&self, path: &Path) -> anyhow::Result<Profile> {
+        let profile = read(path)?;
+        let Some(which) = &self.process else { return Ok(profile) };
+        let found = processes::selected(&profile, which).with_context(|| path.display().to_string())?;
+        found.with_context(|| {
+            let there = match profile.processes.len() {
+                0 => programs::process(&profile),
+                _ => programs::processes(&profile),
+            };
+            format!("{} has no process {which}; it has {there}", path.display())
+        })
+    }
 }
 
 /// Returns the profiles of a folder in the order of their names, or the file itself.

@@ -8,7 +8,9 @@ use std::time::Duration;
 use cgoprof_collector::goruntime::TargetError;
 use cgoprof_collector::process::launch::LaunchError;
 use cgoprof_collector::record::output_name::OutputName;
-use cgoprof_collector::record::{EngineKind, Options, Outcome, Problem, Progress, RecordError, Subject, Subscriber};
+use cgoprof_collector::record::{
+    EngineKind, ManyProfiles, Options, Outcome, Problem, Progress, RecordError, Subject, Subscriber,
+};
 use cgoprof_profile::{Profile, Via};
 use cgoprof_viewer::analysis;
 use cgoprof_viewer::cpu_split::CpuSplit;
@@ -39,6 +41,9 @@ pub(crate) struct Args {
     /// Do not record the programs that a command starts which has no crossings of its own (sh, make, go test)
     #[arg(long, conflicts_with_all = ["pid", "wait", "start_after"])]
     no_follow: bool,
+    /// Write a file for each of these programs' processes, not one for all whose files have the same name
+    #[arg(long, conflicts_with_all = ["pid", "wait", "no_follow", "require", "start_after"])]
+    per_process: bool,
     /// Begin after this time (10s); the program runs unrecorded until then, and what it starts is not recorded
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     start_after: Option<Duration>,
@@ -70,6 +75,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         output: Some(args.output.clone()),
         require: args.require,
         follow: !args.no_follow && args.start_after.is_none(),
+        per_process: args.per_process,
         start_after: args.start_after,
         control: true,
         subscriber,
@@ -167,9 +173,16 @@ fn summary(profile: &Profile, file: Option<&Path>) {
     for note in &profile.recording.notes {
         say(note);
     }
-    let is_file = |path: &&Path| path.as_os_str() != profile_file::STANDARD_OUTPUT;
-    if let Some(file) = file.filter(is_file).map(Path::display) {
-        say(format_args!("written {file}; see it with: cgoprof tui {file}, or cgoprof report {file}"));
+    if let Some(file) = file {
+        see(file, "");
+    }
+}
+
+/// Says that a profile is written, and how to see it.
+fn see(file: &Path, with_what: &str) {
+    if file.as_os_str() != profile_file::STANDARD_OUTPUT {
+        let file = file.display();
+        say(format_args!("written {file}{with_what}; see it with: cgoprof tui {file}, or cgoprof report {file}"));
     }
 }
 
@@ -235,6 +248,19 @@ impl Progress for Shown {
                 self.has_failed.set(true);
                 say(format_args!("{shown}: {error}"));
             }
+        }
+    }
+
+    fn written(&self, written: &ManyProfiles, problem: Option<&Problem>) {
+        if let Some(problem) = problem {
+            self.has_failed.set(true);
+            say(problem);
+        } else if !self.quiet {
+            let processes = match written.processes {
+                1 => String::new(),
+                many => format!(" with {} processes", count(many as u64)),
+            };
+            see(&written.file, &processes);
         }
     }
 

@@ -23,6 +23,8 @@ pub(crate) struct Args {
     /// Profile to show
     #[arg(default_value = profile_file::DEFAULT)]
     file: PathBuf,
+    #[command(flatten)]
+    of_process: profile_file::OfProcess,
     /// Group rows by [default: function]
     #[arg(long, value_enum)]
     by: Option<ByArg>,
@@ -53,6 +55,8 @@ enum ByArg {
     Goroutine,
     /// Go packages that call C
     Package,
+    /// Processes, where several were recorded
+    Process,
     /// Stacks that were blocked in C, with what they waited in
     Blocked,
     /// Functions inside C, by samples
@@ -113,7 +117,7 @@ impl Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let profile = profile_file::read(&args.file)?;
+    let profile = args.of_process.read(&args.file)?;
     let view = args.table.view(matches!(args.format, Format::Csv));
     let view = View { limit: args.slowest.unwrap_or(view.limit), quantiles: args.quantiles, ..view };
     let by = match args.by.unwrap_or(ByArg::Function) {
@@ -124,6 +128,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         ByArg::Thread => By::Thread,
         ByArg::Goroutine => By::Goroutine,
         ByArg::Package => By::Package,
+        ByArg::Process => By::Process,
         ByArg::Blocked => By::Blocked,
         ByArg::C => By::Inside(Group::Function),
         ByArg::Line => By::Inside(Group::Line),

@@ -16,13 +16,15 @@ pub(crate) struct Args {
     /// Profile to show
     #[arg(default_value = profile_file::DEFAULT)]
     file: PathBuf,
+    #[command(flatten)]
+    of_process: profile_file::OfProcess,
     /// Profile to compare with
     #[arg(long, value_name = "FILE")]
     base: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let profile = profile_file::read(&args.file)?;
+    let profile = args.of_process.read(&args.file)?;
     let base = read_base(args.base.as_deref())?;
     let output = screen::open()?;
     let orders = screen::Orders::listen()?;

@@ -196,6 +196,7 @@ impl How {
             debuginfod: self.debuginfod,
             require: false,
             follow: false,
+            per_process: false,
             start_after: None,
             control: false,
             subscriber: None,

@@ -31,6 +31,8 @@ pub(crate) struct Args {
     file: PathBuf,
     /// Newer profile to compare with; two folders hold repeats
     now: Option<PathBuf>,
+    #[command(flatten)]
+    of_process: profile_file::OfProcess,
     /// Port on 127.0.0.1; 0 for any that is free
     #[arg(long, default_value_t = 0)]
     port: u16,
@@ -66,7 +68,8 @@ fn page(args: &Args) -> anyhow::Result<Vec<u8>> {
         None if args.file.is_dir() => {
             bail!("{} is a folder: name a profile, or two folders to compare", args.file.display())
         }
-        None => page::write(&profile_file::read(&args.file)?, None, &mut output)?,
+        None => page::write(&args.of_process.read(&args.file)?, None, &mut output)?,
+        Some(_) if args.of_process.is_named() => bail!("--process shows a part of one profile: name one file"),
         Some(now) => {
             let (before, after) = (diff::repeats(&args.file)?, diff::repeats(now)?);
             diff::check(&before, &after)?;

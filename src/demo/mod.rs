@@ -70,6 +70,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         debuginfod: None,
         require: true,
         follow: false,
+        per_process: false,
         start_after: None,
         control: false,
         subscriber: None,

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::Value;
 
+use cgoprof_profile::decode;
 use cgoprof_testing::go::{self, Build, shared_dir};
 use cgoprof_testing::recording::{User, command, report};
 
@@ -319,21 +321,117 @@ fn only_the_command_itself_is_recorded_if_that_is_asked_for() {
     assert_eq!((family.counted().len(), family.recorded().len()), (1, 0));
 }
 
+/// The profiles of one command, in one file or in more.
+struct Named {
+    family: Family,
+    profile: PathBuf,
+}
+
+impl Named {
+    fn of(user: User) -> Named {
+        let family = Family::of(user);
+        Named { profile: family.profiles.join("named.pb.gz"), family }
+    }
+
+    fn recorder(&self, options: &[&str]) -> Command {
+        let mut recorder = command(self.family.user);
+        recorder.env("COUNTS", &self.family.counts).env("FAMILY", program());
+        recorder.args(["record", "-o"]).arg(&self.profile).args(options).arg("--");
+        recorder
+    }
+
+    /// Crossings of the processes of a file.
+    fn processes(report: &Value) -> BTreeMap<u64, u64> {
+        let processes = report["processes"].as_array().expect("processes").iter();
+        processes.map(|one| (one["pid"].as_u64().expect("a number"), one["calls"].as_u64().expect("a count"))).collect()
+    }
+}
+
 #[test]
-fn one_file_name_is_given_a_process_where_several_programs_are_recorded() {
-    let family = Family::of(User::Root);
-    let profile = family.counts.with_file_name("named.pb.gz");
+fn one_file_has_all_processes_and_tells_them_apart() {
+    for user in [User::Root, User::Nobody] {
+        let named = Named::of(user);
+        let script = "$FAMILY 1000 & $FAMILY 2000 & wait; $FAMILY 50";
+        let output = named.recorder(&[]).args(["sh", "-c", script]).output().expect("cgoprof runs");
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        let written = format!("written {} with 3 processes", named.profile.display());
+        assert!(said(&output).contains(&written), "{}", said(&output));
+        let files: Vec<_> = std::fs::read_dir(&named.family.profiles).expect("a folder").flatten().collect();
+        assert_eq!(files.len(), 1, "{files:?}");
+        let (counted, whole) = (named.family.counted(), report(&named.profile));
+        assert_eq!(Named::processes(&whole), counted);
+        assert_eq!(whole["totals"]["crossings"].as_u64(), Some(counted.values().sum()));
+        let threads = whole["threads"].as_array().expect("threads");
+        for (pid, crossings) in &counted {
+            let mut one = command(User::Root);
+            one.args(["report", "--format", "json", "--process", &pid.to_string()]).arg(&named.profile);
+            let one: Value = serde_json::from_slice(&one.output().expect("cgoprof runs").stdout).expect("JSON");
+            assert_eq!(one["target"]["pid"].as_u64(), Some(*pid));
+            assert_eq!(one["totals"]["crossings"].as_u64(), Some(*crossings));
+            let own = threads.iter().filter(|thread| thread["pid"].as_u64() == Some(*pid));
+            assert_eq!(own.count(), one["threads"].as_array().expect("threads").len());
+        }
+    }
+}
+
+#[test]
+fn standard_output_takes_the_profile_of_all_processes() {
+    let named = Named::of(User::Root);
+    let profile = named.profile.display().to_string();
+    let mut recorder = named.family.recorder(&[]);
+    let recorder = recorder.args(["sh", "-c", "($FAMILY 100; $FAMILY 200; exit 5) > /dev/null"]);
+    let words = recorder.get_args().map(|word| word.to_str().expect("text")).collect::<Vec<_>>();
+    let at = words.iter().position(|&word| word == "-o").expect("an option") + 1;
+    let words: Vec<&str> =
+        words.iter().enumerate().map(|(index, &word)| if index == at { "-" } else { word }).collect();
     let mut recorder = command(User::Root);
-    recorder.env("COUNTS", &family.counts).env("FAMILY", program()).args(["record", "-o"]).arg(&profile);
-    let output = recorder.args(["--", "sh", "-c", "$FAMILY 10; $FAMILY 20"]).output().expect("cgoprof runs");
+    recorder.env("COUNTS", &named.family.counts).env("FAMILY", program()).args(words);
+    let output = recorder.stdout(std::fs::File::create(&profile).expect("a file")).output().expect("cgoprof runs");
+    assert_eq!(output.status.code(), Some(5), "{}", said(&output));
+    assert_eq!(Named::processes(&report(&named.profile)), named.family.counted(), "{}", said(&output));
+}
+
+#[test]
+fn each_process_has_a_file_if_that_is_asked_for() {
+    let named = Named::of(User::Root);
+    let script = ["sh", "-c", "$FAMILY 10; $FAMILY 20"];
+    let output = named.recorder(&["--per-process"]).args(script).output().expect("cgoprof runs");
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
-    let said = said(&output);
-    let words = said.split_whitespace().filter_map(|word| word.strip_suffix(';'));
-    let is_other = |word: &&str| word.contains("named.") && Path::new(word) != profile;
-    let path = words.into_iter().find(is_other).expect("another file");
-    let (first, other) = (report(&profile), report(Path::new(path)));
-    let stem = profile.with_extension("").with_extension("");
-    assert_eq!(path, format!("{}.{}.pb.gz", stem.display(), other["target"]["pid"]));
-    let totals = [&first, &other].map(|report| report["totals"]["crossings"].as_u64().expect("a count"));
-    assert!(totals[0] >= 10 && totals[1] == totals[0] + 10, "{totals:?}");
+    assert_eq!(named.family.recorded(), named.family.counted());
+    let mut others: Vec<_> = std::fs::read_dir(&named.family.profiles).expect("a folder").flatten().collect();
+    others.retain(|file| file.path() != named.profile);
+    let other = others.pop().expect("another file").path();
+    let pid = report(&other)["target"]["pid"].as_u64().expect("a process");
+    assert_eq!(other, named.profile.with_file_name(format!("named.{pid}.pb.gz")));
+    assert!(said(&output).contains(&format!("written {}", other.display())), "{}", said(&output));
+    let mut recorder = command(User::Root);
+    recorder.env("COUNTS", &named.family.counts).env("FAMILY", program()).args(["record", "--per-process", "-o", "-"]);
+    let output = recorder.arg("--").args(script).output().expect("cgoprof runs");
+    assert!(said(&output).contains("takes one profile, and that of another program goes there"), "{}", said(&output));
+}
+
+/// Until the end, each recorder writes a file of its own.
+#[test]
+fn what_a_killed_recorder_had_recorded_of_each_process_is_there() {
+    let named = Named::of(User::Root);
+    let script = "$FAMILY 100; $FAMILY 200; touch $COUNTS/../two; sleep 10";
+    let mut recorder = named.recorder(&["-q"]).args(["sh", "-c", script]).spawn().expect("cgoprof runs");
+    while !named.family.counts.with_file_name("two").exists() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // What has ended is written by its recorder when it has seen that.
+    let is_written = |file: std::fs::DirEntry| {
+        let read = std::fs::read(file.path()).ok().and_then(|bytes| decode(&bytes).ok());
+        read.is_some_and(|profile| profile.cells.iter().map(|cell| cell.stats.calls).sum::<u64>() > 100)
+    };
+    for _ in 0..100 {
+        let files = std::fs::read_dir(&named.family.profiles).expect("profiles").flatten();
+        if files.map(is_written).filter(|&is_written| is_written).count() == 2 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    recorder.kill().expect("it runs");
+    recorder.wait().expect("it ends");
+    assert_eq!(named.family.recorded(), named.family.counted());
 }

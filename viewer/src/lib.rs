@@ -14,6 +14,7 @@ mod numbered;
 pub mod oversubscription;
 pub mod page;
 pub mod paths;
+pub mod programs;
 pub mod report;
 pub mod scheduler;
 pub mod slowest;

@@ -29,7 +29,12 @@ fn text_reports() {
     for (name, profile) in profiles() {
         let scheduling = [(By::Thread, 8), (By::Goroutine, 5), (By::Callback, 5), (By::Advice, 5)];
         let inside = [Group::Function, Group::Line, Group::Library].map(|group| (By::Inside(group), 5));
-        let others = scheduling.into_iter().chain(inside).chain([(By::Package, 5), (By::Blocked, 3), (By::Slowest, 3)]);
+        let others = scheduling.into_iter().chain(inside).chain([
+            (By::Package, 5),
+            (By::Process, 5),
+            (By::Blocked, 3),
+            (By::Slowest, 3),
+        ]);
         for (by, limit) in [(By::Function, 20), (By::Site, 8), (By::Stack, 3)].into_iter().chain(others) {
             insta::assert_snapshot!(
                 format!("{name}-{by:?}"),
@@ -125,7 +130,7 @@ fn check_benchfmt(name: &str, written: &str) {
     for line in written.lines() {
         let words: Vec<&str> = line.split(' ').collect();
         if !line.starts_with("Benchmark") {
-            assert!(words.len() == 2 && words[0].ends_with(':'), "{name}: {line}");
+            assert!(words.len() >= 2 && words[0].ends_with(':'), "{name}: {line}");
             continue;
         }
         assert!(words.len() >= 4 && words.len().is_multiple_of(2) && words[1].parse::<u64>().is_ok(), "{name}: {line}");

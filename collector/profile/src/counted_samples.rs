@@ -9,7 +9,8 @@ use crate::model::SampledStack;
 /// unknown becomes known with its mapping, and its samples are then those of another stack.
 #[derive(Debug, Default)]
 pub(crate) struct CountedSamples {
-    by_stack: HashMap<(Option<u64>, Vec<LocationId>), u64>,
+    /// By process, cell and stack.
+    by_stack: HashMap<(usize, Option<u64>, Vec<LocationId>), u64>,
     total: u64,
 }
 
@@ -20,7 +21,8 @@ impl CountedSamples {
         let all: u64 = stacks.iter().map(|stack| stack.samples).sum();
         let mut left = all.saturating_sub(self.total);
         let added = stacks.iter().map(|stack| {
-            let counted = self.by_stack.entry((stack.cell, stack.stack.clone())).or_default();
+            let key = (stack.process, stack.cell, stack.stack.clone());
+            let counted = self.by_stack.entry(key).or_default();
             let added = stack.samples.saturating_sub(*counted).min(left);
             *counted += added;
             left -= added;

@@ -8,13 +8,13 @@ use flate2::read::MultiGzDecoder;
 use prost::Message as _;
 
 use crate::code::{CodeFile, Function, Kind, Library, LibraryId, Line, Location, Via, Wrapper};
-use crate::encode::FIRST_LIBRARY;
+use crate::encode::{FIRST_LIBRARY, OF_ONE, OF_PROCESSES};
 use crate::estimate::finite;
 use crate::metrics::Stats;
 use crate::model::{Cell, Profile, SampledStack};
 use crate::recording::{Knows, Parallelism, Recording, Target};
 use crate::references::{DecodeError, LARGEST, function_id, location_id};
-use crate::{pprof, scheduler_file, waits_file};
+use crate::{pprof, processes, scheduler_file, waits_file};
 
 /// Reads a file. One that was cut short is read up to its last complete member, and gets a note on that.
 ///
@@ -35,16 +35,27 @@ pub fn decode(file: &[u8]) -> Result<Profile, DecodeError> {
 /// See [`DecodeError`].
 pub fn decode_message(bytes: &[u8]) -> Result<Profile, DecodeError> {
     let message = pprof::Profile::decode(bytes)?;
-    if message.cgoprof.is_empty() {
-        return Err(DecodeError::NotOurs);
+    let newest = message.cgoprof.iter().map(|extension| extension.version).max().ok_or(DecodeError::NotOurs)?;
+    match newest {
+        OF_PROCESSES => {
+            let encoded = message.cgoprof.iter().flat_map(|extension| &extension.process);
+            let process = |bytes: &Vec<u8>| Ok(Arc::new(of_one(pprof::Profile::decode(bytes.as_slice())?)?));
+            let processes = encoded.map(process).collect::<Result<_, DecodeError>>()?;
+            processes::together(processes).map_err(DecodeError::Processes)
+        }
+        _ => of_one(message),
     }
+}
+
+/// Reads the recording of one process.
+fn of_one(message: pprof::Profile) -> Result<Profile, DecodeError> {
     let mut profile = Profile::default();
     read_functions(&message, &mut profile)?;
     read_libraries(&message, &mut profile)?;
     read_locations(&message, &mut profile)?;
     let (mut by_id, mut by_stack) = (HashMap::new(), HashMap::new());
     for extension in message.cgoprof {
-        if extension.version > 1 {
+        if extension.version > OF_ONE {
             return Err(DecodeError::TooNew(extension.version));
         }
         if let Some(found) = extension.target {
@@ -183,6 +194,7 @@ fn read_cell(cell: pprof::Cell, profile: &mut Profile, by_id: &mut HashMap<u64, 
             let stack: Result<Vec<_>, _> = head.location_id.iter().map(|&id| location_id(id, profile)).collect();
             let new = Cell {
                 id: head.id,
+                process: 0,
                 function: function_id(head.function_id, profile)?,
                 stack: stack?,
                 via: Via::from_number(head.via),
@@ -215,7 +227,7 @@ fn read_samples(
     let inside = (found.inside as usize).min(stack.len());
     by_stack.insert(key, profile.samples.len());
     let (cell, truncated, samples) = (found.cell_id, found.truncated, found.samples);
-    profile.samples.push(SampledStack { cell, stack, inside, truncated, samples });
+    profile.samples.push(SampledStack { cell, process: 0, stack, inside, truncated, samples });
     Ok(())
 }
 
@@ -265,6 +277,7 @@ fn recording(found: pprof::Recording) -> Recording {
         every_wait_ns: found.every_wait_ns,
         parallelism: found.parallelism.map_or_else(Parallelism::default, parallelism),
         recordings: found.recordings,
+        processes: 0,
         notes: found.notes,
     }
 }

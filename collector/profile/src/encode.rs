@@ -65,16 +65,23 @@ impl Encoder {
         self.add_locations(profile, &mut message);
         let mut cells = Vec::new();
         for cell in &profile.cells {
-            self.add_cell(cell, &mut message, &mut cells);
+            self.add_cell(profile, cell, &mut message, &mut cells);
         }
         // Threads and goroutines are always written as a whole, so members with them get rarer as the file grows.
         let whole = self.members.is_power_of_two() || self.members.is_multiple_of(WHOLE_EVERY);
         self.members += 1;
         let added = self.samples.added(&profile.samples);
         let added = profile.samples.iter().zip(added).filter(|&(_, samples)| samples > 0);
-        let sampled = added.map(|(stack, samples)| added_samples(profile, stack, samples, &mut message)).collect();
+        let sampled = added.map(|(stack, samples)| self.add_samples(profile, stack, samples, &mut message)).collect();
+        if !profile.processes.is_empty() {
+            // The rest follows from the processes.
+            let process = profile.processes.iter();
+            let process = process.map(|process| Encoder::default().message(process).encode_to_vec()).collect();
+            message.cgoprof.push(pprof::Extension { version: OF_PROCESSES, process, ..pprof::Extension::default() });
+            return message;
+        }
         message.cgoprof.push(pprof::Extension {
-            version: 1,
+            version: OF_ONE,
             target: Some(target(profile)),
             recording: Some(recording(profile)),
             cell: cells,
@@ -83,6 +90,7 @@ impl Encoder {
             scheduler: whole.then(|| scheduler_file::scheduler(profile)),
             timeline: Some(scheduler_file::timeline(&profile.timeline)),
             wait: if whole { waits_file::waits(profile) } else { Vec::new() },
+            process: Vec::new(),
         });
         message
     }
@@ -186,21 +194,38 @@ impl Encoder {
         }
     }
 
-    /// Returns the labels of a cell's sample.
-    pub(crate) fn labels(&mut self, locked: bool, message: &mut pprof::Profile) -> Vec<pprof::Label> {
-        let mut label =
-            || pprof::Label { key: self.string("locked", message), str: self.string("true", message), num: 0 };
-        locked.then(&mut label).into_iter().collect()
+    /// Returns the labels of a sample: of which process it is, if there are several, and whether the goroutine was locked to
+    /// its thread.
+    pub(crate) fn labels(
+        &mut self,
+        profile: &Profile,
+        process: usize,
+        locked: bool,
+        message: &mut pprof::Profile,
+    ) -> Vec<pprof::Label> {
+        let mut labels = Vec::new();
+        if let Some(process) = profile.processes.get(process) {
+            let program = process.target.path.rsplit('/').next().unwrap_or_default();
+            let (key, str) = (self.string("program", message), self.string(program, message));
+            labels.push(pprof::Label { key, str, num: 0 });
+            let (key, num) = (self.string("pid", message), i64::from(process.target.pid));
+            labels.push(pprof::Label { key, str: 0, num });
+        }
+        if locked {
+            let (key, str) = (self.string("locked", message), self.string("true", message));
+            labels.push(pprof::Label { key, str, num: 0 });
+        }
+        labels
     }
 
-    fn add_cell(&mut self, cell: &Cell, message: &mut pprof::Profile, cells: &mut Vec<pprof::Cell>) {
+    fn add_cell(&mut self, profile: &Profile, cell: &Cell, message: &mut pprof::Profile, cells: &mut Vec<pprof::Cell>) {
         let written = self.written.get(&cell.id);
         if written == Some(&cell.stats) {
             return;
         }
         let before = written.cloned().unwrap_or_default();
         let location_id: Vec<u64> = cell.stack.iter().map(|location| location.0 as u64 + 1).collect();
-        let label = self.labels(cell.locked, message);
+        let label = self.labels(profile, cell.process, cell.locked, message);
         let now = values(&cell.stats);
         let value: Vec<i64> = now.iter().zip(values(&before)).map(|(now, before)| now - before).collect();
         if value.iter().any(|&value| value != 0) {
@@ -211,7 +236,35 @@ impl Encoder {
         let timed = cell.stats.timed.max(before.timed);
         self.written.insert(cell.id, Stats { timed, ..cell.stats.clone() });
     }
+
+    /// Adds new samples of a stack to the samples, and returns them as what cgoprof keeps beside those.
+    fn add_samples(
+        &mut self,
+        profile: &Profile,
+        stack: &SampledStack,
+        samples: u64,
+        message: &mut pprof::Profile,
+    ) -> pprof::SampledStack {
+        let location_id: Vec<u64> = stack.stack.iter().map(|location| location.0 as u64 + 1).collect();
+        let mut value = vec![0; SAMPLE_TYPES.len()];
+        value[CPU] = samples.saturating_mul(profile.recording.sample_period_ns) as i64;
+        let label = self.labels(profile, stack.process, false, message);
+        message.sample.push(pprof::Sample { location_id: location_id.clone(), value, label });
+        pprof::SampledStack {
+            cell_id: stack.cell,
+            location_id,
+            inside: stack.inside as u32,
+            truncated: stack.truncated,
+            samples,
+        }
+    }
 }
+
+/// Version of the extension in files of one process.
+pub(crate) const OF_ONE: u32 = 1;
+
+/// Version in files of several processes.
+pub(crate) const OF_PROCESSES: u32 = 2;
 
 /// Id of the program's mapping.
 const PROGRAM: u64 = 1;
@@ -248,26 +301,6 @@ pub fn values(stats: &Stats) -> [i64; SAMPLE_TYPES.len()] {
         0,
         round(stats.blocked_self()),
     ]
-}
-
-/// Adds new samples of a stack to the samples, and returns them as what cgoprof keeps beside those.
-fn added_samples(
-    profile: &Profile,
-    stack: &SampledStack,
-    samples: u64,
-    message: &mut pprof::Profile,
-) -> pprof::SampledStack {
-    let location_id: Vec<u64> = stack.stack.iter().map(|location| location.0 as u64 + 1).collect();
-    let mut value = vec![0; SAMPLE_TYPES.len()];
-    value[CPU] = samples.saturating_mul(profile.recording.sample_period_ns) as i64;
-    message.sample.push(pprof::Sample { location_id: location_id.clone(), value, label: Vec::new() });
-    pprof::SampledStack {
-        cell_id: stack.cell,
-        location_id,
-        inside: stack.inside as u32,
-        truncated: stack.truncated,
-        samples,
-    }
 }
 
 fn added(cell: &Cell, before: &Stats, location_id: Vec<u64>) -> pprof::Cell {

@@ -15,6 +15,8 @@ use crate::scheduler::{Callback, Lock};
 #[derive(Default)]
 pub struct Merger {
     sum: Profile,
+    /// The process of what is added next.
+    process: usize,
     recordings: u64,
     /// Names of the programs.
     programs: Vec<String>,
@@ -25,7 +27,7 @@ pub struct Merger {
     functions: HashMap<Function, usize>,
     locations: HashMap<Location, usize>,
     cells: HashMap<CellKey, usize>,
-    samples: HashMap<StackKey, usize>,
+    samples: HashMap<(usize, StackKey), usize>,
     waits: HashMap<StackKey, usize>,
     callbacks: HashMap<(FunctionId, Option<FunctionId>), usize>,
     locks: HashMap<Vec<LocationId>, usize>,
@@ -44,6 +46,7 @@ pub(crate) struct Renumbered {
 /// Identity of a cell.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct CellKey {
+    process: usize,
     function: FunctionId,
     stack: Vec<LocationId>,
     via: Via,
@@ -62,6 +65,9 @@ pub enum MergeError {
     Differs(&'static str),
 }
 
+/// Why recordings of two engines do not add up.
+const OTHER_ENGINE: &str = "their engines do not measure the same";
+
 /// Notes that a sum keeps of its recordings.
 const MOST_NOTES: usize = 20;
 
@@ -78,7 +84,7 @@ impl Merger {
         Ok(())
     }
 
-    /// Adds a part of the same recording, and returns what its numbers are in the sum. Where only some parts have samples,
+    /// Adds a part of a recording, and returns what its numbers are in the sum. Where only some parts have samples,
     /// times or blocked times, the sum has less of them than of the counts, or none.
     pub(crate) fn add_part(&mut self, part: &Profile) -> Renumbered {
         let mut part = part.clone();
@@ -93,6 +99,19 @@ impl Merger {
             }
         }
         self.add_numbers_of(&part)
+    }
+
+    /// Adds the recording of a process, which is told apart from those of others, and returns what its numbers are in the sum,
+    /// as [`Merger::add_part`] does.
+    ///
+    /// # Errors
+    /// If its engine does not measure what those of the others do. The sum is then as it was.
+    pub(crate) fn add_process(&mut self, process: usize, profile: &Profile) -> Result<Renumbered, MergeError> {
+        if self.recordings > 0 && self.sum.recording.knows != profile.recording.knows {
+            return Err(MergeError::Differs(OTHER_ENGINE));
+        }
+        self.process = process;
+        Ok(self.add_part(profile))
     }
 
     /// Adds a recording whose numbers add up with those of the sum.
@@ -203,9 +222,10 @@ impl Merger {
         let cells = self.add_cells(profile, &functions, stack);
         let cell = |cell: Option<u64>| cell.and_then(|id| cells.get(&id).copied());
         for sampled in &profile.samples {
-            let key = (cell(sampled.cell), stack(&sampled.stack));
-            let sum = entry(&mut self.samples, &mut self.sum.samples, key, |(cell, stack)| SampledStack {
+            let key = (self.process, (cell(sampled.cell), stack(&sampled.stack)));
+            let sum = entry(&mut self.samples, &mut self.sum.samples, key, |(process, (cell, stack))| SampledStack {
                 cell: *cell,
+                process: *process,
                 stack: stack.clone(),
                 inside: sampled.inside,
                 ..SampledStack::default()
@@ -261,6 +281,7 @@ impl Merger {
         let mut ids = HashMap::new();
         for cell in &profile.cells {
             let key = CellKey {
+                process: self.process,
                 function: functions[cell.function.0],
                 stack: stack(&cell.stack),
                 via: cell.via,
@@ -270,6 +291,7 @@ impl Merger {
             let id = self.sum.cells.len() as u64 + 1;
             let sum = entry(&mut self.cells, &mut self.sum.cells, key, |key| Cell {
                 id,
+                process: key.process,
                 function: key.function,
                 stack: key.stack.clone(),
                 via: key.via,
@@ -326,7 +348,7 @@ fn leave_untimed(profile: &mut Profile) {
 
 fn differs(sum: &Recording, added: &Recording) -> Result<(), MergeError> {
     let checks = [
-        (sum.knows == added.knows, "their engines do not measure the same"),
+        (sum.knows == added.knows, OTHER_ENGINE),
         (untimed(sum) == untimed(added), "only some have times (--timing none)"),
         (
             sum.sample_period_ns == added.sample_period_ns,

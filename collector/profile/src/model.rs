@@ -41,6 +41,9 @@ pub struct Profile {
     pub locks: Vec<Lock>,
     /// The timeline. It is large, so profiles of one growing recording share it.
     pub timeline: Arc<Timeline>,
+    /// Recordings of single processes that this one is made of ([`crate::processes`]), in the order in which they began; none
+    /// for a recording of one process.
+    pub processes: Vec<Arc<Profile>>,
 }
 
 /// Samples of processor time with one stack.
@@ -48,6 +51,8 @@ pub struct Profile {
 pub struct SampledStack {
     /// [`Cell::id`] of the crossing that was in C; none where C was not reached by a crossing, and in Go.
     pub cell: Option<u64>,
+    /// The process, by its index in [`Profile::processes`]; 0 in a recording of one process.
+    pub process: usize,
     /// The whole stack, innermost first: the frames that C had called, then the cell's stack.
     pub stack: Vec<LocationId>,
     /// Number of locations that lie within the cell's C function.
@@ -94,6 +99,8 @@ impl WaitingStack {
 pub struct Cell {
     /// Number of the cell, the same in every member of a file.
     pub id: u64,
+    /// The process, by its index in [`Profile::processes`]; 0 in a recording of one process.
+    pub process: usize,
     /// The C function.
     pub function: FunctionId,
     /// C function, border, Go frames; then the enclosing crossing's, if this one is made in a callback.

@@ -37,7 +37,7 @@ pub fn plain(profile: &Profile, increment: &Increment) -> Vec<u8> {
     }
     let locations: HashMap<_, _> = locations.into_iter().collect();
     for stack in &increment.stacks {
-        let label = encoder.labels(stack.locked, &mut message);
+        let label = encoder.labels(profile, stack.process, stack.locked, &mut message);
         let location_id = stack.stack.iter().map(|location| locations[&location.0]).collect();
         message.sample.push(pprof::Sample { location_id, value: stack.values.to_vec(), label });
     }

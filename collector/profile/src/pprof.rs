@@ -166,6 +166,9 @@ pub(crate) struct Extension {
     /// All so far.
     #[prost(message, repeated, tag = "9")]
     pub(crate) wait: Vec<WaitingStackInFile>,
+    /// In files of several processes, in place of all other fields: the profile of each, a [`Profile`] of one process.
+    #[prost(bytes = "vec", repeated, tag = "10")]
+    pub(crate) process: Vec<Vec<u8>>,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -71,6 +71,8 @@ pub struct Recording {
     pub num_cgo_call: Option<u64>,
     /// Number of recordings that it is the sum of; 0 for one that is no sum.
     pub recordings: u64,
+    /// Number of processes that it tells apart ([`crate::Profile::processes`]); 0 for a recording of one process.
+    pub processes: usize,
     /// Notes for the reader.
     pub notes: Vec<String>,
 }

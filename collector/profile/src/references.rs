@@ -1,6 +1,7 @@
 //! Causes that make a file unreadable: ids that lead nowhere, too large a size, and the rest of [`DecodeError`].
 
 use crate::code::{FunctionId, LocationId};
+use crate::merge::MergeError;
 use crate::model::Profile;
 
 /// Largest message accepted, uncompressed.
@@ -24,6 +25,9 @@ pub enum DecodeError {
     /// An index leads nowhere.
     #[error("is damaged: {0} {1} does not exist")]
     Dangling(&'static str, u64),
+    /// The recordings of its processes do not add up.
+    #[error("is damaged: one of its processes {0}")]
+    Processes(MergeError),
     /// The content would fill the memory.
     #[error("is larger than {LARGEST} bytes uncompressed")]
     TooLarge,

@@ -7,6 +7,8 @@ use crate::estimate::Estimate;
 /// A kernel thread of the program.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Thread {
+    /// The process, by its index in [`crate::Profile::processes`]; 0 in a recording of one process.
+    pub process: usize,
     /// Kernel thread id.
     pub tid: u64,
     /// Number of its M in the Go runtime, if that is known.
@@ -86,6 +88,8 @@ pub struct Peak {
 /// A goroutine that crossed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Goroutine {
+    /// The process, by its index in [`crate::Profile::processes`]; 0 in a recording of one process.
+    pub process: usize,
     /// Its number, `goid`.
     pub goid: u64,
     /// The Go function it began with, if that is known.

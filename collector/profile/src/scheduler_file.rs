@@ -317,6 +317,7 @@ pub(crate) fn read_thread(found: Thread, profile: &Profile) -> Result<model::Thr
     };
     Ok(model::Thread {
         made: found.made.iter().map(made).collect::<Result<_, DecodeError>>()?,
+        process: 0,
         tid: found.tid,
         m: found.m,
         name: found.name,
@@ -426,6 +427,7 @@ pub(crate) fn read_scheduler(found: Scheduler, profile: &mut Profile) -> Result<
     let peak = peak.transpose()?;
     let goroutines = found.goroutine.iter().map(|found| {
         Ok(model::Goroutine {
+            process: 0,
             goid: found.goid,
             function: optional(found.function_id)?,
             calls: found.calls,

@@ -41,6 +41,7 @@ fn profile(calls: &[u64]) -> Profile {
         };
         let stack = vec![LocationId(index)];
         profile.samples.push(SampledStack {
+            process: 0,
             cell: (index > 0).then_some(index as u64),
             stack: vec![LocationId(index), LocationId(0)],
             inside: 1,
@@ -89,6 +90,7 @@ fn add_scheduler(profile: &mut Profile) {
     };
     profile.recording.forgotten = Forgotten { goroutines: 1, alive: 2, calls: 3, migrations: 4 };
     profile.threads = vec![Thread {
+        process: 0,
         tid: 7,
         m: Some(0),
         name: "app".into(),
@@ -102,7 +104,8 @@ fn add_scheduler(profile: &mut Profile) {
     }];
     profile.births = vec![Birth { at_ns: 9, tid: Some(7), stack: stack.clone(), in_c: 4, holders: holders.clone() }];
     profile.peak = Some(Peak { at_ns: 11, threads: 3, holders, exact: true });
-    let goroutine = Goroutine { goid: 1, function: Some(function), calls: 5, threads: 2, migrations: 1, locks: 3 };
+    let goroutine =
+        Goroutine { process: 0, goid: 1, function: Some(function), calls: 5, threads: 2, migrations: 1, locks: 3 };
     profile.goroutines = vec![goroutine, Goroutine { goid: 2, function: None, ..goroutine }];
     let estimate = Estimate { sum: 3.5, variance: 2.0, common: 1.0 };
     let callback = Callback {

@@ -1,35 +1,16 @@
 //! Sums of recorded profiles.
 
-use std::path::{Path, PathBuf};
+mod recorded;
 
 use cgoprof_profile::merge::{MergeError, Merger};
 use cgoprof_profile::parts::Parts;
 use cgoprof_profile::{Encoder, Profile, Stats, decode};
-
-/// The recorded profiles by name.
-fn recorded() -> Vec<(String, Profile)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/profiles");
-    let mut paths: Vec<PathBuf> =
-        std::fs::read_dir(folder).expect("a folder").flatten().map(|entry| entry.path()).collect();
-    paths.retain(|path| path.to_string_lossy().ends_with(".pb.gz"));
-    paths.sort();
-    let read = |path: PathBuf| {
-        let profile = decode(&std::fs::read(&path).expect("a file")).expect("a profile");
-        (path.file_name().expect("a name").to_string_lossy().into_owned(), profile)
-    };
-    paths.into_iter().map(read).collect()
-}
+use recorded::{recorded, totals};
 
 fn sum(profiles: &[&Profile]) -> Profile {
     let mut merger = Merger::default();
     profiles.iter().for_each(|profile| merger.add(profile).expect("it adds up"));
     merger.finish()
-}
-
-fn totals(profile: &Profile) -> Stats {
-    let mut totals = Stats::default();
-    profile.cells.iter().for_each(|cell| totals.add(&cell.stats));
-    totals
 }
 
 #[test]

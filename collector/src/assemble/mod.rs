@@ -108,7 +108,7 @@ pub(crate) fn assemble(
             }
             Entry::Vacant(new) => {
                 new.insert(profile.cells.len());
-                profile.cells.push(Cell { id, function, via, stack, locked, truncated, stats });
+                profile.cells.push(Cell { id, process: 0, function, via, stack, locked, truncated, stats });
             }
         }
     }

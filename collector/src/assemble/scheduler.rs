@@ -259,6 +259,7 @@ fn goroutines(
             (None, None) => Vec::new(),
         };
         profile.goroutines.push(Goroutine {
+            process: 0,
             goid: copy.goid,
             function: outermost(profile, &stack),
             calls: copy.calls,

@@ -1,6 +1,6 @@
 //! Recording the programs that a command starts which has nothing to record itself: a shell, make, `go test`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -17,8 +17,8 @@ use nix::unistd::Pid;
 
 use super::go_image::GoImage;
 use super::launched::{FOR_THE_PROGRAM, stopped};
-use super::output::{Output, Unwritten};
-use super::output_name::{NameParts, with_process};
+use super::output::Output;
+use super::process_files::{Place, ProcessFiles, Profiles};
 use super::recorder::{GRACE, PAUSE};
 use super::refused::candidates;
 use super::session::{Attached, Session};
@@ -54,8 +54,7 @@ struct Follower {
     waker: Arc<EventFd>,
     /// Whether recordings are to end.
     finish: Arc<AtomicBool>,
-    /// Paths of profiles of this command, and whether another profile can have a path like it.
-    taken: HashMap<PathBuf, bool>,
+    files: ProcessFiles,
     /// Programs that have nothing to record.
     without: HashSet<FileState>,
     /// Whether the command's own program has begun. Why it is not recorded is told in the end.
@@ -67,17 +66,20 @@ struct Recording {
     pid: Pid,
     program: PathBuf,
     thread: JoinHandle<Result<Outcome, RecordError>>,
+    /// The file that its profile is in at the end.
+    file: Option<PathBuf>,
 }
 
 /// What the follower tells of programs.
 enum News {
-    Recorded(PathBuf, Pid, Box<Result<Outcome, RecordError>>),
+    Recorded(PathBuf, Pid, Box<Result<Outcome, RecordError>>, Option<PathBuf>),
     PassedOver(PathBuf, Pid, Problem),
 }
 
 /// What is left when nothing is followed any more.
 struct Left {
     recordings: Vec<Recording>,
+    files: ProcessFiles,
     root_status: Option<u8>,
     ended_by: Option<Signal>,
 }
@@ -107,9 +109,18 @@ pub(super) fn follow(
     let finish = Arc::<AtomicBool>::default();
     let options = Arc::new(Options { duration: None, ..options.clone() });
     let mut recorded = 0;
+    let mut profiles = Profiles::new();
+    let per_process = options.per_process;
     let mut tell = |news: News| match news {
-        News::Recorded(program, pid, outcome) => {
+        News::Recorded(program, pid, mut outcome, file) => {
             recorded += 1;
+            if let (Ok(outcome), Some(file)) = (&mut *outcome, file)
+                && !(per_process && outcome.file.is_some())
+                && let Some(profile) = outcome.profile.clone()
+            {
+                // Its file is told of when it has all profiles that belong in it.
+                profiles.entry(file).or_default().push((outcome.file.take(), profile));
+            }
             progress.recorded(&program, pid, *outcome);
         }
         News::PassedOver(program, pid, problem) => progress.passed_over(&program, pid, &problem),
@@ -142,8 +153,11 @@ pub(super) fn follow(
         }
     };
     finish.store(true, Ordering::Release);
-    for Recording { pid, program, thread } in left.recordings {
-        tell(News::Recorded(program, pid, Box::new(outcome_of(thread))));
+    for Recording { pid, program, thread, file } in left.recordings {
+        tell(News::Recorded(program, pid, Box::new(outcome_of(thread)), file));
+    }
+    for (written, problem) in left.files.finish(profiles) {
+        progress.written(&written, problem.as_ref());
     }
     let status = match (left.root_status, left.ended_by) {
         (Some(status), _) => status,
@@ -171,6 +185,7 @@ impl Follower {
             Ok(begun) => begun,
             Err(error) => return Err(NotFollowed::Refused(waiting, Problem::Untraced(error))),
         };
+        let files = ProcessFiles::new(options.output.clone(), options.per_process);
         let mut follower = Follower {
             options,
             news,
@@ -178,7 +193,7 @@ impl Follower {
             recordings: Vec::new(),
             waker: Arc::new(waker),
             finish,
-            taken: HashMap::new(),
+            files,
             without: HashSet::new(),
             has_begun: false,
         };
@@ -213,7 +228,7 @@ impl Follower {
             let is_over = until.is_some_and(|until| until <= Instant::now());
             if nothing_left || asked_for_long || is_over || idle_since.elapsed() >= LINGER {
                 let ended_by = asked.map(|(signal, _)| signal);
-                return Ok(Left { recordings: self.recordings, root_status, ended_by });
+                return Ok(Left { recordings: self.recordings, files: self.files, root_status, ended_by });
             }
             let left = until.map_or(PAUSE, |until| until.saturating_duration_since(Instant::now()).min(PAUSE));
             let pause = if next == Next::Nothing { left } else { Duration::ZERO };
@@ -279,8 +294,12 @@ impl Follower {
             }
         };
         let program = image.program.clone();
-        match begun.and_then(|(engine, output, tie)| self.start_recorder((pid, tie), image, engine, output)) {
-            Ok(thread) => self.recordings.push(Recording { pid, program, thread }),
+        let started = begun.and_then(|(engine, place, tie)| {
+            let (file, output) = place.map_or((None, None), |place| (Some(place.file), place.output));
+            Ok((file, self.start_recorder((pid, tie), image, engine, output)?))
+        });
+        match started {
+            Ok((file, thread)) => self.recordings.push(Recording { pid, program, thread, file }),
             // It was killed as it began.
             Err(Problem::Ended) => {}
             Err(problem) => self.tell(News::PassedOver(program, pid, problem)),
@@ -293,15 +312,15 @@ impl Follower {
         pid: Pid,
         image: &GoImage,
         target: &Target<'_>,
-    ) -> Result<(RunningEngine, Option<Output>, Tie), Problem> {
+    ) -> Result<(RunningEngine, Option<Place>, Tie), Problem> {
         /// The thread of the recorder itself, beside those that it starts.
         const OWN: usize = 1;
         let tie = Tie::Followed(end::descriptor(pid));
         let prepared = own_threads::check_room(OWN + THREADS + FOR_THE_PROGRAM)
             .map_err(Problem::from)
             .and_then(|()| Trap::of(pid).map_err(|_| Problem::Ended))
-            .and_then(|trap| Ok((trap, self.open(&image.program, pid)?)));
-        let (trap, output) = match prepared {
+            .and_then(|trap| Ok((trap, self.files.open(&image.program, pid)?)));
+        let (trap, place) = match prepared {
             Ok(prepared) => prepared,
             Err(problem) => {
                 self.tree.go_on(pid);
@@ -318,31 +337,12 @@ impl Follower {
             Err(Problem::Ended)
         };
         match engine {
-            Ok(engine) => Ok((engine, output, tie)),
+            Ok(engine) => Ok((engine, place, tie)),
             Err(problem) => {
-                if let Some(output) = output {
-                    self.taken.remove(output.path());
-                    output.discard();
-                }
+                place.into_iter().for_each(|place| self.files.discard(place));
                 Err(problem)
             }
         }
-    }
-
-    /// Opens the file for the profile of a program.
-    fn open(&mut self, program: &Path, pid: Pid) -> Result<Option<Output>, Problem> {
-        let Some(name) = &self.options.output else { return Ok(None) };
-        let mut path = name.path(&NameParts::of(program, pid), Path::is_dir);
-        while let Some(has_others_like_it) = self.taken.get(&path) {
-            if !has_others_like_it {
-                return Err(Problem::OneProfile(path));
-            }
-            path = with_process(&path, pid);
-        }
-        let opened = Output::open(&path);
-        let output = opened.map_err(|error| Problem::Write(path.clone(), Unwritten::from(error)))?;
-        self.taken.insert(path, output.is_replaceable());
-        Ok(Some(output))
     }
 
     /// Starts the thread that records a program.
@@ -371,8 +371,8 @@ impl Follower {
     /// Tells of the recordings that have ended.
     fn take_ended(&mut self) {
         let ended: Vec<Recording> = self.recordings.extract_if(.., |one| one.thread.is_finished()).collect();
-        for Recording { pid, program, thread } in ended {
-            self.tell(News::Recorded(program, pid, Box::new(outcome_of(thread))));
+        for Recording { pid, program, thread, file } in ended {
+            self.tell(News::Recorded(program, pid, Box::new(outcome_of(thread)), file));
         }
     }
 }

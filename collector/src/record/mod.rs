@@ -11,6 +11,7 @@ mod notes;
 pub mod output;
 pub mod output_name;
 mod parallelism;
+mod process_files;
 mod recorder;
 mod refused;
 mod session;
@@ -26,6 +27,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use cgoprof_profile::Profile;
+use cgoprof_profile::merge::MergeError;
 use nix::errno::Errno;
 use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
@@ -89,6 +91,8 @@ pub struct Options {
     pub require: bool,
     /// Whether the programs are recorded that a command starts which has nothing to record itself.
     pub follow: bool,
+    /// Whether each of these has a file of its own, though its name is that of others.
+    pub per_process: bool,
     /// Time for which the program runs before it is recorded; none to record it from its start.
     pub start_after: Option<Duration>,
     /// Whether the recording takes commands ([`control`]).
@@ -181,6 +185,9 @@ pub enum Problem {
     /// Another program's profile goes to this file, which is no regular one.
     #[error("{shown} takes one profile, and that of another program goes there; use a folder with -o", shown = named(.0))]
     OneProfile(PathBuf),
+    /// The profiles of several processes can't be in one file. Each is in a file of its own, if there is room beside it.
+    #[error("{shown} can't have the profiles of all processes: one {error}{rest}", shown = named(.0), rest = apart(.1), error = .2)]
+    Apart(PathBuf, Vec<PathBuf>, MergeError),
     /// The program has nothing to record, and what it starts is not recorded either, for the second reason.
     #[error("{0}; what it starts can't be followed: {1}")]
     Unfollowed(Box<Problem>, Box<Problem>),
@@ -195,6 +202,17 @@ pub enum Problem {
 /// Returns the name of a file for people.
 fn named(path: &Path) -> String {
     if path.as_os_str() == output::STANDARD_OUTPUT { "standard output".to_owned() } else { path.display().to_string() }
+}
+
+/// Tells where the profiles of single processes are.
+fn apart(files: &[PathBuf]) -> String {
+    match files {
+        [] => "; use a folder with -o".into(),
+        _ => {
+            let files: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
+            format!("; they are in {}", files.join(", "))
+        }
+    }
 }
 
 fn list(refused: &[(EngineKind, EngineError)]) -> String {
@@ -250,6 +268,15 @@ fn whose(error: &std::io::Error) -> &'static str {
     }
 }
 
+/// A file that has the profiles of all processes whose files have its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManyProfiles {
+    /// Its path.
+    pub file: PathBuf,
+    /// Number of the processes.
+    pub processes: usize,
+}
+
 /// Receives the events of a recording while it runs.
 pub trait Progress {
     /// A running program has no Go code yet. The recorder waits until it loads some.
@@ -260,6 +287,8 @@ pub trait Progress {
     fn not_recorded(&self, _: &Problem) {}
     /// A program that a command started has been recorded.
     fn recorded(&self, _program: &Path, _: Pid, _: Result<Outcome, RecordError>) {}
+    /// A file has been written, with the profiles of programs that a command started.
+    fn written(&self, _: &ManyProfiles, _: Option<&Problem>) {}
     /// A program that a command started is not recorded.
     fn passed_over(&self, _program: &Path, _: Pid, _: &Problem) {}
     /// The lookup of symbols begins, for the stacks of this many cells.

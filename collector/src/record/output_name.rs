@@ -78,13 +78,12 @@ impl OutputName {
     }
 }
 
-/// Returns a path with the process id before its endings, for another profile than that of this path.
-pub fn with_process(path: &Path, pid: Pid) -> PathBuf {
+/// Returns a path with something before its ending, for another profile than that of this path.
+pub fn with_infix(path: &Path, what: &str) -> PathBuf {
     const ENDING: &[u8] = b".pb.gz";
     let name = path.file_name().unwrap_or_default().as_bytes();
     let (stem, ending) = name.strip_suffix(ENDING).map_or((name, &b""[..]), |stem| (stem, ENDING));
-    let number = format!(".{pid}");
-    path.with_file_name(OsString::from_vec([stem, number.as_bytes(), ending].concat()))
+    path.with_file_name(OsString::from_vec([stem, b".", what.as_bytes(), ending].concat()))
 }
 
 impl From<&Path> for OutputName {
@@ -144,9 +143,8 @@ mod tests {
 
     #[test]
     fn a_second_profile_has_its_process_in_its_name() {
-        let pid = Pid::from_raw(4711);
         for (path, expected) in [("a/cgoprof.pb.gz", "a/cgoprof.4711.pb.gz"), ("profile", "profile.4711")] {
-            assert_eq!(with_process(Path::new(path), pid), Path::new(expected));
+            assert_eq!(with_infix(Path::new(path), "4711"), Path::new(expected));
         }
     }
 

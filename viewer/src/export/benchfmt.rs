@@ -7,7 +7,7 @@ use cgoprof_profile::{Profile, Stats, Via};
 
 use super::format::{ExportError, Format};
 use crate::analysis;
-use crate::paths::file_name;
+use crate::programs::programs;
 use crate::units::printable;
 
 /// A line for each C function, whose operation is a crossing, and one for all of them.
@@ -27,7 +27,7 @@ impl Format for Benchfmt {
             return Err(ExportError::Nothing("engine sample counts no crossings: record with another engine"));
         }
         writeln!(output, "goos: linux\ngoarch: {}", go_architecture(&profile.target.arch))?;
-        writeln!(output, "program: {}", printable(file_name(&profile.target.path)))?;
+        writeln!(output, "program: {}", programs(profile))?;
         let (all, _) = analysis::totals(profile);
         line(output, "Crossings", profile, &all)?;
         let mut names: HashMap<String, usize> = HashMap::new();

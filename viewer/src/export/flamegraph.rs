@@ -8,8 +8,9 @@ use inferno::flamegraph::{Direction, Options, from_lines};
 use regex::Regex;
 
 use super::format::{ExportError, Format};
-use super::weighted_stacks::{PREEMPTED, TRUNCATED, WeightedStack, weighted_stacks};
+use super::weighted_stacks::{PREEMPTED, WeightedStack, weighted_stacks};
 use crate::analysis::{Frame, Position};
+use crate::programs::programs;
 use crate::units::{printable, time};
 use crate::value::Value;
 
@@ -99,7 +100,7 @@ impl Drawing<'_> {
         let part = self.below.last().map_or_else(String::new, |name| format!(", below {name}"));
         let matching = self.filter.map_or_else(String::new, |filter| format!(", stacks that match {filter}"));
         let threads = if self.by_thread { ", by thread" } else { "" };
-        let title = || format!("{}: {}{threads}{part}{matching}", program(profile), self.value.title());
+        let title = || format!("{}: {}{threads}{part}{matching}", programs(profile), self.value.title());
         options.title = self.title.map_or_else(title, printable);
         options.min_width = self.min_width.unwrap_or(options.min_width);
         options.subtitle = Some(LEGEND.to_owned());
@@ -123,19 +124,21 @@ impl Drawing<'_> {
     /// their widths.
     fn folded(&self, profile: &Profile) -> (Vec<String>, f64) {
         let (mut lines, mut sum) = (Vec::new(), 0.0);
-        for WeightedStack { frames, truncated, size } in weighted_stacks(profile, self.value) {
-            let cut = |name: String| truncated.then_some(name).into_iter();
+        for stack in weighted_stacks(profile, self.value) {
+            let WeightedStack { frames, size, .. } = &stack;
             let names = frames.iter().rev().map(|frame| printable(frame.position.function));
             let matches = |filter: &Regex| frames.iter().any(|frame| filter.is_match(frame.position.function));
             if !self.filter.is_none_or(matches) {
                 continue;
             }
-            if !self.is_below(&cut(TRUNCATED.to_owned()).chain(names).collect::<Vec<_>>()) {
+            let outside = stack.outermost().skip(usize::from(stack.program.is_some()));
+            if !self.is_below(&outside.chain(names).collect::<Vec<_>>()) {
                 continue;
             }
-            sum += size as f64;
+            sum += *size as f64;
             let frames = frames.iter().rev().map(|frame| self.annotated(frame));
-            let frames: Vec<String> = cut(format!("{TRUNCATED}{GO}")).chain(frames).collect();
+            let outermost = stack.outermost().map(|name| format!("{}{GO}", name.replace(';', ":")));
+            let frames: Vec<String> = outermost.chain(frames).collect();
             lines.push(format!("{} {size}", frames.join(";")));
         }
         lines.sort();
@@ -227,10 +230,6 @@ const GO: &str = "_[j]";
 const BORDER: &str = "_[k]";
 const KERNEL: &str = "_[i]";
 const LOST: &str = "_[w]";
-
-fn program(profile: &Profile) -> String {
-    printable(profile.target.path.rsplit('/').next().unwrap_or_default())
-}
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,7 @@ use cgoprof_profile::Profile;
 
 use super::format::{ExportError, Format};
 use crate::advice;
-use crate::paths::file_name;
+use crate::programs::programs;
 use crate::report::tabular::{self, Form, escaped};
 use crate::report::view::View;
 use crate::report::{By, text};
@@ -29,7 +29,7 @@ impl Format for Markdown {
     }
 
     fn write(&self, profile: &Profile, output: &mut dyn Write) -> Result<(), ExportError> {
-        writeln!(output, "# Go/C crossings of {}\n", escaped(&printable(file_name(&profile.target.path))))?;
+        writeln!(output, "# Go/C crossings of {}\n", escaped(&programs(profile)))?;
         for line in text::header(profile).lines().filter(|line| !line.is_empty()) {
             writeln!(output, "- {}", escaped(line))?;
         }

@@ -7,8 +7,9 @@ use cgoprof_profile::Profile;
 use serde_json::{Value as Json, json};
 
 use super::format::{ExportError, Format};
-use super::weighted_stacks::{TRUNCATED, weighted_stacks};
+use super::weighted_stacks::weighted_stacks;
 use crate::analysis::Frame;
+use crate::programs::programs;
 use crate::units::printable;
 use crate::value::Value;
 
@@ -28,11 +29,10 @@ impl Format for Speedscope {
         let mut frames = Frames::default();
         let profiles = Value::default_first(profile).filter_map(|value| sampled(profile, value, &mut frames));
         let profiles: Vec<Json> = profiles.collect();
-        let program = profile.target.path.rsplit('/').next().unwrap_or_default();
         let document = json!({
             "$schema": "https://www.speedscope.app/file-format-schema.json",
             "exporter": concat!("cgoprof ", env!("CARGO_PKG_VERSION")),
-            "name": printable(program),
+            "name": programs(profile),
             "activeProfileIndex": 0,
             "shared": { "frames": frames.shared },
             "profiles": profiles,
@@ -74,7 +74,7 @@ impl Frames {
 fn sampled(profile: &Profile, value: Value, frames: &mut Frames) -> Option<Json> {
     let (mut samples, mut weights, mut sum) = (Vec::new(), Vec::new(), 0u64);
     for stack in weighted_stacks(profile, value) {
-        let outermost = stack.truncated.then(|| frames.number(TRUNCATED.to_owned(), "", 0));
+        let outermost: Vec<usize> = stack.outermost().map(|name| frames.number(name, "", 0)).collect();
         let rest: Vec<usize> = stack.frames.iter().rev().map(|frame| frames.of(frame)).collect();
         samples.push(outermost.into_iter().chain(rest).collect::<Vec<_>>());
         weights.push(stack.size);

@@ -11,6 +11,8 @@ use crate::units::printable;
 
 /// A thread, and what happened on it.
 pub(crate) struct ThreadTracks<'a> {
+    /// Its process, by its index in [`Profile::processes`]; 0 in a recording of one process.
+    pub(crate) process: usize,
     /// Kernel thread id.
     pub(crate) tid: u64,
     /// M and name: `M3 app`.
@@ -50,7 +52,15 @@ impl<T> Interval<T> {
     }
 }
 
-/// Returns all threads of which the recording tells something, those of the lowest Ms first.
+/// Returns the processes of a recording, each with the nanoseconds from the recording's start to its own.
+pub(crate) fn processes(profile: &Profile) -> impl Iterator<Item = (u64, &Profile)> {
+    let itself = profile.processes.is_empty().then_some(profile);
+    let all = itself.into_iter().chain(profile.processes.iter().map(|process| &**process));
+    let start = profile.recording.start_unix_ns;
+    all.map(move |process| (process.recording.start_unix_ns.saturating_sub(start), process))
+}
+
+/// Returns all threads of which the recording tells something, process by process, those of the lowest Ms first.
 pub(crate) fn threads(profile: &Profile) -> Vec<ThreadTracks<'_>> {
     let mut tracks: BTreeMap<u64, ThreadTracks<'_>> = BTreeMap::new();
     let mut order: HashMap<u64, u64> = HashMap::new();
@@ -58,7 +68,11 @@ pub(crate) fn threads(profile: &Profile) -> Vec<ThreadTracks<'_>> {
     for thread in &profile.threads {
         let new = || {
             let m = thread.m.map_or_else(String::new, |m| format!("M{m} "));
-            ThreadTracks { name: m + &printable(&thread.name), ..ThreadTracks::new(thread.tid) }
+            ThreadTracks {
+                process: thread.process,
+                name: m + &printable(&thread.name),
+                ..ThreadTracks::new(thread.tid)
+            }
         };
         match tracks.entry(thread.tid) {
             Entry::Vacant(entry) => {
@@ -103,13 +117,14 @@ pub(crate) fn threads(profile: &Profile) -> Vec<ThreadTracks<'_>> {
         own.locked.push(Interval { from: locked.from_ns, to: locked.to_ns, what: locked.goid });
     }
     let mut tracks: Vec<_> = tracks.into_values().collect();
-    tracks.sort_by_key(|track| (order.get(&track.tid).copied().unwrap_or(u64::MAX), track.tid));
+    tracks.sort_by_key(|track| (track.process, order.get(&track.tid).copied().unwrap_or(u64::MAX), track.tid));
     tracks
 }
 
 impl ThreadTracks<'_> {
     fn new(tid: u64) -> Self {
         ThreadTracks {
+            process: 0,
             tid,
             name: format!("thread {tid}"),
             created_ns: None,

@@ -3,11 +3,14 @@
 use cgoprof_profile::{Kind, Profile};
 
 use crate::analysis::{self, Frame, Position};
+use crate::programs;
 use crate::units::printable;
 use crate::value::{Parts, Value};
 
 /// A stack, and how much of a value it has.
 pub(crate) struct WeightedStack<'a> {
+    /// The program, where a recording has several processes.
+    pub(crate) program: Option<String>,
     /// The innermost first.
     pub(crate) frames: Vec<Frame<'a>>,
     /// Whether the stack goes on beyond its frames.
@@ -17,11 +20,16 @@ pub(crate) struct WeightedStack<'a> {
 }
 
 impl WeightedStack<'_> {
-    /// Returns the names of its functions for a line of folded stacks: the outermost first, and without semicolons, which end a name.
+    /// Returns the names of the frames outside of its functions, the outermost first: the program, and what stands for frames
+    /// beyond the stack's.
+    pub(crate) fn outermost(&self) -> impl Iterator<Item = String> {
+        self.program.clone().into_iter().chain(self.truncated.then(|| TRUNCATED.to_owned()))
+    }
+
+    /// Returns the names of its frames for a line of folded stacks: the outermost first, and without semicolons, which end a name.
     pub(crate) fn folded(&self) -> String {
         let names = self.frames.iter().rev().map(|frame| printable(frame.position.function));
-        let names = self.truncated.then(|| TRUNCATED.to_owned()).into_iter().chain(names);
-        names.map(|name| name.replace(';', ":")).collect::<Vec<_>>().join(";")
+        self.outermost().chain(names).map(|name| name.replace(';', ":")).collect::<Vec<_>>().join(";")
     }
 }
 
@@ -30,10 +38,23 @@ pub(crate) const PREEMPTED: Frame<'_> =
     Frame { position: Position { function: "[preempted]", file: "", line: 0 }, kind: Kind::Kernel, inlined: false };
 
 /// Name of the frame that stands for those beyond a stack's.
-pub(crate) const TRUNCATED: &str = "[truncated]";
+const TRUNCATED: &str = "[truncated]";
 
 /// Returns all stacks that have any of a value.
-pub(crate) fn weighted_stacks<'a>(profile: &'a Profile, value: Value) -> Vec<WeightedStack<'a>> {
+pub(crate) fn weighted_stacks(profile: &Profile, value: Value) -> Vec<WeightedStack<'_>> {
+    if profile.processes.is_empty() {
+        return of_one(profile, value);
+    }
+    let with_program = |process| {
+        of_one(process, value)
+            .into_iter()
+            .map(|stack| WeightedStack { program: Some(programs::program(process)), ..stack })
+    };
+    profile.processes.iter().flat_map(|process| with_program(process)).collect()
+}
+
+/// Returns those of one process.
+fn of_one<'a>(profile: &'a Profile, value: Value) -> Vec<WeightedStack<'a>> {
     let mut stacks = Vec::new();
     if value == Value::Cpu {
         for row in analysis::by_sample(profile) {
@@ -64,6 +85,6 @@ pub(crate) fn weighted_stacks<'a>(profile: &'a Profile, value: Value) -> Vec<Wei
 fn add<'a>(stacks: &mut Vec<WeightedStack<'a>>, inner: &[Frame<'a>], outer: &[Frame<'a>], truncated: bool, size: f64) {
     let size = size.max(0.0).round() as u64;
     if size > 0 {
-        stacks.push(WeightedStack { frames: [inner, outer].concat(), truncated, size });
+        stacks.push(WeightedStack { program: None, frames: [inner, outer].concat(), truncated, size });
     }
 }

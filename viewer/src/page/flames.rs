@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use cgoprof_profile::{Kind, Profile};
 use serde_json::{Value as Json, json};
 
-use crate::export::weighted_stacks::{TRUNCATED, weighted_stacks};
+use crate::export::weighted_stacks::weighted_stacks;
 use crate::numbered::Numbered;
 use crate::units::printable;
 use crate::value::Value;
@@ -56,11 +56,11 @@ impl Nodes {
         size: impl Fn(&mut Node) -> &mut f64,
     ) {
         for stack in weighted_stacks(profile, value) {
-            let outermost = stack.truncated.then(|| (TRUNCATED.to_owned(), Kind::Go));
+            let outermost = stack.outermost().map(|name| (name, Kind::Go));
             let frames = stack.frames.iter().rev().map(|frame| (printable(frame.position.function), frame.kind));
             let mut at = 0;
             *size(&mut self.0[at]) += stack.size as f64;
-            for (name, kind) in outermost.into_iter().chain(frames) {
+            for (name, kind) in outermost.chain(frames) {
                 let key = (names.number(name), kind);
                 at = match self.0[at].children.get(&key) {
                     Some(&child) => child,

@@ -15,7 +15,7 @@ use serde_json::{Value as Json, json};
 use crate::advice;
 use crate::diff::compare::{Diff, Side};
 use crate::diff::table;
-use crate::paths::file_name;
+use crate::programs::programs;
 use crate::report::text;
 use crate::slowest;
 use crate::units::printable;
@@ -106,7 +106,7 @@ fn data(profile: &Profile, comparison: Option<Comparison<'_>>) -> Json {
         facts.push(format!("all views but Change show the first of {runs} recordings"));
     }
     json!({
-        "program": printable(file_name(&profile.target.path)),
+        "program": programs(profile),
         "facts": facts,
         "notes": notes.collect::<Vec<_>>(),
         "advice": shown.collect::<Vec<_>>(),

@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 use crate::diff::compare::Diff;
 use crate::report::view::View;
 use crate::tables::inside::Group;
-use crate::tables::{Align, Row, SortKey, callbacks, functions, inside, packages, sites, threads};
+use crate::tables::{Align, Row, SortKey, callbacks, functions, inside, packages, processes, sites, threads};
 
 /// Returns the tables that have rows.
 pub(super) fn all(profile: &Profile, diff: Option<&Diff>) -> Vec<Json> {
@@ -22,6 +22,7 @@ pub(super) fn all(profile: &Profile, diff: Option<&Diff>) -> Vec<Json> {
         Some(sheet("packages", "Packages", profile, &packages::rows(profile))),
         (profile.recording.sample_period_ns > 0)
             .then(|| sheet("inside", "Inside C", profile, &inside::rows(profile, Group::Function))),
+        Some(sheet("processes", "Processes", profile, &processes::rows(profile))),
         Some(sheet("threads", "Threads", profile, &threads::rows(profile))),
         Some(sheet("goroutines", "Goroutines", profile, &profile.goroutines)),
         Some(sheet("callbacks", "Callbacks", profile, &callbacks::rows(profile))),

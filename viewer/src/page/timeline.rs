@@ -31,7 +31,9 @@ pub(super) fn data(profile: &Profile) -> Json {
             let waits = waits.flat(&thread.waits_for_p, |it| names.number(sources.function(it)));
             let blocked = blocked.flat(&thread.blocked, |it| names.number(sources.wait(it)));
             let locked = locked.flat(&thread.locked, |&goid| goid as usize);
-            json!({ "name": thread.name, "tid": thread.tid, "crossings": crossings, "waits": waits, "blocked": blocked,
+            let process = profile.processes.get(thread.process).map(|process| process.target.pid);
+            let name = process.map_or_else(|| thread.name.clone(), |pid| format!("{pid} {}", thread.name));
+            json!({ "name": name, "tid": thread.tid, "crossings": crossings, "waits": waits, "blocked": blocked,
                     "locked": locked })
         })
         .collect();

@@ -18,10 +18,11 @@ use crate::tables::callbacks::CallbackRow;
 use crate::tables::functions::FunctionRow;
 use crate::tables::inside::{Group, InsideRow};
 use crate::tables::packages::PackageRow;
+use crate::tables::processes::ProcessRow;
 use crate::tables::sites::SiteRow;
 use crate::tables::threads::ThreadRow;
 use crate::tables::{
-    Birth, Column, Frame, advice, callbacks, functions, inside, known, packages, sites, stacks, threads,
+    Birth, Column, Frame, advice, callbacks, functions, inside, known, packages, processes, sites, stacks, threads,
 };
 
 /// The report of a profile, indented.
@@ -50,6 +51,7 @@ struct Report<'a> {
     c_lines: Option<Rows<'a, InsideRow>>,
     c_libraries: Option<Rows<'a, InsideRow>>,
     callbacks: Option<Rows<'a, CallbackRow>>,
+    processes: Option<Rows<'a, ProcessRow>>,
     threads: Option<Rows<'a, ThreadRow>>,
     threads_made: Option<Vec<Birth<'a>>>,
     peak: Option<scheduler_json::Peak<'a>>,
@@ -180,6 +182,7 @@ impl<'a> Report<'a> {
             c_lines: inside_c(profile, Group::Line),
             c_libraries: inside_c(profile, Group::Library),
             callbacks: seen.callbacks.then(|| Rows::new(profile, callbacks::rows(profile))),
+            processes: (!profile.processes.is_empty()).then(|| Rows::new(profile, processes::rows(profile))),
             threads: (!profile.threads.is_empty()).then(|| Rows::new(profile, threads::rows(profile))),
             threads_made: seen.migrations.then(|| scheduler::births(profile).into_iter().map(Birth::new).collect()),
             peak: scheduler_json::peak(profile),

@@ -33,6 +33,8 @@ pub enum By {
     Goroutine,
     /// Go packages.
     Package,
+    /// Processes.
+    Process,
     /// Where C waited.
     Blocked,
     /// Single crossings, the slowest first.
@@ -47,13 +49,14 @@ pub enum By {
 
 impl By {
     /// All of them.
-    pub const ALL: [By; 13] = [
+    pub const ALL: [By; 14] = [
         By::Function,
         By::Site,
         By::Stack,
         By::Thread,
         By::Goroutine,
         By::Package,
+        By::Process,
         By::Blocked,
         By::Slowest,
         By::Inside(Group::Function),

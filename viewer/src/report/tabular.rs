@@ -7,7 +7,9 @@ use super::By;
 use super::table::{LIMIT, head, side, write_more};
 use super::view::{UnknownColumn, View};
 use crate::comma_separated;
-use crate::tables::{Align, Column, Field, Row, advice, callbacks, functions, inside, packages, sites, threads};
+use crate::tables::{
+    Align, Column, Field, Row, advice, callbacks, functions, inside, packages, processes, sites, threads,
+};
 use crate::units::printable;
 
 /// Form of a table.
@@ -42,6 +44,7 @@ pub fn write(profile: &Profile, by: By, view: &View, form: Form) -> Result<Vec<u
         By::Function => table(profile, &functions::rows(profile), view, form),
         By::Site => table(profile, &sites::rows(profile), view, form),
         By::Package => table(profile, &packages::rows(profile), view, form),
+        By::Process => table(profile, &processes::rows(profile), view, form),
         By::Inside(group) => table(profile, &inside::rows(profile, group), view, form),
         By::Thread => table(profile, &threads::rows(profile), view, form),
         By::Goroutine => table(profile, &profile.goroutines, view, form),

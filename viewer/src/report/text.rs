@@ -13,8 +13,9 @@ use crate::analysis;
 use crate::cpu_split::CpuSplit;
 use crate::oversubscription;
 use crate::paths::file_name;
+use crate::programs;
 use crate::tables::inside::InsideRow;
-use crate::tables::{functions, inside, packages, sites};
+use crate::tables::{functions, inside, packages, processes, sites};
 use crate::units::{calls, count, percent, printable, time, with_error};
 
 /// Writes the report with a view of its table.
@@ -34,6 +35,11 @@ pub fn write(profile: &Profile, by: By, view: &View) -> Result<String, UnknownCo
         }
         By::Package => {
             table::write(&mut text, profile, &packages::rows(profile), view)?;
+            text.push('\n');
+        }
+        By::Process if profile.processes.is_empty() => text.push_str("the recording is of one process\n\n"),
+        By::Process => {
+            table::write(&mut text, profile, &processes::rows(profile), view)?;
             text.push('\n');
         }
         By::Inside(_) if profile.recording.sample_period_ns == 0 => {
@@ -115,10 +121,15 @@ pub(crate) fn header(profile: &Profile) -> String {
     let (crossings, direct) = analysis::totals(profile);
     let run = recording.duration_ns as f64;
     let mut text = String::new();
-    let program = command_line(&target.path, &target.args);
-    // A sum is of several processes.
-    let process = if target.pid == 0 { String::new() } else { format!("pid {}, ", target.pid) };
-    let _ = writeln!(text, "{program}  ({process}{})", printable(&target.go_version));
+    if profile.processes.is_empty() {
+        let program = command_line(&target.path, &target.args);
+        // A sum is of several processes.
+        let process = if target.pid == 0 { String::new() } else { format!("pid {}, ", target.pid) };
+        let _ = writeln!(text, "{program}  ({process}{})", printable(&target.go_version));
+    } else {
+        let number = count(profile.processes.len() as u64);
+        let _ = writeln!(text, "{number} processes: {}", programs::processes(profile));
+    }
     if !recording.counted() {
         sampled_header(&mut text, profile);
         return text;

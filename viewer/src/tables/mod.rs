@@ -1,4 +1,4 @@
-//! What the tables of a profile are: functions, sites, stacks, threads, goroutines, locks, callbacks, advice.
+//! What the tables of a profile are: functions, sites, stacks, processes, threads, goroutines, locks, callbacks, advice.
 //!
 //! Each table's rows and columns are declared once, in a file of its own. The text report, JSON, CSV and the screen go
 //! through these columns; a column says in which of them it is shown. Stacks and advice have lines of their own in the
@@ -16,6 +16,7 @@ pub mod inside;
 pub mod locks;
 pub mod packages;
 mod part;
+pub mod processes;
 pub mod sites;
 pub mod stacks;
 pub mod threads;
@@ -87,6 +88,8 @@ mod tests {
         check(&Goroutine::default(), &profile);
         check(&Lock::default(), &profile);
         check(&sites::rows(&profile)[0], &profile);
+        let of_two = Profile { processes: vec![profile.clone().into(); 2], ..profile.clone() };
+        check(&processes::rows(&of_two)[0], &of_two);
         let advice = advice::AdviceRow {
             kind: "chatty",
             function: String::new(),

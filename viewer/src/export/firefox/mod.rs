@@ -11,9 +11,8 @@ use serde_json::{Value as Json, json};
 use self::tables::{CATEGORIES, Head, Tables, category};
 use super::format::{ExportError, Format};
 use super::tracks::{self, Interval, Names, ThreadTracks, threads};
-use super::weighted_stacks::{TRUNCATED, weighted_stacks};
-use crate::paths::file_name;
-use crate::units::printable;
+use super::weighted_stacks::weighted_stacks;
+use crate::programs;
 use crate::value::Value;
 
 /// A thread of samples for each value that the recording has; then the program's threads, with slow crossings, waits and
@@ -30,14 +29,14 @@ impl Format for Firefox {
     }
 
     fn write(&self, profile: &Profile, output: &mut dyn Write) -> Result<(), ExportError> {
-        let program = printable(file_name(&profile.target.path));
+        let program = programs::programs(profile);
         let values = Value::default_first(profile).filter_map(|value| of_value(profile, value, &program));
         let mut all: Vec<Json> = values.collect();
         if let Some(first) = all.first_mut() {
             first["isMainThread"] = json!(true);
         }
         let names = Names::new(profile);
-        all.extend(threads(profile).iter().map(|thread| of_thread(profile, thread, &names, &program)));
+        all.extend(threads(profile).iter().map(|thread| of_thread(profile, thread, &names)));
         let categories = CATEGORIES.map(|(name, color)| json!({ "name": name, "color": color, "subcategories": ["Other"] }));
         let document = json!({
             "meta": {
@@ -48,7 +47,7 @@ impl Format for Firefox {
                 "profilingStartTime": 0, "profilingEndTime": millis(profile.recording.duration_ns),
                 "extensions": { "baseURL": [], "id": [], "length": 0, "name": [] },
             },
-            "libs": [], "pages": [], "profilerOverhead": [], "counters": counters(profile), "threads": all,
+            "libs": [], "pages": [], "profilerOverhead": [], "counters": all_counters(profile), "threads": all,
         });
         Ok(serde_json::to_writer(output, &document)?)
     }
@@ -63,7 +62,7 @@ fn millis(nanos: u64) -> f64 {
 fn of_value(profile: &Profile, value: Value, program: &str) -> Option<Json> {
     let (mut tables, mut is_empty) = (Tables::default(), true);
     for stack in weighted_stacks(profile, value) {
-        let number = tables.stack(&stack.frames, stack.truncated.then_some(TRUNCATED));
+        let number = tables.stack(&stack.frames, stack.outermost());
         let weight = if value == Value::Calls { stack.size as f64 } else { millis(stack.size) };
         tables.sample(number, weight);
         is_empty = false;
@@ -81,14 +80,14 @@ fn of_value(profile: &Profile, value: Value, program: &str) -> Option<Json> {
 }
 
 /// Returns a thread of the program, with what happened on it.
-fn of_thread(profile: &Profile, thread: &ThreadTracks<'_>, names: &Names<'_>, program: &str) -> Json {
+fn of_thread(profile: &Profile, thread: &ThreadTracks<'_>, names: &Names<'_>) -> Json {
     let mut tables = Tables::default();
     let end = profile.recording.duration_ns;
     fn range<T>(interval: &Interval<T>, end: u64) -> (f64, Option<f64>) {
         (millis(interval.from), Some(millis(interval.to.unwrap_or(end).max(interval.from))))
     }
     for crossing in &thread.crossings {
-        let stack = tables.stack(&names.frames(crossing.what.cell), None);
+        let stack = tables.stack(&names.frames(crossing.what.cell), std::iter::empty());
         let (from, to) = range(crossing, end);
         tables.marker(names.function(crossing.what), Kind::C, from, to, crossing_data(crossing.what, names, stack));
     }
@@ -109,10 +108,11 @@ fn of_thread(profile: &Profile, thread: &ThreadTracks<'_>, names: &Names<'_>, pr
         let data = json!({ "type": "locked", "goroutine": locked.what });
         tables.marker(format!("locked to goroutine {}", locked.what), Kind::Go, from, to, data);
     }
+    let process = profile.processes.get(thread.process).map_or(profile, |process| process);
     let head = Head {
         name: &thread.name,
-        process: program,
-        pid: profile.target.pid,
+        process: &programs::program(process),
+        pid: process.target.pid,
         tid: json!(thread.tid),
         is_main: false,
         weight: "samples",
@@ -173,10 +173,16 @@ fn marker_schema() -> Json {
     ])
 }
 
-/// Returns the counters of threads in C, in Go and idle. The format has differences from one moment to the next.
-fn counters(profile: &Profile) -> Vec<Json> {
+/// Returns the counters of all processes.
+fn all_counters(profile: &Profile) -> Vec<Json> {
+    tracks::processes(profile).flat_map(|(begin, process)| counters(process, begin)).collect()
+}
+
+/// Returns the counters of threads in C, in Go and idle of a process that began so many nanoseconds after the recording. The
+/// format has differences from one moment to the next.
+fn counters(profile: &Profile, begin: u64) -> Vec<Json> {
     let of = |(name, values): (&str, Vec<(u64, u64)>)| {
-        let times: Vec<f64> = values.iter().map(|&(at, _)| millis(at)).collect();
+        let times: Vec<f64> = values.iter().map(|&(at, _)| millis(begin.saturating_add(at))).collect();
         let counted = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         let before = std::iter::once(0).chain(values.iter().map(|&(_, value)| counted(value)));
         let counts: Vec<i64> = values.iter().zip(before).map(|(&(_, value), before)| counted(value) - before).collect();

@@ -64,13 +64,13 @@ pub(super) struct Head<'a> {
 
 impl Tables {
     /// Returns the number of a stack, whose innermost frame is first; none without frames.
-    pub(super) fn stack(&mut self, frames: &[Frame<'_>], outermost: Option<&str>) -> Option<usize> {
-        let outermost = outermost.map(|name| (name.to_owned(), String::new(), 0, Kind::Go));
+    pub(super) fn stack(&mut self, frames: &[Frame<'_>], outermost: impl Iterator<Item = String>) -> Option<usize> {
+        let outermost = outermost.map(|name| (name, String::new(), 0, Kind::Go));
         let frames = frames.iter().rev().map(|frame| {
             let position = frame.position;
             (printable(position.function), printable(position.file), position.line, frame.kind)
         });
-        outermost.into_iter().chain(frames).fold(None, |outer, (name, file, line, kind)| {
+        outermost.chain(frames).fold(None, |outer, (name, file, line, kind)| {
             let function = self.functions.number((name, file));
             let frame = self.frames.number((function, category(kind), line));
             Some(self.stacks.number((outer, frame)))

@@ -17,6 +17,7 @@ use self::proto::{
     ScopeProfiles, ValueType,
 };
 use super::format::{ExportError, Format};
+use super::tracks::processes;
 use crate::paths::file_name;
 use crate::units::printable;
 
@@ -50,16 +51,17 @@ impl Format for Otlp {
 /// that are known of it.
 pub fn request(profile: &Profile, increment: &Increment, attributes: &[(String, String)]) -> Vec<u8> {
     let mut dictionary = Dictionary::new(profile);
-    let profiles = (0..SAMPLE_TYPES.len()).filter_map(|at| of_value(profile, increment, at, &mut dictionary)).collect();
-    let scope = InstrumentationScope { name: "cgoprof".into(), version: env!("CARGO_PKG_VERSION").into() };
-    let data = ProfilesData {
-        resource_profiles: vec![ResourceProfiles {
-            resource: Some(resource(profile, attributes)),
+    let mut of_process = |(process, of_one): (usize, &Profile)| {
+        let of_value = |at| of_value((process, of_one), increment, at, &mut dictionary);
+        let profiles = (0..SAMPLE_TYPES.len()).filter_map(of_value).collect();
+        let scope = InstrumentationScope { name: "cgoprof".into(), version: env!("CARGO_PKG_VERSION").into() };
+        ResourceProfiles {
+            resource: Some(resource(of_one, attributes)),
             scope_profiles: vec![ScopeProfiles { scope: Some(scope), profiles }],
-        }],
-        dictionary: Some(dictionary.into_tables()),
+        }
     };
-    data.encode_to_vec()
+    let resource_profiles = processes(profile).map(|(_, process)| process).enumerate().map(&mut of_process).collect();
+    ProfilesData { resource_profiles, dictionary: Some(dictionary.into_tables()) }.encode_to_vec()
 }
 
 /// Returns why a collector has not taken all of a request, by the body of an answer that says success
@@ -90,9 +92,14 @@ fn resource(profile: &Profile, given: &[(String, String)]) -> Resource {
     Resource { attributes: attributes.collect() }
 }
 
-/// Returns the profile of a value, by its place in [`SAMPLE_TYPES`]; none if the recording has nothing of it.
-fn of_value(profile: &Profile, increment: &Increment, at: usize, dictionary: &mut Dictionary<'_>) -> Option<OneProfile> {
-    let with_value = increment.stacks.iter().filter(|stack| stack.values[at] != 0);
+/// Returns the profile of a process and a value, by its place in [`SAMPLE_TYPES`]; none if the process has nothing of it.
+fn of_value(
+    (process, profile): (usize, &Profile),
+    increment: &Increment,
+    at: usize,
+    dictionary: &mut Dictionary<'_>,
+) -> Option<OneProfile> {
+    let with_value = increment.stacks.iter().filter(|stack| stack.process == process && stack.values[at] != 0);
     let samples: Vec<Sample> = with_value
         .map(|stack| Sample { stack_index: dictionary.stack(&stack.stack), values: vec![stack.values[at]] })
         .collect();

@@ -46,12 +46,18 @@ impl Format for Perfetto {
         }
         let mut trace = Trace { output, interned: Interned::default(), tracks: 0 };
         trace.begin(profile)?;
-        let process = trace.process(profile)?;
+        let mut processes = Vec::new();
+        for (begin, process) in tracks::processes(profile) {
+            processes.push((trace.process(process)?, begin, process));
+        }
         let (names, mut flows) = (Names::new(profile), Flows::default());
         for thread in threads {
-            trace.thread(profile, process, &thread, &names, &mut flows)?;
+            let (track, _, process) = processes[thread.process.min(processes.len() - 1)];
+            trace.thread(process.target.pid, track, &thread, &names, &mut flows)?;
         }
-        trace.counters(profile, process)?;
+        for (track, begin, process) in processes {
+            trace.counters(process, begin, track)?;
+        }
         Ok(())
     }
 }
@@ -140,14 +146,14 @@ impl Trace<'_> {
 
     fn thread(
         &mut self,
-        profile: &Profile,
+        pid: u32,
         process: Track,
         thread: &ThreadTracks<'_>,
         names: &Names<'_>,
         flows: &mut Flows,
     ) -> io::Result<()> {
         let descriptor = ThreadDescriptor {
-            pid: profile.target.pid as i32,
+            pid: pid as i32,
             tid: thread.tid as i32,
             thread_name: thread.name.clone(),
         };
@@ -263,7 +269,7 @@ impl Trace<'_> {
         self.packet(TracePacket { timestamp: Some(at), track_event: Some(event), ..TracePacket::default() })
     }
 
-    fn counters(&mut self, profile: &Profile, process: Track) -> io::Result<()> {
+    fn counters(&mut self, profile: &Profile, begin: u64, process: Track) -> io::Result<()> {
         for (name, values) in tracks::counters(profile) {
             let track = self.track(TrackDescriptor {
                 name: Some(name.to_owned()),
@@ -272,6 +278,7 @@ impl Trace<'_> {
                 ..TrackDescriptor::default()
             })?;
             for (at, value) in values {
+                let at = begin.saturating_add(at);
                 let counter_value = Some(i64::try_from(value).unwrap_or(i64::MAX));
                 let event = TrackEvent { r#type: COUNTER, track_uuid: track.0, counter_value, ..TrackEvent::default() };
                 self.packet(TracePacket { timestamp: Some(at), track_event: Some(event), ..TracePacket::default() })?;

@@ -14,14 +14,14 @@ pub(crate) fn since(now: &Profile, then: &Profile) -> Profile {
     less(
         &mut since.samples,
         &then.samples,
-        |sampled| (sampled.cell, sampled.stack.clone()),
+        |sampled| (sampled.process, sampled.cell, sampled.stack.clone()),
         |sampled, before| sampled.samples = sampled.samples.saturating_sub(before.samples),
     );
     since.samples.retain(|sampled| sampled.samples > 0);
     less(
         &mut since.threads,
         &then.threads,
-        |thread| (thread.tid, thread.created_ns),
+        |thread| (thread.process, thread.tid, thread.created_ns),
         |thread, before| {
             less(
                 &mut thread.made,
@@ -45,7 +45,7 @@ pub(crate) fn since(now: &Profile, then: &Profile) -> Profile {
     less(
         &mut since.goroutines,
         &then.goroutines,
-        |goroutine| goroutine.goid,
+        |goroutine| (goroutine.process, goroutine.goid),
         |goroutine, before| {
             goroutine.calls = goroutine.calls.saturating_sub(before.calls);
             goroutine.migrations = goroutine.migrations.saturating_sub(before.migrations);

@@ -57,6 +57,8 @@ pub(crate) fn within(profile: &Profile, lanes: &Lanes, span: &Range<u64>) -> Pro
     let mut recording = profile.recording.clone();
     recording.duration_ns = span.end - span.start;
     recording.sample_period_ns = 0;
+    // What each process did in it is not known either.
+    recording.processes = 0;
     // How much of the time was preempted, or callbacks, is not known of parts.
     recording.off_cpu = false;
     Profile {

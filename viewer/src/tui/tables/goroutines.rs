@@ -18,6 +18,10 @@ impl Listing for Goroutine {
         Cow::Owned(format!("{} {}", self.goid, printable(began_with(self, profile).unwrap_or_default())))
     }
 
+    fn key(&self, _: &Profile) -> String {
+        format!("{} {}", self.process, self.goid)
+    }
+
     fn share(&self, data: &Data) -> f64 {
         self.calls as f64 / data.totals.crossings.max(1) as f64
     }

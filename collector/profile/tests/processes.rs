@@ -1,0 +1,141 @@
+//! Recordings of several processes in one.
+
+mod recorded;
+
+use std::sync::Arc;
+
+use cgoprof_profile::merge::MergeError;
+use cgoprof_profile::processes::{selected, together};
+use cgoprof_profile::{DecodeError, Encoder, Profile, SlowCrossing, Wait, decode};
+use recorded::{recorded, totals};
+
+/// Returns a recorded profile as that of another process, which began so many nanoseconds after the recording.
+fn process(name: &str, pid: u32, begin: u64) -> Arc<Profile> {
+    let (_, mut profile) =
+        recorded().into_iter().find(|(file, _)| *file == format!("{name}.pb.gz")).expect("it is there");
+    profile.target.pid = pid;
+    profile.recording.start_unix_ns = 1_700_000_000_000_000_000 + begin;
+    Arc::new(profile)
+}
+
+fn three() -> Vec<Arc<Profile>> {
+    vec![process("locks", 30, 500), process("blocked", 20, 0), process("locks", 40, 2_000_000_000)]
+}
+
+#[test]
+fn processes_are_told_apart_and_each_is_as_it_was() {
+    let processes = three();
+    let whole = together(processes.clone()).expect("they add up");
+    let pids: Vec<u32> = whole.processes.iter().map(|process| process.target.pid).collect();
+    assert_eq!(pids, [20, 30, 40], "in the order in which they began");
+    for process in &processes {
+        let pid = process.target.pid;
+        let index = pids.iter().position(|&other| other == pid).expect("it is there");
+        assert_eq!(selected(&whole, &pid.to_string()), Ok(Some((**process).clone())));
+        let calls = |profile: &Profile, index| {
+            let own = profile.cells.iter().filter(|cell| cell.process == index);
+            own.map(|cell| cell.stats.calls).sum::<u64>()
+        };
+        assert_eq!(calls(&whole, index), calls(process, 0), "{pid}");
+        let samples = |profile: &Profile, index| {
+            let own = profile.samples.iter().filter(|stack| stack.process == index);
+            own.map(|stack| stack.samples).sum::<u64>()
+        };
+        assert_eq!(samples(&whole, index), samples(process, 0), "{pid}");
+        let threads = whole.threads.iter().filter(|thread| thread.process == index);
+        assert_eq!(threads.count(), process.threads.len(), "{pid}");
+        let goroutines = whole.goroutines.iter().filter(|goroutine| goroutine.process == index);
+        assert_eq!(goroutines.map(|one| one.calls).sum::<u64>(), process.goroutines.iter().map(|one| one.calls).sum());
+    }
+    let sum: u64 = processes.iter().map(|process| totals(process).calls).sum();
+    assert_eq!(totals(&whole).calls, sum);
+    let last = process("locks", 40, 2_000_000_000);
+    assert_eq!(whole.recording.duration_ns, 2_000_000_000 + last.recording.duration_ns);
+    assert_eq!(whole.recording.processes, 3);
+    assert_eq!((whole.recording.recordings, &whole.peak), (0, &None), "peaks of processes are none of all");
+}
+
+#[test]
+fn programs_are_selected_by_name_and_processes_by_id() {
+    let whole = together(three()).expect("they add up");
+    let of_name = |name| selected(&whole, name).expect("they add up").expect("it is there");
+    let two = of_name("scheduler");
+    assert_eq!(two.processes.iter().map(|process| process.target.pid).collect::<Vec<_>>(), [30, 40]);
+    assert_eq!(of_name("blocks"), *whole.processes[0]);
+    assert_eq!(selected(&whole, "nobody"), Ok(None));
+    let one = process("locks", 30, 0);
+    assert_eq!(selected(&one, "30"), Ok(Some((*one).clone())), "a recording of one process has that one");
+    assert_eq!(selected(&one, "31"), Ok(None));
+}
+
+#[test]
+fn moments_are_those_of_the_whole_run() {
+    let late = 2_000_000_000;
+    let (early, same) = (process("locks", 30, 0), process("locks", 40, late));
+    let whole = together(vec![early.clone(), same]).expect("they add up");
+    let crossings = &early.timeline.crossings;
+    assert!(!crossings.is_empty());
+    let called = |profile: &Profile| profile.timeline.crossings.iter().map(|one| one.called_ns).collect::<Vec<_>>();
+    let mut expected: Vec<u64> = called(&early).into_iter().flat_map(|at| [at, at + late]).collect();
+    expected.sort_unstable();
+    assert_eq!(called(&whole), expected);
+    let cell = |crossing: &SlowCrossing, profile: &Profile| {
+        let cell = profile.cells.iter().find(|cell| cell.id == crossing.cell).expect("a cell");
+        (cell.process, profile.functions[cell.function.0].name.clone())
+    };
+    let last = whole.timeline.crossings.last().expect("a crossing");
+    assert_eq!(cell(last, &whole).0, 1);
+    assert_eq!(whole.births.len(), 2 * early.births.len());
+    let ended =
+        |thread: &&cgoprof_profile::Thread| thread.exited_ns.is_some_and(|at| at <= early.recording.duration_ns);
+    let first = whole.threads.iter().filter(|thread| thread.process == 0);
+    assert_eq!(first.clone().filter(ended).count(), first.count(), "threads end with their process");
+    assert!(whole.threads.iter().filter(|thread| thread.process == 1).all(|thread| thread.created_ns >= Some(late)));
+}
+
+#[test]
+fn waits_lead_to_the_stacks_of_their_own_process() {
+    let (one, other) = (process("blocked", 30, 0), process("waiting", 40, 0));
+    let whole = together(vec![one.clone(), other.clone()]).expect("they add up");
+    let waits_in = |profile: &Profile, wait: &Wait| {
+        let number = wait.stack?;
+        let stack = profile.waits.iter().find(|stack| stack.numbers.contains(&number)).expect("a stack");
+        Some(stack.waits_in(profile).expect("its innermost frame").to_owned())
+    };
+    let all = |profile: &Profile| profile.timeline.waits.iter().map(|wait| waits_in(profile, wait)).collect::<Vec<_>>();
+    let expected = [all(&one), all(&other)].concat();
+    assert!(expected.iter().flatten().count() > 0);
+    assert_eq!(all(&whole), expected);
+}
+
+#[test]
+fn a_file_of_several_processes_is_read_as_it_was_written() {
+    let whole = together(three()).expect("they add up");
+    let file = Encoder::default().member(&whole);
+    assert_eq!(decode(&file).expect("a profile"), whole);
+    let alone = three().iter().map(|process| Encoder::default().member(process).len()).sum::<usize>();
+    assert!(file.len() < 2 * alone, "{} bytes, {alone} of the processes alone", file.len());
+}
+
+#[test]
+fn one_process_is_no_recording_of_several() {
+    let one = process("locks", 30, 0);
+    assert_eq!(together(vec![one.clone()]), Ok((*one).clone()));
+    assert_eq!(together(Vec::new()).expect("nothing adds up").processes.len(), 0);
+}
+
+#[test]
+fn processes_of_which_one_was_only_sampled_do_not_add_up() {
+    let apart = together(vec![process("locks", 30, 0), process("sampled", 40, 0)]);
+    assert_eq!(apart, Err(MergeError::Differs("their engines do not measure the same")));
+}
+
+/// Its processes are read as recordings of one.
+#[test]
+fn a_file_in_a_file_in_a_file_is_refused() {
+    let mut inner = together(three()).expect("they add up");
+    inner.target.pid = 7;
+    let outer = Profile { processes: vec![Arc::new(inner), process("locks", 50, 0)], ..Profile::default() };
+    let file = Encoder::default().member(&outer);
+    assert!(matches!(decode(&file), Err(DecodeError::TooNew(2))), "{:?}", decode(&file).map(drop));
+}

@@ -176,6 +176,53 @@ fn firefox_profiler_shows_the_totals_of_the_report_and_the_timeline() {
     assert_eq!(markers, expected as u64, "{threads:?}");
 }
 
+/// Two programs that a shell runs at once: one of them waits in C.
+fn two_programs() -> Recorded {
+    let profile = profile_path(User::Root);
+    let mut recorder = command(User::Root);
+    recorder.env("CROSSINGS", go::build("crossings", Build::newest()));
+    recorder.env("SCHEDULER", go::build("scheduler", Build::newest())).args(["record", "-q", "-o"]).arg(&profile);
+    succeeds(recorder.args(["--", "sh", "-c", "$CROSSINGS nested 500 & $SCHEDULER sleepers & wait"]));
+    Recorded { truth: Json::Null, report: report(&profile), profile }
+}
+
+#[test]
+fn pprof_perfetto_and_firefox_tell_the_processes_of_a_file_apart() {
+    let recorded = two_programs();
+    let (profile, trace) = (profile(&recorded), export(&recorded, "perfetto", "pftrace"));
+    assert_eq!(profile.processes.len(), 2);
+    let mut pprof = Command::new(go::command(Build::newest().release));
+    pprof.args(["tool", "pprof", "-tags", "-sample_index=crossings"]).arg(&recorded.profile);
+    let tags = String::from_utf8(succeeds(pprof.env("GOTOOLCHAIN", "local")).stdout).expect("text");
+    let rows = perfetto(
+        &trace,
+        &["select p.pid, p.name, count(*) as n from slice s join thread_track k on s.track_id = k.id
+           join thread t using (utid) join process p using (upid) where s.category = 'crossing' group by p.pid"],
+    );
+    for process in &profile.processes {
+        let (pid, calls) = (process.target.pid, process.cells.iter().map(|cell| cell.stats.calls).sum::<u64>());
+        // As `16010 (96.74%): 4711`, under the head of the label.
+        let of_pid = |line: &&str| line.trim_end().ends_with(&format!(": {pid}"));
+        let line = tags.lines().find(of_pid).unwrap_or_else(|| panic!("{pid}: {tags}"));
+        assert_eq!(line.split_whitespace().next(), Some(calls.to_string().as_str()), "{tags}");
+        let crossings = process.timeline.crossings.len();
+        let row = rows[0].iter().find(|row| row["pid"] == pid);
+        assert_eq!(row.map_or(0, |row| row["n"].as_u64().expect("a number")), crossings as u64, "{rows:?}");
+        if let Some(row) = row {
+            let name = process.target.path.rsplit('/').next();
+            assert_eq!(row["name"].as_str(), name);
+        }
+    }
+    assert!(profile.processes.iter().any(|process| process.timeline.crossings.len() > 10), "some are slow");
+    let firefox = std::fs::read(export(&recorded, "firefox", "firefox.json")).expect("the export");
+    let firefox: Json = serde_json::from_slice(&firefox).expect("JSON");
+    for process in &profile.processes {
+        let pid = process.target.pid.to_string();
+        let threads = firefox["threads"].as_array().expect("threads").iter().filter(|thread| thread["pid"] == pid);
+        assert_eq!(threads.count(), process.threads.len(), "of process {pid}");
+    }
+}
+
 /// The Collector's receiver takes the export as a request, and its exporter prints what it got.
 #[test]
 fn the_opentelemetry_collector_has_the_totals_of_the_report() {

@@ -220,7 +220,13 @@ fn made() -> Profile {
             ..SlowCrossing::default()
         });
         if event % 4 == 0 {
-            timeline.waits.push(Wait { tid, from_ns: called_ns + 1000, to_ns: called_ns + c_ns / 2, stack: None });
+            timeline.waits.push(Wait {
+                process: 0,
+                tid,
+                from_ns: called_ns + 1000,
+                to_ns: called_ns + c_ns / 2,
+                stack: None,
+            });
         }
     }
     profile.timeline = timeline.into();

@@ -32,7 +32,7 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<Profile> {
 }
 
 /// Which of a profile's processes are shown.
-#[derive(clap::Args)]
+#[derive(clap::Args, Default)]
 pub(crate) struct OfProcess {
     /// Process of a profile that has several, by its id, or all of one program, by its name
     #[arg(long, value_name = "PID|NAME")]

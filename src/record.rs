@@ -9,7 +9,7 @@ use cgoprof_collector::goruntime::TargetError;
 use cgoprof_collector::process::launch::LaunchError;
 use cgoprof_collector::record::output_name::OutputName;
 use cgoprof_collector::record::{
-    EngineKind, ManyProfiles, Options, Outcome, Problem, Progress, RecordError, Subject, Subscriber,
+    EngineKind, Options, Outcome, Problem, Progress, RecordError, SharedFile, Subject, Subscriber,
 };
 use cgoprof_profile::{Profile, Via};
 use cgoprof_viewer::analysis;
@@ -251,7 +251,7 @@ impl Progress for Shown {
         }
     }
 
-    fn written(&self, written: &ManyProfiles, problem: Option<&Problem>) {
+    fn written(&self, written: &SharedFile, problem: Option<&Problem>) {
         if let Some(problem) = problem {
             self.has_failed.set(true);
             say(problem);
@@ -266,6 +266,9 @@ impl Progress for Shown {
 
     fn passed_over(&self, program: &Path, pid: Pid, problem: &Problem) {
         let shown = printable(&program.display().to_string());
+        if matches!(problem, Problem::Write(..)) {
+            self.has_failed.set(true);
+        }
         say(format_args!("{shown} ({pid}) runs without being recorded: {problem}"));
     }
 

@@ -25,7 +25,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let profile = args.of_process.read(&args.file)?;
-    let base = read_base(args.base.as_deref())?;
+    let base = read_base(args.base.as_deref(), &args.of_process)?;
     let output = screen::open()?;
     let orders = screen::Orders::listen()?;
     let app = App::new(args.file.display().to_string(), profile, colours(), Box::new(Sources));
@@ -43,10 +43,13 @@ pub(crate) fn colours() -> Colours {
     Colours::of_environment(|name| std::env::var(name).ok())
 }
 
-/// Reads the profile to compare with. Returns its name too.
-pub(crate) fn read_base(path: Option<&Path>) -> anyhow::Result<Option<(String, Profile)>> {
+/// Reads the profile to compare with, or the same part of it. Returns its name too.
+pub(crate) fn read_base(
+    path: Option<&Path>,
+    of: &profile_file::OfProcess,
+) -> anyhow::Result<Option<(String, Profile)>> {
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    path.map(|path| Ok((name(path), profile_file::read(path)?))).transpose()
+    path.map(|path| Ok((name(path), of.read(path)?))).transpose()
 }
 
 /// A finished recording, which has no events.

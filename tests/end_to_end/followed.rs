@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use cgoprof_profile::decode;
 use cgoprof_testing::go::{self, Build, shared_dir};
-use cgoprof_testing::recording::{User, command, report};
+use cgoprof_testing::recording::{User, command, report, succeeds};
 
 /// A family of processes: where they write what they counted, and the recorder what it did.
 struct Family {
@@ -434,4 +434,73 @@ fn what_a_killed_recorder_had_recorded_of_each_process_is_there() {
     recorder.kill().expect("it runs");
     recorder.wait().expect("it ends");
     assert_eq!(named.family.recorded(), named.family.counted());
+}
+
+#[test]
+fn parts_that_a_killed_recorder_left_become_one_file() {
+    let named = Named::of(User::Root);
+    let output =
+        named.recorder(&["--per-process"]).args(["sh", "-c", "$FAMILY 100; $FAMILY 200; $FAMILY 300"]).output();
+    assert_eq!(output.expect("cgoprof runs").status.code(), Some(0));
+    let whole = named.family.counts.with_file_name("whole.pb.gz");
+    succeeds(command(User::Root).args(["merge", "--processes", "-o"]).args([&whole, &named.family.profiles]));
+    assert_eq!(Named::processes(&report(&whole)), named.family.counted());
+}
+
+#[test]
+fn a_link_and_a_fifo_take_the_profile_of_all_processes() {
+    let named = Named::of(User::Root);
+    let target = named.family.counts.with_file_name("target.pb.gz");
+    std::os::unix::fs::symlink(&target, &named.profile).expect("a link");
+    let script = ["sh", "-c", "$FAMILY 100; $FAMILY 200"];
+    let output = named.recorder(&[]).args(script).output().expect("cgoprof runs");
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert!(named.profile.is_symlink());
+    assert_eq!(Named::processes(&report(&target)), named.family.counted());
+    let named = Named::of(User::Root);
+    assert!(Command::new("mkfifo").arg(&named.profile).status().expect("it runs").success());
+    let reader = Command::new("cat").arg(&named.profile).stdout(Stdio::piped()).spawn().expect("cat runs");
+    let output = named.recorder(&[]).args(script).output().expect("cgoprof runs");
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let profile = decode(&reader.wait_with_output().expect("it ends").stdout).expect("a profile");
+    let counted: Vec<u64> = named.family.counted().into_keys().collect();
+    let pids: Vec<u64> = profile.processes.iter().map(|process| u64::from(process.target.pid)).collect();
+    assert_eq!(pids, counted);
+}
+
+#[test]
+fn where_no_other_file_can_lie_beside_it_a_file_has_all_processes_too() {
+    let named = Named::of(User::Nobody);
+    std::fs::write(&named.profile, "").expect("a file");
+    let mode = |path: &Path, mode: u32| {
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).expect("its mode");
+    };
+    mode(&named.profile, 0o666);
+    mode(&named.family.profiles, 0o755);
+    let output = named.recorder(&[]).args(["sh", "-c", "$FAMILY 100 & $FAMILY 200 & wait"]).output();
+    let output = output.expect("cgoprof runs");
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(Named::processes(&report(&named.profile)), named.family.counted(), "{}", said(&output));
+}
+
+#[test]
+fn nothing_is_left_where_no_process_could_be_recorded() {
+    let named = Named::of(User::Nobody);
+    let output = named.recorder(&["--engine", "uprobe"]).args(["sh", "-c", "$FAMILY 100; $FAMILY 200"]).output();
+    let output = output.expect("cgoprof runs");
+    assert!(said(&output).contains("uprobes are not permitted"), "{}", said(&output));
+    assert_eq!(std::fs::read_dir(&named.family.profiles).expect("a folder").count(), 0);
+}
+
+#[test]
+fn processes_whose_engines_measure_something_else_are_not_put_into_one_file() {
+    let (named, other) = (Named::of(User::Root), Named::of(User::Root));
+    for (named, engine) in [(&named, "trampoline"), (&other, "sample")] {
+        let recorded = named.recorder(&["--engine", engine]).args(["sh", "-c", "$FAMILY 100; $FAMILY 100"]).output();
+        assert_eq!(recorded.expect("cgoprof runs").status.code(), Some(0));
+    }
+    let mut merge = command(User::Root);
+    merge.args(["merge", "--processes", "-o"]).arg(named.profile.with_extension("whole"));
+    let output = merge.args([&named.profile, &other.profile]).output().expect("cgoprof runs");
+    assert!(said(&output).contains("their engines do not measure the same"), "{}", said(&output));
 }

@@ -2,7 +2,6 @@
 
 use cgoprof_profile::Profile;
 
-use crate::paths::file_name;
 use crate::units::{count, printable};
 
 /// Returns the name of the recorded program; of several, the names of the first ones.
@@ -21,9 +20,22 @@ pub(crate) fn programs(profile: &Profile) -> String {
     listed(names, NAMED)
 }
 
-/// Returns the recorded program and its process: `app (4711)`.
+/// Returns the recorded program and its process: `app (4711)`. A sum has no process.
 pub fn process(profile: &Profile) -> String {
-    format!("{} ({})", program(profile), profile.target.pid)
+    match profile.target.pid {
+        0 => program(profile),
+        pid => format!("{} ({pid})", program(profile)),
+    }
+}
+
+/// Returns the id of a process by its index; none in a recording of one process.
+pub(crate) fn pid(profile: &Profile, process: usize) -> Option<u64> {
+    profile.processes.get(process).map(|process| u64::from(process.target.pid))
+}
+
+/// Returns ` of process 4711`; nothing in a recording of one process.
+pub(crate) fn of_process(profile: &Profile, process: usize) -> String {
+    pid(profile, process).map_or_else(String::new, |pid| format!(" of process {pid}"))
 }
 
 /// Returns the processes of a recording of several, the first ones by their names.
@@ -35,7 +47,7 @@ pub fn processes(profile: &Profile) -> String {
 
 /// Returns the name of the recorded program; of several, of the first one.
 pub(crate) fn program(profile: &Profile) -> String {
-    printable(file_name(&profile.target.path))
+    printable(profile.target.program())
 }
 
 /// Returns things with commas between them, and how many there are beyond the first ones.

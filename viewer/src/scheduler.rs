@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use cgoprof_profile::{Birth, Callback, Estimate, FunctionId, Holder, Profile, Thread, Via};
+use cgoprof_profile::{Birth, Callback, Estimate, FunctionId, Goroutine, Holder, Profile, Thread, Via};
 
 use crate::analysis::{Frame, frames};
 
@@ -110,12 +110,12 @@ pub fn spread(profile: &Profile) -> HashMap<(FunctionId, Via), Spread> {
 /// Threads, those with the most time in C first.
 pub fn by_thread(profile: &Profile) -> Vec<ThreadRow<'_>> {
     let births = births(profile);
-    let mut by_tid: HashMap<u64, Vec<&BirthRow<'_>>> = HashMap::new();
+    let mut by_tid: HashMap<(usize, u64), Vec<&BirthRow<'_>>> = HashMap::new();
     for row in &births {
-        by_tid.entry(row.birth.tid.unwrap_or(0)).or_default().push(row);
+        by_tid.entry((row.birth.process, row.birth.tid.unwrap_or(0))).or_default().push(row);
     }
     let birth = |thread: &Thread| {
-        let own = by_tid.get(&thread.tid).into_iter().flatten().take(MOST_OF_ONE_NUMBER);
+        let own = by_tid.get(&(thread.process, thread.tid)).into_iter().flatten().take(MOST_OF_ONE_NUMBER);
         own.copied().find(|row| row.birth.tid.is_some() && is_its(row.birth, thread)).cloned()
     };
     let mut rows: Vec<_> = profile
@@ -201,6 +201,8 @@ fn why(profile: &Profile, birth: &Birth) -> Why {
 /// A goroutine that was locked to its thread at the end.
 #[derive(Clone, Copy, Debug)]
 pub struct HeldRow<'a> {
+    /// Its process, by its index in [`Profile::processes`].
+    pub process: usize,
     /// Its number.
     pub goid: u64,
     /// The function it began with.
@@ -213,13 +215,16 @@ pub struct HeldRow<'a> {
 
 /// Goroutines that were locked to their threads at the end, the longest first.
 pub fn held_at_end(profile: &Profile) -> Vec<HeldRow<'_>> {
-    let functions: HashMap<u64, FunctionId> =
-        profile.goroutines.iter().filter_map(|goroutine| Some((goroutine.goid, goroutine.function?))).collect();
+    let known = |goroutine: &Goroutine| Some(((goroutine.process, goroutine.goid), goroutine.function?));
+    let functions: HashMap<(usize, u64), FunctionId> = profile.goroutines.iter().filter_map(known).collect();
     let lasting = profile.timeline.locked.iter().filter(|locked| locked.to_ns.is_none());
     let mut rows: Vec<_> = lasting
         .map(|locked| HeldRow {
             goid: locked.goid,
-            function: functions.get(&locked.goid).map(|function| profile.functions[function.0].name.as_str()),
+            process: locked.process,
+            function: functions
+                .get(&(locked.process, locked.goid))
+                .map(|function| profile.functions[function.0].name.as_str()),
             tid: locked.tid,
             since_ns: locked.from_ns,
         })

@@ -90,24 +90,24 @@ pub fn rows(profile: &Profile, limit: usize) -> Vec<SlowestRow<'_>> {
 
 /// Returns what one crossing was blocked in, the longest first.
 pub(crate) fn blocked_in<'a>(profile: &'a Profile, crossing: &SlowCrossing) -> Vec<BlockedIn<'a>> {
-    Waits::of(profile, |tid| tid == crossing.tid).blocked_in(crossing)
+    Waits::of(profile, |wait| (wait.process, wait.tid) == (crossing.process, crossing.tid)).blocked_in(crossing)
 }
 
 /// Waits in C whose stack is known.
 struct Waits<'a> {
     profile: &'a Profile,
     /// By thread, in the order of their begins.
-    by_thread: HashMap<u64, Vec<&'a Wait>>,
+    by_thread: HashMap<(usize, u64), Vec<&'a Wait>>,
     /// Stacks by their numbers.
     by_number: HashMap<u32, usize>,
 }
 
 impl<'a> Waits<'a> {
-    /// Of the threads for which this holds.
-    fn of(profile: &'a Profile, holds: impl Fn(u64) -> bool) -> Waits<'a> {
-        let mut by_thread: HashMap<u64, Vec<&Wait>> = HashMap::new();
-        for wait in profile.timeline.waits.iter().filter(|wait| wait.stack.is_some() && holds(wait.tid)) {
-            by_thread.entry(wait.tid).or_default().push(wait);
+    /// Those for which this holds.
+    fn of(profile: &'a Profile, holds: impl Fn(&Wait) -> bool) -> Waits<'a> {
+        let mut by_thread: HashMap<(usize, u64), Vec<&Wait>> = HashMap::new();
+        for wait in profile.timeline.waits.iter().filter(|wait| wait.stack.is_some() && holds(wait)) {
+            by_thread.entry((wait.process, wait.tid)).or_default().push(wait);
         }
         by_thread.values_mut().for_each(|waits| waits.sort_by_key(|wait| wait.from_ns));
         let mut by_number = HashMap::new();
@@ -121,7 +121,7 @@ impl<'a> Waits<'a> {
     /// What a crossing was blocked in, the longest first. Crossings in callbacks of it count too.
     fn blocked_in(&self, crossing: &SlowCrossing) -> Vec<BlockedIn<'a>> {
         let (from, to) = (crossing.called_ns, crossing.called_ns.saturating_add(crossing.c_ns.unwrap_or(0)));
-        let own = self.by_thread.get(&crossing.tid).map_or(&[][..], Vec::as_slice);
+        let own = self.by_thread.get(&(crossing.process, crossing.tid)).map_or(&[][..], Vec::as_slice);
         let mut found: BTreeMap<usize, u64> = BTreeMap::new();
         for wait in &own[..own.partition_point(|wait| wait.from_ns < to)] {
             let nanos = wait.to_ns.min(to).saturating_sub(wait.from_ns.max(from));
@@ -191,7 +191,7 @@ mod tests {
     }
 
     fn wait(tid: u64, from_ns: u64, to_ns: u64, stack: Option<u32>) -> Wait {
-        Wait { tid, from_ns, to_ns, stack }
+        Wait { process: 0, tid, from_ns, to_ns, stack }
     }
 
     #[test]

@@ -24,7 +24,7 @@ function showSlowest(view) {
     const blocked = one.blocked.map(([call, nanos]) => `${call ?? '[not known in what]'} ${time(nanos)}`).join(', ');
     view.append(element('div', { className: 'advice' },
       element('p', {}, element('span', { className: 'kind', textContent: `${time(one.ns)}${state}` }), ' ', element('span', { className: 'mono', textContent: one.function ?? '[unknown]' }),
-        element('span', { className: 'faint', textContent: ` at ${time(one.at)}, thread ${one.tid}${goroutine}${labels}` })),
+        element('span', { className: 'faint', textContent: ` at ${time(one.at)}, thread ${one.tid}${one.pid ? ` of process ${one.pid}` : ''}${goroutine}${labels}` })),
       blocked ? element('p', { textContent: `blocked in ${blocked}` }) : null,
       element('p', { className: 'mono faint', textContent: one.frames.join(' < ') })));
   }

@@ -35,10 +35,19 @@ pub fn decode(file: &[u8]) -> Result<Profile, DecodeError> {
 /// See [`DecodeError`].
 pub fn decode_message(bytes: &[u8]) -> Result<Profile, DecodeError> {
     let message = pprof::Profile::decode(bytes)?;
-    let newest = message.cgoprof.iter().map(|extension| extension.version).max().ok_or(DecodeError::NotOurs)?;
+    let newest = message.cgoprof.iter().map(|extension| extension.version).max().unwrap_or(OF_ONE);
+    if newest == OF_PROCESSES && message.cgoprof.iter().any(|extension| extension.version != newest) {
+        return Err(DecodeError::Mixed);
+    }
     match newest {
         OF_PROCESSES => {
             let encoded = message.cgoprof.iter().flat_map(|extension| &extension.process);
+            match encoded.clone().count() {
+                0 => return Err(DecodeError::NotOurs),
+                // An empty profile takes a thousand bytes of memory, and two of the file.
+                many if many > MOST_PROCESSES => return Err(DecodeError::TooLarge),
+                _ => {}
+            }
             let process = |bytes: &Vec<u8>| Ok(Arc::new(of_one(pprof::Profile::decode(bytes.as_slice())?)?));
             let processes = encoded.map(process).collect::<Result<_, DecodeError>>()?;
             processes::together(processes).map_err(DecodeError::Processes)
@@ -47,8 +56,14 @@ pub fn decode_message(bytes: &[u8]) -> Result<Profile, DecodeError> {
     }
 }
 
+/// Processes of a file.
+const MOST_PROCESSES: usize = 100_000;
+
 /// Reads the recording of one process.
 fn of_one(message: pprof::Profile) -> Result<Profile, DecodeError> {
+    if message.cgoprof.is_empty() {
+        return Err(DecodeError::NotOurs);
+    }
     let mut profile = Profile::default();
     read_functions(&message, &mut profile)?;
     read_libraries(&message, &mut profile)?;

@@ -205,8 +205,7 @@ impl Encoder {
     ) -> Vec<pprof::Label> {
         let mut labels = Vec::new();
         if let Some(process) = profile.processes.get(process) {
-            let program = process.target.path.rsplit('/').next().unwrap_or_default();
-            let (key, str) = (self.string("program", message), self.string(program, message));
+            let (key, str) = (self.string("program", message), self.string(process.target.program(), message));
             labels.push(pprof::Label { key, str, num: 0 });
             let (key, num) = (self.string("pid", message), i64::from(process.target.pid));
             labels.push(pprof::Label { key, str: 0, num });

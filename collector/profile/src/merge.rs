@@ -129,9 +129,11 @@ impl Merger {
         }
         let merged = profile.recording.recordings;
         self.recordings = self.recordings.saturating_add(merged.max(1));
-        let program = profile.target.path.rsplit('/').next().unwrap_or_default();
-        if !self.programs.iter().any(|known| known == program) {
-            self.programs.push(program.to_owned());
+        let processes = profile.processes.iter().map(|process| &process.target);
+        for target in std::iter::once(&profile.target).chain(processes) {
+            if !self.programs.iter().any(|known| known == target.program()) {
+                self.programs.push(target.program().to_owned());
+            }
         }
         // The last note of a sum says of what it is the sum.
         let own = profile.recording.notes.len() - usize::from(merged > 1).min(profile.recording.notes.len());
@@ -165,6 +167,7 @@ impl Merger {
         let recording = &mut self.sum.recording;
         // Threads are left out, and what is known of them.
         recording.scheduler.threads = false;
+        recording.processes = 0;
         recording.recordings = self.recordings;
         self.finish_notes();
         let recording = &mut self.sum.recording;
@@ -260,6 +263,7 @@ impl Merger {
         for lock in &profile.locks {
             let sum = entry(&mut self.locks, &mut self.sum.locks, stack(&lock.stack), |stack| Lock {
                 stack: stack.clone(),
+                idle_ns: Some(0.0),
                 ..Lock::default()
             });
             sum.locks = sum.locks.saturating_add(lock.locks);

@@ -20,25 +20,29 @@ impl Moments {
         self.next_number
     }
 
-    /// Adds those of a recording that began so many nanoseconds after the larger one, without its counters.
-    pub(crate) fn add(&mut self, part: &Profile, begin: u64, to: &Renumbered) {
+    /// Adds those of a process's recording that began so many nanoseconds after the larger one, without its counters.
+    pub(crate) fn add(&mut self, process: usize, part: &Profile, begin: u64, to: &Renumbered) {
         let stack = |stack: &[LocationId]| stack.iter().map(|location| to.locations[location.0]).collect();
         self.births.extend(part.births.iter().map(|birth| Birth {
+            process,
             at_ns: begin.saturating_add(birth.at_ns),
             stack: stack(&birth.stack),
             holders: to.holders(&birth.holders),
             ..*birth
         }));
-        self.add_timeline(&part.timeline, begin, to);
+        self.add_timeline(process, &part.timeline, begin, to);
         let numbers = part.waits.iter().flat_map(|stack| &stack.numbers);
         self.next_number = self.next_number.saturating_add(numbers.max().map_or(0, |most| most.saturating_add(1)));
     }
 
-    /// Ends what still lasts: crossings, and locks of goroutines to threads.
-    pub(crate) fn end_all(&mut self, at_ns: u64) {
-        self.timeline.crossings.iter_mut().for_each(|crossing| crossing.open = false);
-        for locked in self.timeline.locked.iter_mut().filter(|locked| locked.to_ns.is_none()) {
-            locked.to_ns = Some(at_ns);
+    /// Ends what still lasts: crossings, and locks of goroutines to threads. `end` tells when a process has ended; none for
+    /// one that has not.
+    pub(crate) fn end(&mut self, end: impl Fn(usize) -> Option<u64>) {
+        for crossing in &mut self.timeline.crossings {
+            crossing.open &= end(crossing.process).is_none();
+        }
+        for locked in &mut self.timeline.locked {
+            locked.to_ns = locked.to_ns.or_else(|| end(locked.process));
         }
     }
 
@@ -47,18 +51,20 @@ impl Moments {
         part.timeline.counters.iter().map(move |one| Counters { at_ns: begin.saturating_add(one.at_ns), ..*one })
     }
 
-    fn add_timeline(&mut self, part: &Timeline, begin: u64, to: &Renumbered) {
+    fn add_timeline(&mut self, process: usize, part: &Timeline, begin: u64, to: &Renumbered) {
         let (all, first_number) = (&mut self.timeline, self.next_number);
         let first_set = all.label_sets.len() as u32;
         all.label_sets.extend(part.label_sets.iter().cloned());
         let later = |nanos: u64| begin.saturating_add(nanos);
         all.crossings.extend(part.crossings.iter().map(|crossing| SlowCrossing {
+            process,
             cell: to.cell(crossing.cell),
             called_ns: later(crossing.called_ns),
             labels: crossing.labels.map(|index| first_set.saturating_add(index)),
             ..*crossing
         }));
         let moved = |wait: &Wait| Wait {
+            process,
             from_ns: later(wait.from_ns),
             to_ns: later(wait.to_ns),
             stack: wait.stack.map(|number| first_number.saturating_add(number)),
@@ -67,6 +73,7 @@ impl Moments {
         all.waits.extend(part.waits.iter().map(moved));
         all.asleep.extend(part.asleep.iter().map(moved));
         all.locked.extend(part.locked.iter().map(|locked| Locked {
+            process,
             from_ns: later(locked.from_ns),
             to_ns: locked.to_ns.map(later),
             ..*locked

@@ -35,8 +35,8 @@ impl Parts {
         let renumbered = self.merger.add_part(part);
         self.merger.add_numbers(part, &renumbered, self.moments.next_number());
         let begin = self.until_ns;
-        self.moments.end_all(begin);
-        self.moments.add(part, begin, &renumbered);
+        self.moments.end(|_| Some(begin));
+        self.moments.add(0, part, begin, &renumbered);
         self.moments.timeline.counters.extend(Moments::counters(part, begin));
         self.process.add(part, begin, &renumbered);
         self.until_ns += part.recording.duration_ns;

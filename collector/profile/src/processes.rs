@@ -33,7 +33,7 @@ pub fn together(mut processes: Vec<Arc<Profile>>) -> Result<Profile, MergeError>
         let (begin, end) = span(part);
         let to = merger.add_process(process, part)?;
         merger.add_numbers(part, &to, moments.next_number());
-        moments.add(part, begin, &to);
+        moments.add(process, part, begin, &to);
         let later = |nanos: Option<u64>| nanos.map(|nanos| begin.saturating_add(nanos));
         let made = |made: &Made| Made { function: to.functions[made.function.0], ..*made };
         threads.extend(part.threads.iter().map(|thread| Thread {
@@ -55,6 +55,7 @@ pub fn together(mut processes: Vec<Arc<Profile>>) -> Result<Profile, MergeError>
             counters.push((process, Counters { at_ns: end, ..NO_THREADS }));
         }
     }
+    moments.end(|process| Some(span(&processes[process]).1).filter(|&end| end < duration));
     let Moments { births, mut timeline, .. } = moments;
     timeline.counters = summed(counters, processes.len());
     // Those that are still in C come last.
@@ -68,6 +69,7 @@ pub fn together(mut processes: Vec<Arc<Profile>>) -> Result<Profile, MergeError>
     let all_ran = recording.duration_ns.max(1) as f64;
     recording.every_wait_ns = (recording.every_wait_ns as f64 / all_ran * duration as f64) as u64;
     recording.duration_ns = duration;
+    recording.notes = notes(&processes);
     Ok(Profile { births, goroutines, threads, timeline: timeline.into(), processes, ..whole })
 }
 
@@ -77,15 +79,41 @@ pub fn together(mut processes: Vec<Arc<Profile>>) -> Result<Profile, MergeError>
 /// # Errors
 /// As [`together`].
 pub fn selected(profile: &Profile, which: &str) -> Result<Option<Profile>, MergeError> {
-    let is_it = |process: &Profile| {
-        let program = process.target.path.rsplit('/').next().unwrap_or_default();
-        which == program || which.parse() == Ok(process.target.pid)
+    // A sum has no process of its own.
+    let is_it = |Profile { target, .. }: &Profile| {
+        which == target.program() || target.pid > 0 && which.parse() == Ok(target.pid)
     };
     if profile.processes.is_empty() {
         return Ok(is_it(profile).then(|| profile.clone()));
     }
     let these: Vec<_> = profile.processes.iter().filter(|process| is_it(process)).cloned().collect();
     if these.is_empty() { Ok(None) } else { together(these).map(Some) }
+}
+
+/// Returns what the recordings of processes note, with the processes that it is noted of.
+fn notes(processes: &[Arc<Profile>]) -> Vec<String> {
+    /// Notes that are kept.
+    const MOST: usize = 20;
+    /// Processes that are named.
+    const NAMED: usize = 3;
+    let mut of: Vec<(&str, Vec<String>)> = Vec::new();
+    for process in processes {
+        for note in &process.recording.notes {
+            let name = format!("{} ({})", process.target.program(), process.target.pid);
+            match of.iter_mut().find(|(text, _)| text == note) {
+                Some((_, names)) => names.push(name),
+                None => of.push((note, vec![name])),
+            }
+        }
+    }
+    let more = of.len().saturating_sub(MOST);
+    let shown = of.into_iter().take(MOST).map(|(note, names)| match names.len() {
+        all if all == processes.len() => format!("each of the {all} processes: {note}"),
+        some if some > NAMED => format!("{} and {} more: {note}", names[..NAMED].join(", "), some - NAMED),
+        _ => format!("{}: {note}", names.join(", ")),
+    });
+    let left_out = (more > 0).then(|| format!("{more} other notes of single processes are left out"));
+    shown.chain(left_out).collect()
 }
 
 /// Of a process that does not run.

@@ -27,6 +27,13 @@ pub struct Target {
     pub cgo: bool,
 }
 
+impl Target {
+    /// Name of the executable.
+    pub fn program(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or_default()
+    }
+}
+
 /// The facts of a recording.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Recording {

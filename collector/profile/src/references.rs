@@ -25,6 +25,9 @@ pub enum DecodeError {
     /// An index leads nowhere.
     #[error("is damaged: {0} {1} does not exist")]
     Dangling(&'static str, u64),
+    /// Files one after the other, of which some have several processes.
+    #[error("is damaged: it is several files, one after the other")]
+    Mixed,
     /// The recordings of its processes do not add up.
     #[error("is damaged: one of its processes {0}")]
     Processes(MergeError),

@@ -49,6 +49,8 @@ pub struct Made {
 /// A thread that the runtime made during the recording, and the threads that were in C then.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Birth {
+    /// The process, by its index in [`crate::Profile::processes`]; 0 in a recording of one process.
+    pub process: usize,
     /// Time since the recording's start.
     pub at_ns: u64,
     /// The thread's id, if the kernel told it.
@@ -197,6 +199,8 @@ pub struct Timeline {
 /// A crossing that was slow in C or on its way back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SlowCrossing {
+    /// The process, by its index in [`crate::Profile::processes`]; 0 in a recording of one process.
+    pub process: usize,
     /// [`crate::Cell::id`].
     pub cell: u64,
     /// Kernel thread id.
@@ -229,6 +233,8 @@ pub struct SlowCrossing {
 /// A time in which a thread waited for something.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wait {
+    /// The process, by its index in [`crate::Profile::processes`]; 0 in a recording of one process.
+    pub process: usize,
     /// Kernel thread id.
     pub tid: u64,
     /// Its start, since the recording's start.
@@ -242,6 +248,8 @@ pub struct Wait {
 /// A time in which a goroutine was locked to a thread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Locked {
+    /// The process, by its index in [`crate::Profile::processes`]; 0 in a recording of one process.
+    pub process: usize,
     /// Kernel thread id.
     pub tid: u64,
     /// The goroutine.

@@ -417,7 +417,7 @@ pub(crate) fn read_scheduler(found: Scheduler, profile: &mut Profile) -> Result<
     let optional = |id: u64| if id == 0 { Ok(None) } else { function_id(id, profile).map(Some) };
     let births = found.birth.iter().map(|found| {
         let (stack, holders) = (stack(&found.location_id)?, holders(&found.holder)?);
-        Ok(model::Birth { at_ns: found.at_ns, tid: found.tid, stack, in_c: found.in_c, holders })
+        Ok(model::Birth { process: 0, at_ns: found.at_ns, tid: found.tid, stack, in_c: found.in_c, holders })
     });
     let births = births.collect::<Result<_, DecodeError>>()?;
     let peak = found.peak.as_ref().map(|found| {
@@ -560,6 +560,7 @@ pub(crate) fn read_timeline(found: Timeline, timeline: &mut model::Timeline) {
     };
     for (index, called_ns) in sums(&found.called).take(rows).enumerate() {
         timeline.crossings.push(model::SlowCrossing {
+            process: 0,
             cell: found.cell_id.get(found.cell[index] as usize).copied().unwrap_or(0),
             tid: found.tid[index],
             goid: found.goid[index],
@@ -577,13 +578,13 @@ pub(crate) fn read_timeline(found: Timeline, timeline: &mut model::Timeline) {
     }
     for (index, ((from_ns, &tid), &nanos)) in sums(&found.wait_from).zip(&found.wait_tid).zip(&found.wait).enumerate() {
         let stack = at(&found.wait_stack, index).checked_sub(1).and_then(|number| u32::try_from(number).ok());
-        timeline.waits.push(model::Wait { tid, from_ns, to_ns: from_ns.saturating_add(nanos), stack });
+        timeline.waits.push(model::Wait { process: 0, tid, from_ns, to_ns: from_ns.saturating_add(nanos), stack });
     }
     for ((from_ns, &tid), (&goid, &nanos)) in
         sums(&found.locked_from).zip(&found.locked_tid).zip(found.locked_goid.iter().zip(&found.locked))
     {
         let to_ns = nanos.checked_sub(1).map(|nanos| from_ns.saturating_add(nanos));
-        timeline.locked.push(model::Locked { tid, goid, from_ns, to_ns });
+        timeline.locked.push(model::Locked { process: 0, tid, goid, from_ns, to_ns });
     }
     for (index, (at_ns, &in_c)) in sums(&found.look).zip(&found.in_c).enumerate() {
         let (in_go, idle) = (at(&found.in_go, index).checked_sub(1), at(&found.idle, index).checked_sub(1));
@@ -592,7 +593,13 @@ pub(crate) fn read_timeline(found: Timeline, timeline: &mut model::Timeline) {
     (timeline.shortest_ns, timeline.dropped) = (found.shortest, found.dropped);
     (timeline.shortest_wait_ns, timeline.dropped_waits) = (found.shortest_wait, found.dropped_waits);
     for ((from_ns, &tid), &nanos) in sums(&found.asleep_from).zip(&found.asleep_tid).zip(&found.asleep) {
-        timeline.asleep.push(model::Wait { tid, from_ns, to_ns: from_ns.saturating_add(nanos), stack: None });
+        timeline.asleep.push(model::Wait {
+            process: 0,
+            tid,
+            from_ns,
+            to_ns: from_ns.saturating_add(nanos),
+            stack: None,
+        });
     }
     (timeline.shortest_asleep_ns, timeline.dropped_asleep) = (found.shortest_asleep, found.dropped_asleep);
 }

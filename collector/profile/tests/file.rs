@@ -102,7 +102,8 @@ fn add_scheduler(profile: &mut Profile) {
         locked_ns: None,
         locked_idle_ns: Some(0.0),
     }];
-    profile.births = vec![Birth { at_ns: 9, tid: Some(7), stack: stack.clone(), in_c: 4, holders: holders.clone() }];
+    profile.births =
+        vec![Birth { process: 0, at_ns: 9, tid: Some(7), stack: stack.clone(), in_c: 4, holders: holders.clone() }];
     profile.peak = Some(Peak { at_ns: 11, threads: 3, holders, exact: true });
     let goroutine =
         Goroutine { process: 0, goid: 1, function: Some(function), calls: 5, threads: 2, migrations: 1, locks: 3 };
@@ -131,6 +132,7 @@ fn add_scheduler(profile: &mut Profile) {
 /// Returns a timeline with something of each kind, from a time on.
 fn timeline(from: u64) -> Timeline {
     let slow = SlowCrossing {
+        process: 0,
         cell: 77,
         tid: 7,
         goid: 1,
@@ -153,12 +155,12 @@ fn timeline(from: u64) -> Timeline {
         crossings: vec![slow, early, still],
         label_sets: vec![vec![labels("path", "/a"), labels("request", &from.to_string())], vec![labels("user", "")]],
         waits: vec![
-            Wait { tid: 7, from_ns: from + 50, to_ns: from + 60, stack: Some(0) },
-            Wait { tid: 8, from_ns: from + 50, to_ns: from + 60, stack: None },
+            Wait { process: 0, tid: 7, from_ns: from + 50, to_ns: from + 60, stack: Some(0) },
+            Wait { process: 0, tid: 8, from_ns: from + 50, to_ns: from + 60, stack: None },
         ],
         locked: vec![
-            Locked { tid: 7, goid: 1, from_ns: from + 1, to_ns: Some(from + 1) },
-            Locked { tid: 8, goid: 2, from_ns: from, to_ns: None },
+            Locked { process: 0, tid: 7, goid: 1, from_ns: from + 1, to_ns: Some(from + 1) },
+            Locked { process: 0, tid: 8, goid: 2, from_ns: from, to_ns: None },
         ],
         counters: vec![Counters { at_ns: from, in_c: 2, in_go: Some(0), idle: None }],
         shortest_ns: 10,
@@ -166,8 +168,8 @@ fn timeline(from: u64) -> Timeline {
         shortest_wait_ns: 30,
         dropped_waits: 40,
         asleep: vec![
-            Wait { tid: 7, from_ns: from + 50, to_ns: from + 70, stack: None },
-            Wait { tid: 9, from_ns: from, to_ns: from + 1, stack: None },
+            Wait { process: 0, tid: 7, from_ns: from + 50, to_ns: from + 70, stack: None },
+            Wait { process: 0, tid: 9, from_ns: from, to_ns: from + 1, stack: None },
         ],
         shortest_asleep_ns: 50,
         dropped_asleep: 60,
@@ -213,6 +215,7 @@ fn a_full_timeline_is_small() {
     let timeline = std::sync::Arc::make_mut(&mut profile.timeline);
     timeline.crossings = (0..300_000).map(crossing).collect();
     let wait = |index: u64| Wait {
+        process: 0,
         tid: 1000 + index % 16,
         from_ns: index * 300_000,
         to_ns: index * 300_000 + 90_000,

@@ -2,11 +2,14 @@
 
 mod recorded;
 
+use std::io::Write as _;
 use std::sync::Arc;
 
 use cgoprof_profile::merge::MergeError;
 use cgoprof_profile::processes::{selected, together};
-use cgoprof_profile::{DecodeError, Encoder, Profile, SlowCrossing, Wait, decode};
+use cgoprof_profile::{
+    DecodeError, Encoder, FunctionId, Goroutine, Locked, Profile, SlowCrossing, Wait, decode, decode_message,
+};
 use recorded::{recorded, totals};
 
 /// Returns a recorded profile as that of another process, which began so many nanoseconds after the recording.
@@ -138,4 +141,90 @@ fn a_file_in_a_file_in_a_file_is_refused() {
     let outer = Profile { processes: vec![Arc::new(inner), process("locks", 50, 0)], ..Profile::default() };
     let file = Encoder::default().member(&outer);
     assert!(matches!(decode(&file), Err(DecodeError::TooNew(2))), "{:?}", decode(&file).map(drop));
+}
+
+/// Crossings and locks of a process that had ended once lasted to the end of the others.
+#[test]
+fn what_lasts_ends_with_its_process() {
+    let lasting = |pid, begin| {
+        let mut one = Profile::clone(&process("locks", pid, begin));
+        let timeline = Arc::make_mut(&mut one.timeline);
+        timeline.locked = vec![Locked { tid: 7, goid: 20, from_ns: 5, ..Locked::default() }];
+        timeline.crossings =
+            vec![SlowCrossing { tid: 7, called_ns: 6, c_ns: Some(3), open: true, ..SlowCrossing::default() }];
+        Arc::new(one)
+    };
+    let (early, late) = (lasting(30, 0), lasting(40, 2_000_000_000));
+    let whole = together(vec![early.clone(), late]).expect("they add up");
+    let locked: Vec<_> = whole.timeline.locked.iter().map(|locked| (locked.process, locked.to_ns)).collect();
+    assert_eq!(locked, [(0, Some(early.recording.duration_ns)), (1, None)]);
+    let open: Vec<_> = whole.timeline.crossings.iter().map(|one| (one.process, one.open)).collect();
+    assert_eq!(open, [(0, false), (1, true)]);
+}
+
+#[test]
+fn goroutines_of_one_number_keep_their_functions() {
+    let with = |pid, function| {
+        let mut one = Profile::clone(&process("locks", pid, u64::from(pid)));
+        one.goroutines = vec![Goroutine { goid: 20, function: Some(FunctionId(function)), ..Goroutine::default() }];
+        Arc::new(one)
+    };
+    let whole = together(vec![with(30, 0), with(40, 1)]).expect("they add up");
+    let name = |goroutine: &Goroutine| whole.functions[goroutine.function.expect("a function").0].name.clone();
+    for (process, function) in [(0, 0), (1, 1)] {
+        let one = whole.goroutines.iter().find(|one| one.process == process).expect("a goroutine");
+        assert_eq!(name(one), whole.processes[process].functions[function].name);
+    }
+}
+
+#[test]
+fn notes_say_of_which_processes_they_are() {
+    let noting = |pid, notes: &[&str]| {
+        let mut one = Profile::clone(&process("locks", pid, u64::from(pid)));
+        one.recording.notes = notes.iter().map(|&note| note.to_owned()).collect();
+        Arc::new(one)
+    };
+    let whole =
+        together(vec![noting(1, &["a", "b"]), noting(2, &["b"]), noting(3, &["b", "c"]), noting(4, &["b", "c"])]);
+    assert_eq!(
+        whole.expect("they add up").recording.notes,
+        ["scheduler (1): a", "each of the 4 processes: b", "scheduler (3), scheduler (4): c"]
+    );
+}
+
+/// The idle time of locked threads was once lost in all sums.
+#[test]
+fn idle_time_of_locked_threads_adds_up() {
+    let one = process("locks", 30, 0);
+    let idle = |profile: &Profile| profile.locks.iter().map(|lock| lock.idle_ns).sum::<Option<f64>>();
+    let expected = idle(&one).expect("it is known");
+    assert!(expected > 0.0);
+    let whole = together(vec![one, process("locks", 40, 7)]).expect("they add up");
+    assert!(idle(&whole).is_some_and(|found| (found - 2.0 * expected).abs() < 1.0), "{:?}", idle(&whole));
+}
+
+/// Two kilobytes of it once took a gigabyte of memory.
+#[test]
+fn a_file_of_empty_processes_is_refused() {
+    // Field 2026, of version 2, with so many empty fields 10.
+    let message = |processes: usize| {
+        let mut content = vec![0x08, 0x02];
+        (0..processes).for_each(|_| content.extend([0x52, 0x00]));
+        let mut message = vec![0xd2, 0x7e];
+        prost::encoding::encode_varint(content.len() as u64, &mut message);
+        message.extend(content);
+        message
+    };
+    for processes in [0, 1, 3] {
+        assert!(matches!(decode_message(&message(processes)), Err(DecodeError::NotOurs)), "{processes}");
+    }
+    assert!(matches!(decode_message(&message(1_000_000)), Err(DecodeError::TooLarge)));
+}
+
+#[test]
+fn files_one_after_the_other_are_refused_where_one_has_several_processes() {
+    let (mut whole, one) =
+        (Encoder::default().member(&together(three()).expect("they add up")), process("locks", 7, 0));
+    whole.write_all(&Encoder::default().member(&one)).expect("room");
+    assert!(decode(&whole).is_err());
 }

@@ -109,6 +109,7 @@ pub(crate) fn assemble_scheduler(
     profile.births.clear();
     for (birth, tid) in observed.births.iter().zip(tids) {
         profile.births.push(Birth {
+            process: 0,
             at_ns: span.ticks_since_start(birth.at),
             tid,
             stack: crossings.get(&birth.cell).map_or_else(Vec::new, |crossing| crossing.stack.clone()),
@@ -120,6 +121,7 @@ pub(crate) fn assemble_scheduler(
     let lasting =
         snapshot.locked.iter().zip(&still).filter(|_| observed.timeline.as_ref().is_some_and(|part| part.whole));
     let lasting = lasting.map(|(copy, still)| Locked {
+        process: 0,
         tid: copy.tid,
         goid: copy.goid,
         from_ns: span.ticks_since_start(copy.since),
@@ -412,6 +414,7 @@ fn timeline(
         sets.of(one.tid, one.cell, span.rate.ticks(one.called), span.rate.ticks(returned))
     };
     let crossing = |one: &crate::correlate::timeline::Crossing| SlowCrossing {
+        process: 0,
         cell: id(one.cell),
         tid: one.tid,
         goid: one.goid,
@@ -427,12 +430,14 @@ fn timeline(
         labels: labels(one),
     };
     let wait = |one: &crate::correlate::timeline::Wait| Wait {
+        process: 0,
         tid: one.tid,
         from_ns: span.since_start(one.from),
         to_ns: span.since_start(one.to),
         stack: one.stack,
     };
     let ended = part.locks.iter().map(|one| Locked {
+        process: 0,
         tid: one.tid,
         goid: one.goid,
         from_ns: span.since_start(one.from),

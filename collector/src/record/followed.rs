@@ -18,7 +18,7 @@ use nix::unistd::Pid;
 use super::go_image::GoImage;
 use super::launched::{FOR_THE_PROGRAM, stopped};
 use super::output::Output;
-use super::process_files::{Place, ProcessFiles, Profiles};
+use super::process_files::{Place, ProcessFiles};
 use super::recorder::{GRACE, PAUSE};
 use super::refused::candidates;
 use super::session::{Attached, Session};
@@ -66,13 +66,13 @@ struct Recording {
     pid: Pid,
     program: PathBuf,
     thread: JoinHandle<Result<Outcome, RecordError>>,
-    /// The file that its profile is in at the end.
-    file: Option<PathBuf>,
+    /// Whether its file becomes a part of another.
+    is_part: bool,
 }
 
 /// What the follower tells of programs.
 enum News {
-    Recorded(PathBuf, Pid, Box<Result<Outcome, RecordError>>, Option<PathBuf>),
+    Recorded(PathBuf, Pid, Box<Result<Outcome, RecordError>>, bool),
     PassedOver(PathBuf, Pid, Problem),
 }
 
@@ -109,17 +109,12 @@ pub(super) fn follow(
     let finish = Arc::<AtomicBool>::default();
     let options = Arc::new(Options { duration: None, ..options.clone() });
     let mut recorded = 0;
-    let mut profiles = Profiles::new();
-    let per_process = options.per_process;
     let mut tell = |news: News| match news {
-        News::Recorded(program, pid, mut outcome, file) => {
+        News::Recorded(program, pid, mut outcome, is_part) => {
             recorded += 1;
-            if let (Ok(outcome), Some(file)) = (&mut *outcome, file)
-                && !(per_process && outcome.file.is_some())
-                && let Some(profile) = outcome.profile.clone()
-            {
+            if let (Ok(outcome), true) = (&mut *outcome, is_part) {
                 // Its file is told of when it has all profiles that belong in it.
-                profiles.entry(file).or_default().push((outcome.file.take(), profile));
+                outcome.file = None;
             }
             progress.recorded(&program, pid, *outcome);
         }
@@ -153,10 +148,10 @@ pub(super) fn follow(
         }
     };
     finish.store(true, Ordering::Release);
-    for Recording { pid, program, thread, file } in left.recordings {
-        tell(News::Recorded(program, pid, Box::new(outcome_of(thread)), file));
+    for Recording { pid, program, thread, is_part } in left.recordings {
+        tell(News::Recorded(program, pid, Box::new(outcome_of(thread)), is_part));
     }
-    for (written, problem) in left.files.finish(profiles) {
+    for (written, problem) in left.files.finish() {
         progress.written(&written, problem.as_ref());
     }
     let status = match (left.root_status, left.ended_by) {
@@ -295,11 +290,12 @@ impl Follower {
         };
         let program = image.program.clone();
         let started = begun.and_then(|(engine, place, tie)| {
-            let (file, output) = place.map_or((None, None), |place| (Some(place.file), place.output));
-            Ok((file, self.start_recorder((pid, tie), image, engine, output)?))
+            let is_part = place.as_ref().is_some_and(|place| place.is_part);
+            let output = place.map(|place| place.output);
+            Ok((is_part, self.start_recorder((pid, tie), image, engine, output)?))
         });
         match started {
-            Ok((file, thread)) => self.recordings.push(Recording { pid, program, thread, file }),
+            Ok((is_part, thread)) => self.recordings.push(Recording { pid, program, thread, is_part }),
             // It was killed as it began.
             Err(Problem::Ended) => {}
             Err(problem) => self.tell(News::PassedOver(program, pid, problem)),
@@ -339,7 +335,7 @@ impl Follower {
         match engine {
             Ok(engine) => Ok((engine, place, tie)),
             Err(problem) => {
-                place.into_iter().for_each(|place| self.files.discard(place));
+                place.into_iter().for_each(|place| self.files.discard(place.output));
                 Err(problem)
             }
         }
@@ -371,8 +367,8 @@ impl Follower {
     /// Tells of the recordings that have ended.
     fn take_ended(&mut self) {
         let ended: Vec<Recording> = self.recordings.extract_if(.., |one| one.thread.is_finished()).collect();
-        for Recording { pid, program, thread, file } in ended {
-            self.tell(News::Recorded(program, pid, Box::new(outcome_of(thread)), file));
+        for Recording { pid, program, thread, is_part } in ended {
+            self.tell(News::Recorded(program, pid, Box::new(outcome_of(thread)), is_part));
         }
     }
 }

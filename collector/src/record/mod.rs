@@ -27,7 +27,6 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use cgoprof_profile::Profile;
-use cgoprof_profile::merge::MergeError;
 use nix::errno::Errno;
 use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
@@ -185,9 +184,9 @@ pub enum Problem {
     /// Another program's profile goes to this file, which is no regular one.
     #[error("{shown} takes one profile, and that of another program goes there; use a folder with -o", shown = named(.0))]
     OneProfile(PathBuf),
-    /// The profiles of several processes can't be in one file. Each is in a file of its own, if there is room beside it.
-    #[error("{shown} can't have the profiles of all processes: one {error}{rest}", shown = named(.0), rest = apart(.1), error = .2)]
-    Apart(PathBuf, Vec<PathBuf>, MergeError),
+    /// The profiles of several processes are not in one file, but in these.
+    #[error("cannot write {shown}: {1}; the profiles of single processes are in {list}", shown = named(.0), list = paths(.2))]
+    Apart(PathBuf, Unwritten, Vec<PathBuf>),
     /// The program has nothing to record, and what it starts is not recorded either, for the second reason.
     #[error("{0}; what it starts can't be followed: {1}")]
     Unfollowed(Box<Problem>, Box<Problem>),
@@ -204,15 +203,8 @@ fn named(path: &Path) -> String {
     if path.as_os_str() == output::STANDARD_OUTPUT { "standard output".to_owned() } else { path.display().to_string() }
 }
 
-/// Tells where the profiles of single processes are.
-fn apart(files: &[PathBuf]) -> String {
-    match files {
-        [] => "; use a folder with -o".into(),
-        _ => {
-            let files: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
-            format!("; they are in {}", files.join(", "))
-        }
-    }
+fn paths(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
 fn list(refused: &[(EngineKind, EngineError)]) -> String {
@@ -270,7 +262,7 @@ fn whose(error: &std::io::Error) -> &'static str {
 
 /// A file that has the profiles of all processes whose files have its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ManyProfiles {
+pub struct SharedFile {
     /// Its path.
     pub file: PathBuf,
     /// Number of the processes.
@@ -288,7 +280,7 @@ pub trait Progress {
     /// A program that a command started has been recorded.
     fn recorded(&self, _program: &Path, _: Pid, _: Result<Outcome, RecordError>) {}
     /// A file has been written, with the profiles of programs that a command started.
-    fn written(&self, _: &ManyProfiles, _: Option<&Problem>) {}
+    fn written(&self, _: &SharedFile, _: Option<&Problem>) {}
     /// A program that a command started is not recorded.
     fn passed_over(&self, _program: &Path, _: Pid, _: &Problem) {}
     /// The lookup of symbols begins, for the stacks of this many cells.

@@ -77,6 +77,14 @@ impl Output {
         Ok(Output::with(path, file, present.is_err(), is_replaceable))
     }
 
+    /// Creates a file.
+    ///
+    /// # Errors
+    /// If it can't be, or one has this name.
+    pub(super) fn create(path: &Path) -> io::Result<Output> {
+        Ok(Output::with(path, create(path)?, true, true))
+    }
+
     fn with(path: &Path, file: File, is_new: bool, is_replaceable: bool) -> Output {
         Output {
             path: path.to_owned(),

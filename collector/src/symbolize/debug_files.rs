@@ -1,11 +1,12 @@
 //! Debug information of the program and its libraries: where it is kept beside a file, and what it says of an address.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use cgoprof_symbols::debug_info::{DebugInfo, DebugLinks, DebugSections, SourceFrame, Unreadable};
@@ -111,10 +112,21 @@ impl DebugFiles {
         Some(DebugFile { info: read.ok(), symbols })
     }
 
-    /// Reads the sections of debug information of a file. They are needed to the recorder's end.
+    /// Reads the sections of debug information of a file. They are needed to the recorder's end, also by recorders of other
+    /// processes with the same file.
     fn sections(&self, file: &[u8]) -> Result<&'static DebugSections, Unreadable> {
-        let sections = DebugSections::read(file, &mut self.left.borrow_mut())?;
-        Ok(Box::leak(Box::new(sections)))
+        static KNOWN: Mutex<BTreeMap<(Vec<u8>, usize), &DebugSections>> = Mutex::new(BTreeMap::new());
+        // A file and its debug information have the same build id.
+        let key = DebugLinks::read(file).build_id.map(|build_id| (build_id, file.len()));
+        let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sections) = key.as_ref().and_then(|key| known().get(key).copied()) {
+            return Ok(sections);
+        }
+        let sections: &'static _ = Box::leak(Box::new(DebugSections::read(file, &mut self.left.borrow_mut())?));
+        if let Some(key) = key {
+            known().insert(key, sections);
+        }
+        Ok(sections)
     }
 
     /// Finds the parts that the debug information of a file, which is at `place`, shares with others.

@@ -9,6 +9,7 @@ use super::compare::{Diff, Side};
 use super::measure::Measure;
 use super::quantity::Change;
 use super::rows::DiffRow;
+use crate::programs::programs;
 use crate::report::rows::Rows;
 use crate::report::table;
 use crate::report::tabular::{Form, table as tabular};
@@ -33,12 +34,15 @@ pub(crate) fn head(base: Side<'_>, now: Side<'_>) -> String {
     for (name, side) in [("base", base), ("now", now)] {
         let runs = side.repeats.len();
         let nanos: f64 = side.repeats.iter().map(|profile| profile.recording.duration_ns as f64).sum();
-        let path = side.repeats.first().map_or("", |profile| profile.target.path.as_str());
+        let of = side.repeats.first().map_or_else(String::new, |profile| match profile.processes.len() {
+            0 => printable(&profile.target.path),
+            _ => programs(profile),
+        });
         let recordings =
             if runs == 1 { "1 recording".to_owned() } else { format!("{} recordings", count(runs as u64)) };
         let mean = time(nanos / runs.max(1) as f64);
         let each = if runs == 1 { "" } else { " on average" };
-        let _ = writeln!(text, "{name}: {recordings} of {}, {mean}{each}", printable(path));
+        let _ = writeln!(text, "{name}: {recordings} of {of}, {mean}{each}");
     }
     if base.repeats.len() == 1 || now.repeats.len() == 1 {
         text.push_str(

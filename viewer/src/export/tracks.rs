@@ -62,23 +62,19 @@ pub(crate) fn processes(profile: &Profile) -> impl Iterator<Item = (u64, &Profil
 
 /// Returns all threads of which the recording tells something, process by process, those of the lowest Ms first.
 pub(crate) fn threads(profile: &Profile) -> Vec<ThreadTracks<'_>> {
-    let mut tracks: BTreeMap<u64, ThreadTracks<'_>> = BTreeMap::new();
-    let mut order: HashMap<u64, u64> = HashMap::new();
+    let mut tracks: BTreeMap<(usize, u64), ThreadTracks<'_>> = BTreeMap::new();
+    let mut order: HashMap<(usize, u64), u64> = HashMap::new();
     // The kernel uses ids again: a later thread with the same id is shown as the first one, which then lives longer.
     for thread in &profile.threads {
         let new = || {
             let m = thread.m.map_or_else(String::new, |m| format!("M{m} "));
-            ThreadTracks {
-                process: thread.process,
-                name: m + &printable(&thread.name),
-                ..ThreadTracks::new(thread.tid)
-            }
+            ThreadTracks { name: m + &printable(&thread.name), ..ThreadTracks::new(thread.process, thread.tid) }
         };
-        match tracks.entry(thread.tid) {
+        match tracks.entry((thread.process, thread.tid)) {
             Entry::Vacant(entry) => {
                 let own = entry.insert(new());
                 (own.created_ns, own.exited_ns, own.parent) = (thread.created_ns, thread.exited_ns, thread.parent);
-                order.insert(thread.tid, thread.m.unwrap_or(u64::MAX));
+                order.insert((thread.process, thread.tid), thread.m.unwrap_or(u64::MAX));
             }
             Entry::Occupied(mut entry) => {
                 let own = entry.get_mut();
@@ -89,7 +85,7 @@ pub(crate) fn threads(profile: &Profile) -> Vec<ThreadTracks<'_>> {
     }
     let timeline = &profile.timeline;
     for crossing in &timeline.crossings {
-        let own = tracks.entry(crossing.tid).or_insert_with(|| ThreadTracks::new(crossing.tid));
+        let own = track(&mut tracks, crossing.process, crossing.tid);
         let returned = crossing.called_ns.saturating_add(crossing.c_ns.unwrap_or(0));
         own.crossings.push(Interval {
             from: crossing.called_ns.saturating_sub(crossing.enter_ns),
@@ -101,30 +97,41 @@ pub(crate) fn threads(profile: &Profile) -> Vec<ThreadTracks<'_>> {
             own.waits_for_p.push(Interval { from: returned, to: Some(back), what: crossing });
         }
         if let Some(other) = other_thread(crossing) {
-            tracks.entry(other).or_insert_with(|| ThreadTracks::new(other)).arrivals.push((back, crossing));
+            track(&mut tracks, crossing.process, other).arrivals.push((back, crossing));
         }
     }
     for wait in &timeline.waits {
-        let own = tracks.entry(wait.tid).or_insert_with(|| ThreadTracks::new(wait.tid));
+        let own = track(&mut tracks, wait.process, wait.tid);
         own.blocked.push(Interval { from: wait.from_ns, to: Some(wait.to_ns), what: wait });
     }
     for wait in &timeline.asleep {
-        let own = tracks.entry(wait.tid).or_insert_with(|| ThreadTracks::new(wait.tid));
+        let own = track(&mut tracks, wait.process, wait.tid);
         own.asleep.push(Interval { from: wait.from_ns, to: Some(wait.to_ns), what: wait });
     }
     for locked in &timeline.locked {
-        let own = tracks.entry(locked.tid).or_insert_with(|| ThreadTracks::new(locked.tid));
+        let own = track(&mut tracks, locked.process, locked.tid);
         own.locked.push(Interval { from: locked.from_ns, to: locked.to_ns, what: locked.goid });
     }
     let mut tracks: Vec<_> = tracks.into_values().collect();
-    tracks.sort_by_key(|track| (track.process, order.get(&track.tid).copied().unwrap_or(u64::MAX), track.tid));
+    tracks.sort_by_key(|track| {
+        (track.process, order.get(&(track.process, track.tid)).copied().unwrap_or(u64::MAX), track.tid)
+    });
     tracks
 }
 
+/// Returns the tracks of a thread, which are new if nothing has happened on it.
+fn track<'t, 'a>(
+    tracks: &'t mut BTreeMap<(usize, u64), ThreadTracks<'a>>,
+    process: usize,
+    tid: u64,
+) -> &'t mut ThreadTracks<'a> {
+    tracks.entry((process, tid)).or_insert_with(|| ThreadTracks::new(process, tid))
+}
+
 impl ThreadTracks<'_> {
-    fn new(tid: u64) -> Self {
+    fn new(process: usize, tid: u64) -> Self {
         ThreadTracks {
-            process: 0,
+            process,
             tid,
             name: format!("thread {tid}"),
             created_ns: None,

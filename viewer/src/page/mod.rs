@@ -15,7 +15,7 @@ use serde_json::{Value as Json, json};
 use crate::advice;
 use crate::diff::compare::{Diff, Side};
 use crate::diff::table;
-use crate::programs::programs;
+use crate::programs::{self, programs};
 use crate::report::text;
 use crate::slowest;
 use crate::units::printable;
@@ -126,7 +126,7 @@ fn slowest_rows(profile: &Profile) -> Vec<Json> {
     let rows = slowest::rows(profile, MOST).into_iter().map(|row| {
         let frames: Vec<String> = row.frames.iter().map(|frame| printable(frame.position.function)).collect();
         let blocked = row.blocked.iter().map(|part| json!([part.waits_in.map(printable), part.nanos]));
-        json!({ "ns": slowest::total(row.crossing), "at": row.crossing.called_ns, "tid": row.crossing.tid,
+        json!({ "ns": slowest::total(row.crossing), "at": row.crossing.called_ns, "tid": row.crossing.tid, "pid": programs::pid(profile, row.crossing.process),
                 "goid": row.crossing.goid, "function": row.function.map(printable), "frames": frames,
                 "blocked": blocked.collect::<Vec<_>>(), "open": row.crossing.open, "labels": slowest::labels_text(row.labels) })
     });

@@ -3,8 +3,8 @@
 use cgoprof_profile::Profile;
 use serde::Serialize;
 
-use crate::scheduler;
 use crate::tables::Holder;
+use crate::{programs, scheduler};
 
 #[derive(Serialize)]
 pub(super) struct Peak<'a> {
@@ -17,6 +17,7 @@ pub(super) struct Peak<'a> {
 /// A goroutine locked to its thread at the end.
 #[derive(Serialize)]
 pub(super) struct Held<'a> {
+    pid: Option<u64>,
     goid: u64,
     function: Option<&'a str>,
     tid: u64,
@@ -67,7 +68,13 @@ pub(super) fn forgotten(profile: &Profile) -> Option<Forgotten> {
 
 pub(super) fn locks_held(profile: &Profile) -> Option<Vec<Held<'_>>> {
     let rows = scheduler::held_at_end(profile).into_iter();
-    let rows = rows.map(|row| Held { goid: row.goid, function: row.function, tid: row.tid, since_ns: row.since_ns });
+    let rows = rows.map(|row| Held {
+        pid: programs::pid(profile, row.process),
+        goid: row.goid,
+        function: row.function,
+        tid: row.tid,
+        since_ns: row.since_ns,
+    });
     profile.recording.scheduler.locks.then(|| rows.collect())
 }
 

@@ -9,10 +9,10 @@ use super::view::{UnknownColumn, View};
 use crate::advice;
 use crate::analysis::Position;
 use crate::paths::short_path;
-use crate::scheduler;
 use crate::tables::advice::none;
 use crate::tables::{callbacks, threads};
 use crate::units::{count, printable, time};
+use crate::{programs, scheduler};
 
 /// Threads, then those that the runtime made and why.
 pub(super) fn write_threads(text: &mut String, profile: &Profile, view: &View) -> Result<(), UnknownColumn> {
@@ -71,9 +71,12 @@ pub(super) fn write_goroutines(text: &mut String, profile: &Profile, view: &View
     let held = scheduler::held_at_end(profile);
     for row in held.iter().take(view.limit) {
         let name = row.function.map_or_else(String::new, |name| format!(" ({})", printable(name)));
-        let since = time(row.since_ns as f64);
-        let _ =
-            writeln!(text, "goroutine {}{name} was locked to thread {} from {since} on to the end", row.goid, row.tid);
+        let (since, of) = (time(row.since_ns as f64), programs::of_process(profile, row.process));
+        let _ = writeln!(
+            text,
+            "goroutine {}{name} was locked to thread {}{of} from {since} on to the end",
+            row.goid, row.tid
+        );
     }
     table::write_more(text, held.len().saturating_sub(view.limit), table::LIMIT);
     text.push('\n');

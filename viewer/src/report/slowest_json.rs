@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use cgoprof_profile::Profile;
 use serde::Serialize;
 
+use crate::programs;
 use crate::slowest::{self, SlowestRow};
 use crate::tables::Frame;
 
@@ -14,6 +15,7 @@ const MOST: usize = 100;
 /// A single crossing.
 #[derive(Serialize)]
 pub(super) struct Slowest<'a> {
+    pid: Option<u64>,
     function: Option<&'a str>,
     at_ns: u64,
     total_ns: u64,
@@ -44,14 +46,14 @@ struct BlockedIn<'a> {
 /// Returns the slowest crossings; none where single ones were not seen.
 pub(super) fn slowest(profile: &Profile) -> Option<Vec<Slowest<'_>>> {
     let recording = &profile.recording;
-    let row = |row| Slowest::new(row, recording.off_cpu);
+    let row = |row| Slowest::new(profile, row);
     let is_known = recording.counted() && recording.timing != "none";
     is_known.then(|| slowest::rows(profile, MOST).into_iter().map(row).collect())
 }
 
 impl<'a> Slowest<'a> {
-    fn new(row: SlowestRow<'a>, off_cpu: bool) -> Self {
-        let crossing = row.crossing;
+    fn new(profile: &Profile, row: SlowestRow<'a>) -> Self {
+        let (crossing, off_cpu) = (row.crossing, profile.recording.off_cpu);
         // Of those that have not ended, it is not known yet.
         let off = |nanos: u64| (off_cpu && !crossing.open).then_some(nanos);
         let blocked_in = row.blocked.into_iter().map(|part| BlockedIn {
@@ -60,6 +62,7 @@ impl<'a> Slowest<'a> {
             frames: part.inside.iter().map(Frame::new).collect(),
         });
         Slowest {
+            pid: programs::pid(profile, crossing.process),
             function: row.function,
             at_ns: crossing.called_ns,
             total_ns: slowest::total(crossing),

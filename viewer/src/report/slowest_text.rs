@@ -6,6 +6,7 @@ use cgoprof_profile::{Profile, SlowCrossing};
 
 use super::frames_text::write_frames;
 use super::table;
+use crate::programs;
 use crate::slowest::{self, BlockedIn, SlowestRow};
 use crate::units::{count, printable, time};
 use crate::waits;
@@ -29,7 +30,7 @@ pub(super) fn write(text: &mut String, profile: &Profile, limit: usize) {
     }
     let rows = slowest::rows(profile, limit);
     for (index, row) in rows.iter().enumerate() {
-        let _ = writeln!(text, "{}. {}", count(index as u64 + 1), head(row));
+        let _ = writeln!(text, "{}. {}", count(index as u64 + 1), head(profile, row));
         let _ = writeln!(text, "    {}", phases(row.crossing));
         for part in row.blocked.iter().take(MOST_PARTS) {
             let _ = writeln!(text, "    {}", blocked_part(part));
@@ -53,14 +54,14 @@ pub(super) fn write(text: &mut String, profile: &Profile, limit: usize) {
     }
 }
 
-fn head(row: &SlowestRow<'_>) -> String {
+fn head(profile: &Profile, row: &SlowestRow<'_>) -> String {
     let crossing = row.crossing;
     let mut head = format!("{} {}", time(slowest::total(crossing) as f64), printable(row.function.unwrap_or("?")));
     let _ = write!(head, " at {:.6} s", crossing.called_ns as f64 / 1e9);
     if crossing.goid > 0 {
         let _ = write!(head, ", goroutine {}", crossing.goid);
     }
-    let _ = write!(head, ", thread {}", crossing.tid);
+    let _ = write!(head, ", thread {}{}", crossing.tid, programs::of_process(profile, crossing.process));
     if let Some(other) = slowest::other_thread(crossing) {
         let _ = write!(head, ", went on in thread {other}");
     }

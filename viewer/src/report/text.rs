@@ -37,7 +37,10 @@ pub fn write(profile: &Profile, by: By, view: &View) -> Result<String, UnknownCo
             table::write(&mut text, profile, &packages::rows(profile), view)?;
             text.push('\n');
         }
-        By::Process if profile.processes.is_empty() => text.push_str("the recording is of one process\n\n"),
+        By::Process if profile.processes.is_empty() => text.push_str(match profile.recording.recordings {
+            0 => "the recording is of one process\n\n",
+            _ => "a sum of recordings does not tell processes apart\n\n",
+        }),
         By::Process => {
             table::write(&mut text, profile, &processes::rows(profile), view)?;
             text.push('\n');
@@ -128,7 +131,10 @@ pub(crate) fn header(profile: &Profile) -> String {
         let _ = writeln!(text, "{program}  ({process}{})", printable(&target.go_version));
     } else {
         let number = count(profile.processes.len() as u64);
-        let _ = writeln!(text, "{number} processes: {}", programs::processes(profile));
+        // The first one's, if it is that of all.
+        let is_one = profile.processes.iter().all(|process| process.target.go_version == target.go_version);
+        let version = if is_one { format!("  ({})", printable(&target.go_version)) } else { String::new() };
+        let _ = writeln!(text, "{number} processes: {}{version}", programs::processes(profile));
     }
     if !recording.counted() {
         sampled_header(&mut text, profile);

@@ -6,7 +6,7 @@ use super::Row;
 use super::cell::Cell;
 use super::column::{self, Tone};
 use super::part::Part;
-use super::processes;
+use crate::programs;
 
 type Column = column::Column<Goroutine>;
 
@@ -18,7 +18,7 @@ pub fn began_with<'a>(goroutine: &Goroutine, profile: &'a Profile) -> Option<&'a
 impl Row for Goroutine {
     fn columns() -> &'static [Column] {
         const COLUMNS: &[Column] = &[
-            Column::number("pid", "PID", |row, profile| processes::pid(profile, row.process))
+            Column::number("pid", "PID", |row, profile| Cell::Number(programs::pid(profile, row.process)))
                 .known(|recording| recording.processes > 0)
                 .on_screen(8, 2),
             Column::number("goid", "GOID", |row, _| Cell::Number(Some(row.goid))).with_zero().on_screen(10, 0),

@@ -9,7 +9,7 @@ use super::cell::Cell;
 use super::column::{self, Tone};
 use super::crossings::{self, Crossings};
 use crate::analysis::{self, Cpu};
-use crate::paths::file_name;
+use crate::programs;
 use crate::units::printable;
 
 type Column = column::Column<ProcessRow>;
@@ -54,11 +54,6 @@ impl Crossings for ProcessRow {
     }
 }
 
-/// Returns the process id of a process by its index; none in a recording of one process.
-pub(super) fn pid(profile: &Profile, process: usize) -> Cell<'_> {
-    Cell::Number(profile.processes.get(process).map(|process| u64::from(process.target.pid)))
-}
-
 impl Row for ProcessRow {
     fn columns() -> &'static [Column] {
         static COLUMNS: LazyLock<Vec<Column>> = LazyLock::new(columns);
@@ -69,7 +64,7 @@ impl Row for ProcessRow {
 /// The program's name and its arguments, as far as they fit into a table: there may be megabytes of them.
 fn command(process: &Profile) -> String {
     const MOST: usize = 60;
-    let words = std::iter::once(file_name(&process.target.path)).chain(process.target.args.iter().map(String::as_str));
+    let words = std::iter::once(process.target.program()).chain(process.target.args.iter().map(String::as_str));
     let whole = words.collect::<Vec<_>>().join(" ");
     let shown: String = whole.chars().take(MOST).collect();
     let more = if shown.len() < whole.len() { "..." } else { "" };
@@ -81,7 +76,7 @@ fn columns() -> Vec<Column> {
         &profile.processes[row.process]
     }
     let own = [
-        Column::number("pid", "PID", |row, profile| pid(profile, row.process)),
+        Column::number("pid", "PID", |row, profile| Cell::Number(programs::pid(profile, row.process))),
         Column::json("path", |row, profile| Cell::text(of(row, profile).target.path.as_str())),
         Column::name("command", "COMMAND", |row, profile| Cell::text(command(of(row, profile)))),
         Column::number("started", "STARTED", |row, profile| {
@@ -90,7 +85,9 @@ fn columns() -> Vec<Column> {
         })
         .with_zero()
         .tone(Tone::Faint),
-        Column::number("ran", "RAN", |row, profile| Cell::Nanos(Some(of(row, profile).recording.duration_ns as f64))),
+        Column::number("recorded", "RECORDED", |row, profile| {
+            Cell::Nanos(Some(of(row, profile).recording.duration_ns as f64))
+        }),
     ];
     own.into_iter().chain(crossings::columns()).collect()
 }

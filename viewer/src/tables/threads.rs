@@ -6,8 +6,7 @@ use super::Row;
 use super::cell::Cell;
 use super::column::{self, Tone};
 use super::part::Part;
-use super::processes;
-use crate::scheduler;
+use crate::{programs, scheduler};
 
 type Column = column::Column<ThreadRow>;
 
@@ -53,9 +52,11 @@ impl ThreadRow {
 impl Row for ThreadRow {
     fn columns() -> &'static [Column] {
         const COLUMNS: &[Column] = &[
-            Column::number("pid", "PID", |row, profile| processes::pid(profile, row.thread(profile).process))
-                .known(|recording| recording.processes > 0)
-                .on_screen(8, 2),
+            Column::number("pid", "PID", |row, profile| {
+                Cell::Number(programs::pid(profile, row.thread(profile).process))
+            })
+            .known(|recording| recording.processes > 0)
+            .on_screen(8, 2),
             Column::number("tid", "TID", |row, profile| Cell::Number(Some(row.thread(profile).tid))).on_screen(8, 0),
             Column::number("m", "M", |row, profile| Cell::Number(row.thread(profile).m)).with_zero().on_screen(5, 3),
             Column::json("crossings", |row, _| Cell::Count(Some(row.crossings)))

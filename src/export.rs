@@ -19,7 +19,7 @@ pub(crate) struct Args {
     #[arg(default_value = profile_file::DEFAULT)]
     file: PathBuf,
     #[command(flatten)]
-    of_process: profile_file::OfProcess,
+    process_filter: profile_file::ProcessFilter,
     /// Output format
     #[arg(long, value_parser = formats().map(|name| format(&name)))]
     format: usize,
@@ -44,7 +44,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if is_standard_output && format.is_binary() {
         profile_file::output(profile_file::STANDARD_OUTPUT).map_err(anyhow::Error::msg)?;
     }
-    let profile = args.of_process.read(&args.file)?;
+    let profile = args.process_filter.read(&args.file)?;
     if is_standard_output {
         let mut output = BufWriter::new(std::io::stdout().lock());
         format.write(&profile, &mut output)?;

@@ -20,7 +20,7 @@ pub(crate) struct Args {
     #[arg(default_value = profile_file::DEFAULT)]
     file: PathBuf,
     #[command(flatten)]
-    of_process: profile_file::OfProcess,
+    process_filter: profile_file::ProcessFilter,
     /// File to write; - for standard output
     #[arg(short, long, default_value = "cgoprof.svg", value_parser = profile_file::output)]
     output: PathBuf,
@@ -75,7 +75,7 @@ enum ValueArg {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let profile = args.of_process.read(&args.file)?;
+    let profile = args.process_filter.read(&args.file)?;
     let value = match args.value {
         None if args.by_thread && profile.recording.timing != "none" => Value::C,
         None => Value::default_of(&profile),

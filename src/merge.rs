@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use cgoprof_profile::merge::Merger;
+use cgoprof_profile::merge::{MergeError, Merger};
 use cgoprof_profile::{Encoder, Profile, processes};
 use cgoprof_viewer::units::count;
 
@@ -28,7 +28,7 @@ pub(crate) struct Args {
     /// File for the sum; - is standard output
     #[arg(short, long, value_parser = profile_file::output)]
     output: PathBuf,
-    /// Tell the processes apart, with their threads, goroutines and timelines, as record does; takes memory for all at once
+    /// Keep processes separate, with threads, goroutines and timelines; loads all profiles into memory
     #[arg(long)]
     processes: bool,
 }
@@ -38,7 +38,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(path) = paths.iter().find(|path| written_file::is_same(path, &args.output)) {
         bail!("{} would be added to itself: name a file for the sum that is none of the profiles", path.display());
     }
-    let merged = if args.processes { together(&paths)? } else { sum(&paths)? };
+    let merged = if args.processes { combined(&paths)? } else { sum(&paths)? };
     let bytes = Encoder::default().member(&merged);
     if args.output.as_os_str() == profile_file::STANDARD_OUTPUT {
         std::io::stdout().write_all(&bytes)?;
@@ -47,6 +47,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     written_file::write(&args.output, written_file::PRIVATE, |output| Ok(output.write_all(&bytes)?))?;
     let plural = if paths.len() == 1 { "" } else { "s" };
     let what = match merged.processes.len() {
+        0 if args.processes => "with 1 process".to_owned(),
         0 => format!("the sum of {} profile{plural}", count(paths.len() as u64)),
         many => format!("with {} processes", count(many as u64)),
     };
@@ -64,7 +65,7 @@ fn sum(paths: &[PathBuf]) -> anyhow::Result<Profile> {
 }
 
 /// Returns all processes of profiles in one.
-fn together(paths: &[PathBuf]) -> anyhow::Result<Profile> {
+fn combined(paths: &[PathBuf]) -> anyhow::Result<Profile> {
     let mut all = Vec::new();
     for path in paths {
         let profile = profile_file::read(path)?;
@@ -76,5 +77,8 @@ fn together(paths: &[PathBuf]) -> anyhow::Result<Profile> {
             _ => all.extend(profile.processes),
         }
     }
-    processes::together(all).context("one of them")
+    processes::combine(all).map_err(|error| match error {
+        MergeError::Differs(why) => anyhow::anyhow!("these profiles can't be combined: {why}"),
+        MergeError::TooMany => error.into(),
+    })
 }

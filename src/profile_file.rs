@@ -31,17 +31,17 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<Profile> {
     cgoprof_profile::decode(&bytes).map_err(|error| anyhow::anyhow!("{shown} {error}"))
 }
 
-/// Which of a profile's processes are shown.
+/// Filter of a profile's processes.
 #[derive(clap::Args, Default)]
-pub(crate) struct OfProcess {
-    /// Process of a profile that has several, by its id, or all of one program, by its name
+pub(crate) struct ProcessFilter {
+    /// Show only the process with this id, or the processes of this program
     #[arg(long, value_name = "PID|NAME")]
     process: Option<String>,
 }
 
-impl OfProcess {
-    /// Whether a process is named.
-    pub(crate) fn is_named(&self) -> bool {
+impl ProcessFilter {
+    /// Whether only some processes are shown.
+    pub(crate) fn is_set(&self) -> bool {
         self.process.is_some()
     }
 
@@ -49,7 +49,7 @@ impl OfProcess {
     pub(crate) fn read(&self, path: &Path) -> anyhow::Result<Profile> {
         let profile = read(path)?;
         let Some(which) = &self.process else { return Ok(profile) };
-        let found = processes::selected(&profile, which).with_context(|| path.display().to_string())?;
+        let found = processes::select(&profile, which).with_context(|| path.display().to_string())?;
         found.with_context(|| {
             let there = match profile.processes.len() {
                 0 => programs::process(&profile),

@@ -41,7 +41,7 @@ pub(crate) struct Args {
     /// Do not record the programs that a command starts which has no crossings of its own (sh, make, go test)
     #[arg(long, conflicts_with_all = ["pid", "wait", "start_after"])]
     no_follow: bool,
-    /// Write a file for each of these programs' processes, not one for all whose files have the same name
+    /// Write one file per process of these programs, even if their names are the same
     #[arg(long, conflicts_with_all = ["pid", "wait", "no_follow", "require", "start_after"])]
     per_process: bool,
     /// Begin after this time (10s); the program runs unrecorded until then, and what it starts is not recorded
@@ -174,12 +174,12 @@ fn summary(profile: &Profile, file: Option<&Path>) {
         say(note);
     }
     if let Some(file) = file {
-        see(file, "");
+        say_written(file, "");
     }
 }
 
 /// Says that a profile is written, and how to see it.
-fn see(file: &Path, with_what: &str) {
+fn say_written(file: &Path, with_what: &str) {
     if file.as_os_str() != profile_file::STANDARD_OUTPUT {
         let file = file.display();
         say(format_args!("written {file}{with_what}; see it with: cgoprof tui {file}, or cgoprof report {file}"));
@@ -260,7 +260,7 @@ impl Progress for Shown {
                 1 => String::new(),
                 many => format!(" with {} processes", count(many as u64)),
             };
-            see(&written.file, &processes);
+            say_written(&written.file, &processes);
         }
     }
 

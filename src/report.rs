@@ -24,7 +24,7 @@ pub(crate) struct Args {
     #[arg(default_value = profile_file::DEFAULT)]
     file: PathBuf,
     #[command(flatten)]
-    of_process: profile_file::OfProcess,
+    process_filter: profile_file::ProcessFilter,
     /// Group rows by [default: function]
     #[arg(long, value_enum)]
     by: Option<ByArg>,
@@ -55,7 +55,7 @@ enum ByArg {
     Goroutine,
     /// Go packages that call C
     Package,
-    /// Processes, where several were recorded
+    /// Processes of a file with several
     Process,
     /// Stacks that were blocked in C, with what they waited in
     Blocked,
@@ -117,7 +117,7 @@ impl Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let profile = args.of_process.read(&args.file)?;
+    let profile = args.process_filter.read(&args.file)?;
     let view = args.table.view(matches!(args.format, Format::Csv));
     let view = View { limit: args.slowest.unwrap_or(view.limit), quantiles: args.quantiles, ..view };
     let by = match args.by.unwrap_or(ByArg::Function) {

@@ -19,7 +19,7 @@ use cgoprof_viewer::units::printable;
 use nix::unistd::Pid;
 
 use crate::notice::say;
-use crate::profile_file::OfProcess;
+use crate::profile_file::ProcessFilter;
 use crate::screen::{self, Orders, Sources};
 use crate::tui::{colours, read_base};
 use crate::watched::{How, Whom};
@@ -51,7 +51,7 @@ impl Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let base = read_base(args.base.as_deref(), &OfProcess::default())?;
+    let base = read_base(args.base.as_deref(), &ProcessFilter::default())?;
     let terminal = screen::open()?;
     let subject = args.whom.subject(false);
     let orders = Orders::listen()?;

@@ -17,15 +17,15 @@ pub(crate) struct Args {
     #[arg(default_value = profile_file::DEFAULT)]
     file: PathBuf,
     #[command(flatten)]
-    of_process: profile_file::OfProcess,
+    process_filter: profile_file::ProcessFilter,
     /// Profile to compare with
     #[arg(long, value_name = "FILE")]
     base: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let profile = args.of_process.read(&args.file)?;
-    let base = read_base(args.base.as_deref(), &args.of_process)?;
+    let profile = args.process_filter.read(&args.file)?;
+    let base = read_base(args.base.as_deref(), &args.process_filter)?;
     let output = screen::open()?;
     let orders = screen::Orders::listen()?;
     let app = App::new(args.file.display().to_string(), profile, colours(), Box::new(Sources));
@@ -46,7 +46,7 @@ pub(crate) fn colours() -> Colours {
 /// Reads the profile to compare with, or the same part of it. Returns its name too.
 pub(crate) fn read_base(
     path: Option<&Path>,
-    of: &profile_file::OfProcess,
+    of: &profile_file::ProcessFilter,
 ) -> anyhow::Result<Option<(String, Profile)>> {
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     path.map(|path| Ok((name(path), of.read(path)?))).transpose()

@@ -32,7 +32,7 @@ pub(crate) struct Args {
     /// Newer profile to compare with; two folders hold repeats
     now: Option<PathBuf>,
     #[command(flatten)]
-    of_process: profile_file::OfProcess,
+    process_filter: profile_file::ProcessFilter,
     /// Port on 127.0.0.1; 0 for any that is free
     #[arg(long, default_value_t = 0)]
     port: u16,
@@ -68,8 +68,8 @@ fn page(args: &Args) -> anyhow::Result<Vec<u8>> {
         None if args.file.is_dir() => {
             bail!("{} is a folder: name a profile, or two folders to compare", args.file.display())
         }
-        None => page::write(&args.of_process.read(&args.file)?, None, &mut output)?,
-        Some(_) if args.of_process.is_named() => bail!("--process shows a part of one profile: name one file"),
+        None => page::write(&args.process_filter.read(&args.file)?, None, &mut output)?,
+        Some(_) if args.process_filter.is_set() => bail!("--process shows a part of one profile: name one file"),
         Some(now) => {
             let (before, after) = (diff::repeats(&args.file)?, diff::repeats(now)?);
             diff::check(&before, &after)?;

@@ -334,9 +334,13 @@ impl Named {
     }
 
     fn recorder(&self, options: &[&str]) -> Command {
+        self.recorder_to(&self.profile, options)
+    }
+
+    fn recorder_to(&self, output: &Path, options: &[&str]) -> Command {
         let mut recorder = command(self.family.user);
         recorder.env("COUNTS", &self.family.counts).env("FAMILY", program());
-        recorder.args(["record", "-o"]).arg(&self.profile).args(options).arg("--");
+        recorder.args(["record", "-o"]).arg(output).args(options).arg("--");
         recorder
     }
 
@@ -377,16 +381,10 @@ fn one_file_has_all_processes_and_tells_them_apart() {
 #[test]
 fn standard_output_takes_the_profile_of_all_processes() {
     let named = Named::of(User::Root);
-    let profile = named.profile.display().to_string();
-    let mut recorder = named.family.recorder(&[]);
+    let mut recorder = named.recorder_to("-".as_ref(), &[]);
     let recorder = recorder.args(["sh", "-c", "($FAMILY 100; $FAMILY 200; exit 5) > /dev/null"]);
-    let words = recorder.get_args().map(|word| word.to_str().expect("text")).collect::<Vec<_>>();
-    let at = words.iter().position(|&word| word == "-o").expect("an option") + 1;
-    let words: Vec<&str> =
-        words.iter().enumerate().map(|(index, &word)| if index == at { "-" } else { word }).collect();
-    let mut recorder = command(User::Root);
-    recorder.env("COUNTS", &named.family.counts).env("FAMILY", program()).args(words);
-    let output = recorder.stdout(std::fs::File::create(&profile).expect("a file")).output().expect("cgoprof runs");
+    let output =
+        recorder.stdout(std::fs::File::create(&named.profile).expect("a file")).output().expect("cgoprof runs");
     assert_eq!(output.status.code(), Some(5), "{}", said(&output));
     assert_eq!(Named::processes(&report(&named.profile)), named.family.counted(), "{}", said(&output));
 }
@@ -404,9 +402,7 @@ fn each_process_has_a_file_if_that_is_asked_for() {
     let pid = report(&other)["target"]["pid"].as_u64().expect("a process");
     assert_eq!(other, named.profile.with_file_name(format!("named.{pid}.pb.gz")));
     assert!(said(&output).contains(&format!("written {}", other.display())), "{}", said(&output));
-    let mut recorder = command(User::Root);
-    recorder.env("COUNTS", &named.family.counts).env("FAMILY", program()).args(["record", "--per-process", "-o", "-"]);
-    let output = recorder.arg("--").args(script).output().expect("cgoprof runs");
+    let output = named.recorder_to("-".as_ref(), &["--per-process"]).args(script).output().expect("cgoprof runs");
     assert!(said(&output).contains("takes one profile, and that of another program goes there"), "{}", said(&output));
 }
 
@@ -499,8 +495,10 @@ fn processes_whose_engines_measure_something_else_are_not_put_into_one_file() {
         let recorded = named.recorder(&["--engine", engine]).args(["sh", "-c", "$FAMILY 100; $FAMILY 100"]).output();
         assert_eq!(recorded.expect("cgoprof runs").status.code(), Some(0));
     }
+    let combined = named.family.counts.with_file_name("combined.pb.gz");
     let mut merge = command(User::Root);
-    merge.args(["merge", "--processes", "-o"]).arg(named.profile.with_extension("whole"));
-    let output = merge.args([&named.profile, &other.profile]).output().expect("cgoprof runs");
+    merge.args(["merge", "--processes", "-o"]).args([&combined, &named.profile, &other.profile]);
+    let output = merge.output().expect("cgoprof runs");
+    assert!(!output.status.success() && !combined.exists());
     assert!(said(&output).contains("their engines do not measure the same"), "{}", said(&output));
 }

@@ -8,10 +8,12 @@ use flate2::read::MultiGzDecoder;
 use prost::Message as _;
 
 use crate::code::{CodeFile, Function, Kind, Library, LibraryId, Line, Location, Via, Wrapper};
-use crate::encode::{FIRST_LIBRARY, OF_ONE, OF_PROCESSES};
+use crate::encode::{FIRST_LIBRARY, ONE_PROCESS, SEVERAL_PROCESSES};
 use crate::estimate::finite;
+use crate::merge::MergeError;
 use crate::metrics::Stats;
 use crate::model::{Cell, Profile, SampledStack};
+use crate::processes::MOST_PROCESSES;
 use crate::recording::{Knows, Parallelism, Recording, Target};
 use crate::references::{DecodeError, LARGEST, function_id, location_id};
 use crate::{pprof, processes, scheduler_file, waits_file};
@@ -35,32 +37,34 @@ pub fn decode(file: &[u8]) -> Result<Profile, DecodeError> {
 /// See [`DecodeError`].
 pub fn decode_message(bytes: &[u8]) -> Result<Profile, DecodeError> {
     let message = pprof::Profile::decode(bytes)?;
-    let newest = message.cgoprof.iter().map(|extension| extension.version).max().unwrap_or(OF_ONE);
-    if newest == OF_PROCESSES && message.cgoprof.iter().any(|extension| extension.version != newest) {
+    let newest = message.cgoprof.iter().map(|extension| extension.version).max().unwrap_or(ONE_PROCESS);
+    if newest == SEVERAL_PROCESSES && message.cgoprof.len() > 1 {
         return Err(DecodeError::Mixed);
     }
     match newest {
-        OF_PROCESSES => {
+        SEVERAL_PROCESSES => {
             let encoded = message.cgoprof.iter().flat_map(|extension| &extension.process);
             match encoded.clone().count() {
                 0 => return Err(DecodeError::NotOurs),
-                // An empty profile takes a thousand bytes of memory, and two of the file.
-                many if many > MOST_PROCESSES => return Err(DecodeError::TooLarge),
+                many if many > MOST_PROCESSES => return Err(DecodeError::Processes(MergeError::TooMany)),
                 _ => {}
             }
-            let process = |bytes: &Vec<u8>| Ok(Arc::new(of_one(pprof::Profile::decode(bytes.as_slice())?)?));
+            let process = |bytes: &Vec<u8>| {
+                let message = pprof::Profile::decode(bytes.as_slice())?;
+                if message.cgoprof.iter().any(|extension| extension.version == SEVERAL_PROCESSES) {
+                    return Err(DecodeError::Nested);
+                }
+                Ok(Arc::new(one_process(message)?))
+            };
             let processes = encoded.map(process).collect::<Result<_, DecodeError>>()?;
-            processes::together(processes).map_err(DecodeError::Processes)
+            processes::combine(processes).map_err(DecodeError::Processes)
         }
-        _ => of_one(message),
+        _ => one_process(message),
     }
 }
 
-/// Processes of a file.
-const MOST_PROCESSES: usize = 100_000;
-
 /// Reads the recording of one process.
-fn of_one(message: pprof::Profile) -> Result<Profile, DecodeError> {
+fn one_process(message: pprof::Profile) -> Result<Profile, DecodeError> {
     if message.cgoprof.is_empty() {
         return Err(DecodeError::NotOurs);
     }
@@ -70,7 +74,7 @@ fn of_one(message: pprof::Profile) -> Result<Profile, DecodeError> {
     read_locations(&message, &mut profile)?;
     let (mut by_id, mut by_stack) = (HashMap::new(), HashMap::new());
     for extension in message.cgoprof {
-        if extension.version > OF_ONE {
+        if extension.version > ONE_PROCESS {
             return Err(DecodeError::TooNew(extension.version));
         }
         if let Some(found) = extension.target {

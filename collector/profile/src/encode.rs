@@ -77,11 +77,15 @@ impl Encoder {
             // The rest follows from the processes.
             let process = profile.processes.iter();
             let process = process.map(|process| Encoder::default().message(process).encode_to_vec()).collect();
-            message.cgoprof.push(pprof::Extension { version: OF_PROCESSES, process, ..pprof::Extension::default() });
+            message.cgoprof.push(pprof::Extension {
+                version: SEVERAL_PROCESSES,
+                process,
+                ..pprof::Extension::default()
+            });
             return message;
         }
         message.cgoprof.push(pprof::Extension {
-            version: OF_ONE,
+            version: ONE_PROCESS,
             target: Some(target(profile)),
             recording: Some(recording(profile)),
             cell: cells,
@@ -260,10 +264,10 @@ impl Encoder {
 }
 
 /// Version of the extension in files of one process.
-pub(crate) const OF_ONE: u32 = 1;
+pub(crate) const ONE_PROCESS: u32 = 1;
 
 /// Version in files of several processes.
-pub(crate) const OF_PROCESSES: u32 = 2;
+pub(crate) const SEVERAL_PROCESSES: u32 = 2;
 
 /// Id of the program's mapping.
 const PROGRAM: u64 = 1;

@@ -17,7 +17,6 @@ mod kinds;
 pub mod merge;
 pub mod metrics;
 pub mod model;
-mod moments;
 pub mod parts;
 mod plain;
 mod pprof;
@@ -26,6 +25,7 @@ mod recording;
 mod references;
 pub mod scheduler;
 mod scheduler_file;
+mod timed_events;
 mod waits_file;
 
 pub use code::*;

@@ -1,7 +1,7 @@
 //! Sums of several recordings.
 //!
 //! A sum has crossings, samples, waits in C, callbacks and places of locks, by function and stack. It has no threads,
-//! goroutines and moments, so that a sum of thousands of files is as large as their stacks.
+//! goroutines and timeline, so that a sum of thousands of files is as large as their stacks.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -60,10 +60,16 @@ type StackKey = (Option<u64>, Vec<LocationId>);
 /// Why a recording can't be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MergeError {
+    /// There are more than a file can have.
+    #[error("there are more than {} processes", crate::processes::MOST_PROCESSES)]
+    TooMany,
     /// Its numbers mean something else than those before.
     #[error("cannot be added to those before it: {0}")]
     Differs(&'static str),
 }
+
+/// Why recordings with two sample periods do not add up.
+const OTHER_PERIOD: &str = "their samples stand for different times (--freq, --no-samples)";
 
 /// Why recordings of two engines do not add up.
 const OTHER_ENGINE: &str = "their engines do not measure the same";
@@ -105,10 +111,18 @@ impl Merger {
     /// as [`Merger::add_part`] does.
     ///
     /// # Errors
-    /// If its engine does not measure what those of the others do. The sum is then as it was.
+    /// If its engine does not measure what those of the others do, or its samples stand for another time. The sum is then as
+    /// it was.
     pub(crate) fn add_process(&mut self, process: usize, profile: &Profile) -> Result<Renumbered, MergeError> {
-        if self.recordings > 0 && self.sum.recording.knows != profile.recording.knows {
-            return Err(MergeError::Differs(OTHER_ENGINE));
+        let (sum, added) = (&self.sum.recording, &profile.recording);
+        if self.recordings > 0 {
+            if sum.knows != added.knows {
+                return Err(MergeError::Differs(OTHER_ENGINE));
+            }
+            let periods = [sum.sample_period_ns, added.sample_period_ns];
+            if periods[0] != periods[1] && !periods.contains(&0) {
+                return Err(MergeError::Differs(OTHER_PERIOD));
+            }
         }
         self.process = process;
         Ok(self.add_part(profile))
@@ -151,7 +165,7 @@ impl Merger {
     /// Adds the numbers of a recording's waits, from `first` on.
     pub(crate) fn add_numbers(&mut self, profile: &Profile, renumbered: &Renumbered, first: u32) {
         for (waiting, &index) in profile.waits.iter().zip(&renumbered.waits) {
-            self.sum.waits[index].numbers.extend(waiting.numbers.iter().map(|number| first + number));
+            self.sum.waits[index].numbers.extend(waiting.numbers.iter().map(|number| first.saturating_add(*number)));
         }
     }
 
@@ -354,10 +368,7 @@ fn differs(sum: &Recording, added: &Recording) -> Result<(), MergeError> {
     let checks = [
         (sum.knows == added.knows, OTHER_ENGINE),
         (untimed(sum) == untimed(added), "only some have times (--timing none)"),
-        (
-            sum.sample_period_ns == added.sample_period_ns,
-            "their samples stand for different times (--freq, --no-samples)",
-        ),
+        (sum.sample_period_ns == added.sample_period_ns, OTHER_PERIOD),
         (sum.off_cpu == added.off_cpu, "only some have blocked times"),
     ];
     checks.into_iter().find(|&(is_same, _)| !is_same).map_or(Ok(()), |(_, why)| Err(MergeError::Differs(why)))

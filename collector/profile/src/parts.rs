@@ -4,15 +4,15 @@ use std::collections::HashMap;
 
 use crate::merge::{Merger, Renumbered};
 use crate::model::Profile;
-use crate::moments::Moments;
 use crate::recording::Target;
 use crate::scheduler::{Goroutine, Made, Peak, Thread};
+use crate::timed_events::TimedEvents;
 
 /// Parts of a recording, which become one. The time between parts is left out: each begins where the one before it ended.
 #[derive(Default)]
 pub struct Parts {
     merger: Merger,
-    moments: Moments,
+    events: TimedEvents,
     process: Process,
     target: Option<Target>,
     /// Duration of the parts so far.
@@ -33,11 +33,11 @@ impl Parts {
     /// Adds a part.
     pub fn add(&mut self, part: &Profile) {
         let renumbered = self.merger.add_part(part);
-        self.merger.add_numbers(part, &renumbered, self.moments.next_number());
+        self.merger.add_numbers(part, &renumbered, self.events.next_number());
         let begin = self.until_ns;
-        self.moments.end(|_| Some(begin));
-        self.moments.add(0, part, begin, &renumbered);
-        self.moments.timeline.counters.extend(Moments::counters(part, begin));
+        self.events.end(|_| Some(begin));
+        self.events.add(0, part, begin, &renumbered);
+        self.events.timeline.counters.extend(TimedEvents::counters(part, begin));
         self.process.add(part, begin, &renumbered);
         self.until_ns += part.recording.duration_ns;
         self.target.get_or_insert_with(|| part.target.clone());
@@ -46,7 +46,7 @@ impl Parts {
     /// Returns the whole recording, which was paused so many times.
     pub fn finish(self, pauses: u64) -> Profile {
         let Process { threads, peak, goroutines, .. } = self.process;
-        let Moments { births, timeline, .. } = self.moments;
+        let TimedEvents { births, timeline, .. } = self.events;
         let (mut whole, threads_known) = self.merger.into_sum();
         whole.target = self.target.unwrap_or_default();
         whole.recording.scheduler.threads = threads_known;

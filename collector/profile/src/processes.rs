@@ -1,23 +1,31 @@
-//! Recordings of processes that ran beside or after each other, in one: those of the programs that a command started.
+//! Combines recordings of several processes, for example of the programs that a command started, into one.
 //!
-//! Crossings, samples and threads of each process are told apart by its index. What the recording of a single process tells
-//! is in [`Profile::processes`], as it was.
+//! Crossings, samples, threads, goroutines and the timeline carry the index of their process. [`Profile::processes`] keeps
+//! the recording of each process unchanged.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::code::FunctionId;
 use crate::merge::{MergeError, Merger};
 use crate::model::Profile;
-use crate::moments::Moments;
 use crate::scheduler::{Counters, Goroutine, Made, Thread};
+use crate::timed_events::TimedEvents;
 
-/// Returns the recording of several processes. Its run lasts from the start of the first to the end of the last.
+/// Maximum processes of a recording. Each takes a thousand bytes of memory at least, and a few of a file.
+pub const MOST_PROCESSES: usize = 100_000;
+
+/// Returns one recording of several processes. Its run lasts from the start of the first process to the end of the last.
 ///
 /// # Errors
-/// If their numbers do not add up, because their engines or options were not the same.
-pub fn together(mut processes: Vec<Arc<Profile>>) -> Result<Profile, MergeError> {
+/// If their numbers do not add up, because their engines or options were not the same, or if they are more than
+/// [`MOST_PROCESSES`].
+pub fn combine(mut processes: Vec<Arc<Profile>>) -> Result<Profile, MergeError> {
     if processes.len() == 1 {
         return Ok(processes.pop().map_or_else(Profile::default, Arc::unwrap_or_clone));
+    }
+    if processes.len() > MOST_PROCESSES {
+        return Err(MergeError::TooMany);
     }
     let start = |process: &Profile| process.recording.start_unix_ns;
     processes.sort_by_key(|process| (start(process), process.target.pid));
@@ -27,13 +35,13 @@ pub fn together(mut processes: Vec<Arc<Profile>>) -> Result<Profile, MergeError>
         (begin, begin.saturating_add(process.recording.duration_ns))
     };
     let duration = processes.iter().map(|process| span(process).1).max().unwrap_or(0);
-    let (mut merger, mut moments) = (Merger::default(), Moments::default());
+    let (mut merger, mut events) = (Merger::default(), TimedEvents::default());
     let (mut threads, mut goroutines, mut counters) = (Vec::new(), Vec::new(), Vec::new());
     for (process, part) in processes.iter().enumerate() {
         let (begin, end) = span(part);
         let to = merger.add_process(process, part)?;
-        merger.add_numbers(part, &to, moments.next_number());
-        moments.add(process, part, begin, &to);
+        merger.add_numbers(part, &to, events.next_number());
+        events.add(process, part, begin, &to);
         let later = |nanos: Option<u64>| nanos.map(|nanos| begin.saturating_add(nanos));
         let made = |made: &Made| Made { function: to.functions[made.function.0], ..*made };
         threads.extend(part.threads.iter().map(|thread| Thread {
@@ -51,12 +59,12 @@ pub fn together(mut processes: Vec<Arc<Profile>>) -> Result<Profile, MergeError>
             ..*goroutine
         }));
         if !part.timeline.counters.is_empty() {
-            counters.extend(Moments::counters(part, begin).map(|at| (process, at)));
+            counters.extend(TimedEvents::counters(part, begin).map(|at| (process, at)));
             counters.push((process, Counters { at_ns: end, ..NO_THREADS }));
         }
     }
-    moments.end(|process| Some(span(&processes[process]).1).filter(|&end| end < duration));
-    let Moments { births, mut timeline, .. } = moments;
+    events.end(|process| Some(span(&processes[process]).1).filter(|&end| end < duration));
+    let TimedEvents { births, mut timeline, .. } = events;
     timeline.counters = summed(counters, processes.len());
     // Those that are still in C come last.
     timeline.crossings.sort_by_key(|crossing| (crossing.open, crossing.called_ns));
@@ -65,7 +73,7 @@ pub fn together(mut processes: Vec<Arc<Profile>>) -> Result<Profile, MergeError>
     recording.scheduler.threads = threads_known;
     recording.recordings = 0;
     recording.processes = processes.len();
-    // Of the time in which processes ran, whichever ran at once, it is this share that counts.
+    // Keeps the share of process time in which every wait was seen.
     let all_ran = recording.duration_ns.max(1) as f64;
     recording.every_wait_ns = (recording.every_wait_ns as f64 / all_ran * duration as f64) as u64;
     recording.duration_ns = duration;
@@ -73,37 +81,39 @@ pub fn together(mut processes: Vec<Arc<Profile>>) -> Result<Profile, MergeError>
     Ok(Profile { births, goroutines, threads, timeline: timeline.into(), processes, ..whole })
 }
 
-/// Returns the recording of one of the processes, by its id, or of all that ran a program, by its name; none if there is no
-/// such process.
+/// Returns the recording of one process, by its id, or of all processes of one program, by its name. Returns none if there
+/// is no such process.
 ///
 /// # Errors
-/// As [`together`].
-pub fn selected(profile: &Profile, which: &str) -> Result<Option<Profile>, MergeError> {
-    // A sum has no process of its own.
+/// As [`combine`].
+pub fn select(profile: &Profile, process: &str) -> Result<Option<Profile>, MergeError> {
+    // A sum has no process.
     let is_it = |Profile { target, .. }: &Profile| {
-        which == target.program() || target.pid > 0 && which.parse() == Ok(target.pid)
+        process == target.program() || target.pid > 0 && process.parse() == Ok(target.pid)
     };
     if profile.processes.is_empty() {
-        return Ok(is_it(profile).then(|| profile.clone()));
+        let is_sum = profile.recording.recordings > 0;
+        return Ok((!is_sum && is_it(profile)).then(|| profile.clone()));
     }
     let these: Vec<_> = profile.processes.iter().filter(|process| is_it(process)).cloned().collect();
-    if these.is_empty() { Ok(None) } else { together(these).map(Some) }
+    if these.is_empty() { Ok(None) } else { combine(these).map(Some) }
 }
 
-/// Returns what the recordings of processes note, with the processes that it is noted of.
+/// Returns the notes of all processes. Each note names its processes.
 fn notes(processes: &[Arc<Profile>]) -> Vec<String> {
     /// Notes that are kept.
     const MOST: usize = 20;
     /// Processes that are named.
     const NAMED: usize = 3;
     let mut of: Vec<(&str, Vec<String>)> = Vec::new();
+    let mut index: HashMap<&str, usize> = HashMap::new();
     for process in processes {
         for note in &process.recording.notes {
-            let name = format!("{} ({})", process.target.program(), process.target.pid);
-            match of.iter_mut().find(|(text, _)| text == note) {
-                Some((_, names)) => names.push(name),
-                None => of.push((note, vec![name])),
+            let at = *index.entry(note).or_insert(of.len());
+            if at == of.len() {
+                of.push((note, Vec::new()));
             }
+            of[at].1.push(format!("{} ({})", process.target.program(), process.target.pid));
         }
     }
     let more = of.len().saturating_sub(MOST);
@@ -119,26 +129,47 @@ fn notes(processes: &[Arc<Profile>]) -> Vec<String> {
 /// Of a process that does not run.
 const NO_THREADS: Counters = Counters { at_ns: 0, in_c: 0, in_go: Some(0), idle: Some(0) };
 
-/// Returns the sums of numbers that each process had from a moment on.
+/// Returns the sums of numbers that each process had from a moment on. A sum is unknown while one of its parts is.
 fn summed(mut all: Vec<(usize, Counters)>, processes: usize) -> Vec<Counters> {
     all.sort_by_key(|(_, at)| at.at_ns);
-    let (mut last, mut sum) = (vec![NO_THREADS; processes], NO_THREADS);
+    let mut last = vec![NO_THREADS; processes];
+    let (mut in_c, mut in_go, mut idle) = (Sum::default(), Sum::default(), Sum::default());
     let mut sums: Vec<Counters> = Vec::new();
-    let replaced = |sum: Option<u64>, old: Option<u64>, new: Option<u64>| {
-        sum.zip(old).map(|(sum, old)| sum.saturating_sub(old)).zip(new).map(|(sum, new)| sum.saturating_add(new))
-    };
     for (process, now) in all {
         let before = std::mem::replace(&mut last[process], now);
-        sum = Counters {
-            at_ns: now.at_ns,
-            in_c: sum.in_c.saturating_sub(before.in_c).saturating_add(now.in_c),
-            in_go: replaced(sum.in_go, before.in_go, now.in_go),
-            idle: replaced(sum.idle, before.idle, now.idle),
-        };
+        in_c.replace(Some(before.in_c), Some(now.in_c));
+        in_go.replace(before.in_go, now.in_go);
+        idle.replace(before.idle, now.idle);
+        let in_c = in_c.value().unwrap_or_default();
+        let sum = Counters { at_ns: now.at_ns, in_c, in_go: in_go.value(), idle: idle.value() };
         match sums.last_mut() {
             Some(last) if last.at_ns == sum.at_ns => *last = sum,
             _ => sums.push(sum),
         }
     }
     sums
+}
+
+/// A sum of which parts may be unknown.
+#[derive(Default)]
+struct Sum {
+    known: u64,
+    unknown: usize,
+}
+
+impl Sum {
+    fn replace(&mut self, before: Option<u64>, now: Option<u64>) {
+        match before {
+            Some(before) => self.known = self.known.saturating_sub(before),
+            None => self.unknown -= 1,
+        }
+        match now {
+            Some(now) => self.known = self.known.saturating_add(now),
+            None => self.unknown += 1,
+        }
+    }
+
+    fn value(&self) -> Option<u64> {
+        (self.unknown == 0).then_some(self.known)
+    }
 }

@@ -25,11 +25,14 @@ pub enum DecodeError {
     /// An index leads nowhere.
     #[error("is damaged: {0} {1} does not exist")]
     Dangling(&'static str, u64),
+    /// One of its processes is a recording of several.
+    #[error("is damaged: one of its processes is several")]
+    Nested,
     /// Files one after the other, of which some have several processes.
     #[error("is damaged: it is several files, one after the other")]
     Mixed,
     /// The recordings of its processes do not add up.
-    #[error("is damaged: one of its processes {0}")]
+    #[error("is damaged: {0}")]
     Processes(MergeError),
     /// The content would fill the memory.
     #[error("is larger than {LARGEST} bytes uncompressed")]

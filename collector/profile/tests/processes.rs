@@ -2,11 +2,10 @@
 
 mod recorded;
 
-use std::io::Write as _;
 use std::sync::Arc;
 
 use cgoprof_profile::merge::MergeError;
-use cgoprof_profile::processes::{selected, together};
+use cgoprof_profile::processes::{combine, select};
 use cgoprof_profile::{
     DecodeError, Encoder, FunctionId, Goroutine, Locked, Profile, SlowCrossing, Wait, decode, decode_message,
 };
@@ -28,13 +27,13 @@ fn three() -> Vec<Arc<Profile>> {
 #[test]
 fn processes_are_told_apart_and_each_is_as_it_was() {
     let processes = three();
-    let whole = together(processes.clone()).expect("they add up");
+    let whole = combine(processes.clone()).expect("they add up");
     let pids: Vec<u32> = whole.processes.iter().map(|process| process.target.pid).collect();
     assert_eq!(pids, [20, 30, 40], "in the order in which they began");
     for process in &processes {
         let pid = process.target.pid;
         let index = pids.iter().position(|&other| other == pid).expect("it is there");
-        assert_eq!(selected(&whole, &pid.to_string()), Ok(Some((**process).clone())));
+        assert_eq!(select(&whole, &pid.to_string()), Ok(Some((**process).clone())));
         let calls = |profile: &Profile, index| {
             let own = profile.cells.iter().filter(|cell| cell.process == index);
             own.map(|cell| cell.stats.calls).sum::<u64>()
@@ -60,22 +59,22 @@ fn processes_are_told_apart_and_each_is_as_it_was() {
 
 #[test]
 fn programs_are_selected_by_name_and_processes_by_id() {
-    let whole = together(three()).expect("they add up");
-    let of_name = |name| selected(&whole, name).expect("they add up").expect("it is there");
+    let whole = combine(three()).expect("they add up");
+    let of_name = |name| select(&whole, name).expect("they add up").expect("it is there");
     let two = of_name("scheduler");
     assert_eq!(two.processes.iter().map(|process| process.target.pid).collect::<Vec<_>>(), [30, 40]);
     assert_eq!(of_name("blocks"), *whole.processes[0]);
-    assert_eq!(selected(&whole, "nobody"), Ok(None));
+    assert_eq!(select(&whole, "nobody"), Ok(None));
     let one = process("locks", 30, 0);
-    assert_eq!(selected(&one, "30"), Ok(Some((*one).clone())), "a recording of one process has that one");
-    assert_eq!(selected(&one, "31"), Ok(None));
+    assert_eq!(select(&one, "30"), Ok(Some((*one).clone())), "a recording of one process has that one");
+    assert_eq!(select(&one, "31"), Ok(None));
 }
 
 #[test]
-fn moments_are_those_of_the_whole_run() {
+fn times_count_from_the_start_of_the_first_process() {
     let late = 2_000_000_000;
     let (early, same) = (process("locks", 30, 0), process("locks", 40, late));
-    let whole = together(vec![early.clone(), same]).expect("they add up");
+    let whole = combine(vec![early.clone(), same]).expect("they add up");
     let crossings = &early.timeline.crossings;
     assert!(!crossings.is_empty());
     let called = |profile: &Profile| profile.timeline.crossings.iter().map(|one| one.called_ns).collect::<Vec<_>>();
@@ -99,7 +98,7 @@ fn moments_are_those_of_the_whole_run() {
 #[test]
 fn waits_lead_to_the_stacks_of_their_own_process() {
     let (one, other) = (process("blocked", 30, 0), process("waiting", 40, 0));
-    let whole = together(vec![one.clone(), other.clone()]).expect("they add up");
+    let whole = combine(vec![one.clone(), other.clone()]).expect("they add up");
     let waits_in = |profile: &Profile, wait: &Wait| {
         let number = wait.stack?;
         let stack = profile.waits.iter().find(|stack| stack.numbers.contains(&number)).expect("a stack");
@@ -113,7 +112,7 @@ fn waits_lead_to_the_stacks_of_their_own_process() {
 
 #[test]
 fn a_file_of_several_processes_is_read_as_it_was_written() {
-    let whole = together(three()).expect("they add up");
+    let whole = combine(three()).expect("they add up");
     let file = Encoder::default().member(&whole);
     assert_eq!(decode(&file).expect("a profile"), whole);
     let alone = three().iter().map(|process| Encoder::default().member(process).len()).sum::<usize>();
@@ -123,24 +122,23 @@ fn a_file_of_several_processes_is_read_as_it_was_written() {
 #[test]
 fn one_process_is_no_recording_of_several() {
     let one = process("locks", 30, 0);
-    assert_eq!(together(vec![one.clone()]), Ok((*one).clone()));
-    assert_eq!(together(Vec::new()).expect("nothing adds up").processes.len(), 0);
+    assert_eq!(combine(vec![one.clone()]), Ok((*one).clone()));
+    assert_eq!(combine(Vec::new()).expect("nothing adds up").processes.len(), 0);
 }
 
 #[test]
 fn processes_of_which_one_was_only_sampled_do_not_add_up() {
-    let apart = together(vec![process("locks", 30, 0), process("sampled", 40, 0)]);
+    let apart = combine(vec![process("locks", 30, 0), process("sampled", 40, 0)]);
     assert_eq!(apart, Err(MergeError::Differs("their engines do not measure the same")));
 }
 
-/// Its processes are read as recordings of one.
 #[test]
 fn a_file_in_a_file_in_a_file_is_refused() {
-    let mut inner = together(three()).expect("they add up");
+    let mut inner = combine(three()).expect("they add up");
     inner.target.pid = 7;
     let outer = Profile { processes: vec![Arc::new(inner), process("locks", 50, 0)], ..Profile::default() };
     let file = Encoder::default().member(&outer);
-    assert!(matches!(decode(&file), Err(DecodeError::TooNew(2))), "{:?}", decode(&file).map(drop));
+    assert!(matches!(decode(&file), Err(DecodeError::Nested)), "{:?}", decode(&file).map(drop));
 }
 
 /// Crossings and locks of a process that had ended once lasted to the end of the others.
@@ -155,7 +153,7 @@ fn what_lasts_ends_with_its_process() {
         Arc::new(one)
     };
     let (early, late) = (lasting(30, 0), lasting(40, 2_000_000_000));
-    let whole = together(vec![early.clone(), late]).expect("they add up");
+    let whole = combine(vec![early.clone(), late]).expect("they add up");
     let locked: Vec<_> = whole.timeline.locked.iter().map(|locked| (locked.process, locked.to_ns)).collect();
     assert_eq!(locked, [(0, Some(early.recording.duration_ns)), (1, None)]);
     let open: Vec<_> = whole.timeline.crossings.iter().map(|one| (one.process, one.open)).collect();
@@ -169,7 +167,7 @@ fn goroutines_of_one_number_keep_their_functions() {
         one.goroutines = vec![Goroutine { goid: 20, function: Some(FunctionId(function)), ..Goroutine::default() }];
         Arc::new(one)
     };
-    let whole = together(vec![with(30, 0), with(40, 1)]).expect("they add up");
+    let whole = combine(vec![with(30, 0), with(40, 1)]).expect("they add up");
     let name = |goroutine: &Goroutine| whole.functions[goroutine.function.expect("a function").0].name.clone();
     for (process, function) in [(0, 0), (1, 1)] {
         let one = whole.goroutines.iter().find(|one| one.process == process).expect("a goroutine");
@@ -185,7 +183,7 @@ fn notes_say_of_which_processes_they_are() {
         Arc::new(one)
     };
     let whole =
-        together(vec![noting(1, &["a", "b"]), noting(2, &["b"]), noting(3, &["b", "c"]), noting(4, &["b", "c"])]);
+        combine(vec![noting(1, &["a", "b"]), noting(2, &["b"]), noting(3, &["b", "c"]), noting(4, &["b", "c"])]);
     assert_eq!(
         whole.expect("they add up").recording.notes,
         ["scheduler (1): a", "each of the 4 processes: b", "scheduler (3), scheduler (4): c"]
@@ -199,7 +197,7 @@ fn idle_time_of_locked_threads_adds_up() {
     let idle = |profile: &Profile| profile.locks.iter().map(|lock| lock.idle_ns).sum::<Option<f64>>();
     let expected = idle(&one).expect("it is known");
     assert!(expected > 0.0);
-    let whole = together(vec![one, process("locks", 40, 7)]).expect("they add up");
+    let whole = combine(vec![one, process("locks", 40, 7)]).expect("they add up");
     assert!(idle(&whole).is_some_and(|found| (found - 2.0 * expected).abs() < 1.0), "{:?}", idle(&whole));
 }
 
@@ -218,13 +216,15 @@ fn a_file_of_empty_processes_is_refused() {
     for processes in [0, 1, 3] {
         assert!(matches!(decode_message(&message(processes)), Err(DecodeError::NotOurs)), "{processes}");
     }
-    assert!(matches!(decode_message(&message(1_000_000)), Err(DecodeError::TooLarge)));
+    assert!(matches!(decode_message(&message(1_000_000)), Err(DecodeError::Processes(MergeError::TooMany))));
 }
 
 #[test]
 fn files_one_after_the_other_are_refused_where_one_has_several_processes() {
-    let (mut whole, one) =
-        (Encoder::default().member(&together(three()).expect("they add up")), process("locks", 7, 0));
-    whole.write_all(&Encoder::default().member(&one)).expect("room");
-    assert!(decode(&whole).is_err());
+    let (whole, one) = (combine(three()).expect("they add up"), process("locks", 7, 0));
+    let member = |profile: &Profile| Encoder::default().member(profile);
+    for (first, second) in [(&whole, &*one), (&*one, &whole), (&whole, &whole)] {
+        let both = [member(first), member(second)].concat();
+        assert!(matches!(decode(&both), Err(DecodeError::Mixed)), "{:?}", decode(&both).map(drop));
+    }
 }

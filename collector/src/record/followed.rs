@@ -18,7 +18,7 @@ use nix::unistd::Pid;
 use super::go_image::GoImage;
 use super::launched::{FOR_THE_PROGRAM, stopped};
 use super::output::Output;
-use super::process_files::{Place, ProcessFiles};
+use super::process_files::{ProcessFiles, ProcessOutput};
 use super::recorder::{GRACE, PAUSE};
 use super::refused::candidates;
 use super::session::{Attached, Session};
@@ -308,7 +308,7 @@ impl Follower {
         pid: Pid,
         image: &GoImage,
         target: &Target<'_>,
-    ) -> Result<(RunningEngine, Option<Place>, Tie), Problem> {
+    ) -> Result<(RunningEngine, Option<ProcessOutput>, Tie), Problem> {
         /// The thread of the recorder itself, beside those that it starts.
         const OWN: usize = 1;
         let tie = Tie::Followed(end::descriptor(pid));

@@ -90,7 +90,7 @@ pub struct Options {
     pub require: bool,
     /// Whether the programs are recorded that a command starts which has nothing to record itself.
     pub follow: bool,
-    /// Whether each of these has a file of its own, though its name is that of others.
+    /// Whether each process gets its own file, even if the names are equal.
     pub per_process: bool,
     /// Time for which the program runs before it is recorded; none to record it from its start.
     pub start_after: Option<Duration>,
@@ -184,9 +184,9 @@ pub enum Problem {
     /// Another program's profile goes to this file, which is no regular one.
     #[error("{shown} takes one profile, and that of another program goes there; use a folder with -o", shown = named(.0))]
     OneProfile(PathBuf),
-    /// The profiles of several processes are not in one file, but in these.
+    /// The profiles of several processes could not be combined. They remain in these files.
     #[error("cannot write {shown}: {1}; the profiles of single processes are in {list}", shown = named(.0), list = paths(.2))]
-    Apart(PathBuf, Unwritten, Vec<PathBuf>),
+    NotCombined(PathBuf, Unwritten, Vec<PathBuf>),
     /// The program has nothing to record, and what it starts is not recorded either, for the second reason.
     #[error("{0}; what it starts can't be followed: {1}")]
     Unfollowed(Box<Problem>, Box<Problem>),
@@ -260,7 +260,7 @@ fn whose(error: &std::io::Error) -> &'static str {
     }
 }
 
-/// A file that has the profiles of all processes whose files have its name.
+/// A profile file of one or several processes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SharedFile {
     /// Its path.

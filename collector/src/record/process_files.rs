@@ -1,8 +1,9 @@
-//! Files that profiles of a command's programs go to. While a program runs, its own recorder writes its profile; those whose
-//! files have the same name become one in the end.
+//! Profile files of a command's programs. While a program runs, its recorder writes a file of its own. At the end, files with
+//! the same name become one file.
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,23 +19,28 @@ pub(super) struct ProcessFiles {
     name: Option<OutputName>,
     /// Whether each process has a file of its own.
     per_process: bool,
-    files: Vec<Parts>,
+    files: Vec<CombinedFile>,
 }
 
-/// The profiles of processes that go to one file.
-struct Parts {
+/// One profile file, and its parts: profiles of single processes.
+struct CombinedFile {
     path: PathBuf,
-    /// Where they are until the end: the first at the file's own path, if others can lie beside it.
+    /// What lay at the path when the first part was opened there.
+    earlier: Option<FileState>,
+    /// Files of the parts. The first has the path itself, if that is a regular file.
     parts: Vec<PathBuf>,
-    /// The file itself, if none can.
+    /// The file itself, if it is standard output, a FIFO, a link or the like.
     held: Option<Output>,
 }
 
+/// State of a file: inode, size, and when it was changed.
+type FileState = (u64, u64, (i64, i64));
+
 /// Where the profile of a process goes.
-pub(super) struct Place {
+pub(super) struct ProcessOutput {
     /// The file that its recorder writes.
     pub(super) output: Output,
-    /// Whether that becomes a part of another file.
+    /// Whether it becomes a part of another file.
     pub(super) is_part: bool,
 }
 
@@ -45,36 +51,24 @@ impl ProcessFiles {
     }
 
     /// Opens the file for the profile of a program.
-    pub(super) fn open(&mut self, program: &Path, pid: Pid) -> Result<Option<Place>, Problem> {
+    pub(super) fn open(&mut self, program: &Path, pid: Pid) -> Result<Option<ProcessOutput>, Problem> {
         let Some(name) = &self.name else { return Ok(None) };
         let mut path = name.path(&NameParts::of(program, pid), Path::is_dir);
-        let mut known = self.files.iter().position(|file| file.path == path);
-        while let Some(other) = known.filter(|_| self.per_process) {
-            if self.files[other].held.is_some() {
+        let in_use = |file: &&CombinedFile| self.per_process && !file.parts.is_empty();
+        while let Some(other) = self.files.iter().find(|file| file.path == path).filter(in_use) {
+            if other.held.is_some() {
                 return Err(Problem::OneProfile(path));
             }
             path = with_infix(&path, &pid.to_string());
-            known = self.files.iter().position(|file| file.path == path);
         }
-        let unwritten = |error: io::Error| Problem::Write(path.clone(), Unwritten::from(error));
-        let (index, output) = match known {
-            Some(index) => (index, create_part(&self.files[index], pid).map_err(unwritten)?),
-            None => {
-                let output = Output::open(&path).map_err(unwritten)?;
-                let mut file = Parts { path: path.clone(), parts: Vec::new(), held: None };
-                let output = if output.is_replaceable() {
-                    output
-                } else {
-                    file.held = Some(output);
-                    create_part(&file, pid).map_err(unwritten)?
-                };
-                self.files.push(file);
-                (self.files.len() - 1, output)
-            }
-        };
+        let index = self.files.iter().position(|file| file.path == path).unwrap_or_else(|| {
+            self.files.push(CombinedFile { path: path.clone(), earlier: None, parts: Vec::new(), held: None });
+            self.files.len() - 1
+        });
         let file = &mut self.files[index];
+        let output = file.open_part(pid).map_err(|error| Problem::Write(path, Unwritten::from(error)))?;
         file.parts.push(output.path().to_owned());
-        Ok(Some(Place { output, is_part: !self.per_process || file.held.is_some() }))
+        Ok(Some(ProcessOutput { output, is_part: !self.per_process || file.held.is_some() }))
     }
 
     /// Closes the file of a program that is not recorded after all.
@@ -83,29 +77,87 @@ impl ProcessFiles {
         output.discard();
     }
 
-    /// Writes the files that have several processes. Returns all files that have parts, with what is wrong with them.
+    /// Combines parts, and returns the files with the problem of each that could not be written.
     pub(super) fn finish(self) -> Vec<(SharedFile, Option<Problem>)> {
+        let taken: Vec<PathBuf> = self.files.iter().map(|file| file.path.clone()).collect();
         let shared = self.files.into_iter().filter(|file| !self.per_process || file.held.is_some());
-        shared.flat_map(Parts::finish).collect()
+        shared.flat_map(|file| file.finish(&taken)).collect()
     }
 }
 
-impl Parts {
-    fn finish(mut self) -> Vec<(SharedFile, Option<Problem>)> {
+impl CombinedFile {
+    /// Opens the file for one more part: at the file's own path if that is free, else beside it, or where that can't be, in
+    /// the folder for temporary files.
+    fn open_part(&mut self, pid: Pid) -> io::Result<Output> {
+        let part = format!("{pid}.part");
+        let beside = |name: &str| with_infix(&self.path, name);
+        if self.parts.is_empty() && self.held.is_none() {
+            self.earlier = file_state(&self.path);
+            let output = Output::open(&self.path)?;
+            if output.is_replaceable() {
+                return Ok(output);
+            }
+            self.held = Some(output);
+        }
+        match self.held {
+            None => create(&beside, &part).or_else(|_| create(&temporary, &part)),
+            Some(_) => create(&temporary, &part),
+        }
+    }
+
+    /// Writes the file. Processes whose engine does not measure what the first one's does go to another file.
+    fn finish(mut self, taken: &[PathBuf]) -> Vec<(SharedFile, Option<Problem>)> {
+        let is_beside = self.held.is_none();
         let mut written = Vec::new();
-        for (index, Group { engine, parts, .. }) in by_engine(&self.parts).into_iter().enumerate() {
-            let others_beside = self.parts.first() == Some(&self.path);
-            let (path, held) = match index {
-                0 => (self.path.clone(), self.held.take()),
-                _ if others_beside => (with_infix(&self.path, &engine), None),
+        for (index, Group { engine, parts, .. }) in self.by_engine().into_iter().enumerate() {
+            let path = if index == 0 { self.path.clone() } else { with_infix(&self.path, &engine) };
+            let beside = |name: &str| with_infix(&self.path, name);
+            let processes = parts.len();
+            if parts.len() == 1 && parts[0].0 == path {
+                written.push((SharedFile { file: path, processes }, None));
+                continue;
+            }
+            let output = match (index, self.held.take()) {
+                (0, Some(held)) => Ok(held),
+                (0, None) => Output::open(&path),
+                _ if is_beside && !taken.contains(&path) => Output::open(&path),
+                _ if is_beside => create(&beside, &engine),
                 // Standard output, and files like it, take one profile.
-                _ => (temporary(&engine), None),
+                _ => create(&temporary, &engine),
             };
-            let shared = SharedFile { file: path.clone(), processes: parts.len() };
-            written.push((shared, write_together(path, held, parts).err()));
+            let file = output.as_ref().map_or(path, |output| output.path().to_owned());
+            let problem = write_combined(&file, output, parts).err();
+            written.push((SharedFile { file, processes }, problem));
         }
         self.held.into_iter().for_each(Output::discard);
         written
+    }
+
+    /// Reads the parts. A new file in which nothing was recorded is removed.
+    fn by_engine(&self) -> Vec<Group> {
+        let mut groups: Vec<Group> = Vec::new();
+        let is_earlier = |part: &Path| part == self.path && self.earlier.is_some() && file_state(part) == self.earlier;
+        for part in self.parts.iter().filter(|part| !is_earlier(part)) {
+            let Ok(bytes) = fs::read(part) else { continue };
+            if bytes.is_empty() {
+                let _ = fs::remove_file(part);
+                continue;
+            }
+            let profile = match decode(&bytes) {
+                Ok(profile) => profile,
+                Err(error) => {
+                    tracing::warn!("{} {error}", part.display());
+                    continue;
+                }
+            };
+            let (knows, engine) = (profile.recording.knows, profile.recording.engine.clone());
+            let one = (part.clone(), Arc::new(profile));
+            match groups.iter_mut().find(|group| group.knows == knows) {
+                Some(group) => group.parts.push(one),
+                None => groups.push(Group { knows, engine, parts: vec![one] }),
+            }
+        }
+        groups
     }
 }
 
@@ -118,70 +170,42 @@ struct Group {
     parts: Vec<(PathBuf, Arc<Profile>)>,
 }
 
-/// Reads the profiles of processes. A file in which nothing was recorded is removed.
-fn by_engine(parts: &[PathBuf]) -> Vec<Group> {
-    let mut groups: Vec<Group> = Vec::new();
-    for part in parts {
-        let Ok(bytes) = fs::read(part) else { continue };
-        if bytes.is_empty() {
-            let _ = fs::remove_file(part);
-        }
-        let Ok(profile) = decode(&bytes) else { continue };
-        let (knows, engine) = (profile.recording.knows, profile.recording.engine.clone());
-        let one = (part.clone(), Arc::new(profile));
-        match groups.iter_mut().find(|group| group.knows == knows) {
-            Some(group) => group.parts.push(one),
-            None => groups.push(Group { knows, engine, parts: vec![one] }),
-        }
-    }
-    groups
-}
-
 /// Writes profiles of processes into one file, and removes their own.
-fn write_together(path: PathBuf, held: Option<Output>, parts: Vec<(PathBuf, Arc<Profile>)>) -> Result<(), Problem> {
+fn write_combined(path: &Path, output: io::Result<Output>, parts: Vec<(PathBuf, Arc<Profile>)>) -> Result<(), Problem> {
     let (files, profiles): (Vec<PathBuf>, Vec<Arc<Profile>>) = parts.into_iter().unzip();
-    if files == [path.clone()] {
-        return Ok(());
+    let not_combined = |error: Unwritten| Problem::NotCombined(path.to_owned(), error, files.clone());
+    let whole = processes::combine(profiles).map_err(|error| not_combined(io::Error::other(error).into()))?;
+    let output = output.map_err(|error| not_combined(error.into()))?;
+    let is_readable_later = output.is_replaceable();
+    output.finish(&whole).map_err(not_combined)?;
+    // Parts are removed only if the file has them.
+    if is_readable_later {
+        let bytes = fs::read(path).map_err(|error| not_combined(error.into()))?;
+        decode(&bytes).map_err(|error| not_combined(io::Error::other(error).into()))?;
     }
-    let apart = |error: Unwritten| Problem::Apart(path.clone(), error, files.clone());
-    let whole = processes::together(profiles).map_err(|error| apart(io::Error::other(error).into()))?;
-    let output = match held {
-        Some(output) => output,
-        None => Output::open(&path).map_err(|error| apart(error.into()))?,
-    };
-    output.finish(&whole).map_err(apart)?;
-    // What can't be removed is in the file all the same.
-    files.iter().filter(|part| **part != path).for_each(|part| drop(fs::remove_file(part)));
+    // A part that can't be removed is in the file all the same.
+    files.iter().filter(|part| *part != path).for_each(|part| drop(fs::remove_file(part)));
     Ok(())
 }
 
-/// Creates a file for the profile of one more process: beside the file that it becomes a part of, or where that can't be,
-/// in the folder for temporary files.
-fn create_part(file: &Parts, pid: Pid) -> io::Result<Output> {
-    /// Names that are tried: others may have taken one.
+/// Creates a file with this in its name. Other names are tried if it exists.
+fn create(path: &dyn Fn(&str) -> PathBuf, name: &str) -> io::Result<Output> {
     const NAMES: u32 = 100;
-    let beside = |name: &str| with_infix(&file.path, name);
-    let create = |path: &dyn Fn(&str) -> PathBuf| {
-        let mut created = Output::create(&path(&format!("{pid}.part")));
-        for number in 2..NAMES {
-            match created {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    created = Output::create(&path(&format!("{pid}-{number}.part")));
-                }
-                created => return created,
-            }
-        }
-        created
-    };
-    match file.held {
-        None => create(&beside).or_else(|_| create(&temporary)),
-        Some(_) => create(&temporary),
-    }
+    let is_taken =
+        |created: &io::Result<Output>| matches!(created, Err(error) if error.kind() == io::ErrorKind::AlreadyExists);
+    let others = (2..=NAMES).map(|number| format!("{name}-{number}"));
+    let mut all = std::iter::once(name.to_owned()).chain(others).map(|name| Output::create(&path(&name)));
+    all.find(|created| !is_taken(created)).unwrap_or_else(|| Err(io::ErrorKind::AlreadyExists.into()))
 }
 
 /// Returns the path of a file with this in its name, in the folder for temporary files.
 fn temporary(name: &str) -> PathBuf {
     std::env::temp_dir().join(format!("cgoprof-{}.{name}.pb.gz", std::process::id()))
+}
+
+fn file_state(path: &Path) -> Option<FileState> {
+    let file = fs::metadata(path).ok()?;
+    Some((file.ino(), file.size(), (file.mtime(), file.mtime_nsec())))
 }
 
 #[cfg(test)]
@@ -218,7 +242,7 @@ mod tests {
         let at = |name: &str| folder.path().join(name);
         let mut files = ProcessFiles::new(Some(at("f.pb.gz").as_path().into()), false);
         for (pid, engine) in [(1, "trampoline"), (2, "sample"), (3, "trampoline"), (4, "sample")] {
-            let place = files.open(Path::new("/app"), Pid::from_raw(pid)).expect("it opens").expect("a place");
+            let place = files.open(Path::new("/app"), Pid::from_raw(pid)).expect("it opens").expect("an output");
             assert!(place.is_part);
             write(place.output.path(), pid as u32, engine);
         }
@@ -235,7 +259,7 @@ mod tests {
         fs::write(at("f.2.part.pb.gz"), "precious").expect("a file");
         let mut files = ProcessFiles::new(Some(at("f.pb.gz").as_path().into()), false);
         for pid in [1, 2, 2] {
-            let place = files.open(Path::new("/app"), Pid::from_raw(pid)).expect("it opens").expect("a place");
+            let place = files.open(Path::new("/app"), Pid::from_raw(pid)).expect("it opens").expect("an output");
             write(place.output.path(), pid as u32, "trampoline");
         }
         assert_eq!(files.finish().len(), 1);
@@ -250,7 +274,7 @@ mod tests {
         let path = folder.path().join("f.pb.gz");
         let mut files = ProcessFiles::new(Some(path.as_path().into()), false);
         for (pid, writes) in [(1, false), (2, true)] {
-            let place = files.open(Path::new("/app"), Pid::from_raw(pid)).expect("it opens").expect("a place");
+            let place = files.open(Path::new("/app"), Pid::from_raw(pid)).expect("it opens").expect("an output");
             if writes {
                 write(place.output.path(), pid as u32, "trampoline");
             }
@@ -262,5 +286,39 @@ mod tests {
         files.open(Path::new("/app"), Pid::from_raw(1)).expect("it opens");
         assert!(files.finish().is_empty());
         assert_eq!(names(folder.path()), ["f.pb.gz"], "nothing was recorded");
+    }
+
+    /// It was once taken for a process of this command.
+    #[test]
+    fn an_earlier_recording_at_the_path_is_no_part() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("f.pb.gz");
+        write(&path, 99, "trampoline");
+        let mut files = ProcessFiles::new(Some(path.as_path().into()), false);
+        for pid in [1, 2] {
+            let one = files.open(Path::new("/app"), Pid::from_raw(pid)).expect("it opens").expect("an output");
+            if pid == 2 {
+                write(one.output.path(), 2, "trampoline");
+            }
+        }
+        assert_eq!(files.finish().len(), 1);
+        assert_eq!(pids(&path), [2]);
+    }
+
+    #[test]
+    fn the_path_of_a_program_that_is_not_recorded_is_free_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("f.pb.gz");
+        for per_process in [true, false] {
+            let mut files = ProcessFiles::new(Some(path.as_path().into()), per_process);
+            let mut open =
+                |pid| files.open(Path::new("/app"), Pid::from_raw(pid)).expect("it opens").expect("an output");
+            let first = open(1);
+            files.discard(first.output);
+            let mut open =
+                |pid| files.open(Path::new("/app"), Pid::from_raw(pid)).expect("it opens").expect("an output");
+            assert_eq!(open(2).output.path(), path);
+            assert_ne!(open(3).output.path(), path);
+        }
     }
 }

@@ -112,13 +112,13 @@ impl DebugFiles {
         Some(DebugFile { info: read.ok(), symbols })
     }
 
-    /// Reads the sections of debug information of a file. They are needed to the recorder's end, also by recorders of other
-    /// processes with the same file.
+    /// Returns the sections of debug information of a file. They are kept to the recorder's end, because recorders of other
+    /// processes read the same file.
     fn sections(&self, file: &[u8]) -> Result<&'static DebugSections, Unreadable> {
-        static KNOWN: Mutex<BTreeMap<(Vec<u8>, usize), &DebugSections>> = Mutex::new(BTreeMap::new());
+        static BY_BUILD_ID: Mutex<BTreeMap<(Vec<u8>, usize), &DebugSections>> = Mutex::new(BTreeMap::new());
         // A file and its debug information have the same build id.
-        let key = DebugLinks::read(file).build_id.map(|build_id| (build_id, file.len()));
-        let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = DebugLinks::read(file).build_id.filter(|id| !id.is_empty()).map(|id| (id, file.len()));
+        let known = || BY_BUILD_ID.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(sections) = key.as_ref().and_then(|key| known().get(key).copied()) {
             return Ok(sections);
         }

@@ -198,8 +198,9 @@ pub(crate) fn goroutine(goid: u64) -> Option<u64> {
     (goid != 0).then_some(goid)
 }
 
-/// Returns the numbers of threads over time that the recording has: name, then moments with values.
-pub(crate) fn counters(profile: &Profile) -> Vec<(&'static str, Vec<(u64, u64)>)> {
+/// Returns the numbers of threads over time that the recording has: name, then moments with values. A process that is one of
+/// several has no threads after its end.
+pub(crate) fn counters(profile: &Profile, is_one_of_several: bool) -> Vec<(&'static str, Vec<(u64, u64)>)> {
     let all = &profile.timeline.counters;
     let named = [
         ("threads in C", all.iter().map(|at| (at.at_ns, Some(at.in_c))).collect::<Vec<_>>()),
@@ -207,7 +208,11 @@ pub(crate) fn counters(profile: &Profile) -> Vec<(&'static str, Vec<(u64, u64)>)
         ("threads idle", all.iter().map(|at| (at.at_ns, at.idle)).collect()),
     ];
     let known = named.into_iter().map(|(name, values)| {
-        (name, values.into_iter().filter_map(|(at, value)| Some((at, value?))).collect::<Vec<_>>())
+        let mut values: Vec<_> = values.into_iter().filter_map(|(at, value)| Some((at, value?))).collect();
+        if is_one_of_several && !values.is_empty() {
+            values.push((profile.recording.duration_ns, 0));
+        }
+        (name, values)
     });
     known.filter(|(_, values)| !values.is_empty()).collect()
 }

@@ -43,10 +43,10 @@ const TRUNCATED: &str = "[truncated]";
 /// Returns all stacks that have any of a value.
 pub(crate) fn weighted_stacks(profile: &Profile, value: Value) -> Vec<WeightedStack<'_>> {
     if profile.processes.is_empty() {
-        return of_one(profile, value);
+        return of_one_process(profile, value);
     }
     let with_program = |process| {
-        of_one(process, value)
+        of_one_process(process, value)
             .into_iter()
             .map(|stack| WeightedStack { program: Some(programs::program(process)), ..stack })
     };
@@ -54,7 +54,7 @@ pub(crate) fn weighted_stacks(profile: &Profile, value: Value) -> Vec<WeightedSt
 }
 
 /// Returns those of one process.
-fn of_one<'a>(profile: &'a Profile, value: Value) -> Vec<WeightedStack<'a>> {
+fn of_one_process<'a>(profile: &'a Profile, value: Value) -> Vec<WeightedStack<'a>> {
     let mut stacks = Vec::new();
     if value == Value::Cpu {
         for row in analysis::by_sample(profile) {

@@ -38,7 +38,7 @@ pub(super) fn data(profile: &Profile) -> Json {
         })
         .collect();
     let counters =
-        tracks::counters(profile).into_iter().map(|(name, values)| json!({ "name": name, "values": values }));
+        tracks::counters(profile, false).into_iter().map(|(name, values)| json!({ "name": name, "values": values }));
     let others = [&waits, &blocked, &locked].map(|kept| kept.dropped);
     let others = others.into_iter().fold(profile.timeline.dropped_waits, u64::saturating_add);
     json!({ "duration": duration, "names": names.all(), "threads": shown, "counters": counters.collect::<Vec<_>>(),

@@ -39,7 +39,7 @@ pub fn write(profile: &Profile, by: By, view: &View) -> Result<String, UnknownCo
         }
         By::Process if profile.processes.is_empty() => text.push_str(match profile.recording.recordings {
             0 => "the recording is of one process\n\n",
-            _ => "a sum of recordings does not tell processes apart\n\n",
+            _ => "a sum of recordings does not tell processes apart: use cgoprof merge --processes\n\n",
         }),
         By::Process => {
             table::write(&mut text, profile, &processes::rows(profile), view)?;

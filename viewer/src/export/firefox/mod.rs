@@ -175,12 +175,12 @@ fn marker_schema() -> Json {
 
 /// Returns the counters of all processes.
 fn all_counters(profile: &Profile) -> Vec<Json> {
-    tracks::processes(profile).flat_map(|(begin, process)| counters(process, begin)).collect()
+    tracks::processes(profile).flat_map(|(begin, process)| counters(process, begin, !profile.processes.is_empty())).collect()
 }
 
 /// Returns the counters of threads in C, in Go and idle of a process that began so many nanoseconds after the recording. The
 /// format has differences from one moment to the next.
-fn counters(profile: &Profile, begin: u64) -> Vec<Json> {
+fn counters(profile: &Profile, begin: u64, is_one_of_several: bool) -> Vec<Json> {
     let of = |(name, values): (&str, Vec<(u64, u64)>)| {
         let times: Vec<f64> = values.iter().map(|&(at, _)| millis(begin.saturating_add(at))).collect();
         let counted = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
@@ -190,5 +190,5 @@ fn counters(profile: &Profile, begin: u64) -> Vec<Json> {
                 "pid": profile.target.pid.to_string(), "mainThreadIndex": 0,
                 "samples": { "length": times.len(), "time": times, "count": counts } })
     };
-    tracks::counters(profile).into_iter().map(of).collect()
+    tracks::counters(profile, is_one_of_several).into_iter().map(of).collect()
 }

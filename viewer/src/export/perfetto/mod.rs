@@ -56,7 +56,7 @@ impl Format for Perfetto {
             trace.thread(process.target.pid, track, &thread, &names, &mut flows)?;
         }
         for (track, begin, process) in processes {
-            trace.counters(process, begin, track)?;
+            trace.counters(process, begin, track, !profile.processes.is_empty())?;
         }
         Ok(())
     }
@@ -87,13 +87,13 @@ struct Details {
 /// Numbers of arrows: by the crossing that they begin at.
 #[derive(Default)]
 struct Flows {
-    numbers: HashMap<(u64, u64, u64), u64>,
+    numbers: HashMap<(usize, u64, u64, u64), u64>,
 }
 
 impl Flows {
     fn of(&mut self, crossing: &SlowCrossing) -> u64 {
         let next = self.numbers.len() as u64 + 1;
-        *self.numbers.entry((crossing.tid, crossing.called_ns, crossing.goid)).or_insert(next)
+        *self.numbers.entry((crossing.process, crossing.tid, crossing.called_ns, crossing.goid)).or_insert(next)
     }
 }
 
@@ -269,8 +269,14 @@ impl Trace<'_> {
         self.packet(TracePacket { timestamp: Some(at), track_event: Some(event), ..TracePacket::default() })
     }
 
-    fn counters(&mut self, profile: &Profile, begin: u64, process: Track) -> io::Result<()> {
-        for (name, values) in tracks::counters(profile) {
+    fn counters(
+        &mut self,
+        profile: &Profile,
+        begin: u64,
+        process: Track,
+        is_one_of_several: bool,
+    ) -> io::Result<()> {
+        for (name, values) in tracks::counters(profile, is_one_of_several) {
             let track = self.track(TrackDescriptor {
                 name: Some(name.to_owned()),
                 parent_uuid: Some(process.0),

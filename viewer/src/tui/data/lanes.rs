@@ -17,9 +17,14 @@ pub(crate) struct Lanes {
     pub(crate) sleeps: Option<u64>,
 }
 
+/// Process and thread id. Processes that follow each other may have threads with the same id.
+type ThreadKey = (usize, u64);
+
 /// A thread.
 #[derive(Debug)]
 pub(crate) struct Lane {
+    /// Its process, by its index in [`Profile::processes`]; 0 in a recording of one process.
+    pub(crate) process: usize,
     pub(crate) tid: u64,
     pub(crate) m: Option<u64>,
     pub(crate) name: String,
@@ -164,51 +169,53 @@ fn length(crossing: &SlowCrossing) -> u64 {
 impl Lanes {
     pub(crate) fn new(profile: &Profile) -> Lanes {
         let (timeline, duration) = (&profile.timeline, profile.recording.duration_ns.max(1));
-        let mut crossings: BTreeMap<u64, Vec<SlowCrossing>> = BTreeMap::new();
-        let mut spans: BTreeMap<u64, [Vec<Range<u64>>; 5]> = BTreeMap::new();
+        let mut crossings: BTreeMap<ThreadKey, Vec<SlowCrossing>> = BTreeMap::new();
+        let mut spans: BTreeMap<ThreadKey, [Vec<Range<u64>>; 5]> = BTreeMap::new();
         // Waits in C are told when C returns; of what has not, the thread's own are.
-        let mut open: BTreeMap<u64, Range<u64>> = BTreeMap::new();
+        let mut open: BTreeMap<ThreadKey, Range<u64>> = BTreeMap::new();
         for crossing in timeline.crossings.iter().filter(|crossing| crossing.open) {
-            open.insert(crossing.tid, crossing.called_ns..end(crossing));
+            open.insert((crossing.process, crossing.tid), crossing.called_ns..end(crossing));
         }
         for &crossing in &timeline.crossings {
-            crossings.entry(crossing.tid).or_default().push(crossing);
+            crossings.entry((crossing.process, crossing.tid)).or_default().push(crossing);
             let returned = crossing.called_ns.saturating_add(crossing.c_ns.unwrap_or(0));
-            let own = spans.entry(crossing.tid).or_default();
+            let own = spans.entry((crossing.process, crossing.tid)).or_default();
             own[Doing::InC as usize].push(crossing.called_ns..returned);
             if crossing.exit_ns > 0 {
                 own[Doing::WaitingForP as usize].push(returned..end(&crossing));
             }
         }
         for wait in &timeline.waits {
-            spans.entry(wait.tid).or_default()[Doing::Blocked as usize].push(wait.from_ns..wait.to_ns);
+            spans.entry((wait.process, wait.tid)).or_default()[Doing::Blocked as usize].push(wait.from_ns..wait.to_ns);
         }
         for asleep in &timeline.asleep {
-            let own = spans.entry(asleep.tid).or_default();
+            let own = spans.entry((asleep.process, asleep.tid)).or_default();
             own[Doing::Asleep as usize].push(asleep.from_ns..asleep.to_ns);
-            if let Some(open) = open.get(&asleep.tid) {
+            if let Some(open) = open.get(&(asleep.process, asleep.tid)) {
                 own[Doing::Blocked as usize].push(asleep.from_ns.max(open.start)..asleep.to_ns.min(open.end));
             }
         }
         for locked in &timeline.locked {
             let to = locked.to_ns.unwrap_or(duration);
-            spans.entry(locked.tid).or_default()[Doing::Locked as usize].push(locked.from_ns..to);
+            spans.entry((locked.process, locked.tid)).or_default()[Doing::Locked as usize].push(locked.from_ns..to);
         }
         // A number may be a later thread's too: what happened is shown with the first.
-        let mut lanes: BTreeMap<u64, Lane> = BTreeMap::new();
+        let mut lanes: BTreeMap<ThreadKey, Lane> = BTreeMap::new();
         for thread in &profile.threads {
             let life = thread.created_ns.unwrap_or(0)..thread.exited_ns.unwrap_or(duration);
-            let lane = lanes.entry(thread.tid).or_insert_with(|| Lane::new(thread.tid, life.clone()));
+            let lane = lanes
+                .entry((thread.process, thread.tid))
+                .or_insert_with(|| Lane::new((thread.process, thread.tid), life.clone()));
             lane.life = lane.life.start.min(life.start)..lane.life.end.max(life.end);
             lane.m = lane.m.or(thread.m);
             lane.name = crate::units::printable(&thread.name);
         }
-        for (tid, mut crossings) in crossings {
+        for (key, mut crossings) in crossings {
             crossings.sort_by_key(|crossing| crossing.called_ns);
-            lanes.entry(tid).or_insert_with(|| Lane::new(tid, 0..duration)).crossings = crossings;
+            lanes.entry(key).or_insert_with(|| Lane::new(key, 0..duration)).crossings = crossings;
         }
-        for (tid, spans) in spans {
-            lanes.entry(tid).or_insert_with(|| Lane::new(tid, 0..duration)).spans = spans.map(Spans::new);
+        for (key, spans) in spans {
+            lanes.entry(key).or_insert_with(|| Lane::new(key, 0..duration)).spans = spans.map(Spans::new);
         }
         let mut lanes: Vec<Lane> = lanes.into_values().collect();
         let in_c = |lane: &Lane| lane.spans[Doing::InC as usize].before.last().copied().unwrap_or(0);
@@ -234,9 +241,9 @@ impl Lanes {
 }
 
 impl Lane {
-    fn new(tid: u64, life: Range<u64>) -> Lane {
+    fn new((process, tid): ThreadKey, life: Range<u64>) -> Lane {
         let spans = std::array::from_fn(|_| Spans::new(Vec::new()));
-        Lane { tid, m: None, name: String::new(), life, crossings: Vec::new(), spans }
+        Lane { process, tid, m: None, name: String::new(), life, crossings: Vec::new(), spans }
     }
 }
 
@@ -264,7 +271,7 @@ mod tests {
     #[test]
     fn the_innermost_crossing_is_found() {
         let crossing = |called_ns, c| SlowCrossing { called_ns, c_ns: Some(c), ..SlowCrossing::default() };
-        let mut lane = Lane::new(1, 0..1000);
+        let mut lane = Lane::new((0, 1), 0..1000);
         lane.crossings =
             vec![crossing(0, 500), crossing(100, 100), crossing(300, 5), crossing(310, 20), crossing(700, 10)];
         let check = |time: Range<u64>, expected: Option<u64>| {

@@ -11,7 +11,7 @@ use super::lanes::{Doing, Lane, Lanes, end};
 /// Of a recording, what happened in this time of it.
 pub(crate) fn within(profile: &Profile, lanes: &Lanes, span: &Range<u64>) -> Profile {
     let mut sums: HashMap<u64, Stats> = HashMap::new();
-    let mut made: HashMap<u64, BTreeMap<u64, Made>> = HashMap::new();
+    let mut made: HashMap<(usize, u64), BTreeMap<u64, Made>> = HashMap::new();
     for lane in &lanes.lanes {
         // What is still in C when the next begins on the same thread, which is in a callback of it then.
         let mut open: Vec<&SlowCrossing> = Vec::new();
@@ -28,7 +28,7 @@ pub(crate) fn within(profile: &Profile, lanes: &Lanes, span: &Range<u64>) -> Pro
                 outer.callback.sum += part.enter + part.c + part.exit;
                 outer.blocked_within += part.blocked;
             }
-            let own = made.entry(lane.tid).or_default().entry(crossing.cell).or_default();
+            let own = made.entry((lane.process, lane.tid)).or_default().entry(crossing.cell).or_default();
             own.calls = own.calls.saturating_add(weight);
             own.c_ns += part.c * weight as f64;
         }
@@ -43,7 +43,7 @@ pub(crate) fn within(profile: &Profile, lanes: &Lanes, span: &Range<u64>) -> Pro
     }
     let by_id: HashMap<u64, &cgoprof_profile::Cell> = cells.iter().map(|cell| (cell.id, cell)).collect();
     let threads = profile.threads.iter().map(|thread| {
-        let own = made.remove(&thread.tid).unwrap_or_default().into_iter();
+        let own = made.remove(&(thread.process, thread.tid)).unwrap_or_default().into_iter();
         let made = own.filter_map(|(cell, made)| {
             let cell = by_id.get(&cell)?;
             Some(Made { function: cell.function, via: cell.via, ..made })

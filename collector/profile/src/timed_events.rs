@@ -1,4 +1,4 @@
-//! What has a place in time, moved to the time and the numbers of a larger recording.
+//! Births of threads and timelines, shifted and renumbered for a larger recording.
 
 use crate::code::{FunctionId, LocationId};
 use crate::merge::Renumbered;
@@ -7,14 +7,14 @@ use crate::scheduler::{Birth, Counters, Holder, Locked, SlowCrossing, Timeline, 
 
 /// Births and timelines of recordings, in one.
 #[derive(Default)]
-pub(crate) struct Moments {
+pub(crate) struct TimedEvents {
     pub(crate) births: Vec<Birth>,
     pub(crate) timeline: Timeline,
     /// First number that no wait has.
     next_number: u32,
 }
 
-impl Moments {
+impl TimedEvents {
     /// First number that no wait has so far.
     pub(crate) fn next_number(&self) -> u32 {
         self.next_number

@@ -281,9 +281,6 @@ const WHOLE_EVERY: u32 = 32;
 /// Place of `cpu` in [`SAMPLE_TYPES`].
 pub const CPU: usize = 5;
 
-/// Place of `blocked` in [`SAMPLE_TYPES`].
-pub(crate) const BLOCKED: usize = 6;
-
 /// Returns the standard errors of [`values`] that come from timing only some crossings; 0 where there is none.
 pub(crate) fn sampling_errors(stats: &Stats) -> [f64; SAMPLE_TYPES.len()] {
     let error = |estimate: Estimate| estimate.variance.max(0.0).sqrt();

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::code::LocationId;
 use crate::counted_samples::CountedSamples;
-use crate::encode::{BLOCKED, CPU, SAMPLE_TYPES, sampling_errors, values};
+use crate::encode::{CPU, SAMPLE_TYPES, sampling_errors, values};
 use crate::metrics::Stats;
 use crate::model::{Cell, Profile};
 
@@ -44,11 +44,10 @@ impl Increment {
 
 /// Divides a growing recording into increments, whose sum is the recording.
 ///
-/// Estimates of times fall now and then, and increments can't take time back: servers drop negative values. So of each time,
-/// three times its error from timing only some crossings comes only with the last increment, with what the clock's own share of it may vary; and
-/// blocked time, which has neither, one increment later:
-/// a crossing that has not ended may turn out to have been preempted. If an estimate falls further, its increments are larger
-/// than the recording by that.
+/// Estimates of times fall now and then, and increments can't take time back: servers drop negative values. So the last
+/// increment has three times the error of each time from timing only some crossings, and the drift of the clock's share. Times
+/// come one increment later: a crossing that has not ended counts with its time so far, which is left out if it ends untimed
+/// or turns out to have been preempted. If an estimate falls further, its increments are larger than the recording by that.
 #[derive(Debug, Default)]
 pub struct Increments {
     /// By [`crate::Cell::id`].
@@ -61,8 +60,8 @@ pub struct Increments {
 #[derive(Debug, Default)]
 struct Counted {
     values: Values,
-    /// Its blocked time at the last call.
-    blocked: i64,
+    /// Its values at the last call.
+    before: Values,
 }
 
 impl Increments {
@@ -94,7 +93,7 @@ impl Increments {
     fn added(&mut self, cell: &Cell, clock_read_ns: f64, is_last: bool) -> Option<Values> {
         let counted = self.cells.entry(cell.id).or_default();
         let now = values(&cell.stats);
-        let before = std::mem::replace(&mut counted.blocked, now[BLOCKED]);
+        let before = std::mem::replace(&mut counted.before, now);
         let certain = if is_last { now } else { certain(&cell.stats, clock_read_ns, now, before) };
         let added: Values = std::array::from_fn(|at| (certain[at] - counted.values[at]).max(0));
         counted.values.iter_mut().zip(added).for_each(|(counted, added)| *counted += added);
@@ -113,15 +112,15 @@ const DRIFT: f64 = 0.1;
 /// Readings of the clock that each value of a crossing has a share of, in the order of [`SAMPLE_TYPES`].
 const READINGS: [f64; SAMPLE_TYPES.len()] = [0.0, 3.0, 1.0, 2.0, 1.0, 0.0, 0.0];
 
-/// Returns the certain part of the values of a cell's sample, and of the blocked time what was there before.
-fn certain(stats: &Stats, clock_read_ns: f64, values: Values, blocked_before: i64) -> Values {
+/// Returns the certain part of the values of a cell's sample: of times, no more than was there before.
+fn certain(stats: &Stats, clock_read_ns: f64, values: Values, before: Values) -> Values {
     let errors = sampling_errors(stats);
     let drift = DRIFT * clock_read_ns * stats.calls as f64;
     let mut certain: Values = std::array::from_fn(|at| {
         let uncertain = CERTAIN * errors[at] + drift * READINGS[at];
         values[at].saturating_sub(uncertain.ceil() as i64).max(0)
     });
-    certain[BLOCKED] = values[BLOCKED].min(blocked_before);
+    (1..SAMPLE_TYPES.len()).for_each(|at| certain[at] = certain[at].min(before[at]));
     certain
 }
 
@@ -152,12 +151,15 @@ mod tests {
     fn increments_add_up_to_the_recording() {
         let mut increments = Increments::default();
         let first = increments.next(&profile(50, 3, 10.4, 0), false);
-        assert_eq!((first.start_unix_ns, first.duration_ns, sums(&first)), (1000, 50, [3, 10, 0]));
+        assert_eq!((first.start_unix_ns, first.duration_ns, sums(&first)), (1000, 50, [3, 0, 0]), "times come later");
         let second = increments.next(&profile(70, 5, 21.4, 2), false);
-        assert_eq!((second.start_unix_ns, second.duration_ns, sums(&second)), (1050, 20, [2, 11, 10]));
+        assert_eq!((second.start_unix_ns, second.duration_ns, sums(&second)), (1050, 20, [2, 10, 10]));
         let third = increments.next(&profile(90, 5, 21.4, 2), true);
-        assert_eq!((third.start_unix_ns, third.duration_ns, third.stacks.len()), (1070, 20, 0));
+        assert_eq!((third.start_unix_ns, third.duration_ns, sums(&third)), (1070, 20, [0, 11, 0]));
     }
+
+    /// Place of `blocked` in [`SAMPLE_TYPES`].
+    const BLOCKED: usize = 6;
 
     /// A server once had 4 % more blocked time than the file.
     #[test]
@@ -178,7 +180,18 @@ mod tests {
         let mut increments = Increments::default();
         let seen = [(10, 100.0), (11, 90.0), (12, 95.0), (13, 120.0)];
         let seen = seen.map(|(calls, c_ns)| sums(&increments.next(&profile(calls, calls, c_ns, 0), false)));
-        assert_eq!(seen, [[10, 100, 0], [1, 0, 0], [1, 0, 0], [1, 20, 0]]);
+        assert_eq!(seen, [[10, 0, 0], [1, 90, 0], [1, 0, 0], [1, 5, 0]]);
+    }
+
+    /// A preempted crossing had half a millisecond so far, and was not timed in the end: a server had 4 % more time in C.
+    #[test]
+    fn the_time_so_far_of_a_crossing_that_ends_untimed_is_not_handed_on() {
+        let mut increments = Increments::default();
+        let mut at = |duration_ns, c_ns, is_last| sums(&increments.next(&profile(duration_ns, 1, c_ns, 0), is_last))[1];
+        assert_eq!(
+            [at(1, 100.0, false), at(2, 645.0, false), at(3, 110.0, false), at(4, 120.0, true)],
+            [0, 100, 10, 10]
+        );
     }
 
     /// Its time in C was once 3 % larger on a server than in the file, though no error from timing few crossings was that large.
@@ -190,7 +203,7 @@ mod tests {
             profile.recording.clock_read_ns = 10.0;
             sums(&increments.next(&profile, is_last))[1]
         };
-        assert_eq!([at(1, 5000.0, false), at(2, 4500.0, false), at(3, 4200.0, true)], [4000, 0, 200]);
+        assert_eq!([at(1, 5000.0, false), at(2, 4500.0, false), at(3, 4200.0, true)], [0, 3500, 700]);
     }
 
     /// Times of functions that take next to no time were up to a fifth larger on a server than in the file.
@@ -202,6 +215,6 @@ mod tests {
             profile.cells[0].stats.c.variance = 400.0;
             sums(&increments.next(&profile, is_last))[1]
         };
-        assert_eq!([at(1, 100.0, false), at(2, 110.0, false), at(3, 95.0, false), at(4, 105.0, true)], [40, 10, 0, 55]);
+        assert_eq!([at(1, 100.0, false), at(2, 110.0, false), at(3, 95.0, false), at(4, 105.0, true)], [0, 50, 0, 55]);
     }
 }

@@ -185,7 +185,7 @@ pub(crate) fn repeats(path: &Path) -> anyhow::Result<Vec<Profile>> {
     let shown = path.display();
     let paths = profile_file::all_in(path)?;
     let profiles = paths.iter().map(|path| profile_file::read(path)).collect::<anyhow::Result<Vec<_>>>()?;
-    let mut programs: Vec<&str> = profiles.iter().map(|profile| program(&profile.target.path)).collect();
+    let mut programs: Vec<&str> = profiles.iter().map(|profile| profile.target.program()).collect();
     programs.sort_unstable();
     programs.dedup();
     match programs.as_slice() {
@@ -195,11 +195,6 @@ pub(crate) fn repeats(path: &Path) -> anyhow::Result<Vec<Profile>> {
             printable(&several.join(", "))
         ),
     }
-}
-
-/// Returns the name of a program's file.
-fn program(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -9,7 +9,6 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use cgoprof_profile::increment::Increment;
 use cgoprof_profile::{Profile, plain};
 use cgoprof_viewer::export::otlp;
-use cgoprof_viewer::paths::file_name;
 use cgoprof_viewer::units::printable;
 use serde_json::json;
 use ureq::http::Uri;
@@ -141,7 +140,7 @@ impl Endpoint {
 
     /// Returns the request for a part of a profile.
     pub(super) fn request(&self, profile: &Profile, part: &Increment, labels: &[Label]) -> Request {
-        let own = file_name(&profile.target.path);
+        let own = profile.target.program();
         let given = labels.iter().find(|label| label.is_service());
         let service = given.map_or(own, |label| &label.value);
         let labels: Vec<&Label> = labels.iter().filter(|label| !label.is_service()).collect();

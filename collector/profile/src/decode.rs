@@ -16,7 +16,7 @@ use crate::model::{Cell, Profile, SampledStack};
 use crate::processes::MOST_PROCESSES;
 use crate::recording::{Knows, Parallelism, Recording, Target};
 use crate::references::{DecodeError, LARGEST, function_id, location_id};
-use crate::{pprof, processes, scheduler_file, waits_file};
+use crate::{pprof, processes, scheduler_file, timeline_file, waits_file};
 
 /// Reads a file. One that was cut short is read up to its last complete member, and gets a note on that.
 ///
@@ -98,7 +98,7 @@ fn one_process(message: pprof::Profile) -> Result<Profile, DecodeError> {
             scheduler_file::read_scheduler(found, &mut profile)?;
         }
         if let Some(found) = extension.timeline {
-            scheduler_file::read_timeline(found, Arc::make_mut(&mut profile.timeline));
+            timeline_file::read_timeline(found, Arc::make_mut(&mut profile.timeline));
         }
         for found in extension.sampled {
             read_samples(found, &mut profile, &mut by_stack)?;

@@ -13,7 +13,7 @@ use crate::estimate::Estimate;
 use crate::metrics::{Numbers, Stats};
 use crate::model::{Cell, Profile, SampledStack};
 use crate::recording::Parallelism;
-use crate::{pprof, scheduler_file, waits_file};
+use crate::{pprof, scheduler_file, timeline_file, waits_file};
 
 /// The sample types, in the order of every sample's values.
 pub const SAMPLE_TYPES: [(&str, &str); 7] = [
@@ -92,7 +92,7 @@ impl Encoder {
             sampled,
             thread: profile.threads.iter().filter(|_| whole).map(scheduler_file::thread).collect(),
             scheduler: whole.then(|| scheduler_file::scheduler(profile)),
-            timeline: Some(scheduler_file::timeline(&profile.timeline)),
+            timeline: Some(timeline_file::timeline(&profile.timeline)),
             wait: if whole { waits_file::waits(profile) } else { Vec::new() },
             process: Vec::new(),
         });

@@ -26,6 +26,7 @@ mod references;
 pub mod scheduler;
 mod scheduler_file;
 mod timed_events;
+mod timeline_file;
 mod waits_file;
 
 pub use code::*;

@@ -5,7 +5,8 @@ use prost::encoding::{DecodeContext, WireType};
 use prost::{DecodeError, Message};
 
 use crate::metrics::Numbers;
-use crate::scheduler_file::{Scheduler, Thread, Timeline};
+use crate::scheduler_file::{Scheduler, Thread};
+use crate::timeline_file::Timeline;
 use crate::waits_file::WaitingStackInFile;
 
 /// `perftools.profiles.Profile`.

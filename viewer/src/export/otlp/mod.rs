@@ -18,7 +18,6 @@ use self::proto::{
 };
 use super::format::{ExportError, Format};
 use super::tracks::processes;
-use crate::paths::file_name;
 use crate::units::printable;
 
 /// A profile for each value of the file (crossings, time, time in C, and so on), as `ProfilesData`. These bytes are an
@@ -74,7 +73,7 @@ pub fn rejected(answer: &[u8]) -> Option<String> {
 /// Returns what the program is, by OpenTelemetry's conventions for resources.
 fn resource(profile: &Profile, given: &[(String, String)]) -> Resource {
     let target = &profile.target;
-    let name = printable(file_name(&target.path));
+    let name = printable(target.program());
     let text = |text: &str| AnyValue { string_value: Some(printable(text)), int_value: None };
     let attributes = [
         ("service.name", text(&name)),

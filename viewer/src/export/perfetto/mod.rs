@@ -17,7 +17,6 @@ use self::proto::{
 };
 use super::format::{ExportError, Format};
 use super::tracks::{self, Interval, Names, ThreadTracks, nested, threads};
-use crate::paths::file_name;
 use crate::slowest::other_thread;
 use crate::units::printable;
 
@@ -139,7 +138,7 @@ impl Trace<'_> {
         let process = ProcessDescriptor {
             pid: target.pid as i32,
             cmdline: command.collect(),
-            process_name: printable(file_name(&target.path)),
+            process_name: printable(target.program()),
         };
         self.track(TrackDescriptor { process: Some(process), ..TrackDescriptor::default() })
     }

@@ -18,7 +18,7 @@ use crate::histogram::Histogram;
 use crate::registration::Registration;
 
 /// First word of the mapping: "cgoprof" and the version of this layout.
-pub const MAGIC: u64 = u64::from_le_bytes(*b"cgoprof\x07");
+pub const MAGIC: u64 = u64::from_le_bytes(*b"cgoprof\x08");
 /// Ms that can have a table of their own at the same time. Tables are reused when their Ms end.
 pub const THREADS: usize = 8192;
 /// Words of the directory by which an M's table is found.
@@ -75,6 +75,23 @@ pub const PLUGIN_CLAIMED: u64 = 2;
 /// The recorder did not attend to a plugin in time, and the plugin runs.
 pub const PLUGIN_UNATTENDED: u64 = 3;
 
+/// State of [`Header::gate`]: nobody waits there.
+pub const GATE_CLOSED: u32 = 0;
+/// Those who come wait there.
+pub const GATE_OPEN: u32 = 1;
+
+/// What waits at the gate is its number in its own PID namespace, times 8, plus one of these.
+pub mod arrival {
+    /// A process that Go has forked, before it executes a program.
+    pub const FORKED: u32 = 2;
+    /// A thread that is about to execute another program.
+    pub const EXECUTES: u32 = 3;
+    /// A thread that could not execute it.
+    pub const STAYS: u32 = 4;
+    /// Factor of the number.
+    pub const NUMBER: u32 = 8;
+}
+
 /// The start of the mapping.
 #[repr(C, align(64))]
 pub struct Header {
@@ -118,6 +135,10 @@ pub struct Header {
     /// State of the Go plugin that is being loaded: one of [`PLUGIN_NONE`], [`PLUGIN_WAITING`], [`PLUGIN_CLAIMED`],
     /// [`PLUGIN_UNATTENDED`]. The runtime loads one at a time.
     pub plugin: AtomicU64,
+    /// State of the gate: [`GATE_CLOSED`], [`GATE_OPEN`], or what waits there ([`arrival`]). The hooks in a forked child use it
+    /// too.
+    pub gate: AtomicU32,
+    _pad: u32,
     /// Number of words of `used` that are set.
     pub used_count: AtomicU64,
     /// [`Thread`]s that have ever been claimed, as [`CellRef`]s, in the order of their claims; 0 until it is written.

@@ -31,6 +31,7 @@ mod crossing;
 mod direct;
 mod directory;
 mod events;
+mod gate;
 mod goroutines;
 mod held;
 mod locks;

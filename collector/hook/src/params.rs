@@ -19,6 +19,12 @@ pub struct Params {
     pub mcall: u64,
     /// `plugin.lastmoduleinit`, if the program loads plugins.
     pub lastmoduleinit: u64,
+    /// What `forkAndExecInChild1` calls in the child: `syscall.runtime_AfterForkInChild`.
+    pub after_fork_in_child: u64,
+    /// What `syscall.Exec` calls before execve(2): `syscall.runtime_BeforeExec`.
+    pub before_exec: u64,
+    /// What `syscall.Exec` calls if that fails: `syscall.runtime_AfterExec`.
+    pub after_exec: u64,
     /// `runtime.cgocallbackg1`.
     pub cgocallbackg1: u64,
     /// Function that gets an M for a foreign thread in `cgocallback`: `needm` or `needAndBindM`.

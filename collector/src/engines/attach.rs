@@ -35,6 +35,8 @@ pub(crate) struct Settings {
     pub(crate) frequency: u32,
     /// Which waits in C are seen.
     pub(crate) waits: WaitsMode,
+    /// Whether processes that leave the program wait until they are followed.
+    pub(crate) follow: bool,
 }
 
 /// The program that is recorded.

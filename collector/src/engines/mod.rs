@@ -16,5 +16,6 @@ pub(crate) use attach::{
 };
 pub use error::EngineError;
 pub use kind::EngineKind;
+pub(crate) use trampoline::{Arrival, ArrivalKind, Gate};
 pub use trampoline::{MAX_OVERHEAD, Timing};
 pub(crate) use work::{AddError, AddedModule, Capabilities, DetachError, Detached, Engine, ReportedModule};

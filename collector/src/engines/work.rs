@@ -1,9 +1,12 @@
 //! An engine at work on a program.
 
+use std::sync::Arc;
+
 use cgoprof_profile::Scheduler;
 use nix::sys::eventfd::EventFd;
 
 use super::EngineKind;
+use super::trampoline::Gate;
 use crate::clock::{Moment, Monotonic, Timebase};
 use crate::correlate::pump::Pump;
 use crate::counts::calibration::Calibration;
@@ -69,6 +72,11 @@ pub(crate) trait Engine: Send {
     fn notes(&self, now: Monotonic) -> Vec<String> {
         let _ = now;
         Vec::new()
+    }
+
+    /// Returns the gate at which processes leave the program; none if they don't wait.
+    fn gate(&self) -> Option<Arc<Gate>> {
+        None
     }
 
     /// Returns the event that is written to when the program has loaded a library.

@@ -34,12 +34,35 @@ pub(crate) struct RuntimeFunctions<'table> {
     /// runs (plugin/plugin_dlopen.go).
     pub(crate) plugin_open: Option<Function<'table>>,
     pub(crate) lastmoduleinit: Option<Svma>,
+    /// How processes leave the program; none if it traces processes, which could not be traced twice.
+    pub(crate) departures: Option<Departures<'table>>,
     /// Jumps to the address in RAX, in programs built with `-spectre=ret`.
     pub(crate) retpoline_ax: Option<Svma>,
     /// Go 1.26 on: the P stays wired to its M in a system call. Such a runtime has `exitsyscallNoP` (runtime/proc.go).
     pub(crate) p_stays_wired: bool,
     /// purego's trampoline, whose argument names the C function.
     pub(crate) purego: Option<Svma>,
+}
+
+/// The functions through which `os/exec` and `syscall.Exec` go, as far as the program has them.
+#[derive(Default)]
+pub(crate) struct Departures<'table> {
+    /// `syscall.forkAndExecInChild1`, of which the child runs a part (syscall/exec_linux.go).
+    pub(crate) fork: Option<Function<'table>>,
+    /// `syscall.runtime_AfterForkInChild`, which the child calls.
+    pub(crate) after_fork_in_child: Option<Svma>,
+    /// `syscall.Exec` (syscall/exec_unix.go).
+    pub(crate) exec: Option<Function<'table>>,
+    /// `syscall.runtime_BeforeExec`, which it calls before execve(2).
+    pub(crate) before_exec: Option<Svma>,
+    /// `syscall.runtime_AfterExec`, which it calls if that fails.
+    pub(crate) after_exec: Option<Svma>,
+}
+
+/// Whether a function makes ptrace(2) calls: it belongs to Go's own packages for system calls.
+fn traces(name: &str) -> bool {
+    let call = name.strip_prefix("syscall.").or_else(|| name.strip_prefix("golang.org/x/sys/unix."));
+    call.is_some_and(|call| call.starts_with("ptrace") || call.starts_with("Ptrace"))
 }
 
 impl<'table> RuntimeFunctions<'table> {
@@ -51,6 +74,7 @@ impl<'table> RuntimeFunctions<'table> {
         let (mut cgocallbackg, mut needm, mut newm1) = (Vec::new(), Vec::new(), Vec::new());
         let (mut retpoline_ax, mut p_stays_wired) = (None, false);
         let (mut plugin_open, mut lastmoduleinit) = (None, None);
+        let (mut departures, mut traces_others) = (Departures::default(), false);
         for function in table.functions() {
             match function.name {
                 "runtime.cgocall" => cgocall = Some(function),
@@ -63,6 +87,11 @@ impl<'table> RuntimeFunctions<'table> {
                 "runtime.mcall" => mcall = Some(function.start),
                 "plugin.open" => plugin_open = Some(function),
                 "plugin.lastmoduleinit" => lastmoduleinit = Some(function.start),
+                "syscall.forkAndExecInChild1" => departures.fork = Some(function),
+                "syscall.runtime_AfterForkInChild" => departures.after_fork_in_child = Some(function.start),
+                "syscall.Exec" => departures.exec = Some(function),
+                "syscall.runtime_BeforeExec" => departures.before_exec = Some(function.start),
+                "syscall.runtime_AfterExec" => departures.after_exec = Some(function.start),
                 "runtime.exitsyscallNoP" => p_stays_wired = true,
                 "runtime.retpolineAX" => retpoline_ax = Some(function.start),
                 "runtime.goexit" => goexit = Some(function.start..function.end),
@@ -75,7 +104,7 @@ impl<'table> RuntimeFunctions<'table> {
                 "runtime.UnlockOSThread" => unlock_os_thread = Some(function),
                 // Assembly that purego passes to cgocall, under its names through the years (purego/sys_amd64.s).
                 "syscallX" | "syscall15X" | "syscall9X" => purego = Some(function.start),
-                _ => {}
+                name => traces_others |= traces(name),
             }
         }
         let missing = PlanError::MissingFunction;
@@ -98,6 +127,7 @@ impl<'table> RuntimeFunctions<'table> {
             goexit: goexit.ok_or(missing("runtime.goexit"))?,
             plugin_open,
             lastmoduleinit,
+            departures: Some(departures).filter(|_| !traces_others),
             retpoline_ax,
             p_stays_wired,
             purego,

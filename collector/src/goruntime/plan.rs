@@ -69,6 +69,12 @@ pub enum Hook {
     Unlock,
     /// `plugin.open` calls `lastmoduleinit`: a plugin has been loaded.
     PluginLoaded,
+    /// `forkAndExecInChild1` calls `runtime_AfterForkInChild`, in the child.
+    Forked,
+    /// `Exec` calls `runtime_BeforeExec`.
+    Executes,
+    /// `Exec` calls `runtime_AfterExec`: it could not execute a program.
+    Stays,
 }
 
 impl Hook {
@@ -132,6 +138,8 @@ pub struct Plan {
     pub mcall: Svma,
     /// `plugin.lastmoduleinit`, if the program loads plugins.
     pub lastmoduleinit: Option<Svma>,
+    /// Functions that processes go through when they leave the program.
+    pub departures: Departures,
     /// `runtime.cgocallbackg1`.
     pub cgocallbackg1: Svma,
     /// Function that gets an M for a foreign thread.
@@ -166,6 +174,17 @@ pub struct Plan {
     pub module: Option<ModulePlan>,
 }
 
+/// The functions that are called where processes leave the program; none where there is no patch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Departures {
+    /// `syscall.runtime_AfterForkInChild`.
+    pub after_fork_in_child: Option<Svma>,
+    /// `syscall.runtime_BeforeExec`.
+    pub before_exec: Option<Svma>,
+    /// `syscall.runtime_AfterExec`.
+    pub after_exec: Option<Svma>,
+}
+
 /// Where a thread keeps its g, from FS.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum GoroutineSlot {
@@ -195,10 +214,12 @@ pub struct FrameLayout {
 }
 
 impl Plan {
-    /// Returns the plan without the hook that waits for plugins: only plugins that the first module loads are handled.
-    pub(crate) fn without_plugins(mut self) -> Plan {
-        self.patches.retain(|patch| patch.hook != Hook::PluginLoaded);
-        self.lastmoduleinit = None;
+    /// Returns the plan without the hooks that wait for the recorder: only the plugins that the first module loads, and the
+    /// processes that it starts, are seen to.
+    pub(crate) fn without_waits(mut self) -> Plan {
+        let waits = |hook| matches!(hook, Hook::PluginLoaded | Hook::Forked | Hook::Executes | Hook::Stays);
+        self.patches.retain(|patch| !waits(patch.hook));
+        (self.lastmoduleinit, self.departures) = (None, Departures::default());
         self
     }
 }

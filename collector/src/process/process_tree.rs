@@ -24,6 +24,8 @@ pub(crate) struct ProcessTree {
     /// Processes and threads that are traced.
     tasks: HashSet<Pid>,
     root_status: Option<u8>,
+    /// Whether the root's end is left to another thread to take.
+    leaves_root: bool,
 }
 
 /// What stops or ends a task.
@@ -66,12 +68,45 @@ impl ProcessTree {
     /// # Errors
     /// If ptrace is not permitted.
     pub(crate) fn seize(root: Pid) -> nix::Result<ProcessTree> {
+        let mut tree = ProcessTree { root, tasks: HashSet::new(), root_status: None, leaves_root: false };
+        tree.adopt(root)?;
+        Ok(tree)
+    }
+
+    /// Follows nothing yet of what comes from a process that is not traced itself, and whose end another thread takes.
+    pub(crate) fn beside(root: Pid) -> ProcessTree {
+        ProcessTree { root, tasks: HashSet::new(), root_status: None, leaves_root: true }
+    }
+
+    /// Follows a task too, which may run, and all that comes from it from now on.
+    ///
+    /// # Errors
+    /// If ptrace is not permitted, or somebody else traces it.
+    pub(crate) fn adopt(&mut self, task: Pid) -> nix::Result<()> {
         let options = Options::PTRACE_O_TRACEFORK
             | Options::PTRACE_O_TRACEVFORK
             | Options::PTRACE_O_TRACECLONE
             | Options::PTRACE_O_TRACEEXEC;
-        ptrace::seize(root, options)?;
-        Ok(ProcessTree { root, tasks: HashSet::from([root]), root_status: None })
+        ptrace::seize(task, options)?;
+        self.tasks.insert(task);
+        Ok(())
+    }
+
+    /// Follows a thread no longer that runs.
+    pub(crate) fn release(&mut self, thread: Pid) {
+        if !self.tasks.remove(&thread) || ptrace::interrupt(thread).is_err() {
+            return;
+        }
+        match change_of(libc::P_PID, thread, 0) {
+            Ok(Some((_, Change::Ended(status)))) => self.bury(thread, status),
+            Ok(Some((_, Change::Signal(signal)))) => resume(thread, libc::PTRACE_DETACH, signal),
+            _ => resume(thread, libc::PTRACE_DETACH, 0),
+        }
+    }
+
+    /// Whether a task is followed.
+    pub(crate) fn has(&self, task: Pid) -> bool {
+        self.tasks.contains(&task)
     }
 
     /// Returns the process that the tree begins with.
@@ -195,6 +230,9 @@ impl ProcessTree {
         self.tasks.remove(&task);
         if task == self.root {
             self.root_status = Some(status);
+            if self.leaves_root {
+                return;
+            }
         }
         // SAFETY: a system call that may write no information, because the pointer is null.
         unsafe { libc::waitid(libc::P_PID, task.as_raw() as u32, std::ptr::null_mut(), libc::WEXITED | libc::__WALL) };

@@ -213,6 +213,21 @@ pub(crate) fn threads(pid: Pid) -> Vec<Pid> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).map(Pid::from_raw).collect()
 }
 
+/// Returns the children of a process.
+pub(crate) fn children(pid: Pid) -> Vec<Pid> {
+    let of_thread = |tid: Pid| proc_text::read(format!("/proc/{pid}/task/{tid}/children"));
+    let lists: Result<Vec<String>, _> = threads(pid).into_iter().map(of_thread).collect();
+    if let Ok(lists) = lists {
+        let numbers = lists.iter().flat_map(|list| list.split_whitespace());
+        return numbers.filter_map(|number| number.parse().ok()).map(Pid::from_raw).collect();
+    }
+    // A kernel without CONFIG_PROC_CHILDREN has no such lists, nor has a thread that ended just then.
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let processes = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).map(Pid::from_raw);
+    let is_child = |&one: &Pid| Status::read(one).is_ok_and(|status| status.parent == Some(pid.as_raw().into()));
+    processes.filter(is_child).collect()
+}
+
 /// Returns the name of a process.
 pub(crate) fn name(pid: Pid) -> Option<String> {
     let name = proc_text::read(format!("/proc/{pid}/comm")).ok()?;
@@ -294,6 +309,11 @@ mod tests {
         assert!(is_from(Pid::this(), since) && is_from(Pid::this(), since + 1) && !is_from(Pid::this(), since + 2));
         assert_eq!(started(Pid::from_raw(i32::MAX)), None);
         assert!(pid_namespace(Pid::this()).is_some());
+        let child = std::process::Command::new("sleep").arg("10").spawn();
+        let mut child = child.unwrap();
+        assert!(children(Pid::this()).contains(&Pid::from_raw(child.id() as i32)));
+        child.kill().unwrap();
+        child.wait().unwrap();
         assert!(threads(Pid::this()).contains(&nix::unistd::gettid()));
     }
 }

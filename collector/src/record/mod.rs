@@ -1,12 +1,16 @@
 //! A recording from the program's start to the finished file.
 
+mod children;
 pub mod control;
 mod facts;
 mod followed;
+mod follower;
+mod gates;
 mod go_image;
 mod joined;
 mod launched;
 mod modules;
+mod news;
 mod notes;
 pub mod output;
 pub mod output_name;
@@ -31,7 +35,9 @@ use nix::errno::Errno;
 use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
 
-use followed::{follow, is_go_command};
+use children::record_with_children;
+use followed::follow;
+use follower::is_go_command;
 use go_image::GoImage;
 use joined::join;
 use launched::{NotRecorded, NotStarted, start};
@@ -279,6 +285,8 @@ pub trait Progress {
     fn not_recorded(&self, _: &Problem) {}
     /// A program that a command started has been recorded.
     fn recorded(&self, _program: &Path, _: Pid, _: Result<Outcome, RecordError>) {}
+    /// Time passes. Called ten times a second and more.
+    fn passes(&self) {}
     /// A file has been written, with the profiles of programs that a command started.
     fn written(&self, _: &SharedFile, _: Option<&Problem>) {}
     /// A program that a command started is not recorded.
@@ -420,7 +428,8 @@ fn record_command(
         let waiting = launched::untouched(options, &path, command, mask)?;
         let pid = waiting.pid;
         waiting.go()?;
-        return Session::new(options, &program, (pid, Tie::Child), renamed(output, pid)).record(None, stop, progress);
+        let tie = Tie::Child(end::descriptor(pid));
+        return Session::new(options, &program, (pid, tie), renamed(output, pid)).record(None, stop, progress);
     }
     let (pid, watched) = match start(options, &program, command, mask, began) {
         Ok(started) => started,
@@ -443,7 +452,13 @@ fn record_command(
     match watched {
         Ok(watched) => {
             let attached = Attached { engine: watched, ran_already: false };
-            Session::new(options, &program, (pid, Tie::Child), output).record(Some(attached), stop, progress)
+            let session = Session::new(options, &program, (pid, Tie::Child(end::descriptor(pid))), output);
+            match stop {
+                StopSource::Signals(signals) if attached.engine.engine.gate().is_some_and(|gate| gate.is_open()) => {
+                    record_with_children(session, attached, signals, progress)
+                }
+                _ => session.record(Some(attached), stop, progress),
+            }
         }
         Err(NotRecorded { problem, ended }) => {
             output.into_iter().for_each(Output::discard);
@@ -509,6 +524,10 @@ fn subject<'a>(options: &Options, program: &Program<'a>) -> EngineSubject<'a> {
             slow: options.slow,
             frequency: options.frequency,
             waits: options.waits,
+            follow: options.follow
+                && !options.require
+                && options.start_after.is_none()
+                && matches!(options.subject, Subject::Command(_)),
         },
     }
 }

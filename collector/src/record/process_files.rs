@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 
 use super::output::{Output, Unwritten};
 use super::output_name::{NameParts, OutputName, with_infix};
-use super::{Problem, SharedFile};
+use super::{Problem, Progress, SharedFile};
 
 /// The files of a command's programs.
 pub(super) struct ProcessFiles {
@@ -31,6 +31,8 @@ struct CombinedFile {
     parts: Vec<PathBuf>,
     /// The file itself, if it is standard output, a FIFO, a link or the like.
     held: Option<Output>,
+    /// Whether the first program writes to a file like that, which takes nothing else.
+    takes_one: bool,
 }
 
 /// State of a file: inode, size, and when it was changed.
@@ -62,13 +64,29 @@ impl ProcessFiles {
             path = with_infix(&path, &pid.to_string());
         }
         let index = self.files.iter().position(|file| file.path == path).unwrap_or_else(|| {
-            self.files.push(CombinedFile { path: path.clone(), earlier: None, parts: Vec::new(), held: None });
+            self.files.push(CombinedFile {
+                path: path.clone(),
+                earlier: None,
+                parts: Vec::new(),
+                held: None,
+                takes_one: false,
+            });
             self.files.len() - 1
         });
         let file = &mut self.files[index];
+        if file.takes_one {
+            return Err(Problem::OneProfile(path));
+        }
         let output = file.open_part(pid).map_err(|error| Problem::Write(path, Unwritten::from(error)))?;
         file.parts.push(output.path().to_owned());
         Ok(Some(ProcessOutput { output, is_part: !self.per_process || file.held.is_some() }))
+    }
+
+    /// Counts in the file that the first program's recorder has opened already.
+    pub(super) fn adopt(&mut self, output: &Output) {
+        let path = output.path().to_owned();
+        let (earlier, takes_one) = (file_state(&path), !output.is_replaceable());
+        self.files.push(CombinedFile { path: path.clone(), earlier, parts: vec![path], held: None, takes_one });
     }
 
     /// Closes the file of a program that is not recorded after all.
@@ -77,8 +95,17 @@ impl ProcessFiles {
         output.discard();
     }
 
+    /// Combines parts, and tells of each file. Returns the files.
+    pub(super) fn write(self, progress: &dyn Progress) -> Vec<PathBuf> {
+        let tell = |(written, problem): (SharedFile, Option<Problem>)| {
+            progress.written(&written, problem.as_ref());
+            written.file
+        };
+        self.finish().into_iter().map(tell).collect()
+    }
+
     /// Combines parts, and returns the files with the problem of each that could not be written.
-    pub(super) fn finish(self) -> Vec<(SharedFile, Option<Problem>)> {
+    fn finish(self) -> Vec<(SharedFile, Option<Problem>)> {
         let taken: Vec<PathBuf> = self.files.iter().map(|file| file.path.clone()).collect();
         let shared = self.files.into_iter().filter(|file| !self.per_process || file.held.is_some());
         shared.flat_map(|file| file.finish(&taken)).collect()
@@ -107,6 +134,9 @@ impl CombinedFile {
 
     /// Writes the file. Processes whose engine does not measure what the first one's does go to another file.
     fn finish(mut self, taken: &[PathBuf]) -> Vec<(SharedFile, Option<Problem>)> {
+        if self.takes_one {
+            return Vec::new();
+        }
         let is_beside = self.held.is_none();
         let mut written = Vec::new();
         for (index, Group { engine, parts, .. }) in self.by_engine().into_iter().enumerate() {

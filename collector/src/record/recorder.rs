@@ -32,6 +32,7 @@ use crate::counts::snapshot::Snapshot;
 use crate::engines::trampoline::undo_mine;
 use crate::engines::{DetachError, Engine, RunningEngine, Timing};
 use crate::perf::Frequency;
+use crate::process::end;
 use crate::process::execution::Execution;
 use crate::process::pause::Pause;
 use crate::process::status;
@@ -97,6 +98,11 @@ impl<'a> Recorder<'a> {
     pub(super) fn new(session: Session<'a>, attached: Attached) -> Self {
         let Session { options, program, pid, .. } = session;
         let RunningEngine { engine, pump, bias, mappings, begun, pause, mut notes } = attached.engine;
+        match (&session.gates, engine.gate()) {
+            (Some(gates), Some(gate)) => gates.add(gate),
+            (None, Some(gate)) => gate.close(),
+            (_, None) => {}
+        }
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let (sampling, engine_has) = (pump.reads_perf(), engine.capabilities());
         let profile = Profile {
@@ -162,6 +168,7 @@ impl<'a> Recorder<'a> {
         let (mut last_member, mut next_look, mut last_round) = (Instant::now(), Instant::now(), Instant::now());
         let mut last_received = Instant::now();
         loop {
+            progress.passes();
             let left = duration.map(|duration| duration.saturating_sub(self.started.elapsed()));
             let pause = self.modules.pause().unwrap_or(PAUSE);
             let pause = left.map_or(pause, |left| left.min(pause));
@@ -186,6 +193,10 @@ impl<'a> Recorder<'a> {
                 }
             }
             self.became_another |= self.is_another();
+            // The other program is recorded by itself.
+            if self.became_another && self.session.gates.is_some() {
+                break;
+            }
             if !self.became_another {
                 self.parallelism.look();
             }
@@ -245,7 +256,16 @@ impl<'a> Recorder<'a> {
         let status = match (status, asked_to_finish, child, stop) {
             (Some(status), ..) => status,
             (None, Some((signal, _)), ..) => 128 + signal as i32 as u8,
-            (None, None, Some(child), StopSource::Signals(signals)) => signals.wait_for_end(child)?,
+            (None, None, Some(child), StopSource::Signals(_)) => {
+                let end = end::descriptor(child);
+                loop {
+                    progress.passes();
+                    if let Some(status) = ended(child)? {
+                        break status;
+                    }
+                    stop.wait(Some(child), end.iter().map(|end| end.as_fd()).collect::<Vec<_>>().as_slice(), PAUSE);
+                }
+            }
             (None, None, ..) => 0,
         };
         let outcome = Outcome { status, profile: Some(profile), problem, file, goes_on, followed: None };
@@ -447,8 +467,9 @@ impl<'a> Recorder<'a> {
             recording.notes.push(format!("{forgotten} more threads came and went than are listed"));
         }
         if self.became_another || self.pump.became_another() {
-            let note = "the program became another one, or itself anew: what that did is not in here; record --wait NAME, or -p PID";
-            recording.notes.push(note.into());
+            const NOTE: &str = "the program became another one, or itself anew: what that did is not in here";
+            let way_out = if self.session.gates.is_some() { "" } else { "; record --wait NAME, or -p PID" };
+            recording.notes.push(format!("{NOTE}{way_out}"));
         }
         if let Some(samples) = samples {
             recording.num_cgo_call = samples.num_cgo_call.map(|(count, _)| count);

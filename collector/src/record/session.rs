@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cgoprof_profile::parts::Parts;
@@ -11,6 +12,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::control::{Command, Control};
+use super::gates::Gates;
 use super::joined::join;
 use super::output::{Output, Unwritten};
 use super::recorder::{GRACE, PAUSE, Recorder, Run, is_another, is_gone};
@@ -34,6 +36,8 @@ pub(super) struct Session<'a> {
     /// Pauses so far.
     pauses: u64,
     write_error: Option<Unwritten>,
+    /// Where what the program starts is followed, if it is.
+    pub(super) gates: Option<Arc<Gates>>,
 }
 
 /// An engine that has attached to the program.
@@ -59,7 +63,13 @@ impl<'a> Session<'a> {
     ) -> Session<'a> {
         let control = if options.control { Control::of(pid) } else { None };
         let file = output.as_ref().map(|output| output.path().to_owned());
-        Session { options, program, pid, tie, output, file, control, parts: Vec::new(), pauses: 0, write_error: None }
+        let (parts, pauses, write_error) = (Vec::new(), 0, None);
+        Session { options, program, pid, tie, output, file, control, parts, pauses, write_error, gates: None }
+    }
+
+    /// The same session of a program that leaves by these gates.
+    pub(super) fn through(self, gates: Arc<Gates>) -> Session<'a> {
+        Session { gates: Some(gates), ..self }
     }
 
     /// Records until the program ends, or the recorder is told to finish. Without an engine it begins with a pause, which
@@ -119,6 +129,7 @@ impl<'a> Session<'a> {
                 asked.get_or_insert((signal, Instant::now()));
                 child.inspect(|&child| stop.end(child));
             }
+            progress.passes();
             let status = match child {
                 Some(child) => ended(child)?,
                 None => (asked.is_some() || is_gone(self.pid)).then_some(0),

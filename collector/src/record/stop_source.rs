@@ -69,10 +69,7 @@ impl StopSource<'_> {
 
 impl Signals {
     pub(super) fn block() -> nix::Result<Signals> {
-        let mut set = SigSet::empty();
-        for signal in [Signal::SIGCHLD, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGHUP] {
-            set.add(signal);
-        }
+        let set = ours();
         /// A second recording of this process finds them blocked.
         static AT_START: OnceLock<SigSet> = OnceLock::new();
         let present = set.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
@@ -119,6 +116,30 @@ impl Signals {
             self.wait_and_forward(Some(child), Duration::from_secs(1), std::iter::empty());
         }
     }
+
+    /// Leaves the signals of children to the returned file, until [`Signals::take_back`].
+    ///
+    /// # Errors
+    /// If the system refuses the file.
+    pub(super) fn hand_over_children(&self) -> nix::Result<SignalFd> {
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        let of_children = SignalFd::with_flags(&SigSet::from(Signal::SIGCHLD), flags)?;
+        let mut others = ours();
+        others.remove(Signal::SIGCHLD);
+        self.file.set_mask(&others)?;
+        Ok(of_children)
+    }
+
+    /// Takes the signals of children again.
+    pub(super) fn take_back(&self) {
+        // It was possible before.
+        let _ = self.file.set_mask(&ours());
+    }
+}
+
+/// The signals that a recorder takes.
+fn ours() -> SigSet {
+    [Signal::SIGCHLD, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect()
 }
 
 /// Waits until one of the files can be read.

@@ -11,7 +11,7 @@ use super::patch::{CALL_C, amid_patch, call_patch, epilogue};
 use super::probes::resumption;
 use super::stack_frames::{check_stack_pointer_kept, frame_layout, goroutine_slot};
 use super::struct_offsets::{offsets, stores_byte};
-use super::{callbacks, locks, module};
+use super::{callbacks, departures, locks, module};
 use crate::goruntime::Target;
 use crate::goruntime::functions::RuntimeFunctions;
 use crate::goruntime::plan::{Displaced, Hook, Patch, Plan, PlanError, Transfer};
@@ -65,6 +65,8 @@ pub(crate) fn plan(target: &Target<'_>) -> Result<Plan, PlanError> {
     let resumed = resumption(&exitsyscall, functions.mcall)?;
     patches.push(call_patch(Hook::Park, &exitsyscall, resumed - 1));
     patches.extend(plugin_patch(target, &functions));
+    let (leaving, departures) = departures::patches(target, &functions);
+    patches.extend(leaving);
     let (locks, unseen_locks) = locks::patches(target, &functions, offsets)?;
     amid.extend(locks);
     for (patch, repeated) in amid {
@@ -81,6 +83,7 @@ pub(crate) fn plan(target: &Target<'_>) -> Result<Plan, PlanError> {
         unseen_locks,
         mcall: functions.mcall,
         lastmoduleinit: functions.lastmoduleinit,
+        departures,
         cgocallbackg1: functions.cgocallbackg1,
         needm,
         newm1: functions.newm1.clone(),

@@ -6,6 +6,7 @@ mod callbacks;
 mod code;
 mod counter;
 mod crossing;
+mod departures;
 mod locks;
 mod module;
 mod own_count;

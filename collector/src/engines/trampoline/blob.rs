@@ -52,6 +52,9 @@ pub(super) fn entry(hook: Hook, p_stays_wired: bool) -> u64 {
         Hook::Unwind => symbols::THUNK_UNWIND,
         Hook::Park => symbols::THUNK_PARK,
         Hook::PluginLoaded => symbols::THUNK_PLUGIN_LOADED,
+        Hook::Forked => symbols::THUNK_FORKED,
+        Hook::Executes => symbols::THUNK_EXECUTES,
+        Hook::Stays => symbols::THUNK_STAYS,
         Hook::Lock => symbols::THUNK_LOCK,
         Hook::Unlock => symbols::THUNK_UNLOCK,
     }
@@ -172,6 +175,9 @@ mod tests {
             Hook::Unwind,
             Hook::Park,
             Hook::PluginLoaded,
+            Hook::Forked,
+            Hook::Executes,
+            Hook::Stays,
             Hook::Lock,
             Hook::Unlock,
         ];

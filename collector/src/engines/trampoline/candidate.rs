@@ -9,6 +9,7 @@ use super::attach::{AttachError, HooksInPlace, join};
 use super::calibrate;
 use super::detach::undo_own;
 use super::engine::Hooking;
+use super::gate::Gate;
 use super::inject::{HookSettings, InjectError, Placed, inject};
 use super::label_reader::LabelReader;
 use super::plugins::{PluginLoader, Plugins};
@@ -16,7 +17,7 @@ use super::policy::Budget;
 use super::self_check::SelfCheck;
 use super::source::HookEvents;
 use super::table_set::TableSet;
-use super::ticker::Ticker;
+use super::ticker::{SeenTo, Ticker};
 use crate::arch;
 use crate::clock::{Moment, Rate, Timebase};
 use crate::correlate::pump::{Feed, Pump};
@@ -184,7 +185,9 @@ impl Hooked {
         let tables = TableSet::of(placed.tables);
         let events = HookEvents::new(tables.clone());
         let labels = LabelReader::of(pid, target);
-        let ticker = Ticker::start(tables.clone(), pid, settings.timing, placed.module, loader, labels, &events)
+        let gate = Arc::new(Gate::new(pid, tables.first(), settings.follow));
+        let seen_to = SeenTo { plugins: loader, gate: gate.clone() };
+        let ticker = Ticker::start(tables.clone(), pid, settings.timing, placed.module, seen_to, labels, &events)
             .map_err(InjectError::Tables)?;
         let calibration = calibrate();
         ticker.set_budget(Budget::of(&calibration.unwrap_or_default(), settings.max_overhead));
@@ -210,7 +213,7 @@ impl Hooked {
             said.extend(check.start_anew(pid).and_then(|missed| notes::missed(&name, missed)));
         }
         let engine =
-            Box::new(Hooking { pid, settings, tables, ticker, calibration, plugins, begun, checks: vec![check] });
+            Box::new(Hooking { pid, settings, tables, ticker, gate, calibration, plugins, begun, checks: vec![check] });
         Ok(RunningEngine { engine, pump, bias, mappings, begun, pause, notes: said })
     }
 }
@@ -237,6 +240,7 @@ pub(super) fn settings(settings: Settings, starts: bool, rate: Rate) -> HookSett
         slow: slow as u64,
         max_memory: settings.max_memory,
         starts,
+        follow: settings.follow,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The trampoline engine at work.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use cgoprof_profile::Scheduler;
 use nix::sys::eventfd::EventFd;
@@ -9,6 +9,7 @@ use nix::unistd::Pid;
 use super::attach::{AttachError, join};
 use super::candidate::{begun_before, leave, settings, unseen_locks};
 use super::detach::{UndoError, Undone, undo_own};
+use super::gate::Gate;
 use super::inject::{HookSettings, InjectError, Placed};
 use super::plugins::Plugins;
 use super::self_check::SelfCheck;
@@ -38,6 +39,7 @@ pub(super) struct Hooking {
     pub(super) settings: Settings,
     pub(super) tables: TableSet,
     pub(super) ticker: Ticker,
+    pub(super) gate: Arc<Gate>,
     /// The hooks' cost; none if it could not be measured. Then nothing is subtracted.
     pub(super) calibration: Option<Calibration>,
     /// Go plugins that the program has loaded.
@@ -101,6 +103,10 @@ impl Engine for Hooking {
         self.checks.iter().filter_map(|check| check.note(now)).collect()
     }
 
+    fn gate(&self) -> Option<Arc<Gate>> {
+        Some(self.gate.clone())
+    }
+
     fn loaded(&self) -> Option<&EventFd> {
         Some(self.ticker.loaded())
     }
@@ -160,6 +166,7 @@ impl Engine for Hooking {
     }
 
     fn stop(&mut self) {
+        self.gate.close();
         self.ticker.stop();
     }
 }
@@ -171,7 +178,7 @@ impl Hooking {
     /// Puts hooks into a further Go module of the program. `rate` is that of the hooks' clock.
     fn hook(&self, module: &LoadedGo, rate: Rate) -> Result<HookedModule, EngineError> {
         let (pid, image) = (self.pid, module.image());
-        let plan = arch::plan(image.target)?.without_plugins();
+        let plan = arch::plan(image.target)?.without_waits();
         let settings: HookSettings = settings(self.settings, false, rate);
         let mut joined = join(pid, image, &plan, settings)?;
         let began = joined.switch_on(pid, image, &plan).inspect_err(|_| leave(pid, &joined.placed))?;
@@ -182,6 +189,8 @@ impl Hooking {
     /// Removes the hooks of all modules from a program that keeps running.
     fn take_out(&self) -> Result<Undone, UndoError> {
         self.ticker.add_no_module();
+        // A thread whose child waits there does not stop.
+        self.gate.close();
         let (mut all, mut failed) = (Undone::default(), None);
         // The first module's hooks are removed last, because redirected functions of plugins lead there.
         for of_module in self.tables.all().iter().rev() {

@@ -108,6 +108,8 @@ pub struct HookSettings {
     /// hooks. The module's memory stays with the program: code that has found a function in it may use that at any
     /// later time.
     pub starts: bool,
+    /// Whether processes that leave the program wait until they are followed.
+    pub follow: bool,
 }
 
 /// Hooks that are mapped into a program. Nothing leads to them yet.
@@ -164,6 +166,9 @@ pub(super) fn place(
     let size = (code_size + undo_size as u64).next_multiple_of(4096);
 
     let tables = map_tables(remote, image.bias, settings)?;
+    if settings.follow {
+        tables.open_gate();
+    }
     let nothing = Registration { size: tables.size(), ..Registration::default() };
     // The tables are mapped first, because they tell where the rest is. They may lie near the program's code.
     let mappings = maps::read(remote.pid).map_err(RemoteError::from).map_err(InjectError::from);
@@ -483,6 +488,9 @@ fn params(image: Image<'_, '_>, plan: &Plan, goroutine: i32, tables: &Tables, se
         reentersyscall: plan.reentersyscall.map_or(0, loaded),
         mcall: loaded(plan.mcall),
         lastmoduleinit: plan.lastmoduleinit.map_or(0, loaded),
+        after_fork_in_child: plan.departures.after_fork_in_child.map_or(0, loaded),
+        before_exec: plan.departures.before_exec.map_or(0, loaded),
+        after_exec: plan.departures.after_exec.map_or(0, loaded),
         cgocallbackg1: loaded(plan.cgocallbackg1),
         needm: loaded(plan.needm),
         newm1,

@@ -9,8 +9,8 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::{Mutex, PoisonError};
 
 use cgoprof_hook::layout::{
-    ARENA_OFFSET, BIRTHS, Cell, CellRef, EVENTS, Event, Header, IN_FLIGHT, InFlight, LEAVING, MAGIC, MARKER_CELL,
-    PLUGIN_CLAIMED, PLUGIN_NONE, PLUGIN_WAITING, RELEASING, TICKS, flags, kind,
+    ARENA_OFFSET, BIRTHS, Cell, CellRef, EVENTS, Event, GATE_CLOSED, GATE_OPEN, Header, IN_FLIGHT, InFlight, LEAVING,
+    MAGIC, MARKER_CELL, PLUGIN_CLAIMED, PLUGIN_NONE, PLUGIN_WAITING, RELEASING, TICKS, flags, kind,
 };
 use cgoprof_hook::registration::Registration;
 use cgoprof_symbols::Avma;
@@ -221,6 +221,40 @@ impl Tables {
     /// Lets the program continue, unless its wait has timed out.
     pub fn release_plugin(&self) {
         let _ = self.header().plugin.compare_exchange(PLUGIN_CLAIMED, PLUGIN_NONE, Release, Relaxed);
+    }
+
+    /// Returns the state of the gate.
+    pub(super) fn gate_state(&self) -> u32 {
+        self.header().gate.load(Acquire)
+    }
+
+    /// Opens the gate if it is closed.
+    pub(super) fn open_gate(&self) {
+        let _ = self.header().gate.compare_exchange(GATE_CLOSED, GATE_OPEN, Release, Relaxed);
+    }
+
+    /// Closes the gate. Whoever waits there goes on.
+    pub(super) fn close_gate(&self) {
+        self.header().gate.store(GATE_CLOSED, Release);
+        self.wake_gate();
+    }
+
+    /// Lets the one that waits at the gate with this state go on.
+    pub(super) fn pass_gate(&self, state: u32) {
+        let _ = self.header().gate.compare_exchange(state, GATE_OPEN, Release, Relaxed);
+        self.wake_gate();
+    }
+
+    fn wake_gate(&self) {
+        let gate = self.header().gate.as_ptr();
+        // SAFETY: the word is alive, and the kernel only uses its address (futex(2), FUTEX_WAKE).
+        unsafe { libc::syscall(libc::SYS_futex, gate, libc::FUTEX_WAKE, i32::MAX) };
+    }
+
+    /// Does as one that comes to the gate. Returns whether it waits there.
+    #[cfg(test)]
+    pub(super) fn come_to_gate(&self, state: u32) -> bool {
+        self.header().gate.compare_exchange(GATE_OPEN, state, Relaxed, Relaxed).is_ok()
     }
 
     /// Whether a thread has reached the hooks yet.

@@ -11,6 +11,7 @@ use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use nix::unistd::Pid;
 
+use super::gate::Gate;
 use super::label_reader::LabelReader;
 use super::source::HookEvents;
 use crate::clock::{own_time, ticks};
@@ -51,6 +52,12 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 /// Maximum number of threads being made that are kept.
 const MOST_BIRTHS: usize = 10_000;
 
+/// What in the program waits for the ticker.
+pub(super) struct SeenTo {
+    pub(super) plugins: PluginLoader,
+    pub(super) gate: Arc<Gate>,
+}
+
 /// The running ticker thread. Dropping it stops the thread.
 pub(crate) struct Ticker {
     stop: Arc<AtomicBool>,
@@ -81,7 +88,7 @@ impl Ticker {
         pid: Pid,
         timing: Timing,
         module: Option<Link>,
-        mut plugins: PluginLoader,
+        mut seen_to: SeenTo,
         mut labels: Option<LabelReader>,
         events: &HookEvents,
     ) -> std::io::Result<Ticker> {
@@ -129,10 +136,11 @@ impl Ticker {
                 }
                 drop(module);
                 if first.plugin_is_waiting()
-                    && let Err(error) = plugins.redirect_waiting(pid, &first)
+                    && let Err(error) = seen_to.plugins.redirect_waiting(pid, &first)
                 {
                     tracing::debug!("a plugin can't be seen to: {error}");
                 }
+                seen_to.gate.look();
                 if libraries.as_mut().is_some_and(LinkMap::has_changed) {
                     let _ = waker.write(1);
                 }

@@ -1,9 +1,10 @@
 //! Entry points by which the machine code calls the Rust hooks.
 
-use crate::layout::{Cell, InFlight, Thread};
+use super::system_call::{sleep_at, thread_number};
+use crate::layout::{Cell, InFlight, Thread, arrival};
 use crate::mapping::header;
 use crate::params::Params;
-use crate::{callback, crossing, direct, locks, plugins};
+use crate::{callback, crossing, direct, gate, locks, plugins};
 
 unsafe extern "C" {
     #[link_name = "cgoprof_params"]
@@ -106,6 +107,14 @@ unsafe extern "sysv64" fn cgoprof_plugin_loaded() {
     // SAFETY: the parameters describe the tables, which are mapped.
     let header = unsafe { header(params()) };
     plugins::wait(&header.plugin, plugins::CLAIM_TIMEOUT, plugins::RELEASE_TIMEOUT);
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "sysv64" fn cgoprof_passes(kind: u32) {
+    // SAFETY: the parameters describe the tables, which are mapped.
+    let header = unsafe { header(params()) };
+    let arrival = thread_number().wrapping_mul(arrival::NUMBER) | kind;
+    gate::pass(&header.gate, &header.coarse.sequence, arrival, sleep_at);
 }
 
 #[unsafe(no_mangle)]

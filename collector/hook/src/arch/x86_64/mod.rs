@@ -5,6 +5,8 @@ mod counter;
 #[cfg(blob)]
 mod entry_points;
 #[cfg(blob)]
+mod system_call;
+#[cfg(blob)]
 mod thunks;
 
 #[cfg(not(miri))]

@@ -7,7 +7,7 @@
 use core::arch::global_asm;
 use core::mem::offset_of;
 
-use crate::layout::{CELL_CACHE, Cell, HOOK_FRAMES, Header, InFlight, MARKER_CELL, Thread};
+use crate::layout::{CELL_CACHE, Cell, HOOK_FRAMES, Header, InFlight, MARKER_CELL, Thread, arrival};
 use crate::params::{Params, immediates};
 use crate::runtime::{G_M, G_SCHED_SP};
 
@@ -50,6 +50,15 @@ global_asm!(
     "pop r11", "pop r10", "pop r9", "pop r8",
     "pop rdi", "pop rsi", "pop rdx", "pop rcx", "pop rbx", "pop rax",
     "popfq",
+    ".endm",
+
+    // Waits at the gate as this kind of arrival.
+    ".macro gate kind",
+    "save",
+    "mov edi, \\kind",
+    "call cgoprof_passes",
+    "xorps xmm15, xmm15",
+    "restore",
     ".endm",
 
     // Replaces `call entersyscall` in cgocall. A crossing whose stack this M remembers, and that is not timed, is
@@ -530,6 +539,28 @@ global_asm!(
     "restore",
     "jmp [rip + cgoprof_params + {p_lastmoduleinit}]",
 
+    // Replaces forkAndExecInChild1's `call runtime_AfterForkInChild`. The child has the hooks' memory, or a copy of it with
+    // the tables, so the switch on the page that a fork wipes is not asked: the gate has a state of its own.
+    ".balign 16",
+    ".globl thunk_forked",
+    "thunk_forked:",
+    "gate {FORKED}",
+    "jmp [rip + cgoprof_params + {p_after_fork_in_child}]",
+
+    // Replaces Exec's `call runtime_BeforeExec`.
+    ".balign 16",
+    ".globl thunk_executes",
+    "thunk_executes:",
+    "gate {EXECUTES}",
+    "jmp [rip + cgoprof_params + {p_before_exec}]",
+
+    // Replaces Exec's `call runtime_AfterExec`.
+    ".balign 16",
+    ".globl thunk_stays",
+    "thunk_stays:",
+    "gate {STAYS}",
+    "jmp [rip + cgoprof_params + {p_after_exec}]",
+
     // Replaces cgocallbackg's `call reentersyscall`, whose arguments are in registers.
     ".balign 16",
     ".globl thunk_callback_end",
@@ -580,6 +611,12 @@ global_asm!(
     h_unlocks_missed = const offset_of!(Header, unlocks_missed),
     t_unlocked = const offset_of!(Thread, unlocked),
     p_lastmoduleinit = const offset_of!(Params, lastmoduleinit),
+    p_after_fork_in_child = const offset_of!(Params, after_fork_in_child),
+    p_before_exec = const offset_of!(Params, before_exec),
+    p_after_exec = const offset_of!(Params, after_exec),
+    FORKED = const arrival::FORKED,
+    EXECUTES = const arrival::EXECUTES,
+    STAYS = const arrival::STAYS,
     p_mcall = const offset_of!(Params, mcall),
     p_cgocallbackg1 = const offset_of!(Params, cgocallbackg1),
     p_needm = const offset_of!(Params, needm),

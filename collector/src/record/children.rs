@@ -1,0 +1,82 @@
+//! Recording a program, and the programs that it starts or becomes.
+
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::time::Instant;
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use super::follower::{Beside, Follower};
+use super::gates::Gates;
+use super::news::Relay;
+use super::process_files::ProcessFiles;
+use super::recorder::{PAUSE, is_gone};
+use super::session::{Attached, Session};
+use super::stop_source::{Signals, StopSource};
+use super::{Outcome, Progress, RecordError};
+
+/// Records a program, and each program with crossings that comes from it.
+///
+/// # Errors
+/// If the program can't be watched.
+pub(super) fn record_with_children(
+    session: Session<'_>,
+    attached: Attached,
+    signals: &Signals,
+    progress: &dyn Progress,
+) -> Result<Outcome, RecordError> {
+    let stop = StopSource::Signals(signals);
+    let (gates, done) = match (Gates::new(), EventFd::from_flags(EfdFlags::EFD_CLOEXEC)) {
+        (Ok(gates), Ok(done)) => (Arc::new(gates), done),
+        _ => return session.record(Some(attached), stop, progress),
+    };
+    let Ok(stops) = signals.hand_over_children() else {
+        return session.record(Some(attached), stop, progress);
+    };
+    let (news, told) = channel();
+    let relay = Relay::new(progress, told);
+    let until = session.options.duration.map(|duration| Instant::now() + duration);
+    let (is_over, finish) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+    let mut files = ProcessFiles::new(session.options.output.clone(), session.options.per_process);
+    session.output.iter().for_each(|output| files.adopt(output));
+    let beside = Beside { is_over: is_over.clone(), stops };
+    let recorded = std::thread::scope(|scope| {
+        let (options, root, done) = (session.options, session.pid, &done);
+        let (through, ordered) = (gates.clone(), finish.clone());
+        let follow = move || {
+            let follower = Follower::beside((root, beside), options, news, (ordered.clone(), through), files);
+            let left = follower.run(StopSource::Flag(&ordered), until);
+            let _ = done.write(1);
+            left
+        };
+        let Ok(follower) = std::thread::Builder::new().name("follower".into()).spawn_scoped(scope, follow) else {
+            return (session.record(Some(attached), stop, progress), None);
+        };
+        let outcome = session.through(gates.clone()).record(Some(attached), stop, &relay);
+        // The order to finish is for all that is recorded.
+        finish.store(!is_gone(root), Ordering::Release);
+        is_over.store(true, Ordering::Release);
+        while !follower.is_finished() {
+            let _ = gates.waker().write(1);
+            if stop.wait(None, &[done.as_fd()], PAUSE).is_some() {
+                finish.store(true, Ordering::Release);
+            }
+            relay.passes();
+        }
+        (outcome, Some(follower.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))))
+    });
+    signals.take_back();
+    let (outcome, left) = recorded;
+    let Some(left) = left else { return outcome };
+    relay.tell_all();
+    let files = left.finish(&finish, &relay);
+    if relay.recorded() == 0 {
+        return outcome;
+    }
+    let is_shared = files.write(progress);
+    let outcome = outcome?;
+    let file = outcome.file.filter(|file| !is_shared.contains(file));
+    Ok(Outcome { file, followed: Some(relay.recorded()), ..outcome })
+}

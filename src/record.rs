@@ -114,9 +114,13 @@ pub(crate) fn record(options: &Options, quiet: bool) -> anyhow::Result<ExitCode>
         say(format_args!("{program} ran without being recorded: {problem}{others}{way_out}"));
     }
     if let (Some(profile), false) = (&outcome.profile, quiet) {
+        if outcome.followed.is_some() {
+            say(format_args!("{} ({}):", printable(&profile.target.program()), profile.target.pid));
+        }
         summary(profile, outcome.file.as_deref());
     }
-    Ok(ExitCode::from(outcome.status))
+    let has_failed = shown.has_failed.get() && outcome.status == 0;
+    Ok(ExitCode::from(if has_failed { TOOL_ERROR } else { outcome.status }))
 }
 
 /// Returns the way out for a program that was not recorded.

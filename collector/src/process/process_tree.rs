@@ -14,7 +14,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::interrupted_call;
-use super::status::Status;
+use super::status::{self, Status};
 use crate::arch::Registers;
 
 /// A process, and the tasks that come from it and are followed. All calls must come from the thread that made it.
@@ -24,6 +24,8 @@ pub(crate) struct ProcessTree {
     /// Processes and threads that are traced.
     tasks: HashSet<Pid>,
     root_status: Option<u8>,
+    /// Those of them that are followed no longer from their next stop on.
+    leaving: HashSet<Pid>,
     /// Whether the root's end is left to another thread to take.
     leaves_root: bool,
 }
@@ -68,14 +70,15 @@ impl ProcessTree {
     /// # Errors
     /// If ptrace is not permitted.
     pub(crate) fn seize(root: Pid) -> nix::Result<ProcessTree> {
-        let mut tree = ProcessTree { root, tasks: HashSet::new(), root_status: None, leaves_root: false };
+        let mut tree = ProcessTree { leaves_root: false, ..ProcessTree::beside(root) };
         tree.adopt(root)?;
         Ok(tree)
     }
 
     /// Follows nothing yet of what comes from a process that is not traced itself, and whose end another thread takes.
     pub(crate) fn beside(root: Pid) -> ProcessTree {
-        ProcessTree { root, tasks: HashSet::new(), root_status: None, leaves_root: true }
+        let (tasks, leaving) = Default::default();
+        ProcessTree { root, tasks, root_status: None, leaving, leaves_root: true }
     }
 
     /// Follows a task too, which may run, and all that comes from it from now on.
@@ -92,15 +95,38 @@ impl ProcessTree {
         Ok(())
     }
 
-    /// Follows a thread no longer that runs.
-    pub(crate) fn release(&mut self, thread: Pid) {
-        if !self.tasks.remove(&thread) || ptrace::interrupt(thread).is_err() {
-            return;
+    /// Follows all threads of a process that runs: each may be the one that executes another program.
+    ///
+    /// # Errors
+    /// If ptrace is not permitted, or somebody else traces them.
+    pub(crate) fn adopt_process(&mut self, pid: Pid) -> nix::Result<()> {
+        loop {
+            let mut has_grown = false;
+            for thread in status::threads(pid) {
+                self.leaving.remove(&thread);
+                if self.has(thread) {
+                    continue;
+                }
+                match self.adopt(thread) {
+                    Ok(()) => has_grown = true,
+                    // It has ended, or a thread that is followed has made it.
+                    Err(Errno::ESRCH) => {}
+                    Err(_) if is_ours(thread) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            if !has_grown {
+                return Ok(());
+            }
         }
-        match change_of(libc::P_PID, thread, 0) {
-            Ok(Some((_, Change::Ended(status)))) => self.bury(thread, status),
-            Ok(Some((_, Change::Signal(signal)))) => resume(thread, libc::PTRACE_DETACH, signal),
-            _ => resume(thread, libc::PTRACE_DETACH, 0),
+    }
+
+    /// Follows a process no longer that runs. Its threads stop for that, one by one.
+    pub(crate) fn release_process(&mut self, pid: Pid) {
+        for thread in status::threads(pid) {
+            if self.has(thread) && ptrace::interrupt(thread).is_ok() {
+                self.leaving.insert(thread);
+            }
         }
     }
 
@@ -165,11 +191,18 @@ impl ProcessTree {
                     self.tasks.remove(&Pid::from_raw(before as i32));
                 }
                 self.tasks.insert(task);
+                self.leaving.remove(&task);
                 return true;
             }
             Change::Made => {
                 self.note_made(task);
                 resume(task, libc::PTRACE_CONT, 0);
+            }
+            _ if self.leaving.remove(&task) => {
+                self.tasks.remove(&task);
+                let signal = if let Change::Signal(signal) = change { signal } else { 0 };
+                restart_call(task);
+                resume(task, libc::PTRACE_DETACH, signal);
             }
             Change::Signal(signal) => {
                 restart_wait(task, signal);
@@ -219,8 +252,13 @@ impl ProcessTree {
     fn note_made(&mut self, maker: Pid) {
         if let Ok(made) = ptrace::getevent(maker) {
             let made = Pid::from_raw(made as i32);
-            if Status::read(made).is_ok_and(|status| status.tracer == Some(nix::unistd::gettid())) {
+            if is_ours(made) {
                 self.tasks.insert(made);
+                // A thread leaves with its maker, and a process is followed on.
+                let is_thread = || Status::read(made).is_ok_and(|status| status.process() != Some(made));
+                if self.leaving.contains(&maker) && is_thread() {
+                    self.leaving.insert(made);
+                }
             }
         }
     }
@@ -228,6 +266,7 @@ impl ProcessTree {
     /// Takes note of a task's end, and lets its own parent know of it.
     fn bury(&mut self, task: Pid, status: u8) {
         self.tasks.remove(&task);
+        self.leaving.remove(&task);
         if task == self.root {
             self.root_status = Some(status);
             if self.leaves_root {
@@ -237,6 +276,17 @@ impl ProcessTree {
         // SAFETY: a system call that may write no information, because the pointer is null.
         unsafe { libc::waitid(libc::P_PID, task.as_raw() as u32, std::ptr::null_mut(), libc::WEXITED | libc::__WALL) };
     }
+}
+
+/// Whether this thread traces a task.
+fn is_ours(task: Pid) -> bool {
+    Status::read(task).is_ok_and(|status| status.tracer == Some(nix::unistd::gettid()))
+}
+
+/// Restarts a system call that ends with EINTR only because its thread has stopped. This fails if the thread was killed.
+fn restart_call(task: Pid) {
+    let restarted = Registers::read(task).ok().and_then(|registers| interrupted_call::taken_up(task, &registers));
+    let _ = restarted.map(|restarted| restarted.write(task));
 }
 
 /// Restarts a wait that ends with EINTR only because an ignored signal has stopped its thread for us. Without a tracer such a
@@ -251,10 +301,7 @@ fn restart_wait(task: Pid, signal: i32) {
     if status.handles(signal) || !(status.ignores(signal) || IGNORED_BY_DEFAULT.contains(&signal)) {
         return;
     }
-    if let Some(restarted) = interrupted_call::taken_up(task, &registers) {
-        // This fails if the task was killed.
-        let _ = restarted.write(task);
-    }
+    restart_call(task);
 }
 
 /// Waits for a stop that is there.

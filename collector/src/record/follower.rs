@@ -235,22 +235,19 @@ impl Follower {
 
     fn see_to(&mut self, gate: &Gate, arrival: Arrival) {
         let pid = gate.pid();
-        let has_number = |status: &Status| status.numbers.last() == Some(&arrival.number);
-        let found = match arrival.kind {
+        let task = match arrival.kind {
+            ArrivalKind::Stays => return self.tree.release_process(pid),
+            ArrivalKind::Executes => Some(pid),
             ArrivalKind::Forked => status::children(pid).into_iter().find(|&child| {
-                let is_recorded = self.recordings.iter().any(|recording| recording.pid == child);
-                !is_recorded && !self.tree.has(child) && Status::read(child).is_ok_and(|status| has_number(&status))
+                let is_known = self.tree.has(child) || self.recordings.iter().any(|one| one.pid == child);
+                let has_number = |status: Status| status.numbers.last() == Some(&arrival.number);
+                !is_known && Status::read(child).is_ok_and(has_number)
             }),
-            ArrivalKind::Executes | ArrivalKind::Stays => status::threads(pid)
-                .into_iter()
-                .find(|&thread| Status::of_thread(pid, thread).is_ok_and(|status| has_number(&status))),
         };
         // It may have been killed meanwhile.
-        let Some(task) = found else { return };
-        if arrival.kind == ArrivalKind::Stays {
-            return self.tree.release(task);
-        }
-        match self.tree.adopt(task) {
+        let Some(task) = task else { return };
+        // Any thread of a process may be the one that executes another program in the end: goroutines move.
+        match self.tree.adopt_process(task) {
             Ok(()) | Err(Errno::ESRCH) => {}
             Err(error) => {
                 let file = status::program(pid);
@@ -266,6 +263,8 @@ impl Follower {
 
     /// Records a process that stands at the first instruction of a program, if that has crossings, and lets it go on.
     fn begins(&mut self, pid: Pid) {
+        // Its recording ends with the program that it was before.
+        self.gates.open().iter().filter(|gate| gate.pid() == pid).for_each(|gate| gate.note_left());
         let is_commands_own = !std::mem::replace(&mut self.has_begun, true);
         let file = status::program(pid);
         if let Err(error) = file_privileges::check(&file) {

@@ -1,10 +1,13 @@
 //! The gates of the programs that are recorded: what they start waits there until it is followed.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::unistd::Pid;
 
 use crate::engines::Gate;
+use crate::process::status::Status;
 
 /// The gates of recorded programs.
 pub(super) struct Gates {
@@ -31,6 +34,13 @@ impl Gates {
     pub(super) fn add(&self, gate: Arc<Gate>) {
         gate.wake(self.waker.clone());
         self.all.lock().unwrap_or_else(PoisonError::into_inner).push(gate);
+    }
+
+    /// Whether a process is recorded or followed.
+    pub(super) fn know(&self, pid: Pid) -> bool {
+        let is_own = |tracer: Pid| Path::new(&format!("/proc/self/task/{tracer}")).exists();
+        self.open().iter().any(|gate| gate.pid() == pid)
+            || Status::read(pid).is_ok_and(|status| status.tracer.is_some_and(is_own))
     }
 
     /// Returns the gates that are open.

@@ -272,13 +272,15 @@ impl<'a> Recorder<'a> {
         Ok(Run::Ended(Box::new(outcome)))
     }
 
-    /// Waits for what comes next: the program's end, a signal to finish, which it returns, a command, a library that is loaded.
+    /// Waits for what comes next: the program's end, a signal to finish, which it returns, a command, a library that is loaded,
+    /// another program in its place.
     fn wait(&self, stop: StopSource<'_>, child: Option<Pid>, pause: Duration) -> Option<Signal> {
         let end = self.session.tie.end().map(|end| end.as_fd());
         let control = self.session.control.as_ref().map(|control| control.as_fd());
-        let loaded = self.engine.loaded();
-        let files: Vec<BorrowedFd<'_>> =
-            [end, control, loaded.map(|loaded| loaded.as_fd())].into_iter().flatten().collect();
+        let (loaded, gate) = (self.engine.loaded(), self.engine.gate());
+        let events = [loaded, gate.as_ref().map(|gate| gate.left())];
+        let events = events.map(|event| event.map(|event| event.as_fd()));
+        let files: Vec<BorrowedFd<'_>> = [end, control].into_iter().chain(events).flatten().collect();
         let signal = stop.wait(child, &files, pause);
         // One write wakes the recorder only once.
         let _ = loaded.map(EventFd::read);
@@ -513,7 +515,8 @@ impl<'a> Recorder<'a> {
         }
         if ended {
             let children = self.pump.children();
-            let alive: Vec<_> = children.into_iter().filter(|&pid| !is_gone(pid)).collect();
+            let is_followed = |pid| self.session.gates.as_ref().is_some_and(|gates| gates.know(pid));
+            let alive: Vec<_> = children.into_iter().filter(|&pid| !is_gone(pid) && !is_followed(pid)).collect();
             self.notes.extend(notes::children(&alive));
         }
         // Counts from the kernel's records are complete when all records are read.

@@ -185,7 +185,8 @@ impl Hooked {
         let tables = TableSet::of(placed.tables);
         let events = HookEvents::new(tables.clone());
         let labels = LabelReader::of(pid, target);
-        let gate = Arc::new(Gate::new(pid, tables.first(), settings.follow));
+        let gate = Gate::new(pid, tables.first(), settings.follow).map_err(std::io::Error::from);
+        let gate = Arc::new(gate.map_err(InjectError::Tables)?);
         let seen_to = SeenTo { plugins: loader, gate: gate.clone() };
         let ticker = Ticker::start(tables.clone(), pid, settings.timing, placed.module, seen_to, labels, &events)
             .map_err(InjectError::Tables)?;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use cgoprof_hook::layout::arrival;
-use nix::sys::eventfd::EventFd;
+use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::unistd::Pid;
 
 use super::tables::Tables;
@@ -16,6 +16,8 @@ pub(crate) struct Gate {
     is_open: AtomicBool,
     /// Written to when somebody waits.
     waker: OnceLock<Arc<EventFd>>,
+    /// Written to when the process has become another program.
+    left: EventFd,
 }
 
 /// Somebody who waits at a gate.
@@ -40,8 +42,12 @@ pub(crate) enum ArrivalKind {
 
 impl Gate {
     /// The gate of a program, which is open if somebody is to be waited for.
-    pub(super) fn new(pid: Pid, tables: Arc<Tables>, is_open: bool) -> Gate {
-        Gate { pid, tables, is_open: is_open.into(), waker: OnceLock::new() }
+    ///
+    /// # Errors
+    /// If the system refuses an eventfd.
+    pub(super) fn new(pid: Pid, tables: Arc<Tables>, is_open: bool) -> nix::Result<Gate> {
+        let left = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
+        Ok(Gate { pid, tables, is_open: is_open.into(), waker: OnceLock::new(), left })
     }
 
     /// Returns the program.
@@ -52,6 +58,16 @@ impl Gate {
     /// Whether somebody may wait there.
     pub(crate) fn is_open(&self) -> bool {
         self.is_open.load(Ordering::Acquire)
+    }
+
+    /// Returns the eventfd that is written to when the process has become another program.
+    pub(crate) fn left(&self) -> &EventFd {
+        &self.left
+    }
+
+    /// Notes that the process has become another program.
+    pub(crate) fn note_left(&self) {
+        let _ = self.left.write(1);
     }
 
     /// Has an eventfd written to when somebody waits.
@@ -117,7 +133,7 @@ mod tests {
         let file: File = tempfile::tempfile().expect("a file");
         let size = ARENA_OFFSET + (1 << 20);
         let tables = Tables::map(file, size, Avma(0), 0, Pid::this()).expect("tables");
-        Gate::new(Pid::this(), Arc::new(tables), is_open)
+        Gate::new(Pid::this(), Arc::new(tables), is_open).expect("a gate")
     }
 
     #[test]

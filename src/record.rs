@@ -38,10 +38,10 @@ pub(crate) struct Args {
     /// Exit with status 125 if the program itself can't be recorded, instead of running it unrecorded
     #[arg(long, conflicts_with_all = ["no_follow", "start_after"])]
     require: bool,
-    /// Do not record the programs that a command starts which has no crossings of its own (sh, make, go test)
+    /// Record the command's own program only, not those that it starts or becomes
     #[arg(long, conflicts_with_all = ["pid", "wait", "start_after"])]
     no_follow: bool,
-    /// Write one file per process of these programs, even if their names are the same
+    /// Write one file per process, even if their names are the same
     #[arg(long, conflicts_with_all = ["pid", "wait", "no_follow", "require", "start_after"])]
     per_process: bool,
     /// Begin after this time (10s); the program runs unrecorded until then, and what it starts is not recorded

@@ -276,7 +276,7 @@ fn debuggers_still_trace_what_they_start() {
 }
 
 #[test]
-fn programs_that_lose_privileges_are_named() {
+fn programs_that_tracing_would_take_privileges_from_are_not_followed() {
     let family = Family::of(User::Nobody);
     let id = shared_dir().join("followed-set-user-id");
     assert!(Command::new("cp").arg("/usr/bin/id").arg(&id).status().expect("it runs").success());
@@ -285,6 +285,7 @@ fn programs_that_lose_privileges_are_named() {
     let expected = format!("{} (", id.display());
     let line = said(&output).lines().find(|line| line.contains(&expected)).map(str::to_owned);
     assert!(line.is_some_and(|line| line.contains("a set-user-ID bit")), "{}", said(&output));
+    assert_eq!(output.stdout, b"0\n", "it has its privileges");
     assert!(Command::new("chmod").arg("4711").arg(&id).status().expect("it runs").success());
     let output = family.shell(&format!("{} -u; true", id.display()));
     assert!(said(&output).contains("its file can't be read"), "{}", said(&output));

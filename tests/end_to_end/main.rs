@@ -16,6 +16,7 @@ mod field;
 mod followed;
 mod formats;
 mod fuzzed;
+mod generations;
 mod hostile;
 mod hosts;
 mod joining;

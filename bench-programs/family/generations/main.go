@@ -1,5 +1,5 @@
 // Generations is a program that starts itself in every way that Go has. Each process writes its number of crossings to a file
-// named by its process and its arguments left, in the folder $COUNTS.
+// named by its process and its number of arguments, in the folder $COUNTS.
 //
 // Usage: generations STEP...; the steps after one that starts processes are those of what it starts:
 //
@@ -10,6 +10,9 @@
 //	daemon     starts one with a session of its own, and does not wait for it
 //	spaces     starts one in a user namespace and a PID namespace of its own
 //	exec       becomes one, with the same process id
+//	command    starts another program, of which these are the name and the arguments
+//	become     becomes another program, of which these are the name and the arguments
+//	untraced   fails if one of its threads has a tracer
 //	fail       tries to become a program that does not exist
 //	pause N    sleeps N milliseconds
 //	status N   sets its exit status
@@ -20,7 +23,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -28,7 +33,7 @@ import (
 	"cgoprof.bench/family/border"
 )
 
-var status, crossed int
+var status int
 
 func main() {
 	steps := os.Args[1:]
@@ -45,7 +50,6 @@ func main() {
 		case "cross":
 			n := number()
 			border.Cross(n)
-			crossed += n
 		case "pause":
 			time.Sleep(time.Duration(number()) * time.Millisecond)
 		case "status":
@@ -88,6 +92,25 @@ func main() {
 			}
 			run(command)
 			end()
+		case "command":
+			command := exec.Command(steps[0], steps[1:]...)
+			command.Stdout = os.Stdout
+			run(command)
+			end()
+		case "become":
+			path, err := exec.LookPath(steps[0])
+			check(err)
+			writeCount()
+			check(syscall.Exec(path, steps, os.Environ()))
+		case "untraced":
+			files, err := filepath.Glob("/proc/self/task/*/status")
+			check(err)
+			for _, file := range files {
+				text, err := os.ReadFile(file)
+				if err == nil && !strings.Contains(string(text), "TracerPid:\t0\n") {
+					panic(file + " has a tracer")
+				}
+			}
 		case "exec":
 			writeCount()
 			check(syscall.Exec(os.Args[0], append([]string{os.Args[0]}, steps...), os.Environ()))
@@ -115,7 +138,7 @@ func end() {
 
 func writeCount() {
 	name := fmt.Sprintf("%d.%d", os.Getpid(), len(os.Args))
-	check(os.WriteFile(filepath.Join(os.Getenv("COUNTS"), name), []byte(strconv.Itoa(crossed)), 0o644))
+	check(os.WriteFile(filepath.Join(os.Getenv("COUNTS"), name), []byte(fmt.Sprint(runtime.NumCgoCall())), 0o644))
 }
 
 func check(err error) {

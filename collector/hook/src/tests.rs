@@ -652,6 +652,7 @@ fn intervals_time_a_share_of_the_crossings_that_stands_for_all() {
 }
 
 mod census;
+mod gate;
 mod histograms;
 mod plugins;
 mod scheduling;

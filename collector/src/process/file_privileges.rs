@@ -43,10 +43,10 @@ impl fmt::Display for Gains {
 /// # Errors
 /// If it loses some.
 pub(crate) fn check(program: &Path) -> Result<(), Privileged> {
-    let status = proc_text::read("/proc/self/status").unwrap_or_default();
-    if has(&status, "CapEff:", CAP_SYS_PTRACE) || gains_nothing(&status) {
+    if !are_lost() {
         return Ok(());
     }
+    let status = own_status();
     if statvfs(program).is_ok_and(|filesystem| filesystem.flags().contains(FsFlags::ST_NOSUID)) {
         return Ok(());
     }
@@ -56,6 +56,16 @@ pub(crate) fn check(program: &Path) -> Result<(), Privileged> {
         Some(gains) => Err(Privileged { gains }),
         None => Ok(()),
     }
+}
+
+/// Whether programs that gain privileges lose them if we trace them.
+pub(crate) fn are_lost() -> bool {
+    let status = own_status();
+    !has(&status, "CapEff:", CAP_SYS_PTRACE) && !gains_nothing(&status)
+}
+
+fn own_status() -> String {
+    proc_text::read("/proc/self/status").unwrap_or_default()
 }
 
 /// Returns the privileges that a file gives. `file` is its mode, and whether its user and group differ from ours.

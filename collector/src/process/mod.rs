@@ -18,6 +18,7 @@ pub mod launch;
 pub(crate) mod link_map;
 pub mod maps;
 pub(crate) mod memory;
+mod next_program;
 pub mod own_threads;
 pub mod pause;
 pub mod proc_mount;

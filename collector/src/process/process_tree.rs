@@ -1,20 +1,21 @@
 //! Follows a process and all that come from it, by ptrace: each program that one of them executes stands at its first
 //! instruction until it is let go on.
 //!
-//! A task that comes from a traced one is traced from its own start (ptrace(2), `PTRACE_O_TRACEFORK`). Only births,
-//! executions, ends and signals stop them, not their system calls. Stops are looked at with WNOWAIT and not taken, so a
-//! signal is delivered even if the recorder is killed then. The end of the thread that follows detaches all tasks, without
-//! a stop that would interrupt their system calls.
+//! A task that comes from a traced one is traced from its own start (ptrace(2), `PTRACE_O_TRACEFORK`). Births,
+//! executions, ends and signals stop them, and system calls only between fork and exec, and only where a traced program may
+//! lose privileges. Stops are looked at with WNOWAIT and not taken, so a signal is delivered even if the recorder is killed
+//! then. The end of the thread that follows detaches all tasks, without a stop that would interrupt their system calls.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use super::interrupted_call;
 use super::status::{self, Status};
+use super::{interrupted_call, next_program};
 use crate::arch::Registers;
 
 /// A process, and the tasks that come from it and are followed. All calls must come from the thread that made it.
@@ -28,6 +29,10 @@ pub(crate) struct ProcessTree {
     leaving: HashSet<Pid>,
     /// Whether the root's end is left to another thread to take.
     leaves_root: bool,
+    /// Whether those that were forked are looked at before they execute a program.
+    looks_before: bool,
+    /// Those that may soon execute one, and the number of stops at system calls until that is no longer soon.
+    executing: HashMap<Pid, u32>,
 }
 
 /// What stops or ends a task.
@@ -43,15 +48,19 @@ enum Change {
     Signal(i32),
     /// A signal of job control stops it.
     JobControl,
+    /// It begins or ends a system call.
+    Call,
     /// It has begun, or we asked for it.
     Stopped,
 }
 
 /// What comes next of a tree.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Next {
     /// This process stands at the first instruction of a program.
     Program(Pid),
+    /// This process is about to execute this file.
+    File(Pid, PathBuf),
     /// Nothing has stopped.
     Nothing,
     /// More may have stopped.
@@ -61,24 +70,28 @@ pub(crate) enum Next {
 /// Number of changes that are seen to before the caller looks at other things.
 const AT_ONCE: u32 = 100;
 
+/// Number of stops at system calls of a forked process that is expected to execute a program.
+const MOST_CALLS: u32 = 400;
+
 /// `PTRACE_EVENT_STOP` (include/uapi/linux/ptrace.h).
 const EVENT_STOP: i32 = 128;
 
 impl ProcessTree {
-    /// Follows a child of this process that has no other threads.
+    /// Follows a child of this process that has no other threads. `looks_before` is whether [`Next::File`] comes before a
+    /// process that was forked executes a program.
     ///
     /// # Errors
     /// If ptrace is not permitted.
-    pub(crate) fn seize(root: Pid) -> nix::Result<ProcessTree> {
-        let mut tree = ProcessTree { leaves_root: false, ..ProcessTree::beside(root) };
+    pub(crate) fn seize(root: Pid, looks_before: bool) -> nix::Result<ProcessTree> {
+        let mut tree = ProcessTree { leaves_root: false, ..ProcessTree::beside(root, looks_before) };
         tree.adopt(root)?;
         Ok(tree)
     }
 
     /// Follows nothing yet of what comes from a process that is not traced itself, and whose end another thread takes.
-    pub(crate) fn beside(root: Pid) -> ProcessTree {
-        let (tasks, leaving) = Default::default();
-        ProcessTree { root, tasks, root_status: None, leaving, leaves_root: true }
+    pub(crate) fn beside(root: Pid, looks_before: bool) -> ProcessTree {
+        let (tasks, leaving, executing) = Default::default();
+        ProcessTree { root, tasks, root_status: None, leaving, leaves_root: true, looks_before, executing }
     }
 
     /// Follows a task too, which may run, and all that comes from it from now on.
@@ -89,7 +102,8 @@ impl ProcessTree {
         let options = Options::PTRACE_O_TRACEFORK
             | Options::PTRACE_O_TRACEVFORK
             | Options::PTRACE_O_TRACECLONE
-            | Options::PTRACE_O_TRACEEXEC;
+            | Options::PTRACE_O_TRACEEXEC
+            | Options::PTRACE_O_TRACESYSGOOD;
         ptrace::seize(task, options)?;
         self.tasks.insert(task);
         Ok(())
@@ -156,12 +170,13 @@ impl ProcessTree {
         self.tasks.is_empty()
     }
 
-    /// Lets those go on that have stopped, up to a process that stands at the first instruction of a program.
+    /// Lets those go on that have stopped, up to one at a program that the caller is to look at.
     pub(crate) fn next(&mut self) -> Next {
         for _ in 0..AT_ONCE {
             let Ok(Some((task, change))) = changed(libc::WNOHANG) else { return Next::Nothing };
-            if self.is_program(task, change) {
-                return Next::Program(task);
+            match self.pass(task, change) {
+                Next::Nothing => {}
+                next => return next,
             }
         }
         Next::More
@@ -171,15 +186,17 @@ impl ProcessTree {
     pub(crate) fn wait_for_program(&mut self) -> Option<Pid> {
         while self.root_status.is_none() {
             let Ok(Some((task, change))) = changed(0) else { return None };
-            if self.is_program(task, change) {
-                return Some(task);
+            match self.pass(task, change) {
+                Next::Program(task) => return Some(task),
+                Next::File(task, _) => self.go_on(task),
+                _ => {}
             }
         }
         None
     }
 
-    /// Whether a task stands at the first instruction of a program. If not, it is let go on.
-    fn is_program(&mut self, task: Pid, change: Change) -> bool {
+    /// Lets a task go on, unless the caller is to look at its program.
+    fn pass(&mut self, task: Pid, change: Change) -> Next {
         match change {
             Change::Ended(status) => self.bury(task, status),
             Change::Executed => {
@@ -192,11 +209,12 @@ impl ProcessTree {
                 }
                 self.tasks.insert(task);
                 self.leaving.remove(&task);
-                return true;
+                self.executing.remove(&task);
+                return Next::Program(task);
             }
             Change::Made => {
                 self.note_made(task);
-                resume(task, libc::PTRACE_CONT, 0);
+                self.go_on(task);
             }
             _ if self.leaving.remove(&task) => {
                 self.tasks.remove(&task);
@@ -206,25 +224,53 @@ impl ProcessTree {
             }
             Change::Signal(signal) => {
                 restart_wait(task, signal);
-                resume(task, libc::PTRACE_CONT, signal);
+                self.go_on_with(task, signal);
+            }
+            Change::Call => {
+                if let Some(file) = next_program::file(task) {
+                    return Next::File(task, file);
+                }
+                match self.executing.get_mut(&task) {
+                    Some(left) if *left > 0 => *left -= 1,
+                    _ => drop(self.executing.remove(&task)),
+                }
+                self.go_on(task);
             }
             Change::JobControl => resume(task, libc::PTRACE_LISTEN, 0),
             Change::Stopped => {
                 self.tasks.insert(task);
-                resume(task, libc::PTRACE_CONT, 0);
+                if self.looks_before && Status::read(task).is_ok_and(|status| status.process() == Some(task)) {
+                    self.executing.insert(task, MOST_CALLS);
+                }
+                self.go_on(task);
             }
         }
-        false
+        Next::Nothing
     }
 
-    /// Lets a process go on that stands at the first instruction of a program.
-    pub(crate) fn go_on(&self, pid: Pid) {
-        resume(pid, libc::PTRACE_CONT, 0);
+    /// Looks at a process that was adopted before it executes a program, if those are looked at. It stops for that.
+    pub(crate) fn look_before(&self, task: Pid) {
+        if self.looks_before {
+            // This fails if it was killed.
+            let _ = ptrace::interrupt(task);
+        }
     }
 
-    /// Lets a process go on that stands at the first instruction of a program, and follows it no longer.
+    /// Lets a task go on.
+    pub(crate) fn go_on(&self, task: Pid) {
+        self.go_on_with(task, 0);
+    }
+
+    fn go_on_with(&self, task: Pid, signal: i32) {
+        let stops_at_calls = self.executing.contains_key(&task);
+        resume(task, if stops_at_calls { libc::PTRACE_SYSCALL } else { libc::PTRACE_CONT }, signal);
+    }
+
+    /// Lets a process go on that stands at the first instruction of a program, or is about to execute one, and follows it no
+    /// longer.
     pub(crate) fn let_go(&mut self, pid: Pid) {
         self.tasks.remove(&pid);
+        self.executing.remove(&pid);
         resume(pid, libc::PTRACE_DETACH, 0);
     }
 
@@ -267,6 +313,7 @@ impl ProcessTree {
     fn bury(&mut self, task: Pid, status: u8) {
         self.tasks.remove(&task);
         self.leaving.remove(&task);
+        self.executing.remove(&task);
         if task == self.root {
             self.root_status = Some(status);
             if self.leaves_root {
@@ -351,8 +398,7 @@ fn change(code: i32, status: i32) -> Change {
         (_, libc::PTRACE_EVENT_EXEC) => Change::Executed,
         (_, libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK | libc::PTRACE_EVENT_CLONE) => Change::Made,
         (_, EVENT_STOP) if signal != libc::SIGTRAP => Change::JobControl,
-        // What is left of a system call that was to be made in it.
-        (_, 0) if signal & 0x80 != 0 => Change::Stopped,
+        (_, 0) if signal & 0x80 != 0 => Change::Call,
         (_, 0) => Change::Signal(signal),
         _ => Change::Stopped,
     }
@@ -375,7 +421,7 @@ mod tests {
             (libc::CLD_STOPPED, event(EVENT_STOP, libc::SIGTSTP), Change::JobControl),
             (libc::CLD_TRAPPED, libc::SIGURG, Change::Signal(libc::SIGURG)),
             (libc::CLD_TRAPPED, libc::SIGTRAP, Change::Signal(libc::SIGTRAP)),
-            (libc::CLD_TRAPPED, libc::SIGTRAP | 0x80, Change::Stopped),
+            (libc::CLD_TRAPPED, libc::SIGTRAP | 0x80, Change::Call),
         ] {
             assert_eq!(change(code, status), expected, "{code} {status:x}");
         }

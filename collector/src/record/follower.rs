@@ -125,7 +125,9 @@ impl Follower {
         news: Sender<News>,
         finish: Arc<AtomicBool>,
     ) -> Result<Follower, NotFollowed> {
-        let (tree, gates) = match Gates::new().and_then(|gates| Ok((ProcessTree::seize(waiting.pid)?, gates))) {
+        let (tree, gates) = match Gates::new()
+            .and_then(|gates| Ok((ProcessTree::seize(waiting.pid, file_privileges::are_lost())?, gates)))
+        {
             Ok(begun) => begun,
             Err(error) => return Err(NotFollowed::Refused(waiting, Problem::Untraced(error))),
         };
@@ -164,7 +166,7 @@ impl Follower {
         Follower {
             options: Arc::new(Options { duration: None, ..options.clone() }),
             news,
-            tree: ProcessTree::beside(root),
+            tree: ProcessTree::beside(root, file_privileges::are_lost()),
             recordings: Vec::new(),
             gates,
             finish,
@@ -182,8 +184,10 @@ impl Follower {
         let mut idle_since = Instant::now();
         loop {
             let next = self.tree.next();
-            if let Next::Program(pid) = next {
-                self.begins(pid);
+            match &next {
+                Next::Program(pid) => self.begins(*pid),
+                Next::File(pid, file) => self.looks_at(*pid, file),
+                Next::Nothing | Next::More => {}
             }
             self.see_to_gates();
             self.take_ended();
@@ -248,6 +252,7 @@ impl Follower {
         let Some(task) = task else { return };
         // Any thread of a process may be the one that executes another program in the end: goroutines move.
         match self.tree.adopt_process(task) {
+            Ok(()) if arrival.kind == ArrivalKind::Forked => self.tree.look_before(task),
             Ok(()) | Err(Errno::ESRCH) => {}
             Err(error) => {
                 let file = status::program(pid);
@@ -259,6 +264,18 @@ impl Follower {
     fn tell(&self, news: News) {
         // The receiver is there as long as this thread runs.
         let _ = self.news.send(news);
+    }
+
+    /// Lets a process execute a file. It is not followed if it would lose privileges by that.
+    fn looks_at(&mut self, pid: Pid, file: &Path) {
+        match file_privileges::check(file) {
+            Ok(()) => self.tree.go_on(pid),
+            Err(error) => {
+                let program = file.canonicalize().unwrap_or_else(|_| file.to_owned());
+                self.tree.let_go(pid);
+                self.tell(News::PassedOver(program, pid, Problem::Privileged(error)));
+            }
+        }
     }
 
     /// Records a process that stands at the first instruction of a program, if that has crossings, and lets it go on.

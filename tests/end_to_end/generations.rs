@@ -1,0 +1,277 @@
+//! Programs that recorded programs start, or become: all that cross are recorded, and all run as they would.
+
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use cgoprof_testing::go::{self, Build, shared_dir};
+use cgoprof_testing::recording::{User, command, report};
+
+/// A program that starts itself, its profile, and what its processes counted.
+struct Generations {
+    user: User,
+    program: PathBuf,
+    folder: PathBuf,
+    profile: PathBuf,
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+impl Generations {
+    fn of(user: User, release: &'static str) -> Generations {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let folder = shared_dir().join(format!("generations-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
+        let counts = folder.join("counts");
+        for folder in [&folder, &counts] {
+            std::fs::create_dir_all(folder).expect("a folder");
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+            std::fs::set_permissions(folder, mode).expect("its mode");
+        }
+        let program = go::build("family/generations", Build::of(release));
+        Generations { user, program, profile: folder.join("profile.pb.gz"), folder }
+    }
+
+    fn newest(user: User) -> Generations {
+        Generations::of(user, go::all().last().expect("a release"))
+    }
+
+    fn counts(&self) -> PathBuf {
+        self.folder.join("counts")
+    }
+
+    fn recorder(&self, options: &[&str], steps: &str) -> Command {
+        let mut command = command(self.user);
+        command.env("COUNTS", self.counts()).args(["record", "-o"]).arg(&self.profile).args(options).arg("--");
+        command.arg(&self.program).args(steps.split_whitespace());
+        command
+    }
+
+    fn run(&self, options: &[&str], steps: &str) -> Output {
+        self.recorder(options, steps).output().expect("cgoprof runs")
+    }
+
+    /// Crossings of each process, as it counted them, in order.
+    fn counted(&self) -> Vec<u64> {
+        let read = |entry: std::fs::DirEntry| std::fs::read_to_string(entry.path()).expect("a count");
+        let entries = std::fs::read_dir(self.counts()).expect("counts");
+        let mut counts: Vec<u64> =
+            entries.map(|entry| read(entry.expect("an entry")).parse().expect("a number")).collect();
+        counts.sort_unstable();
+        counts
+    }
+
+    /// Crossings of each process of the profile, in order.
+    fn recorded(&self) -> Vec<u64> {
+        let report = report(&self.profile);
+        let processes = report["processes"].as_array().expect("processes");
+        let one = || vec![report["totals"]["crossings"].as_u64().expect("a count")];
+        let count = |process: &serde_json::Value| process["calls"].as_u64().expect("a count");
+        let mut counts: Vec<u64> = if processes.is_empty() { one() } else { processes.iter().map(count).collect() };
+        counts.sort_unstable();
+        counts
+    }
+
+    /// As many programs as these have crossed, and all that they did was recorded.
+    fn check(&self, programs: usize, output: &Output) {
+        let counted = self.counted();
+        assert_eq!((counted.len(), self.recorded()), (programs, counted), "{}", said(output));
+    }
+}
+
+/// Waits for a condition, for ten seconds at most.
+fn wait_until(condition: impl Fn() -> bool) {
+    let since = Instant::now();
+    while !condition() {
+        assert!(since.elapsed() < Duration::from_secs(10), "it does not come");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn starts_and_becomes_programs(release: &'static str) {
+    for user in [User::Root, User::Nobody] {
+        let generations = Generations::of(user, release);
+        let steps = "cross 100 exec cross 30 fork 3 cross 50 shell exec cross 20 each 2 cross 7";
+        let output = generations.run(&["-q"], steps);
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        generations.check(2 + 3 * (1 + 2 + 2), &output);
+    }
+}
+
+mod programs_that_a_recorded_program_starts_and_becomes_are_recorded {
+    cgoprof_testing::each_release!(super::starts_and_becomes_programs);
+}
+
+/// Goroutines that start programs at the same time share one gate.
+#[test]
+fn many_children_at_once_are_recorded() {
+    let generations = Generations::newest(User::Root);
+    let output = generations.run(&["-q"], "fork 40 cross 3");
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    generations.check(41, &output);
+}
+
+#[test]
+fn a_child_in_namespaces_of_its_own_is_recorded() {
+    let generations = Generations::newest(User::Root);
+    let output = generations.run(&[], "cross 3 spaces cross 30 each 2 cross 40");
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    generations.check(4, &output);
+}
+
+#[test]
+fn a_program_that_could_not_be_executed_leaves_no_tracer() {
+    for user in [User::Root, User::Nobody] {
+        let generations = Generations::newest(user);
+        let output =
+            generations.run(&[], "cross 10 fail pause 50 untraced cross 20 fail fail exec fail pause 50 untraced");
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        generations.check(2, &output);
+    }
+}
+
+/// The exit status is that of the program which the command's process has become.
+#[test]
+fn a_program_that_becomes_one_without_crossings_ends_with_its_status() {
+    let generations = Generations::newest(User::Root);
+    let output = generations.run(&[], "cross 10 become false");
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    let output = generations.run(&[], "cross 10 become sleep 0.3");
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert!(said(&output).contains("the program became another one"), "{}", said(&output));
+    assert_eq!(generations.recorded(), [11], "{}", said(&output));
+}
+
+#[test]
+fn a_daemon_of_a_recorded_program_is_recorded_and_waited_for() {
+    let generations = Generations::newest(User::Nobody);
+    let output = generations.run(&[], "cross 1 daemon pause 500 cross 77");
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert!(!said(&output).contains("is not recorded"), "{}", said(&output));
+    generations.check(2, &output);
+}
+
+#[test]
+fn a_signal_ends_all_recordings_and_nothing_stays_traced() {
+    let generations = Generations::newest(User::Root);
+    let mut recorder = generations.recorder(&["-q"], "cross 1 daemon cross 5 pause 1500 untraced cross 2");
+    let mut recorder = recorder.spawn().expect("cgoprof runs");
+    // The first program has ended, and the daemon has its hooks.
+    wait_until(|| generations.counted().len() == 1);
+    std::thread::sleep(Duration::from_millis(400));
+    kill(Pid::from_raw(recorder.id() as i32), Signal::SIGINT).expect("it runs");
+    assert_eq!(recorder.wait().expect("it ends").code(), Some(0));
+    let recorded = generations.recorded();
+    wait_until(|| generations.counted().len() == 2);
+    assert_eq!((recorded, generations.counted()), (vec![2, 6], vec![2, 8]));
+}
+
+#[test]
+fn after_its_duration_programs_start_others_unrecorded() {
+    let generations = Generations::newest(User::Root);
+    let output = generations.run(&["--duration", "700ms"], "cross 9 each 2 cross 1 pause 1000 untraced");
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!((generations.recorded(), generations.counted()), (vec![2, 10], vec![2, 2, 10]));
+}
+
+#[test]
+fn programs_start_others_when_their_recorder_is_killed() {
+    let generations = Generations::newest(User::Root);
+    let mut recorder = generations.recorder(&["-q"], "cross 1 each 12 cross 5 pause 100");
+    let mut recorder = recorder.spawn().expect("cgoprof runs");
+    wait_until(|| generations.counted().len() == 3);
+    recorder.kill().expect("it runs");
+    recorder.wait().expect("it ends");
+    // The last is that of the one which has started them.
+    wait_until(|| generations.counted().len() == 13);
+}
+
+/// It waits half a second for a recorder that does nothing, and no longer.
+#[test]
+fn a_recorder_that_stands_still_delays_no_program_for_long() {
+    let generations = Generations::newest(User::Root);
+    let mut recorder = generations.recorder(&["-q"], "cross 1 pause 300 each 5 cross 5");
+    let mut recorder = recorder.spawn().expect("cgoprof runs");
+    std::thread::sleep(Duration::from_millis(250));
+    let pid = Pid::from_raw(recorder.id() as i32);
+    kill(pid, Signal::SIGSTOP).expect("it runs");
+    wait_until(|| generations.counted().len() == 6);
+    kill(pid, Signal::SIGCONT).expect("it stands still");
+    assert_eq!(recorder.wait().expect("it ends").code(), Some(0));
+    assert_eq!(generations.recorded(), [2]);
+}
+
+#[test]
+fn only_the_programs_themselves_are_recorded_if_that_is_asked_for() {
+    for option in ["--no-follow", "--require"] {
+        let generations = Generations::newest(User::Root);
+        let output = generations.run(&[option], "cross 1 fork 2 untraced cross 5");
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        assert_eq!((generations.recorded(), generations.counted()), (vec![2], vec![2, 6, 6]), "{option}");
+    }
+}
+
+/// A process can have one tracer only.
+#[test]
+fn programs_that_trace_others_still_do() {
+    let generations = Generations::newest(User::Root);
+    let tracer = go::build("family/tracer", Build::newest());
+    let mut recorder = command(User::Root);
+    recorder.env("COUNTS", generations.counts()).args(["record", "-o"]).arg(&generations.profile).arg("--");
+    let output = recorder.arg(tracer).args(["sh", "-c", "exit 7"]).output().expect("cgoprof runs");
+    assert_eq!(output.status.code(), Some(7), "{}", said(&output));
+    generations.check(1, &output);
+}
+
+#[test]
+fn children_keep_the_privileges_that_their_files_grant() {
+    let generations = Generations::newest(User::Nobody);
+    let id = generations.folder.join("set-user-id");
+    assert!(Command::new("cp").arg("/usr/bin/id").arg(&id).status().expect("it runs").success());
+    assert!(Command::new("chmod").arg("4755").arg(&id).status().expect("it runs").success());
+    let output = generations.run(&[], &format!("cross 1 command {} -u", id.display()));
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(0), &b"0\n"[..]), "{}", said(&output));
+    let named = format!("{} (", id.display());
+    let line = said(&output).lines().find(|line| line.contains(&named)).map(str::to_owned);
+    assert!(line.is_some_and(|line| line.contains("a set-user-ID bit")), "{}", said(&output));
+}
+
+#[test]
+fn each_process_of_a_recorded_program_has_a_file_if_that_is_asked_for() {
+    let generations = Generations::newest(User::Root);
+    let output = generations.run(&["--per-process"], "cross 10 each 2 cross 20");
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let files = std::fs::read_dir(&generations.folder).expect("a folder").flatten().map(|entry| entry.path());
+    let mut counts: Vec<u64> = files
+        .filter(|file| file.is_file())
+        .map(|file| report(&file)["totals"]["crossings"].as_u64().expect("a count"))
+        .collect();
+    counts.sort_unstable();
+    assert_eq!(counts, generations.counted());
+    // A file that takes one profile takes that of the command's own program.
+    let mut recorder = command(User::Root);
+    recorder.env("COUNTS", generations.counts()).args(["record", "-o", "-", "--"]).arg(&generations.program);
+    let recorder = recorder.args(["cross", "10", "each", "1", "cross", "20"]);
+    let file = std::fs::File::create(&generations.profile).expect("a file");
+    let output = recorder.stdout(file).output().expect("cgoprof runs");
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert!(said(&output).contains("takes one profile, and that of another program goes there"), "{}", said(&output));
+    assert_eq!(generations.recorded(), [11]);
+}
+
+#[test]
+fn stat_counts_what_a_recorded_program_starts() {
+    let generations = Generations::newest(User::Root);
+    let mut stat = command(User::Root);
+    stat.env("COUNTS", generations.counts()).args(["stat", "--json", "--"]).arg(&generations.program);
+    let output = stat.args(["cross", "10", "fork", "2", "cross", "20"]).stdout(Stdio::null()).output();
+    let output = output.expect("cgoprof runs");
+    let printed: serde_json::Value = serde_json::from_slice(&output.stderr).expect("JSON");
+    let crossings: u64 = generations.counted().iter().sum();
+    assert_eq!(printed["counters"]["crossings"]["mean"].as_f64(), Some(crossings as f64), "{printed}");
+}

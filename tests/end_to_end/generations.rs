@@ -58,10 +58,10 @@ impl Generations {
 
     /// Crossings of each process, as it counted them, in order.
     fn counted(&self) -> Vec<u64> {
-        let read = |entry: std::fs::DirEntry| std::fs::read_to_string(entry.path()).expect("a count");
+        // One that is empty is just being written.
+        let read = |entry: std::fs::DirEntry| std::fs::read_to_string(entry.path()).ok()?.parse().ok();
         let entries = std::fs::read_dir(self.counts()).expect("counts");
-        let mut counts: Vec<u64> =
-            entries.map(|entry| read(entry.expect("an entry")).parse().expect("a number")).collect();
+        let mut counts: Vec<u64> = entries.filter_map(|entry| read(entry.expect("an entry"))).collect();
         counts.sort_unstable();
         counts
     }
@@ -69,10 +69,11 @@ impl Generations {
     /// Crossings of each process of the profile, in order.
     fn recorded(&self) -> Vec<u64> {
         let report = report(&self.profile);
-        let processes = report["processes"].as_array().expect("processes");
-        let one = || vec![report["totals"]["crossings"].as_u64().expect("a count")];
-        let count = |process: &serde_json::Value| process["calls"].as_u64().expect("a count");
-        let mut counts: Vec<u64> = if processes.is_empty() { one() } else { processes.iter().map(count).collect() };
+        let count = |value: &serde_json::Value| value.as_u64().expect("a count");
+        let mut counts: Vec<u64> = match report["processes"].as_array() {
+            Some(processes) => processes.iter().map(|process| count(&process["calls"])).collect(),
+            None => vec![count(&report["totals"]["crossings"])],
+        };
         counts.sort_unstable();
         counts
     }

@@ -20,12 +20,13 @@ func main() {
 	command.SysProcAttr = &syscall.SysProcAttr{Ptrace: true}
 	check(command.Start())
 	var status syscall.WaitStatus
-	for !status.Exited() {
+	for {
 		pid, err := syscall.Wait4(command.Process.Pid, &status, 0, nil)
 		check(err)
-		if status.Stopped() {
-			check(syscall.PtraceCont(pid, 0))
+		if status.Exited() {
+			break
 		}
+		check(syscall.PtraceCont(pid, 0))
 	}
 	border.WriteCount()
 	os.Exit(status.ExitStatus())

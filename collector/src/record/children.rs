@@ -56,7 +56,7 @@ pub(super) fn record_with_children(
         };
         let outcome = session.through(gates.clone()).record(Some(attached), stop, &relay);
         // The order to finish is for all that is recorded.
-        finish.store(!is_gone(root), Ordering::Release);
+        finish.store(signals.have_come() || !is_gone(root), Ordering::Release);
         is_over.store(true, Ordering::Release);
         while !follower.is_finished() {
             let _ = gates.waker().write(1);

@@ -15,6 +15,8 @@ use nix::unistd::Pid;
 /// The signals that a launcher must handle, as a file.
 pub(super) struct Signals {
     file: SignalFd,
+    /// Whether a signal that ends programs has come.
+    have_come: AtomicBool,
     /// The signal mask with which we were started.
     pub(super) mask_before: SigSet,
 }
@@ -75,7 +77,7 @@ impl Signals {
         let present = set.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
         let mask_before = *AT_START.get_or_init(|| present);
         let file = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-        Ok(Signals { file, mask_before })
+        Ok(Signals { file, have_come: AtomicBool::new(false), mask_before })
     }
 
     /// Waits, then forwards to a child the signals meant for it. Returns the signal that asks the recorder to finish,
@@ -95,6 +97,7 @@ impl Signals {
             if signal == Signal::SIGCHLD {
                 continue;
             }
+            self.have_come.store(true, Ordering::Relaxed);
             if let Some(child) = child
                 && info.ssi_code <= 0
             {
@@ -115,6 +118,11 @@ impl Signals {
             }
             self.wait_and_forward(Some(child), Duration::from_secs(1), std::iter::empty());
         }
+    }
+
+    /// Whether a signal that ends programs has come up to now.
+    pub(super) fn have_come(&self) -> bool {
+        self.have_come.load(Ordering::Relaxed)
     }
 
     /// Leaves the signals of children to the returned file, until [`Signals::take_back`].

@@ -115,7 +115,7 @@ pub(crate) fn record(options: &Options, quiet: bool) -> anyhow::Result<ExitCode>
     }
     if let (Some(profile), false) = (&outcome.profile, quiet) {
         if outcome.followed.is_some() {
-            say(format_args!("{} ({}):", printable(&profile.target.program()), profile.target.pid));
+            say(format_args!("{} ({}):", printable(profile.target.program()), profile.target.pid));
         }
         summary(profile, outcome.file.as_deref());
     }

@@ -8,7 +8,7 @@ use crate::gate::{DEAD, pass};
 use crate::layout::{GATE_CLOSED, GATE_OPEN, arrival};
 
 fn arrival(number: u32) -> u32 {
-    number * arrival::NUMBER | arrival::FORKED
+    (number * arrival::NUMBER) | arrival::FORKED
 }
 
 fn nap(_: &AtomicU32, _: u32) {

@@ -129,6 +129,9 @@ mod tests {
 
     use super::*;
 
+    /// State of a gate where a child waits.
+    const FORKED: u32 = (4711 * arrival::NUMBER) | arrival::FORKED;
+
     fn gate(is_open: bool) -> Gate {
         let file: File = tempfile::tempfile().expect("a file");
         let size = ARENA_OFFSET + (1 << 20);
@@ -147,7 +150,7 @@ mod tests {
             (arrival::EXECUTES, ArrivalKind::Executes),
             (arrival::STAYS, ArrivalKind::Stays),
         ] {
-            let state = 4711 * arrival::NUMBER | kind;
+            let state = (4711 * arrival::NUMBER) | kind;
             assert!(gate.tables.come_to_gate(state));
             gate.look();
             let found = gate.arrival().expect("one waits");
@@ -162,11 +165,11 @@ mod tests {
         let gate = gate(true);
         gate.look();
         gate.tables.close_gate();
-        assert!(!gate.tables.come_to_gate(4711 * arrival::NUMBER | arrival::FORKED));
+        assert!(!gate.tables.come_to_gate(FORKED));
         gate.look();
-        assert!(gate.tables.come_to_gate(4711 * arrival::NUMBER | arrival::FORKED));
+        assert!(gate.tables.come_to_gate(FORKED));
         gate.close();
         gate.look();
-        assert!(gate.arrival().is_none() && !gate.tables.come_to_gate(4711 * arrival::NUMBER | arrival::FORKED));
+        assert!(gate.arrival().is_none() && !gate.tables.come_to_gate(FORKED));
     }
 }

@@ -115,7 +115,7 @@ pub(crate) fn record(options: &Options, quiet: bool) -> anyhow::Result<ExitCode>
     }
     if let (Some(profile), false) = (&outcome.profile, quiet) {
         if outcome.followed.is_some() {
-            say(format_args!("{} ({}):", printable(profile.target.program()), profile.target.pid));
+            say(format_args!("{} ({}):", printable(&program), profile.target.pid));
         }
         summary(profile, outcome.file.as_deref());
     }
@@ -182,6 +182,9 @@ fn summary(profile: &Profile, file: Option<&Path>) {
     }
 }
 
+/// Maximum number of programs with a summary.
+const MOST_SUMMARIES: u32 = 20;
+
 /// Says that a profile is written, and how to see it.
 fn say_written(file: &Path, with_what: &str) {
     if file.as_os_str() != profile_file::STANDARD_OUTPUT {
@@ -211,6 +214,10 @@ struct Shown {
     quiet: bool,
     /// Whether a recording of those that a command started has failed.
     has_failed: std::cell::Cell<bool>,
+    /// Number of programs with a summary so far.
+    summaries: std::cell::Cell<u32>,
+    /// Whether it was said that a file takes one profile only.
+    takes_one: std::cell::Cell<bool>,
     bar: std::cell::OnceCell<indicatif::ProgressBar>,
 }
 
@@ -244,8 +251,17 @@ impl Progress for Shown {
                     self.has_failed.set(true);
                     say(format_args!("{shown}: {problem}"));
                 } else if let (Some(profile), false) = (&outcome.profile, self.quiet) {
-                    say(format_args!("{shown}:"));
-                    summary(profile, outcome.file.as_deref());
+                    let summaries = self.summaries.get() + 1;
+                    self.summaries.set(summaries);
+                    if summaries <= MOST_SUMMARIES {
+                        say(format_args!("{shown}:"));
+                        summary(profile, outcome.file.as_deref());
+                    } else if summaries == MOST_SUMMARIES + 1 {
+                        say("more programs are recorded: their summaries are left out");
+                    }
+                    if summaries > MOST_SUMMARIES {
+                        outcome.file.iter().for_each(|file| say_written(file, ""));
+                    }
                 }
             }
             Err(error) => {
@@ -272,6 +288,9 @@ impl Progress for Shown {
         let shown = printable(&program.display().to_string());
         if matches!(problem, Problem::Write(..)) {
             self.has_failed.set(true);
+        }
+        if matches!(problem, Problem::OneProfile(_)) && self.takes_one.replace(true) {
+            return;
         }
         say(format_args!("{shown} ({pid}) runs without being recorded: {problem}"));
     }

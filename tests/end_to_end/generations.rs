@@ -180,6 +180,58 @@ fn after_its_duration_programs_start_others_unrecorded() {
     assert_eq!((generations.recorded(), generations.counted()), (vec![2, 10], vec![2, 2, 10]));
 }
 
+/// Its end was once waited for, and the gates of others were open and unattended until then.
+#[test]
+fn a_duration_is_for_all_programs() {
+    for steps in ["cross 9 exec cross 1 pause 2500", "cross 9 each 1 cross 1 pause 1500 each 2 untraced"] {
+        let generations = Generations::newest(User::Root);
+        let started = Instant::now();
+        let output = generations.run(&["--duration", "700ms"], steps);
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        assert!(started.elapsed() < Duration::from_secs(8), "somebody waits in vain");
+        assert_eq!(generations.recorded(), [2, 10], "{steps}");
+        let recorded = report(&generations.profile)["recording"]["duration_ns"].as_u64().expect("a time");
+        assert!(recorded < 2_000_000_000, "{steps}: {recorded} ns");
+    }
+}
+
+/// It was once lost when the command's process had become a program that ignores it.
+#[test]
+fn a_signal_ends_the_recorder_although_the_command_has_become_another_program() {
+    let generations = Generations::newest(User::Root);
+    let script = generations.folder.join("ignores");
+    std::fs::write(&script, "trap '' TERM; sleep 20").expect("a file");
+    let steps = format!("cross 9 become sh {}", script.display());
+    let mut recorder = generations.recorder(&["-q"], &steps).spawn().expect("cgoprof runs");
+    wait_until(|| generations.counted().len() == 1);
+    std::thread::sleep(Duration::from_millis(400));
+    let sent = Instant::now();
+    kill(Pid::from_raw(recorder.id() as i32), Signal::SIGTERM).expect("it runs");
+    assert_eq!(recorder.wait().expect("it ends").code(), Some(143));
+    assert!(sent.elapsed() < Duration::from_secs(10));
+    assert_eq!(generations.recorded(), [10]);
+}
+
+/// Threads of a program that tries to execute another are traced for a moment, and the hooks are removed by a tracer too.
+#[test]
+fn a_recording_pauses_although_the_program_tries_to_execute_others() {
+    let generations = Generations::newest(User::Root);
+    let steps = format!("cross 9 {} cross 1", "fail pause 3 ".repeat(400));
+    let recorder = generations.recorder(&[], &steps).stderr(Stdio::piped()).spawn().expect("cgoprof runs");
+    let program = || std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", recorder.id())).unwrap_or_default();
+    wait_until(|| !program().trim().is_empty());
+    std::thread::sleep(Duration::from_millis(300));
+    let pid = program().trim().to_owned();
+    for _ in 0..5 {
+        for request in ["pause", "resume"] {
+            let output = command(User::Root).args(["ctl", &pid, request]).output().expect("cgoprof runs");
+            assert!(output.status.success() && said(&output).is_empty(), "{request}: {}", said(&output));
+        }
+    }
+    let output = recorder.wait_with_output().expect("it ends");
+    assert!(output.status.success() && !said(&output).contains("still in the program"), "{}", said(&output));
+}
+
 #[test]
 fn programs_start_others_when_their_recorder_is_killed() {
     let generations = Generations::newest(User::Root);

@@ -6,7 +6,7 @@
 //! lose privileges. Stops are looked at with WNOWAIT and not taken, so a signal is delivered even if the recorder is killed
 //! then. The end of the thread that follows detaches all tasks, without a stop that would interrupt their system calls.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
 
 use nix::errno::Errno;
@@ -15,6 +15,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::status::{self, Status};
+use super::stopped_process::reaping;
 use super::{interrupted_call, next_program};
 use crate::arch::Registers;
 
@@ -33,6 +34,8 @@ pub(crate) struct ProcessTree {
     looks_before: bool,
     /// Those that may soon execute one, and the number of stops at system calls until that is no longer soon.
     executing: HashMap<Pid, u32>,
+    /// Those that stand at the first instruction of a program, the oldest first.
+    programs: VecDeque<Pid>,
 }
 
 /// What stops or ends a task.
@@ -90,15 +93,12 @@ impl ProcessTree {
 
     /// Follows nothing yet of what comes from a process that is not traced itself, and whose end another thread takes.
     pub(crate) fn beside(root: Pid, looks_before: bool) -> ProcessTree {
-        let (tasks, leaving, executing) = Default::default();
-        ProcessTree { root, tasks, root_status: None, leaving, leaves_root: true, looks_before, executing }
+        let (tasks, leaving, executing, programs) = Default::default();
+        ProcessTree { root, tasks, root_status: None, leaving, leaves_root: true, looks_before, executing, programs }
     }
 
     /// Follows a task too, which may run, and all that comes from it from now on.
-    ///
-    /// # Errors
-    /// If ptrace is not permitted, or somebody else traces it.
-    pub(crate) fn adopt(&mut self, task: Pid) -> nix::Result<()> {
+    fn adopt(&mut self, task: Pid) -> nix::Result<()> {
         let options = Options::PTRACE_O_TRACEFORK
             | Options::PTRACE_O_TRACEVFORK
             | Options::PTRACE_O_TRACECLONE
@@ -109,30 +109,50 @@ impl ProcessTree {
         Ok(())
     }
 
+    /// Follows a child that was forked and has no other threads, unless it has ended. It stops once, if those are looked at
+    /// that are about to execute a program.
+    ///
+    /// # Errors
+    /// If ptrace is not permitted, or somebody else traces it.
+    pub(crate) fn adopt_forked(&mut self, child: Pid) -> nix::Result<()> {
+        match self.adopt(child) {
+            Err(_) if has_ended(child) => return Ok(()),
+            adopted => adopted?,
+        }
+        if self.looks_before {
+            // This fails if it was killed.
+            let _ = ptrace::interrupt(child);
+        }
+        Ok(())
+    }
+
     /// Follows all threads of a process that runs: each may be the one that executes another program.
     ///
     /// # Errors
     /// If ptrace is not permitted, or somebody else traces them.
     pub(crate) fn adopt_process(&mut self, pid: Pid) -> nix::Result<()> {
-        loop {
-            let mut has_grown = false;
-            for thread in status::threads(pid) {
-                self.leaving.remove(&thread);
-                if self.has(thread) {
-                    continue;
+        let (grown, reaped) = reaping(pid, || {
+            loop {
+                let mut has_grown = false;
+                for thread in status::threads(pid) {
+                    self.leaving.remove(&thread);
+                    // A thread that is followed may have made it.
+                    if self.has(thread) || is_ours(thread) {
+                        continue;
+                    }
+                    match self.adopt(thread) {
+                        Ok(()) => has_grown = true,
+                        Err(_) if has_ended(thread) => {}
+                        Err(error) => return Err(error),
+                    }
                 }
-                match self.adopt(thread) {
-                    Ok(()) => has_grown = true,
-                    // It has ended, or a thread that is followed has made it.
-                    Err(Errno::ESRCH) => {}
-                    Err(_) if is_ours(thread) => {}
-                    Err(error) => return Err(error),
+                if !has_grown {
+                    return Ok(());
                 }
             }
-            if !has_grown {
-                return Ok(());
-            }
-        }
+        });
+        self.tasks.retain(|task| !reaped.contains(task));
+        grown
     }
 
     /// Follows a process no longer that runs. Its threads stop for that, one by one.
@@ -172,14 +192,26 @@ impl ProcessTree {
 
     /// Lets those go on that have stopped, up to one at a program that the caller is to look at.
     pub(crate) fn next(&mut self) -> Next {
+        let mut last = Next::More;
         for _ in 0..AT_ONCE {
-            let Ok(Some((task, change))) = changed(libc::WNOHANG) else { return Next::Nothing };
+            let Ok(Some((task, change))) = changed(libc::WNOHANG) else {
+                last = Next::Nothing;
+                break;
+            };
+            if self.leaves_root && task == self.root && matches!(change, Change::Ended(_)) {
+                self.bury(task, 0);
+                // The kernel tells of it first until the other thread has taken it.
+                last = Next::Nothing;
+                break;
+            }
             match self.pass(task, change) {
-                Next::Nothing => {}
-                next => return next,
+                // The kernel tells of the newest tasks first, and would never come to the oldest.
+                Next::Program(task) => self.programs.push_back(task),
+                Next::Nothing | Next::More => {}
+                file @ Next::File(..) => return file,
             }
         }
-        Next::More
+        self.programs.pop_front().map_or(last, Next::Program)
     }
 
     /// Waits until a process stands at the first instruction of a program. Returns none if the root has ended before.
@@ -248,14 +280,6 @@ impl ProcessTree {
         Next::Nothing
     }
 
-    /// Looks at a process that was adopted before it executes a program, if those are looked at. It stops for that.
-    pub(crate) fn look_before(&self, task: Pid) {
-        if self.looks_before {
-            // This fails if it was killed.
-            let _ = ptrace::interrupt(task);
-        }
-    }
-
     /// Lets a task go on.
     pub(crate) fn go_on(&self, task: Pid) {
         self.go_on_with(task, 0);
@@ -302,7 +326,7 @@ impl ProcessTree {
                 self.tasks.insert(made);
                 // A thread leaves with its maker, and a process is followed on.
                 let is_thread = || Status::read(made).is_ok_and(|status| status.process() != Some(made));
-                if self.leaving.contains(&maker) && is_thread() {
+                if self.leaving.contains(&maker) && is_thread() && ptrace::interrupt(made).is_ok() {
                     self.leaving.insert(made);
                 }
             }
@@ -314,6 +338,7 @@ impl ProcessTree {
         self.tasks.remove(&task);
         self.leaving.remove(&task);
         self.executing.remove(&task);
+        self.programs.retain(|&program| program != task);
         if task == self.root {
             self.root_status = Some(status);
             if self.leaves_root {
@@ -323,6 +348,11 @@ impl ProcessTree {
         // SAFETY: a system call that may write no information, because the pointer is null.
         unsafe { libc::waitid(libc::P_PID, task.as_raw() as u32, std::ptr::null_mut(), libc::WEXITED | libc::__WALL) };
     }
+}
+
+/// Whether a task has ended, or is about to.
+fn has_ended(task: Pid) -> bool {
+    Status::read(task).map_or(true, |status| matches!(status.state, 'Z' | 'X'))
 }
 
 /// Whether this thread traces a task.

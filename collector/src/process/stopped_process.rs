@@ -81,6 +81,8 @@ pub enum StopError {
 /// always they take a fraction of that time.
 const SHORTEST: Duration = Duration::from_micros(700);
 const LONGEST_STOP: Duration = Duration::from_millis(32);
+/// Longest wait for another thread of ours to let a thread go.
+const LONGEST_RELEASE: Duration = Duration::from_secs(1);
 const EACH: Duration = Duration::from_micros(10);
 /// Time that the kernel takes to detach one of many threads: 4 to 5 us by its own events (Linux 6.18).
 const LET_GO: Duration = Duration::from_micros(5);
@@ -197,20 +199,40 @@ pub(super) fn as_tracer<T: Send>(pid: Pid, mut act: impl FnMut() -> T + Send) ->
     }
 }
 
-/// Reaps threads that have ended. A process that becomes another program meanwhile waits until its traced threads have
+/// Calls `act`, which traces threads of a process, and reaps those that end meanwhile. Returns them.
+pub(super) fn reaping<T>(pid: Pid, act: impl FnOnce() -> T) -> (T, Vec<Pid>) {
+    let (ends, ended) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        let reaper = std::thread::Builder::new().spawn_scoped(scope, move || {
+            let mut reaped = Vec::new();
+            while ended.recv_timeout(REAPING) == Err(RecvTimeoutError::Timeout) {
+                reaped.extend(reap(pid));
+            }
+            reaped
+        });
+        let done = act();
+        drop(ends);
+        // Without a thread, what executes waits until its threads are reaped by other means.
+        let reaped = reaper.ok().and_then(|reaper| reaper.join().ok()).unwrap_or_default();
+        (done, reaped)
+    })
+}
+
+/// Reaps threads that have ended, and returns them. A process that becomes another program meanwhile waits until its traced threads have
 /// ended and are reaped. Our tracer waits for the process if it seizes another of its threads: `ptrace_attach`
 /// (kernel/ptrace.c) takes the lock that `begin_new_exec` (fs/exec.c) holds.
-fn reap(pid: Pid) {
-    for tid in status::threads(pid).into_iter().filter(|&tid| tid != pid) {
-        if Status::of_thread(pid, tid).is_ok_and(|status| status.state == 'Z') {
-            // SAFETY: a system call on numbers; a null pointer asks for no result. It does nothing to threads that are
-            // not traced by us.
-            unsafe {
-                let flags = libc::WEXITED | libc::WNOHANG | libc::__WALL;
-                libc::waitid(libc::P_PID, tid.as_raw() as u32, std::ptr::null_mut(), flags);
-            }
+fn reap(pid: Pid) -> Vec<Pid> {
+    let has_ended = |&tid: &Pid| tid != pid && Status::of_thread(pid, tid).is_ok_and(|status| status.state == 'Z');
+    let ended: Vec<Pid> = status::threads(pid).into_iter().filter(has_ended).collect();
+    for tid in &ended {
+        // SAFETY: a system call on numbers; a null pointer asks for no result. It does nothing to threads that are not
+        // traced by us.
+        unsafe {
+            let flags = libc::WEXITED | libc::WNOHANG | libc::__WALL;
+            libc::waitid(libc::P_PID, tid.as_raw() as u32, std::ptr::null_mut(), flags);
         }
     }
+    ended
 }
 
 impl StoppedProcess {
@@ -392,9 +414,10 @@ pub(super) fn seize(pid: Pid, tid: Pid) -> Result<Option<Tracee>, StopError> {
         if matches!(status.state, 'Z' | 'X') || status.tracer == Some(nix::unistd::gettid()) {
             return Ok(None);
         }
-        // Our thread that traced it last has not quite ended yet.
+        // Our thread that traced it last has not quite ended yet, or the follower is about to let it go.
         let is_own = |tracer: Pid| Path::new(&format!("/proc/self/task/{tracer}")).exists();
-        if !status.tracer.is_none_or(is_own) || started.elapsed() > LONGEST_STOP {
+        let longest = if status.tracer.is_some() { LONGEST_RELEASE } else { LONGEST_STOP };
+        if !status.tracer.is_none_or(is_own) || started.elapsed() > longest {
             return Err(refusal(&status, error));
         }
         std::thread::sleep(REST);

@@ -38,16 +38,15 @@ pub(super) fn record_with_children(
     let (news, told) = channel();
     let relay = Relay::new(progress, told);
     let until = session.options.duration.map(|duration| Instant::now() + duration);
-    let (is_over, finish) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+    let is_over = Arc::<AtomicBool>::default();
     let mut files = ProcessFiles::new(session.options.output.clone(), session.options.per_process);
     session.output.iter().for_each(|output| files.adopt(output));
     let beside = Beside { is_over: is_over.clone(), stops };
     let recorded = std::thread::scope(|scope| {
-        let (options, root, done) = (session.options, session.pid, &done);
-        let (through, ordered) = (gates.clone(), finish.clone());
+        let (options, root, done, through) = (session.options, session.pid, &done, gates.clone());
         let follow = move || {
-            let follower = Follower::beside((root, beside), options, news, (ordered.clone(), through), files);
-            let left = follower.run(StopSource::Flag(&ordered), until);
+            let follower = Follower::beside((root, beside), options, news, through.clone(), files);
+            let left = follower.run(StopSource::Flag(through.order()), until);
             let _ = done.write(1);
             left
         };
@@ -55,13 +54,15 @@ pub(super) fn record_with_children(
             return (session.record(Some(attached), stop, progress), None);
         };
         let outcome = session.through(gates.clone()).record(Some(attached), stop, &relay);
-        // The order to finish is for all that is recorded.
-        finish.store(signals.have_come() || !is_gone(root), Ordering::Release);
         is_over.store(true, Ordering::Release);
+        // A signal is for all recordings.
+        if signals.have_come() || !is_gone(root) {
+            gates.finish();
+        }
         while !follower.is_finished() {
-            let _ = gates.waker().write(1);
+            gates.wake();
             if stop.wait(None, &[done.as_fd()], PAUSE).is_some() {
-                finish.store(true, Ordering::Release);
+                gates.finish();
             }
             relay.passes();
         }
@@ -71,7 +72,7 @@ pub(super) fn record_with_children(
     let (outcome, left) = recorded;
     let Some(left) = left else { return outcome };
     relay.tell_all();
-    let files = left.finish(&finish, &relay);
+    let files = left.finish(&relay);
     if relay.recorded() == 0 {
         return outcome;
     }

@@ -1,7 +1,5 @@
 //! Recording the programs that a command starts which has nothing to record itself: a shell, make, `go test`.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::channel;
 use std::time::Instant;
 
@@ -29,14 +27,12 @@ pub(super) fn follow(
     let until = options.duration.map(|duration| Instant::now() + duration);
     let (news, told) = channel();
     let relay = Relay::new(progress, told);
-    let finish = Arc::<AtomicBool>::default();
     let left = std::thread::scope(|scope| {
-        let finish = finish.clone();
         // Handed over only when the thread is there.
         let (hand_over, handed_over) = channel();
         let follow = move || {
             let waiting = handed_over.recv().map_err(|_| NotFollowed::Failed(Errno::ESRCH.into()))?;
-            Ok(Follower::start(waiting, options, news, finish)?.run(stop, until))
+            Ok(Follower::start(waiting, options, news)?.run(stop, until))
         };
         match std::thread::Builder::new().name("follower".into()).spawn_scoped(scope, follow) {
             Ok(follower) => {
@@ -58,7 +54,7 @@ pub(super) fn follow(
         }
     };
     let (root_status, ended_by) = (left.root_status, left.ended_by);
-    left.finish(&finish, &relay).write(progress);
+    left.finish(&relay).write(progress);
     let status = match (root_status, ended_by) {
         (Some(status), _) => status,
         (None, Some(signal)) => 128 + signal as i32 as u8,

@@ -10,12 +10,11 @@ use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use nix::unistd::Pid;
 
-use super::gates::Gates;
+use super::gates::{ClosesGates, Gates};
 use super::go_image::GoImage;
 use super::launched::{FOR_THE_PROGRAM, stopped};
 use super::news::{News, Relay};
@@ -56,13 +55,13 @@ pub(super) struct Follower {
     recordings: Vec<Recording>,
     /// Gates of the recorded programs. Their eventfd is written to by a recording that has ended, too.
     gates: Arc<Gates>,
-    /// Whether recordings are to end.
-    finish: Arc<AtomicBool>,
     files: ProcessFiles,
     /// Programs that have nothing to record.
     without: HashSet<FileState>,
     /// Whether the command's own program has begun. Why it is not recorded is told in the end.
     has_begun: bool,
+    /// Gates of programs all of whose threads are traced, because one is about to execute another program.
+    executing: Vec<Arc<Gate>>,
     /// Set if another thread records the command's own program.
     beside: Option<Beside>,
 }
@@ -102,9 +101,8 @@ pub(super) enum NotFollowed {
 }
 
 impl Left {
-    /// Ends the recordings that are left. Returns the files that are to be written.
-    pub(super) fn finish(self, finish: &AtomicBool, relay: &Relay<'_>) -> ProcessFiles {
-        finish.store(true, Ordering::Release);
+    /// Waits for the recordings that are left and have been ordered to finish. Returns the files that are to be written.
+    pub(super) fn finish(self, relay: &Relay<'_>) -> ProcessFiles {
         for Recording { pid, program, thread, is_part } in self.recordings {
             relay.tell(News::Recorded(program, pid, Box::new(outcome_of(thread)), is_part));
         }
@@ -119,12 +117,7 @@ fn outcome_of(thread: JoinHandle<Result<Outcome, RecordError>>) -> Result<Outcom
 
 impl Follower {
     /// Lets a process become the command's program.
-    pub(super) fn start(
-        mut waiting: Waiting,
-        options: &Options,
-        news: Sender<News>,
-        finish: Arc<AtomicBool>,
-    ) -> Result<Follower, NotFollowed> {
+    pub(super) fn start(mut waiting: Waiting, options: &Options, news: Sender<News>) -> Result<Follower, NotFollowed> {
         let (tree, gates) = match Gates::new()
             .and_then(|gates| Ok((ProcessTree::seize(waiting.pid, file_privileges::are_lost())?, gates)))
         {
@@ -138,10 +131,10 @@ impl Follower {
             tree,
             recordings: Vec::new(),
             gates: Arc::new(gates),
-            finish,
             files,
             without: HashSet::new(),
             has_begun: false,
+            executing: Vec::new(),
             beside: None,
         };
         waiting.open_gate().map_err(|error| NotFollowed::Failed(error.into()))?;
@@ -160,7 +153,7 @@ impl Follower {
         (root, beside): (Pid, Beside),
         options: &Options,
         news: Sender<News>,
-        (finish, gates): (Arc<AtomicBool>, Arc<Gates>),
+        gates: Arc<Gates>,
         files: ProcessFiles,
     ) -> Follower {
         Follower {
@@ -169,10 +162,10 @@ impl Follower {
             tree: ProcessTree::beside(root, file_privileges::are_lost()),
             recordings: Vec::new(),
             gates,
-            finish,
             files,
             without: HashSet::new(),
             has_begun: true,
+            executing: Vec::new(),
             beside: Some(beside),
         }
     }
@@ -180,6 +173,8 @@ impl Follower {
     /// Records until nothing is left to record, `until`, or the order to finish.
     pub(super) fn run(mut self, stop: StopSource<'_>, until: Option<Instant>) -> Left {
         let root = self.tree.root();
+        // Nobody else sees to them.
+        let _closed = ClosesGates(self.gates.clone());
         let mut asked: Option<(Signal, Instant)> = None;
         let mut idle_since = Instant::now();
         loop {
@@ -195,11 +190,14 @@ impl Follower {
             if root_status.is_none() || !self.recordings.is_empty() {
                 idle_since = Instant::now();
             }
-            let asked_for_long = asked.is_some_and(|(_, since)| root_status.is_some() || since.elapsed() >= GRACE);
+            // The recorder of the command's own program gives that its time.
+            let has_no_time = root_status.is_some() || self.beside.is_some();
+            let asked_for_long = asked.is_some_and(|(_, since)| has_no_time || since.elapsed() >= GRACE);
             let nothing_left = root_status.is_some() && self.recordings.is_empty() && self.tree.is_empty();
             let is_over = until.is_some_and(|until| until <= Instant::now());
             if nothing_left || asked_for_long || is_over || idle_since.elapsed() >= LINGER {
                 let ended_by = asked.map(|(signal, _)| signal);
+                self.gates.finish();
                 return Left { recordings: self.recordings, files: self.files, root_status, ended_by };
             }
             let has_nothing = self.beside.is_some() && self.tree.is_empty() && self.recordings.is_empty();
@@ -235,29 +233,40 @@ impl Follower {
                 gate.pass(arrival);
             }
         }
+        // Who closes a gate may stop the program next, which needs threads that nobody traces.
+        for gate in self.executing.extract_if(.., |gate| !gate.is_open()) {
+            self.tree.release_process(gate.pid());
+        }
     }
 
-    fn see_to(&mut self, gate: &Gate, arrival: Arrival) {
+    fn see_to(&mut self, gate: &Arc<Gate>, arrival: Arrival) {
         let pid = gate.pid();
-        let task = match arrival.kind {
-            ArrivalKind::Stays => return self.tree.release_process(pid),
-            ArrivalKind::Executes => Some(pid),
-            ArrivalKind::Forked => status::children(pid).into_iter().find(|&child| {
-                let is_known = self.tree.has(child) || self.recordings.iter().any(|one| one.pid == child);
-                let has_number = |status: Status| status.numbers.last() == Some(&arrival.number);
-                !is_known && Status::read(child).is_ok_and(has_number)
-            }),
-        };
-        // It may have been killed meanwhile.
-        let Some(task) = task else { return };
-        // Any thread of a process may be the one that executes another program in the end: goroutines move.
-        match self.tree.adopt_process(task) {
-            Ok(()) if arrival.kind == ArrivalKind::Forked => self.tree.look_before(task),
-            Ok(()) | Err(Errno::ESRCH) => {}
-            Err(error) => {
-                let file = status::program(pid);
-                self.tell(News::PassedOver(file.read_link().unwrap_or(file), task, Problem::Untraced(error)));
+        let (task, adopted) = match arrival.kind {
+            ArrivalKind::Stays => {
+                self.executing.retain(|gate| gate.pid() != pid);
+                return self.tree.release_process(pid);
             }
+            ArrivalKind::Executes => {
+                gate.note_executing();
+                self.executing.push(gate.clone());
+                // Any thread may be the one that executes another program in the end: goroutines move.
+                (pid, self.tree.adopt_process(pid))
+            }
+            ArrivalKind::Forked => {
+                let is_it = |&child: &Pid| {
+                    let is_known = self.tree.has(child) || self.recordings.iter().any(|one| one.pid == child);
+                    let has_number = |status: Status| status.numbers.last() == Some(&arrival.number);
+                    !is_known && Status::read(child).is_ok_and(has_number)
+                };
+                // It may have been killed meanwhile.
+                let Some(child) = status::children(pid).into_iter().find(is_it) else { return };
+                (child, self.tree.adopt_forked(child))
+            }
+        };
+        if let Err(error) = adopted {
+            self.tree.release_process(task);
+            let file = status::program(pid);
+            self.tell(News::PassedOver(file.read_link().unwrap_or(file), task, Problem::Untraced(error)));
         }
     }
 
@@ -281,7 +290,8 @@ impl Follower {
     /// Records a process that stands at the first instruction of a program, if that has crossings, and lets it go on.
     fn begins(&mut self, pid: Pid) {
         // Its recording ends with the program that it was before.
-        self.gates.open().iter().filter(|gate| gate.pid() == pid).for_each(|gate| gate.note_left());
+        self.executing.iter().filter(|gate| gate.pid() == pid).for_each(|gate| gate.note_left());
+        self.executing.retain(|gate| gate.pid() != pid);
         let is_commands_own = !std::mem::replace(&mut self.has_begun, true);
         let file = status::program(pid);
         if let Err(error) = file_privileges::check(&file) {
@@ -388,15 +398,15 @@ impl Follower {
         engine: RunningEngine,
         output: Option<Output>,
     ) -> Result<JoinHandle<Result<Outcome, RecordError>>, Problem> {
-        let (options, finish, gates) = (self.options.clone(), self.finish.clone(), self.gates.clone());
+        let (options, gates) = (self.options.clone(), self.gates.clone());
         let record = move || {
             let target = image.target()?;
             let program = Program { image: &image, target: &target };
             let session = Session::new(&options, &program, (pid, tie), output).through(gates.clone());
             let attached = Attached { engine, ran_already: false };
-            let outcome = session.record(Some(attached), StopSource::Flag(&finish), &Silent);
+            let outcome = session.record(Some(attached), StopSource::Flag(gates.order()), &Silent);
             // The follower looks by itself, if later, where this fails.
-            let _ = gates.waker().write(1);
+            gates.wake();
             outcome
         };
         let thread = std::thread::Builder::new().name(format!("recorder {pid}")).spawn(record);

@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 
 use super::control::{Command, Request};
 use super::facts::{per_crossing, target_facts};
+use super::gates::Gates;
 use super::modules::Modules;
 use super::notes;
 use super::parallelism::ParallelismWatch;
@@ -194,7 +195,7 @@ impl<'a> Recorder<'a> {
             }
             self.became_another |= self.is_another();
             // The other program is recorded by itself.
-            if self.became_another && self.session.gates.is_some() {
+            if self.became_another && self.is_succeeded() {
                 break;
             }
             if !self.became_another {
@@ -240,7 +241,7 @@ impl<'a> Recorder<'a> {
         let stays = if left.is_none() { self.notes[notes_before..].to_vec() } else { Vec::new() };
         self.finish(progress, left, status.is_some() && child.is_some());
         // The probes are removed with their engine before the recorder waits for a program that keeps running.
-        let Recorder { profile, engine, pump, mut session, .. } = self;
+        let Recorder { profile, engine, pump, mut session, became_another, .. } = self;
         drop(pump);
         drop(engine);
         if let Some(request) = paused {
@@ -251,20 +252,17 @@ impl<'a> Recorder<'a> {
             }
             request.refuse("the program has ended");
         }
+        let gates = session.gates.clone();
         let (profile, problem, file) = session.finish(profile);
         let goes_on = goes_on && child.is_none_or(|_| status.is_none());
         let status = match (status, asked_to_finish, child, stop) {
             (Some(status), ..) => status,
             (None, Some((signal, _)), ..) => 128 + signal as i32 as u8,
             (None, None, Some(child), StopSource::Signals(_)) => {
-                let end = end::descriptor(child);
-                loop {
-                    progress.passes();
-                    if let Some(status) = ended(child)? {
-                        break status;
-                    }
-                    stop.wait(Some(child), end.iter().map(|end| end.as_fd()).collect::<Vec<_>>().as_slice(), PAUSE);
+                if let (Some(gates), false) = (&gates, became_another) {
+                    gates.finish();
                 }
+                wait_for_end(child, stop, progress, gates.as_deref())?
             }
             (None, None, ..) => 0,
         };
@@ -309,6 +307,12 @@ impl<'a> Recorder<'a> {
             }
         }
         None
+    }
+
+    /// Whether the program that the process becomes is followed.
+    fn is_succeeded(&self) -> bool {
+        let was_executing = || self.engine.gate().is_some_and(|gate| gate.was_executing());
+        self.session.gates.is_some() && was_executing()
     }
 
     /// Whether the process has become another program, or the same program anew.
@@ -438,6 +442,7 @@ impl<'a> Recorder<'a> {
         self.profile.recording.parallelism = self.parallelism.so_far(runnable);
         let (known, calibration) = (calibration.is_some(), calibration.unwrap_or_default());
         let ticks_per_ns = rate.ticks_per_ns;
+        let is_succeeded = self.is_succeeded();
         let recording = &mut self.profile.recording;
         recording.duration_ns = end.monotonic.0.saturating_sub(self.begun.monotonic.0);
         recording.hook_ns_per_crossing = per_crossing(&calibration, snapshot, self.options.timing) / ticks_per_ns;
@@ -469,8 +474,8 @@ impl<'a> Recorder<'a> {
             recording.notes.push(format!("{forgotten} more threads came and went than are listed"));
         }
         if self.became_another || self.pump.became_another() {
-            const NOTE: &str = "the program became another one, or itself anew: what that did is not in here";
-            let way_out = if self.session.gates.is_some() { "" } else { "; record --wait NAME, or -p PID" };
+            const NOTE: &str = "the program became another one, or itself anew: what that did is not in its numbers";
+            let way_out = if is_succeeded { "" } else { "; record --wait NAME, or -p PID" };
             recording.notes.push(format!("{NOTE}{way_out}"));
         }
         if let Some(samples) = samples {
@@ -552,6 +557,34 @@ impl Drop for LeavesOnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() && undo_mine(self.0).is_err() {
             tracing::error!("the hooks are still in the program; remove them: cgoprof detach {}", self.0);
+        }
+    }
+}
+
+/// Waits for the end of a child that is not recorded any more, as what it starts may be. An order to finish is one for these too,
+/// and ends the wait in the end.
+fn wait_for_end(
+    child: Pid,
+    stop: StopSource<'_>,
+    progress: &dyn Progress,
+    gates: Option<&Gates>,
+) -> Result<u8, RecordError> {
+    let end = end::descriptor(child);
+    let end: Vec<BorrowedFd<'_>> = end.iter().map(|end| end.as_fd()).collect();
+    let mut asked: Option<(Signal, Instant)> = None;
+    loop {
+        progress.passes();
+        if let Some(status) = ended(child)? {
+            return Ok(status);
+        }
+        if let Some(signal) = stop.wait(Some(child), &end, PAUSE) {
+            asked.get_or_insert((signal, Instant::now()));
+            gates.inspect(|gates| gates.finish());
+        }
+        if let Some((signal, since)) = asked
+            && since.elapsed() >= GRACE
+        {
+            return Ok(128 + signal as i32 as u8);
         }
     }
 }

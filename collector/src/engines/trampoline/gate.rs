@@ -16,6 +16,8 @@ pub(crate) struct Gate {
     is_open: AtomicBool,
     /// Written to when somebody waits.
     waker: OnceLock<Arc<EventFd>>,
+    /// Whether a thread was seen that was about to execute another program.
+    is_executing: AtomicBool,
     /// Written to when the process has become another program.
     left: EventFd,
 }
@@ -47,7 +49,7 @@ impl Gate {
     /// If the system refuses an eventfd.
     pub(super) fn new(pid: Pid, tables: Arc<Tables>, is_open: bool) -> nix::Result<Gate> {
         let left = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
-        Ok(Gate { pid, tables, is_open: is_open.into(), waker: OnceLock::new(), left })
+        Ok(Gate { pid, tables, is_open: is_open.into(), waker: OnceLock::new(), is_executing: false.into(), left })
     }
 
     /// Returns the program.
@@ -58,6 +60,16 @@ impl Gate {
     /// Whether somebody may wait there.
     pub(crate) fn is_open(&self) -> bool {
         self.is_open.load(Ordering::Acquire)
+    }
+
+    /// Notes that a thread is about to execute another program, which will be followed.
+    pub(crate) fn note_executing(&self) {
+        self.is_executing.store(true, Ordering::Release);
+    }
+
+    /// Whether a thread was seen that was about to execute another program.
+    pub(crate) fn was_executing(&self) -> bool {
+        self.is_executing.load(Ordering::Acquire)
     }
 
     /// Returns the eventfd that is written to when the process has become another program.
@@ -79,6 +91,14 @@ impl Gate {
     pub(crate) fn close(&self) {
         self.is_open.store(false, Ordering::Release);
         self.tables.close_gate();
+        self.wake_follower();
+    }
+
+    fn wake_follower(&self) {
+        if let Some(waker) = self.waker.get() {
+            // One that is full wakes too.
+            let _ = waker.write(1);
+        }
     }
 
     /// Looks whether somebody waits. Opens it again if somebody has waited in vain, and closed it.
@@ -90,9 +110,8 @@ impl Gate {
         if !self.is_open() {
             self.tables.close_gate();
         }
-        if let (Some(_), Some(waker)) = (self.arrival(), self.waker.get()) {
-            // One that is full wakes too.
-            let _ = waker.write(1);
+        if self.arrival().is_some() {
+            self.wake_follower();
         }
     }
 

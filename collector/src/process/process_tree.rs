@@ -158,7 +158,11 @@ impl ProcessTree {
     /// Follows a process no longer that runs. Its threads stop for that, one by one.
     pub(crate) fn release_process(&mut self, pid: Pid) {
         for thread in status::threads(pid) {
-            if self.has(thread) && ptrace::interrupt(thread).is_ok() {
+            // One that has executed another program is not the process that was to be released.
+            let is_other = self.programs.contains(&thread);
+            // One that a followed thread has just made is not known yet.
+            let is_followed = self.has(thread) || is_ours(thread);
+            if !is_other && is_followed && ptrace::interrupt(thread).is_ok() {
                 self.leaving.insert(thread);
             }
         }

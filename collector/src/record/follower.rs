@@ -118,9 +118,8 @@ fn outcome_of(thread: JoinHandle<Result<Outcome, RecordError>>) -> Result<Outcom
 impl Follower {
     /// Lets a process become the command's program.
     pub(super) fn start(mut waiting: Waiting, options: &Options, news: Sender<News>) -> Result<Follower, NotFollowed> {
-        let (tree, gates) = match Gates::new()
-            .and_then(|gates| Ok((ProcessTree::seize(waiting.pid, file_privileges::are_lost())?, gates)))
-        {
+        let seize = || ProcessTree::seize(waiting.pid, file_privileges::are_lost());
+        let (tree, gates) = match Gates::new().and_then(|gates| Ok((seize()?, gates))) {
             Ok(begun) => begun,
             Err(error) => return Err(NotFollowed::Refused(waiting, Problem::Untraced(error))),
         };
@@ -243,8 +242,12 @@ impl Follower {
         let pid = gate.pid();
         let (task, adopted) = match arrival.kind {
             ArrivalKind::Stays => {
-                self.executing.retain(|gate| gate.pid() != pid);
-                return self.tree.release_process(pid);
+                let one = self.executing.iter().position(|gate| gate.pid() == pid);
+                one.inspect(|&one| drop(self.executing.remove(one)));
+                if self.executing.iter().all(|gate| gate.pid() != pid) {
+                    self.tree.release_process(pid);
+                }
+                return;
             }
             ArrivalKind::Executes => {
                 gate.note_executing();

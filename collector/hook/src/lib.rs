@@ -6,7 +6,7 @@
 //!
 //! Rules for everything here: no allocation, no panics, no locks, no calls out; no return address of a hook
 //! on a goroutine's stack while Go runs; under 300 bytes of goroutine stack, and under
-//! 640 in `LockOSThread`.
+//! 640 in `LockOSThread` and at the gate.
 #![no_std]
 #![cfg_attr(blob, no_builtins)]
 #![cfg_attr(not(any(blob, test)), allow(dead_code, reason = "only the blob and the tests call the hooks"))]

@@ -148,6 +148,18 @@ fn a_program_that_becomes_one_without_crossings_ends_with_its_status() {
     assert_eq!(generations.recorded(), [11], "{}", said(&output));
 }
 
+/// Stops by them were once taken for an error of the system.
+#[test]
+fn real_time_signals_of_what_a_program_becomes_do_not_end_the_recorder() {
+    let generations = Generations::newest(User::Root);
+    let script = generations.folder.join("signals");
+    let text = "trap '' 34; i=0; while [ $i -lt 10000 ]; do kill -34 $$; i=$((i+1)); done; exit 6";
+    std::fs::write(&script, text).expect("a file");
+    let output = generations.run(&[], &format!("cross 9 become sh {}", script.display()));
+    assert_eq!(output.status.code(), Some(6), "{}", said(&output));
+    assert_eq!(generations.recorded(), [10]);
+}
+
 #[test]
 fn a_daemon_of_a_recorded_program_is_recorded_and_waited_for() {
     let generations = Generations::newest(User::Nobody);
@@ -287,11 +299,13 @@ fn children_keep_the_privileges_that_their_files_grant() {
     let id = generations.folder.join("set-user-id");
     assert!(Command::new("cp").arg("/usr/bin/id").arg(&id).status().expect("it runs").success());
     assert!(Command::new("chmod").arg("4755").arg(&id).status().expect("it runs").success());
-    let output = generations.run(&[], &format!("cross 1 command {} -u", id.display()));
-    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(0), &b"0\n"[..]), "{}", said(&output));
-    let named = format!("{} (", id.display());
-    let line = said(&output).lines().find(|line| line.contains(&named)).map(str::to_owned);
-    assert!(line.is_some_and(|line| line.contains("a set-user-ID bit")), "{}", said(&output));
+    for step in ["command", "become"] {
+        let output = generations.run(&[], &format!("cross 1 {step} {} -u", id.display()));
+        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(0), &b"0\n"[..]), "{}", said(&output));
+        let named = format!("{} (", id.display());
+        let line = said(&output).lines().find(|line| line.contains(&named)).map(str::to_owned);
+        assert!(line.is_some_and(|line| line.contains("a set-user-ID bit")), "{}", said(&output));
+    }
 }
 
 #[test]
@@ -307,14 +321,17 @@ fn each_process_of_a_recorded_program_has_a_file_if_that_is_asked_for() {
     counts.sort_unstable();
     assert_eq!(counts, generations.counted());
     // A file that takes one profile takes that of the command's own program.
-    let mut recorder = command(User::Root);
-    recorder.env("COUNTS", generations.counts()).args(["record", "-o", "-", "--"]).arg(&generations.program);
-    let recorder = recorder.args(["cross", "10", "each", "1", "cross", "20"]);
-    let file = std::fs::File::create(&generations.profile).expect("a file");
-    let output = recorder.stdout(file).output().expect("cgoprof runs");
-    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
-    assert!(said(&output).contains("takes one profile, and that of another program goes there"), "{}", said(&output));
-    assert_eq!(generations.recorded(), [11]);
+    for options in [&["-o", "-", "--"][..], &["-o", "-", "--per-process", "--"]] {
+        let mut recorder = command(User::Root);
+        recorder.env("COUNTS", generations.counts()).arg("record").args(options).arg(&generations.program);
+        let recorder = recorder.args(["cross", "10", "each", "1", "cross", "20"]).current_dir(&generations.folder);
+        let file = std::fs::File::create(&generations.profile).expect("a file");
+        let output = recorder.stdout(file).output().expect("cgoprof runs");
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        let told = said(&output).contains("takes one profile, and that of another program goes there");
+        assert!(told, "{}", said(&output));
+        assert_eq!(generations.recorded(), [11]);
+    }
 }
 
 #[test]

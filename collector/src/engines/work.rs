@@ -74,7 +74,7 @@ pub(crate) trait Engine: Send {
         Vec::new()
     }
 
-    /// Returns the gate at which processes leave the program; none if they don't wait.
+    /// Returns the gate at which processes leave the program, if the engine has one.
     fn gate(&self) -> Option<Arc<Gate>> {
         None
     }

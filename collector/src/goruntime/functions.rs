@@ -34,7 +34,7 @@ pub(crate) struct RuntimeFunctions<'table> {
     /// runs (plugin/plugin_dlopen.go).
     pub(crate) plugin_open: Option<Function<'table>>,
     pub(crate) lastmoduleinit: Option<Svma>,
-    /// How processes leave the program; none if it traces processes, which could not be traced twice.
+    /// How processes leave the program; none if its Go code traces processes, which could not be traced twice.
     pub(crate) departures: Option<Departures<'table>>,
     /// Jumps to the address in RAX, in programs built with `-spectre=ret`.
     pub(crate) retpoline_ax: Option<Svma>,

@@ -126,7 +126,8 @@ impl ProcessTree {
         Ok(())
     }
 
-    /// Follows all threads of a process that runs: each may be the one that executes another program.
+    /// Follows all threads of a process that runs: each may be the one that executes another program. They stop once, as
+    /// [`ProcessTree::adopt_forked`] says.
     ///
     /// # Errors
     /// If ptrace is not permitted, or somebody else traces them.
@@ -151,8 +152,16 @@ impl ProcessTree {
                 }
             }
         });
-        self.tasks.retain(|task| !reaped.contains(task));
-        grown
+        reaped.into_iter().for_each(|thread| self.forget(thread));
+        grown?;
+        if self.looks_before {
+            for thread in status::threads(pid) {
+                if self.has(thread) && ptrace::interrupt(thread).is_ok() {
+                    self.executing.insert(thread, MOST_CALLS);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Follows a process no longer that runs. Its threads stop for that, one by one.
@@ -241,19 +250,18 @@ impl ProcessTree {
                 take_stop(task);
                 // A thread that executes a program takes the number of its process.
                 if let Ok(before) = ptrace::getevent(task) {
-                    self.tasks.remove(&Pid::from_raw(before as i32));
+                    self.forget(Pid::from_raw(before as i32));
                 }
+                self.forget(task);
                 self.tasks.insert(task);
-                self.leaving.remove(&task);
-                self.executing.remove(&task);
                 return Next::Program(task);
             }
             Change::Made => {
                 self.note_made(task);
                 self.go_on(task);
             }
-            _ if self.leaving.remove(&task) => {
-                self.tasks.remove(&task);
+            _ if self.leaving.contains(&task) => {
+                self.forget(task);
                 let signal = if let Change::Signal(signal) = change { signal } else { 0 };
                 restart_call(task);
                 resume(task, libc::PTRACE_DETACH, signal);
@@ -275,6 +283,7 @@ impl ProcessTree {
             Change::JobControl => resume(task, libc::PTRACE_LISTEN, 0),
             Change::Stopped => {
                 self.tasks.insert(task);
+                restart_call(task);
                 if self.looks_before && Status::read(task).is_ok_and(|status| status.process() == Some(task)) {
                     self.executing.insert(task, MOST_CALLS);
                 }
@@ -297,8 +306,7 @@ impl ProcessTree {
     /// Lets a process go on that stands at the first instruction of a program, or is about to execute one, and follows it no
     /// longer.
     pub(crate) fn let_go(&mut self, pid: Pid) {
-        self.tasks.remove(&pid);
-        self.executing.remove(&pid);
+        self.forget(pid);
         resume(pid, libc::PTRACE_DETACH, 0);
     }
 
@@ -307,7 +315,7 @@ impl ProcessTree {
     ///
     /// It has left execve(2) then, so its registers can be set: before, it would write its result to one.
     pub(crate) fn hand_over(&mut self, pid: Pid) -> bool {
-        self.tasks.remove(&pid);
+        self.forget(pid);
         let left = ptrace::interrupt(pid).and_then(|()| ptrace::setoptions(pid, Options::empty()));
         if left.is_err() {
             return false;
@@ -337,12 +345,22 @@ impl ProcessTree {
         }
     }
 
-    /// Takes note of a task's end, and lets its own parent know of it.
-    fn bury(&mut self, task: Pid, status: u8) {
+    fn forget(&mut self, task: Pid) {
         self.tasks.remove(&task);
         self.leaving.remove(&task);
         self.executing.remove(&task);
         self.programs.retain(|&program| program != task);
+    }
+
+    /// Forgets tasks whose ends another thread has taken, as one does that stops threads of the same process.
+    pub(crate) fn forget_ended(&mut self) {
+        let gone: Vec<Pid> = self.tasks.iter().copied().filter(|&task| Status::read(task).is_err()).collect();
+        gone.into_iter().for_each(|task| self.forget(task));
+    }
+
+    /// Takes note of a task's end, and lets its own parent know of it.
+    fn bury(&mut self, task: Pid, status: u8) {
+        self.forget(task);
         if task == self.root {
             self.root_status = Some(status);
             if self.leaves_root {

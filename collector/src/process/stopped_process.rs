@@ -199,8 +199,11 @@ pub(super) fn as_tracer<T: Send>(pid: Pid, mut act: impl FnMut() -> T + Send) ->
     }
 }
 
-/// Calls `act`, which traces threads of a process, and reaps those that end meanwhile. Returns them.
-pub(super) fn reaping<T>(pid: Pid, act: impl FnOnce() -> T) -> (T, Vec<Pid>) {
+/// Calls `act`, which traces threads of a process, and reaps those that end meanwhile. Returns them too.
+///
+/// # Errors
+/// EAGAIN if the system refuses the thread that reaps: without it `act` may wait for ever.
+pub(super) fn reaping<T>(pid: Pid, act: impl FnOnce() -> nix::Result<T>) -> (nix::Result<T>, Vec<Pid>) {
     let (ends, ended) = mpsc::channel::<()>();
     std::thread::scope(|scope| {
         let reaper = std::thread::Builder::new().spawn_scoped(scope, move || {
@@ -210,11 +213,10 @@ pub(super) fn reaping<T>(pid: Pid, act: impl FnOnce() -> T) -> (T, Vec<Pid>) {
             }
             reaped
         });
+        let Ok(reaper) = reaper else { return (Err(Errno::EAGAIN), Vec::new()) };
         let done = act();
         drop(ends);
-        // Without a thread, what executes waits until its threads are reaped by other means.
-        let reaped = reaper.ok().and_then(|reaper| reaper.join().ok()).unwrap_or_default();
-        (done, reaped)
+        (done, reaper.join().unwrap_or_default())
     })
 }
 

@@ -53,6 +53,7 @@ pub(super) fn record_with_children(
         let Ok(follower) = std::thread::Builder::new().name("follower".into()).spawn_scoped(scope, follow) else {
             return (session.record(Some(attached), stop, progress), None);
         };
+        let _ended_in_any_case = EndsOnPanic(&gates, &is_over);
         let outcome = session.through(gates.clone()).record(Some(attached), stop, &relay);
         is_over.store(true, Ordering::Release);
         // A signal is for all recordings.
@@ -80,4 +81,16 @@ pub(super) fn record_with_children(
     let outcome = outcome?;
     let file = outcome.file.filter(|file| !is_shared.contains(file));
     Ok(Outcome { file, followed: Some(relay.recorded()), ..outcome })
+}
+
+/// Ends the follower if the recorder of the command's own program panics.
+struct EndsOnPanic<'a>(&'a Gates, &'a AtomicBool);
+
+impl Drop for EndsOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.1.store(true, Ordering::Release);
+            self.0.finish();
+        }
+    }
 }

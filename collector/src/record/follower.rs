@@ -40,6 +40,10 @@ use crate::process::status::{self, Status};
 /// Time for which processes that outlive the command are followed while none is recorded: one may be about to become a
 /// program to record, and one may be a daemon that never will.
 const LINGER: Duration = Duration::from_secs(2);
+/// Time after which a thread that was about to execute a program has not done it: how that failed went unseen.
+const LONGEST_EXEC: Duration = Duration::from_secs(2);
+/// Time between two looks for tasks that have ended unseen.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 /// Pause between two looks where all that can come wakes the follower.
 const LONG_PAUSE: Duration = Duration::from_secs(600);
 
@@ -60,8 +64,8 @@ pub(super) struct Follower {
     without: HashSet<FileState>,
     /// Whether the command's own program has begun. Why it is not recorded is told in the end.
     has_begun: bool,
-    /// Gates of programs all of whose threads are traced, because one is about to execute another program.
-    executing: Vec<Arc<Gate>>,
+    /// Programs of which a thread is about to execute another, so that all their threads are traced, and since when.
+    leaving: Vec<(Arc<Gate>, Instant)>,
     /// Set if another thread records the command's own program.
     beside: Option<Beside>,
 }
@@ -133,7 +137,7 @@ impl Follower {
             files,
             without: HashSet::new(),
             has_begun: false,
-            executing: Vec::new(),
+            leaving: Vec::new(),
             beside: None,
         };
         waiting.open_gate().map_err(|error| NotFollowed::Failed(error.into()))?;
@@ -164,7 +168,7 @@ impl Follower {
             files,
             without: HashSet::new(),
             has_begun: true,
-            executing: Vec::new(),
+            leaving: Vec::new(),
             beside: Some(beside),
         }
     }
@@ -175,9 +179,13 @@ impl Follower {
         // Nobody else sees to them.
         let _closed = ClosesGates(self.gates.clone());
         let mut asked: Option<(Signal, Instant)> = None;
-        let mut idle_since = Instant::now();
+        let (mut idle_since, mut last_look) = (Instant::now(), Instant::now());
         loop {
             let next = self.tree.next();
+            if next == Next::Nothing && last_look.elapsed() >= BETWEEN_LOOKS {
+                self.tree.forget_ended();
+                last_look = Instant::now();
+            }
             match &next {
                 Next::Program(pid) => self.begins(*pid),
                 Next::File(pid, file) => self.looks_at(*pid, file),
@@ -233,8 +241,15 @@ impl Follower {
             }
         }
         // Who closes a gate may stop the program next, which needs threads that nobody traces.
-        for gate in self.executing.extract_if(.., |gate| !gate.is_open()) {
-            self.tree.release_process(gate.pid());
+        let is_over = |(gate, since): &mut (Arc<Gate>, Instant)| !gate.is_open() || since.elapsed() >= LONGEST_EXEC;
+        let over: Vec<Pid> = self.leaving.extract_if(.., is_over).map(|(gate, _)| gate.pid()).collect();
+        over.into_iter().for_each(|pid| self.release(pid));
+    }
+
+    /// Traces the threads of a program no longer, unless another of them is about to execute a program.
+    fn release(&mut self, pid: Pid) {
+        if self.leaving.iter().all(|(gate, _)| gate.pid() != pid) {
+            self.tree.release_process(pid);
         }
     }
 
@@ -242,16 +257,12 @@ impl Follower {
         let pid = gate.pid();
         let (task, adopted) = match arrival.kind {
             ArrivalKind::Stays => {
-                let one = self.executing.iter().position(|gate| gate.pid() == pid);
-                one.inspect(|&one| drop(self.executing.remove(one)));
-                if self.executing.iter().all(|gate| gate.pid() != pid) {
-                    self.tree.release_process(pid);
-                }
-                return;
+                let one = self.leaving.iter().position(|(leaving, _)| leaving.pid() == pid);
+                one.inspect(|&one| drop(self.leaving.remove(one)));
+                return self.release(pid);
             }
             ArrivalKind::Executes => {
-                gate.note_executing();
-                self.executing.push(gate.clone());
+                self.leaving.push((gate.clone(), Instant::now()));
                 // Any thread may be the one that executes another program in the end: goroutines move.
                 (pid, self.tree.adopt_process(pid))
             }
@@ -293,8 +304,7 @@ impl Follower {
     /// Records a process that stands at the first instruction of a program, if that has crossings, and lets it go on.
     fn begins(&mut self, pid: Pid) {
         // Its recording ends with the program that it was before.
-        self.executing.iter().filter(|gate| gate.pid() == pid).for_each(|gate| gate.note_left());
-        self.executing.retain(|gate| gate.pid() != pid);
+        self.leaving.extract_if(.., |(gate, _)| gate.pid() == pid).for_each(|(gate, _)| gate.note_left());
         let is_commands_own = !std::mem::replace(&mut self.has_begun, true);
         let file = status::program(pid);
         if let Err(error) = file_privileges::check(&file) {

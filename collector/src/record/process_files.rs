@@ -58,7 +58,7 @@ impl ProcessFiles {
         let mut path = name.path(&NameParts::of(program, pid), Path::is_dir);
         let in_use = |file: &&CombinedFile| self.per_process && !file.parts.is_empty();
         while let Some(other) = self.files.iter().find(|file| file.path == path).filter(in_use) {
-            if other.held.is_some() {
+            if other.held.is_some() || other.takes_one {
                 return Err(Problem::OneProfile(path));
             }
             path = with_infix(&path, &pid.to_string());

@@ -193,7 +193,7 @@ impl<'a> Recorder<'a> {
                     break;
                 }
             }
-            self.became_another |= self.is_another();
+            self.became_another |= self.is_succeeded() || self.is_another();
             // The other program is recorded by itself.
             if self.became_another && self.is_succeeded() {
                 break;
@@ -281,7 +281,7 @@ impl<'a> Recorder<'a> {
         let files: Vec<BorrowedFd<'_>> = [end, control].into_iter().chain(events).flatten().collect();
         let signal = stop.wait(child, &files, pause);
         // One write wakes the recorder only once.
-        let _ = loaded.map(EventFd::read);
+        let _ = (loaded.map(EventFd::read), gate.as_ref().map(|gate| gate.left().read()));
         signal
     }
 
@@ -311,8 +311,7 @@ impl<'a> Recorder<'a> {
 
     /// Whether the program that the process becomes is followed.
     fn is_succeeded(&self) -> bool {
-        let was_executing = || self.engine.gate().is_some_and(|gate| gate.was_executing());
-        self.session.gates.is_some() && was_executing()
+        self.engine.gate().is_some_and(|gate| gate.has_left())
     }
 
     /// Whether the process has become another program, or the same program anew.

@@ -1,9 +1,9 @@
 //! Signals to the recorder: it forwards them to the program, or takes them as the order to finish.
 
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -12,11 +12,13 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 
+use super::recorder::GRACE;
+
 /// The signals that a launcher must handle, as a file.
 pub(super) struct Signals {
     file: SignalFd,
-    /// Whether a signal that ends programs has come.
-    have_come: AtomicBool,
+    /// When the last signal came that ends programs.
+    last: Mutex<Option<Instant>>,
     /// The signal mask with which we were started.
     pub(super) mask_before: SigSet,
 }
@@ -77,7 +79,7 @@ impl Signals {
         let present = set.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
         let mask_before = *AT_START.get_or_init(|| present);
         let file = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-        Ok(Signals { file, have_come: AtomicBool::new(false), mask_before })
+        Ok(Signals { file, last: Mutex::new(None), mask_before })
     }
 
     /// Waits, then forwards to a child the signals meant for it. Returns the signal that asks the recorder to finish,
@@ -97,7 +99,7 @@ impl Signals {
             if signal == Signal::SIGCHLD {
                 continue;
             }
-            self.have_come.store(true, Ordering::Relaxed);
+            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
             if let Some(child) = child
                 && info.ssi_code <= 0
             {
@@ -120,9 +122,10 @@ impl Signals {
         }
     }
 
-    /// Whether a signal that ends programs has come up to now.
+    /// Whether a signal that ends programs has just come.
     pub(super) fn have_come(&self) -> bool {
-        self.have_come.load(Ordering::Relaxed)
+        let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_some_and(|last| last.elapsed() < GRACE)
     }
 
     /// Leaves the signals of children to the returned file, until [`Signals::take_back`].
@@ -163,7 +166,8 @@ pub(super) fn ended(pid: Pid) -> nix::Result<Option<u8>> {
     let status = match waitid(Id::Pid(pid), look) {
         Ok(WaitStatus::Exited(_, code)) => code as u8,
         Ok(WaitStatus::Signaled(_, signal, _)) => 128 + signal as i32 as u8,
-        Ok(_) | Err(Errno::EINTR) => return Ok(None),
+        // EINVAL tells of the stop of a traced child by a signal that has no name (SIGRTMIN and above).
+        Ok(_) | Err(Errno::EINTR | Errno::EINVAL) => return Ok(None),
         Err(error) => return Err(error),
     };
     let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));

@@ -11,6 +11,10 @@ use crate::goruntime::plan::{Departures, Hook, Patch};
 /// Returns the patches of these places, as far as the program has them in the known way.
 pub(super) fn patches(target: &Target<'_>, functions: &RuntimeFunctions<'_>) -> (Vec<Patch>, Departures) {
     let Some(found) = &functions.departures else { return Default::default() };
+    // Its C code traces, and a process can have one tracer only.
+    if target.binary.imports().contains(&"ptrace") {
+        return Default::default();
+    }
     let patch = |hook, caller: &Option<_>, called: Option<Svma>, name| {
         let code = Code::decode_long(&target.binary, caller.as_ref()?).ok()?;
         let call = code.only_call(called?, name).ok()?;

@@ -175,18 +175,22 @@ impl Hooked {
         let Hooked { placed, mappings, session, joined, notes: mut said } = *self;
         let (target, settings) = (subject.target, subject.settings);
         said.extend(target.untested());
+        let (returns, markers) = (placed.returns_from_c(), placed.tables.markers());
+        let tables = TableSet::of(placed.tables);
+        // Made first: when it is dropped, nobody waits there.
+        let gate = Gate::new(pid, tables.first(), settings.follow).map_err(|error| {
+            tables.first().close_gate();
+            InjectError::Tables(error.into())
+        })?;
+        let gate = Arc::new(gate);
         let plugins = Plugins::default();
         let mut loader = PluginLoader::new(SharedFunctions::of(target, bias), Arc::clone(&plugins));
         if joined.is_some() && loads_plugins(target) {
             loader.take_loaded(pid).map_err(InjectError::Tables)?;
         }
-        let (returns, markers) = (placed.returns_from_c(), placed.tables.markers());
         let border = Border::Hooks { code: placed.hooks, returns, markers };
-        let tables = TableSet::of(placed.tables);
         let events = HookEvents::new(tables.clone());
         let labels = LabelReader::of(pid, target);
-        let gate = Gate::new(pid, tables.first(), settings.follow).map_err(std::io::Error::from);
-        let gate = Arc::new(gate.map_err(InjectError::Tables)?);
         let seen_to = SeenTo { plugins: loader, gate: gate.clone() };
         let ticker = Ticker::start(tables.clone(), pid, settings.timing, placed.module, seen_to, labels, &events)
             .map_err(InjectError::Tables)?;
@@ -221,6 +225,8 @@ impl Hooked {
 
 /// Removes hooks from a program that nothing would remove later.
 pub(super) fn leave(pid: Pid, placed: &Placed) {
+    // A thread whose child waits there does not stop.
+    placed.tables.close_gate();
     let _ = undo_own(pid, placed.tables.address());
 }
 

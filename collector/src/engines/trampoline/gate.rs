@@ -16,9 +16,9 @@ pub(crate) struct Gate {
     is_open: AtomicBool,
     /// Written to when somebody waits.
     waker: OnceLock<Arc<EventFd>>,
-    /// Whether a thread was seen that was about to execute another program.
-    is_executing: AtomicBool,
-    /// Written to when the process has become another program.
+    /// Whether the process has become another program, which is followed.
+    has_left: AtomicBool,
+    /// Written to when it has.
     left: EventFd,
 }
 
@@ -49,7 +49,7 @@ impl Gate {
     /// If the system refuses an eventfd.
     pub(super) fn new(pid: Pid, tables: Arc<Tables>, is_open: bool) -> nix::Result<Gate> {
         let left = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
-        Ok(Gate { pid, tables, is_open: is_open.into(), waker: OnceLock::new(), is_executing: false.into(), left })
+        Ok(Gate { pid, tables, is_open: is_open.into(), waker: OnceLock::new(), has_left: false.into(), left })
     }
 
     /// Returns the program.
@@ -62,14 +62,9 @@ impl Gate {
         self.is_open.load(Ordering::Acquire)
     }
 
-    /// Notes that a thread is about to execute another program, which will be followed.
-    pub(crate) fn note_executing(&self) {
-        self.is_executing.store(true, Ordering::Release);
-    }
-
-    /// Whether a thread was seen that was about to execute another program.
-    pub(crate) fn was_executing(&self) -> bool {
-        self.is_executing.load(Ordering::Acquire)
+    /// Whether the process has become another program, which is followed.
+    pub(crate) fn has_left(&self) -> bool {
+        self.has_left.load(Ordering::Acquire)
     }
 
     /// Returns the eventfd that is written to when the process has become another program.
@@ -79,6 +74,7 @@ impl Gate {
 
     /// Notes that the process has become another program.
     pub(crate) fn note_left(&self) {
+        self.has_left.store(true, Ordering::Release);
         let _ = self.left.write(1);
     }
 

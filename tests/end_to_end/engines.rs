@@ -274,6 +274,10 @@ fn a_program_that_executes_itself_anew_is_recorded_up_to_there() {
             let profile = profile_path(User::Root);
             let mut record = command(User::Root);
             record.args(["record", "-q", "--engine", engine, "-o"]).arg(&profile);
+            if !joined {
+                // What it becomes would be recorded too.
+                record.arg("--no-follow");
+            }
             let program = joined.then(|| Command::new(&actor).args(["exec-self", "0"]).spawn().expect("it runs"));
             match &program {
                 Some(program) => record.args(["-p", &program.id().to_string()]),

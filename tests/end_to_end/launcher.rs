@@ -214,7 +214,7 @@ fn wait_for_ready(child: &mut Child) {
 fn a_child_that_outlives_the_program_is_told() {
     let profile = profile_path(User::Nobody);
     let mut recorder = command(User::Nobody);
-    recorder.args(["record", "-q", "-o"]).arg(&profile).arg("--").arg(actor()).arg("daemon");
+    recorder.args(["record", "-q", "--no-follow", "-o"]).arg(&profile).arg("--").arg(actor()).arg("daemon");
     let output = recorder.stdout(Stdio::piped()).output().expect("it runs");
     assert_eq!(output.status.code(), Some(0));
     let child: i32 = String::from_utf8_lossy(&output.stdout).trim().parse().expect("the child's number");

@@ -7,6 +7,8 @@ use std::sync::mpsc::channel;
 use std::time::Instant;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
 
 use super::follower::{Beside, Follower};
 use super::gates::Gates;
@@ -60,12 +62,18 @@ pub(super) fn record_with_children(
         if signals.have_come() || !is_gone(root) {
             gates.finish();
         }
+        let mut taken = None;
         while !follower.is_finished() {
             gates.wake();
-            if stop.wait(None, &[done.as_fd()], PAUSE).is_some() {
+            if let Some(signal) = stop.wait(None, &[done.as_fd()], PAUSE) {
                 gates.finish();
+                taken = Some(signal);
             }
             relay.passes();
+        }
+        // One that has ended no recording is for whoever waits for signals next.
+        if let (Some(signal), 0) = (taken, relay.recorded()) {
+            let _ = kill(Pid::this(), signal);
         }
         (outcome, Some(follower.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))))
     });

@@ -247,9 +247,11 @@ fn a_recording_pauses_although_the_program_tries_to_execute_others() {
 #[test]
 fn programs_start_others_when_their_recorder_is_killed() {
     let generations = Generations::newest(User::Root);
-    let mut recorder = generations.recorder(&["-q"], "cross 1 each 12 cross 5 pause 100");
+    let mut recorder = generations.recorder(&["-q"], "cross 1 each 12 cross 5 pause 200");
     let mut recorder = recorder.spawn().expect("cgoprof runs");
     wait_until(|| generations.counted().len() == 3);
+    // A program that is just being prepared has a breakpoint, by which it would end.
+    std::thread::sleep(Duration::from_millis(100));
     recorder.kill().expect("it runs");
     recorder.wait().expect("it ends");
     // The last is that of the one which has started them.

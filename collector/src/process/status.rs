@@ -228,6 +228,11 @@ pub(crate) fn children(pid: Pid) -> Vec<Pid> {
     processes.filter(is_child).collect()
 }
 
+/// Whether a thread is one of ours.
+pub(crate) fn is_own_thread(tid: Pid) -> bool {
+    Path::new(&format!("/proc/self/task/{tid}")).exists()
+}
+
 /// Returns the name of a process.
 pub(crate) fn name(pid: Pid) -> Option<String> {
     let name = proc_text::read(format!("/proc/{pid}/comm")).ok()?;

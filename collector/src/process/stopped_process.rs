@@ -2,7 +2,6 @@
 
 use std::cell::OnceCell;
 use std::collections::HashSet;
-use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -417,9 +416,8 @@ pub(super) fn seize(pid: Pid, tid: Pid) -> Result<Option<Tracee>, StopError> {
             return Ok(None);
         }
         // Our thread that traced it last has not quite ended yet, or the follower is about to let it go.
-        let is_own = |tracer: Pid| Path::new(&format!("/proc/self/task/{tracer}")).exists();
         let longest = if status.tracer.is_some() { LONGEST_RELEASE } else { LONGEST_STOP };
-        if !status.tracer.is_none_or(is_own) || started.elapsed() > longest {
+        if !status.tracer.is_none_or(status::is_own_thread) || started.elapsed() > longest {
             return Err(refusal(&status, error));
         }
         std::thread::sleep(REST);

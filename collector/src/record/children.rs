@@ -1,23 +1,24 @@
 //! Recording a program, and the programs that it starts or becomes.
 
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::time::Instant;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::sys::signal::kill;
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::follower::{Beside, Follower};
 use super::gates::Gates;
 use super::news::Relay;
 use super::process_files::ProcessFiles;
-use super::recorder::{PAUSE, is_gone};
+use super::recorder::{GRACE, PAUSE, is_gone};
 use super::session::{Attached, Session};
-use super::stop_source::{Signals, StopSource};
+use super::stop_source::{Signals, StopSource, ended};
 use super::{Outcome, Progress, RecordError};
+use crate::process::end;
 
 /// Records a program, and each program with crossings that comes from it.
 ///
@@ -89,6 +90,34 @@ pub(super) fn record_with_children(
     let outcome = outcome?;
     let file = outcome.file.filter(|file| !is_shared.contains(file));
     Ok(Outcome { file, followed: Some(relay.recorded()), ..outcome })
+}
+
+/// Waits for the end of a child that is not recorded any more, as what it starts may be. An order to finish is one for these too,
+/// and ends the wait in the end.
+pub(super) fn wait_for_end(
+    child: Pid,
+    stop: StopSource<'_>,
+    progress: &dyn Progress,
+    gates: Option<&Gates>,
+) -> Result<u8, RecordError> {
+    let end = end::descriptor(child);
+    let end: Vec<BorrowedFd<'_>> = end.iter().map(|end| end.as_fd()).collect();
+    let mut asked: Option<(Signal, Instant)> = None;
+    loop {
+        progress.passes();
+        if let Some(status) = ended(child)? {
+            return Ok(status);
+        }
+        if let Some(signal) = stop.wait(Some(child), &end, PAUSE) {
+            asked.get_or_insert((signal, Instant::now()));
+            gates.inspect(|gates| gates.finish());
+        }
+        if let Some((signal, since)) = asked
+            && since.elapsed() >= GRACE
+        {
+            return Ok(128 + signal as i32 as u8);
+        }
+    }
 }
 
 /// Ends the follower if the recorder of the command's own program panics.

@@ -65,7 +65,7 @@ pub(super) struct Follower {
     /// Whether the command's own program has begun. Why it is not recorded is told in the end.
     has_begun: bool,
     /// Programs of which a thread is about to execute another, so that all their threads are traced, and since when.
-    leaving: Vec<(Arc<Gate>, Instant)>,
+    departing: Vec<(Arc<Gate>, Instant)>,
     /// Set if another thread records the command's own program.
     beside: Option<Beside>,
 }
@@ -128,18 +128,7 @@ impl Follower {
             Err(error) => return Err(NotFollowed::Refused(waiting, Problem::Untraced(error))),
         };
         let files = ProcessFiles::new(options.output.clone(), options.per_process);
-        let mut follower = Follower {
-            options: Arc::new(Options { duration: None, ..options.clone() }),
-            news,
-            tree,
-            recordings: Vec::new(),
-            gates: Arc::new(gates),
-            files,
-            without: HashSet::new(),
-            has_begun: false,
-            leaving: Vec::new(),
-            beside: None,
-        };
+        let mut follower = Follower::new(options, news, (tree, Arc::new(gates)), files, None);
         waiting.open_gate().map_err(|error| NotFollowed::Failed(error.into()))?;
         let executed = follower.tree.wait_for_program();
         if let Some(error) = waiting.refused() {
@@ -159,17 +148,28 @@ impl Follower {
         gates: Arc<Gates>,
         files: ProcessFiles,
     ) -> Follower {
+        let tree = ProcessTree::beside(root, file_privileges::are_lost());
+        Follower::new(options, news, (tree, gates), files, Some(beside))
+    }
+
+    fn new(
+        options: &Options,
+        news: Sender<News>,
+        (tree, gates): (ProcessTree, Arc<Gates>),
+        files: ProcessFiles,
+        beside: Option<Beside>,
+    ) -> Follower {
         Follower {
             options: Arc::new(Options { duration: None, ..options.clone() }),
             news,
-            tree: ProcessTree::beside(root, file_privileges::are_lost()),
+            tree,
             recordings: Vec::new(),
             gates,
             files,
             without: HashSet::new(),
-            has_begun: true,
-            leaving: Vec::new(),
-            beside: Some(beside),
+            has_begun: beside.is_some(),
+            departing: Vec::new(),
+            beside,
         }
     }
 
@@ -242,13 +242,13 @@ impl Follower {
         }
         // Who closes a gate may stop the program next, which needs threads that nobody traces.
         let is_over = |(gate, since): &mut (Arc<Gate>, Instant)| !gate.is_open() || since.elapsed() >= LONGEST_EXEC;
-        let over: Vec<Pid> = self.leaving.extract_if(.., is_over).map(|(gate, _)| gate.pid()).collect();
+        let over: Vec<Pid> = self.departing.extract_if(.., is_over).map(|(gate, _)| gate.pid()).collect();
         over.into_iter().for_each(|pid| self.release(pid));
     }
 
     /// Traces the threads of a program no longer, unless another of them is about to execute a program.
     fn release(&mut self, pid: Pid) {
-        if self.leaving.iter().all(|(gate, _)| gate.pid() != pid) {
+        if self.departing.iter().all(|(gate, _)| gate.pid() != pid) {
             self.tree.release_process(pid);
         }
     }
@@ -257,12 +257,12 @@ impl Follower {
         let pid = gate.pid();
         let (task, adopted) = match arrival.kind {
             ArrivalKind::Stays => {
-                let one = self.leaving.iter().position(|(leaving, _)| leaving.pid() == pid);
-                one.inspect(|&one| drop(self.leaving.remove(one)));
+                let one = self.departing.iter().position(|(departing, _)| departing.pid() == pid);
+                one.inspect(|&one| drop(self.departing.remove(one)));
                 return self.release(pid);
             }
             ArrivalKind::Executes => {
-                self.leaving.push((gate.clone(), Instant::now()));
+                self.departing.push((gate.clone(), Instant::now()));
                 // Any thread may be the one that executes another program in the end: goroutines move.
                 (pid, self.tree.adopt_process(pid))
             }
@@ -304,7 +304,7 @@ impl Follower {
     /// Records a process that stands at the first instruction of a program, if that has crossings, and lets it go on.
     fn begins(&mut self, pid: Pid) {
         // Its recording ends with the program that it was before.
-        self.leaving.extract_if(.., |(gate, _)| gate.pid() == pid).for_each(|(gate, _)| gate.note_left());
+        self.departing.extract_if(.., |(gate, _)| gate.pid() == pid).for_each(|(gate, _)| gate.note_left());
         let is_commands_own = !std::mem::replace(&mut self.has_begun, true);
         let file = status::program(pid);
         if let Err(error) = file_privileges::check(&file) {

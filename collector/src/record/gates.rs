@@ -1,6 +1,5 @@
 //! The gates of the programs that are recorded: what they start waits there until it is followed.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -8,7 +7,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::unistd::Pid;
 
 use crate::engines::Gate;
-use crate::process::status::Status;
+use crate::process::status::{self, Status};
 
 /// The gates of recorded programs.
 pub(super) struct Gates {
@@ -70,9 +69,8 @@ impl Gates {
 
     /// Whether a process is recorded or followed.
     pub(super) fn know(&self, pid: Pid) -> bool {
-        let is_own = |tracer: Pid| Path::new(&format!("/proc/self/task/{tracer}")).exists();
         self.open().iter().any(|gate| gate.pid() == pid)
-            || Status::read(pid).is_ok_and(|status| status.tracer.is_some_and(is_own))
+            || Status::read(pid).is_ok_and(|status| status.tracer.is_some_and(status::is_own_thread))
     }
 
     /// Returns the gates that are open.

@@ -285,7 +285,7 @@ pub trait Progress {
     fn not_recorded(&self, _: &Problem) {}
     /// A program that a command started has been recorded.
     fn recorded(&self, _program: &Path, _: Pid, _: Result<Outcome, RecordError>) {}
-    /// Time passes. Called ten times a second and more.
+    /// Time passes. Called ten times a second and more while a program runs, and not while its symbols are looked up.
     fn passes(&self) {}
     /// A file has been written, with the profiles of programs that a command started.
     fn written(&self, _: &SharedFile, _: Option<&Problem>) {}

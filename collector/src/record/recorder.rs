@@ -10,9 +10,9 @@ use nix::sys::eventfd::EventFd;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
+use super::children::wait_for_end;
 use super::control::{Command, Request};
 use super::facts::{per_crossing, target_facts};
-use super::gates::Gates;
 use super::modules::Modules;
 use super::notes;
 use super::parallelism::ParallelismWatch;
@@ -33,7 +33,6 @@ use crate::counts::snapshot::Snapshot;
 use crate::engines::trampoline::undo_mine;
 use crate::engines::{DetachError, Engine, RunningEngine, Timing};
 use crate::perf::Frequency;
-use crate::process::end;
 use crate::process::execution::Execution;
 use crate::process::pause::Pause;
 use crate::process::status;
@@ -556,34 +555,6 @@ impl Drop for LeavesOnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() && undo_mine(self.0).is_err() {
             tracing::error!("the hooks are still in the program; remove them: cgoprof detach {}", self.0);
-        }
-    }
-}
-
-/// Waits for the end of a child that is not recorded any more, as what it starts may be. An order to finish is one for these too,
-/// and ends the wait in the end.
-fn wait_for_end(
-    child: Pid,
-    stop: StopSource<'_>,
-    progress: &dyn Progress,
-    gates: Option<&Gates>,
-) -> Result<u8, RecordError> {
-    let end = end::descriptor(child);
-    let end: Vec<BorrowedFd<'_>> = end.iter().map(|end| end.as_fd()).collect();
-    let mut asked: Option<(Signal, Instant)> = None;
-    loop {
-        progress.passes();
-        if let Some(status) = ended(child)? {
-            return Ok(status);
-        }
-        if let Some(signal) = stop.wait(Some(child), &end, PAUSE) {
-            asked.get_or_insert((signal, Instant::now()));
-            gates.inspect(|gates| gates.finish());
-        }
-        if let Some((signal, since)) = asked
-            && since.elapsed() >= GRACE
-        {
-            return Ok(128 + signal as i32 as u8);
         }
     }
 }
